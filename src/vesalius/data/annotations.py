@@ -1,0 +1,69 @@
+"""The benchmark's annotation files: which mask and which prompts belong to an image."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from vesalius.errors import DataError
+from vesalius.prompts import Variants
+
+FIELDS = ("img_name", "mask_name", "prompts")
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One row of an annotation file."""
+
+    img_name: str
+    """File name under ``images/``."""
+    mask_name: str
+    """File name under ``masks/``."""
+    prompts: Mapping[str, Variants]
+    """Families (p0 … p9), each a string or several variants."""
+
+
+def read_annotations(path: Path) -> list[ImageRecord]:
+    """Read and check a JSON list of records.
+
+    Raises:
+        DataError: Naming the file, the record and the field that is wrong.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such annotation file; expected DIR/anns/{{train,val,test}}.json.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not JSON ({error}).") from error
+    if not isinstance(rows, list) or not rows:
+        raise DataError(f"{path}: expected a JSON list of one record or more, got {type(rows).__name__}.")
+    return [_to_record(row, f"{path}, record {index}") for index, row in enumerate(rows)]
+
+
+def _to_record(row: object, place: str) -> ImageRecord:
+    if not isinstance(row, dict):
+        raise DataError(f"{place}: expected an object with {', '.join(FIELDS)}, got {type(row).__name__}.")
+    lacking = [field for field in FIELDS if field not in row]
+    if lacking:
+        raise DataError(f"{place}: lacks '{lacking[0]}'; expected {', '.join(FIELDS)}, got {', '.join(row)}.")
+    for field in ("img_name", "mask_name"):
+        _check_name(row[field], f"{place}: {field}")
+    return ImageRecord(row["img_name"], row["mask_name"], _check_prompts(row["prompts"], place))
+
+
+def _check_name(name: object, place: str) -> None:
+    if not isinstance(name, str) or not name:
+        raise DataError(f"{place} must be a file name, got {name!r}.")
+    parts = PurePosixPath(name.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts:
+        raise DataError(f"{place} must stay inside its folder, got {name!r}.")
+
+
+def _check_prompts(prompts: object, place: str) -> dict[str, Variants]:
+    if not isinstance(prompts, dict) or not prompts:
+        raise DataError(f"{place}: prompts must be an object such as {{'p1': 'polyp'}}, got {prompts!r}.")
+    for family, value in prompts.items():
+        several = isinstance(value, list) and value and all(isinstance(item, str) for item in value)
+        if not (isinstance(value, str) or several):
+            raise DataError(f"{place}: prompt '{family}' must be a string or a list of strings, got {value!r}.")
+    return dict(prompts)

@@ -1,0 +1,90 @@
+"""Joint augmentation of an image and its mask: one resampling for all geometry, then intensity changes."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Ranges of the random changes; every draw is uniform."""
+
+    horizontal_flip: float = 0.5
+    """Probability; the words left and right in the prompt are swapped with it."""
+    vertical_flip: float = 0.0
+    """Probability; top and bottom are swapped with it."""
+    rotation: float = 15.0
+    """Degrees, either way."""
+    scale: float = 0.2
+    """Relative zoom, in or out."""
+    translation: float = 0.1
+    """Of the side, either way."""
+    brightness: float = 0.15
+    """Added to intensities in [0, 1], either way."""
+    contrast: float = 0.25
+    """Relative change around the image's mean, either way."""
+    saturation: float = 0.25
+    """Relative change around the grey image, either way."""
+    gamma: float = 0.25
+    """Exponent drawn from exp(±gamma)."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """One drawn change of shape."""
+
+    matrix: Tensor
+    """From output to input coordinates in [-1, 1], [2, 3]."""
+    flipped_horizontally: bool
+    flipped_vertically: bool
+
+
+def draw_geometry(config: AugmentConfig, generator: torch.Generator) -> Geometry:
+    """Draw a flip, rotation, zoom and shift."""
+    horizontal = _chance(config.horizontal_flip, generator)
+    vertical = _chance(config.vertical_flip, generator)
+    angle = math.radians(_symmetric(config.rotation, generator))
+    zoom = math.exp(_symmetric(config.scale, generator))
+    cosine, sine = zoom * math.cos(angle), zoom * math.sin(angle)
+    shift = [2 * _symmetric(config.translation, generator) for _ in range(2)]
+    signs = torch.tensor([[-1.0 if horizontal else 1.0], [-1.0 if vertical else 1.0]])
+    rotation = torch.tensor([[cosine, -sine, shift[0]], [sine, cosine, shift[1]]])
+    return Geometry(signs * rotation, horizontal, vertical)
+
+
+def resample(image: Tensor, mask: Tensor, geometry: Geometry, size: int) -> tuple[Tensor, Tensor]:
+    """Apply a geometry and reach the working size in one interpolation; what lies outside becomes black.
+
+    Args:
+        image: [3, H, W].
+        mask: [1, H, W], 0 or 1.
+        geometry: From ``draw_geometry``.
+        size: S.
+
+    Returns:
+        Image [3, S, S] (bilinear) and mask [1, S, S] (1 where the interpolated mask is at least a half).
+    """
+    grid = F.affine_grid(geometry.matrix[None], [1, 1, size, size], align_corners=False)
+    both = F.grid_sample(torch.cat([image, mask])[None], grid, align_corners=False)[0]
+    return both[:3], (both[3:] >= 0.5).float()
+
+
+def change_intensity(image: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Gamma, saturation, contrast and brightness of RGB [3, H, W] in [0, 1], clipped back to it."""
+    image = image.clamp(min=0) ** math.exp(_symmetric(config.gamma, generator))
+    grey = image.mean(0, keepdim=True)
+    image = grey + (image - grey) * (1 + _symmetric(config.saturation, generator))
+    mean = image.mean()
+    image = mean + (image - mean) * (1 + _symmetric(config.contrast, generator))
+    return (image + _symmetric(config.brightness, generator)).clamp(0, 1)
+
+
+def _symmetric(limit: float, generator: torch.Generator) -> float:
+    return limit * (2 * torch.rand((), generator=generator).item() - 1)
+
+
+def _chance(probability: float, generator: torch.Generator) -> bool:
+    return torch.rand((), generator=generator).item() < probability

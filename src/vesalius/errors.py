@@ -1,0 +1,72 @@
+"""Every error a caller may want to catch.
+
+VesaliusError (also the exit code 2 of the command line)
+├── ImageError           a file that is missing, damaged or not an image
+├── DataError            annotations, masks or folders that do not fit together
+├── PromptError          a prompt that is empty or unknown where one is needed
+├── ModelError           an unknown model, or weights that do not fit one
+├── ConfigError          a setting out of its range
+└── MissingPackageError  an optional package that is not installed
+"""
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+
+class VesaliusError(Exception):
+    """Something the user can put right; the message says what, where, expected, got and the remedy."""
+
+
+class ImageError(VesaliusError):
+    """A file is missing, damaged or not an image Vesalius reads."""
+
+
+class DataError(VesaliusError):
+    """Annotations, masks or folders do not fit together."""
+
+
+class PromptError(VesaliusError):
+    """A prompt is empty, or of a family the record does not have."""
+
+
+class ModelError(VesaliusError):
+    """No such model, or weights that do not fit it."""
+
+
+class ConfigError(VesaliusError):
+    """A setting is out of its range."""
+
+
+class MissingPackageError(VesaliusError):
+    """An optional package is needed and absent."""
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """Import an optional package, or say how to install it.
+
+    Args:
+        module: Dotted name of the module.
+        extra: The extra of ``vesalius`` that installs it.
+
+    Raises:
+        MissingPackageError: If the module cannot be found.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        message = f"{module} is not installed and is needed here; install it with: pip install 'vesalius[{extra}]'"
+        raise MissingPackageError(message) from error
+
+
+def unknown_name(kind: str, name: str, available: Iterable[str]) -> str:
+    """Message for a name that does not exist: the closest one, and all there are.
+
+    >>> unknown_name("model", "pokcet", ["clipseg", "pocket"])
+    "No model named 'pokcet'. Did you mean 'pocket'? Available: clipseg, pocket."
+    """
+    names = sorted(available)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    return f"No {kind} named '{name}'.{hint} Available: {', '.join(names)}."

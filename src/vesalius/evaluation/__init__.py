@@ -1,0 +1,1 @@
+"""Evaluation: numbers people can trust."""

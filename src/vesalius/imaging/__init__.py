@@ -1,0 +1,31 @@
+"""Files to arrays and back; knows no model. `read_image` is the way in.
+
+Series and stacks of DICOM, and NIfTI, live in `vesalius.imaging.dicom` and `vesalius.imaging.nifti`, which need pydicom
+and nibabel; nothing here does.
+"""
+
+from vesalius.imaging.display import overlay
+from vesalius.imaging.image import MedicalImage
+from vesalius.imaging.intensity import CT_WINDOWS, Window, apply_window
+from vesalius.imaging.orientation import Plane
+from vesalius.imaging.raster import read_mask, write_mask, write_rgb
+from vesalius.imaging.read import IMAGE_SUFFIXES, read_image
+from vesalius.imaging.slices import Slice, SliceStack, from_square_pixels, to_square_pixels
+
+__all__ = [
+    "CT_WINDOWS",
+    "IMAGE_SUFFIXES",
+    "MedicalImage",
+    "Plane",
+    "Slice",
+    "SliceStack",
+    "Window",
+    "apply_window",
+    "from_square_pixels",
+    "overlay",
+    "read_image",
+    "read_mask",
+    "to_square_pixels",
+    "write_mask",
+    "write_rgb",
+]

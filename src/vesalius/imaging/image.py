@@ -1,0 +1,106 @@
+"""The image every reader returns, whatever file it came from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vesalius.errors import ImageError
+from vesalius.imaging.intensity import asked_range, default_range
+from vesalius.imaging.orientation import Affine, Plane, nearest_plane, to_display_order, voxel_spacing
+from vesalius.imaging.slices import SliceStack, in_plane_spacing
+
+Pixels = NDArray[np.float32 | np.uint8 | np.uint16]
+
+
+@dataclass(frozen=True, eq=False)
+class MedicalImage:
+    """Stored values in display order, and where they lie in the patient.
+
+    `pixels[d, row, column]` is what stands in the file after its rescaling and before any window. Slices follow the
+    plane the image was taken in (the nearest, if oblique) and are ordered for radiological display: the patient's right
+    at image left, the head (axial: the front) up, in sagittal slices the front at image left. Slices themselves ascend:
+    feet to head, back to front, left to right. Images without an affine keep the order of the file.
+
+    Example:
+        >>> grey = np.zeros((1, 4, 6), np.uint8)
+        >>> MedicalImage(grey, source=Path("memory")).slices()[0].rgb.shape
+        (4, 6, 3)
+    """
+
+    pixels: Pixels
+    """[D, H, W], or [D, H, W, 3] in colour: HU for CT, raw values for others, 0–255 or 0–65535 for pictures."""
+    source: Path
+    """File or folder the image came from."""
+    affine: Affine | None = None
+    """Index (d, row, column) to patient millimetres in RAS+ (nibabel's world), [4, 4]; None for plain pictures."""
+    modality: str | None = None
+    """DICOM code such as "CT", "MR", "DX"; None if unknown."""
+    plane: Plane | None = None
+    """Plane of the slices; "oblique" beyond 36.9° from every axis; None without an affine."""
+    window: tuple[float, float] | None = None
+    """The file's window, center and width; the first if it has several."""
+    inverted: bool = False
+    """Whether large values are to be shown dark (MONOCHROME1)."""
+    pixel_spacing: tuple[float, float] | None = None
+    """Row and column distance in mm of an image without an affine, e.g. a radiograph; otherwise see `spacing`."""
+    header: Mapping[str, str] = field(default_factory=dict)
+    """Some DICOM attributes by keyword, e.g. BodyPartExamined; nothing that names the patient."""
+
+    def __post_init__(self) -> None:
+        shape = self.pixels.shape
+        if 0 in shape or not (len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)):
+            raise ImageError(f"{self.source}: expected pixels [D, H, W] or [D, H, W, 3], got {list(shape)}.")
+        if self.affine is not None and not _is_invertible(self.affine):
+            raise ImageError(f"{self.source}: the affine places no volume in space; the header is damaged.")
+
+    @property
+    def spacing(self) -> tuple[float, float, float] | None:
+        """Distance in mm between slices, rows and columns; None without an affine."""
+        return None if self.affine is None else voxel_spacing(self.affine)
+
+    @property
+    def is_colour(self) -> bool:
+        """Whether pixels are RGB."""
+        return self.pixels.ndim == 4
+
+    def slices(self, plane: Plane | None = None, window: tuple[float, float] | str | None = None) -> SliceStack:
+        """The image as RGB slices in [0, 1], rendered one by one when asked for.
+
+        All slices share one range of shades, see `default_range`. Volumes can be cut in another plane along their own
+        voxel axes; nothing is interpolated, so pixels may not be square: see `Slice.rgb_square`.
+
+        Args:
+            plane: "axial", "coronal" or "sagittal"; by default the plane the image was taken in.
+            window: Center and width in stored values, or for CT a name such as "lung"; by default the usual shades.
+
+        Raises:
+            ImageError: If a picture, a clip or a single slice is asked for another plane, or the window does not fit.
+        """
+        pixels, affine = self._cut(plane)
+        if window is None:
+            placed = self.affine is not None
+            shades = default_range(self.pixels, modality=self.modality, window=self.window, placed=placed)
+        else:
+            shades = asked_range(window, modality=self.modality, colour=self.is_colour, source=self.source)
+        spacing = in_plane_spacing(affine) or self.pixel_spacing
+        return SliceStack(pixels, affine, plane or self.plane, shades, self.inverted, spacing)
+
+    def _cut(self, plane: Plane | None) -> tuple[Pixels, Affine | None]:
+        if plane is None or plane == self.plane:
+            return self.pixels, self.affine
+        if self.affine is None:
+            raise ImageError(f"{self.source}: has no place in the patient, so no {plane} slices; leave the plane out.")
+        if plane == "oblique":
+            raise ImageError(f"{self.source}: is {self.plane}, not oblique; ask for axial, coronal or sagittal.")
+        if len(self.pixels) == 1 and plane != nearest_plane(self.affine):
+            raise ImageError(f"{self.source}: is a single {self.plane} slice; {plane} slices need a whole series.")
+        return to_display_order(self.pixels, self.affine, plane)
+
+
+def _is_invertible(affine: Affine) -> bool:
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        return False
+    return abs(float(np.linalg.det(affine[:3, :3]))) > 1e-9

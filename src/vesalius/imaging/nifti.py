@@ -1,0 +1,97 @@
+"""NIfTI and FreeSurfer volumes; needs nibabel."""
+
+import zlib
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from numpy.typing import NDArray
+
+from vesalius.errors import ImageError
+from vesalius.imaging.image import MedicalImage
+from vesalius.imaging.orientation import Affine, nearest_plane, plane_of, to_display_order, voxel_spacing
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz", ".mgz")
+
+THICK_SLICES = 1.3
+"""Voxels this much longer along one axis than along both others were scanned across that axis."""
+
+CT_BELOW = -500
+"""Whole numbers reaching down to this value are taken for HU."""
+
+
+def read_nifti(path: Path) -> MedicalImage:
+    """Read a volume and turn it for display.
+
+    Slices run across the only axis of length 1, else across the axis of thick slices, else they are axial. Of a 4-D
+    file the first volume counts. Scaling is applied; NaN and infinities become 0. NIfTI does not name the modality:
+    whole numbers with a minimum of −500 or less are taken for CT, anything else stays unknown (None), shown like MR.
+
+    Args:
+        path: .nii, .nii.gz or .mgz file.
+
+    Returns:
+        Image [D, H, W] with its affine.
+
+    Raises:
+        ImageError: If the file is missing, damaged, of complex or colour values, or of no use as a volume.
+    """
+    volume, affine = _load(path)
+    axis = _slice_axis(volume.shape, affine)
+    values = _clean(volume)
+    is_ct = values.min() <= CT_BELOW and bool(np.all(values == np.rint(values)))
+    shown, placed = to_display_order(values, affine, nearest_plane(affine, axis))
+    return MedicalImage(
+        pixels=np.ascontiguousarray(shown),
+        source=path,
+        affine=placed,
+        modality="CT" if is_ct else None,
+        plane=plane_of(placed),
+    )
+
+
+def _load(path: Path) -> tuple[NDArray[np.generic], Affine]:
+    try:
+        image = nib.load(path)
+        volume = np.asanyarray(image.dataobj)
+        affine = np.asarray(image.affine, np.float64)
+    except FileNotFoundError as error:
+        raise ImageError(f"{path}: no such file; check the path.") from error
+    except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise ImageError(
+            f"{path}: cannot be read as a NIfTI or MGZ volume ({error}); it is damaged, incomplete or something else. "
+            "Copy or convert it again."
+        ) from error
+    return _first_volume(volume, path), _checked(affine, path)
+
+
+def _first_volume(volume: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
+    if volume.dtype.kind not in "iufb" or volume.ndim < 2 or not volume.size:
+        raise ImageError(
+            f"{path}: expected a grey volume of 2 or more dimensions, got {volume.dtype} {list(volume.shape)}; "
+            "convert it."
+        )
+    while volume.ndim > 3:
+        volume = volume[..., 0]
+    return volume if volume.ndim == 3 else volume[..., None]
+
+
+def _checked(affine: Affine, path: Path) -> Affine:
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise ImageError(f"{path}: its affine places no volume in space; repair the header (sform or qform).")
+    return affine
+
+
+def _slice_axis(shape: tuple[int, ...], affine: Affine) -> int:
+    if shape.count(1) == 1:
+        return shape.index(1)
+    spacing = np.array(voxel_spacing(affine))
+    thickest = int(spacing.argmax())
+    if (spacing[thickest] > THICK_SLICES * np.delete(spacing, thickest)).all():
+        return thickest
+    return [nearest_plane(affine, axis) for axis in range(3)].index("axial")
+
+
+def _clean(volume: NDArray[np.generic]) -> NDArray[np.float32]:
+    return np.nan_to_num(volume.astype(np.float32), copy=False, nan=0.0, posinf=0.0, neginf=0.0)

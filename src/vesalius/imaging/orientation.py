@@ -1,0 +1,97 @@
+"""Where voxel axes point, and how to bring them into radiological display order.
+
+World axes are nibabel's RAS+ millimetres: x grows to the patient's right, y to the front, z to the head. Along the
+slices the world coordinate grows (axial: feet to head, coronal: back to front, sagittal: left to right); along rows and
+columns it falls. That puts the patient's right at image left, the head (axial: the front) up and, in sagittal slices,
+the front at image left: the radiological convention.
+"""
+
+import itertools
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = Literal["axial", "coronal", "sagittal", "oblique"]
+Scalar = TypeVar("Scalar", bound=np.generic)
+Affine = NDArray[np.float64]
+
+WORLD_AXES: Mapping[Plane, tuple[int, int, int]] = MappingProxyType(
+    {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}
+)
+"""World axis (0 x, 1 y, 2 z) that slices, rows and columns of a plane follow."""
+
+DISPLAY_SIGNS = (1, -1, -1)
+"""Sense of the world coordinate along slices, rows and columns."""
+
+OBLIQUE_BELOW = 0.8
+"""Largest component of the slice normal under which a plane is oblique (36.9°; Clunie's rule)."""
+
+
+def voxel_spacing(affine: Affine) -> tuple[float, float, float]:
+    """Distance in mm between neighbouring voxels along each axis of an array placed by `affine` [4, 4]."""
+    slices, rows, columns = np.linalg.norm(affine[:3, :3], axis=0)
+    return float(slices), float(rows), float(columns)
+
+
+def world_axes(affine: Affine) -> tuple[int, int, int]:
+    """World axis nearest to each voxel axis, every world axis used once.
+
+    Args:
+        affine: Voxel index to world millimetres, [4, 4].
+
+    Returns:
+        For each voxel axis, 0 (x), 1 (y) or 2 (z).
+    """
+    directions = np.abs(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))
+    x, y, z = max(itertools.permutations(range(3)), key=lambda axes: sum(directions[axes, range(3)]))
+    return x, y, z
+
+
+def slice_normal(affine: Affine, slice_axis: int = 0) -> NDArray[np.float64]:
+    """Unit vector [3] across the slices, pointing where the nearest world coordinate grows."""
+    first, second = (affine[:3, axis] for axis in range(3) if axis != slice_axis)
+    normal = np.cross(first, second)
+    towards = normal[world_axes(affine)[slice_axis]]
+    unit: NDArray[np.float64] = normal / np.linalg.norm(normal) * (1.0 if towards >= 0 else -1.0)
+    return unit
+
+
+def nearest_plane(affine: Affine, slice_axis: int = 0) -> Plane:
+    """Orthogonal plane closest to the slices across `slice_axis`, however oblique they are."""
+    world = world_axes(affine)[slice_axis]
+    return next(plane for plane, axes in WORLD_AXES.items() if axes[0] == world)
+
+
+def plane_of(affine: Affine, slice_axis: int = 0) -> Plane:
+    """Plane of the slices across `slice_axis`; "oblique" if the normal is more than 36.9° off every world axis."""
+    normal = slice_normal(affine, slice_axis)
+    oblique = np.abs(normal).max() < OBLIQUE_BELOW
+    return "oblique" if oblique else nearest_plane(affine, slice_axis)
+
+
+def to_display_order(pixels: NDArray[Scalar], affine: Affine, plane: Plane) -> tuple[NDArray[Scalar], Affine]:
+    """Transpose and flip a volume so that its first axis runs across `plane` and slices show radiologically.
+
+    Nothing is interpolated: an oblique volume stays oblique, each voxel axis going to its nearest world axis.
+
+    Args:
+        pixels: Volume [A, B, C] or [A, B, C, 3], axes in any order.
+        affine: Index along those axes to world millimetres (RAS+), [4, 4].
+        plane: "axial", "coronal" or "sagittal".
+
+    Returns:
+        The volume [D, H, W] or [D, H, W, 3] (a view), and the affine of the new order.
+    """
+    nearest = world_axes(affine)
+    order = [nearest.index(world) for world in WORLD_AXES[plane]]
+    placed = affine[:, [*order, 3]].copy()
+    shown = np.transpose(pixels, [*order, *range(3, pixels.ndim)])
+    for axis, (world, sign) in enumerate(zip(WORLD_AXES[plane], DISPLAY_SIGNS, strict=True)):
+        if placed[world, axis] * sign < 0:
+            shown = np.flip(shown, axis)
+            placed[:3, 3] += placed[:3, axis] * (shown.shape[axis] - 1)
+            placed[:3, axis] *= -1
+    return shown, placed

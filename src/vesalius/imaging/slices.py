@@ -1,0 +1,136 @@
+"""Slices as a model sees them: RGB in [0, 1], square pixels on request, and the way back for masks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vesalius.errors import ImageError
+from vesalius.imaging.intensity import ShadeRange, to_shades
+from vesalius.imaging.orientation import Affine, Plane, slice_normal, voxel_spacing
+
+LARGEST_SPACING_RATIO = 100.0
+"""Pixels longer than this times their width come from a damaged header, not from a scanner."""
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """One slice, displayed radiologically and at its native pixels."""
+
+    rgb: NDArray[np.float32]
+    """Shades [H, W, 3] in [0, 1]."""
+    index: int
+    """Place in the stack, from 0."""
+    plane: Plane | None
+    """Plane shown; None for pictures."""
+    position_mm: float | None
+    """Distance from the world's origin along the slice normal (axial: towards the head)."""
+    pixel_spacing_mm: tuple[float, float] | None
+    """Distance between rows, and between columns; None if unknown."""
+
+    def rgb_square(self) -> NDArray[np.float32]:
+        """`rgb` with pixels as wide as high; unchanged where the spacing is unknown."""
+        return to_square_pixels(self.rgb, self.pixel_spacing_mm)
+
+
+@dataclass(frozen=True, eq=False)
+class SliceStack(Sequence[Slice]):
+    """The slices of an image, each rendered when asked for, so a long series never lies in memory as RGB."""
+
+    pixels: NDArray[np.generic]
+    """Stored values [D, H, W] or [D, H, W, 3] in display order of `plane`."""
+    affine: Affine | None
+    """Index (d, row, column) to world millimetres [4, 4]."""
+    plane: Plane | None
+    shades: ShadeRange
+    """Stored values shown as black and white, the same for all slices."""
+    inverted: bool
+    """Whether large values are dark (MONOCHROME1)."""
+    pixel_spacing_mm: tuple[float, float] | None
+    """Row and column distance."""
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @overload
+    def __getitem__(self, index: int) -> Slice: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Slice]: ...
+    def __getitem__(self, index: int | slice) -> Slice | list[Slice]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        return Slice(self._render(place), place, self.plane, self._position_mm(place), self.pixel_spacing_mm)
+
+    def _render(self, index: int) -> NDArray[np.float32]:
+        shades = to_shades(self.pixels[index], self.shades)
+        if self.inverted:
+            shades = 1 - shades
+        return shades if shades.ndim == 3 else np.repeat(shades[..., None], 3, axis=2)
+
+    def _position_mm(self, index: int) -> float | None:
+        if self.affine is None:
+            return None
+        corner = self.affine[:3, 3] + index * self.affine[:3, 0]
+        return float(corner @ slice_normal(self.affine))
+
+
+def in_plane_spacing(affine: Affine | None) -> tuple[float, float] | None:
+    """Row and column distance in mm of slices in display order; None without an affine."""
+    return None if affine is None else voxel_spacing(affine)[1:]
+
+
+def to_square_pixels(rgb: NDArray[np.float32], spacing_mm: tuple[float, float] | None) -> NDArray[np.float32]:
+    """Stretch the coarser axis, linearly, until pixels are as wide as high.
+
+    Args:
+        rgb: Picture [H, W, 3].
+        spacing_mm: Distance between rows, and between columns; None leaves the picture as it is.
+
+    Returns:
+        Picture [H', W', 3] with one axis unchanged and the other at least as long.
+
+    Raises:
+        ImageError: If the spacings are not positive or differ more than any scanner's do.
+    """
+    if spacing_mm is None:
+        return rgb
+    finest, coarsest = min(spacing_mm), max(spacing_mm)
+    if not 0 < coarsest <= finest * LARGEST_SPACING_RATIO:
+        raise ImageError(
+            f"Pixel spacing {spacing_mm} mm: expected two positive numbers no more than {LARGEST_SPACING_RATIO:g} "
+            "times apart; the file's header is damaged."
+        )
+    axis = 0 if spacing_mm[0] > spacing_mm[1] else 1
+    return _stretch(rgb, axis, round(rgb.shape[axis] * coarsest / finest))
+
+
+def from_square_pixels(mask: NDArray[np.generic], native_shape: tuple[int, int]) -> NDArray[np.generic]:
+    """Bring what was found on square pixels back to the file's pixels: each takes the value at its centre.
+
+    Args:
+        mask: Mask or map [H', W'] of any type.
+        native_shape: Rows and columns of the file.
+
+    Returns:
+        Array [H, W] of the same type.
+    """
+    rows, columns = (
+        np.floor((np.arange(native) + 0.5) * (square / native)).astype(np.intp)
+        for native, square in zip(native_shape, mask.shape, strict=True)
+    )
+    return mask[np.ix_(rows, columns)]
+
+
+def _stretch(rgb: NDArray[np.float32], axis: int, length: int) -> NDArray[np.float32]:
+    present = rgb.shape[axis]
+    if length == present:
+        return rgb
+    at = np.clip((np.arange(length) + 0.5) * (present / length) - 0.5, 0, present - 1)
+    below = np.floor(at).astype(np.intp)
+    above = np.minimum(below + 1, present - 1)
+    weight = np.expand_dims((at - below).astype(np.float32), (1, 2) if axis == 0 else (0, 2))
+    stretched: NDArray[np.float32] = np.take(rgb, below, axis) * (1 - weight) + np.take(rgb, above, axis) * weight
+    return stretched

@@ -1,0 +1,92 @@
+"""What passes between a model's encoders and its decoder, and the fixed contract of its inputs."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """The input contract of one model: callers pass RGB in [0, 1], the model does the rest."""
+
+    image_size: int
+    """Side of the square the network works on, pixels."""
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    """Per channel, subtracted from RGB in [0, 1]."""
+    std: tuple[float, float, float] = IMAGENET_STD
+    """Per channel, divided by after subtracting the mean."""
+    context_length: int = 77
+    """Longest prompt in tokens; longer ones are cut."""
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """RGB [B, 3, H, W] in [0, 1] -> normalised pixel values [B, 3, S, S]."""
+        resized = resize(images, (self.image_size, self.image_size))
+        mean = resized.new_tensor(self.mean)[:, None, None]
+        std = resized.new_tensor(self.std)[:, None, None]
+        return (resized - mean) / std
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """What an image encoder knows of B images."""
+
+    embedding: Tensor
+    """One vector an image in the space shared with text, [B, E]; E = 0 for models without such a space."""
+    taps: tuple[Tensor, ...]
+    """Feature maps or token sequences for the decoder, each [B, …]."""
+
+    def take(self, indices: Tensor) -> "ImageFeatures":
+        """Features of the images at ``indices`` [N], repeats allowed: one encoding serves many prompts."""
+        return ImageFeatures(self.embedding[indices], tuple(tap[indices] for tap in self.taps))
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """What a text encoder knows of B prompts."""
+
+    embedding: Tensor
+    """One vector a prompt, [B, E]; E = 0 for models that do not read text."""
+
+    def take(self, indices: Tensor) -> "TextFeatures":
+        """Features of the prompts at ``indices`` [N]."""
+        return TextFeatures(self.embedding[indices])
+
+
+@dataclass(frozen=True)
+class MaskPrediction:
+    """What a decoder says of B pairs of image and prompt."""
+
+    logits: Tensor
+    """Log-odds that a pixel belongs to what the prompt names, [B, 1, H, W]."""
+    existence: Tensor | None = None
+    """Log-odds that the image shows it at all, [B]; None for models without such a head."""
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear, antialiased when shrinking: [B, C, H, W] -> [B, C, *size]."""
+    if tuple(images.shape[-2:]) == size:
+        return images
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def joint_logits(mask_logits: Tensor, existence: Tensor) -> Tensor:
+    """Log-odds of "it is there and this pixel is part of it": P = sigmoid(mask) · sigmoid(existence).
+
+    From (1 - P) / P = e^-m + e^-e + e^-(m + e), so it is exact and never overflows.
+
+    Args:
+        mask_logits: [B, 1, H, W].
+        existence: [B].
+
+    Returns:
+        [B, 1, H, W].
+    """
+    gate = existence[:, None, None, None].expand_as(mask_logits)
+    return -torch.logsumexp(torch.stack([-mask_logits, -gate, -(mask_logits + gate)]), dim=0)

@@ -1,0 +1,1 @@
+"""Training: one function, ``fit``, driven by one dataclass, ``TrainConfig``."""

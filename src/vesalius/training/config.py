@@ -1,0 +1,103 @@
+"""Every setting of a training run, with the paper's recipe as defaults."""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Literal
+
+from vesalius.data.augment import AugmentConfig
+from vesalius.data.views import PromptMix
+from vesalius.errors import ConfigError, unknown_name
+from vesalius.training.losses import LossWeights
+
+Schedule = Literal["plateau", "one_cycle"]
+_TABLES = {"augment": AugmentConfig, "prompts": PromptMix, "loss": LossWeights}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The defaults are VLSM-Ensemble's (MIDL 2025) and, where it is silent, its benchmark's."""
+
+    learning_rate: float = 1e-5
+    """AdamW's step size; the highest one of a one-cycle schedule."""
+    weight_decay: float = 1e-3
+    """AdamW's, for every trainable parameter."""
+    batch_size: int = 10
+    """Images a step."""
+    max_epochs: int = 1000
+    """Passes over the training images at most."""
+    min_epochs: int = 10
+    """Passes before early stopping may end the run."""
+    max_steps: int = -1
+    """Steps at most; -1 for no limit. For a short trial."""
+    patience: int = 20
+    """Epochs without a better validation Dice before the run ends."""
+    schedule: Schedule = "plateau"
+    """"plateau": a tenth of the step size after 5 epochs without progress; "one_cycle": up and down once."""
+    clip: float = 0.5
+    """Largest norm of the gradient."""
+    freeze: tuple[Literal["image", "text"], ...] = ("image", "text")
+    """Encoders that are held still."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Arithmetic of the forward pass; the paper used 16-mixed on a GPU."""
+    seed: int = 0
+    """Decides order, augmentation, prompts and initial weights."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Ranges of the augmentation."""
+    prompts: PromptMix = field(default_factory=PromptMix)
+    """How training prompts are drawn."""
+    loss: LossWeights = field(default_factory=LossWeights)
+    """Weights of the loss's terms."""
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "batch_size", "max_epochs", "patience", "clip"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}.")
+        if self.max_steps == 0:
+            raise ConfigError("max_steps must be -1 (no limit) or at least 1, got 0.")
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, object]) -> "TrainConfig":
+        """Build from nested tables, as in a recipe file.
+
+        Raises:
+            ConfigError: Naming the setting that does not exist.
+        """
+        values: dict[str, object] = dict(settings)
+        for name, table in _TABLES.items():
+            if name in values:
+                values[name] = _build(table, values[name], f"[{name}]")
+        if "freeze" in values:
+            values["freeze"] = tuple(values["freeze"])  # type: ignore[arg-type]  # checked by the caller's TOML
+        built: TrainConfig = _build(cls, values, "recipe")
+        return built
+
+    def to_dict(self) -> dict[str, object]:
+        """Nested tables, ready for JSON."""
+        return dataclasses.asdict(self)
+
+
+def read_recipe(path: Path) -> dict[str, object]:
+    """The tables of a recipe file.
+
+    Raises:
+        ConfigError: If it is missing or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such recipe file.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML ({error}).") from error
+
+
+def _build(cls: type, values: object, place: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{place}: expected a table, got {values!r}.")
+    known = [item.name for item in fields(cls)]
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"{place}: {unknown_name('setting', name, known)}")
+    return cls(**values)

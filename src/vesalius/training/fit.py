@@ -1,0 +1,145 @@
+"""Train a model on data sets, and leave behind weights that say where they came from."""
+
+import logging
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.loggers import CSVLogger
+from torch.utils.data import ConcatDataset, DataLoader
+
+from vesalius.data.datasets import SegmentationDataset
+from vesalius.data.views import Example, TrainingView, ValidationView, collate
+from vesalius.errors import ConfigError
+from vesalius.models import Segmenter
+from vesalius.models.checkpoints import CHECKPOINT_NAME, save_model
+from vesalius.training.config import TrainConfig
+from vesalius.training.manifest import describe_run, write_manifest
+from vesalius.training.module import SegmentationModule
+
+LAST = "last.ckpt"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a training run left behind."""
+
+    checkpoint: Path
+    """The weights with the best validation Dice."""
+    val_dice: float
+    """Their validation Dice at the working resolution."""
+    epochs: int
+    """Passes over the training images."""
+
+
+def fit(model: Segmenter, data: Sequence[Path], out: Path, config: TrainConfig, *, resume: bool = False) -> RunResult:
+    """Train a model and keep the weights with the best validation Dice.
+
+    Args:
+        model: Built or loaded; it is frozen as ``config.freeze`` says.
+        data: Folders in the benchmark's layout; a folder named twice counts twice while training.
+        out: Folder for ``model.safetensors``, ``manifest.json``, ``metrics.csv`` and ``last.ckpt``.
+        config: All other settings.
+        resume: Go on from ``out/last.ckpt``.
+
+    Raises:
+        DataError: If a folder or its annotations are wrong.
+        ConfigError: If there is nothing to resume.
+    """
+    if resume and not (out / LAST).is_file():
+        raise ConfigError(f"{out / LAST}: nothing to resume; start the run without --resume.")
+    seed_everything(config.seed, verbose=False)
+    model.freeze(*config.freeze)
+    views = _training_views(model, data, config)
+    train = DataLoader(ConcatDataset(views), config.batch_size, shuffle=True, collate_fn=collate, drop_last=True)
+    val = DataLoader(_validation_views(model, data), config.batch_size, collate_fn=collate)
+    best = KeepBest(out / CHECKPOINT_NAME, describe_run(model, data, config))
+    trainer = _build_trainer(out, config, [best, NextEpoch(views)], steps_per_epoch=len(train))
+    started = time.monotonic()
+    with warnings.catch_warnings():
+        _silence_lightning()
+        trainer.fit(
+            SegmentationModule(model, config), train, val,
+            ckpt_path=out / LAST if resume else None, weights_only=True,
+        )
+    result = RunResult(best.path, best.score, trainer.current_epoch)
+    write_manifest(out, best.notes | {"val_dice": best.score, "seconds": round(time.monotonic() - started, 1)})
+    return result
+
+
+class KeepBest(Callback):
+    """Save our own checkpoint whenever the validation Dice rises."""
+
+    def __init__(self, path: Path, notes: dict[str, object]) -> None:
+        self.path = path
+        self.notes = notes
+        self.score = -1.0
+
+    def on_validation_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Compare and save."""
+        score = float(trainer.callback_metrics["val_dice"])
+        if trainer.sanity_checking or score <= self.score:
+            return
+        self.score = score
+        notes = self.notes | {"val_dice": score, "epoch": trainer.current_epoch}
+        save_model(module.model, self.path, notes)
+
+    def state_dict(self) -> dict[str, float]:
+        """What a resumed run must know."""
+        return {"score": self.score}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Take it up again."""
+        self.score = state["score"]
+
+
+class NextEpoch(Callback):
+    """Tell the training views which epoch it is, so that each draws new augmentations and prompts."""
+
+    def __init__(self, views: Sequence[TrainingView]) -> None:
+        self.views = views
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Pass the number on."""
+        for view in self.views:
+            view.epoch = trainer.current_epoch
+
+
+def _training_views(model: Segmenter, data: Sequence[Path], config: TrainConfig) -> list[TrainingView]:
+    size = model.spec.image_size
+    return [
+        TrainingView(SegmentationDataset(root, "train"), size, config.augment, config.prompts, seed=config.seed + place)
+        for place, root in enumerate(data)
+    ]
+
+
+def _validation_views(model: Segmenter, data: Sequence[Path]) -> ConcatDataset[Example]:
+    roots = dict.fromkeys(data)
+    return ConcatDataset([ValidationView(SegmentationDataset(root, "val"), model.spec.image_size) for root in roots])
+
+
+def _build_trainer(out: Path, config: TrainConfig, callbacks: list[Callback], *, steps_per_epoch: int) -> Trainer:
+    last = ModelCheckpoint(dirpath=out, save_last=True, save_top_k=0, enable_version_counter=False)
+    patience = EarlyStopping("val_dice", mode="max", patience=config.patience, min_delta=1e-4, check_on_train_epoch_end=False)
+    # A run cut short inside its first epoch still ends with a validation, or it would leave no weights behind.
+    limit = config.max_steps if 0 < config.max_steps < steps_per_epoch else 1.0
+    return Trainer(
+        limit_train_batches=limit,
+        max_epochs=config.max_epochs, min_epochs=min(config.min_epochs, config.max_epochs), max_steps=config.max_steps,
+        precision=config.precision, gradient_clip_val=config.clip, num_sanity_val_steps=0, log_every_n_steps=10,
+        callbacks=[*callbacks, last, patience, TQDMProgressBar(refresh_rate=5)],
+        logger=CSVLogger(out, name="", version=""), enable_model_summary=False,
+    )
+
+
+def _silence_lightning() -> None:
+    """Its advice about worker processes and log folders is not for our users."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
+
+

@@ -1,0 +1,48 @@
+"""The record of a run: what was done with what, so that it can be done again."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from vesalius.models import Segmenter
+from vesalius.training.config import TrainConfig
+
+PACKAGES = ("vesalius", "torch", "transformers", "pytorch-lightning", "numpy")
+
+
+def describe_run(model: Segmenter, data: Sequence[Path], config: TrainConfig) -> dict[str, object]:
+    """Command, configuration, versions, data and machine of a run about to start."""
+    return {
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "model": dataclasses.asdict(model.recipe),
+        "config": config.to_dict(),
+        "data": {root.name: fingerprint(root) for root in data},
+        "versions": {name: version(name) for name in PACKAGES},
+        "machine": {"processor": platform.machine(), "threads": torch.get_num_threads()},
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def fingerprint(root: Path) -> str:
+    """SHA-256 over a data set's annotation files: its names, splits and prompts."""
+    digest = hashlib.sha256()
+    for path in sorted((root / "anns").glob("*.json")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def write_manifest(folder: Path, content: Mapping[str, object]) -> None:
+    """Write ``manifest.json`` whole or not at all."""
+    path = folder / "manifest.json"
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+    os.replace(partial, path)

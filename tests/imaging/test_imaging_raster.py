@@ -1,0 +1,186 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vesalius.errors import ImageError
+from vesalius.imaging.raster import read_mask, read_raster, write_mask, write_rgb
+
+RNG = np.random.default_rng(0)
+GREY8 = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
+GREY16 = RNG.integers(0, 65536, (5, 7), dtype=np.uint16)
+RGB8 = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "values"),
+    [
+        (".png", GREY8),
+        (".png", GREY16),
+        (".png", RGB8),
+        (".tif", GREY8),
+        (".tiff", GREY16),
+        (".tif", RGB8),
+        (".tif", GREY16.astype(np.float32) / 7),
+        (".bmp", GREY8),
+        (".bmp", RGB8),
+    ],
+)
+def test_lossless_pictures_are_read_value_by_value(tmp_path, suffix, values):
+    path = tmp_path / f"picture{suffix}"
+    Image.fromarray(values).save(path)
+    image = read_raster(path)
+    assert image.pixels.dtype == values.dtype
+    assert image.affine is None
+    np.testing.assert_array_equal(image.pixels[0], values)
+
+
+def test_jpeg_is_read_as_pillow_decodes_it(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(RGB8).save(path, quality=95)
+    np.testing.assert_array_equal(read_raster(path).pixels[0], np.asarray(Image.open(path)))
+
+
+@pytest.mark.parametrize(
+    ("mode", "shape"), [("1", (5, 7)), ("P", (5, 7, 3)), ("CMYK", (5, 7, 3)), ("LAB", (5, 7, 3)), ("YCbCr", (5, 7, 3))]
+)
+def test_other_colour_models_become_grey_or_rgb_bytes(tmp_path, mode, shape):
+    path = tmp_path / "a.tif"
+    Image.fromarray(RGB8).convert(mode).save(path)
+    pixels = read_raster(path).pixels
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (1, *shape)
+
+
+def test_one_bit_becomes_black_and_white(tmp_path):
+    bits = GREY8 > 127
+    Image.fromarray(bits).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_raster(tmp_path / "a.png").pixels[0], bits * 255)
+
+
+def test_palettes_are_looked_up(tmp_path):
+    picture = Image.fromarray(GREY8 % 2, mode=None).convert("P")
+    picture.putpalette([10, 20, 30, 200, 100, 50])
+    picture.save(tmp_path / "a.png")
+    expected = np.where((GREY8 % 2)[..., None] == 1, (200, 100, 50), (10, 20, 30))
+    np.testing.assert_array_equal(read_raster(tmp_path / "a.png").pixels[0], expected)
+
+
+def test_opaque_transparency_is_dropped_and_other_lies_on_black(tmp_path):
+    alpha = np.full((5, 7, 1), 255, np.uint8)
+    alpha[0, 0] = 0
+    alpha[1, 1] = 128
+    Image.fromarray(np.concatenate([RGB8, alpha], axis=2)).save(tmp_path / "a.png")
+    Image.fromarray(np.concatenate([GREY8[..., None], alpha], axis=2)).save(tmp_path / "b.png")
+    colour, grey = (read_raster(tmp_path / name).pixels[0] for name in ("a.png", "b.png"))
+    for shown, original in ((colour, RGB8), (grey, GREY8)):
+        np.testing.assert_array_equal(shown[2:], original[2:])
+        assert not shown[0, 0].any()
+        np.testing.assert_allclose(shown[1, 1], original[1, 1] * (128 / 255), atol=0.51)
+
+
+def test_exif_orientation_turns_the_picture_upright(tmp_path):
+    picture = Image.fromarray(RGB8)
+    exif = picture.getexif()
+    exif[0x0112] = 6  # the camera was turned: rotate by 90° clockwise to view
+    picture.save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_raster(tmp_path / "a.png").pixels[0], np.rot90(RGB8, -1))
+
+
+def test_pages_of_a_tiff_are_frames_and_thumbnails_are_left_out(tmp_path):
+    pages = [Image.fromarray(GREY8), Image.fromarray(GREY8[:2]), Image.fromarray(255 - GREY8)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    np.testing.assert_array_equal(read_raster(tmp_path / "a.tif").pixels, [GREY8, 255 - GREY8])
+
+
+def test_sixteen_bit_pictures_are_shown_from_their_smallest_to_their_largest_value(tmp_path):
+    Image.fromarray(np.array([[1000, 1500, 2000]], np.uint16)).save(tmp_path / "a.png")
+    np.testing.assert_allclose(read_raster(tmp_path / "a.png").slices()[0].rgb[0, :, 0], [0, 0.5, 1], atol=1e-6)
+
+
+def test_not_a_number_becomes_zero(tmp_path):
+    Image.fromarray(np.array([[np.nan, 2.5, np.inf]], np.float32)).save(tmp_path / "a.tif")
+    np.testing.assert_array_equal(read_raster(tmp_path / "a.tif").pixels[0], [[0, 2.5, 0]])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp"])
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.95])
+def test_truncated_pictures_are_refused_by_name(tmp_path, suffix, kept):
+    path = tmp_path / f"cut{suffix}"
+    Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
+    with pytest.raises(ImageError, match=f"cut{suffix}: cannot be read as a picture"):
+        read_raster(path)
+
+
+@pytest.mark.parametrize("limit", [20, 30])
+def test_pictures_too_large_to_be_safe_are_refused(tmp_path, monkeypatch, limit):
+    Image.fromarray(GREY8).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with pytest.raises(ImageError, match=rf"bomb\.png: has more than {limit} pixels"):
+        read_raster(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
+def test_masks_are_read_back_as_written(tmp_path, suffix):
+    mask = GREY8 > 127
+    write_mask(tmp_path / f"m{suffix}", mask)
+    np.testing.assert_array_equal(read_mask(tmp_path / f"m{suffix}"), mask)
+    assert np.asarray(Image.open(tmp_path / f"m{suffix}")).max() == 255
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([[0, 127, 128, 255]], np.uint8), [[False, False, True, True]]),
+        (np.array([[0, 1, 1, 0]], np.uint8), [[False, True, True, False]]),
+        (np.array([[0, 32767, 32768, 65535]], np.uint16), [[False, False, True, True]]),
+        (np.array([[0, 0]], np.uint8), [[False, False]]),
+        (np.array([[[255, 0, 0], [0, 200, 0], [90, 90, 90]]], np.uint8), [[True, True, False]]),
+    ],
+)
+def test_foreground_is_the_upper_half_of_the_range(tmp_path, values, expected):
+    Image.fromarray(values).save(tmp_path / "m.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), expected)
+
+
+def test_rgb_is_written_from_bytes_and_from_shades(tmp_path):
+    write_rgb(tmp_path / "a.png", RGB8)
+    write_rgb(tmp_path / "b.png", RGB8 / 255.0)
+    np.testing.assert_array_equal(read_raster(tmp_path / "a.png").pixels[0], RGB8)
+    np.testing.assert_array_equal(read_raster(tmp_path / "b.png").pixels[0], RGB8)
+
+
+def test_nothing_half_written_stays_when_writing_fails(tmp_path, monkeypatch):
+    write_mask(tmp_path / "m.png", GREY8 > 127)
+    before = (tmp_path / "m.png").read_bytes()
+
+    def fail(self: Image.Image, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    with pytest.raises(ImageError, match=r"m\.png: cannot be written \(no space left\)"):
+        write_mask(tmp_path / "m.png", GREY8 > 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.png"]
+    assert (tmp_path / "m.png").read_bytes() == before
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(ImageError, match="check that the folder exists"):
+        write_mask(tmp_path / "none" / "m.png", GREY8 > 1)
+
+
+def test_masks_are_not_written_in_lossy_formats(tmp_path):
+    with pytest.raises(ImageError, match="lossless"):
+        write_mask(tmp_path / "m.jpg", GREY8 > 1)
+    with pytest.raises(ImageError, match="expected a boolean mask"):
+        write_mask(tmp_path / "m.png", GREY8)
+
+
+def test_only_pictures_are_written_as_rgb(tmp_path):
+    with pytest.raises(ImageError, match=r"expected a picture \[H, W, 3\]"):
+        write_rgb(tmp_path / "a.png", GREY8)
+    with pytest.raises(ImageError, match=r"cannot write '\.gif'"):
+        write_rgb(tmp_path / "a.gif", RGB8)
