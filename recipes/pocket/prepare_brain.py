@@ -1,8 +1,9 @@
 """Write axial, coronal and sagittal slices of Colin27 with brain masks, in the benchmark's layout.
 
-The atlas names grey matter and deep nuclei; the brain is those regions, closed by 10 mm and with the holes of every slice filled, on
-voxels brighter than air. Half of the slices are skull-stripped, so that templates without a skull are known too. Slices of one
-head cannot be split by patient: every tenth goes to validation, to watch training only. Nothing here is for testing.
+The atlas names grey matter and deep nuclei; the brain is those regions, closed by 10 mm and with the holes of every
+slice filled, on voxels brighter than air. Half of the slices are skull-stripped, so that templates without a skull are
+known too. Slices of one head cannot be split by patient: every tenth goes to validation, to watch training only.
+Nothing here is for testing.
 
     python recipes/pocket/prepare_brain.py ../shared/data/anatomy/brain_atlas runs/data/brain_mr
 """

@@ -6,6 +6,7 @@ VesaliusError (also the exit code 2 of the command line)
 ├── PromptError          a prompt that is empty or unknown where one is needed
 ├── ModelError           an unknown model, or weights that do not fit one
 ├── ConfigError          a setting out of its range
+├── OutputError          a result that cannot be written
 └── MissingPackageError  an optional package that is not installed
 """
 
@@ -37,6 +38,10 @@ class ModelError(VesaliusError):
 
 class ConfigError(VesaliusError):
     """A setting is out of its range."""
+
+
+class OutputError(VesaliusError):
+    """A result cannot be written."""
 
 
 class MissingPackageError(VesaliusError):

@@ -25,7 +25,7 @@ def build_dataset(pixels: np.ndarray, attributes: dict[str, object]) -> Dataset:
     dataset.PatientID = "12345"
     dataset.SeriesInstanceUID = "1.2.3"
     dataset.Modality = "CT"
-    colour = pixels.shape[-1] == 3
+    colour = pixels.ndim > 2 and pixels.shape[-1] == 3
     grid = pixels.shape[:-1] if colour else pixels.shape
     dataset.Rows, dataset.Columns = grid[-2:]
     if len(grid) == 3:

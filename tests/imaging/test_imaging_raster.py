@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vesalius.errors import ImageError
+from vesalius.errors import ImageError, OutputError
 from vesalius.imaging.raster import read_mask, read_raster, write_mask, write_rgb
 
 RNG = np.random.default_rng(0)
@@ -161,15 +161,21 @@ def test_nothing_half_written_stays_when_writing_fails(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(Image.Image, "save", fail)
-    with pytest.raises(ImageError, match=r"m\.png: cannot be written \(no space left\)"):
+    with pytest.raises(OutputError, match=r"m\.png: cannot be written \(no space left\)"):
         write_mask(tmp_path / "m.png", GREY8 > 1)
     assert [path.name for path in tmp_path.iterdir()] == ["m.png"]
     assert (tmp_path / "m.png").read_bytes() == before
 
 
-def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(ImageError, match="check that the folder exists"):
-        write_mask(tmp_path / "none" / "m.png", GREY8 > 1)
+def test_missing_folders_are_made(tmp_path):
+    write_mask(tmp_path / "new" / "folder" / "m.png", GREY8 > 1)
+    np.testing.assert_array_equal(read_mask(tmp_path / "new" / "folder" / "m.png"), GREY8 > 1)
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(OutputError, match=r"taken/m\.png: cannot be written .*; check that the folder"):
+        write_mask(tmp_path / "taken" / "m.png", GREY8 > 1)
 
 
 def test_masks_are_not_written_in_lossy_formats(tmp_path):

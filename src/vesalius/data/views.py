@@ -79,9 +79,7 @@ class TrainingView(Dataset[Example]):
         image, mask = resample(sample.image, sample.mask, geometry, self.size)
         image = change_intensity(image, self.augment, generator)
         prompt, present = self._draw_prompt(sample.record, generator)
-        prompt = mirror_prompt(
-            prompt, horizontal=geometry.flipped_horizontally, vertical=geometry.flipped_vertically
-        )
+        prompt = mirror_prompt(prompt, horizontal=geometry.flipped_horizontally, vertical=geometry.flipped_vertically)
         return Example(image, mask if present else torch.zeros_like(mask), prompt)
 
     def _draw_prompt(self, record: ImageRecord, generator: torch.Generator) -> tuple[str, bool]:

@@ -5,11 +5,12 @@ and nibabel; nothing here does.
 """
 
 from vesalius.imaging.display import overlay
+from vesalius.imaging.formats import IMAGE_SUFFIXES
 from vesalius.imaging.image import MedicalImage
 from vesalius.imaging.intensity import CT_WINDOWS, Window, apply_window
 from vesalius.imaging.orientation import Plane
 from vesalius.imaging.raster import read_mask, write_mask, write_rgb
-from vesalius.imaging.read import IMAGE_SUFFIXES, read_image
+from vesalius.imaging.read import read_image
 from vesalius.imaging.slices import Slice, SliceStack, from_square_pixels, to_square_pixels
 
 __all__ = [

@@ -17,14 +17,26 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 from vesalius.errors import ImageError
 from vesalius.imaging.dicom_frames import Frame, frames_of
 from vesalius.imaging.dicom_stacks import build_stacks
+from vesalius.imaging.formats import DICOM_SUFFIXES, has_dicom_mark, read_start
 from vesalius.imaging.image import MedicalImage
 
-DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
-
-_PREAMBLE = 128
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
+"""How a file without the mark begins: group 2 or 8, little endian."""
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence pydicom's remarks on files it reads well all the same.
+
+    It warns of padded pixel data, odd value representations and a JPEG 2000 signedness it corrects. What matters,
+    missing bytes, it raises; and a cut-off compressed file, of which it only warns, then has no pixels to decode.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\b")
+        yield
+
+
+@_quiet()
 def read_dicom(path: Path) -> MedicalImage:
     """Read one DICOM file: a slice, a picture, a clip or an enhanced multi-frame volume.
 
@@ -40,6 +52,7 @@ def read_dicom(path: Path) -> MedicalImage:
     return build_stacks(_read_frames(path), path)[0]
 
 
+@_quiet()
 def read_series(folder: Path, *, series_uid: str | None = None) -> MedicalImage:
     """Read the one series in a folder and its subfolders.
 
@@ -60,6 +73,7 @@ def read_series(folder: Path, *, series_uid: str | None = None) -> MedicalImage:
     return build_stacks(_read_all(folder, series, series_uid), folder)[0]
 
 
+@_quiet()
 def read_stacks(path: Path, *, series_uid: str | None = None) -> list[MedicalImage]:
     """Read every stack of parallel slices: each orientation, echo, b-value and time point of each series.
 
@@ -78,22 +92,27 @@ def read_stacks(path: Path, *, series_uid: str | None = None) -> list[MedicalIma
     return build_stacks(_read_all(path, _find_series(path), series_uid), path)
 
 
+@_quiet()
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM: it has the DICM mark or, written without, names its SOP class."""
-    with path.open("rb") as file:
-        start = file.read(_PREAMBLE + 4)
-    if start[_PREAMBLE:] == b"DICM":
+    """Whether a file is DICOM: it has the DICM mark or, written without, names its SOP class.
+
+    Raises:
+        ImageError: If the file cannot be opened.
+    """
+    start = read_start(path)
+    if has_dicom_mark(start):
         return True
     if start[:2] not in _FIRST_GROUPS:
         return False
     try:
-        with _quiet():
-            return "SOPClassUID" in pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        return "SOPClassUID" in pydicom.dcmread(path, stop_before_pixels=True, force=True)
     except Exception:  # pydicom raises whatever the bytes lead it to
         return False
 
 
 def _find_series(folder: Path) -> dict[str, list[Path]]:
+    if not folder.is_dir():
+        raise ImageError(f"{folder}: no such folder; check the path.")
     series: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(path for path in folder.rglob("[!.]*") if path.is_file()):
         if path.suffix.lower() in DICOM_SUFFIXES or is_dicom(path):
@@ -126,26 +145,24 @@ def _read_frames(path: Path) -> list[Frame]:
     if not _is_image(dataset, path):
         raise ImageError(f"{path}: is a DICOM object without pixels; name an image or a folder with a series.")
     try:
-        with _quiet():
-            return frames_of(dataset, _decode(dataset))
+        return frames_of(dataset, _decode(dataset))
     except Exception as error:  # every decoding plugin raises its own kinds
         kind = UID(dataset.file_meta.TransferSyntaxUID).name
         raise ImageError(
-            f"{path}: its pixels ({kind}) cannot be decoded ({_first_line(error)}); the file is damaged or incomplete, "
-            "or no installed pydicom plugin knows this compression. Copy or export it again."
+            f"{path}: its pixels ({kind}) cannot be decoded ({_in_one_line(error)}); the file is damaged or "
+            "incomplete, or no installed pydicom plugin knows this compression. Copy or export it again."
         ) from error
 
 
 def _open(path: Path, *, stop_before_pixels: bool) -> Dataset:
-    if not path.is_file():
-        raise ImageError(f"{path}: no such file; check the path.")
     if not is_dicom(path):
         raise ImageError(f"{path}: is not DICOM, or empty; name a DICOM file, or take this one out of the folder.")
     try:
-        with _quiet():
-            dataset = pydicom.dcmread(path, stop_before_pixels=stop_before_pixels, force=True)
+        dataset = pydicom.dcmread(path, stop_before_pixels=stop_before_pixels, force=True)
     except Exception as error:  # pydicom raises whatever the bytes lead it to
-        raise ImageError(f"{path}: cannot be read as DICOM ({_first_line(error)}); copy or export it again.") from error
+        raise ImageError(
+            f"{path}: cannot be read as DICOM ({_in_one_line(error)}); copy or export it again."
+        ) from error
     _name_transfer_syntax(dataset)
     return dataset
 
@@ -167,17 +184,5 @@ def _decode(dataset: Dataset) -> NDArray[np.generic]:
     return stored.astype(stored.dtype.newbyteorder("="))
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence pydicom's remarks on files it reads well all the same.
-
-    It warns of padded pixel data, odd value representations and a JPEG 2000 signedness it corrects. What matters,
-    missing bytes, it raises; and a cut-off compressed file, of which it only warns, then has no pixels to decode.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\b")
-        yield
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

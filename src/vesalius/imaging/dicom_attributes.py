@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 
 SPACING_KEYWORDS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 """Where a pixel's size may stand, the one in the patient before the one on the detector."""
@@ -79,8 +80,10 @@ class FrameAttributes:
         return value
 
     def text(self, keyword: str) -> str:
-        """Value as text; "" if absent or empty."""
+        """Value as text, several joined by DICOM's backslash; "" if absent or empty."""
         value = self.get(keyword)
+        if isinstance(value, MultiValue):
+            return "\\".join(str(each) for each in value)
         return "" if value is None else str(value)
 
     def numbers(self, keyword: str) -> list[float]:

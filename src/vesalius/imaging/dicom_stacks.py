@@ -60,7 +60,7 @@ def _belong_together(one: Frame, other: Frame) -> bool:
 
 def _kind(frame: Frame) -> tuple[object, ...]:
     series, size = frame.header.get("SeriesInstanceUID"), frame.pixels.shape
-    return series, size, frame.pixels.dtype, frame.contrast, frame.inverted, frame.height is None
+    return series, size, frame.contrast, frame.inverted, frame.height is None
 
 
 def _close(one: Sequence[float] | Vector | None, other: Sequence[float] | Vector | None, by: float) -> bool:

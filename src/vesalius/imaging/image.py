@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vesalius.errors import ImageError
 from vesalius.imaging.intensity import asked_range, default_range
-from vesalius.imaging.orientation import Affine, Plane, nearest_plane, to_display_order, voxel_spacing
+from vesalius.imaging.orientation import Affine, Plane, nearest_plane, places_volume, to_display_order, voxel_spacing
 from vesalius.imaging.slices import SliceStack, in_plane_spacing
 
 Pixels = NDArray[np.float32 | np.uint8 | np.uint16]
@@ -53,7 +53,7 @@ class MedicalImage:
         shape = self.pixels.shape
         if 0 in shape or not (len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)):
             raise ImageError(f"{self.source}: expected pixels [D, H, W] or [D, H, W, 3], got {list(shape)}.")
-        if self.affine is not None and not _is_invertible(self.affine):
+        if self.affine is not None and not places_volume(self.affine):
             raise ImageError(f"{self.source}: the affine places no volume in space; the header is damaged.")
 
     @property
@@ -98,9 +98,3 @@ class MedicalImage:
         if len(self.pixels) == 1 and plane != nearest_plane(self.affine):
             raise ImageError(f"{self.source}: is a single {self.plane} slice; {plane} slices need a whole series.")
         return to_display_order(self.pixels, self.affine, plane)
-
-
-def _is_invertible(affine: Affine) -> bool:
-    if affine.shape != (4, 4) or not np.isfinite(affine).all():
-        return False
-    return abs(float(np.linalg.det(affine[:3, :3]))) > 1e-9

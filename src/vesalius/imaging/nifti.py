@@ -9,10 +9,9 @@ from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from vesalius.errors import ImageError
+from vesalius.files import writing
 from vesalius.imaging.image import MedicalImage
-from vesalius.imaging.orientation import Affine, nearest_plane, plane_of, to_display_order, voxel_spacing
-
-NIFTI_SUFFIXES = (".nii", ".nii.gz", ".mgz")
+from vesalius.imaging.orientation import Affine, nearest_plane, places_volume, plane_of, to_display_order, voxel_spacing
 
 THICK_SLICES = 1.3
 """Voxels this much longer along one axis than along both others were scanned across that axis."""
@@ -51,6 +50,22 @@ def read_nifti(path: Path) -> MedicalImage:
     )
 
 
+def write_mask_volume(path: Path, masks: NDArray[np.bool_], affine: Affine | None) -> None:
+    """Write a mask volume, whole or not at all; readers find it on the image it came from.
+
+    Args:
+        path: Where to; .nii.gz compresses.
+        masks: [D, H, W], in the order of an image's slices.
+        affine: Those slices' index to RAS+ millimetres [4, 4]; None for clips, which lie nowhere.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    volume = nib.Nifti1Image(masks.astype(np.uint8), np.eye(4) if affine is None else affine)
+    with writing(path) as unfinished:
+        nib.save(volume, unfinished)
+
+
 def _load(path: Path) -> tuple[NDArray[np.generic], Affine]:
     try:
         image = nib.load(path)
@@ -78,7 +93,7 @@ def _first_volume(volume: NDArray[np.generic], path: Path) -> NDArray[np.generic
 
 
 def _checked(affine: Affine, path: Path) -> Affine:
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    if not places_volume(affine):
         raise ImageError(f"{path}: its affine places no volume in space; repair the header (sform or qform).")
     return affine
 

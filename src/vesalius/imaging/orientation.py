@@ -30,6 +30,13 @@ OBLIQUE_BELOW = 0.8
 """Largest component of the slice normal under which a plane is oblique (36.9°; Clunie's rule)."""
 
 
+def places_volume(affine: Affine) -> bool:
+    """Whether an affine is a finite [4, 4] matrix that leaves no voxel axis without extent of its own."""
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        return False
+    return abs(float(np.linalg.det(affine[:3, :3]))) > 1e-9
+
+
 def voxel_spacing(affine: Affine) -> tuple[float, float, float]:
     """Distance in mm between neighbouring voxels along each axis of an array placed by `affine` [4, 4]."""
     slices, rows, columns = np.linalg.norm(affine[:3, :3], axis=0)

@@ -1,7 +1,5 @@
 """Pictures and masks in everyday formats: PNG, JPEG, TIFF and BMP, through Pillow."""
 
-import os
-import uuid
 import warnings
 from pathlib import Path
 
@@ -10,10 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from vesalius.errors import ImageError
+from vesalius.files import writing
+from vesalius.imaging.formats import LOSSLESS_SUFFIXES, RASTER_SUFFIXES
 from vesalius.imaging.image import MedicalImage, Pixels
-
-RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-LOSSLESS_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 
 
 def read_raster(path: Path) -> MedicalImage:
@@ -77,13 +74,15 @@ def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
         mask: Boolean array [H, W].
 
     Raises:
-        ImageError: If the array is no mask, the format would blur it, or the folder cannot be written.
+        ImageError: If the array is no mask, or the format would blur it.
+        OutputError: If the file cannot be written.
     """
     if mask.dtype != np.bool_ or mask.ndim != 2:
         raise ImageError(f"{path}: expected a boolean mask [H, W], got {mask.dtype} {list(mask.shape)}.")
     if path.suffix.lower() not in LOSSLESS_SUFFIXES:
         raise ImageError(f"{path}: masks need a lossless format, {', '.join(LOSSLESS_SUFFIXES)}; use .png.")
-    _write_whole(path, Image.fromarray(mask.astype(np.uint8) * 255))
+    with writing(path) as unfinished:
+        Image.fromarray(mask.astype(np.uint8) * 255).save(unfinished)
 
 
 def write_rgb(path: Path, rgb: NDArray[np.floating] | NDArray[np.uint8]) -> None:
@@ -94,14 +93,16 @@ def write_rgb(path: Path, rgb: NDArray[np.floating] | NDArray[np.uint8]) -> None
         rgb: Picture [H, W, 3], in [0, 1] if real numbers, 0–255 if bytes.
 
     Raises:
-        ImageError: If the array is no picture, or the file cannot be written.
+        ImageError: If the array is no picture.
+        OutputError: If the file cannot be written.
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3:
         raise ImageError(f"{path}: expected a picture [H, W, 3], got {list(rgb.shape)}.")
     if path.suffix.lower() not in RASTER_SUFFIXES:
         raise ImageError(f"{path}: cannot write '{path.suffix}'; use one of {', '.join(RASTER_SUFFIXES)}.")
     levels = rgb if rgb.dtype == np.uint8 else np.rint(np.clip(rgb, 0, 1) * 255)
-    _write_whole(path, Image.fromarray(levels.astype(np.uint8)))
+    with writing(path) as unfinished:
+        Image.fromarray(levels.astype(np.uint8)).save(unfinished)
 
 
 def _read_pages(path: Path) -> list[Pixels]:
@@ -150,14 +151,3 @@ def _on_black(page: Image.Image) -> NDArray[np.uint8]:
     channels = np.asarray(page).astype(np.uint16)
     shown = ((channels[..., :-1] * channels[..., -1:] + 127) // 255).astype(np.uint8)
     return shown[..., 0] if page.mode == "LA" else shown
-
-
-def _write_whole(path: Path, picture: Image.Image) -> None:
-    unfinished = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
-    try:
-        picture.save(unfinished)
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error}); check that the folder exists and has room.") from error
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -5,13 +5,9 @@ from pathlib import Path
 from types import ModuleType
 
 from vesalius.errors import ImageError, MissingPackageError
+from vesalius.imaging.formats import IMAGE_SUFFIXES, RASTER_SUFFIXES, VOLUME_SUFFIXES, has_dicom_mark, read_start
 from vesalius.imaging.image import MedicalImage
-from vesalius.imaging.raster import RASTER_SUFFIXES, is_raster, read_raster
-
-IMAGE_SUFFIXES = (*RASTER_SUFFIXES, ".dcm", ".dicom", ".ima", ".nii", ".nii.gz", ".mgz")
-"""Suffixes of files that usually are images; DICOM is also recognised without any."""
-
-_VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mgz")
+from vesalius.imaging.raster import is_raster, read_raster
 
 
 def read_image(path: str | Path) -> MedicalImage:
@@ -45,9 +41,9 @@ def read_image(path: str | Path) -> MedicalImage:
 
 
 def _read_file(path: Path) -> MedicalImage:
-    if _has_dicom_mark(path):
+    if has_dicom_mark(read_start(path)):
         return _read_with("dicom", "read_dicom", path)
-    if path.name.lower().endswith(_VOLUME_SUFFIXES):
+    if path.name.lower().endswith(VOLUME_SUFFIXES):
         return _read_with("nifti", "read_nifti", path)
     if is_raster(path) or path.suffix.lower() in RASTER_SUFFIXES:
         return read_raster(path)
@@ -59,18 +55,9 @@ def _read_file(path: Path) -> MedicalImage:
 
 
 def _read_folder(folder: Path) -> MedicalImage:
-    names = [path.name for path in folder.iterdir()]
-    if not names:
+    if not any(folder.iterdir()):
         raise ImageError(f"{folder}: is an empty folder; name a file or a folder with a DICOM series.")
     return _read_with("dicom", "read_series", folder)
-
-
-def _has_dicom_mark(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be opened ({error.strerror}); check its permissions.") from error
 
 
 def _read_with(module: str, function: str, path: Path) -> MedicalImage:

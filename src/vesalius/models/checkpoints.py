@@ -15,9 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vesalius.errors import ModelError
+from vesalius.errors import ModelError, unknown_name
+from vesalius.files import writing
 from vesalius.models.pocket import WEIGHTS
-from vesalius.models.registry import ModelRecipe, build_model, list_models
+from vesalius.models.recipe import ModelRecipe
+from vesalius.models.registry import build_model, list_models
 from vesalius.models.segmenter import Segmenter
 
 EMBEDDED = {"pocket": WEIGHTS / "pocket.safetensors"}
@@ -41,10 +43,8 @@ def save_model(model: Segmenter, path: Path, notes: Mapping[str, object] | None 
     if pack:
         state = _pack(state, model)
     header = {"vesalius": model.recipe.to_json(), "notes": json.dumps(dict(notes or {}), sort_keys=True)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_file(state, partial, header)
-    os.replace(partial, path)
+    with writing(path) as unfinished:
+        save_file(state, unfinished, header)
 
 
 def load_model(source: str | Path) -> Segmenter:
@@ -63,6 +63,22 @@ def load_model(source: str | Path) -> Segmenter:
     recipe = ModelRecipe.from_json(header["vesalius"])
     model = build_model(recipe.name, **recipe.options)
     return load_weights(model, path).eval()
+
+
+def start_model(source: str, *, seed: int = 0) -> tuple[Segmenter, bool]:
+    """A model to train: with its trained weights if there are any, else untrained.
+
+    Args:
+        source: A model's name, a checkpoint file or a folder with one.
+        seed: Decides untrained weights.
+
+    Returns:
+        The model, and whether it was trained before.
+    """
+    if source in list_models() and source not in EMBEDDED:
+        torch.manual_seed(seed)
+        return build_model(source), False
+    return load_model(source), True
 
 
 def load_weights(model: _Module, path: Path) -> _Module:
@@ -99,9 +115,10 @@ def find_checkpoint(source: str | Path) -> Path:
         remedy = f"train it (vesalius train --model {source} --data DIR) and give the run's folder"
         raise ModelError(f"The package carries no weights of {source}; {remedy}.")
     if path.suffix or os.sep in str(source):
-        raise ModelError(f"{path}: no such checkpoint; expected a .safetensors file or a folder with {CHECKPOINT_NAME}.")
-    build_model(str(source))
-    raise AssertionError("build_model names the closest model in its error")
+        raise ModelError(
+            f"{path}: no such checkpoint; expected a .safetensors file or a folder with {CHECKPOINT_NAME}."
+        )
+    raise ModelError(unknown_name("model", str(source), list_models()))
 
 
 def _read_header(path: Path) -> dict[str, str]:

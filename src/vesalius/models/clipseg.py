@@ -5,7 +5,6 @@ run under whatever gradients ``freeze`` chose, where the original wraps them in 
 last tap and the text tower run; unused parameters (the image projection and the logit scale) are left out.
 """
 
-import torch
 from torch import Tensor, nn
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
@@ -86,12 +85,20 @@ def clipseg(
     """
     config = CLIPSegConfig(
         vision_config={
-            "patch_size": 16, "image_size": 224, "hidden_size": vision_width, "intermediate_size": 4 * vision_width,
-            "num_hidden_layers": vision_layers, "num_attention_heads": max(1, vision_width // 64),
+            "patch_size": 16,
+            "image_size": 224,
+            "hidden_size": vision_width,
+            "intermediate_size": 4 * vision_width,
+            "num_hidden_layers": vision_layers,
+            "num_attention_heads": max(1, vision_width // 64),
         },
         text_config={
-            "hidden_size": text_width, "intermediate_size": 4 * text_width, "num_hidden_layers": text_layers,
-            "num_attention_heads": max(1, text_width // 64), "eos_token_id": 49407, "bos_token_id": 49406,
+            "hidden_size": text_width,
+            "intermediate_size": 4 * text_width,
+            "num_hidden_layers": text_layers,
+            "num_attention_heads": max(1, text_width // 64),
+            "eos_token_id": 49407,
+            "bos_token_id": 49406,
         },
         extract_layers=[layer for layer in (3, 6, 9) if layer < vision_layers],
         reduce_dim=reduce_dim,

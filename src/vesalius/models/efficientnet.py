@@ -30,7 +30,13 @@ class ConvNorm(nn.Sequential):
     """Convolution, batch norm and (unless it ends a residual branch) ReLU6."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, depthwise: bool = False,
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        depthwise: bool = False,
         activation: bool = True,
     ) -> None:
         groups = in_channels if depthwise else 1

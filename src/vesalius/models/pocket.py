@@ -36,7 +36,7 @@ class FiLM(nn.Module):
         nn.init.zeros_(self.to_scale_shift.bias)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """x [B, C, H, W], condition [B, E] -> [B, C, H, W]."""
+        """X [B, C, H, W], condition [B, E] -> [B, C, H, W]."""
         scale, shift = self.to_scale_shift(condition)[:, :, None, None].chunk(2, dim=1)
         return x * (1 + scale) + shift
 
@@ -54,7 +54,7 @@ class PromptedBlock(nn.Module):
         self.attention = EfficientChannelAttention(channels)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """x [B, C, H, W], condition [B, E] -> [B, C', H, W]."""
+        """X [B, C, H, W], condition [B, E] -> [B, C', H, W]."""
         x = F.relu(self.film(self.mix_norm(self.mix(x)), condition))
         return self.attention(F.relu(self.refine_norm(self.refine(x))))
 
@@ -93,10 +93,14 @@ class SentenceProjection(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(channels, width), nn.GELU(), nn.Linear(width, width))
 
-    def forward(self, taps: tuple[Tensor, ...]) -> Tensor:
-        """The two deepest maps, averaged -> unit vectors [B, E]."""
-        pooled = torch.cat([global_average(tap) for tap in taps[-2:]], dim=1)
+    def forward(self, pooled: Tensor) -> Tensor:
+        """[B, C] -> unit vectors [B, E]."""
         return F.normalize(self.layers(pooled).float(), dim=-1)
+
+    @staticmethod
+    def pool(taps: tuple[Tensor, ...]) -> Tensor:
+        """Means of the two deepest maps, [B, C]."""
+        return torch.cat([global_average(tap) for tap in taps[-2:]], dim=1)
 
 
 class PocketSegmenter(Segmenter):
@@ -128,7 +132,7 @@ class PocketSegmenter(Segmenter):
         pixels = pixel_values.contiguous(memory_format=torch.channels_last)
         with torch.autocast(pixels.device.type, enabled=pixels.is_cuda and torch.is_autocast_enabled("cuda")):
             taps = self.trunk(pixels)
-        return ImageFeatures(self.projection(taps), taps)
+        return ImageFeatures(self.projection(self.projection.pool(taps)), taps)
 
     def encode_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> TextFeatures:
         """Unit sentence vectors [B, 384]."""

@@ -1,38 +1,18 @@
 """The named models: one dict, filled by a decorator; a factory's name is its model's name."""
 
 import importlib
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from vesalius.errors import ModelError, unknown_name
+from vesalius.models.recipe import ModelRecipe, Option
 from vesalius.models.segmenter import Segmenter
 
-Option = str | int | float | bool
 Factory = Callable[..., Segmenter]
 
 _FACTORIES: dict[str, Factory] = {}
 # Where the models of this package live; a module is imported when one of its models is asked for, because some
 # bring heavy libraries along.
 _HOMES = {"clipseg": "clipseg", "pocket": "pocket", "unet_d": "unet"}
-
-
-@dataclass(frozen=True)
-class ModelRecipe:
-    """What rebuilds a model before its weights are loaded: a name and the options that are not defaults."""
-
-    name: str
-    options: Mapping[str, Option]
-
-    def to_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps({"name": self.name, "options": dict(self.options)}, sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> "ModelRecipe":
-        """Read what ``to_json`` wrote."""
-        fields = json.loads(text)
-        return cls(fields["name"], fields["options"])
 
 
 def register_model(factory: Factory) -> Factory:

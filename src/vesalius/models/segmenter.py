@@ -7,10 +7,13 @@ from typing import ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from vesalius.errors import ModelError, unknown_name
 from vesalius.models.features import EncoderSpec, ImageFeatures, MaskPrediction, TextFeatures, resize
+from vesalius.models.recipe import ModelRecipe
 from vesalius.models.tokenizers import Tokenizer
 
 Part = Literal["image", "text"]
+PARTS: tuple[Part, ...] = ("image", "text")
 
 
 class Segmenter(nn.Module, ABC):
@@ -22,6 +25,8 @@ class Segmenter(nn.Module, ABC):
 
     spec: EncoderSpec
     tokenizer: Tokenizer
+    recipe: ModelRecipe
+    """Set by ``build_model``."""
     reads_text: ClassVar[bool] = True
     """False for models (UNet-D) whose mask cannot depend on the prompt."""
 
@@ -74,9 +79,7 @@ class Segmenter(nn.Module, ABC):
         """
         return self.predict(images, prompts).logits
 
-    def forward_tensors(
-        self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor | None = None
-    ) -> Tensor:
+    def forward_tensors(self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """The same computation from tensors alone, for export and for parity with other implementations.
 
         Args:
@@ -95,9 +98,15 @@ class Segmenter(nn.Module, ABC):
         """Hold exactly these encoders still: no gradients, and normalisation and dropout as in evaluation.
 
         ``freeze()`` sets everything free. Nothing else in the library decides what is trained.
+
+        Raises:
+            ModelError: If there is no such part.
         """
+        for part in parts:
+            if part not in PARTS:
+                raise ModelError(unknown_name("part", part, PARTS))
         self._frozen = set(parts)
-        for part in ("image", "text"):
+        for part in PARTS:
             for module in self.encoder_modules(part):
                 module.requires_grad_(part not in self._frozen)
         return self.train(self.training)

@@ -3,6 +3,7 @@
 Both vocabularies travel with installed packages, so no network is needed.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -45,7 +46,8 @@ class ClipTokenizer:
         ids = torch.full((len(prompts), self.context_length), CLIP_END)
         mask = torch.zeros_like(ids)
         for row, prompt in enumerate(prompts):
-            tokens = [CLIP_END - 1, *self._pairs.encode(prompt)[: self.context_length - 2], CLIP_END]
+            pairs = self._pairs.encode(unicodedata.normalize("NFC", prompt))
+            tokens = [CLIP_END - 1, *pairs[: self.context_length - 2], CLIP_END]
             ids[row, : len(tokens)] = torch.tensor(tokens)
             mask[row, : len(tokens)] = 1
         return Tokens(ids, mask)

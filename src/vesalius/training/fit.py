@@ -15,13 +15,15 @@ from torch.utils.data import ConcatDataset, DataLoader
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.views import Example, TrainingView, ValidationView, collate
 from vesalius.errors import ConfigError
+from vesalius.files import write_json
 from vesalius.models import Segmenter
 from vesalius.models.checkpoints import CHECKPOINT_NAME, save_model
 from vesalius.training.config import TrainConfig
-from vesalius.training.manifest import describe_run, write_manifest
+from vesalius.training.manifest import describe_run
 from vesalius.training.module import SegmentationModule
 
 LAST = "last.ckpt"
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,14 @@ def fit(model: Segmenter, data: Sequence[Path], out: Path, config: TrainConfig, 
     with warnings.catch_warnings():
         _silence_lightning()
         trainer.fit(
-            SegmentationModule(model, config), train, val,
-            ckpt_path=out / LAST if resume else None, weights_only=True,
+            SegmentationModule(model, config),
+            train,
+            val,
+            ckpt_path=out / LAST if resume else None,
+            weights_only=True,
         )
     result = RunResult(best.path, best.score, trainer.current_epoch)
-    write_manifest(out, best.notes | {"val_dice": best.score, "seconds": round(time.monotonic() - started, 1)})
+    write_json(out / MANIFEST, best.notes | {"val_dice": best.score, "seconds": round(time.monotonic() - started, 1)})
     return result
 
 
@@ -124,15 +129,23 @@ def _validation_views(model: Segmenter, data: Sequence[Path]) -> ConcatDataset[E
 
 def _build_trainer(out: Path, config: TrainConfig, callbacks: list[Callback], *, steps_per_epoch: int) -> Trainer:
     last = ModelCheckpoint(dirpath=out, save_last=True, save_top_k=0, enable_version_counter=False)
-    patience = EarlyStopping("val_dice", mode="max", patience=config.patience, min_delta=1e-4, check_on_train_epoch_end=False)
+    patience = EarlyStopping(
+        "val_dice", mode="max", patience=config.patience, min_delta=1e-4, check_on_train_epoch_end=False
+    )
     # A run cut short inside its first epoch still ends with a validation, or it would leave no weights behind.
     limit = config.max_steps if 0 < config.max_steps < steps_per_epoch else 1.0
     return Trainer(
         limit_train_batches=limit,
-        max_epochs=config.max_epochs, min_epochs=min(config.min_epochs, config.max_epochs), max_steps=config.max_steps,
-        precision=config.precision, gradient_clip_val=config.clip, num_sanity_val_steps=0, log_every_n_steps=10,
+        max_epochs=config.max_epochs,
+        min_epochs=min(config.min_epochs, config.max_epochs),
+        max_steps=config.max_steps,
+        precision=config.precision,
+        gradient_clip_val=config.clip,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
         callbacks=[*callbacks, last, patience, TQDMProgressBar(refresh_rate=5)],
-        logger=CSVLogger(out, name="", version=""), enable_model_summary=False,
+        logger=CSVLogger(out, name="", version=""),
+        enable_model_summary=False,
     )
 
 
@@ -141,5 +154,3 @@ def _silence_lightning() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
-
-

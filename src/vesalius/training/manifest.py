@@ -2,11 +2,9 @@
 
 import dataclasses
 import hashlib
-import json
-import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -38,11 +36,3 @@ def fingerprint(root: Path) -> str:
     for path in sorted((root / "anns").glob("*.json")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
-
-
-def write_manifest(folder: Path, content: Mapping[str, object]) -> None:
-    """Write ``manifest.json`` whole or not at all."""
-    path = folder / "manifest.json"
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
-    os.replace(partial, path)

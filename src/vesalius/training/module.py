@@ -10,6 +10,7 @@ from vesalius.data.views import Batch
 from vesalius.evaluation.metrics import dice
 from vesalius.models import MaskPrediction, Segmenter, TextFeatures
 from vesalius.models.features import resize
+from vesalius.models.text_cache import TextCache
 from vesalius.training.config import TrainConfig
 from vesalius.training.losses import segmentation_loss
 
@@ -28,7 +29,7 @@ class SegmentationModule(LightningModule):
         super().__init__()
         self.model = model
         self.config = config
-        self._sentences: dict[str, Tensor] = {}
+        self._texts = TextCache(model)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one batch."""
@@ -47,9 +48,7 @@ class SegmentationModule(LightningModule):
     def configure_optimizers(self) -> Mapping[str, object]:
         """AdamW over what is not frozen, and the schedule."""
         trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(
-            trainable, lr=self.config.learning_rate, weight_decay=self.config.weight_decay
-        )
+        optimizer = torch.optim.AdamW(trainable, lr=self.config.learning_rate, weight_decay=self.config.weight_decay)
         if self.config.schedule == "one_cycle":
             steps = int(self.trainer.estimated_stepping_batches)
             cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.config.learning_rate, total_steps=steps)
@@ -69,11 +68,4 @@ class SegmentationModule(LightningModule):
         return MaskPrediction(resize(prediction.logits, size), prediction.existence)
 
     def _encode_text(self, prompts: list[str]) -> TextFeatures:
-        """A frozen text encoder always gives the same answer, so each distinct prompt is encoded once a run."""
-        if "text" not in self.model.frozen:
-            return self.model.encode_text(prompts)
-        new = sorted(set(prompts) - self._sentences.keys())
-        if new:
-            with torch.no_grad():
-                self._sentences |= zip(new, self.model.encode_text(new).embedding, strict=True)
-        return TextFeatures(torch.stack([self._sentences[prompt] for prompt in prompts]))
+        return self._texts.encode(prompts) if "text" in self.model.frozen else self.model.encode_text(prompts)

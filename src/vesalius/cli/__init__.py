@@ -1,0 +1,42 @@
+"""The command line: ``vesalius --help``. Heavy modules load only when a command runs."""
+
+import sys
+
+from cyclopts import App
+from cyclopts.exceptions import CycloptsError
+from rich.console import Console
+
+from vesalius import __version__
+from vesalius.errors import VesaliusError
+
+app = App(
+    name="vesalius",
+    help="Read medical images with words: segment what a phrase names, name what a slice shows.",
+    version=__version__,
+)
+# Named here, not read from the commands' own descriptions, so that `--help` loads none of them.
+COMMANDS = {
+    "segment": "Outline what phrases name in a picture, series or volume.",
+    "name": "Say which modality, plane and body stations an image shows.",
+    "train": "Train a model on your data.",
+    "evaluate": "Score a model on a data set, prompt by prompt.",
+    "models": "List the named models.",
+}
+for command, summary in COMMANDS.items():
+    app.command(f"vesalius.cli.{command}:{command}", help=summary)
+
+
+def main() -> None:
+    """Run a command; exit code 2 and one clear line for whatever the user can put right."""
+    try:
+        app(exit_on_error=False, print_error=False)
+    except (VesaliusError, CycloptsError) as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {_escape(str(error))}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _escape(text: str) -> str:
+    """Keep rich from reading square brackets as markup."""
+    return text.replace("[", r"\[")

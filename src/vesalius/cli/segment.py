@@ -1,0 +1,62 @@
+"""``vesalius segment IMAGE PROMPT…``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from vesalius.errors import ConfigError
+
+
+def segment(
+    image: Path,
+    *prompts: str,
+    model: str = "pocket",
+    out: Path = Path("segmentation"),
+    plane: Literal["axial", "coronal", "sagittal"] | None = None,
+    window: str | None = None,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Outline what phrases name in a picture, a DICOM file or series, or a volume.
+
+    Pictures get a mask (PNG, at the picture's own size) and an overlay for each phrase; series and volumes a mask
+    volume (NIfTI) and a sheet of overlays.
+
+    Args:
+        image: A PNG, JPEG or TIFF file, a DICOM file, a folder with a series, or a NIfTI volume.
+        prompts: What to outline, for example "polyp".
+        model: A model's name, a checkpoint or a run's folder.
+        out: Folder for the results.
+        plane: Plane in which to go through a volume.
+        window: Window of a CT: a name such as "lung", or center and width in HU such as "40,400".
+        as_json: Print one JSON object.
+    """
+    from vesalius.cli.output import print_json, print_table, progress_bar
+    from vesalius.imaging import read_image
+    from vesalius.predict import Predictor, check_prompts
+    from vesalius.results import Results
+
+    check_prompts(prompts)
+    picture = read_image(image)
+    slices = picture.slices(plane, _to_window(window))
+    predictor = Predictor(model)
+    results = Results(out, picture, slices, prompts)
+    with progress_bar() as bar:
+        for answers in bar.track(predictor.predict_slices(slices, prompts), len(slices), description="Segmenting"):
+            results.add(answers)
+    found = results.write()
+    if as_json:
+        print_json({"image": str(image), "model": model, "results": [item.to_dict() for item in found]})
+        return
+    rows = [(item.prompt, item.existence, f"{100 * item.share:.2f} %", item.overlay) for item in found]
+    print_table(("prompt", "there?", "marked", "overlay"), rows)
+
+
+def _to_window(text: str | None) -> str | tuple[float, float] | None:
+    if text is None or "," not in text:
+        return text
+    try:
+        center, width = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--window: expected a name or CENTER,WIDTH such as 40,400; got '{text}'.") from error
+    return center, width

@@ -1,0 +1,62 @@
+"""``vesalius train``."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def train(
+    *,
+    model: str,
+    data: list[Path],
+    out: Path | None = None,
+    recipe: Path | None = None,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    max_epochs: int | None = None,
+    max_steps: int | None = None,
+    seed: int | None = None,
+    resume: bool = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Train a model on one data set or several, keeping the weights with the best validation Dice.
+
+    Without a recipe the paper's settings hold: AdamW at 1e-5, Dice and cross-entropy, batch 10, encoders frozen, early
+    stopping after 20 epochs without progress. Settings given here go before the recipe's.
+
+    Args:
+        model: A model's name, or a checkpoint to go on from; "pocket" starts from the embedded weights.
+        data: Folders with images/, masks/ and anns/; repeat --data for several.
+        out: Folder for weights, manifest and metrics; runs/MODEL-DATA by default.
+        recipe: TOML file of settings, see recipes/.
+        learning_rate: Largest step size.
+        batch_size: Images a step.
+        max_epochs: Passes over the training images at most.
+        max_steps: Steps at most, for a short trial.
+        seed: Decides order, augmentation, prompts and initial weights.
+        resume: Go on where an interrupted run in the same folder stopped.
+        as_json: Print one JSON object.
+    """
+    from vesalius.cli.output import print_json, say
+    from vesalius.models.checkpoints import start_model
+    from vesalius.training.config import TrainConfig, read_recipe
+    from vesalius.training.fit import fit
+
+    settings = read_recipe(recipe) if recipe else {}
+    given = {
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "max_epochs": max_epochs,
+        "max_steps": max_steps,
+        "seed": seed,
+    }
+    config = TrainConfig.from_dict(settings | {name: value for name, value in given.items() if value is not None})
+    folder = out or Path("runs") / f"{Path(model).stem}-{data[0].name}"
+    start, trained = start_model(model, seed=config.seed)
+    say(f"{model}: {'going on from trained weights' if trained else 'untrained weights'}; results in {folder}")
+    result = fit(start, data, folder, config, resume=resume)
+    if as_json:
+        print_json({"checkpoint": str(result.checkpoint), "val_dice": result.val_dice, "epochs": result.epochs})
+    else:
+        say(f"Best validation Dice {result.val_dice:.3f} after {result.epochs} epochs: {result.checkpoint}")

@@ -1,0 +1,34 @@
+"""How image files usually end, and how they begin; what they hold decides."""
+
+from pathlib import Path
+
+from vesalius.errors import ImageError
+
+RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+LOSSLESS_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mgz")
+
+IMAGE_SUFFIXES = (*RASTER_SUFFIXES, *DICOM_SUFFIXES, *VOLUME_SUFFIXES)
+"""Every suffix `read_image` expects; DICOM is also recognised without any."""
+
+_PREAMBLE = 128
+_DICOM_MARK = b"DICM"
+
+
+def read_start(path: Path) -> bytes:
+    """The first 132 bytes of a file, or all if it is shorter.
+
+    Raises:
+        ImageError: If it cannot be opened.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(_PREAMBLE + len(_DICOM_MARK))
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be opened ({error.strerror}); check the path and the permissions.") from error
+
+
+def has_dicom_mark(start: bytes) -> bool:
+    """Whether a file that starts so carries the mark of DICOM part 10."""
+    return start[_PREAMBLE:] == _DICOM_MARK

@@ -1,0 +1,40 @@
+"""Name an image without a classifier: compare its vector with those of phrases (CLIP, Radford et al., 2021)."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vesalius.models.segmenter import Segmenter
+
+SCALE = 20.0
+"""Factor from cosine similarity to log-odds; the projection is trained with the same one."""
+
+
+def phrase_vectors(model: Segmenter, labels: Mapping[str, Sequence[str]]) -> Tensor:
+    """One unit vector a label, the mean of its phrases' vectors.
+
+    Args:
+        model: One whose image and text embeddings share a space.
+        labels: L labels and the phrases for each.
+
+    Returns:
+        [L, E].
+    """
+    with torch.no_grad():
+        means = [model.encode_text(phrases).embedding.mean(0) for phrases in labels.values()]
+    return F.normalize(torch.stack(means), dim=-1)
+
+
+def label_logits(images: Tensor, labels: Tensor) -> Tensor:
+    """Log-odds among labels.
+
+    Args:
+        images: Unit image vectors [B, E].
+        labels: Unit label vectors [L, E].
+
+    Returns:
+        [B, L]; a softmax over L gives probabilities.
+    """
+    return SCALE * images @ labels.T

@@ -1,0 +1,91 @@
+"""Tiny models, tiny data sets, and where the shared material lies."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vesalius.imaging import write_mask, write_rgb
+from vesalius.models import Segmenter, build_model
+
+TINY = {
+    "clipseg": {
+        "image_size": 64, "vision_width": 64, "vision_layers": 7, "text_width": 64, "text_layers": 2, "reduce_dim": 16,
+    },
+    "pocket": {"image_size": 64, "text_width": 48, "text_layers": 1, "decoder_scale": 2, "condition": 16},
+    "unet_d": {"image_size": 32},
+}  # fmt: skip
+PROMPTS = {
+    "p0": "",
+    "p1": "polyp",
+    "p2": ["round polyp", "oval polyp"],
+    "p3": "one pink polyp, located in left of the image",
+}
+
+BuildTiny = Callable[..., Segmenter]
+WriteDataset = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def build_tiny() -> BuildTiny:
+    """Build a named model small enough for a test, in evaluation mode, with the weights that `seed` decides."""
+
+    def build(name: str, *, seed: int = 0, **options: object) -> Segmenter:
+        torch.manual_seed(seed)
+        return build_model(name, **{**TINY[name], **options}).eval()
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared material beside the repository."""
+    folder = Path(__file__).parents[1].parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"needs the shared material in {folder}, which is not part of the repository")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def write_dataset(tmp_path_factory: pytest.TempPathFactory) -> WriteDataset:
+    """Write a data set of coloured ellipses in the benchmark's layout; `prompts` are every record's."""
+
+    def write(
+        name: str = "ellipses", *, train: int = 4, val: int = 2, test: int = 2, size: tuple[int, int] = (40, 56),
+        prompts: dict[str, object] = PROMPTS, seed: int = 0,
+    ) -> Path:
+        rng = np.random.default_rng(seed)
+        root = tmp_path_factory.mktemp("data") / name
+        for folder in ("images", "masks", "anns"):
+            (root / folder).mkdir(parents=True)
+        for split, count in {"train": train, "val": val, "test": test}.items():
+            records = []
+            for index in range(count):
+                image_name = f"{split}_{index}.png"
+                rgb, mask = draw_ellipse(size, rng)
+                write_rgb(root / "images" / image_name, rgb)
+                write_mask(root / "masks" / image_name, mask)
+                records.append({"img_name": image_name, "mask_name": image_name, "prompts": prompts})
+            (root / "anns" / f"{split}.json").write_text(json.dumps(records), encoding="utf-8")
+        return root
+
+    return write  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(write_dataset: WriteDataset) -> Path:
+    """Four training, two validation and two test pictures whose target the catalog knows; not to be changed."""
+    return write_dataset("kvasir_polyp")
+
+
+def draw_ellipse(size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A noisy picture [H, W, 3] in [0, 1] with one bright ellipse, and its mask [H, W]."""
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    centre, radius = rng.uniform(0.3, 0.7, 2) * size, rng.uniform(0.15, 0.3, 2) * size
+    mask = ((rows - centre[0]) / radius[0]) ** 2 + ((columns - centre[1]) / radius[1]) ** 2 < 1
+    colour = rng.uniform(0.5, 0.9, 3)
+    rgb = np.where(mask[..., None], colour, 0.2) + rng.normal(0, 0.02, (*size, 3))
+    return rgb.clip(0, 1), mask

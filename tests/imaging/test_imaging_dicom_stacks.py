@@ -1,0 +1,168 @@
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+
+from vesalius.imaging.dicom import read_dicom, read_series, read_stacks
+
+AXIAL, CORONAL, SAGITTAL = [1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1]
+
+
+def heights(image) -> list[float]:
+    return [float(each.flat[0]) for each in image.pixels]
+
+
+def item(**attributes: object) -> Dataset:
+    dataset = Dataset()
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+class TestOrder:
+    def test_slices_are_sorted_by_position_whatever_their_names_and_numbers(self, write_series):
+        folder = write_series([6.0, 0.0, 9.0, 3.0])
+        assert heights(read_series(folder)) == [0, 3, 6, 9]
+
+    def test_without_positions_the_instance_number_decides(self, write_series):
+        folder = write_series([7.0, 5.0, 6.0], ImagePositionPatient=None, ImageOrientationPatient=None)
+        image = read_series(folder)
+        assert heights(image) == [7, 5, 6]
+        assert image.affine is None
+        assert image.pixel_spacing == (2.0, 0.5)
+
+    def test_slices_ascend_to_the_head_even_if_the_file_counts_the_other_way(self, write_series):
+        folder = write_series([0.0, 3.0, 6.0], ImageOrientationPatient=[1, 0, 0, 0, -1, 0])
+        assert heights(read_series(folder)) == [0, 3, 6]
+
+
+class TestPlace:
+    def test_the_affine_maps_a_voxel_to_its_millimetres(self, write_series):
+        image = read_series(write_series([0.0, 3.0, 6.0]))
+        assert image.spacing == (3.0, 2.0, 0.5)
+        slice_2_row_1_column_4 = [2, 1, 4, 1]
+        lps = (10 + 4 * 0.5, 20 + 1 * 2.0, 6.0)
+        np.testing.assert_allclose(image.affine @ slice_2_row_1_column_4, [-lps[0], -lps[1], lps[2], 1])
+
+    def test_a_tilted_gantry_shears_the_affine(self, write_dicom, tmp_path):
+        for number in range(3):
+            place = {"ImagePositionPatient": [0, 1.0 * number, 4.0 * number], "ImageOrientationPatient": AXIAL}
+            attributes = {**place, "PixelSpacing": [1, 1], "InstanceNumber": number}
+            write_dicom(f"series/{number}", np.zeros((4, 6), np.int16), **attributes)
+        image = read_series(tmp_path / "series")
+        np.testing.assert_allclose(image.affine @ [2, 0, 0, 1], [0, -2, 8, 1])
+
+    def test_a_single_slice_takes_its_thickness_for_the_missing_distance(self, write_series):
+        assert read_series(write_series([4.0])).spacing == (3.0, 2.0, 0.5)
+
+    def test_uneven_distances_are_told(self, write_series):
+        folder = write_series([0.0, 3.0, 9.0, 12.0])
+        with pytest.warns(UserWarning, match=r"series: slices lie 3\.00 to 6\.00 mm apart"):
+            read_series(folder)
+
+    @pytest.mark.parametrize(
+        ("cosines", "plane"),
+        [(AXIAL, "axial"), (CORONAL, "coronal"), (SAGITTAL, "sagittal"), ([1, 0, 0, 0, 0.76604, 0.64279], "oblique")],
+    )
+    def test_the_plane_follows_from_the_cosines(self, write_dicom, cosines, plane):
+        place = {"ImageOrientationPatient": cosines, "ImagePositionPatient": [0, 0, 0], "PixelSpacing": [1, 1]}
+        image = read_dicom(write_dicom("a.dcm", np.zeros((4, 6), np.int16), **place))
+        assert image.plane == plane
+        assert image.slices()[0].plane == plane
+
+    def test_zero_cosines_place_nothing(self, write_dicom):
+        place = {"ImageOrientationPatient": [0] * 6, "ImagePositionPatient": [0, 0, 0], "PixelSpacing": [1, 1]}
+        assert read_dicom(write_dicom("a.dcm", np.zeros((4, 6), np.int16), **place)).affine is None
+
+
+class TestDisplayOrder:
+    @pytest.mark.parametrize(
+        ("cosines", "corner_value"),
+        [
+            (AXIAL, (0, 0)),
+            ([-1, 0, 0, 0, -1, 0], (3, 5)),  # prone-like storage: both axes run the other way
+            (CORONAL, (0, 0)),
+            ([1, 0, 0, 0, 0, 1], (3, 0)),  # feet up
+            (SAGITTAL, (0, 0)),
+            ([0, -1, 0, 0, 0, -1], (0, 5)),  # front at image right
+        ],
+    )
+    def test_slices_turn_to_the_radiological_view(self, write_dicom, cosines, corner_value):
+        stored = np.arange(24, dtype=np.int16).reshape(4, 6)
+        place = {"ImageOrientationPatient": cosines, "ImagePositionPatient": [0, 0, 0], "PixelSpacing": [1, 1]}
+        image = read_dicom(write_dicom("a.dcm", stored, Modality="MR", **place))
+        assert image.pixels[0, 0, 0] == stored[corner_value]
+
+    def test_transposed_storage_is_transposed_back(self, write_dicom):
+        stored = np.arange(24, dtype=np.int16).reshape(4, 6)
+        place = {
+            "ImageOrientationPatient": [0, 1, 0, 1, 0, 0],
+            "ImagePositionPatient": [5, 6, 7],
+            "PixelSpacing": [2, 3],
+        }
+        image = read_dicom(write_dicom("a.dcm", stored, Modality="MR", **place))
+        np.testing.assert_array_equal(image.pixels[0], stored.T)
+        assert image.spacing == (1.0, 3.0, 2.0)
+        np.testing.assert_allclose(image.affine @ [0, 0, 0, 1], [-5, -6, 7, 1])
+
+
+class TestStacks:
+    def test_orientations_of_a_localizer_are_separate_stacks(self, write_series, tmp_path):
+        write_series([0.0, 5.0, 10.0], start=1)
+        write_series([0.0], start=10, ImageOrientationPatient=CORONAL)
+        write_series([0.0], start=20, ImageOrientationPatient=SAGITTAL)
+        stacks = read_stacks(tmp_path / "series")
+        assert [(image.plane, len(image.pixels)) for image in stacks] == [("axial", 3), ("coronal", 1), ("sagittal", 1)]
+        assert read_series(tmp_path / "series").plane == "axial"
+
+    @pytest.mark.parametrize(
+        "attribute", [{"EchoTime": 90.0}, {"DiffusionBValue": 800.0}, {"TemporalPositionIdentifier": 2}]
+    )
+    def test_echoes_b_values_and_time_points_are_separate_stacks(self, write_series, tmp_path, attribute):
+        write_series([0.0, 3.0], start=1)
+        write_series([0.0, 3.0], start=10, **attribute)
+        assert [heights(image) for image in read_stacks(tmp_path / "series")] == [[0, 3], [0, 3]]
+
+    def test_repeated_positions_are_separate_stacks_in_order_of_their_numbers(self, write_dicom, tmp_path):
+        for number, (height, value) in enumerate([(0, 1), (3, 1), (0, 2), (3, 2), (0, 3)]):
+            place = {"ImageOrientationPatient": AXIAL, "ImagePositionPatient": [0, 0, height], "PixelSpacing": [1, 1]}
+            pixels = np.full((4, 6), value, np.int16)
+            write_dicom(f"s/{number}", pixels, Modality="MR", InstanceNumber=number, **place)
+        assert [heights(image) for image in read_stacks(tmp_path / "s")] == [[1, 1], [2, 2], [3]]
+
+    def test_cosines_that_differ_by_rounding_belong_together(self, write_series, tmp_path):
+        write_series([0.0, 6.0], start=1, ImageOrientationPatient=[0.99996, 0.009, 0, -0.009, 0.99996, 0])
+        write_series([3.0], start=5, ImageOrientationPatient=[0.9999595, 0.0090004, 0, -0.0090004, 0.9999595, 0])
+        assert len(read_series(tmp_path / "series").pixels) == 3
+
+    def test_sizes_are_separate_stacks(self, write_dicom, write_series, tmp_path):
+        write_series([0.0, 3.0])
+        write_dicom("series/other", np.zeros((5, 6), np.int16))
+        assert [image.pixels.shape for image in read_stacks(tmp_path / "series")] == [(2, 4, 6), (1, 5, 6)]
+
+
+class TestEnhancedMultiFrame:
+    @pytest.fixture
+    def enhanced(self, write_dicom):
+        pixels = np.stack([np.full((4, 6), value, np.uint16) for value in (30, 10, 20)])
+        per_frame = [
+            item(
+                PlanePositionSequence=[item(ImagePositionPatient=[0, 0, height])],
+                PixelValueTransformationSequence=[item(RescaleSlope=slope, RescaleIntercept=-5)],
+            )
+            for height, slope in ((8.0, 1), (0.0, 2), (4.0, 3))
+        ]
+        shared = item(
+            PlaneOrientationSequence=[item(ImageOrientationPatient=AXIAL)],
+            PixelMeasuresSequence=[item(PixelSpacing=[2.0, 0.5], SliceThickness=4.0)],
+            FrameVOILUTSequence=[item(WindowCenter=30, WindowWidth=60)],
+        )
+        groups = {"PerFrameFunctionalGroupsSequence": per_frame, "SharedFunctionalGroupsSequence": [shared]}
+        return read_dicom(write_dicom("a.dcm", pixels, **groups))
+
+    def test_frames_are_sorted_and_each_has_its_own_rescaling(self, enhanced):
+        assert heights(enhanced) == [10 * 2 - 5, 20 * 3 - 5, 30 * 1 - 5]
+
+    def test_shared_and_single_attributes_combine(self, enhanced):
+        assert enhanced.plane == "axial"
+        assert enhanced.spacing == (4.0, 2.0, 0.5)
+        assert enhanced.window == (30, 60)

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+
+from vesalius.imaging.dicom import read_dicom, read_series
+
+
+def lookup_table(entries: list[int], first: int, bits: int) -> Dataset:
+    table = Dataset()
+    table.LUTDescriptor = [len(entries), first, bits]
+    table.LUTData = entries
+    table["LUTDescriptor"].VR = "US"
+    table["LUTData"].VR = "US"
+    return table
+
+
+def test_ct_is_rescaled_to_hu(write_dicom):
+    pixels = np.array([[24, 1024], [1064, 2024]], np.uint16)
+    image = read_dicom(write_dicom("a.dcm", pixels, RescaleSlope=1, RescaleIntercept=-1024))
+    assert image.pixels.dtype == np.float32
+    np.testing.assert_array_equal(image.pixels[0], [[-1000, 0], [40, 1000]])
+
+
+def test_fractional_slopes_are_applied(write_dicom):
+    pixels = np.array([[2, 4]], np.uint8)
+    image = read_dicom(write_dicom("a.dcm", pixels, Modality="PT", RescaleSlope=0.25, RescaleIntercept=1))
+    np.testing.assert_array_equal(image.pixels[0], [[1.5, 2.0]])
+
+
+def test_padding_of_ct_becomes_air(write_dicom):
+    pixels = np.array([[-2000, -1990, -3000, 40]], np.int16)
+    image = read_dicom(write_dicom("a.dcm", pixels, PixelPaddingValue=-2000))
+    np.testing.assert_array_equal(image.pixels[0], [[-1024, -1024, -1024, 40]])
+
+
+@pytest.mark.parametrize(("photometric", "filled"), [("MONOCHROME2", 100), ("MONOCHROME1", 200)])
+def test_padding_elsewhere_becomes_the_darkest_value(write_dicom, photometric, filled):
+    pixels = np.array([[0, 1, 100, 200]], np.uint16)
+    attributes = {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 1, "PhotometricInterpretation": photometric}
+    image = read_dicom(write_dicom("a.dcm", pixels, Modality="DX", **attributes))
+    np.testing.assert_array_equal(image.pixels[0], [[filled, filled, 100, 200]])
+    assert image.slices()[0].rgb[0, :2].max() == 0
+
+
+def test_the_first_of_several_windows_shows_a_ct(write_dicom):
+    pixels = np.array([[-160, 39, 40, 239]], np.int16)
+    path = write_dicom("a.dcm", pixels, WindowCenter=[40, -600], WindowWidth=[400, 1500])
+    image = read_dicom(path)
+    assert image.window == (40, 400)
+    np.testing.assert_allclose(image.slices()[0].rgb[0, :, 0], [0, 199 / 399, 200 / 399, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": 40, "WindowWidth": 0}, {"WindowCenter": 40}])
+def test_without_a_valid_window_ct_shows_soft_tissue(write_dicom, window):
+    image = read_dicom(write_dicom("a.dcm", np.array([[-160, 40, 239]], np.int16), **window))
+    assert image.window is None
+    np.testing.assert_allclose(image.slices()[0].rgb[0, :, 0], [0, 200 / 399, 1], atol=1e-6)
+
+
+def test_monochrome1_is_inverted_after_the_window(write_dicom):
+    pixels = np.array([[0, 100, 128, 255]], np.uint8)
+    attributes = {"Modality": "DX", "WindowCenter": 128, "WindowWidth": 256}
+    light = read_dicom(write_dicom("a.dcm", pixels, **attributes))
+    dark = read_dicom(write_dicom("b.dcm", pixels, PhotometricInterpretation="MONOCHROME1", **attributes))
+    assert dark.inverted
+    np.testing.assert_array_equal(dark.pixels, light.pixels)
+    np.testing.assert_allclose(dark.slices()[0].rgb, 1 - light.slices()[0].rgb, atol=1e-6)
+    np.testing.assert_allclose(dark.slices()[0].rgb[0, :, 0], [1, 155 / 255, 127 / 255, 0], atol=1e-6)
+
+
+def test_a_radiograph_with_a_voi_table_is_shown_through_it(write_dicom):
+    pixels = np.array([[0, 1, 2, 3]], np.uint16)
+    table = lookup_table([0, 1023, 1023, 4095], first=0, bits=12)
+    image = read_dicom(write_dicom("a.dcm", pixels, Modality="DX", VOILUTSequence=[table]))
+    np.testing.assert_allclose(image.slices()[0].rgb[0, :, 0], [0, 1023 / 4095, 1023 / 4095, 1], atol=1e-6)
+
+
+def test_a_modality_table_replaces_slope_and_intercept(write_dicom):
+    pixels = np.array([[0, 1, 2]], np.uint16)
+    table = lookup_table([5, 50, 500], first=0, bits=16)
+    table.ModalityLUTType = "OD"
+    image = read_dicom(write_dicom("a.dcm", pixels, Modality="DX", ModalityLUTSequence=[table]))
+    np.testing.assert_array_equal(image.pixels[0], [[5, 50, 500]])
+
+
+def test_the_header_keeps_the_region_and_no_name(write_dicom):
+    attributes = {"BodyPartExamined": "KNEE", "SeriesDescription": "t1 sag", "ImageType": ["ORIGINAL", "PRIMARY"]}
+    image = read_dicom(write_dicom("a.dcm", np.zeros((2, 2), np.uint8), **attributes))
+    assert image.header["ImageType"] == "ORIGINAL\\PRIMARY"
+    assert image.header["BodyPartExamined"] == "KNEE"
+    assert image.header["SeriesDescription"] == "t1 sag"
+    assert not any("Nobody" in text or "12345" in text for text in image.header.values())
+    assert image.modality == "CT"
+
+
+def test_a_radiograph_keeps_its_detector_spacing(write_dicom):
+    path = write_dicom("a.dcm", np.zeros((2, 2), np.uint8), Modality="DX", ImagerPixelSpacing=[0.2, 0.1])
+    assert read_dicom(path).pixel_spacing == (0.2, 0.1)
+
+
+def test_slices_with_and_without_a_slope_form_one_stack(write_dicom, tmp_path):
+    for number, slope in enumerate((1, 2)):
+        place = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "ImagePositionPatient": [0, 0, number]}
+        attributes = {"Modality": "PT", "PixelSpacing": [1, 1], "RescaleSlope": slope, "RescaleIntercept": 0}
+        write_dicom(f"s/{number}", np.full((2, 4), 7, np.uint8), **place, **attributes)
+    np.testing.assert_array_equal(read_series(tmp_path / "s").pixels[:, 0, 0], [7, 14])

@@ -1,0 +1,157 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from vesalius.errors import ModelError
+from vesalius.models import Segmenter, checkpoints
+from vesalius.models.checkpoints import CHECKPOINT_NAME, find_checkpoint, load_model, load_weights, read_notes, save_model
+
+
+@pytest.fixture(scope="module")
+def written(build_tiny, tmp_path_factory) -> Path:
+    """A checkpoint of a tiny pocket; not to be changed."""
+    path = tmp_path_factory.mktemp("checkpoint") / CHECKPOINT_NAME
+    save_model(build_tiny("pocket"), path, {"data": {"kvasir": "abc"}, "val_dice": 0.5})
+    return path
+
+
+@pytest.fixture
+def model(build_tiny) -> Segmenter:
+    return build_tiny("pocket", seed=1)
+
+
+def rewrite(source: Path, target: Path, change) -> Path:
+    """Copy a checkpoint with its tensors and its header changed."""
+    state, header = load_file(source), checkpoints._read_header(source)
+    change(state, header)
+    save_file(state, target, header)
+    return target
+
+
+class TestLoading:
+    def test_a_checkpoint_fills_a_model_with_its_tensors(self, written, model):
+        load_weights(model, written)
+        stored = load_file(written)
+        assert stored.keys() == model.state_dict().keys()
+        assert all(torch.equal(value, stored[key]) for key, value in model.state_dict().items())
+
+    def test_missing_unexpected_and_misshapen_tensors_are_listed(self, written, model, tmp_path):
+        def change(state, header):
+            del state["sentences.segment"]
+            state["extra.weight"] = torch.zeros(2)
+            state["decoder.to_logits.bias"] = torch.zeros(3)
+
+        path = rewrite(written, tmp_path / "other.safetensors", change)
+        with pytest.raises(ModelError) as caught:
+            load_weights(model, path)
+        assert str(caught.value) == (
+            f"{path}: missing ['sentences.segment']; unexpected ['extra.weight']; "
+            "of another shape ['decoder.to_logits.bias']."
+        )
+
+    @pytest.mark.parametrize("keep", [0, 4, 100, 1_000_000])
+    def test_a_truncated_file_is_named(self, written, model, tmp_path, keep):
+        path = tmp_path / "cut.safetensors"
+        path.write_bytes(written.read_bytes()[:keep])
+        for load in (load_model, lambda path: load_weights(model, path), read_notes):
+            with pytest.raises(ModelError, match=r"cut\.safetensors: not a safetensors file, or a damaged one"):
+                load(path)
+
+    def test_a_file_of_another_kind_is_named(self, tmp_path):
+        path = tmp_path / "notes.txt"
+        path.write_text("hello, this is no checkpoint at all")
+        with pytest.raises(ModelError, match=r"notes\.txt: not a safetensors file"):
+            load_model(path)
+
+    def test_weights_of_another_program_are_named(self, tmp_path):
+        save_file({"weight": torch.zeros(2)}, tmp_path / "foreign.safetensors")
+        with pytest.raises(ModelError, match=r"foreign\.safetensors: not a Vesalius checkpoint; .*lacks 'vesalius'"):
+            load_model(tmp_path / "foreign.safetensors")
+
+    @pytest.mark.parametrize("recipe", ["no JSON", "[]", '{"name": "pocket"}', '{"name": 3, "options": {}}'])
+    def test_a_damaged_recipe_is_named(self, written, tmp_path, recipe):
+        path = rewrite(written, tmp_path / "odd.safetensors", lambda state, header: header.update(vesalius=recipe))
+        with pytest.raises(ModelError, match=r"odd\.safetensors: .*recipe"):
+            load_model(path)
+
+    def test_a_model_this_version_does_not_know_is_named(self, written, tmp_path):
+        recipe = json.dumps({"name": "pockett", "options": {}})
+        path = rewrite(written, tmp_path / "new.safetensors", lambda state, header: header.update(vesalius=recipe))
+        with pytest.raises(ModelError, match="No model named 'pockett'. Did you mean 'pocket'"):
+            load_model(path)
+
+
+class TestFinding:
+    def test_a_folder_stands_for_the_checkpoint_in_it(self, written):
+        assert find_checkpoint(written.parent) == find_checkpoint(written) == find_checkpoint(str(written)) == written
+
+    def test_a_model_without_weights_says_what_to_do(self):
+        with pytest.raises(ModelError, match="carries no weights of clipseg; train it .*vesalius train"):
+            load_model("clipseg")
+
+    def test_an_unknown_name_is_answered_with_the_closest(self):
+        with pytest.raises(ModelError, match="No model named 'pockett'. Did you mean 'pocket'"):
+            load_model("pockett")
+
+    @pytest.mark.parametrize("name", ["missing.safetensors", "runs/missing"])
+    def test_a_missing_file_is_named(self, tmp_path, name):
+        with pytest.raises(ModelError, match="missing.*: no such checkpoint; expected a .safetensors file or a folder"):
+            load_model(tmp_path / name)
+
+    def test_a_folder_without_a_checkpoint_says_what_it_lacks(self, tmp_path):
+        with pytest.raises(ModelError, match=f"{CHECKPOINT_NAME}: no such checkpoint"):
+            load_model(tmp_path)
+
+
+class TestSaving:
+    def test_notes_are_remembered(self, written):
+        assert read_notes(written) == {"data": {"kvasir": "abc"}, "val_dice": 0.5}
+
+    def test_the_folder_is_made_and_nothing_else_is_left_in_it(self, model, tmp_path):
+        save_model(model, tmp_path / "a/b/model.safetensors")
+        assert [path.name for path in (tmp_path / "a/b").iterdir()] == ["model.safetensors"]
+
+    def test_a_failed_write_leaves_the_old_checkpoint(self, model, written, tmp_path, monkeypatch):
+        path = Path(shutil.copy(written, tmp_path))
+
+        def fail(state, target, header):
+            Path(target).write_bytes(b"half of it")
+            raise OSError("disk full")
+
+        monkeypatch.setattr(checkpoints, "save_file", fail)
+        with pytest.raises(OSError, match="disk full"):
+            save_model(model, path)
+        assert path.read_bytes() == written.read_bytes()
+
+    def test_notes_that_are_no_json_write_nothing(self, model, tmp_path):
+        with pytest.raises(TypeError):
+            save_model(model, tmp_path / "model.safetensors", {"model": model})
+        assert list(tmp_path.iterdir()) == []
+
+    def test_packing_halves_everything_but_keeps_sentences_in_8_bits(self, model, tmp_path):
+        save_model(model, tmp_path / "packed.safetensors", pack=True)
+        stored = load_file(tmp_path / "packed.safetensors")
+        kinds = {str(value.dtype) for value in stored.values() if value.is_floating_point()}
+        assert kinds == {"torch.float16", "torch.float32"}
+        assert all(key.endswith(".int8_scale") for key, value in stored.items() if value.dtype == torch.float32)
+        assert stored["sentences.tokens.weight"].dtype == torch.int8
+        loaded = load_model(tmp_path / "packed.safetensors").state_dict()
+        for key, value in model.state_dict().items():
+            assert loaded[key].dtype == value.dtype
+            if value.is_floating_point():
+                # A 255th of the largest value of a row, or 11 bits of each value.
+                bound = value.abs().amax(-1, keepdim=True) / 250 if value.dim() else value.abs() / 2000
+                assert ((loaded[key] - value).abs() <= bound + 1e-7).all(), key
+
+    def test_packed_sentences_keep_their_direction(self, model, tmp_path):
+        prompts = ["a polyp", "both lungs", ""]
+        save_model(model, tmp_path / "packed.safetensors", pack=True)
+        with torch.no_grad():
+            packed = load_model(tmp_path / "packed.safetensors").encode_text(prompts).embedding
+            whole = model.encode_text(prompts).embedding
+        # The bound that save_model states.
+        assert ((packed @ packed.T) - (whole @ whole.T)).abs().max() < 1e-3
