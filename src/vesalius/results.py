@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.imaging import MedicalImage, Slice, SliceStack, overlay, to_square_pixels, write_mask, write_rgb
-from vesalius.imaging.nifti import write_mask_volume
 from vesalius.predict import Segmentation
 
 SHEET_SLICES = 12
@@ -79,6 +78,9 @@ class Results:
             write_rgb(overlay_path, overlay(self.slices[0].rgb, masks[0]))
         else:
             mask_path = self.out / f"{name}.mask.nii.gz"
+            # Volumes alone need nibabel, which takes a fifth of a second to load.
+            from vesalius.imaging.nifti import write_mask_volume
+
             write_mask_volume(mask_path, masks, self.slices.affine)
             write_rgb(overlay_path, contact_sheet(self.slices, masks))
         existence = max(self._existence[place], default=None)
@@ -112,7 +114,8 @@ def contact_sheet(slices: SliceStack, masks: NDArray[np.bool_]) -> NDArray[np.fl
 
 def _tile(each: Slice, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """The overlay with pixels as wide as high."""
-    return to_square_pixels(overlay(each.rgb, mask).astype(np.float32) / 255, each.pixel_spacing_mm)
+    drawn = np.divide(overlay(each.rgb, mask), 255, dtype=np.float32)
+    return to_square_pixels(drawn, each.pixel_spacing_mm)
 
 
 def file_names(source: Path, prompts: Sequence[str]) -> list[str]:

@@ -34,7 +34,7 @@ class Golden:
         return torch.from_numpy(np.asarray(values, dtype="float32"))
 
     def image(self) -> Tensor:
-        rng = np.random.default_rng(self.outputs["in_image_seed"])
+        rng = np.random.default_rng(int(self.outputs["in_image_seed"]))
         return torch.from_numpy(rng.standard_normal(self.outputs["in_image_shape"]).astype("float32"))
 
 

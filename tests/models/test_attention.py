@@ -14,7 +14,7 @@ def test_the_kernel_grows_with_the_channels(channels, kernel):
 @torch.no_grad()
 def test_channels_are_scaled_by_their_neighbours_means():
     torch.manual_seed(0)
-    attention, x = EfficientChannelAttention(6), torch.randn(2, 6, 3, 4)
+    attention, x = EfficientChannelAttention(16), torch.randn(2, 16, 3, 4)
     values, (left, middle, right) = x.numpy().astype(np.float64), attention.conv.weight.numpy().ravel()
     means = np.pad(values.mean(axis=(2, 3)), ((0, 0), (1, 1)))
     scores = left * means[:, :-2] + middle * means[:, 1:-1] + right * means[:, 2:]

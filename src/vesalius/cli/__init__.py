@@ -1,8 +1,9 @@
 """The command line: ``vesalius --help``. Heavy modules load only when a command runs."""
 
 import sys
+from collections.abc import Sequence
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from cyclopts.exceptions import CycloptsError
 from rich.console import Console
 
@@ -13,6 +14,7 @@ app = App(
     name="vesalius",
     help="Read medical images with words: segment what a phrase names, name what a slice shows.",
     version=__version__,
+    default_parameter=Parameter(negative=()),
 )
 # Named here, not read from the commands' own descriptions, so that `--help` loads none of them.
 COMMANDS = {
@@ -26,10 +28,14 @@ for command, summary in COMMANDS.items():
     app.command(f"vesalius.cli.{command}:{command}", help=summary)
 
 
-def main() -> None:
-    """Run a command; exit code 2 and one clear line for whatever the user can put right."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; exit code 2 and one clear line for whatever the user can put right.
+
+    Args:
+        arguments: Without the program's name; by default those of the process.
+    """
     try:
-        app(exit_on_error=False, print_error=False)
+        app(sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False)
     except (VesaliusError, CycloptsError) as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {_escape(str(error))}")
         sys.exit(2)

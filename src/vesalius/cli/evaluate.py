@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     model: str,
+    /,
     *,
     data: Path,
     split: Literal["train", "val", "test"] = "test",

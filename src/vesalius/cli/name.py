@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 def name(
     path: Path,
+    /,
     *,
     model: str = "pocket",
     as_json: Annotated[bool, Parameter(name="--json")] = False,

@@ -10,6 +10,7 @@ from vesalius.errors import ConfigError
 
 def segment(
     image: Path,
+    /,
     *prompts: str,
     model: str = "pocket",
     out: Path = Path("segmentation"),

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vesalius.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class AugmentConfig:
@@ -30,6 +32,11 @@ class AugmentConfig:
     """Relative change around the grey image, either way."""
     gamma: float = 0.25
     """Exponent drawn from exp(±gamma)."""
+
+    def __post_init__(self) -> None:
+        for name in ("horizontal_flip", "vertical_flip"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is a probability and must lie in 0–1, got {getattr(self, name)}.")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What a model sees of a data set while it trains: one prompt and one augmentation of each image."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from torch.utils.data import Dataset
 from vesalius.data.annotations import ImageRecord
 from vesalius.data.augment import AugmentConfig, change_intensity, draw_geometry, resample
 from vesalius.data.datasets import SegmentationDataset
+from vesalius.errors import ConfigError
 from vesalius.prompts import find_target, foreign_phrases, mirror_prompt, sort_families, variants
 
 
@@ -44,12 +46,17 @@ class PromptMix:
     absent: float = 0.0
     """Probability of a phrase for something else, whose mask is empty."""
 
+    def __post_init__(self) -> None:
+        if min(self.paraphrases, self.absent) < 0 or self.paraphrases + self.absent > 1:
+            got = f"{self.paraphrases} and {self.absent}"
+            raise ConfigError(f"paraphrases and absent are probabilities with a sum of 1 at most, got {got}.")
+
 
 class TrainingView(Dataset[Example]):
     """A data set seen through random augmentation and random prompts, different in every epoch.
 
     Args:
-        source: The images; its ``target`` must be known for a mix above 0.
+        source: The images; a mix above 0 has no effect, with a warning, where their ``target`` is not known.
         size: S, the side of the square images.
         augment: Ranges of the random changes.
         mix: How prompts are drawn.
@@ -64,8 +71,10 @@ class TrainingView(Dataset[Example]):
         self.augment = augment
         self.seed = seed
         self.epoch = 0
-        known = source.target is not None
-        self.mix = mix if known else PromptMix()
+        self.mix = mix if source.target else PromptMix()
+        if self.mix != mix:
+            place = f"{source.root}: paraphrases and absent"
+            warnings.warn(f"{place} have no effect, for the catalog does not know what it outlines.", stacklevel=2)
         self._paraphrases = find_target(source.target).phrases if source.target else ()
         self._foreign = foreign_phrases(source.target) if source.target else []
 

@@ -40,7 +40,7 @@ class BertLayer(nn.Module):
         self.mlp_norm = nn.LayerNorm(config.width, eps=config.epsilon)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """X [B, L, E], mask [B, 1, 1, L] (True = look at) -> [B, L, E]."""
+        """Map x [B, L, E], mask [B, 1, 1, L] (True = look at) -> [B, L, E]."""
         x = self.attention_norm(x + self.out(self._attend(x, mask)))
         return self.mlp_norm(x + self.down(F.gelu(self.up(x))))
 

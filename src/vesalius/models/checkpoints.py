@@ -6,7 +6,8 @@ Matrices may be stored as 8-bit integers with one scale a row; they come back as
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,8 +37,8 @@ def save_model(model: Segmenter, path: Path, notes: Mapping[str, object] | None 
         model: A model made by ``build_model`` or ``load_model``.
         path: The file to write; its folder is made.
         notes: What to remember beside the weights; must be JSON.
-        pack: Store the sentence encoder's matrices in 8 bits and everything else in 16: a third of the size, and
-            cosine similarities of sentence vectors stay within 0.001.
+        pack: Store the sentence encoder's matrices in 8 bits and everything else in 16: a third of the size.
+            Cosine similarities of MiniLM's sentence vectors move by 0.002 on average, 0.02 at most.
     """
     state = {key: value.contiguous() for key, value in model.state_dict().items()}
     if pack:
@@ -57,10 +58,7 @@ def load_model(source: str | Path) -> Segmenter:
         ModelError: If there is no such model or its weights do not fit.
     """
     path = find_checkpoint(source)
-    header = _read_header(path)
-    if "vesalius" not in header:
-        raise ModelError(f"{path}: not a Vesalius checkpoint; its header lacks 'vesalius'.")
-    recipe = ModelRecipe.from_json(header["vesalius"])
+    recipe = _read_recipe(path)
     model = build_model(recipe.name, **recipe.options)
     return load_weights(model, path).eval()
 
@@ -121,16 +119,32 @@ def find_checkpoint(source: str | Path) -> Path:
     raise ModelError(unknown_name("model", str(source), list_models()))
 
 
-def _read_header(path: Path) -> dict[str, str]:
+@contextmanager
+def _opened(path: Path) -> Iterator[safe_open]:
     try:
         with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
+            yield file
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: not a safetensors file, or a damaged one ({error}).") from error
 
 
+def _read_header(path: Path) -> dict[str, str]:
+    with _opened(path) as file:
+        return file.metadata() or {}
+
+
+def _read_recipe(path: Path) -> ModelRecipe:
+    header = _read_header(path)
+    if "vesalius" not in header:
+        raise ModelError(f"{path}: not a Vesalius checkpoint; its header lacks 'vesalius'.")
+    try:
+        return ModelRecipe.from_json(header["vesalius"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: its recipe is damaged ({error!r}); get or train it again.") from error
+
+
 def _read_state(path: Path) -> dict[str, Tensor]:
-    with safe_open(path, framework="pt") as file:
+    with _opened(path) as file:
         stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     state = {}
     for key, value in stored.items():

@@ -114,8 +114,8 @@ def from_imagenet(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
             stage, block = places[int(index)]
             renamed[f"stages.{stage}.{block}.layers.{_place(layer, expands=stage > 0)}.{'.'.join(rest)}"] = value
         elif key.startswith(("_conv_stem.", "_bn0.")):
-            layer, _, rest = key.partition(".")
-            renamed[f"stem.{0 if layer == '_conv_stem' else 1}.{rest}"] = value
+            layer, _, tensor = key.partition(".")
+            renamed[f"stem.{0 if layer == '_conv_stem' else 1}.{tensor}"] = value
     return renamed
 
 

@@ -36,7 +36,7 @@ class FiLM(nn.Module):
         nn.init.zeros_(self.to_scale_shift.bias)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """X [B, C, H, W], condition [B, E] -> [B, C, H, W]."""
+        """Map x [B, C, H, W], condition [B, E] -> [B, C, H, W]."""
         scale, shift = self.to_scale_shift(condition)[:, :, None, None].chunk(2, dim=1)
         return x * (1 + scale) + shift
 
@@ -54,7 +54,7 @@ class PromptedBlock(nn.Module):
         self.attention = EfficientChannelAttention(channels)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """X [B, C, H, W], condition [B, E] -> [B, C', H, W]."""
+        """Map x [B, C, H, W], condition [B, E] -> [B, C', H, W]."""
         x = F.relu(self.film(self.mix_norm(self.mix(x)), condition))
         return self.attention(F.relu(self.refine_norm(self.refine(x))))
 

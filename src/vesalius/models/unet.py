@@ -4,6 +4,7 @@ It reads no text; the paper trains it alone as a baseline and beside CLIP decode
 3×3 convolution twice, sharing its weights, as the released code does.
 """
 
+import math
 from itertools import pairwise
 
 import torch
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vesalius.models.attention import EfficientChannelAttention
-from vesalius.models.features import EncoderSpec, ImageFeatures, MaskPrediction, TextFeatures
+from vesalius.models.features import EncoderSpec, ImageFeatures, MaskPrediction, TextFeatures, resize
 from vesalius.models.registry import register_model
 from vesalius.models.segmenter import Part, Segmenter
 from vesalius.models.tokenizers import NoTokenizer
@@ -97,10 +98,10 @@ class UNetSegmenter(Segmenter):
         return []
 
     def encode_pixels(self, pixel_values: Tensor) -> ImageFeatures:
-        """Maps at strides 2 to 16; sides that are no multiple of 16 are padded, and the logits cover the padding."""
-        height, width = pixel_values.shape[-2:]
-        padded = F.pad(pixel_values, (0, -width % STRIDE, 0, -height % STRIDE))
-        return ImageFeatures(pixel_values.new_zeros(len(pixel_values), 0), self.unet.encode(padded))
+        """Maps at strides 2 to 16; sides that are no multiple of 16 are stretched to the next one."""
+        height, width = (math.ceil(side / STRIDE) * STRIDE for side in pixel_values.shape[-2:])
+        maps = self.unet.encode(resize(pixel_values, (height, width)))
+        return ImageFeatures(pixel_values.new_zeros(len(pixel_values), 0), maps)
 
     def encode_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> TextFeatures:
         """Nothing: [B, 0]."""

@@ -15,4 +15,9 @@ def mirror_prompt(prompt: str, *, horizontal: bool = False, vertical: bool = Fal
     swaps = (_HORIZONTAL if horizontal else {}) | (_VERTICAL if vertical else {})
     if not swaps:
         return prompt
-    return re.sub(rf"\b({'|'.join(swaps)})\b", lambda word: swaps[word[0]], prompt)
+
+    def swap(word: re.Match[str]) -> str:
+        other = swaps[word[0].lower()]
+        return other.capitalize() if word[0][0].isupper() else other
+
+    return re.sub(rf"\b({'|'.join(swaps)})\b", swap, prompt, flags=re.IGNORECASE)

@@ -3,9 +3,9 @@
 import dataclasses
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from vesalius.data.augment import AugmentConfig
 from vesalius.data.views import PromptMix
@@ -55,24 +55,24 @@ class TrainConfig:
         for name in ("learning_rate", "batch_size", "max_epochs", "patience", "clip"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}.")
-        if self.max_steps == 0:
-            raise ConfigError("max_steps must be -1 (no limit) or at least 1, got 0.")
+        if self.weight_decay < 0:
+            raise ConfigError(f"weight_decay must be at least 0, got {self.weight_decay}.")
+        if self.max_steps == 0 or self.max_steps < -1:
+            raise ConfigError(f"max_steps must be -1 (no limit) or at least 1, got {self.max_steps}.")
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, object]) -> "TrainConfig":
         """Build from nested tables, as in a recipe file.
 
         Raises:
-            ConfigError: Naming the setting that does not exist.
+            ConfigError: Naming the setting that does not exist or has a value of the wrong kind.
         """
         values: dict[str, object] = dict(settings)
         for name, table in _TABLES.items():
             if name in values:
                 values[name] = _build(table, values[name], f"[{name}]")
-        if "freeze" in values:
-            values["freeze"] = tuple(values["freeze"])  # type: ignore[arg-type]  # checked by the caller's TOML
         built: TrainConfig = _build(cls, values, "recipe")
-        return built
+        return dataclasses.replace(built, freeze=tuple(built.freeze))
 
     def to_dict(self) -> dict[str, object]:
         """Nested tables, ready for JSON."""
@@ -96,8 +96,23 @@ def read_recipe(path: Path) -> dict[str, object]:
 def _build(cls: type, values: object, place: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
     if not isinstance(values, Mapping):
         raise ConfigError(f"{place}: expected a table, got {values!r}.")
-    known = [item.name for item in fields(cls)]
-    for name in values:
-        if name not in known:
-            raise ConfigError(f"{place}: {unknown_name('setting', name, known)}")
+    hints = get_type_hints(cls)
+    for name, value in values.items():
+        if name not in hints:
+            raise ConfigError(f"{place}: {unknown_name('setting', name, hints)}")
+        _check(value, hints[name], f"{place}: {name}")
     return cls(**values)
+
+
+def _check(value: object, kind: object, place: str) -> None:
+    """Refuse a value that is not of the kind its setting declares; tables are checked when they are built."""
+    if get_origin(kind) is Literal and value not in get_args(kind):
+        raise ConfigError(f"{place} must be one of {', '.join(map(repr, get_args(kind)))}, got {value!r}.")
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{place} must be a list, got {value!r}.")
+        for item in value:
+            _check(item, get_args(kind)[0], place)
+    accepted = {float: (int, float), int: (int,)}.get(kind)  # type: ignore[call-overload]  # other kinds give None
+    if accepted and (isinstance(value, bool) or not isinstance(value, accepted)):
+        raise ConfigError(f"{place} must be {'a number' if kind is float else 'a whole number'}, got {value!r}.")

@@ -1,14 +1,12 @@
 """Train a model on data sets, and leave behind weights that say where they came from."""
 
-import logging
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 from torch.utils.data import ConcatDataset, DataLoader
 
@@ -21,6 +19,7 @@ from vesalius.models.checkpoints import CHECKPOINT_NAME, save_model
 from vesalius.training.config import TrainConfig
 from vesalius.training.manifest import describe_run
 from vesalius.training.module import SegmentationModule
+from vesalius.training.progress import EpochBar, quiet_lightning
 
 LAST = "last.ckpt"
 MANIFEST = "manifest.json"
@@ -57,20 +56,15 @@ def fit(model: Segmenter, data: Sequence[Path], out: Path, config: TrainConfig, 
     seed_everything(config.seed, verbose=False)
     model.freeze(*config.freeze)
     views = _training_views(model, data, config)
-    train = DataLoader(ConcatDataset(views), config.batch_size, shuffle=True, collate_fn=collate, drop_last=True)
+    pool: ConcatDataset[Example] = ConcatDataset(views)
+    train = DataLoader(pool, config.batch_size, shuffle=True, collate_fn=collate, drop_last=True)
     val = DataLoader(_validation_views(model, data), config.batch_size, collate_fn=collate)
-    best = KeepBest(out / CHECKPOINT_NAME, describe_run(model, data, config))
-    trainer = _build_trainer(out, config, [best, NextEpoch(views)], steps_per_epoch=len(train))
+    best = KeepBest(model, out / CHECKPOINT_NAME, describe_run(model, data, config))
     started = time.monotonic()
-    with warnings.catch_warnings():
-        _silence_lightning()
-        trainer.fit(
-            SegmentationModule(model, config),
-            train,
-            val,
-            ckpt_path=out / LAST if resume else None,
-            weights_only=True,
-        )
+    with quiet_lightning():
+        trainer = _build_trainer(out, config, [best, NextEpoch(views)], steps_per_epoch=len(train))
+        checkpoint = out / LAST if resume else None
+        trainer.fit(SegmentationModule(model, config), train, val, ckpt_path=checkpoint, weights_only=True)
     result = RunResult(best.path, best.score, trainer.current_epoch)
     write_json(out / MANIFEST, best.notes | {"val_dice": best.score, "seconds": round(time.monotonic() - started, 1)})
     return result
@@ -79,7 +73,8 @@ def fit(model: Segmenter, data: Sequence[Path], out: Path, config: TrainConfig, 
 class KeepBest(Callback):
     """Save our own checkpoint whenever the validation Dice rises."""
 
-    def __init__(self, path: Path, notes: dict[str, object]) -> None:
+    def __init__(self, model: Segmenter, path: Path, notes: dict[str, object]) -> None:
+        self.model = model
         self.path = path
         self.notes = notes
         self.score = -1.0
@@ -91,7 +86,7 @@ class KeepBest(Callback):
             return
         self.score = score
         notes = self.notes | {"val_dice": score, "epoch": trainer.current_epoch}
-        save_model(module.model, self.path, notes)
+        save_model(self.model, self.path, notes)
 
     def state_dict(self) -> dict[str, float]:
         """What a resumed run must know."""
@@ -143,14 +138,8 @@ def _build_trainer(out: Path, config: TrainConfig, callbacks: list[Callback], *,
         gradient_clip_val=config.clip,
         num_sanity_val_steps=0,
         log_every_n_steps=10,
-        callbacks=[*callbacks, last, patience, TQDMProgressBar(refresh_rate=5)],
+        callbacks=[*callbacks, last, patience, EpochBar()],
         logger=CSVLogger(out, name="", version=""),
         enable_model_summary=False,
+        enable_progress_bar=False,
     )
-
-
-def _silence_lightning() -> None:
-    """Its advice about worker processes and log folders is not for our users."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
-    warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")

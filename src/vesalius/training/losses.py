@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vesalius.errors import ConfigError
 from vesalius.models import MaskPrediction
 
 
@@ -20,6 +21,10 @@ class LossWeights:
     existence: float = 0.1
     """Binary cross-entropy of the existence score, for models that give one."""
 
+    def __post_init__(self) -> None:
+        if min(self.dice, self.bce, self.existence) < 0:
+            raise ConfigError(f"weights of the loss must be at least 0, got {self}.")
+
 
 def soft_dice_loss(logits: Tensor, masks: Tensor, smooth: float = 1.0) -> Tensor:
     """1 - Dice on probabilities (Milletari et al., 2016), averaged over images.
@@ -29,7 +34,7 @@ def soft_dice_loss(logits: Tensor, masks: Tensor, smooth: float = 1.0) -> Tensor
         masks: 0 or 1, same shape.
         smooth: Pixels added above and below, so that an empty mask has a gradient and no division by zero.
     """
-    probabilities = torch.sigmoid(logits)
+    probabilities = torch.sigmoid(logits.float())  # sums over pixels overflow 16 bits
     overlap = (probabilities * masks).sum(dim=(1, 2, 3))
     total = probabilities.sum(dim=(1, 2, 3)) + masks.sum(dim=(1, 2, 3))
     return (1 - (2 * overlap + smooth) / (total + smooth)).mean()

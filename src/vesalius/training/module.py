@@ -1,9 +1,8 @@
 """The training step, the validation step and the optimiser, as pytorch-lightning wants them."""
 
-from collections.abc import Mapping
-
 import torch
 from pytorch_lightning import LightningModule
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from vesalius.data.views import Batch
@@ -45,7 +44,7 @@ class SegmentationModule(LightningModule):
         values = {"val_dice": scores.mean(), "val_loss": loss}
         self.log_dict(values, prog_bar=True, batch_size=len(batch.prompts))
 
-    def configure_optimizers(self) -> Mapping[str, object]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW over what is not frozen, and the schedule."""
         trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(trainable, lr=self.config.learning_rate, weight_decay=self.config.weight_decay)

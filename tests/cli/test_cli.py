@@ -1,0 +1,180 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vesalius.cli import COMMANDS, main
+from vesalius.imaging import write_rgb
+from vesalius.models.checkpoints import load_model, save_model
+
+
+@pytest.fixture(scope="module")
+def weights(build_tiny, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "pocket.safetensors"
+    save_model(build_tiny("pocket"), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("picture") / "scan.png"
+    write_rgb(path, np.random.default_rng(0).random((40, 48, 3)))
+    return path
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Run a command in an empty folder; its exit code, and what it printed on stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            main([str(argument) for argument in arguments])
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_help_names_every_command(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    assert all(name in out and summary in out for name, summary in COMMANDS.items())
+
+
+def test_help_loads_no_torch():
+    script = "import sys, vesalius.cli\nvesalius.cli.main(['--help'])\nassert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode == 0
+
+
+def test_segment_writes_what_it_says(run, picture, weights, tmp_path):
+    code, out, _ = run("segment", picture, "polyp", "lungs", "--model", weights, "--out", tmp_path / "o", "--json")
+    assert code == 0
+    results = json.loads(out)["results"]
+    assert [each["prompt"] for each in results] == ["polyp", "lungs"]
+    assert all(Path(each[kind]).is_file() for each in results for kind in ("mask", "overlay"))
+    assert len(list((tmp_path / "o").iterdir())) == 4
+
+
+def test_segment_prints_a_table(run, picture, weights):
+    code, out, _ = run("segment", picture, "polyp", "--model", weights)
+    assert code == 0
+    assert "polyp" in out
+    assert "%" in out
+
+
+def test_name_answers_in_one_json_object(run, picture, weights):
+    code, out, _ = run("name", picture, "--model", weights, "--json")
+    assert code == 0
+    answer = json.loads(out)
+    assert answer["modality"]["source"] == "pixels"
+    assert len(answer["slices"]) == 1
+
+
+def test_name_prints_tables(run, picture, weights):
+    code, out, _ = run("name", picture, "--model", weights)
+    assert code == 0
+    assert "modality" in out
+    assert "station" in out
+
+
+def test_evaluate_gives_the_mean_dice_and_every_prompt(run, tiny_dataset, weights, tmp_path):
+    code, out, _ = run("evaluate", weights, "--data", tiny_dataset, "--out", tmp_path / "e", "--json")
+    assert code == 0
+    content = json.loads(out)
+    assert 0 <= content["summary"]["dice"]["mean"] <= 1
+    assert list(content["prompts"]) == ["p0", "p1", "p2", "p3"]
+    assert json.loads((tmp_path / "e" / "evaluation.json").read_text()) == content
+    assert (tmp_path / "e" / "rows.csv").is_file()
+
+
+def test_evaluate_prints_a_row_for_each_asked_prompt(run, tiny_dataset, weights):
+    code, out, _ = run("evaluate", weights, "--data", tiny_dataset, "--split", "val", "--prompts", "p1,p3")
+    assert code == 0
+    assert "p1" in out
+    assert "p3" in out
+    assert "p2" not in out
+
+
+def test_train_leaves_weights_that_load(run, tiny_dataset, weights, tmp_path):
+    code, out, err = run(
+        "train", "--model", weights, "--data", tiny_dataset, "--max-epochs", 1, "--batch-size", 2,
+        "--out", tmp_path / "run", "--json",
+    )  # fmt: skip
+    assert code == 0
+    assert "trained weights" in err
+    result = json.loads(out)
+    assert load_model(Path(result["checkpoint"]).parent).recipe.name == "pocket"
+
+
+def test_models_lists_all(run):
+    code, out, _ = run("models", "--json")
+    assert code == 0
+    names = {each["name"]: each["weights"] for each in json.loads(out)["models"]}
+    assert names == {"clipseg": False, "pocket": True, "unet_d": False}
+
+
+WRONG = {
+    "a missing file": (["segment", "none.png", "polyp"], "none.png: no such file"),
+    "no image": (["segment", "text.png", "polyp"], "text.png"),
+    "no prompt": (["segment", "scan.png"], "A prompt is needed"),
+    "an empty prompt": (["segment", "scan.png", ""], "A prompt is needed"),
+    "an unknown model": (["segment", "scan.png", "polyp", "--model", "pokcet"], "Did you mean 'pocket'?"),
+    "a model without weights": (
+        ["segment", "scan.png", "polyp", "--model", "clipseg"],
+        "carries no weights of clipseg",
+    ),
+    "an unknown window": (["segment", "scan.png", "polyp", "--window", "a,b"], "CENTER,WIDTH"),
+    "an unknown command": (["segmnt", "scan.png"], 'Did you mean "segment"?'),
+    "an unknown option": (["segment", "scan.png", "polyp", "--modle", "x"], "--modle"),
+    "a missing data folder": (["evaluate", "pocket", "--data", "none"], "none: no such data folder"),
+    "a missing recipe": (["train", "--model", "unet_d", "--data", "none", "--recipe", "r.toml"], "no such recipe"),
+    "an unknown architecture": (["train", "--model", "unet_e", "--data", "none"], "Did you mean 'unet_d'?"),
+    "nothing to name": (["name", "none"], "none: no such file"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input_gets_one_line_and_exit_code_2_and_writes_nothing(run, case, tmp_path):
+    arguments, message = WRONG[case]
+    write_rgb(tmp_path / "scan.png", np.zeros((8, 8, 3)))
+    (tmp_path / "text.png").write_text("no picture")
+    before = sorted(tmp_path.iterdir())
+    code, out, err = run(*arguments)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_truncated_dicom_is_named(run, tmp_path):
+    from pydicom.data import get_testdata_file
+
+    whole = Path(get_testdata_file("CT_small.dcm", download=False)).read_bytes()
+    (tmp_path / "cut.dcm").write_bytes(whole[: len(whole) // 2])
+    code, _, err = run("segment", "cut.dcm", "brain")
+    assert code == 2
+    assert "cut.dcm" in err
+
+
+def test_a_mask_of_another_size_is_named(run, write_dataset, weights):
+    root = write_dataset("sizes")
+    write_rgb(root / "images" / "test_1.png", np.zeros((30, 30, 3)))
+    code, _, err = run("evaluate", weights, "--data", root)
+    assert code == 2
+    assert "masks/test_1.png: a mask of another size" in err
+
+
+def test_annotations_that_lack_a_field_are_named(run, write_dataset, weights):
+    root = write_dataset("fields")
+    (root / "anns" / "test.json").write_text(json.dumps([{"img_name": "test_0.png", "prompts": {"p1": "polyp"}}]))
+    code, _, err = run("evaluate", weights, "--data", root)
+    assert code == 2
+    assert "test.json, record 0: lacks 'mask_name'" in err

@@ -1,0 +1,62 @@
+"""Every code block of the documentation runs, in a folder that holds the files it speaks of."""
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from pydicom.data import get_testdata_file
+
+from vesalius.cli import main
+from vesalius.data.annotations import read_annotations
+from vesalius.imaging import write_rgb
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(bash|python|json)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, write_dataset) -> Path:
+    """`scan.png`, `scan.dcm`, `head.nii.gz`, `pocket.toml` and the data set `kvasir`."""
+    root = tmp_path_factory.mktemp("docs")
+    rng = np.random.default_rng(0)
+    write_rgb(root / "scan.png", rng.random((64, 80, 3)))
+    shutil.copy(get_testdata_file("CT_small.dcm", download=False), root / "scan.dcm")
+    nib.save(nib.Nifti1Image(rng.random((20, 24, 3)).astype(np.float32), np.diag([2, 2, 4, 1])), root / "head.nii.gz")
+    shutil.copy(ROOT / "recipes" / "pocket" / "train.toml", root / "pocket.toml")
+    shutil.copytree(write_dataset("docs_data", train=16), root / "kvasir")
+    return root
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_blocks_run(page, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    names: dict[str, object] = {}
+    for language, block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if language == "python":
+            exec(compile(block, str(page), "exec"), names)
+        elif language == "json":
+            check_annotations(block, folder)
+        else:
+            for line in block.replace("\\\n", " ").splitlines():
+                program, *arguments = shlex.split(line, comments=True)
+                assert program == "vesalius"
+                main(arguments)
+    assert "error" not in capsys.readouterr().err
+
+
+def check_annotations(block: str, folder: Path) -> None:
+    path = folder / "block.json"
+    path.write_text(block, encoding="utf-8")
+    assert len(read_annotations(path)) == len(json.loads(block))
+
+
+def test_pages_link_to_files_that_exist():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
