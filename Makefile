@@ -37,7 +37,7 @@ check: lint types
 
 clean:
 	rm -rf $(VENV) demo/index.html demo/pictures dist .mypy_cache .pytest_cache .ruff_cache .coverage
-	find demo recipes src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is older than pyproject.toml when the requirements may have changed.
 $(VENV)/demo.stamp: pyproject.toml | $(BIN)/python

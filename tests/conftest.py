@@ -24,6 +24,8 @@ PROMPTS = {
     "p2": ["round polyp", "oval polyp"],
     "p3": "one pink polyp, located in left of the image",
 }
+SIZE = (40, 56)
+"""Height and width of the pictures of a tiny data set."""
 
 BuildTiny = Callable[..., Segmenter]
 WriteDataset = Callable[..., Path]
@@ -53,26 +55,23 @@ def shared() -> Path:
 def write_dataset(tmp_path_factory: pytest.TempPathFactory) -> WriteDataset:
     """Write a data set of coloured ellipses in the benchmark's layout; `prompts` are every record's."""
 
-    def write(
-        name: str = "ellipses", *, train: int = 4, val: int = 2, test: int = 2, size: tuple[int, int] = (40, 56),
-        prompts: dict[str, object] = PROMPTS, seed: int = 0,
-    ) -> Path:
-        rng = np.random.default_rng(seed)
+    def write(name: str = "ellipses", *, train: int = 4, val: int = 2, prompts: dict[str, object] = PROMPTS) -> Path:
+        rng = np.random.default_rng(0)
         root = tmp_path_factory.mktemp("data") / name
         for folder in ("images", "masks", "anns"):
             (root / folder).mkdir(parents=True)
-        for split, count in {"train": train, "val": val, "test": test}.items():
+        for split, count in {"train": train, "val": val, "test": 2}.items():
             records = []
             for index in range(count):
                 image_name = f"{split}_{index}.png"
-                rgb, mask = draw_ellipse(size, rng)
+                rgb, mask = draw_ellipse(SIZE, rng)
                 write_rgb(root / "images" / image_name, rgb)
                 write_mask(root / "masks" / image_name, mask)
                 records.append({"img_name": image_name, "mask_name": image_name, "prompts": prompts})
             (root / "anns" / f"{split}.json").write_text(json.dumps(records), encoding="utf-8")
         return root
 
-    return write  # fmt: skip
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ from vesalius.prompts import ASPECTS, anatomy_phrases
 from vesalius.training.naming import UNKNOWN, NamingConfig, encode_labels, fit_naming
 
 AUGMENT = AugmentConfig(rotation=10.0, scale=0.2, translation=0.08)
-VIEWS = 3
+VIEWS = 2
 """Augmented views of a training slice, beside the slice itself."""
 COARSE_SIDE = 64
 """MedNIST's resolution; half of the views are reduced to it, or coarseness would give its classes away."""

@@ -1,4 +1,4 @@
-"""Outputs of the original implementations, with weights made by a recipe (shared/golden/README.md)."""
+"""Networks that pass a signal on, and outputs of the original implementations."""
 
 import json
 import math
@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from vesalius.models import Segmenter
 
 
 @dataclass(frozen=True)
 class Golden:
-    """One original implementation."""
+    """One original implementation, with weights made by the recipe of shared/golden/README.md."""
 
     shapes: Mapping[str, list[int]]
     """Of its tensors, by their original names."""
@@ -36,6 +38,25 @@ class Golden:
     def image(self) -> Tensor:
         rng = np.random.default_rng(int(self.outputs["in_image_seed"]))
         return torch.from_numpy(rng.standard_normal(self.outputs["in_image_shape"]).astype("float32"))
+
+
+@pytest.fixture
+def settle() -> Callable[[Segmenter], Segmenter]:
+    """Give batch norms the statistics of some images, so that untrained networks pass their signal on."""
+
+    def settle(model: Segmenter) -> Segmenter:
+        noise = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+        norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.momentum = 1.0
+        with torch.no_grad():
+            model.train()(noise, ["polyp"] * 4)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        return model.eval()
+
+    return settle
 
 
 @pytest.fixture

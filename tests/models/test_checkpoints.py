@@ -17,6 +17,7 @@ from vesalius.models.checkpoints import (
     read_notes,
     save_model,
 )
+from vesalius.prompts import read_bank
 
 
 @pytest.fixture(scope="module")

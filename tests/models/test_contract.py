@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vesalius.errors import ModelError
 from vesalius.models import ImageFeatures, Segmenter, TextFeatures, list_models
@@ -17,27 +17,13 @@ RELATIVE = 1e-5
 
 
 @pytest.fixture(params=list_models())
-def model(request: pytest.FixtureRequest, build_tiny) -> Segmenter:
+def model(request: pytest.FixtureRequest, build_tiny, settle) -> Segmenter:
     return settle(build_tiny(request.param))
 
 
 @pytest.fixture
 def images() -> Tensor:
     return torch.rand(3, 3, 48, 40, generator=torch.Generator().manual_seed(1))
-
-
-def settle(model: Segmenter) -> Segmenter:
-    """Give batch norms the statistics of some images, so that untrained networks pass their signal on."""
-    noise = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(2))
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 1.0
-    with torch.no_grad():
-        model.train()(noise, ["polyp"] * 4)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    return model.eval()
 
 
 def assert_same(actual: Tensor, expected: Tensor) -> None:

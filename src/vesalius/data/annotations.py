@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 
 from vesalius.errors import DataError
 from vesalius.prompts import Variants
@@ -54,8 +54,8 @@ def _to_record(row: object, place: str) -> ImageRecord:
 def _check_name(name: object, place: str) -> None:
     if not isinstance(name, str) or not name:
         raise DataError(f"{place} must be a file name, got {name!r}.")
-    parts = PurePosixPath(name.replace("\\", "/"))
-    if parts.is_absolute() or ".." in parts.parts:
+    path = PureWindowsPath(name)  # splits at / and \, and knows drives
+    if path.anchor or ".." in path.parts:
         raise DataError(f"{place} must stay inside its folder, got {name!r}.")
 
 

@@ -14,8 +14,6 @@ from vesalius.data.catalog import read_catalog
 from vesalius.errors import DataError
 from vesalius.imaging import read_image, read_mask
 
-SPLITS = ("train", "val", "test")
-
 
 @dataclass(frozen=True)
 class Sample:

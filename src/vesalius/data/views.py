@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from vesalius.data.augment import AugmentConfig, change_intensity, draw_geometry
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import ConfigError
 from vesalius.prompts import find_target, foreign_phrases, mirror_prompt, sort_families, variants
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class TrainingView(Dataset[Example]):
             place = f"{source.root}: paraphrases and absent"
             warnings.warn(f"{place} have no effect, for the catalog does not know what it outlines.", stacklevel=2)
         self._paraphrases = find_target(source.target).phrases if source.target else ()
-        self._foreign = foreign_phrases(source.target) if source.target else []
+        self._foreign = foreign_phrases(source.target) if source.target else ()
 
     def __len__(self) -> int:
         return len(self.source)
@@ -94,7 +98,7 @@ class TrainingView(Dataset[Example]):
     def _draw_prompt(self, record: ImageRecord, generator: torch.Generator) -> tuple[str, bool]:
         draw = torch.rand((), generator=generator).item()
         if draw < self.mix.absent:
-            return _choose(self._foreign, generator), False
+            return _choose(_choose(self._foreign, generator), generator), False
         if draw < self.mix.absent + self.mix.paraphrases:
             return _choose(self._paraphrases, generator), True
         return _choose(variants(record.prompts, _choose(list(record.prompts), generator)), generator), True
@@ -128,5 +132,5 @@ def collate(examples: Sequence[Example]) -> Batch:
     return Batch(images, masks, [example.prompt for example in examples])
 
 
-def _choose(options: Sequence[str], generator: torch.Generator) -> str:
+def _choose(options: Sequence[T], generator: torch.Generator) -> T:
     return options[int(torch.randint(len(options), (), generator=generator))]

@@ -40,7 +40,12 @@ def find_target(name: str) -> Target:
     return bank[name]
 
 
-def foreign_phrases(target: str) -> list[str]:
-    """Phrases whose answer on an image of ``target`` is "nothing": its absences, other targets, distractors."""
-    others = [phrase for name, row in read_bank().items() if name != target for phrase in row.phrases]
-    return [*find_target(target).absences, *others]
+def foreign_phrases(target: str) -> tuple[tuple[str, ...], ...]:
+    """Phrases whose answer on an image of ``target`` is "nothing", in groups that matter alike.
+
+    Returns:
+        The target's absences, the plain names of all other targets, each one's phrases, and the distractors.
+    """
+    others = {name: row for name, row in read_bank().items() if name != target}
+    names = tuple(row.phrases[0] for name, row in others.items() if name != DISTRACTORS)
+    return (find_target(target).absences, names, *(row.phrases for row in others.values()))

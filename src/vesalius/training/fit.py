@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
-from pytorch_lightning.loggers import CSVLogger
+from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader
 
 from vesalius.data.datasets import SegmentationDataset
@@ -17,10 +18,12 @@ from vesalius.files import write_json
 from vesalius.models import Segmenter
 from vesalius.models.checkpoints import CHECKPOINT_NAME, save_model
 from vesalius.training.config import TrainConfig
+from vesalius.training.history import History
 from vesalius.training.manifest import describe_run
 from vesalius.training.module import SegmentationModule
 from vesalius.training.progress import EpochBar, quiet_lightning
 
+HISTORY = "metrics.csv"
 LAST = "last.ckpt"
 MANIFEST = "manifest.json"
 
@@ -57,12 +60,15 @@ def fit(model: Segmenter, data: Sequence[Path], out: Path, config: TrainConfig, 
     model.freeze(*config.freeze)
     views = _training_views(model, data, config)
     pool: ConcatDataset[Example] = ConcatDataset(views)
-    train = DataLoader(pool, config.batch_size, shuffle=True, collate_fn=collate, drop_last=True)
+    # A rest of one image would leave batch norm little to measure; but what is less than a batch is all there is.
+    full = len(pool) >= config.batch_size
+    train = DataLoader(pool, config.batch_size, shuffle=True, collate_fn=collate, drop_last=full)
     val = DataLoader(_validation_views(model, data), config.batch_size, collate_fn=collate)
     best = KeepBest(model, out / CHECKPOINT_NAME, describe_run(model, data, config))
     started = time.monotonic()
     with quiet_lightning():
-        trainer = _build_trainer(out, config, [best, NextEpoch(views)], steps_per_epoch=len(train))
+        callbacks = [best, NextEpoch(views), History(out / HISTORY)]
+        trainer = _build_trainer(out, config, callbacks, steps_per_epoch=len(train))
         checkpoint = out / LAST if resume else None
         trainer.fit(SegmentationModule(model, config), train, val, ckpt_path=checkpoint, weights_only=True)
     result = RunResult(best.path, best.score, trainer.current_epoch)
@@ -98,7 +104,11 @@ class KeepBest(Callback):
 
 
 class NextEpoch(Callback):
-    """Tell the training views which epoch it is, so that each draws new augmentations and prompts."""
+    """Give every epoch its own draws, the same whether a run was resumed or not.
+
+    The training views learn which epoch it is and draw augmentations and prompts from that; the random numbers behind
+    the order of images and dropout go through ``last.ckpt``.
+    """
 
     def __init__(self, views: Sequence[TrainingView]) -> None:
         self.views = views
@@ -107,6 +117,18 @@ class NextEpoch(Callback):
         """Pass the number on."""
         for view in self.views:
             view.epoch = trainer.current_epoch
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Pass it on here too: Lightning leaves the start of an epoch out where a resumed run begins."""
+        self.on_train_epoch_start(trainer, module)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a resumed run must know."""
+        return {"random": torch.get_rng_state()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take it up again."""
+        torch.set_rng_state(state["random"])
 
 
 def _training_views(model: Segmenter, data: Sequence[Path], config: TrainConfig) -> list[TrainingView]:
@@ -123,7 +145,7 @@ def _validation_views(model: Segmenter, data: Sequence[Path]) -> ConcatDataset[E
 
 
 def _build_trainer(out: Path, config: TrainConfig, callbacks: list[Callback], *, steps_per_epoch: int) -> Trainer:
-    last = ModelCheckpoint(dirpath=out, save_last=True, save_top_k=0, enable_version_counter=False)
+    last = ModelCheckpoint(dirpath=out, filename=Path(LAST).stem, enable_version_counter=False)
     patience = EarlyStopping(
         "val_dice", mode="max", patience=config.patience, min_delta=1e-4, check_on_train_epoch_end=False
     )
@@ -137,9 +159,8 @@ def _build_trainer(out: Path, config: TrainConfig, callbacks: list[Callback], *,
         precision=config.precision,
         gradient_clip_val=config.clip,
         num_sanity_val_steps=0,
-        log_every_n_steps=10,
         callbacks=[*callbacks, last, patience, EpochBar()],
-        logger=CSVLogger(out, name="", version=""),
+        logger=False,
         enable_model_summary=False,
         enable_progress_bar=False,
     )

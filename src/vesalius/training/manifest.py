@@ -23,7 +23,7 @@ def describe_run(model: Segmenter, data: Sequence[Path], config: TrainConfig) ->
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "model": dataclasses.asdict(model.recipe),
         "config": config.to_dict(),
-        "data": {root.name: fingerprint(root) for root in data},
+        "data": {root.resolve().name: fingerprint(root) for root in data},
         "versions": {name: version(name) for name in PACKAGES},
         "machine": {"processor": platform.machine(), "threads": torch.get_num_threads()},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

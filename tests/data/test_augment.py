@@ -1,0 +1,138 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from vesalius.data.augment import AugmentConfig, Geometry, change_intensity, draw_geometry, resample
+from vesalius.errors import ConfigError
+
+STILL = AugmentConfig(
+    horizontal_flip=0, vertical_flip=0, rotation=0, scale=0, translation=0, brightness=0, contrast=0, saturation=0,
+    gamma=0,
+)  # fmt: skip
+
+
+def random_source(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def image() -> torch.Tensor:
+    return torch.rand(3, 12, 12, generator=random_source(0))
+
+
+@pytest.fixture
+def mask() -> torch.Tensor:
+    return (torch.rand(1, 12, 12, generator=random_source(1)) > 0.5).float()
+
+
+class TestGeometry:
+    def test_no_change_is_the_identity(self, image, mask):
+        moved = resample(image, mask, draw_geometry(STILL, random_source(0)), 12)
+        torch.testing.assert_close(moved[0], image, rtol=0, atol=1e-6)
+        assert torch.equal(moved[1], mask)
+
+    @pytest.mark.parametrize(("direction", "axis"), [("horizontal_flip", 2), ("vertical_flip", 1)])
+    def test_flips_are_exact(self, image, mask, direction, axis):
+        geometry = draw_geometry(replace(STILL, **{direction: 1}), random_source(0))
+        assert geometry.flipped_horizontally == (axis == 2)
+        assert geometry.flipped_vertically == (axis == 1)
+        moved = resample(image, mask, geometry, 12)
+        torch.testing.assert_close(moved[0], image.flip(axis), rtol=0, atol=1e-6)
+        assert torch.equal(moved[1], mask.flip(axis))
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_image_and_mask_move_together(self, seed):
+        rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(48.0), indexing="ij")
+        mask = (((rows - 25) / 14) ** 2 + ((columns - 28) / 9) ** 2 < 1).float()[None]
+        geometry = draw_geometry(AugmentConfig(vertical_flip=0.5), random_source(seed))
+        moved, moved_mask = resample(mask.expand(3, -1, -1), mask, geometry, 40)
+        assert torch.equal((moved[0] >= 0.5).float(), moved_mask[0])
+        assert 0 < moved_mask.mean() < 1
+
+    def test_masks_stay_0_and_1(self, image, mask):
+        for seed in range(5):
+            values = resample(image, mask, draw_geometry(AugmentConfig(), random_source(seed)), 9)[1]
+            assert values.shape == (1, 9, 9)
+            assert set(values.unique().tolist()) <= {0.0, 1.0}
+
+    def test_what_lies_outside_is_black_and_not_part_of_the_mask(self):
+        far = Geometry(torch.tensor([[1.0, 0, 5], [0, 1, 5]]), flipped_horizontally=False, flipped_vertically=False)
+        moved = resample(torch.ones(3, 8, 8), torch.ones(1, 8, 8), far, 8)
+        assert moved[0].abs().max() == moved[1].abs().max() == 0
+
+    def test_a_quarter_turn_is_exact(self, image, mask):
+        turn = Geometry(torch.tensor([[0.0, -1, 0], [1, 0, 0]]), flipped_horizontally=False, flipped_vertically=False)
+        moved = resample(image, mask, turn, 12)
+        torch.testing.assert_close(moved[0], image.rot90(1, (1, 2)), rtol=0, atol=1e-5)
+        assert torch.equal(moved[1], mask.rot90(1, (1, 2)))
+
+    def test_draws_stay_in_their_ranges_and_fill_them(self):
+        config, source = AugmentConfig(vertical_flip=0.25), random_source(0)
+        drawn = [draw_geometry(config, source) for _ in range(400)]
+        linear = torch.stack([geometry.matrix[:, :2] for geometry in drawn])
+        zoom, shift = linear.det().abs().sqrt(), torch.stack([geometry.matrix[:, 2] for geometry in drawn])
+        upright = [geometry for geometry in drawn if not geometry.flipped_horizontally]
+        angle = torch.stack([torch.atan2(g.matrix[1, 0], g.matrix[1, 1]).abs() for g in upright])
+        angle = torch.minimum(angle, math.pi - angle).rad2deg()
+        for values, limit in [(zoom.log().abs(), 0.2), (shift.abs(), 0.2), (angle, 15)]:
+            assert values.max() <= limit + 1e-4
+            assert values.max() > 0.9 * limit
+        # Four standard deviations of 400 draws.
+        assert sum(geometry.flipped_horizontally for geometry in drawn) == pytest.approx(200, abs=40)
+        assert sum(geometry.flipped_vertically for geometry in drawn) == pytest.approx(100, abs=35)
+
+    def test_the_generator_decides_everything(self):
+        config = AugmentConfig(vertical_flip=0.5)
+        first, again, other = (draw_geometry(config, random_source(seed)).matrix for seed in (3, 3, 4))
+        assert torch.equal(first, again)
+        assert not torch.equal(first, other)
+
+
+class TestIntensity:
+    def test_no_change_is_the_identity(self, image):
+        torch.testing.assert_close(change_intensity(image, STILL, random_source(0)), image, rtol=0, atol=1e-6)
+
+    def test_values_stay_in_0_to_1(self, image):
+        wild = AugmentConfig(brightness=0.9, contrast=0.9, saturation=0.9, gamma=1)
+        for seed in range(10):
+            changed = change_intensity(image, wild, random_source(seed))
+            assert changed.min() >= 0
+            assert changed.max() <= 1
+
+    def test_brightness_adds_the_same_everywhere(self, image):
+        middle = 0.4 + 0.2 * image
+        change = change_intensity(middle, replace(STILL, brightness=0.3), random_source(1)) - middle
+        assert 0.01 < change.abs().mean() <= 0.3
+        torch.testing.assert_close(change, change.mean().expand_as(change))
+
+    def test_contrast_keeps_the_mean(self, image):
+        middle = 0.4 + 0.2 * image
+        changed = change_intensity(middle, replace(STILL, contrast=0.3), random_source(1))
+        torch.testing.assert_close(changed.mean(), middle.mean())
+        assert (changed.std() - middle.std()).abs() > 1e-3
+
+    def test_saturation_keeps_the_grey_image(self, image):
+        middle = 0.4 + 0.2 * image
+        changed = change_intensity(middle, replace(STILL, saturation=0.3), random_source(1))
+        torch.testing.assert_close(changed.mean(0), middle.mean(0))
+        assert (changed - middle).abs().max() > 1e-3
+
+    def test_gamma_is_a_power(self, image):
+        changed = change_intensity(image, replace(STILL, gamma=0.3), random_source(1))
+        power = changed.log() / image.log()
+        torch.testing.assert_close(power, power.mean().expand_as(power), rtol=1e-3, atol=1e-3)
+        assert math.exp(-0.3) < power.mean() < math.exp(0.3)
+
+    def test_the_generator_decides_everything(self, image):
+        first, again, other = (change_intensity(image, AugmentConfig(), random_source(seed)) for seed in (3, 3, 4))
+        assert torch.equal(first, again)
+        assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("name", ["horizontal_flip", "vertical_flip"])
+@pytest.mark.parametrize("value", [-0.1, 1.5])
+def test_a_probability_outside_0_to_1_is_refused(name, value):
+    with pytest.raises(ConfigError, match=f"{name} is a probability and must lie in 0–1, got {value}"):
+        AugmentConfig(**{name: value})

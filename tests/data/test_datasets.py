@@ -1,0 +1,82 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vesalius.data.datasets import SegmentationDataset
+from vesalius.errors import DataError, ImageError
+
+
+def test_samples_have_the_size_and_the_values_of_their_files(tiny_dataset):
+    dataset = SegmentationDataset(tiny_dataset, "train")
+    assert len(dataset) == 4
+    sample = dataset[1]
+    assert sample.record.img_name == "train_1.png"
+    stored = np.asarray(Image.open(tiny_dataset / "images/train_1.png"))
+    mask = np.asarray(Image.open(tiny_dataset / "masks/train_1.png"))
+    np.testing.assert_allclose(sample.image.numpy(), stored.transpose(2, 0, 1) / 255, atol=1e-6)
+    assert sample.mask.shape == (1, 40, 56)
+    assert torch.equal(sample.mask[0], torch.from_numpy(mask > 127).float())
+    assert 0 < sample.mask.mean() < 1
+
+
+def test_splits_are_kept_apart(tiny_dataset):
+    names = [
+        {record.img_name for record in SegmentationDataset(tiny_dataset, split).records}
+        for split in ("train", "val", "test")
+    ]
+    assert [len(part) for part in names] == [4, 2, 2]
+    assert len(set.union(*names)) == 8
+
+
+def test_the_folders_name_says_what_the_masks_outline(tiny_dataset, write_dataset):
+    assert SegmentationDataset(tiny_dataset, "val").target == "polyp"
+    assert SegmentationDataset(write_dataset("my_own"), "val").target is None
+
+
+def test_a_mask_of_another_size_is_named_with_both_sizes(write_dataset):
+    root = write_dataset()
+    Image.new("L", (20, 10)).save(root / "masks/val_0.png")
+    with pytest.raises(DataError, match=r"masks/val_0\.png: a mask of another size; .*40 × 56, got 10 × 20"):
+        SegmentationDataset(root, "val")[0]
+
+
+def test_a_grey_picture_is_shown_in_three_equal_channels(write_dataset):
+    root = write_dataset()
+    Image.fromarray(np.arange(40 * 56, dtype=np.uint8).reshape(40, 56)).save(root / "images/val_0.png")
+    image = SegmentationDataset(root, "val")[0].image
+    assert torch.equal(image[0], image[1])
+    assert torch.equal(image[0], image[2])
+    assert image.max() == 1
+
+
+@pytest.mark.parametrize("folder", ["images", "masks"])
+def test_a_missing_file_is_named_when_it_is_read(write_dataset, folder):
+    root = write_dataset()
+    (root / folder / "val_1.png").unlink()
+    dataset = SegmentationDataset(root, "val")
+    with pytest.raises(ImageError, match=rf"{folder}/val_1\.png: no such file"):
+        dataset[1]
+
+
+def test_a_missing_folder_says_what_belongs_in_it(tmp_path):
+    with pytest.raises(DataError, match="nowhere: no such data folder; expected images/, masks/ and anns/ in it"):
+        SegmentationDataset(tmp_path / "nowhere", "train")
+
+
+def test_a_missing_split_names_its_file(tiny_dataset):
+    with pytest.raises(DataError, match=r"anns/tests\.json: no such annotation file"):
+        SegmentationDataset(tiny_dataset, "tests")
+
+
+def test_an_image_may_have_several_records(write_dataset):
+    # BKAI lists one image twice; CheXlocalize has a record for each finding.
+    root = write_dataset(val=1)
+    path = root / "anns/val.json"
+    (row,) = json.loads(path.read_text())
+    path.write_text(json.dumps([row, row | {"prompts": {"p1": "lungs"}}]))
+    first, second = SegmentationDataset(root, "val")
+    assert torch.equal(first.image, second.image)
+    assert second.record.prompts == {"p1": "lungs"}

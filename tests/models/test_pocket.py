@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from vesalius.models.pocket import FiLM, PocketSegmenter
+
+PROMPTS = ["polyp", "both lungs", ""]
+
+
+@pytest.fixture
+def model(build_tiny, settle) -> PocketSegmenter:
+    return settle(build_tiny("pocket"))
+
+
+@torch.no_grad()
+def test_film_scales_and_shifts_each_channel():
+    film, x, condition = FiLM(condition=3, channels=2), torch.rand(4, 2, 5, 6), torch.rand(4, 3)
+    torch.nn.init.normal_(film.to_scale_shift.bias)
+    scale, shift = film.to_scale_shift(condition).split(2, dim=1)
+    for image in range(4):
+        for channel in range(2):
+            expected = x[image, channel] * (1 + scale[image, channel]) + shift[image, channel]
+            torch.testing.assert_close(film(x, condition)[image, channel], expected)
+
+
+@torch.no_grad()
+def test_film_starts_close_to_the_identity():
+    x = torch.rand(4, 16, 5, 6)
+    assert (FiLM(condition=64, channels=16)(x, torch.randn(4, 64)) - x).abs().max() < 1
+
+
+@torch.no_grad()
+def test_no_pixel_is_likelier_than_the_object(model):
+    prediction = model.predict(torch.rand(3, 3, 64, 64), PROMPTS)
+    assert prediction.existence.shape == (3,)
+    assert (prediction.logits.amax(dim=(1, 2, 3)) <= prediction.existence).all()
+
+
+@torch.no_grad()
+def test_an_absent_object_has_an_empty_mask(model):
+    model.decoder.to_existence[-1].bias.fill_(-20)
+    assert (model(torch.rand(3, 3, 64, 64), PROMPTS) < -5).all()
+
+
+@torch.no_grad()
+def test_existence_depends_on_image_and_prompt(model):
+    images = torch.rand(2, 3, 64, 64).repeat_interleave(2, 0)
+    images[2:] *= 0.2
+    existence = model.predict(images, ["polyp", "lungs"] * 2).existence
+    assert len(existence.unique()) == 4
+
+
+@torch.no_grad()
+def test_sentences_of_one_meaning_are_one_vector_whatever_their_case(model):
+    small, large = model.encode_text(["both lungs", "Both LUNGS"]).embedding
+    assert torch.equal(small, large)
+
+
+@torch.no_grad()
+def test_masks_are_decoded_at_half_the_working_resolution(model):
+    logits = model.decode(model.encode_image(torch.rand(1, 3, 100, 80)), model.encode_text(["polyp"])).logits
+    assert logits.shape == (1, 1, 32, 32)

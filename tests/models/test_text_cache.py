@@ -1,0 +1,44 @@
+import pytest
+import torch
+
+from vesalius.models.text_cache import PROMPTS_AT_ONCE, TextCache
+
+PROMPTS = ["polyp", "lungs", "polyp", ""]
+
+
+@pytest.fixture
+def model(build_tiny):
+    return build_tiny("pocket")
+
+
+@pytest.fixture
+def asked(model, monkeypatch) -> list[list[str]]:
+    """What the model's text encoder was asked, call by call."""
+    calls, encode = [], model.encode_text
+    monkeypatch.setattr(model, "encode_text", lambda prompts: calls.append(list(prompts)) or encode(prompts))
+    return calls
+
+
+def test_features_are_those_of_the_model_in_the_order_asked(model):
+    with torch.no_grad():
+        expected = model.encode_text(PROMPTS).embedding
+    # Batches of another length are padded and summed in another order.
+    torch.testing.assert_close(TextCache(model).encode(PROMPTS).embedding, expected, rtol=0, atol=1e-6)
+
+
+def test_no_prompt_is_encoded_twice(model, asked):
+    cache = TextCache(model)
+    first = cache.encode(PROMPTS).embedding
+    again = cache.encode(["brain", "polyp"]).embedding
+    assert sorted(prompt for call in asked for prompt in call) == ["", "brain", "lungs", "polyp"]
+    assert torch.equal(first[0], again[1])
+
+
+def test_many_prompts_are_encoded_in_parts(model, asked):
+    many = [f"polyp number {number}" for number in range(2 * PROMPTS_AT_ONCE + 1)]
+    assert len(TextCache(model).encode(many).embedding) == len(many)
+    assert [len(call) for call in asked] == [PROMPTS_AT_ONCE, PROMPTS_AT_ONCE, 1]
+
+
+def test_nothing_of_it_needs_gradients(model):
+    assert not TextCache(model).encode(PROMPTS).embedding.requires_grad

@@ -1,0 +1,141 @@
+"""Rules of the source tree that no type checker knows."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vesalius
+
+SOURCE = Path(vesalius.__file__).parent
+MODULES = sorted(SOURCE.rglob("*.py"))
+LAYERS = [
+    {"errors"},
+    {"files"},
+    {"imaging"},
+    {"prompts"},
+    {"data", "models"},
+    {"evaluation", "training"},
+    {"predict"},
+    {"naming"},
+    {"results"},
+    {"cli"},
+]
+"""From the ground up; a part imports its own layer's file or folder and those below."""
+RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
+ACROSS = {("training", "evaluation.metrics")}
+"""Imports within a layer that are allowed: training keeps the weights with the best Dice."""
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imported(path: Path) -> set[str]:
+    """Modules of the package that a file imports anywhere, `vesalius.` left out."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.removeprefix("vesalius.") for name in names if name.startswith("vesalius.")}
+
+
+def points_down(path: Path, target: str) -> bool:
+    source, (part, *_) = name_of(path).split(".")[0], target.split(".")
+    if part == "__version__" or part == source or not source:  # the root names what it offers, of any layer
+        return True
+    across = any(source == left and f"{target}.".startswith(f"{right}.") for left, right in ACROSS)
+    return across or RANK[part] < RANK[source]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_one_way(path):
+    assert sorted(name for name in imported(path) if not points_down(path, name)) == []
+
+
+def test_every_part_has_a_layer():
+    parts = {path.relative_to(SOURCE).with_suffix("").parts[0] for path in MODULES} - {"__init__"}
+    assert parts <= RANK.keys()
+
+
+def test_the_rule_sees_what_it_forbids(tmp_path):
+    def refused(part: str, line: str) -> bool:
+        path = SOURCE / part / "made_up.py"
+        text = tmp_path / "made_up.py"
+        text.write_text(line)
+        return not all(points_down(path, name) for name in imported(text))
+
+    assert refused("data", "from vesalius.models import build_model")
+    assert refused("models", "import vesalius.data.views")
+    assert refused("evaluation", "def f():\n    from vesalius.training.fit import fit")
+    assert refused("training", "from vesalius.evaluation.segmentation import evaluate")
+    assert not refused("training", "from vesalius.evaluation.metrics import dice")
+    assert not refused("cli", "from vesalius.data.views import collate")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_file_is_longer_than_400_lines(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def calls(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if not name_of(path).startswith("cli")], ids=name_of)
+def test_the_library_prints_nothing(path):
+    assert "print" not in calls(path)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_nothing_pickled_is_executed_and_torchvision_is_not_used(path):
+    text = path.read_text(encoding="utf-8")
+    for forbidden in ("import pickle", "from pickle", "weights_only=False", "torchvision"):
+        assert forbidden not in text
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_torch_load_says_that_it_reads_weights_only(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    loads = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load"]
+    assert all("weights_only=True" in ast.unparse(node) for node in loads)
+
+
+def loaded_by(statement: str, *heavy: str) -> list[str]:
+    """Which of these packages a fresh interpreter has loaded after a statement."""
+    code = f"import sys\n{statement}\nprint(*sorted(set({heavy!r}) & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return result.stdout.split()
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    assert loaded_by("import vesalius", "torch", "numpy", "PIL", "transformers", "pytorch_lightning") == []
+
+
+def test_prompts_know_no_model():
+    assert loaded_by("import vesalius.prompts", "torch", "vesalius.models") == []
+
+
+def test_the_package_offers_exactly_its_public_names():
+    assert vesalius.__all__ == sorted(vesalius.__all__)
+    assert dir(vesalius) == sorted([*vesalius.__all__, "__version__"])
+    for name in vesalius.__all__:
+        assert getattr(vesalius, name).__name__ == name
+    with pytest.raises(AttributeError, match="module 'vesalius' has no attribute 'segmentt'"):
+        vesalius.segmentt  # noqa: B018 - the lookup is the test
+
+
+@pytest.mark.parametrize("name", ["data", "evaluation", "imaging", "models", "prompts", "training"])
+def test_what_a_part_offers_is_there_and_in_order(name):
+    module = importlib.import_module(f"vesalius.{name}")
+    offered = getattr(module, "__all__", [])
+    assert offered == sorted(offered)
+    assert all(hasattr(module, item) for item in offered)

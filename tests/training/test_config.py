@@ -1,0 +1,90 @@
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from vesalius.data.augment import AugmentConfig
+from vesalius.errors import ConfigError
+from vesalius.training.config import TrainConfig, read_recipe
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("**/*.toml"))
+
+
+def test_the_defaults_are_the_papers():
+    config = TrainConfig()
+    assert (config.learning_rate, config.batch_size, config.patience) == (1e-5, 10, 20)
+    assert set(config.freeze) == {"image", "text"}
+    # What the paper leaves open is its benchmark's.
+    assert (config.weight_decay, config.max_epochs, config.min_epochs, config.clip) == (1e-3, 1000, 10, 0.5)
+    assert config.schedule == "plateau"
+
+
+def test_there_are_recipes():
+    assert RECIPES
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_recipe_file_says_what_the_configuration_holds(path):
+    def holds(tables: dict, settings: dict) -> bool:
+        return all(
+            holds(value, settings[name]) if isinstance(value, dict) else list_of(settings[name]) == list_of(value)
+            for name, value in tables.items()
+        )
+
+    def list_of(value: object) -> object:
+        return list(value) if isinstance(value, tuple) else value
+
+    config = TrainConfig.from_dict(read_recipe(path))
+    assert config != TrainConfig()
+    assert holds(tomllib.loads(path.read_text(encoding="utf-8")), config.to_dict())
+
+
+@pytest.mark.parametrize("config", [TrainConfig(), TrainConfig(freeze=(), augment=AugmentConfig(rotation=3.0))])
+def test_a_configuration_survives_json(config):
+    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"learningrate": 1e-3}, "recipe: No setting named 'learningrate'. Did you mean 'learning_rate'"),
+        ({"augment": {"rotate": 3}}, r"\[augment\]: No setting named 'rotate'. Did you mean 'rotation'"),
+        ({"loss": 3}, r"\[loss\]: expected a table, got 3"),
+        ({"schedule": "one-cycle"}, "recipe: schedule must be one of 'plateau', 'one_cycle', got 'one-cycle'"),
+        ({"precision": "bf16"}, "recipe: precision must be one of '32-true', 'bf16-mixed', '16-mixed', got 'bf16'"),
+        ({"freeze": ["vision"]}, "recipe: freeze must be one of 'image', 'text', got 'vision'"),
+        ({"freeze": "text"}, "recipe: freeze must be a list, got 'text'"),
+        ({"learning_rate": "1e-3"}, "recipe: learning_rate must be a number, got '1e-3'"),
+        ({"batch_size": 2.5}, "recipe: batch_size must be a whole number, got 2.5"),
+        ({"batch_size": True}, "recipe: batch_size must be a whole number, got True"),
+        ({"prompts": {"absent": "often"}}, r"\[prompts\]: absent must be a number, got 'often'"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0, got 0.0"),
+        ({"weight_decay": -1.0}, "weight_decay must be at least 0, got -1.0"),
+        ({"batch_size": 0}, "batch_size must be above 0, got 0"),
+        ({"max_epochs": -1}, "max_epochs must be above 0, got -1"),
+        ({"patience": 0}, "patience must be above 0, got 0"),
+        ({"clip": -0.5}, "clip must be above 0, got -0.5"),
+        ({"max_steps": 0}, r"max_steps must be -1 \(no limit\) or at least 1, got 0"),
+        ({"max_steps": -5}, r"max_steps must be -1 \(no limit\) or at least 1, got -5"),
+        ({"augment": {"vertical_flip": 2}}, "vertical_flip is a probability"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_place(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig.from_dict(settings)
+
+
+def test_whole_numbers_are_numbers():
+    assert TrainConfig.from_dict({"learning_rate": 1}).learning_rate == 1
+
+
+def test_a_missing_recipe_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.toml: no such recipe file"):
+        read_recipe(tmp_path / "none.toml")
+
+
+def test_a_recipe_that_is_no_toml_is_named(tmp_path):
+    (tmp_path / "bad.toml").write_text("learning_rate = = 3")
+    with pytest.raises(ConfigError, match=r"bad\.toml: not TOML"):
+        read_recipe(tmp_path / "bad.toml")

@@ -1,0 +1,169 @@
+import csv
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from vesalius.data.datasets import SegmentationDataset
+from vesalius.data.views import PromptMix, ValidationView, collate
+from vesalius.errors import ConfigError, DataError
+from vesalius.evaluation.metrics import dice
+from vesalius.models import Segmenter
+from vesalius.models.checkpoints import load_model, read_notes
+from vesalius.training.config import TrainConfig
+from vesalius.training.fit import KeepBest, NextEpoch, RunResult, fit
+
+ONE_EPOCH = TrainConfig(
+    learning_rate=1e-3, batch_size=2, max_epochs=1, freeze=(), prompts=PromptMix(paraphrases=0.3, absent=0.2)
+)
+
+
+@pytest.fixture(scope="module")
+def finished(build_tiny, tiny_dataset, tmp_path_factory) -> RunResult:
+    """A run of one epoch; not to be changed."""
+    out = tmp_path_factory.mktemp("run")
+    return fit(build_tiny("unet_d"), [tiny_dataset], out, ONE_EPOCH)
+
+
+def read_history(out: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((out / "metrics.csv").read_text(encoding="utf-8").splitlines()))
+
+
+def last_weights(out: Path) -> dict[str, torch.Tensor]:
+    return torch.load(out / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def encoder_weights(model: Segmenter) -> list[torch.Tensor]:
+    modules = [*model.encoder_modules("image"), *model.encoder_modules("text")]
+    return [value.clone() for module in modules for value in module.state_dict().values()]
+
+
+class TestResults:
+    def test_a_run_leaves_four_files(self, finished):
+        names = {path.name for path in finished.checkpoint.parent.iterdir()}
+        assert names == {"model.safetensors", "manifest.json", "metrics.csv", "last.ckpt"}
+        assert finished.epochs == 1
+
+    @torch.no_grad()
+    def test_the_validation_dice_is_what_the_checkpoint_gives(self, finished, tiny_dataset):
+        model = load_model(finished.checkpoint)
+        views = ValidationView(SegmentationDataset(tiny_dataset, "val"), 32)
+        (batch,) = DataLoader(views, batch_size=2, collate_fn=collate)
+        expected = dice(model(batch.images, batch.prompts)[:, 0] > 0, batch.masks[:, 0] > 0.5).mean().item()
+        manifest = json.loads((finished.checkpoint.parent / "manifest.json").read_text())
+        assert finished.val_dice == pytest.approx(expected, abs=1e-6)
+        assert manifest["val_dice"] == finished.val_dice
+        assert read_notes(finished.checkpoint)["val_dice"] == finished.val_dice
+
+    def test_manifest_and_weights_say_how_they_came_about(self, finished):
+        manifest = json.loads((finished.checkpoint.parent / "manifest.json").read_text())
+        notes = read_notes(finished.checkpoint)
+        for record in (manifest, notes):
+            assert record["model"] == {"name": "unet_d", "options": {"image_size": 32}}
+            assert TrainConfig.from_dict(record["config"]) == ONE_EPOCH
+            assert record["data"].keys() == {"kvasir_polyp"}
+        assert manifest["seconds"] > 0
+        assert notes["epoch"] == 0
+
+    def test_the_history_has_a_row_an_epoch(self, finished):
+        (row,) = read_history(finished.checkpoint.parent)
+        assert (row["epoch"], row["step"]) == ("0", "2")
+        assert float(row["val_dice"]) == pytest.approx(finished.val_dice)
+        assert 0 < float(row["train_loss"]) < 3
+
+
+class TestResuming:
+    def test_a_resumed_run_does_what_an_unbroken_one_would(self, build_tiny, tiny_dataset, tmp_path):
+        two = dataclasses.replace(ONE_EPOCH, max_epochs=2)
+        fit(build_tiny("unet_d"), [tiny_dataset], tmp_path / "unbroken", two)
+        fit(build_tiny("unet_d"), [tiny_dataset], tmp_path / "resumed", ONE_EPOCH)
+        result = fit(build_tiny("unet_d", seed=9), [tiny_dataset], tmp_path / "resumed", two, resume=True)
+        assert result.epochs == 2
+        assert read_history(tmp_path / "resumed") == read_history(tmp_path / "unbroken")
+        unbroken, resumed = last_weights(tmp_path / "unbroken"), last_weights(tmp_path / "resumed")
+        assert unbroken.keys() == resumed.keys()
+        assert all(torch.equal(value, resumed[key]) for key, value in unbroken.items())
+
+    def test_nothing_to_resume_is_said(self, build_tiny, tiny_dataset, tmp_path):
+        with pytest.raises(ConfigError, match=r"last\.ckpt: nothing to resume; start the run without --resume"):
+            fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, ONE_EPOCH, resume=True)
+
+    def test_views_follow_the_epochs(self):
+        view = SimpleNamespace(epoch=0)
+        callback, trainer = NextEpoch([view]), SimpleNamespace(current_epoch=3)
+        callback.on_train_start(trainer, None)
+        assert view.epoch == 3
+        trainer.current_epoch = 4
+        callback.on_train_epoch_start(trainer, None)
+        assert view.epoch == 4
+
+
+class TestSettings:
+    def test_a_frozen_encoder_is_the_same_bit_for_bit_and_the_rest_is_not(self, build_tiny, tiny_dataset, tmp_path):
+        model = build_tiny("pocket")
+        before, rest = encoder_weights(model), model.decoder.to_logits.weight.clone()
+        config = dataclasses.replace(ONE_EPOCH, freeze=("image", "text"), learning_rate=0.1)
+        result = fit(model, [tiny_dataset], tmp_path, config)
+        for trained in (model, load_model(result.checkpoint)):
+            assert all(torch.equal(a, b) for a, b in zip(before, encoder_weights(trained), strict=True))
+            assert not torch.equal(rest, trained.decoder.to_logits.weight)
+
+    def test_an_encoder_that_is_set_free_moves(self, build_tiny, tiny_dataset, tmp_path):
+        model = build_tiny("pocket")
+        before = encoder_weights(model)
+        fit(model, [tiny_dataset], tmp_path, dataclasses.replace(ONE_EPOCH, freeze=(), learning_rate=0.1))
+        assert not all(torch.equal(a, b) for a, b in zip(before, encoder_weights(model), strict=True))
+
+    @pytest.mark.parametrize("schedule", ["plateau", "one_cycle"])
+    def test_a_trial_of_one_step_leaves_weights(self, build_tiny, tiny_dataset, tmp_path, schedule):
+        config = dataclasses.replace(ONE_EPOCH, max_epochs=5, max_steps=1, schedule=schedule)
+        result = fit(build_tiny("pocket"), [tiny_dataset], tmp_path, config)
+        assert load_model(tmp_path).recipe.name == "pocket"
+        assert 0 <= result.val_dice <= 1
+        assert [row["step"] for row in read_history(tmp_path)] == ["1"]
+
+    def test_fewer_images_than_a_batch_are_one_batch(self, build_tiny, tiny_dataset, tmp_path):
+        result = fit(build_tiny("pocket"), [tiny_dataset], tmp_path, dataclasses.replace(ONE_EPOCH, batch_size=10))
+        assert result.checkpoint.is_file()
+        assert [row["step"] for row in read_history(tmp_path)] == ["1"]
+
+    def test_a_folder_named_twice_counts_twice_in_training(self, build_tiny, tiny_dataset, tmp_path):
+        fit(build_tiny("pocket"), [tiny_dataset, tiny_dataset], tmp_path, ONE_EPOCH)
+        assert [row["step"] for row in read_history(tmp_path)] == ["4"]
+
+    def test_a_wrong_folder_is_named_before_anything_is_written(self, build_tiny, tmp_path):
+        with pytest.raises(DataError, match="nowhere: no such data folder"):
+            fit(build_tiny("unet_d"), [tmp_path / "nowhere"], tmp_path / "run", ONE_EPOCH)
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestKeepBest:
+    def test_only_a_better_score_is_kept(self, build_tiny, tmp_path):
+        best = KeepBest(build_tiny("pocket"), tmp_path / "model.safetensors", {"seed": 3})
+        kept = []
+        for epoch, score in enumerate([0.5, 0.4, 0.5, 0.6]):
+            metrics = {"val_dice": torch.tensor(score)}
+            best.on_validation_epoch_end(
+                SimpleNamespace(callback_metrics=metrics, sanity_checking=False, current_epoch=epoch), None
+            )
+            kept.append(read_notes(best.path)["epoch"])
+        assert kept == [0, 0, 0, 3]
+        assert read_notes(best.path) == {"seed": 3, "val_dice": pytest.approx(0.6), "epoch": 3}
+
+    def test_a_first_score_of_0_is_kept(self, build_tiny, tmp_path):
+        best = KeepBest(build_tiny("pocket"), tmp_path / "model.safetensors", {})
+        trainer = SimpleNamespace(
+            callback_metrics={"val_dice": torch.tensor(0.0)}, sanity_checking=False, current_epoch=0
+        )
+        best.on_validation_epoch_end(trainer, None)
+        assert best.path.is_file()
+
+    def test_its_score_survives_a_break(self, build_tiny, tmp_path):
+        first, second = (KeepBest(build_tiny("pocket"), tmp_path / "model.safetensors", {}) for _ in range(2))
+        first.score = 0.7
+        second.load_state_dict(first.state_dict())
+        assert second.score == 0.7

@@ -1,0 +1,77 @@
+import pytest
+import torch
+
+from vesalius.data.views import Batch
+from vesalius.evaluation.metrics import dice
+from vesalius.training.config import TrainConfig
+from vesalius.training.losses import segmentation_loss
+from vesalius.training.module import SegmentationModule
+
+PROMPTS = ["polyp", "lungs", "polyp"]
+
+
+@pytest.fixture
+def batch() -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    masks = (torch.rand(3, 1, 64, 64, generator=generator) > 0.5).float()
+    return Batch(torch.rand(3, 3, 64, 64, generator=generator), masks, PROMPTS)
+
+
+@pytest.fixture
+def module(build_tiny) -> SegmentationModule:
+    return SegmentationModule(build_tiny("pocket").freeze("text"), TrainConfig(learning_rate=0.1, weight_decay=0.2))
+
+
+def logged(module: SegmentationModule, monkeypatch) -> dict[str, float]:
+    values: dict[str, float] = {}
+    monkeypatch.setattr(module, "log", lambda name, value, **_: values.update({name: value.item()}))
+    monkeypatch.setattr(module, "log_dict", lambda given, **_: values.update({k: v.item() for k, v in given.items()}))
+    return values
+
+
+def test_the_training_loss_is_that_of_the_models_prediction(module, batch, monkeypatch):
+    values = logged(module, monkeypatch)
+    loss = module.eval().training_step(batch, 0)
+    expected = segmentation_loss(module.model.predict(batch.images, batch.prompts), batch.masks, module.config.loss)
+    torch.testing.assert_close(loss, expected)
+    assert values == {"train_loss": pytest.approx(expected.item())}
+    assert loss.requires_grad
+
+
+@torch.no_grad()
+def test_validation_scores_the_models_mask_at_one_half(module, batch, monkeypatch):
+    values = logged(module, monkeypatch)
+    module.eval().validation_step(batch, 0)
+    mask = torch.sigmoid(module.model(batch.images, batch.prompts)[:, 0]) > 0.5
+    expected = dice(mask, batch.masks[:, 0].bool()).mean()
+    assert values["val_dice"] == pytest.approx(expected.item(), abs=1e-6)
+    assert values.keys() == {"val_dice", "val_loss"}
+
+
+@pytest.mark.parametrize(("frozen", "calls"), [(("text",), [["lungs", "polyp"]]), ((), [PROMPTS, PROMPTS])])
+def test_only_a_frozen_text_encoder_is_asked_once_a_prompt(build_tiny, batch, monkeypatch, frozen, calls):
+    model, asked = build_tiny("pocket").freeze(*frozen), []
+    module, encode = SegmentationModule(model, TrainConfig()), model.encode_text
+    monkeypatch.setattr(model, "encode_text", lambda prompts: asked.append(list(prompts)) or encode(prompts))
+    logged(module, monkeypatch)
+    module.training_step(batch, 0)
+    module.training_step(batch, 1)
+    assert asked == calls
+
+
+def test_what_is_frozen_is_not_optimised(module):
+    optimizer = module.configure_optimizers()["optimizer"]
+    assert isinstance(optimizer, torch.optim.AdamW)
+    (group,) = optimizer.param_groups
+    assert (group["lr"], group["weight_decay"]) == (0.1, 0.2)
+    optimised = {id(parameter) for parameter in group["params"]}
+    frozen = {id(parameter) for parameter in module.model.sentences.parameters()}
+    everything = {id(parameter) for parameter in module.model.parameters()}
+    assert optimised == everything - frozen
+
+
+def test_a_batch_keeps_its_prompts_when_it_moves(module, batch):
+    moved = module.transfer_batch_to_device(batch, torch.device("meta"), 0)
+    assert moved.images.is_meta
+    assert moved.masks.is_meta
+    assert moved.prompts == PROMPTS
