@@ -43,11 +43,6 @@ def loss_of_everything(model: Segmenter, images: Tensor, prompts: list[str]) -> 
     return loss
 
 
-def encoder_state(model: Segmenter, part: str) -> dict[str, Tensor]:
-    modules = enumerate(model.encoder_modules(part))
-    return {f"{i}.{key}": value.clone() for i, module in modules for key, value in module.state_dict().items()}
-
-
 class TestEveryModel:
     @pytest.mark.parametrize("size", [(64, 64), (37, 53), (130, 21), (1, 1)])
     def test_logits_have_the_size_of_the_image(self, model, size):
@@ -65,11 +60,10 @@ class TestEveryModel:
             assert_same(batch.existence, torch.cat([single.existence for single in singles]))
 
     def test_a_mask_does_not_depend_on_the_rest_of_the_batch(self, model, images):
-        others, words = torch.rand_like(images), ["a much longer prompt that needs more tokens", "liver", "brain"]
+        others, words = torch.rand_like(images), ["a much longer prompt that needs more tokens", "liver"]
         others[0] = images[0]
         with torch.no_grad():
-            first, second = model(images, PROMPTS)[0], model(others, [PROMPTS[0], *words[:2]])[0]
-        assert_same(first, second)
+            assert_same(model(others, [PROMPTS[0], *words])[0], model(images, PROMPTS)[0])
 
     def test_pictures_matter(self, model, images):
         with torch.no_grad():
@@ -131,12 +125,15 @@ class TestFreezing:
         assert model.training
         assert any(parameter.grad is not None for parameter in model.parameters())
 
-    def test_a_frozen_encoder_keeps_its_statistics(self, model, images):
+    def test_training_moves_the_statistics_of_what_is_not_frozen_only(self, model, images):
         model.freeze("image", "text").train()
-        before = encoder_state(model, "image") | encoder_state(model, "text")
+        encoders = [*model.encoder_modules("image"), *model.encoder_modules("text")]
+        frozen = {id(buffer) for module in encoders for buffer in module.buffers()}
+        statistics = {name: buffer for name, buffer in model.named_buffers() if "running" in name}
+        before = {name: buffer.clone() for name, buffer in statistics.items()}
         model(images, PROMPTS)
-        after = encoder_state(model, "image") | encoder_state(model, "text")
-        assert all(torch.equal(before[key], after[key]) for key in before)
+        for name, buffer in statistics.items():
+            assert torch.equal(buffer, before[name]) == (id(buffer) in frozen), name
 
     def test_freezing_nothing_sets_everything_free(self, model, images):
         model.freeze("image", "text").freeze().train()

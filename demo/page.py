@@ -1,0 +1,80 @@
+"""The findings as one HTML page."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from html import escape
+from pathlib import Path
+from string import Template
+
+from findings import Answer, Findings, Judgement, NamedPicture, Part, Strip, summarise
+
+TEMPLATE = Path(__file__).parent / "page.html"
+
+
+def render(findings: Findings, credits_: str, facts: Mapping[str, str]) -> str:
+    """The whole page.
+
+    Args:
+        findings: What to show.
+        credits_: Where the sample images come from.
+        facts: For the footer, such as the version.
+    """
+    rows = [(row.pictures, row.asked, row.outcome) for row in summarise(findings)]
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        model=escape(f"“{findings.model}”"),
+        summary=table(("pictures", "asked", "result"), rows),
+        skipped="".join(f'<p class="skipped">{escape(line)}</p>' for line in findings.skipped),
+        parts="".join(_part(part) for part in findings.parts),
+        named="".join(_named(picture) for picture in findings.named),
+        credits=escape(credits_),
+        facts=" · ".join(f"{escape(name)} {escape(value)}" for name, value in facts.items()),
+    )
+
+
+def today() -> str:
+    """The date, for the footer."""
+    return date.today().isoformat()
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """An HTML table; every cell is escaped."""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _part(part: Part) -> str:
+    strips = "".join(_strip(strip) for strip in part.strips)
+    head = f"<h2>{escape(part.title)}</h2><p>{escape(part.intro)}</p>"
+    return f'<section>{head}<div class="strips">{strips}</div></section>'
+
+
+def _strip(strip: Strip) -> str:
+    tiles = _tile(strip.picture, "image", "", "") + "".join(_answer(answer) for answer in strip.answers)
+    return f'<article><h3>{escape(strip.title)}</h3><div class="tiles">{tiles}</div></article>'
+
+
+def _answer(answer: Answer) -> str:
+    kind = "absent" if answer.dice is None else "present"
+    return _tile(answer.picture, f"“{answer.phrase}”", answer.result, kind)
+
+
+def _tile(picture: str, caption: str, result: str, kind: str) -> str:
+    source, text = escape(picture), escape(caption)
+    image = f'<a href="{source}"><img src="{source}" alt="{text}" loading="lazy"></a>'
+    return f'<figure class="{kind}">{image}<figcaption>{text}<b>{escape(result)}</b></figcaption></figure>'
+
+
+def _named(picture: NamedPicture) -> str:
+    rows = "".join(_judgement(each) for each in picture.judgements)
+    source, title = escape(picture.picture), escape(picture.title)
+    return (
+        f'<article class="named"><a href="{source}"><img src="{source}" alt="{title}" loading="lazy"></a>'
+        f"<div><h3>{title}</h3><p>{escape(picture.remark)}</p><table>{rows}</table></div></article>"
+    )
+
+
+def _judgement(each: Judgement) -> str:
+    mark = {"right": "✓ right", "wrong": f"✗ is {each.truth}", "unsure": f"? is {each.truth}"}[each.verdict]
+    row = "".join(f"<td>{escape(cell)}</td>" for cell in (each.said or "unsure", each.origin, mark))
+    return f'<tr class="{each.verdict}"><th scope="row">{escape(each.aspect)}</th>{row}</tr>'
