@@ -16,13 +16,13 @@ from pathlib import Path
 import torch
 
 from vesalius import __version__, load_model
-from vesalius.cli.output import progress_bar
 from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.evaluation.segmentation import RULE, Evaluation, evaluate
 from vesalius.files import writing
 from vesalius.models import Segmenter
 from vesalius.predict import DEFAULT_MODEL, Predictor
+from vesalius.progress import progress_bar
 
 DATA = ("kvasir_polyp", "clinicdb_polyp", "bkai_polyp", "busi", "cxr_lungs")
 PAPER_BEST = {"kvasir_polyp": 0.86795, "clinicdb_polyp": 0.81166, "bkai_polyp": 0.85234, "busi": 0.66008}

@@ -4,8 +4,8 @@ python demo/hero.py
 """
 
 import argparse
-import textwrap
 from pathlib import Path
+from typing import NamedTuple
 
 from pictures import Rgb, draw, enlarge
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -16,17 +16,26 @@ from vesalius.cli.output import say
 from vesalius.files import writing
 from vesalius.imaging import Plane
 from vesalius.imaging.display import AMBER
+from vesalius.prompts import AnatomyLabel
 
 OUT = Path(__file__).parents[1] / "docs" / "images" / "demo.png"
 SIDE, GAP, TEXT = 276, 24, 62
 """Of a tile, between tiles, and the height under one for its caption, in pixels."""
 LINE, FONT = 27, 20
 COLUMNS = 4
-BACKGROUND, INK, SOFT = (20, 24, 27), (233, 230, 223), (162, 171, 177)
+BACKGROUND, SOFT = (20, 24, 27), (162, 171, 177)
 COLOURS = 96
 """Shades of the palette, which halves the file and is not seen."""
-Tile = tuple[Rgb, str, str]
-"""Picture, question and answer."""
+WRONG = (255, 138, 122)
+
+
+class Tile(NamedTuple):
+    """A picture, what was asked of it and what was answered."""
+
+    picture: Rgb
+    question: str
+    answer: str
+    wrong: bool = False
 
 
 def main() -> None:
@@ -55,8 +64,12 @@ def segment_tiles(predictor: Predictor, brain: Brain) -> list[Tile]:
 
 def name_tiles(labeller: AnatomyLabeller, brain: Brain) -> list[Tile]:
     """What the template and the DICOM files show; 693_J2KI.dcm is too damaged by its compression to look at."""
-    samples = [read_dicom_sample(sample) for sample in DICOM_SAMPLES if sample.file != "693_J2KI.dcm"]
-    return [_name(labeller, image) for image in [brain.middle("sagittal"), *samples] if image is not None]
+    pairs = [(brain.middle("sagittal"), AnatomyLabel("MR", "sagittal", "head"))]
+    for sample in DICOM_SAMPLES:
+        image = read_dicom_sample(sample)
+        if image is not None and sample.file != "693_J2KI.dcm":
+            pairs.append((image, sample.truth))
+    return [_name(labeller, image, truth) for image, truth in pairs]
 
 
 def compose(tiles: list[Tile]) -> Image.Image:
@@ -65,11 +78,11 @@ def compose(tiles: list[Tile]) -> Image.Image:
     size = COLUMNS * (SIDE + GAP) + GAP, rows * (SIDE + TEXT + GAP) + GAP
     sheet = Image.new("RGB", size, BACKGROUND)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT)
-    for place, (picture, question, answer) in enumerate(tiles):
+    for place, tile in enumerate(tiles):
         left, top = GAP + place % COLUMNS * (SIDE + GAP), GAP + place // COLUMNS * (SIDE + TEXT + GAP)
-        sheet.paste(ImageOps.pad(Image.fromarray(picture), (SIDE, SIDE), color=(0, 0, 0)), (left, top))
-        pen.text((left, top + SIDE + 8), question, SOFT, font)
-        pen.text((left, top + SIDE + 8 + LINE), textwrap.shorten(answer, 30), AMBER if answer else INK, font)
+        sheet.paste(ImageOps.pad(Image.fromarray(tile.picture), (SIDE, SIDE), color=(0, 0, 0)), (left, top))
+        pen.text((left, top + SIDE + 8), tile.question, SOFT, font)
+        pen.text((left, top + SIDE + 8 + LINE), tile.answer, WRONG if tile.wrong else AMBER, font)
     return sheet
 
 
@@ -77,13 +90,17 @@ def _segment(predictor: Predictor, image: MedicalImage, plane: Plane, prompt: st
     slices = image.slices(plane)
     rgb = slices[round(place * len(slices))].rgb
     found = predictor.set_image(rgb).predict(prompt)[0]
-    return draw(rgb, found.mask), f"segment “{prompt}”", f"marks {100 * found.mask.mean():.0f} % of pixels"
+    return Tile(draw(rgb, found.mask), f"segment “{prompt}”", f"marks {100 * found.mask.mean():.0f} % of pixels")
 
 
-def _name(labeller: AnatomyLabeller, image: MedicalImage) -> Tile:
+def _name(labeller: AnatomyLabeller, image: MedicalImage, truth: AnatomyLabel) -> Tile:
+    """A wrong answer is marked as such, in words too."""
     name = labeller.label(image)
-    labels = (name.modality.label, name.plane.label, name.slices[0].station.label)
-    return enlarge(image.slices()[0].rgb_square()), "name", ", ".join(label or "unsure" for label in labels)
+    said = (name.modality.label, name.plane.label, name.slices[0].station.label)
+    true = (truth.modality, truth.plane, truth.station)
+    wrong = any(label not in (None, fact) for label, fact in zip(said, true, strict=True))
+    answer = ", ".join(label or "unsure" for label in said)
+    return Tile(enlarge(image.slices()[0].rgb_square()), "name", answer + " (wrong)" * wrong, wrong)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,10 @@ from samples import CREDITS, SLICES, Brain, read_brain
 from segmenting import IMAGES_EACH, WRONG_PHRASES, segment_brain, segment_held_out
 
 from vesalius import AnatomyLabeller, Predictor, __version__
-from vesalius.cli.output import print_table, progress_bar, say
+from vesalius.cli.output import print_table, say
 from vesalius.errors import VesaliusError
 from vesalius.files import writing
+from vesalius.progress import progress_bar
 
 HERE = Path(__file__).parent
 SHARED = Path("../shared/data")

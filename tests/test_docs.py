@@ -33,6 +33,7 @@ def folder(tmp_path_factory, write_dataset) -> Path:
     return root
 
 
+@pytest.mark.filterwarnings("ignore:.*have no effect")  # the folder `kvasir` is in nobody's catalog
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_code_blocks_run(page, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)

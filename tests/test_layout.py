@@ -14,7 +14,7 @@ SOURCE = Path(vesalius.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 LAYERS = [
     {"errors"},
-    {"files"},
+    {"files", "progress"},
     {"imaging"},
     {"prompts"},
     {"data", "models"},

@@ -14,13 +14,14 @@ import torch
 from anatomy_data import LabelledSlice, read_all
 from torch import Tensor
 
-from vesalius.cli.output import print_table, progress_bar
+from vesalius.cli.output import print_table
 from vesalius.data.augment import AugmentConfig, change_intensity, draw_geometry, resample
 from vesalius.files import write_json
 from vesalius.models.checkpoints import find_checkpoint, load_model, read_notes, save_model
 from vesalius.models.features import resize
 from vesalius.models.pocket import PocketSegmenter
 from vesalius.models.zero_shot import label_logits, phrase_vectors
+from vesalius.progress import progress_bar
 from vesalius.prompts import ASPECTS, anatomy_phrases
 from vesalius.training.naming import UNKNOWN, NamingConfig, encode_labels, fit_naming
 

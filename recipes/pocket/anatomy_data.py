@@ -31,6 +31,8 @@ MEDNIST_STEP = 8
 """Every eighth file: neighbours are almost the same slice."""
 TEST_SHARE = 0.1
 PLANES = ("axial", "coronal", "sagittal")
+BODY = 0.06
+"""Shades above it are tissue, below it air."""
 CT_LOOKS = ("soft tissue", "lung", "bone", "wide", "abdomen")
 HEAD_CT_FIRST = 60
 """Slices of the Visible Human's head before this one show neck and shoulders."""
@@ -60,7 +62,7 @@ def read_all(shared: Path) -> Iterator[LabelledSlice]:
     yield from _mednist(anatomy / "mednist.tar")
     yield from _abdomen_pelvis(anatomy / "abdomen_pelvis_ct")
     yield from _volume(read_image(anatomy / "abdomen_mr/mr.nii.gz"), "MR", "abdomen", ("axial",), "abdomen_mr")
-    yield from _volume(read_image(anatomy / "brain_atlas/t1.nii.gz"), "MR", "head", PLANES, "brain_atlas", step=4)
+    yield from _volume(read_image(anatomy / "brain_atlas/t1.nii.gz"), "MR", "head", PLANES, "brain_atlas", step=3)
     yield from _volume(read_image(anatomy / "chest_ct"), "CT", "chest", ("axial",), "chest_ct")
     yield from _head_ct(anatomy / "head_ct")
     for name in ("knee_mr/T1", "knee_mr/T2"):
@@ -118,7 +120,17 @@ def _volume(
             margin = len(slices) // 8 if len(slices) > 100 else 0
             for place in range(margin, len(slices) - margin, step):
                 label = AnatomyLabel(modality, plane, station)
-                yield LabelledSlice(slices[place].rgb_square(), label, f"{source}/{plane}", False)
+                for rgb in contrasts(slices[place].rgb_square(), modality):
+                    yield LabelledSlice(rgb, label, f"{source}/{plane}", False)
+
+
+def contrasts(rgb: NDArray[np.float32], modality: str) -> list[NDArray[np.float32]]:
+    """A slice, and for MR the same anatomy as other sequences might show it: fluid bright, or bright parts pressed."""
+    if modality != "MR":
+        return [rgb]
+    inverted = np.where(rgb > BODY, 1 + BODY - rgb, rgb)
+    pressed = np.minimum(rgb, 0.5 * np.sqrt(rgb))
+    return [rgb, inverted, pressed]
 
 
 def _head_ct(folder: Path) -> Iterator[LabelledSlice]:
@@ -134,7 +146,9 @@ def _series(folder: Path, station: str, *, held_out: bool) -> Iterator[LabelledS
         for each in stack.slices():
             label = AnatomyLabel("MR", None if stack.plane == "oblique" else stack.plane, station)
             name = f"{folder.parent.name}/{folder.name}"
-            yield LabelledSlice(each.rgb_square(), label, name, held_out)
+            rgb = each.rgb_square()
+            for look in [rgb] if held_out else contrasts(rgb, "MR"):
+                yield LabelledSlice(look, label, name, held_out)
 
 
 def _pictures(root: Path, label: AnatomyLabel) -> Iterator[LabelledSlice]:

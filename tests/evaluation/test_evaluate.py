@@ -41,6 +41,16 @@ def test_only_the_asked_families_are_scored(build_tiny, dataset):
     assert evaluation.families() == ["p1", "p3"]
 
 
+def test_a_model_that_reads_no_text_is_asked_once_an_image(build_tiny, dataset, monkeypatch):
+    model, calls = build_tiny("unet_d"), []
+    decode = model.decode
+    monkeypatch.setattr(model, "decode", lambda image, text: calls.append(len(text.embedding)) or decode(image, text))
+    rows = evaluate(model, dataset).rows
+    assert calls == [1] * len(dataset)
+    assert {row.prompt for row in rows} > {"", "polyp", "round polyp"}
+    assert len({row.dice for row in rows if row.image == rows[0].image}) == 1
+
+
 def test_a_family_that_a_record_lacks_is_named(build_tiny, dataset):
     with pytest.raises(PromptError, match=r"test\.json, record of 'test_0\.png'.*lack 'p7'.*--prompts"):
         evaluate(build_tiny("unet_d"), dataset, ["p7"])

@@ -32,7 +32,7 @@ def published(ours: CLIPSegmenter) -> CLIPSegForImageSegmentation:
     """The implementation of transformers, of the same size and with the same weights."""
     config = CLIPSegConfig(
         vision_config={
-            "patch_size": 16, "image_size": 224, "hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 7,
+            "patch_size": 16, "image_size": 64, "hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 7,
             "num_attention_heads": 1,
         },
         text_config={
@@ -66,9 +66,10 @@ def answer(model: CLIPSegForImageSegmentation, pixels: Tensor, ids: Tensor, mask
     return model(pixel_values=pixels, input_ids=ids, attention_mask=mask, interpolate_pos_encoding=True).logits
 
 
+@pytest.mark.parametrize("side", [64, 96])
 @torch.no_grad()
-def test_logits_equal_those_of_transformers(ours, published):
-    tokens, pixels = ours.tokenizer(PROMPTS), torch.randn(3, 3, 64, 64)
+def test_logits_equal_those_of_transformers_at_the_working_size_and_at_others(ours, published, side):
+    tokens, pixels = ours.tokenizer(PROMPTS), torch.randn(3, 3, side, side)
     expected = answer(published, pixels, tokens.input_ids, tokens.attention_mask)
     logits = ours.forward_tensors(pixels, tokens.input_ids, tokens.attention_mask)
     assert expected.std() > 0.01

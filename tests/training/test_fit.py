@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from pytorch_lightning import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
 from vesalius.data.datasets import SegmentationDataset
@@ -77,11 +78,19 @@ class TestResults:
 
 
 class TestResuming:
-    def test_a_resumed_run_does_what_an_unbroken_one_would(self, build_tiny, tiny_dataset, tmp_path):
+    def test_an_interrupted_run_goes_on_as_if_it_had_not_been(self, build_tiny, tiny_dataset, tmp_path, monkeypatch):
+        def cut_in_the_second_epoch(callback: NextEpoch, trainer: Trainer, module: LightningModule) -> None:
+            if trainer.current_epoch == 1:
+                raise RuntimeError("power cut")
+
         two = dataclasses.replace(ONE_EPOCH, max_epochs=2)
         fit(build_tiny("unet_d"), [tiny_dataset], tmp_path / "unbroken", two)
-        fit(build_tiny("unet_d"), [tiny_dataset], tmp_path / "resumed", ONE_EPOCH)
-        result = fit(build_tiny("unet_d", seed=9), [tiny_dataset], tmp_path / "resumed", two, resume=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(NextEpoch, "on_train_epoch_start", cut_in_the_second_epoch)
+            with pytest.raises(RuntimeError, match="power cut"):
+                fit(build_tiny("unet_d"), [tiny_dataset], tmp_path / "resumed", two)
+        other = build_tiny("unet_d", seed=9)
+        result = fit(other, [tiny_dataset], tmp_path / "resumed", two, resume=True)
         assert result.epochs == 2
         assert read_history(tmp_path / "resumed") == read_history(tmp_path / "unbroken")
         unbroken, resumed = last_weights(tmp_path / "unbroken"), last_weights(tmp_path / "resumed")
@@ -103,6 +112,20 @@ class TestResuming:
 
 
 class TestSettings:
+    def test_a_loaded_model_trains_in_training_mode(self, build_tiny, tiny_dataset, tmp_path):
+        model = build_tiny("unet_d")
+        assert not model.training
+        fit(model, [tiny_dataset], tmp_path, ONE_EPOCH)
+        assert load_model(tmp_path).unet.decoder[0].norm.num_batches_tracked == 2
+
+    def test_norms_can_be_held(self, build_tiny, tiny_dataset, tmp_path):
+        model = build_tiny("unet_d")
+        before = model.unet.decoder[0].norm.weight.clone()
+        fit(model, [tiny_dataset], tmp_path, dataclasses.replace(ONE_EPOCH, keep_norms=True, learning_rate=0.1))
+        norm = load_model(tmp_path).unet.decoder[0].norm
+        assert norm.num_batches_tracked == 0
+        assert not torch.equal(norm.weight, before)
+
     def test_a_frozen_encoder_is_the_same_bit_for_bit_and_the_rest_is_not(self, build_tiny, tiny_dataset, tmp_path):
         model = build_tiny("pocket")
         before, rest = encoder_weights(model), model.decoder.to_logits.weight.clone()

@@ -1,7 +1,9 @@
 """The command line: ``vesalius --help``. Heavy modules load only when a command runs."""
 
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 from cyclopts import App, Parameter
 from cyclopts.exceptions import CycloptsError
@@ -15,6 +17,7 @@ app = App(
     help="Read medical images with words: segment what a phrase names, name what a slice shows.",
     version=__version__,
     default_parameter=Parameter(negative=()),
+    result_action="return_none",
 )
 # Named here, not read from the commands' own descriptions, so that `--help` loads none of them.
 COMMANDS = {
@@ -35,12 +38,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Without the program's name; by default those of the process.
     """
     try:
-        app(sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            app(sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False)
     except (VesaliusError, CycloptsError) as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {_escape(str(error))}")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """One line, without the place in our code that a user cannot change."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[yellow]warning:[/] {_escape(str(message))}")
 
 
 def _escape(text: str) -> str:

@@ -29,11 +29,12 @@ def evaluate(
         out: Folder for rows.csv (one row an image and wording) and evaluation.json.
         as_json: Print one JSON object.
     """
-    from vesalius.cli.output import print_json, progress_bar
+    from vesalius.cli.output import print_json
     from vesalius.data.datasets import SegmentationDataset
     from vesalius.evaluation import segmentation
     from vesalius.files import write_json
     from vesalius.models.checkpoints import load_model
+    from vesalius.progress import progress_bar
 
     dataset = SegmentationDataset(data, split)
     families = None if prompts == "all" else [each.strip() for each in prompts.split(",")]

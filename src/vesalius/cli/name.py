@@ -24,9 +24,10 @@ def name(
         model: A model's name, a checkpoint or a run's folder.
         as_json: Print one JSON object, with every slice.
     """
-    from vesalius.cli.output import print_json, print_table, progress_bar
+    from vesalius.cli.output import print_json, print_table
     from vesalius.imaging import read_image
     from vesalius.naming import AnatomyLabeller
+    from vesalius.progress import progress_bar
 
     picture = read_image(path)
     labeller = AnatomyLabeller(model)

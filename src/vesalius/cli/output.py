@@ -1,11 +1,10 @@
-"""What every command prints: one JSON object on stdout if asked, a table otherwise, progress on stderr."""
+"""What every command prints: one JSON object on stdout if asked, a table otherwise."""
 
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 
@@ -27,12 +26,6 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
 def say(message: str) -> None:
     """One line for people, on stderr."""
     Console(stderr=True, soft_wrap=True, highlight=False).print(message, markup=False)
-
-
-def progress_bar() -> Progress:
-    """A bar on stderr, gone when finished."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def _cell(value: object) -> str:

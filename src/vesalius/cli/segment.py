@@ -32,9 +32,10 @@ def segment(
         window: Window of a CT: a name such as "lung", or center and width in HU such as "40,400".
         as_json: Print one JSON object.
     """
-    from vesalius.cli.output import print_json, print_table, progress_bar
+    from vesalius.cli.output import print_json, print_table
     from vesalius.imaging import read_image
     from vesalius.predict import Predictor, check_prompts
+    from vesalius.progress import progress_bar
     from vesalius.results import Results
 
     check_prompts(prompts)

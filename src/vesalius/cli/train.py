@@ -1,5 +1,6 @@
 """``vesalius train``."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,8 @@ def train(
     """Train a model on one data set or several, keeping the weights with the best validation Dice.
 
     Without a recipe the paper's settings hold: AdamW at 1e-5, Dice and cross-entropy, batch 10, encoders frozen, early
-    stopping after 20 epochs without progress. Settings given here go before the recipe's.
+    stopping after 20 epochs without progress. Settings given here go before the recipe's. Trained weights keep the
+    statistics of their batch norms unless the recipe says otherwise.
 
     Args:
         model: A model's name, or a checkpoint to go on from; "pocket" starts from the embedded weights.
@@ -54,6 +56,8 @@ def train(
     config = TrainConfig.from_dict(settings | {name: value for name, value in given.items() if value is not None})
     folder = out or Path("runs") / f"{Path(model).stem}-{data[0].name}"
     start, trained = start_model(model, seed=config.seed)
+    if trained and "keep_norms" not in settings:
+        config = replace(config, keep_norms=True)
     say(f"{model}: {'going on from trained weights' if trained else 'untrained weights'}; results in {folder}")
     result = fit(start, data, folder, config, resume=resume)
     if as_json:

@@ -15,7 +15,6 @@ from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import ConfigError
 from vesalius.prompts import find_target, foreign_phrases, mirror_prompt, sort_families, variants
 
-
 T = TypeVar("T")
 
 

@@ -6,7 +6,7 @@ A family with several wordings counts, for each image, as the mean over all of t
 
 import csv
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -143,19 +143,28 @@ def _questions(
 
 
 def _score_image(model: Segmenter, sample: Sample, asked: Sequence[tuple[str, str]], texts: TextCache) -> list[Row]:
+    # A model that reads no text gives one mask, whatever it is asked.
+    questions = {prompt: prompt if model.reads_text else "" for _, prompt in asked}
+    answers = _score_prompts(model, sample, sorted(set(questions.values())), texts)
+    return [replace(answers[questions[prompt]], family=family, prompt=prompt) for family, prompt in asked]
+
+
+def _score_prompts(model: Segmenter, sample: Sample, prompts: Sequence[str], texts: TextCache) -> dict[str, Row]:
+    """One row a prompt, its family still blank."""
     features = model.encode_image(sample.image[None])
     truth = sample.mask > 0.5
-    rows = []
-    for start in range(0, len(asked), PROMPTS_AT_ONCE):
-        some = asked[start : start + PROMPTS_AT_ONCE]
-        text = texts.encode([prompt for _, prompt in some])
-        prediction = model.decode(features.take(torch.zeros(len(some), dtype=torch.long)), text)
+    rows = {}
+    for start in range(0, len(prompts), PROMPTS_AT_ONCE):
+        some = prompts[start : start + PROMPTS_AT_ONCE]
+        same_image = features.take(torch.zeros(len(some), dtype=torch.long))
+        prediction = model.decode(same_image, texts.encode(some))
         masks = resize(prediction.logits, (truth.shape[-2], truth.shape[-1]))[:, 0] > 0
         scores = zip(dice(masks, truth.expand_as(masks)), iou(masks, truth.expand_as(masks)), strict=True)
-        for place, ((family, prompt), (overlap, jaccard)) in enumerate(zip(some, scores, strict=True)):
+        for place, (prompt, (overlap, jaccard)) in enumerate(zip(some, scores, strict=True)):
             existence = None if prediction.existence is None else prediction.existence[place].sigmoid().item()
             pixels = int(truth.sum()), int(masks[place].sum())
-            rows.append(Row(sample.record.img_name, family, prompt, overlap.item(), jaccard.item(), *pixels, existence))
+            name = sample.record.img_name
+            rows[prompt] = Row(name, "", prompt, overlap.item(), jaccard.item(), *pixels, existence)
     return rows
 
 

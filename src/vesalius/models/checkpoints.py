@@ -166,5 +166,6 @@ def _pack(state: Mapping[str, Tensor], model: Segmenter) -> dict[str, Tensor]:
             packed[key] = (value / scale).round().to(torch.int8)
             packed[key + _SCALE] = scale
         else:
-            packed[key] = value.half() if value.is_floating_point() else value
+            # Biases and statistics are few, and a variance of 1e-6 is lost in 16 bits.
+            packed[key] = value.half() if value.is_floating_point() and value.dim() > 1 else value
     return packed

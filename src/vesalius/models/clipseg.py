@@ -76,7 +76,7 @@ def clipseg(
     The defaults are those of ``CIDAS/clipseg-rd64-refined``.
 
     Args:
-        image_size: Side the network works on, pixels; position embeddings are interpolated to it.
+        image_size: Side the network works on, pixels; there is a position embedding for each of its patches.
         vision_width: Width of the vision tower.
         vision_layers: Its depth; taps lie after a third, a half and three quarters of 12 (blocks 4, 7, 10).
         text_width: Width of the text tower.
@@ -86,7 +86,7 @@ def clipseg(
     config = CLIPSegConfig(
         vision_config={
             "patch_size": 16,
-            "image_size": 224,
+            "image_size": image_size,
             "hidden_size": vision_width,
             "intermediate_size": 4 * vision_width,
             "num_hidden_layers": vision_layers,

@@ -40,6 +40,8 @@ class TrainConfig:
     """Largest norm of the gradient."""
     freeze: tuple[Literal["image", "text"], ...] = ("image", "text")
     """Encoders that are held still."""
+    keep_norms: bool = False
+    """Hold the statistics of batch norms: for fine-tuning trained weights on few images or other domains."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Arithmetic of the forward pass; the paper used 16-mixed on a GPU."""
     seed: int = 0

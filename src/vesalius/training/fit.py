@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, DataLoader
 
 from vesalius.data.datasets import SegmentationDataset
@@ -57,7 +57,10 @@ def fit(model: Segmenter, data: Sequence[Path], out: Path, config: TrainConfig, 
     if resume and not (out / LAST).is_file():
         raise ConfigError(f"{out / LAST}: nothing to resume; start the run without --resume.")
     seed_everything(config.seed, verbose=False)
-    model.freeze(*config.freeze)
+    # Lightning keeps the mode it finds, and loaded models come in evaluation mode.
+    model.freeze(*config.freeze).train()
+    if config.keep_norms:
+        hold_norms(model)
     views = _training_views(model, data, config)
     pool: ConcatDataset[Example] = ConcatDataset(views)
     # A rest of one image would leave batch norm little to measure; but what is less than a batch is all there is.
@@ -74,6 +77,13 @@ def fit(model: Segmenter, data: Sequence[Path], out: Path, config: TrainConfig, 
     result = RunResult(best.path, best.score, trainer.current_epoch)
     write_json(out / MANIFEST, best.notes | {"val_dice": best.score, "seconds": round(time.monotonic() - started, 1)})
     return result
+
+
+def hold_norms(model: nn.Module) -> None:
+    """Put every batch norm in evaluation mode; its weight and bias still train."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 class KeepBest(Callback):

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
+
+from vesalius.progress import progress_bar
 
 
 class EpochBar(Callback):
@@ -19,8 +21,7 @@ class EpochBar(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Show an empty bar."""
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=self._console, transient=True)
+        self._bar = progress_bar(self._console)
         self._bar.add_task(f"Epoch {trainer.current_epoch + 1}", total=trainer.num_training_batches)
         self._bar.start()
 
