@@ -127,15 +127,20 @@ class TestSaving:
     def test_a_failed_write_leaves_the_old_checkpoint(self, model, written, tmp_path, monkeypatch):
         path = Path(shutil.copy(written, tmp_path))
 
-        def fail(state, target, header):
-            Path(target).write_bytes(b"half of it")
+        def fail(target, content):
+            with target.open("wb") as file:
+                file.write(content[: len(content) // 2])
             raise OSError("disk full")
 
-        monkeypatch.setattr(checkpoints, "save_file", fail)
+        monkeypatch.setattr(Path, "write_bytes", fail)
         with pytest.raises(OutputError, match="disk full"):
             save_model(model, path)
         assert path.read_bytes() == written.read_bytes()
         assert list(tmp_path.iterdir()) == [path]
+
+    def test_others_may_read_a_checkpoint(self, written, tmp_path):
+        (tmp_path / "plain").write_text("")
+        assert written.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
     def test_notes_that_are_no_json_write_nothing(self, model, tmp_path):
         with pytest.raises(TypeError):

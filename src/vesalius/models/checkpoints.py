@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from vesalius.errors import ModelError, unknown_name
@@ -45,7 +45,8 @@ def save_model(model: Segmenter, path: Path, notes: Mapping[str, object] | None 
         state = _pack(state, model)
     header = {"vesalius": model.recipe.to_json(), "notes": json.dumps(dict(notes or {}), sort_keys=True)}
     with writing(path) as unfinished:
-        save_file(state, unfinished, header)
+        # save_file would make it readable by its owner alone.
+        unfinished.write_bytes(save(state, header))
 
 
 def load_model(source: str | Path) -> Segmenter:
