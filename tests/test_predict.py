@@ -4,7 +4,8 @@ import torch
 
 from vesalius.errors import ImageError, PromptError
 from vesalius.imaging import MedicalImage, write_rgb
-from vesalius.predict import PROMPTS_AT_ONCE, Predictor, segment
+from vesalius.models.asking import PROMPTS_AT_ONCE
+from vesalius.predict import Predictor, segment
 
 RGB = np.random.default_rng(0).random((37, 53, 3)).astype(np.float32)
 

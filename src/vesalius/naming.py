@@ -113,23 +113,27 @@ class AnatomyLabeller:
         """
         picture = image if isinstance(image, MedicalImage) else read_image(image)
         slices = picture.slices()
-        odds = self._log_probabilities(slices, on_slices)
+        positions, odds = self._look(slices, on_slices)
         modality = self._modality(picture, odds["modality"])
         names = tuple(
-            SliceName(each, slices[each].position_mm, self._answer("station", odds["station"][each]))
-            for each in range(len(slices))
+            SliceName(index, position, self._answer("station", odds["station"][index]))
+            for index, position in enumerate(positions)
         )
         return SeriesName(picture.source, modality, self._plane(picture, modality, odds["plane"]), names)
 
-    def _log_probabilities(self, slices: SliceStack, on_slices: Callable[[int], None]) -> dict[str, Tensor]:
-        """Log-probabilities of every aspect's labels, [D, L]."""
-        embeddings = []
+    def _look(
+        self, slices: SliceStack, on_slices: Callable[[int], None]
+    ) -> tuple[list[float | None], dict[str, Tensor]]:
+        """Positions of D slices, and log-probabilities of every aspect's labels, [D, L]; each slice renders once."""
+        positions, embeddings = [], []
         for start in range(0, len(slices), SLICES_AT_ONCE):
             some = slices[start : start + SLICES_AT_ONCE]
+            positions += [each.position_mm for each in some]
             embeddings.append(self._embed([each.rgb_square() for each in some]))
             on_slices(len(some))
         whole = torch.cat(embeddings)
-        return {aspect: label_logits(whole, rows).log_softmax(dim=1) for aspect, rows in self._vectors.items()}
+        odds = {aspect: label_logits(whole, rows).log_softmax(dim=1) for aspect, rows in self._vectors.items()}
+        return positions, odds
 
     def _embed(self, pictures: Sequence[NDArray[np.generic]]) -> Tensor:
         with torch.inference_mode():

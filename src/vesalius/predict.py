@@ -12,14 +12,13 @@ from torch import Tensor
 from vesalius.errors import ImageError, PromptError
 from vesalius.imaging import MedicalImage, SliceStack, read_image
 from vesalius.models import MaskPrediction, Segmenter
+from vesalius.models.asking import ask
 from vesalius.models.checkpoints import load_model
-from vesalius.models.features import ImageFeatures, resize
+from vesalius.models.features import ImageFeatures
 from vesalius.models.text_cache import TextCache
 
 DEFAULT_MODEL = "pocket"
 THRESHOLD = 0.5
-PROMPTS_AT_ONCE = 16
-"""Prompts decoded together; bounds memory, changes no number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,29 +91,13 @@ class Predictor:
         if self._features is None:
             raise ImageError("No image is set; call set_image first.")
         asked = [prompts] if isinstance(prompts, str) else list(prompts)
-        answers = []
-        for start in range(0, len(asked), PROMPTS_AT_ONCE):
-            some = asked[start : start + PROMPTS_AT_ONCE]
-            prediction = self._decode(self._features, some)
-            answers += [self._to_segmentation(prompt, prediction, row) for row, prompt in enumerate(some)]
-        return answers
+        predictions = ask(self.model, self._features, asked, self._texts, self._size)
+        return [_to_segmentation(prompt, found) for prompt, found in zip(asked, predictions, strict=True)]
 
     def predict_slices(self, slices: SliceStack, prompts: Sequence[str]) -> Iterator[list[Segmentation]]:
         """Answer the same phrases for slice after slice, as each is finished."""
         for each in slices:
             yield self.set_image(each.rgb).predict(prompts)
-
-    def _decode(self, features: ImageFeatures, prompts: Sequence[str]) -> MaskPrediction:
-        with torch.inference_mode():
-            same_image = features.take(torch.zeros(len(prompts), dtype=torch.long))
-            prediction = self.model.decode(same_image, self._texts.encode(prompts))
-            return MaskPrediction(resize(prediction.logits, self._size), prediction.existence)
-
-    @staticmethod
-    def _to_segmentation(prompt: str, prediction: MaskPrediction, row: int) -> Segmentation:
-        probability = torch.sigmoid(prediction.logits[row, 0]).numpy()
-        existence = prediction.existence
-        return Segmentation(prompt, probability, None if existence is None else existence[row].sigmoid().item())
 
 
 def segment(
@@ -143,6 +126,11 @@ def check_prompts(prompts: Sequence[str]) -> None:
     """
     if not prompts or any(not prompt.strip() for prompt in prompts):
         raise PromptError('A prompt is needed: say what to outline, for example "polyp" or "lungs".')
+
+
+def _to_segmentation(prompt: str, found: MaskPrediction) -> Segmentation:
+    existence = None if found.existence is None else found.existence.sigmoid().item()
+    return Segmentation(prompt, torch.sigmoid(found.logits[0, 0]).numpy(), existence)
 
 
 def _to_rgb(image: str | Path | MedicalImage | NDArray[np.generic]) -> NDArray[np.generic]:

@@ -18,12 +18,11 @@ from vesalius.errors import PromptError
 from vesalius.evaluation.metrics import dice, iou
 from vesalius.files import writing
 from vesalius.models import Segmenter
-from vesalius.models.features import resize
+from vesalius.models.asking import ask
 from vesalius.models.text_cache import TextCache
 from vesalius.prompts import sort_families, variants
 
 RULE = "threshold 0.5, resolution of the files given, both masks empty = 1"
-PROMPTS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -153,18 +152,13 @@ def _score_prompts(model: Segmenter, sample: Sample, prompts: Sequence[str], tex
     """One row a prompt, its family still blank."""
     features = model.encode_image(sample.image[None])
     truth = sample.mask > 0.5
+    size = (truth.shape[-2], truth.shape[-1])
     rows = {}
-    for start in range(0, len(prompts), PROMPTS_AT_ONCE):
-        some = prompts[start : start + PROMPTS_AT_ONCE]
-        same_image = features.take(torch.zeros(len(some), dtype=torch.long))
-        prediction = model.decode(same_image, texts.encode(some))
-        masks = resize(prediction.logits, (truth.shape[-2], truth.shape[-1]))[:, 0] > 0
-        scores = zip(dice(masks, truth.expand_as(masks)), iou(masks, truth.expand_as(masks)), strict=True)
-        for place, (prompt, (overlap, jaccard)) in enumerate(zip(some, scores, strict=True)):
-            existence = None if prediction.existence is None else prediction.existence[place].sigmoid().item()
-            pixels = int(truth.sum()), int(masks[place].sum())
-            name = sample.record.img_name
-            rows[prompt] = Row(name, "", prompt, overlap.item(), jaccard.item(), *pixels, existence)
+    for prompt, found in zip(prompts, ask(model, features, prompts, texts, size), strict=True):
+        mask = found.logits[:, 0] > 0
+        existence = None if found.existence is None else found.existence.sigmoid().item()
+        scores = dice(mask, truth).item(), iou(mask, truth).item()
+        rows[prompt] = Row(sample.record.img_name, "", prompt, *scores, int(truth.sum()), int(mask.sum()), existence)
     return rows
 
 

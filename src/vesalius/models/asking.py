@@ -1,0 +1,38 @@
+"""Many prompts about one image, in bounded memory."""
+
+from collections.abc import Sequence
+
+import torch
+
+from vesalius.models.features import ImageFeatures, MaskPrediction, resize
+from vesalius.models.segmenter import Segmenter
+from vesalius.models.text_cache import TextCache
+
+PROMPTS_AT_ONCE = 16
+"""Prompts decoded together; bounds memory, changes no number."""
+
+
+def ask(
+    model: Segmenter, image: ImageFeatures, prompts: Sequence[str], texts: TextCache, size: tuple[int, int]
+) -> list[MaskPrediction]:
+    """Decode prompts about one image.
+
+    Args:
+        model: In evaluation mode.
+        image: Features of the one image.
+        prompts: P phrases.
+        texts: Remembers the phrases' features.
+        size: Height and width to answer at.
+
+    Returns:
+        P predictions, each with logits [1, 1, H, W] and existence [1] or None.
+    """
+    answers = []
+    with torch.inference_mode():
+        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
+            some = prompts[start : start + PROMPTS_AT_ONCE]
+            prediction = model.decode(image.take(torch.zeros(len(some), dtype=torch.long)), texts.encode(some))
+            logits, existence = resize(prediction.logits, size), prediction.existence
+            for row in range(len(some)):
+                answers.append(MaskPrediction(logits[row, None], None if existence is None else existence[row, None]))
+    return answers
