@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vesalius.cli import COMMANDS, main
+from vesalius.cli import COMMANDS, GROUPS
 from vesalius.imaging import write_rgb
 from vesalius.models.checkpoints import load_model, save_model
 
@@ -25,26 +25,11 @@ def picture(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run a command in an empty folder; its exit code, and what it printed on stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        try:
-            main([str(argument) for argument in arguments])
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
-
-
 def test_help_names_every_command(run):
     code, out, _ = run("--help")
     assert code == 0
     assert all(name in out and summary in out for name, summary in COMMANDS.items())
+    assert all(name in out for name in GROUPS)
 
 
 def test_help_loads_no_torch():

@@ -27,8 +27,31 @@ COMMANDS = {
     "evaluate": "Score a model on a data set, prompt by prompt.",
     "models": "List the named models.",
 }
+GROUPS = {
+    "data": {
+        "prepare": "Bring images and masks, a public data set's or your own, into the layout that training reads.",
+        "check": "Look for what is wrong with a data set: files, masks, prompts, duplicates, leaks.",
+    },
+    "prompts": {
+        "generate": "Write prompts for a data set from its masks and images.",
+        "check": "Render every template, and say what is wrong with it.",
+    },
+    "weights": {
+        "list": "Public weights, what they are for, and which are on this machine.",
+        "fetch": "Download public weights and check them.",
+        "import": "Turn weights of another program into a checkpoint of ours.",
+        "path": "Say where the file of public weights lies, or belongs.",
+        "verify": "Compare the weights on this machine with their checksums.",
+    },
+}
+GROUP_HELP = {"data": "Prepare and check data sets.", "prompts": "Make prompts.", "weights": "Find weights of others."}
 for command, summary in COMMANDS.items():
     app.command(f"vesalius.cli.{command}:{command}", help=summary)
+for group, commands in GROUPS.items():
+    inner = App(name=group, help=GROUP_HELP[group])
+    for command, summary in commands.items():
+        inner.command(f"vesalius.cli.{group}_{command}:{group}_{command}", name=command, help=summary)
+    app.command(inner)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
