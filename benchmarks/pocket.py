@@ -15,12 +15,13 @@ from pathlib import Path
 
 import torch
 
-from vesalius import __version__, load_model
+from vesalius import __version__
 from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.evaluation.segmentation import RULE, Evaluation, evaluate
 from vesalius.files import writing
 from vesalius.models import Segmenter
+from vesalius.models.checkpoints import load_segmenter
 from vesalius.predict import DEFAULT_MODEL, Predictor
 from vesalius.progress import progress_bar
 
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
-    model = load_model(args.model)
+    model = load_segmenter(args.model)
     scores, listening = {}, []
     for name in DATA:
         dataset = SegmentationDataset(args.root / name, args.split)

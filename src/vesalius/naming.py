@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vesalius.imaging import MedicalImage, SliceStack, read_image
 from vesalius.models import Segmenter
-from vesalius.models.checkpoints import load_model
+from vesalius.models.checkpoints import load_segmenter
 from vesalius.models.zero_shot import label_logits, phrase_vectors
 from vesalius.predict import DEFAULT_MODEL, rgb_to_tensor
 from vesalius.prompts import anatomy_phrases
@@ -96,7 +96,7 @@ class AnatomyLabeller:
     """
 
     def __init__(self, model: str | Path | Segmenter = DEFAULT_MODEL) -> None:
-        self.model = (model if isinstance(model, Segmenter) else load_model(model)).eval()
+        self.model = (model if isinstance(model, Segmenter) else load_segmenter(model)).eval()
         self._vectors = {aspect: phrase_vectors(self.model, rows) for aspect, rows in anatomy_phrases().items()}
 
     def label(

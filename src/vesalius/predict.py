@@ -13,7 +13,7 @@ from vesalius.errors import ImageError, PromptError
 from vesalius.imaging import MedicalImage, SliceStack, read_image
 from vesalius.models import MaskPrediction, Segmenter
 from vesalius.models.asking import ask
-from vesalius.models.checkpoints import load_model
+from vesalius.models.checkpoints import load_segmenter
 from vesalius.models.features import ImageFeatures
 from vesalius.models.text_cache import TextCache
 
@@ -59,7 +59,7 @@ class Predictor:
     """
 
     def __init__(self, model: str | Path | Segmenter = DEFAULT_MODEL) -> None:
-        self.model = (model if isinstance(model, Segmenter) else load_model(model)).eval()
+        self.model = (model if isinstance(model, Segmenter) else load_segmenter(model)).eval()
         self._features: ImageFeatures | None = None
         self._size = (0, 0)
         self._texts = TextCache(self.model)

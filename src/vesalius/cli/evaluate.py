@@ -33,12 +33,12 @@ def evaluate(
     from vesalius.data.datasets import SegmentationDataset
     from vesalius.evaluation import segmentation
     from vesalius.files import write_json
-    from vesalius.models.checkpoints import load_model
+    from vesalius.models.checkpoints import load_segmenter
     from vesalius.progress import progress_bar
 
     dataset = SegmentationDataset(data, split)
     families = None if prompts == "all" else [each.strip() for each in prompts.split(",")]
-    trained = load_model(model)
+    trained = load_segmenter(model)
     with progress_bar() as bar:
         task = bar.add_task(f"Evaluating {data.name}", total=len(dataset))
         evaluation = segmentation.evaluate(trained, dataset, families, on_image=lambda: bar.advance(task))

@@ -6,19 +6,42 @@ from cyclopts import Parameter
 
 
 def models(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
-    """List the named models, and which of them the package carries weights of.
+    """List the named models: what they are, how large, and which of them the package carries weights of.
+
+    Parameters are counted at default sizes; trainable are those of the papers' recipe, with both encoders frozen.
 
     Args:
         as_json: Print one JSON object.
     """
-    from vesalius.cli.output import print_json, print_table
-    from vesalius.models import describe_model, list_models
-    from vesalius.models.checkpoints import EMBEDDED
+    from vesalius.cli.output import print_json, print_table, say
+    from vesalius.models import list_encoders, list_models
+    from vesalius.models.embedded import EMBEDDED
 
-    rows = [(name, name in EMBEDDED, describe_model(name)) for name in list_models()]
+    kinds = {"segmenter": list_models(), "encoder": list_encoders()}
+    rows = [_describe(name, kind) for kind, names in kinds.items() for name in names]
     if as_json:
-        print_json({"models": [{"name": name, "weights": has, "description": text} for name, has, text in rows]})
+        print_json({"models": rows})
         return
-    print_table(
-        ("name", "weights", "description"), [(name, "embedded" if has else None, text) for name, has, text in rows]
-    )
+    columns = ("name", "kind", "parameters", "trainable", "description")
+    print_table(columns, ([_cell(row[column]) for column in columns] for row in rows))
+    say(f"The package carries weights of {', '.join(EMBEDDED)}; for others see: vesalius weights list")
+
+
+def _describe(name: str, kind: str) -> dict[str, object]:
+    from vesalius.models import describe_model
+    from vesalius.models.embedded import EMBEDDED
+    from vesalius.models.size import count_parameters
+
+    count = count_parameters(name)
+    return {
+        "name": name,
+        "kind": kind,
+        "parameters": count.total,
+        "trainable": count.decoder,
+        "weights": name in EMBEDDED,
+        "description": describe_model(name),
+    }
+
+
+def _cell(value: object) -> str:
+    return f"{value / 1e6:.1f}\u00a0M" if isinstance(value, int) else str(value)

@@ -13,6 +13,7 @@ def train(
     data: list[Path],
     out: Path | None = None,
     recipe: Path | None = None,
+    pretrained: bool = False,
     learning_rate: float | None = None,
     batch_size: int | None = None,
     max_epochs: int | None = None,
@@ -31,7 +32,8 @@ def train(
         model: A model's name, or a checkpoint to go on from; "pocket" starts from the embedded weights.
         data: Folders with images/, masks/ and anns/; repeat --data for several.
         out: Folder for weights, manifest and metrics; runs/MODEL-DATA by default.
-        recipe: TOML file of settings, see recipes/.
+        recipe: TOML file of settings, see recipes/; its [model] table holds options of a model built anew.
+        pretrained: Start a named model from the public weights of its parts, see `vesalius weights list`.
         learning_rate: Largest step size.
         batch_size: Images a step.
         max_epochs: Passes over the training images at most.
@@ -41,11 +43,13 @@ def train(
         as_json: Print one JSON object.
     """
     from vesalius.cli.output import print_json, say
-    from vesalius.models.checkpoints import start_model
-    from vesalius.training.config import TrainConfig, read_recipe
+    from vesalius.models.recipe import to_options
+    from vesalius.models.start import start_model
+    from vesalius.training.config import TrainConfig, check_table, read_recipe
     from vesalius.training.fit import fit
 
     settings = read_recipe(recipe) if recipe else {}
+    options = to_options(check_table(settings.pop("model", {}), "[model]"))
     given = {
         "learning_rate": learning_rate,
         "batch_size": batch_size,
@@ -55,10 +59,10 @@ def train(
     }
     config = TrainConfig.from_dict(settings | {name: value for name, value in given.items() if value is not None})
     folder = out or Path("runs") / f"{Path(model).stem}-{data[0].name}"
-    start, trained = start_model(model, seed=config.seed)
-    if trained and "keep_norms" not in settings:
+    start, origin = start_model(model, seed=config.seed, options=options, pretrained=pretrained)
+    if origin == "trained" and "keep_norms" not in settings:
         config = replace(config, keep_norms=True)
-    say(f"{model}: {'going on from trained weights' if trained else 'untrained weights'}; results in {folder}")
+    say(f"{model}: {origin} weights; results in {folder}")
     result = fit(start, data, folder, config, resume=resume)
     if as_json:
         print_json({"checkpoint": str(result.checkpoint), "val_dice": result.val_dice, "epochs": result.epochs})

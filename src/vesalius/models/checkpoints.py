@@ -18,19 +18,22 @@ from torch import Tensor, nn
 
 from vesalius.errors import ModelError, unknown_name
 from vesalius.files import writing
-from vesalius.models.pocket import WEIGHTS
+from vesalius.models.embedded import EMBEDDED
+from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.recipe import ModelRecipe
-from vesalius.models.registry import build_model, list_models
+from vesalius.models.registry import as_segmenter, build_model, list_models
 from vesalius.models.segmenter import Segmenter
 
-EMBEDDED = {"pocket": WEIGHTS / "pocket.safetensors"}
-"""Models whose trained weights the package carries."""
 CHECKPOINT_NAME = "model.safetensors"
+LISTED = 12
+"""Tensors named in a message; hundreds would hide what matters."""
 _SCALE = ".int8_scale"
 _Module = TypeVar("_Module", bound=nn.Module)
 
 
-def save_model(model: Segmenter, path: Path, notes: Mapping[str, object] | None = None, *, pack: bool = False) -> None:
+def save_model(
+    model: VisionLanguageEncoder, path: Path, notes: Mapping[str, object] | None = None, *, pack: bool = False
+) -> None:
     """Write a checkpoint, whole or not at all.
 
     Args:
@@ -49,8 +52,8 @@ def save_model(model: Segmenter, path: Path, notes: Mapping[str, object] | None 
         unfinished.write_bytes(save(state, header))
 
 
-def load_model(source: str | Path) -> Segmenter:
-    """Load a trained model, in evaluation mode.
+def load_model(source: str | Path) -> VisionLanguageEncoder:
+    """Load a trained model of any kind, in evaluation mode.
 
     Args:
         source: A model whose weights the package carries ("pocket"), a checkpoint file, or a folder with one.
@@ -61,37 +64,43 @@ def load_model(source: str | Path) -> Segmenter:
     path = find_checkpoint(source)
     recipe = _read_recipe(path)
     model = build_model(recipe.name, **recipe.options)
-    return load_weights(model, path).eval()
+    return fill_model(model, _read_state(path), path).eval()
 
 
-def start_model(source: str, *, seed: int = 0) -> tuple[Segmenter, bool]:
-    """A model to train: with its trained weights if there are any, else untrained.
+def load_segmenter(source: str | Path) -> Segmenter:
+    """``load_model`` for models that segment.
+
+    Raises:
+        ModelError: Also if the model does not segment.
+    """
+    return as_segmenter(load_model(source))
+
+
+def fill_model(model: _Module, state: Mapping[str, Tensor], place: object) -> _Module:
+    """Give a model weights that must be exactly its own.
 
     Args:
-        source: A model's name, a checkpoint file or a folder with one.
-        seed: Decides untrained weights.
-
-    Returns:
-        The model, and whether it was trained before.
-    """
-    if source in list_models() and source not in EMBEDDED:
-        torch.manual_seed(seed)
-        return build_model(source), False
-    return load_model(source), True
-
-
-def load_weights(model: _Module, path: Path) -> _Module:
-    """Fill a model from a checkpoint that must hold exactly its tensors.
+        model: Any module.
+        state: Its tensors by name.
+        place: Where they come from, for the message.
 
     Raises:
         ModelError: Listing the tensors that are missing, unexpected or of another shape.
     """
-    state = _read_state(path)
     expected = model.state_dict()
-    missing, unexpected = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
-    shapes = [key for key in expected.keys() & state.keys() if expected[key].shape != state[key].shape]
-    if missing or unexpected or shapes:
-        raise ModelError(f"{path}: missing {missing}; unexpected {unexpected}; of another shape {sorted(shapes)}.")
+    both = sorted(expected.keys() & state.keys())
+    wrong = {
+        "missing": sorted(expected.keys() - state.keys()),
+        "unexpected": sorted(state.keys() - expected.keys()),
+        "of another shape": [
+            f"{key} {list(state[key].shape)} for {list(expected[key].shape)}"
+            for key in both
+            if expected[key].shape != state[key].shape
+        ],
+    }
+    if any(wrong.values()):
+        counts = "; ".join(f"{len(keys)} {kind}: {_shorten(keys)}" for kind, keys in wrong.items() if keys)
+        raise ModelError(f"{place}: these weights are not those of {type(model).__name__}: {counts}.")
     model.load_state_dict(state)
     return model
 
@@ -118,6 +127,10 @@ def find_checkpoint(source: str | Path) -> Path:
             f"{path}: no such checkpoint; expected a .safetensors file or a folder with {CHECKPOINT_NAME}."
         )
     raise ModelError(unknown_name("model", str(source), list_models()))
+
+
+def _shorten(keys: list[str]) -> str:
+    return ", ".join(keys[:LISTED]) + (", …" if len(keys) > LISTED else "")
 
 
 @contextmanager
@@ -157,7 +170,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _pack(state: Mapping[str, Tensor], model: Segmenter) -> dict[str, Tensor]:
+def _pack(state: Mapping[str, Tensor], model: VisionLanguageEncoder) -> dict[str, Tensor]:
     text = {id(p) for module in model.encoder_modules("text") for p in module.parameters() if p.dim() == 2}
     matrices = {key for key, parameter in model.named_parameters() if id(parameter) in text}
     packed: dict[str, Tensor] = {}

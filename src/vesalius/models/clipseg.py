@@ -1,107 +1,162 @@
-"""CLIPSeg (Lüddecke & Ecker, CVPR 2022) on the layers of ``transformers``.
+"""CLIPSeg (Lüddecke & Ecker, CVPR 2022): outputs of some vision blocks, decoded under the text embedding's direction.
 
-Deviations from ``transformers.CLIPSegForImageSegmentation``, whose numbers it otherwise equals (tested): the encoders
-run under whatever gradients ``freeze`` chose, where the original wraps them in ``no_grad``; only the blocks up to the
-last tap and the text tower run; unused parameters (the image projection and the logit scale) are left out.
+Equal to ``transformers.CLIPSegForImageSegmentation`` (tested). The encoders run under whatever gradients ``freeze``
+chose, where the original wraps them in ``no_grad``; blocks behind the last tap are not kept.
 """
 
-from torch import Tensor, nn
-from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
+import math
 
+from torch import Tensor, nn
+
+from vesalius.models.clip_text import ClipTextConfig, ClipTextEncoder
+from vesalius.models.encoder import Part
 from vesalius.models.features import EncoderSpec, ImageFeatures, MaskPrediction, TextFeatures
 from vesalius.models.registry import register_model
-from vesalius.models.segmenter import Part, Segmenter
-from vesalius.models.tokenizers import ClipTokenizer
+from vesalius.models.segmenter import Segmenter
+from vesalius.models.tokenizers import ClipTokenizer, Tokenizer
+from vesalius.models.transformer import LayerConfig, TransformerLayer
+from vesalius.models.vit import VisionConfig, VisionTransformer
+
+TAPS = (4, 7, 10)
+"""Vision blocks whose outputs are decoded, counted from 1."""
+DECODER_HEADS, DECODER_HIDDEN = 4, 2048
+
+
+class FiLM(nn.Module):
+    """Scale and shift channels by a condition (Perez et al., 2018)."""
+
+    def __init__(self, condition: int, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Linear(condition, channels)
+        self.shift = nn.Linear(condition, channels)
+
+    def forward(self, tokens: Tensor, condition: Tensor) -> Tensor:
+        """Map tokens [B, L, C], condition [B, E] -> [B, L, C]."""
+        return tokens * self.scale(condition)[:, None] + self.shift(condition)[:, None]
+
+
+class MapHead(nn.Sequential):
+    """Token maps to logits at sixteen times their size."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.ReLU(),
+            nn.ConvTranspose2d(channels, channels // 2, 4, stride=4),
+            nn.ReLU(),
+            nn.ConvTranspose2d(channels // 2, 1, 4, stride=4),
+        )
+
+
+class CLIPSegDecoder(nn.Module):
+    """A transformer layer for each tap, from deep to shallow; the prompt acts before the first."""
+
+    def __init__(self, taps: int, vision_width: int, condition: int, width: int) -> None:
+        super().__init__()
+        self.reduces = nn.ModuleList(nn.Linear(vision_width, width) for _ in range(taps))
+        self.film = FiLM(condition, width)
+        layer = LayerConfig(width, DECODER_HEADS, DECODER_HIDDEN, "relu", norm_first=False)
+        self.layers = nn.ModuleList(TransformerLayer(layer) for _ in range(taps))
+        self.to_logits = MapHead(width)
+
+    def forward(self, taps: tuple[Tensor, ...], condition: Tensor) -> Tensor:
+        """Map taps [B, 1 + N, D] and condition [B, E] -> logits [B, 1, H, W] at 16 times the tokens' grid."""
+        deepest, *others = reversed(taps)
+        x = self.layers[0](self.film(self.reduces[0](deepest), condition))
+        for tap, reduce, layer in zip(others, self.reduces[1:], self.layers[1:], strict=True):
+            x = layer(reduce(tap) + x)
+        return self.to_logits(tokens_to_map(x[:, 1:]))
+
+
+def tokens_to_map(tokens: Tensor) -> Tensor:
+    """Tokens of a square image to a map: [B, N, C] -> [B, C, √N, √N]."""
+    side = math.isqrt(tokens.shape[1])
+    return tokens.transpose(1, 2).unflatten(2, (side, side))
 
 
 class CLIPSegmenter(Segmenter):
-    """CLIP ViT-B/16 with a small transformer decoder that the text embedding steers by FiLM.
+    """A vision transformer, a text encoder and ``CLIPSegDecoder``.
 
     Args:
         spec: Input contract.
-        config: Sizes of both towers and of the decoder.
+        tokenizer: The text encoder's.
+        vision: Sizes of the vision tower; its ``layers`` are cut behind the last tap.
+        text: Token ids and mask [B, L] to one vector a prompt, [B, E].
+        condition: E.
+        width: Of the decoder.
+        taps: Vision blocks to decode, counted from 1.
     """
 
-    def __init__(self, spec: EncoderSpec, config: CLIPSegConfig) -> None:
-        super().__init__(spec, ClipTokenizer(spec.context_length))
-        whole = CLIPSegForImageSegmentation(config)
-        vision = whole.clip.vision_model
-        self.taps = tuple(config.extract_layers)
-        self.vision_embeddings = vision.embeddings
-        self.vision_norm = vision.pre_layrnorm
-        self.vision_layers = vision.encoder.layers[: max(self.taps) + 1]
-        self.text_model = whole.clip.text_model
-        self.text_projection = whole.clip.text_projection
-        self.decoder = whole.decoder
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        tokenizer: Tokenizer,
+        vision: VisionTransformer,
+        text: nn.Module,
+        decoder: CLIPSegDecoder,
+        taps: tuple[int, ...],
+    ) -> None:
+        super().__init__(spec, tokenizer)
+        self.taps = taps
+        self.vision = vision
+        self.text = text
+        self.decoder = decoder
+
+    @property
+    def token_count(self) -> int:
+        """Tokens of an image at the working size, 1 + N."""
+        return 1 + (self.spec.image_size // self.vision.patch_size) ** 2
 
     def encoder_modules(self, part: Part) -> list[nn.Module]:
-        """CLIP's vision tower, or its text tower with the projection."""
-        if part == "image":
-            return [self.vision_embeddings, self.vision_norm, self.vision_layers]
-        return [self.text_model, self.text_projection]
+        """The vision tower, or the text encoder with its projection."""
+        return [self.vision] if part == "image" else [self.text]
 
     def encode_pixels(self, pixel_values: Tensor) -> ImageFeatures:
         """Outputs of the tapped blocks, each [B, 1 + N, D]."""
-        x = self.vision_norm(self.vision_embeddings(pixel_values, interpolate_pos_encoding=True))
-        taps = []
-        for index, layer in enumerate(self.vision_layers):
-            x = layer(x, attention_mask=None)
-            if index in self.taps:
-                taps.append(x)
-        return ImageFeatures(x.new_zeros(len(x), 0), tuple(taps))
+        outputs = self.vision(pixel_values)
+        taps = tuple(outputs[block - 1] for block in self.taps)
+        return ImageFeatures(pixel_values.new_zeros(len(pixel_values), 0), taps)
 
     def encode_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> TextFeatures:
-        """CLIP's projected text embedding [B, E]."""
-        pooled = self.text_model(input_ids=input_ids, attention_mask=attention_mask).pooler_output
-        return TextFeatures(self.text_projection(pooled))
+        """The projected text embedding [B, E]."""
+        return TextFeatures(self.text(input_ids, attention_mask))
 
     def decode(self, image: ImageFeatures, text: TextFeatures) -> MaskPrediction:
         """Logits at the working resolution."""
-        logits = self.decoder(image.taps, text.embedding).logits
-        return MaskPrediction(logits.reshape(len(text.embedding), 1, *logits.shape[-2:]))
+        return MaskPrediction(self.decoder(image.taps, text.embedding))
 
 
 @register_model
 def clipseg(
     *,
     image_size: int = 352,
+    position_size: int = 224,
+    taps: tuple[int, ...] = TAPS,
     vision_width: int = 768,
-    vision_layers: int = 12,
     text_width: int = 512,
     text_layers: int = 12,
-    reduce_dim: int = 64,
+    decoder_width: int = 64,
 ) -> CLIPSegmenter:
     """CLIPSeg (Lüddecke & Ecker, 2022): CLIP ViT-B/16 and a FiLM-conditioned transformer decoder.
 
     The defaults are those of ``CIDAS/clipseg-rd64-refined``.
 
     Args:
-        image_size: Side the network works on, pixels; there is a position embedding for each of its patches.
+        image_size: Side the network works on, pixels.
+        position_size: Side that the position embeddings were made for; they are stretched to ``image_size``.
+        taps: Vision blocks whose outputs are decoded, counted from 1; the tower ends with the last.
         vision_width: Width of the vision tower.
-        vision_layers: Its depth; taps lie after a third, a half and three quarters of 12 (blocks 4, 7, 10).
-        text_width: Width of the text tower.
+        text_width: Width of the text tower and of the embedding.
         text_layers: Its depth.
-        reduce_dim: Width of the decoder.
+        decoder_width: Width of the decoder.
     """
-    config = CLIPSegConfig(
-        vision_config={
-            "patch_size": 16,
-            "image_size": image_size,
-            "hidden_size": vision_width,
-            "intermediate_size": 4 * vision_width,
-            "num_hidden_layers": vision_layers,
-            "num_attention_heads": max(1, vision_width // 64),
-        },
-        text_config={
-            "hidden_size": text_width,
-            "intermediate_size": 4 * text_width,
-            "num_hidden_layers": text_layers,
-            "num_attention_heads": max(1, text_width // 64),
-            "eos_token_id": 49407,
-            "bos_token_id": 49406,
-        },
-        extract_layers=[layer for layer in (3, 6, 9) if layer < vision_layers],
-        reduce_dim=reduce_dim,
-        use_complex_transposed_convolution=True,
+    text = ClipTextConfig(text_width, text_layers, max(1, text_width // 64), text_width)
+    vision = VisionConfig(position_size, width=vision_width, layers=max(taps), heads=max(1, vision_width // 64))
+    return CLIPSegmenter(
+        EncoderSpec(image_size),
+        ClipTokenizer(text.context_length),
+        VisionTransformer(vision),
+        ClipTextEncoder(text),
+        CLIPSegDecoder(len(taps), vision_width, text_width, decoder_width),
+        taps,
     )
-    return CLIPSegmenter(EncoderSpec(image_size), config)

@@ -1,5 +1,6 @@
 """What passes between a model's encoders and its decoder, and the fixed contract of its inputs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,10 +42,13 @@ class ImageFeatures:
     """One vector an image in the space shared with text, [B, E]; E = 0 for models without such a space."""
     taps: tuple[Tensor, ...]
     """Feature maps or token sequences for the decoder, each [B, …]."""
+    parts: tuple["ImageFeatures", ...] = ()
+    """What the models know that a model is made of."""
 
     def take(self, indices: Tensor) -> "ImageFeatures":
         """Features of the images at ``indices`` [N], repeats allowed: one encoding serves many prompts."""
-        return ImageFeatures(self.embedding[indices], tuple(tap[indices] for tap in self.taps))
+        taps = tuple(tap[indices] for tap in self.taps)
+        return ImageFeatures(self.embedding[indices], taps, tuple(part.take(indices) for part in self.parts))
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,30 @@ class TextFeatures:
 
     embedding: Tensor
     """One vector a prompt, [B, E]; E = 0 for models that do not read text."""
+    tokens: Tensor | None = None
+    """One vector a token, [B, L, D], of models whose decoder looks at words (CRIS); L is the same for every prompt."""
+    token_mask: Tensor | None = None
+    """Which of them are real, [B, L]: 1 for a token, 0 for padding."""
+    parts: tuple["TextFeatures", ...] = ()
+    """What the models know that a model is made of."""
 
     def take(self, indices: Tensor) -> "TextFeatures":
         """Features of the prompts at ``indices`` [N]."""
-        return TextFeatures(self.embedding[indices])
+        tokens = None if self.tokens is None else self.tokens[indices]
+        mask = None if self.token_mask is None else self.token_mask[indices]
+        return TextFeatures(self.embedding[indices], tokens, mask, tuple(part.take(indices) for part in self.parts))
+
+    @staticmethod
+    def join(batches: Sequence["TextFeatures"]) -> "TextFeatures":
+        """The prompts of several batches in one."""
+        tokens = [batch.tokens for batch in batches if batch.tokens is not None]
+        masks = [batch.token_mask for batch in batches if batch.token_mask is not None]
+        return TextFeatures(
+            torch.cat([batch.embedding for batch in batches]),
+            torch.cat(tokens) if tokens else None,
+            torch.cat(masks) if masks else None,
+            tuple(TextFeatures.join(parts) for parts in zip(*(batch.parts for batch in batches), strict=True)),
+        )
 
 
 @dataclass(frozen=True)

@@ -6,23 +6,20 @@ image shows what the prompt names at all; the mask's probability is the product 
 empty mask. The same trunk names slices: its pooled features are projected into the sentence space.
 """
 
-from importlib.resources import files
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vesalius.models.attention import EfficientChannelAttention
 from vesalius.models.bert import BertConfig, BertEncoder, mean_pool
 from vesalius.models.efficientnet import EfficientNetLite0, global_average
+from vesalius.models.encoder import Part
 from vesalius.models.features import EncoderSpec, ImageFeatures, MaskPrediction, TextFeatures, joint_logits
 from vesalius.models.registry import register_model
-from vesalius.models.segmenter import Part, Segmenter
+from vesalius.models.segmenter import Segmenter
 from vesalius.models.tokenizers import WordPieceTokenizer
+from vesalius.models.vocabularies import read_bert
 
-WEIGHTS = Path(str(files("vesalius.models") / "weights"))
 CONTEXT_LENGTH = 64
 
 
@@ -114,7 +111,7 @@ class PocketSegmenter(Segmenter):
     """
 
     def __init__(self, spec: EncoderSpec, text: BertConfig, widths: tuple[int, ...], condition: int) -> None:
-        super().__init__(spec, WordPieceTokenizer(read_vocabulary(), spec.context_length))
+        super().__init__(spec, WordPieceTokenizer(read_bert, spec.context_length))
         self.trunk = EfficientNetLite0()
         self.sentences = BertEncoder(text)
         self.to_condition = nn.Sequential(nn.Linear(text.width, condition), nn.GELU())
@@ -159,9 +156,3 @@ def pocket(
     text = BertConfig(width=text_width, layers=text_layers, hidden=4 * text_width)
     widths = tuple(units * decoder_scale for units in (24, 16, 12, 6, 4))
     return PocketSegmenter(EncoderSpec(image_size, context_length=CONTEXT_LENGTH), text, widths, condition)
-
-
-def read_vocabulary() -> list[str]:
-    """The sentence encoder's word pieces, in order of their ids."""
-    packed = load_file(WEIGHTS / "wordpiece.safetensors")["vocabulary"]
-    return bytes(packed.tolist()).decode().split("\n")

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-Option = str | int | float | bool
+Option = str | int | float | bool | tuple[int, ...] | Mapping[str, "Option"]
+"""A model's option: what JSON can say, lists being tuples of whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -22,4 +23,15 @@ class ModelRecipe:
     def from_json(cls, text: str) -> "ModelRecipe":
         """Read what ``to_json`` wrote."""
         fields = json.loads(text)
-        return cls(fields["name"], fields["options"])
+        return cls(fields["name"], to_options(fields["options"]))
+
+
+def to_options(values: Mapping[str, object]) -> dict[str, Option]:
+    """Options from JSON or TOML, whose lists become tuples."""
+    return {name: _to_option(value) for name, value in values.items()}
+
+
+def _to_option(value: object) -> Option:
+    if isinstance(value, Mapping):
+        return to_options(value)
+    return tuple(value) if isinstance(value, list) else value  # type: ignore[return-value]  # JSON has no other kinds

@@ -2,28 +2,48 @@
 
 import importlib
 from collections.abc import Callable
+from typing import TypeVar
 
 from vesalius.errors import ModelError, unknown_name
+from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.recipe import ModelRecipe, Option
 from vesalius.models.segmenter import Segmenter
 
-Factory = Callable[..., Segmenter]
+Factory = Callable[..., VisionLanguageEncoder]
+_Maker = TypeVar("_Maker", bound=Factory)
 
 _FACTORIES: dict[str, Factory] = {}
 # Where the models of this package live; a module is imported when one of its models is asked for, because some
 # bring heavy libraries along.
-_HOMES = {"clipseg": "clipseg", "pocket": "pocket", "unet_d": "unet"}
+_SEGMENTERS = {
+    "biomedclipseg": "biomedclip",
+    "biomedclipseg_a": "fusion",
+    "biomedclipseg_d": "biomedclip",
+    "clipseg": "clipseg",
+    "clipseg_b": "fusion",
+    "cris": "cris",
+    "ensemble_c": "ensemble",
+    "pocket": "pocket",
+    "unet_d": "unet",
+}
+_ENCODERS = {"biomedclip": "biomedclip", "clip_rn50": "clip", "clip_vit_b16": "clip", "clip_vit_b32": "clip"}
+_HOMES = _SEGMENTERS | _ENCODERS
 
 
-def register_model(factory: Factory) -> Factory:
+def register_model(factory: _Maker) -> _Maker:
     """Make a factory available as ``build_model(factory.__name__)``."""
     _FACTORIES[factory.__name__] = factory
     return factory
 
 
 def list_models() -> list[str]:
-    """Names that ``build_model`` knows, sorted."""
-    return sorted(_HOMES.keys() | _FACTORIES.keys())
+    """Segmenters by name, sorted."""
+    return sorted(_SEGMENTERS.keys() | (_FACTORIES.keys() - _ENCODERS.keys()))
+
+
+def list_encoders() -> list[str]:
+    """Names of models that encode images and prompts and do not segment, sorted."""
+    return sorted(_ENCODERS)
 
 
 def describe_model(name: str) -> str:
@@ -31,11 +51,11 @@ def describe_model(name: str) -> str:
     return (_factory(name).__doc__ or "").strip().splitlines()[0]
 
 
-def build_model(name: str, **options: Option) -> Segmenter:
+def build_model(name: str, **options: Option) -> VisionLanguageEncoder:
     """Build a named model with untrained weights.
 
     Args:
-        name: One of ``list_models()``.
+        name: One of ``list_models()`` or ``list_encoders()``.
         **options: The factory's keyword arguments.
 
     Raises:
@@ -47,14 +67,26 @@ def build_model(name: str, **options: Option) -> Segmenter:
     try:
         model = _factory(name)(**options)
     except TypeError as error:
-        raise ModelError(f"{name}: {error}. See help(vesalius.models.{name}) for its options.") from error
+        raise ModelError(f"{name}: {error}. See help(vesalius.models.{_HOMES.get(name, name)}) for options.") from error
     model.recipe = ModelRecipe(name, options)
     return model
+
+
+def as_segmenter(model: VisionLanguageEncoder) -> Segmenter:
+    """The model itself, if it segments.
+
+    Raises:
+        ModelError: If it only encodes.
+    """
+    if isinstance(model, Segmenter):
+        return model
+    able = ", ".join(list_models())
+    raise ModelError(f"{model.recipe.name} encodes images and prompts but outlines nothing; models that do: {able}.")
 
 
 def _factory(name: str) -> Factory:
     if name not in _FACTORIES and name in _HOMES:
         importlib.import_module(f"vesalius.models.{_HOMES[name]}")
     if name not in _FACTORIES:
-        raise ModelError(unknown_name("model", name, list_models()))
+        raise ModelError(unknown_name("model", name, _HOMES.keys() | _FACTORIES.keys()))
     return _FACTORIES[name]

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
+from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.features import TextFeatures
-from vesalius.models.segmenter import Segmenter
 
 PROMPTS_AT_ONCE = 64
 
@@ -18,15 +17,16 @@ class TextCache:
         model: Its text encoder must stay as it is for as long as the cache is used.
     """
 
-    def __init__(self, model: Segmenter) -> None:
+    def __init__(self, model: VisionLanguageEncoder) -> None:
         self.model = model
-        self._embeddings: dict[str, Tensor] = {}
+        self._known: dict[str, TextFeatures] = {}
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> TextFeatures:
         """Features of B prompts, computing only those not met before."""
-        new = sorted(set(prompts) - self._embeddings.keys())
+        new = sorted(set(prompts) - self._known.keys())
         for start in range(0, len(new), PROMPTS_AT_ONCE):
             some = new[start : start + PROMPTS_AT_ONCE]
-            self._embeddings |= zip(some, self.model.encode_text(some).embedding, strict=True)
-        return TextFeatures(torch.stack([self._embeddings[prompt] for prompt in prompts]))
+            features = self.model.encode_text(some)
+            self._known |= {prompt: features.take(torch.tensor([row])) for row, prompt in enumerate(some)}
+        return TextFeatures.join([self._known[prompt] for prompt in prompts])

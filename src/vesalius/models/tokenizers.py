@@ -1,14 +1,16 @@
 """Strings to token ids: CLIP's byte pairs, BERT's word pieces, and nothing for models that do not read.
 
-Both vocabularies travel with installed packages, so no network is needed.
+CLIP's and BERT's vocabularies travel with installed packages; PubMedBERT's lies among the weights.
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from instant_clip_tokenizer import Tokenizer as BytePairs
 from tokenizers.implementations import BertWordPieceTokenizer
 from torch import Tensor
@@ -39,39 +41,72 @@ class ClipTokenizer:
 
     def __init__(self, context_length: int = 77) -> None:
         self.context_length = context_length
-        self._pairs = BytePairs()
 
     def __call__(self, prompts: Sequence[str]) -> Tokens:
         """Token ids [B, context_length], start and end tokens included."""
         ids = torch.full((len(prompts), self.context_length), CLIP_END)
         mask = torch.zeros_like(ids)
         for row, prompt in enumerate(prompts):
-            pairs = self._pairs.encode(unicodedata.normalize("NFC", prompt))
+            pairs = _byte_pairs().encode(unicodedata.normalize("NFC", prompt))
             tokens = [CLIP_END - 1, *pairs[: self.context_length - 2], CLIP_END]
             ids[row, : len(tokens)] = torch.tensor(tokens)
             mask[row, : len(tokens)] = 1
         return Tokens(ids, mask)
 
 
+@cache
+def _byte_pairs() -> BytePairs:
+    """CLIP's table, read once and outside of models: it cannot be copied, and they can."""
+    return BytePairs()
+
+
 class WordPieceTokenizer:
     """BERT's lower-case word pieces, padded to the longest prompt of the batch.
 
     Args:
-        vocabulary: One piece an id, in order; holds ``[PAD]`` (id 0), ``[UNK]``, ``[CLS]`` and ``[SEP]``.
+        read_vocabulary: Gives one piece an id, in order, with ``[PAD]`` (id 0), ``[UNK]``, ``[CLS]`` and ``[SEP]``; it
+            is called when the first prompt comes, so that a model can be built without the file.
         context_length: Longest prompt in tokens.
     """
 
-    def __init__(self, vocabulary: Sequence[str], context_length: int) -> None:
-        ids = {piece: index for index, piece in enumerate(vocabulary)}
-        self._pieces = BertWordPieceTokenizer(vocab=ids, lowercase=True)
-        self._pieces.enable_truncation(context_length)
-        self._pieces.enable_padding()
+    def __init__(self, read_vocabulary: Callable[[], Sequence[str]], context_length: int) -> None:
+        self._read_vocabulary = read_vocabulary
+        self._context_length = context_length
 
     def __call__(self, prompts: Sequence[str]) -> Tokens:
         """Token ids [B, L], L the longest prompt's."""
         encodings = self._pieces.encode_batch(list(prompts))
         ids = torch.tensor([encoding.ids for encoding in encodings])
         return Tokens(ids, torch.tensor([encoding.attention_mask for encoding in encodings]))
+
+    @cached_property
+    def _pieces(self) -> BertWordPieceTokenizer:
+        ids = {piece: index for index, piece in enumerate(self._read_vocabulary())}
+        pieces = BertWordPieceTokenizer(vocab=ids, lowercase=True)
+        pieces.enable_truncation(self._context_length)
+        pieces.enable_padding()
+        return pieces
+
+
+class JointTokenizer:
+    """The tokens of several models side by side, padded to the longest.
+
+    Args:
+        tokenizers: One for each of M models.
+    """
+
+    def __init__(self, tokenizers: Sequence[Tokenizer]) -> None:
+        self._tokenizers = tokenizers
+
+    def __call__(self, prompts: Sequence[str]) -> Tokens:
+        """Token ids and mask [B, M, L]."""
+        each = [tokenizer(prompts) for tokenizer in self._tokenizers]
+        length = max(tokens.input_ids.shape[1] for tokens in each)
+
+        def stack(rows: list[Tensor]) -> Tensor:
+            return torch.stack([F.pad(row, (0, length - row.shape[1])) for row in rows], dim=1)
+
+        return Tokens(stack([tokens.input_ids for tokens in each]), stack([tokens.attention_mask for tokens in each]))
 
 
 class NoTokenizer:

@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vesalius.models.attention import EfficientChannelAttention
+from vesalius.models.encoder import Part
 from vesalius.models.features import EncoderSpec, ImageFeatures, MaskPrediction, TextFeatures, resize
 from vesalius.models.registry import register_model
-from vesalius.models.segmenter import Part, Segmenter
+from vesalius.models.segmenter import Segmenter
 from vesalius.models.tokenizers import NoTokenizer
 
 ENCODER_WIDTHS = (3, 64, 128, 256, 512)
@@ -54,12 +55,17 @@ class DecoderStage(nn.Module):
 
 
 class UNet(nn.Module):
-    """The network itself: normalised pixels [B, 3, H, W] to logits [B, 1, H, W], H and W multiples of 16."""
+    """The network itself: normalised pixels [B, 3, H, W] to logits [B, 1, H, W], H and W multiples of 16.
 
-    def __init__(self, dropout: float = 0.1) -> None:
+    Args:
+        dropout: After each encoder stage.
+        extra: Channels of what others add at the bottleneck.
+    """
+
+    def __init__(self, dropout: float = 0.1, *, extra: int = 0) -> None:
         super().__init__()
         self.encoder = nn.ModuleList(EncoderStage(a, b, dropout) for a, b in pairwise(ENCODER_WIDTHS))
-        self.bottleneck = nn.Conv2d(ENCODER_WIDTHS[-1], BOTTLENECK, 1)
+        self.bottleneck = nn.Conv2d(extra + ENCODER_WIDTHS[-1], BOTTLENECK, 1)
         self.attention = EfficientChannelAttention(BOTTLENECK)
         self.decoder = nn.ModuleList(DecoderStage(a, b) for a, b, _ in DECODER_WIDTHS)
         self.to_logits = nn.Conv2d(DECODER_WIDTHS[-1][1], 1, 1)
@@ -72,9 +78,15 @@ class UNet(nn.Module):
             maps.append(x)
         return tuple(maps)
 
-    def decode(self, maps: tuple[Tensor, ...]) -> Tensor:
-        """Logits at twice the finest map's size."""
+    def decode(self, maps: tuple[Tensor, ...], extra: Tensor | None = None) -> Tensor:
+        """Logits at twice the finest map's size.
+
+        Args:
+            maps: What ``encode`` gave.
+            extra: Joined to the deepest map, [B, extra, h, w].
+        """
         *skips, x = maps
+        x = x if extra is None else torch.cat([extra, x], dim=1)
         x = self.attention(self.bottleneck(x))
         for stage in self.decoder:
             x = stage(x)

@@ -96,14 +96,24 @@ def read_recipe(path: Path) -> dict[str, object]:
 
 
 def _build(cls: type, values: object, place: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{place}: expected a table, got {values!r}.")
     hints = get_type_hints(cls)
-    for name, value in values.items():
+    table = check_table(values, place)
+    for name, value in table.items():
         if name not in hints:
             raise ConfigError(f"{place}: {unknown_name('setting', name, hints)}")
         _check(value, hints[name], f"{place}: {name}")
-    return cls(**values)
+    return cls(**table)
+
+
+def check_table(value: object, place: str) -> Mapping[str, object]:
+    """The value, if it is a table.
+
+    Raises:
+        ConfigError: If it is something else.
+    """
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{place}: expected a table, got {value!r}.")
+    return value
 
 
 def _check(value: object, kind: object, place: str) -> None:

@@ -1,0 +1,48 @@
+"""``vesalius weights fetch NAME…``."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+MEGABYTE = 1_000_000
+
+
+def weights_fetch(*names: str, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+    """Download public weights and check them; what is here already stays.
+
+    An interrupted download goes on where it stopped. Environment variables choose the folder (VESALIUS_WEIGHTS), a
+    proxy (HTTPS_PROXY), a mirror (VESALIUS_MIRROR, a web server with a copy of such a folder; or HF_ENDPOINT, a mirror
+    of the hub), and offline mode (VESALIUS_OFFLINE=1).
+
+    Args:
+        names: Of "vesalius weights list".
+        as_json: Print one JSON object.
+    """
+    from vesalius.cli.output import print_json, say
+    from vesalius.errors import ModelError
+    from vesalius.models.sources import find_source, read_sources
+
+    if not names:
+        raise ModelError(f"Name what to fetch. Available: {', '.join(sorted(read_sources()))}.")
+    rows = []
+    for source in [find_source(name) for name in names]:  # every name is looked up before the first download
+        was_here = source.is_here()
+        rows.append({"name": source.name, "path": _fetch(source.name), "fetched": not was_here})
+        if not as_json:
+            say(f"{source.name}: {'was here' if was_here else 'fetched and checked'}: {source.path}")
+    if as_json:
+        print_json({"weights": rows})
+
+
+def _fetch(name: str) -> Path:
+    from vesalius.models.downloads import fetch
+    from vesalius.progress import progress_bar
+
+    with progress_bar() as bar:
+        task = bar.add_task(f"{name}, MB", total=None)
+
+        def show(done: int, total: int | None) -> None:
+            bar.update(task, completed=done // MEGABYTE, total=total and total // MEGABYTE)
+
+        return fetch(name, show)

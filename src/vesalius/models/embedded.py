@@ -1,0 +1,8 @@
+"""What the package carries: trained weights and a vocabulary."""
+
+from importlib.resources import files
+from pathlib import Path
+
+WEIGHTS = Path(str(files("vesalius.models") / "weights"))
+EMBEDDED = {"pocket": WEIGHTS / "pocket.safetensors"}
+"""Models whose trained weights the package carries."""

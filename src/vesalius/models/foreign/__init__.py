@@ -1,0 +1,33 @@
+"""Weights of other programs: read safely, renamed, and checked tensor by tensor."""
+
+from pathlib import Path
+
+from vesalius.errors import ModelError, unknown_name
+from vesalius.models.checkpoints import fill_model
+from vesalius.models.encoder import VisionLanguageEncoder
+from vesalius.models.foreign.layouts import LAYOUTS
+from vesalius.models.foreign.reading import read_tensors
+from vesalius.models.registry import build_model
+
+__all__ = ["LAYOUTS", "import_checkpoint"]
+
+
+def import_checkpoint(path: Path, layout: str) -> VisionLanguageEncoder:
+    """Read another program's weights into a model of ours, in evaluation mode.
+
+    Args:
+        path: A safetensors file, a PyTorch file, a Lightning checkpoint or a TorchScript archive.
+        layout: One of ``LAYOUTS``.
+
+    Raises:
+        ModelError: If there is no such layout, the file cannot be read, or tensors are missing or unexpected.
+    """
+    if layout not in LAYOUTS:
+        raise ModelError(unknown_name("layout", layout, LAYOUTS))
+    tensors = read_tensors(path)
+    try:
+        recipe, renamed = LAYOUTS[layout].convert(tensors)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    model = build_model(recipe.name, **recipe.options)
+    return fill_model(model, renamed, path).eval()

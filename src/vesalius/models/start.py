@@ -1,0 +1,109 @@
+"""Where training starts: from a trained checkpoint, from public weights of the parts, or from nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from vesalius.errors import ModelError
+from vesalius.models.checkpoints import load_segmenter
+from vesalius.models.embedded import EMBEDDED
+from vesalius.models.foreign import import_checkpoint
+from vesalius.models.recipe import Option
+from vesalius.models.registry import as_segmenter, build_model, list_models
+from vesalius.models.segmenter import Segmenter
+from vesalius.models.sources import find_source, locate
+
+Origin = Literal["trained", "pretrained", "untrained"]
+BUILD_AS_PUBLISHED = "only the image size may differ from the published model's"
+
+
+@dataclass(frozen=True)
+class Donor:
+    """Public weights that a model takes parts of."""
+
+    source: str
+    """Row of ``sources.toml``."""
+    places: Mapping[str, str]
+    """Beginnings of the donor's names, and of the model's that take their place."""
+
+
+def _biomedclip(branch: str) -> Donor:
+    return Donor("biomedclip", {"image.trunk.": f"{branch}vision.", "text.": f"{branch}text."})
+
+
+def _clipseg(branch: str) -> Donor:
+    return Donor("clipseg-rd64-refined", {"": branch})
+
+
+DONORS: Mapping[str, tuple[Donor, ...]] = {
+    "biomedclipseg": (_biomedclip(""),),
+    "biomedclipseg_a": (_biomedclip("branch."),),
+    "biomedclipseg_d": (_biomedclip(""), Donor("clipseg-rd64-refined", {"decoder.": "decoder."})),
+    "clipseg": (_clipseg(""),),
+    "clipseg_b": (_clipseg("branch."),),
+    "cris": (Donor("clip-rn50", {"image.trunk.": "trunk.", "image.pool.": "pool.", "text.": "text."}),),
+    "ensemble_c": (_biomedclip("members.0.branch."), _clipseg("members.1.branch.")),
+}
+"""What ``--pretrained`` loads into each model, as in the papers; the rest starts untrained."""
+
+
+def start_model(
+    source: str, *, seed: int = 0, options: Mapping[str, Option] | None = None, pretrained: bool = False
+) -> tuple[Segmenter, Origin]:
+    """A model to train.
+
+    Args:
+        source: A model's name, a checkpoint file or a folder with one.
+        seed: Decides untrained weights.
+        options: Of a named model that is built anew.
+        pretrained: Start such a model from public weights, where there are any for its parts.
+
+    Returns:
+        The model, and where its weights come from.
+
+    Raises:
+        ModelError: If there is no such model, or its weights are not there or do not fit.
+    """
+    if source in list_models() and source not in EMBEDDED:
+        torch.manual_seed(seed)
+        model = as_segmenter(build_model(source, **(options or {})))
+        return (load_pretrained(model), "pretrained") if pretrained else (model, "untrained")
+    if options or pretrained:
+        given = "[model] options" if options else "--pretrained"
+        raise ModelError(f"{given} and {source}: they are for named models built anew; a trained one is what it is.")
+    return load_segmenter(source), "trained"
+
+
+def load_pretrained(model: Segmenter) -> Segmenter:
+    """Give a model the public weights of its parts.
+
+    Raises:
+        ModelError: If there are none for it, they are not on this machine (saying where they belong), or do not fit.
+    """
+    name = model.recipe.name
+    if name not in DONORS:
+        raise ModelError(f"{name}: no public weights to start from; with some: {', '.join(sorted(DONORS))}.")
+    # Found before any is read, so that a missing one is named at once.
+    paths = [locate(donor.source) for donor in DONORS[name]]
+    for donor, path in zip(DONORS[name], paths, strict=True):
+        _transplant(donor, path, model)
+    return model
+
+
+def _transplant(donor: Donor, path: Path, model: Segmenter) -> None:
+    layout = find_source(donor.source).layout
+    assert layout is not None
+    given, own = import_checkpoint(path, layout).state_dict(), model.state_dict()
+    for old, new in donor.places.items():
+        taken = {f"{new}{key.removeprefix(old)}": value for key, value in given.items() if key.startswith(old)}
+        for key in [key for key in own if key.startswith(new)]:
+            if key not in taken:
+                raise ModelError(f"{path}: the public weights have nothing for {key}; {BUILD_AS_PUBLISHED}.")
+            if taken[key].shape != own[key].shape:
+                sizes = f"{list(taken[key].shape)} where the model has {list(own[key].shape)}"
+                raise ModelError(f"{path}: for {key} the public weights have {sizes}; {BUILD_AS_PUBLISHED}.")
+            own[key] = taken[key]
+    model.load_state_dict(own)

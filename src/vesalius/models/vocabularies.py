@@ -1,0 +1,35 @@
+"""The word pieces of BERT's tokenizers: BERT's own travel with the package, PubMedBERT's lie among the weights."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from safetensors.torch import load_file
+
+from vesalius.errors import ModelError
+from vesalius.models.embedded import WEIGHTS
+from vesalius.models.sources import locate
+
+VocabularyName = Literal["bert", "pubmedbert"]
+SIZE = 30522
+
+
+def read_bert() -> Sequence[str]:
+    """BERT's lower-case word pieces, in order of their ids."""
+    packed = load_file(WEIGHTS / "wordpiece.safetensors")["vocabulary"]
+    return bytes(packed.tolist()).decode().split("\n")
+
+
+def read_pubmedbert() -> Sequence[str]:
+    """PubMedBERT's word pieces, which BiomedCLIP was trained with.
+
+    Raises:
+        ModelError: If the file is not on this machine, saying where to put it, or is another one.
+    """
+    path = locate("pubmedbert-vocabulary")
+    pieces = path.read_text(encoding="utf-8").splitlines()
+    if len(pieces) != SIZE:
+        raise ModelError(f"{path}: expected PubMedBERT's {SIZE} word pieces, one a line, got {len(pieces)} lines.")
+    return pieces
+
+
+VOCABULARIES: Mapping[VocabularyName, Callable[[], Sequence[str]]] = {"bert": read_bert, "pubmedbert": read_pubmedbert}
