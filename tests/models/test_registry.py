@@ -2,18 +2,26 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from vesalius.errors import ModelError
-from vesalius.models import build_model, describe_model, list_models, register_model, registry
-from vesalius.models.registry import ModelRecipe
+from vesalius.models import build_model, describe_model, list_encoders, list_models, register_model, registry
+from vesalius.models.recipe import ModelRecipe
+from vesalius.models.registry import as_segmenter
+
+PAPER = {"biomedclipseg", "biomedclipseg_a", "biomedclipseg_d", "clipseg", "clipseg_b", "cris", "ensemble_c", "unet_d"}
+"""The systems of the paper's table."""
 
 
 def test_the_named_models_are_listed_in_order():
-    assert {"clipseg", "pocket", "unet_d"} <= set(list_models())
-    assert list_models() == sorted(list_models())
+    assert PAPER | {"pocket"} <= set(list_models())
+    assert {"biomedclip", "clip_rn50", "clip_vit_b16", "clip_vit_b32"} <= set(list_encoders())
+    for names in (list_models(), list_encoders()):
+        assert names == sorted(names)
+    assert not set(list_models()) & set(list_encoders())
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", [*list_models(), *list_encoders()])
 def test_every_model_has_a_one_line_description(name):
     description = describe_model(name)
     assert description.endswith(".")
@@ -22,22 +30,43 @@ def test_every_model_has_a_one_line_description(name):
 
 @pytest.mark.parametrize("ask", [build_model, describe_model])
 def test_an_unknown_model_is_answered_with_the_closest(ask):
-    with pytest.raises(ModelError, match="No model named 'clipsegg'. Did you mean 'clipseg'\\? Available: clipseg, "):
+    with pytest.raises(
+        ModelError, match="No model named 'clipsegg'. Did you mean 'clipseg'\\? Available: biomedclip, "
+    ):
         ask("clipsegg")
 
 
-def test_an_unknown_option_is_the_users_error():
-    with pytest.raises(ModelError, match="unet_d.*image_sise"):
-        build_model("unet_d", image_sise=32)
+@pytest.mark.parametrize("name", list_models())
+def test_an_unknown_option_is_the_users_error(name):
+    with pytest.raises(ModelError, match=f"{name}: .*image_sise.*See help"):
+        build_model(name, image_sise=32)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("clipseg", {"taps": ()}, "clipseg: .*empty"),
+        ("clipseg", {"taps": 3}, "clipseg: .*not iterable"),
+        ("clipseg", {"taps": (0, 4)}, r"taps are vision blocks counted from 1, got \(0, 4\)"),
+        ("clipseg", {"vision_width": 200}, "a width of 200 cannot be shared by 3 heads"),
+        ("unet_d", {"dropout": 2.0}, "unet_d: dropout probability"),
+        ("ensemble_c", {"a": {"tapz": 1}}, "ensemble_c: .*tapz"),
+    ],
+)
+def test_a_model_that_cannot_be_built_is_the_users_error(name, options, message):
+    with torch.device("meta"), pytest.raises(ModelError, match=message):
+        build_model(name, **options)
 
 
 def test_a_model_remembers_how_it_was_built():
     assert build_model("unet_d", image_size=32).recipe == ModelRecipe("unet_d", {"image_size": 32})
 
 
-def test_a_recipe_survives_json():
-    recipe = ModelRecipe("pocket", {"image_size": 64, "condition": 16})
-    assert ModelRecipe.from_json(recipe.to_json()) == recipe
+def test_a_model_that_only_encodes_is_no_segmenter(build_tiny):
+    segmenter = build_tiny("unet_d")
+    assert as_segmenter(segmenter) is segmenter
+    with pytest.raises(ModelError, match="clip_vit_b16 encodes images and prompts but outlines nothing; .*unet_d"):
+        as_segmenter(build_tiny("clip_vit_b16"))
 
 
 def test_a_registered_factory_is_a_model_of_its_own_name(monkeypatch):

@@ -6,8 +6,8 @@ import torch
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import BertTokenizer, CLIPTokenizer
 
-from vesalius.models.pocket import read_vocabulary
-from vesalius.models.tokenizers import CLIP_END, ClipTokenizer, NoTokenizer, WordPieceTokenizer
+from vesalius.models.tokenizers import CLIP_END, ClipTokenizer, JointTokenizer, NoTokenizer, WordPieceTokenizer
+from vesalius.models.vocabularies import read_bert
 
 CLIP_START = 49406
 CLIP_MERGES = 48894
@@ -50,7 +50,7 @@ def published_clip() -> CLIPTokenizer:
 
 @pytest.fixture(scope="module")
 def vocabulary() -> list[str]:
-    return read_vocabulary()
+    return read_bert()
 
 
 class TestClipTokenizer:
@@ -87,33 +87,61 @@ class TestWordPieceTokenizer:
         published = BertTokenizer(vocab={piece: index for index, piece in enumerate(vocabulary)})
         for prompts in ([prompt] for prompt in PROMPTS):
             expected = published(prompts, truncation=True, max_length=64, return_tensors="pt")
-            assert WordPieceTokenizer(vocabulary, 64)(prompts).input_ids.tolist() == expected["input_ids"].tolist()
+            assert (
+                WordPieceTokenizer(lambda: vocabulary, 64)(prompts).input_ids.tolist() == expected["input_ids"].tolist()
+            )
 
     def test_a_batch_is_padded_to_its_longest_prompt_as_transformers_does(self, vocabulary):
         published = BertTokenizer(vocab={piece: index for index, piece in enumerate(vocabulary)})
         expected = published(PROMPTS, truncation=True, max_length=64, padding=True, return_tensors="pt")
-        tokens = WordPieceTokenizer(vocabulary, 64)(PROMPTS)
+        tokens = WordPieceTokenizer(lambda: vocabulary, 64)(PROMPTS)
         assert tokens.input_ids.tolist() == expected["input_ids"].tolist()
         assert tokens.attention_mask.tolist() == expected["attention_mask"].tolist()
 
     def test_cutting_a_long_prompt_keeps_start_and_end(self, vocabulary):
         start, end = vocabulary.index("[CLS]"), vocabulary.index("[SEP]")
-        ids = WordPieceTokenizer(vocabulary, 6)(["polyp " * 30]).input_ids[0].tolist()
+        ids = WordPieceTokenizer(lambda: vocabulary, 6)(["polyp " * 30]).input_ids[0].tolist()
         assert (len(ids), ids[0], ids[-1]) == (6, start, end)
 
     def test_the_empty_prompt_is_a_start_and_an_end(self, vocabulary):
-        tokens = WordPieceTokenizer(vocabulary, 64)([""])
+        tokens = WordPieceTokenizer(lambda: vocabulary, 64)([""])
         assert [vocabulary[index] for index in tokens.input_ids[0]] == ["[CLS]", "[SEP]"]
         assert tokens.attention_mask.tolist() == [[1, 1]]
 
     def test_case_and_accents_do_not_matter(self, vocabulary):
-        ids = WordPieceTokenizer(vocabulary, 64)(["ULCÈRE", "ulcere", "ulce\u0300re"]).input_ids
+        ids = WordPieceTokenizer(lambda: vocabulary, 64)(["ULCÈRE", "ulcere", "ulce\u0300re"]).input_ids
         assert torch.equal(ids[0], ids[1])
         assert torch.equal(ids[1], ids[2])
+
+    def test_the_vocabulary_is_read_once_and_not_before_the_first_prompt(self, vocabulary):
+        reads = []
+        tokenizer = WordPieceTokenizer(lambda: reads.append("read") or vocabulary, 64)
+        assert reads == []
+        tokenizer(["polyp"])
+        tokenizer(["lungs"])
+        assert reads == ["read"]
 
     def test_the_vocabulary_is_that_of_bert(self, vocabulary):
         assert len(vocabulary) == len(set(vocabulary)) == 30522
         assert [vocabulary[index] for index in (0, 100, 101, 102)] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+
+
+class TestJointTokenizer:
+    def test_every_model_gets_the_tokens_of_its_own_tokenizer(self, clip, vocabulary):
+        pieces = WordPieceTokenizer(lambda: vocabulary, 256)
+        tokens, singles = JointTokenizer([pieces, clip])(PROMPTS), (pieces(PROMPTS), clip(PROMPTS))
+        assert singles[0].input_ids.shape[1] > 77
+        assert tokens.input_ids.shape == (len(PROMPTS), 2, singles[0].input_ids.shape[1])
+        for row, single in enumerate(singles):
+            length = single.input_ids.shape[1]
+            assert torch.equal(tokens.input_ids[:, row, :length], single.input_ids)
+            assert torch.equal(tokens.attention_mask[:, row, :length], single.attention_mask)
+
+    def test_what_fills_the_shorter_rows_is_not_real(self, clip, vocabulary):
+        tokens = JointTokenizer([WordPieceTokenizer(lambda: vocabulary, 256), clip])(["polyp"])
+        assert tokens.input_ids.shape == (1, 2, 77)
+        assert tokens.attention_mask.sum(dim=2).tolist() == [[4, 4]]
+        assert not tokens.input_ids[0, 0, 4:].any()
 
 
 def test_models_that_do_not_read_get_empty_rows():

@@ -21,7 +21,7 @@ from vesalius.files import writing
 from vesalius.models.embedded import EMBEDDED
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.recipe import ModelRecipe
-from vesalius.models.registry import as_segmenter, build_model, list_models
+from vesalius.models.registry import as_segmenter, build_model, list_encoders, list_models
 from vesalius.models.segmenter import Segmenter
 
 CHECKPOINT_NAME = "model.safetensors"
@@ -122,6 +122,9 @@ def find_checkpoint(source: str | Path) -> Path:
     if str(source) in list_models():
         remedy = f"train it (vesalius train --model {source} --data DIR) and give the run's folder"
         raise ModelError(f"The package carries no weights of {source}; {remedy}.")
+    if str(source) in list_encoders():
+        remedy = "vesalius weights list shows where there are some, vesalius weights import makes a checkpoint of them"
+        raise ModelError(f"The package carries no weights of {source}, which encodes and outlines nothing; {remedy}.")
     if path.suffix or os.sep in str(source):
         raise ModelError(
             f"{path}: no such checkpoint; expected a .safetensors file or a folder with {CHECKPOINT_NAME}."

@@ -8,6 +8,7 @@ import math
 
 from torch import Tensor, nn
 
+from vesalius.errors import ModelError
 from vesalius.models.clip_text import ClipTextConfig, ClipTextEncoder
 from vesalius.models.encoder import Part
 from vesalius.models.features import EncoderSpec, ImageFeatures, MaskPrediction, TextFeatures
@@ -80,11 +81,13 @@ class CLIPSegmenter(Segmenter):
     Args:
         spec: Input contract.
         tokenizer: The text encoder's.
-        vision: Sizes of the vision tower; its ``layers`` are cut behind the last tap.
+        vision: A tower that ends with the last tap.
         text: Token ids and mask [B, L] to one vector a prompt, [B, E].
-        condition: E.
-        width: Of the decoder.
+        decoder: Takes as many taps, and vectors as wide.
         taps: Vision blocks to decode, counted from 1.
+
+    Raises:
+        ModelError: If a tap is no block.
     """
 
     def __init__(
@@ -97,6 +100,8 @@ class CLIPSegmenter(Segmenter):
         taps: tuple[int, ...],
     ) -> None:
         super().__init__(spec, tokenizer)
+        if min(taps) < 1:
+            raise ModelError(f"taps are vision blocks counted from 1, got {taps}.")
         self.taps = taps
         self.vision = vision
         self.text = text

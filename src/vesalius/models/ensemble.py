@@ -28,8 +28,9 @@ class EnsembleSegmenter(Segmenter):
 
     def __init__(self, members: Sequence[Segmenter]) -> None:
         size = max(member.spec.image_size for member in members)
+        longest = max(member.spec.context_length for member in members)
         tokenizer = JointTokenizer([member.tokenizer for member in members])
-        super().__init__(EncoderSpec(size, mean=(0, 0, 0), std=(1, 1, 1)), tokenizer)
+        super().__init__(EncoderSpec(size, (0, 0, 0), (1, 1, 1), longest), tokenizer)
         self.members = nn.ModuleList(members)
         self.merge = LogitMerge(len(members))
 

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vesalius.errors import ModelError
+
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -25,6 +27,10 @@ class EncoderSpec:
     """Per channel, divided by after subtracting the mean."""
     context_length: int = 77
     """Longest prompt in tokens; longer ones are cut."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.image_size, int) or self.image_size < 1:
+            raise ModelError(f"image_size must be a whole number of pixels, got {self.image_size!r}.")
 
     def prepare(self, images: Tensor) -> Tensor:
         """RGB [B, 3, H, W] in [0, 1] -> normalised pixel values [B, 3, S, S]."""

@@ -59,14 +59,14 @@ def build_model(name: str, **options: Option) -> VisionLanguageEncoder:
         **options: The factory's keyword arguments.
 
     Raises:
-        ModelError: If the name or an option is unknown.
+        ModelError: If the name or an option is unknown, or no such model can be built.
 
     >>> build_model("unet_d").reads_text
     False
     """
     try:
         model = _factory(name)(**options)
-    except TypeError as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # of Python and PyTorch, whose words name what is wrong
         raise ModelError(f"{name}: {error}. See help(vesalius.models.{_HOMES.get(name, name)}) for options.") from error
     model.recipe = ModelRecipe(name, options)
     return model

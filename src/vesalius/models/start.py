@@ -73,7 +73,7 @@ def start_model(
         return (load_pretrained(model), "pretrained") if pretrained else (model, "untrained")
     if options or pretrained:
         given = "[model] options" if options else "--pretrained"
-        raise ModelError(f"{given} and {source}: they are for named models built anew; a trained one is what it is.")
+        raise ModelError(f"{given} cannot be used with {source}, which is trained already; name a model to build anew.")
     return load_segmenter(source), "trained"
 
 

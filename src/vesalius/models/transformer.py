@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vesalius.errors import ModelError
+
 Activation = Literal["gelu", "quick_gelu", "relu"]
 
 
@@ -35,6 +37,10 @@ class LayerConfig:
     """Norms before attention and MLP (CLIP, ViT), or after their residual sums (BERT, the CLIPSeg decoder)."""
     epsilon: float = 1e-5
     """Of the layer norms."""
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ModelError(f"a width of {self.width} cannot be shared by {self.heads} heads; take a multiple.")
 
 
 class TransformerLayer(nn.Module):

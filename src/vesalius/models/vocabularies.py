@@ -26,7 +26,9 @@ def read_pubmedbert() -> Sequence[str]:
         ModelError: If the file is not on this machine, saying where to put it, or is another one.
     """
     path = locate("pubmedbert-vocabulary")
-    pieces = path.read_text(encoding="utf-8").splitlines()
+    # Not splitlines, which would also part pieces that are rarer separators themselves.
+    with path.open(encoding="utf-8", errors="replace") as file:
+        pieces = [line.removesuffix("\n") for line in file]
     if len(pieces) != SIZE:
         raise ModelError(f"{path}: expected PubMedBERT's {SIZE} word pieces, one a line, got {len(pieces)} lines.")
     return pieces

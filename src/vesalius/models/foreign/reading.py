@@ -19,6 +19,8 @@ from vesalius.errors import ModelError
 
 CONTAINERS = ("state_dict", "model_state_dict")
 """Names under which training programs keep a model's tensors beside other things."""
+LARGEST = 8_000_000_000
+"""Bytes that an archive may unpack to."""
 _SCRIPT_MARK = "constants.pkl"
 _SCRIPT_ONLY = (_SCRIPT_MARK, "code/", "traced_inputs", "extra/")
 
@@ -49,6 +51,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"{path}: no such file.")
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _unpickle(path)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}.") from error
     except Exception as error:  # PyTorch's reader raises all kinds, and its advice is to read the file unsafely
         kind = type(error).__name__
         raise ModelError(
@@ -80,6 +84,8 @@ def _without_code(file: BinaryIO) -> BinaryIO:
     """The archive itself, or a copy of a TorchScript archive that holds its tensors alone."""
     with zipfile.ZipFile(file) as archive:
         names = [name.partition("/")[2] for name in archive.namelist()]
+        if sum(entry.file_size for entry in archive.infolist()) > LARGEST:
+            raise ModelError(f"unpacks to more than {LARGEST} bytes; these are not weights of a model here")
         if _SCRIPT_MARK not in names:
             return file
         kept = io.BytesIO()
