@@ -37,10 +37,19 @@ def read_annotations(path: Path) -> list[ImageRecord]:
         raise DataError(f"{path}: not JSON ({error}).") from error
     if not isinstance(rows, list) or not rows:
         raise DataError(f"{path}: expected a JSON list of one record or more, got {type(rows).__name__}.")
-    return [_to_record(row, f"{path}, record {index}") for index, row in enumerate(rows)]
+    return [to_record(row, f"{path}, record {index}") for index, row in enumerate(rows)]
 
 
-def _to_record(row: object, place: str) -> ImageRecord:
+def to_record(row: object, place: str) -> ImageRecord:
+    """Check one row of an annotation file.
+
+    Args:
+        row: What JSON has there.
+        place: File and row, for messages.
+
+    Raises:
+        DataError: Naming the field that is lacking or wrong.
+    """
     if not isinstance(row, dict):
         raise DataError(f"{place}: expected an object with {', '.join(FIELDS)}, got {type(row).__name__}.")
     lacking = [field for field in FIELDS if field not in row]

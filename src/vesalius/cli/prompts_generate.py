@@ -1,0 +1,117 @@
+"""``vesalius prompts generate FOLDER``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from vesalius.data.prompting import PromptPlan, PromptReport
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+SHOWN = 20
+"""Problems listed on the screen; --json has all."""
+
+
+def prompts_generate(
+    folder: Path,
+    /,
+    *,
+    outlined: Annotated[str | None, Parameter(name="--class")] = None,
+    family_set: Annotated[str | None, Parameter(name="--set")] = None,
+    templates: Path | None = None,
+    rules: Literal["plain", "benchmark"] | None = None,
+    split: list[Split] | None = None,
+    out: Path | None = None,
+    replace: bool = False,
+    absent: bool = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Write prompts for a data set from its masks and images.
+
+    Prompts that a record has stay as they are, unless --replace is given. Records that cannot be used are named and
+    stay, too; the exit code is then 1.
+
+    Args:
+        folder: Data set with images/, masks/ and anns/.
+        outlined: What the masks outline, such as "polyp"; by default what the catalog says of a folder of this name,
+            else each record's own p1.
+        family_set: Which families of prompts; by default those of the class, see `vesalius prompts check`.
+        templates: TOML file whose wordings, classes and sets extend the package's.
+        rules: How number and place are told. By default "plain", or "benchmark" for folders whose prompts are the
+            benchmark's, so that one data set speaks one language; docs/prompts.md has the difference.
+        split: Which annotation files; by default all there are. Repeat --split for several.
+        out: Folder for the new annotation files; by default they take the place of the old ones.
+        replace: Write prompts anew where there are some.
+        absent: Also add to each image a record that asks for things such pictures never show, with an empty mask, which
+            is put into masks/absent/.
+        as_json: Print one JSON object.
+    """
+    import sys
+
+    from vesalius.cli.output import print_json, say
+    from vesalius.data.catalog import read_catalog
+    from vesalius.data.prompting import PromptPlan
+    from vesalius.prompts import find_rules, read_templates
+
+    card = read_catalog().get(folder.resolve().name)
+    name = outlined or (card.target or card.phrase if card else "") or None
+    spoken = rules or (card.rules if card else "plain")
+    plan = PromptPlan(read_templates(templates), find_rules(spoken), name, family_set, replace, absent)
+    if family_set:
+        plan.templates.find_set(family_set)
+    reports = _generate(folder, plan, split or _find_splits(folder), out)
+    problems = sum(len(report.problems) for report in reports)
+    if as_json:
+        print_json({"data": str(folder), "class": name, "rules": spoken, "files": [each.to_dict() for each in reports]})
+    else:
+        say(f"{folder}: {name or 'what each p1 names'}, {spoken} rules; see {out or folder / 'anns'}")
+        _print(reports)
+    if problems:
+        sys.exit(1)
+
+
+def _find_splits(folder: Path) -> list[Split]:
+    from vesalius.errors import DataError
+
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such data folder; expected images/, masks/ and anns/ in it.")
+    found = [split for split in SPLITS if (folder / "anns" / f"{split}.json").is_file()]
+    if not found:
+        remedy = "bring images and masks into this layout with `vesalius data prepare custom`"
+        raise DataError(f"{folder}/anns: no annotation file; expected one of {', '.join(SPLITS)}; {remedy}.")
+    return found
+
+
+def _generate(folder: Path, plan: "PromptPlan", splits: Sequence[Split], out: Path | None) -> list["PromptReport"]:
+    from functools import partial
+
+    from vesalius.data.prompting import generate_prompts, read_rows
+    from vesalius.progress import progress_bar
+
+    reports = []
+    with progress_bar() as bar:
+        for split in splits:
+            task = bar.add_task(f"Describing {split}", total=len(read_rows(folder, split)))
+            advance = partial(bar.advance, task)
+            reports.append(generate_prompts(folder, split, plan, out=out, on_record=advance))
+    return reports
+
+
+def _print(reports: Sequence["PromptReport"]) -> None:
+    from vesalius.cli.output import print_table, say
+
+    counts = [
+        (each.file, each.records, each.written, each.complete, each.empty, each.absent, len(each.problems))
+        for each in reports
+    ]
+    print_table(("file", "records", "written", "had all", "empty", "absent", "left out"), counts)
+    for name, families in {name: row for each in reports for name, row in each.lacking.items()}.items():
+        say(f"{name}: without {', '.join(families)}, for want of words; see docs/prompts.md on --templates.")
+    problems = [problem for each in reports for problem in each.problems]
+    for problem in problems[:SHOWN]:
+        say(str(problem))
+    if len(problems) > SHOWN:
+        say(f"… and {len(problems) - SHOWN} more; --json lists all.")

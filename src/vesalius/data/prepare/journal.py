@@ -1,0 +1,169 @@
+"""What a preparation has finished, one line an item, so that an interrupted one goes on where it stopped."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vesalius.data.prepare.items import Item
+from vesalius.data.prepare.report import Problem
+from vesalius.data.prepare.sources import Source
+from vesalius.errors import DataError, OutputError
+from vesalius.prompts import Variants
+
+NAME = ".prepare.jsonl"
+_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\..+")
+"""How `vesalius.files.writing` names what is not whole yet."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image with one mask, as written."""
+
+    image: str
+    """File name under images/."""
+    mask: str
+    """File name under masks/."""
+    prompts: Mapping[str, Variants]
+    kind: str
+    empty: bool
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished item."""
+
+    stamp: str
+    examples: tuple[Example, ...]
+    problems: tuple[Problem, ...] = ()
+    """Parts of it that were left out."""
+
+
+class Journal:
+    """The journal of one prepared folder.
+
+    Args:
+        dest: The folder.
+        name: Data set that is prepared there.
+
+    Raises:
+        DataError: If the folder holds anything else.
+    """
+
+    def __init__(self, dest: Path, name: str) -> None:
+        self.dest = dest
+        self.name = name
+        self.entries: dict[str, Entry] = {}
+        self._written: set[Path] = set()
+        if (dest / NAME).is_file():
+            for key, entry in _read(dest / NAME, name):
+                self._keep(key, entry)
+            self._write("\n")  # ends a line that was cut off; empty lines do not matter
+        else:
+            _check_empty(dest)
+            self._append({"data": name})
+
+    def finished(self, item: Item, stamp: str) -> Entry | None:
+        """What an earlier run made of an item, if neither it nor its files have changed."""
+        entry = self.entries.get(item.key)
+        if entry is None or entry.stamp != stamp:
+            return None
+        there = all(path.is_file() for example in entry.examples for path in self.files(example))
+        return entry if there else None
+
+    def begin(self, item: Item) -> None:
+        """Note that what an earlier run made of an item will be overwritten.
+
+        Raises:
+            OutputError: If that cannot be written.
+        """
+        if item.key in self.entries:
+            self.add(item, replace(self.entries[item.key], stamp=""))
+
+    def add(self, item: Item, entry: Entry) -> None:
+        """Note that an item is finished.
+
+        Raises:
+            OutputError: If that cannot be written.
+        """
+        self._keep(item.key, entry)
+        self._append({"key": item.key, **asdict(entry)})
+
+    def files(self, example: Example) -> tuple[Path, Path]:
+        """Image and mask of an example."""
+        return self.dest / "images" / example.image, self.dest / "masks" / example.mask
+
+    def remove_others(self, keys: Iterable[str]) -> None:
+        """Delete what earlier runs wrote and this one does not want, and what an interrupted one left half written."""
+        wanted = self._files(self.entries[key] for key in keys)
+        inside = self.dest.resolve()
+        for path in self._written - wanted:
+            if path.resolve().is_relative_to(inside):
+                path.unlink(missing_ok=True)
+        for path in self.dest.rglob(".*"):
+            if _UNFINISHED.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
+    def _keep(self, key: str, entry: Entry) -> None:
+        self.entries[key] = entry
+        self._written |= self._files([entry])
+
+    def _files(self, entries: Iterable[Entry]) -> set[Path]:
+        return {path for entry in entries for example in entry.examples for path in self.files(example)}
+
+    def _append(self, line: Mapping[str, object]) -> None:
+        self._write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def _write(self, text: str) -> None:
+        path = self.dest / NAME
+        try:
+            self.dest.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written ({error.strerror or error}); free some room.") from error
+
+
+def stamp_of(item: Item, source: Source, names: Iterable[str]) -> str:
+    """Changes when an item, one of its files or the names it shall have change."""
+    parts = [repr(item), *(source.stamp(path) for path in item.inputs), *names]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _read(path: Path, name: str) -> list[tuple[str, Entry]]:
+    first, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    there = _parse(first).get("data")
+    if there is None:
+        raise DataError(f"{path}: is damaged; delete the folder and prepare it anew.")
+    if there != name:
+        raise DataError(f"{path.parent}: holds the prepared {there}, not {name}; choose another folder.")
+    return [(str(line["key"]), entry) for line in map(_parse, lines) if (entry := _to_entry(line))]
+
+
+def _parse(line: str) -> dict[str, Any]:
+    """A line; nothing if it was cut off."""
+    try:
+        content = json.loads(line)
+    except json.JSONDecodeError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _to_entry(line: Mapping[str, Any]) -> Entry | None:
+    """A finished item; None if the line is none, so that the item is done again."""
+    try:
+        examples = tuple(Example(**example) for example in line["examples"])
+        problems = tuple(Problem(**problem) for problem in line["problems"])
+        return Entry(str(line["stamp"]), examples, problems) if "key" in line else None
+    except (KeyError, TypeError):
+        return None
+
+
+def _check_empty(dest: Path) -> None:
+    if dest.exists() and not dest.is_dir():
+        raise DataError(f"{dest}: is a file; name a folder for the prepared data.")
+    if dest.exists() and any(dest.iterdir()):
+        raise DataError(f"{dest}: holds files that were not prepared here; name a new or an empty folder.")

@@ -1,0 +1,168 @@
+"""Which mask belongs to which image, by their names or by a table."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from vesalius.data.prepare.naming import plain_stem
+from vesalius.data.prepare.report import Problem
+from vesalius.data.prepare.tables import Row, find_column, read_table, to_split
+from vesalius.errors import DataError
+from vesalius.imaging.formats import DICOM_SUFFIXES, IMAGE_SUFFIXES, has_dicom_mark, read_start
+from vesalius.prompts import Variants
+
+MASK_SUFFIX = re.compile(
+    r"(?i)[ _.-]*(?:masks?|seg|segmentation|labels?|gt|ground[ _-]?truth|annotation)(?:[ _-]?\d+)?$"
+)
+IMAGE_SUFFIX = re.compile(r"(?i)[ _.-]*(?:image|img|_0000)$")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its masks."""
+
+    image: Path
+    masks: tuple[Path, ...]
+    stem: str
+    """Of the image, folders below --images included."""
+    mask_stem: str
+    """Of the prepared mask."""
+    group: str | None = None
+    split: str | None = None
+    kind: str = ""
+    prompts: Mapping[str, Variants] | None = None
+
+
+def pair_by_name(images: Path, masks: Path) -> tuple[list[Pair], list[Problem]]:
+    """Pair files, and folders with a DICOM series, of equal names; several masks of one image are united.
+
+    A mask may carry a word such as _mask or _gt and a number behind the image's name, an image _0000 or _image.
+
+    Args:
+        images: Searched with its subfolders, which count as part of a name.
+        masks: Likewise.
+
+    Raises:
+        DataError: If one of the folders is missing.
+    """
+    found = {_stem(path, images): path for path in _walk(images)}
+    short = {IMAGE_SUFFIX.sub("", stem): stem for stem in found}
+    matched: dict[str, list[Path]] = {}
+    problems = []
+    for path in _walk(masks):
+        stem = _stem(path, masks)
+        names = (stem, MASK_SUFFIX.sub("", stem))
+        image = next((each for name in names for each in (name, short.get(name)) if each in found), None)
+        if image is None:
+            problems.append(Problem(str(path), f"has no image; expected '{names[1]}' with any suffix in {images}."))
+        else:
+            matched.setdefault(image, []).append(path)
+    for stem in found.keys() - matched.keys():
+        problems.append(Problem(str(found[stem]), f"has no mask; expected a name that begins '{stem}' in {masks}."))
+    pairs = [Pair(path, tuple(matched[stem]), stem, stem) for stem, path in found.items() if stem in matched]
+    return pairs, sorted(problems, key=lambda problem: problem.place)
+
+
+def pair_by_table(table: Path, images: Path | None, masks: Path | None) -> tuple[list[Pair], list[Problem]]:
+    """Pair what the rows of a table name; a row that is wrong becomes a problem.
+
+    Args:
+        table: CSV or Parquet, see `CustomConfig.table`.
+        images: Folder that its image column starts from; by default the table's own.
+        masks: Likewise for masks.
+
+    Raises:
+        DataError: If the table cannot be read or has no columns image and mask.
+    """
+    rows = read_table(table)
+    lacking = [name for name in ("image", "mask") if find_column(rows[0], name) is None]
+    if lacking:
+        raise DataError(f"{table}: has no column '{lacking[0]}'; its columns are {', '.join(rows[0])}.")
+    homes = images or table.parent, masks or table.parent
+    pairs: dict[str, Pair] = {}
+    problems = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            pair = _to_pair(row, *homes)
+            taken = pairs.setdefault(pair.mask_stem, pair)
+            if taken is not pair:
+                raise DataError(f"'{pair.mask_stem}' is the name of another row's mask.")
+        except DataError as error:
+            problems.append(Problem(f"{table}, row {number}", str(error)))
+    return list(pairs.values()), problems
+
+
+def _to_pair(row: Row, images: Path, masks: Path) -> Pair:
+    image, mask = _file(row, "image", images), _file(row, "mask", masks)
+    group, split = _cell(row, "group", "patient"), to_split(_cell(row, "split"))
+    prompts = _to_prompts(row.get(find_column(row, "prompts") or ""))
+    stem, mask_stem = _stem(image, images), _stem(mask, masks)
+    return Pair(image, (mask,), stem, mask_stem, group, split, _cell(row, "class") or "", prompts)
+
+
+def _file(row: Row, column: str, home: Path) -> Path:
+    name = _cell(row, column)
+    if name is None:
+        raise DataError(f"has no {column}.")
+    path = home / name
+    if not path.exists():
+        raise DataError(f"{path}: no such {column} file.")
+    return path
+
+
+def _cell(row: Row, *columns: str) -> str | None:
+    name = find_column(row, *columns)
+    value = row[name] if name else None
+    return None if value is None or not str(value).strip() else str(value).strip()
+
+
+def _to_prompts(cell: object) -> Mapping[str, Variants] | None:
+    """Families from a JSON object or a Parquet struct; any other text is p1."""
+    if isinstance(cell, str) and cell.lstrip().startswith("{"):
+        try:
+            cell = json.loads(cell)
+        except json.JSONDecodeError as error:
+            raise DataError(f"prompts are no JSON object ({error}).") from error
+    if cell is None or cell == "":
+        return None
+    if isinstance(cell, str):
+        return {"p0": "", "p1": cell}
+    families = {name: value for name, value in cell.items() if value is not None} if isinstance(cell, dict) else {}
+    if not families or not all(_is_variants(value) for value in families.values()):
+        raise DataError(f"prompts must be a sentence or an object such as {{'p1': 'polyp'}}, got {cell!r}.")
+    return families
+
+
+def _is_variants(value: object) -> bool:
+    several = isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
+    return isinstance(value, str) or several
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Image files by suffix or DICOM mark; a folder directly full of DICOM counts as one."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder.")
+    series: set[Path] = set()
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() or any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
+        if path.parent != folder and _is_dicom(path):
+            if path.parent not in series:
+                series.add(path.parent)
+                yield path.parent
+        elif path.name.lower().endswith(IMAGE_SUFFIXES) or _is_dicom(path):
+            yield path
+
+
+def _is_dicom(path: Path) -> bool:
+    return path.suffix.lower() in DICOM_SUFFIXES or (not path.suffix and has_dicom_mark(read_start(path)))
+
+
+def _stem(path: Path, home: Path) -> str:
+    """Name without suffix, with the folders below `home`; without them for files elsewhere."""
+    inside = path.resolve().is_relative_to(home.resolve())
+    relative = PurePosixPath(path.resolve().relative_to(home.resolve()) if inside else path.name)
+    stem = relative.name if path.is_dir() else plain_stem(relative.name)
+    return str(relative.with_name(stem))

@@ -1,0 +1,128 @@
+"""Prepares a data set: every item once, then the annotation files."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from vesalius import __version__
+from vesalius.data.annotations import ImageRecord
+from vesalius.data.prepare.assembling import Assembled, draw_splits, keep_given
+from vesalius.data.prepare.given import Given
+from vesalius.data.prepare.items import Found
+from vesalius.data.prepare.journal import Journal
+from vesalius.data.prepare.report import PrepareReport, Problem
+from vesalius.data.prepare.sources import Source
+from vesalius.data.prepare.splitting import SplitConfig
+from vesalius.data.prepare.work import Work, wanted_names
+from vesalius.data.prepare.writing import write_records
+from vesalius.errors import DataError
+from vesalius.files import write_json
+from vesalius.imaging.formats import read_start
+
+SUMMARY = "prepare.json"
+PNG = b"\x89PNG"
+
+Records = Mapping[str, Sequence[ImageRecord]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to become of the items."""
+
+    name: str
+    """Data set."""
+    split: SplitConfig = SplitConfig()
+    """Used where neither the authors nor annotation files say."""
+    given: Given | None = None
+    """Annotation files to follow."""
+
+
+def prepare(
+    found: Found, source: Source, dest: Path, plan: Plan, on_item: Callable[[], None] = lambda: None
+) -> PrepareReport:
+    """Write images, masks and annotation files; what an earlier run has finished is kept.
+
+    Annotation files and the summary, prepare.json, come last, so a folder that has them is complete. Items that cannot
+    be read are left out and reported.
+
+    Args:
+        found: What the source holds.
+        source: The original, which is only read.
+        dest: Folder for the result: new, empty, or begun by an earlier run.
+        plan: Names, splits and prompts.
+        on_item: Called after every item.
+
+    Raises:
+        DataError: If the folder is used otherwise, or nothing could be prepared.
+        OutputError: If a file cannot be written.
+    """
+    _check_apart(source.root, dest)
+    items = [item for item in found.items if wanted_names(item, plan.given) != ()]
+    if not items:
+        raise _nothing(source, [*found.problems, *(plan.given.problems if plan.given else ())])
+    work = Work(source, Journal(dest, plan.name), plan.given)
+    for item in items:
+        work.do(item)
+        on_item()
+    entries = work.entries
+    made = keep_given(plan.given, entries.values()) if plan.given else draw_splits(items, entries, plan.split)
+    report = _summarise(found, plan, work, made)
+    if not any(made.records.values()):
+        raise _nothing(source, report.problems)
+    _write(report, made.records, plan, source)
+    work.journal.remove_others(entries)
+    return report
+
+
+def _summarise(found: Found, plan: Plan, work: Work, made: Assembled) -> PrepareReport:
+    rows = [row for rows in made.records.values() for row in rows]
+    empty = {(each.image, each.mask) for entry in work.entries.values() for each in entry.examples if each.empty}
+    return PrepareReport(
+        dest=work.journal.dest,
+        records={split: len(rows) for split, rows in made.records.items()},
+        images=len({row.img_name for row in rows}),
+        empty=sum((row.img_name, row.mask_name) in empty for row in rows),
+        resumed=work.resumed,
+        problems=(*found.problems, *work.problems, *made.problems),
+        notes=(*_notes(found, plan, made.records), *_disguised(work)),
+    )
+
+
+def _nothing(source: Source, problems: Sequence[Problem]) -> DataError:
+    why = f" The first of {len(problems)} problems: {problems[0]}" if problems else ""
+    return DataError(f"{source.root}: nothing of it could be prepared.{why}")
+
+
+def _notes(found: Found, plan: Plan, records: Records) -> list[Problem]:
+    if plan.given is None:
+        empty = [split for split, rows in records.items() if not rows]
+        return [*found.leaks, *(Problem(f"anns/{split}.json", "has no record.") for split in empty)]
+    others = sum(wanted_names(item, plan.given) == () for item in found.items)
+    message = f"{others} images with masks are in none of the annotation files, and were left out."
+    return [Problem("annotations", message)] if others else []
+
+
+def _disguised(work: Work) -> list[Problem]:
+    """Files whose given name promises another format than they have."""
+    if work.given is None:
+        return []
+    files = {path for entry in work.entries.values() for each in entry.examples for path in work.journal.files(each)}
+    count = sum(path.suffix.lower() != ".png" and read_start(path).startswith(PNG) for path in files)
+    message = f"{count} files are PNG under another suffix, so that no pixel changes; readers go by the content."
+    return [Problem("annotations", message)] if count else []
+
+
+def _write(report: PrepareReport, records: Records, plan: Plan, source: Source) -> None:
+    for split, rows in records.items():
+        write_records(report.dest / "anns" / f"{split}.json", rows)
+    summary = {**report.to_dict(), "data": plan.name, "source": str(source.root), "vesalius": __version__}
+    if plan.given is None:
+        summary["split"] = asdict(plan.split)
+    # How often it was interrupted, and where it lies, are no properties of the data.
+    write_json(report.dest / SUMMARY, {key: value for key, value in summary.items() if key not in ("resumed", "dest")})
+
+
+def _check_apart(source: Path, dest: Path) -> None:
+    one, other = source.resolve(), dest.resolve()
+    if one == other or one in other.parents or other in one.parents:
+        raise DataError(f"{dest}: lies within the source {source}, or around it; name a folder apart from it.")

@@ -1,0 +1,150 @@
+"""Volumes with named structures, cut into slices."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vesalius.data.prepare.items import Outline, Picture, plain_prompts
+from vesalius.data.prepare.naming import to_phrase, to_slug
+from vesalius.data.prepare.reading import to_bytes, unknown_labels
+from vesalius.data.prepare.report import Problem
+from vesalius.data.prepare.sources import Source
+from vesalius.errors import ConfigError, ImageError
+from vesalius.imaging import SliceStack, from_square_pixels, read_image
+from vesalius.prompts import Variants
+
+INSIDE_ABOVE = 0.5
+"""Values of a mask volume above this are inside."""
+SAME_PLACE_MM = 0.1
+"""Difference of affines that is rounding, not another place."""
+
+
+@dataclass(frozen=True)
+class SliceConfig:
+    """How volumes are cut."""
+
+    plane: Literal["axial", "coronal", "sagittal"] | None = None
+    """Plane of the slices; by default that in which the volume was taken."""
+    window: str | None = None
+    """Window of a CT by name, such as "lung"; by default the usual shades."""
+    every: int = 5
+    """Every how many slices one is taken."""
+    structures: tuple[str, ...] = ()
+    """Names of structures; by default the catalog's choice or all, "all" takes all."""
+    smallest: int = 100
+    """Slices on which a structure covers fewer pixels are left out for it."""
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.smallest < 1:
+            raise ConfigError(f"--every and --smallest must be 1 or more, got {self.every} and {self.smallest}.")
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Something outlined in mask volumes, which are united."""
+
+    name: str
+    """Folder of its masks."""
+    prompts: Mapping[str, Variants]
+    masks: tuple[str, ...] = ()
+    """Paths within the source."""
+
+
+@dataclass(frozen=True)
+class VolumeItem:
+    """A volume, and either mask volumes of each structure or one label map of all."""
+
+    stem: str
+    """Name of the prepared slices, which plane and number follow."""
+    image: str
+    """Path within the source."""
+    mask_stem: str
+    """The same for masks, within a folder a structure."""
+    structures: tuple[Structure, ...]
+    """With mask volumes of their own."""
+    group: str
+    split: str | None
+    slicing: SliceConfig
+    label_map: str = ""
+    """Path of a volume that holds several structures as numbers."""
+    labels: Mapping[int, str] = field(default_factory=dict)
+    """Number -> name in the label map."""
+
+    @property
+    def key(self) -> str:
+        """The masks' name: a volume may have several items."""
+        return self.mask_stem
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The volume and what outlines its structures."""
+        masks = [path for structure in self.structures for path in structure.masks]
+        return (self.image, *masks, *([self.label_map] if self.label_map else []))
+
+    @property
+    def mask_stems(self) -> None:
+        """Only reading tells on which slices there is something."""
+        return
+
+    def outlines(self, source: Source) -> Iterator[Outline | Problem]:
+        """Read the volume, then structure by structure.
+
+        Raises:
+            ImageError: If a volume is damaged, or a mask volume lies elsewhere than the image.
+        """
+        with source.open(self.image) as path:
+            stack = read_image(path).slices(self.slicing.plane, self.slicing.window)
+        pictures: dict[int, Picture] = {}
+        for found in self._read_structures(source, stack):
+            if isinstance(found, Problem):
+                yield found
+                continue
+            structure, masks = found
+            for index in range(0, len(stack), self.slicing.every):
+                if np.count_nonzero(masks[index]) >= self.slicing.smallest:
+                    if index not in pictures:
+                        pictures[index] = _to_picture(stack, index)
+                    yield self._outline(structure, f"{stack.plane}_{index:04d}", pictures[index], masks[index])
+
+    def _outline(self, structure: Structure, place: str, picture: Picture, mask: NDArray[np.bool_]) -> Outline:
+        mask_stem = f"{to_slug(structure.name)}/{self.mask_stem}_{place}"
+        square = from_square_pixels(mask, picture.shape).astype(bool)
+        return Outline(f"{self.stem}_{place}", picture, mask_stem, square, structure.prompts, structure.name)
+
+    def _read_structures(
+        self, source: Source, stack: SliceStack
+    ) -> Iterator[tuple[Structure, NDArray[np.bool_]] | Problem]:
+        for structure in self.structures:
+            volumes = [self._read(source, path, stack) > INSIDE_ABOVE for path in structure.masks]
+            yield structure, np.logical_or.reduce(volumes)
+        if self.label_map:
+            values = np.rint(self._read(source, self.label_map, stack)).astype(np.int64)
+            yield from unknown_labels(values, self.labels, source.describe(self.label_map))
+            wanted = self.slicing.structures
+            for number, name in self.labels.items():
+                if not wanted or "all" in wanted or name in wanted:
+                    yield Structure(name, plain_prompts(to_phrase(name))), values == number
+
+    def _read(self, source: Source, path: str, stack: SliceStack) -> NDArray[np.float32]:
+        with source.open(path) as file:
+            labels = read_image(file).slices(stack.plane)
+        if labels.pixels.shape != stack.pixels.shape:
+            expected = f"expected the image's {list(stack.pixels.shape)}, got {list(labels.pixels.shape)}"
+            raise ImageError(f"{source.describe(path)}: a mask volume of another size; {expected} (D × H × W).")
+        if not _same_place(labels, stack):
+            raise ImageError(f"{source.describe(path)}: lies elsewhere in the patient than the image; resample it.")
+        return labels.pixels.astype(np.float32)
+
+
+def _to_picture(stack: SliceStack, index: int) -> Picture:
+    levels = to_bytes(stack[index].rgb_square())
+    return Picture((levels.shape[0], levels.shape[1]), ".png", pixels=levels)
+
+
+def _same_place(one: SliceStack, other: SliceStack) -> bool:
+    if one.affine is None or other.affine is None:
+        return one.affine is other.affine
+    return bool(np.allclose(one.affine, other.affine, rtol=0, atol=SAME_PLACE_MM))

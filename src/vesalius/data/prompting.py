@@ -1,0 +1,202 @@
+"""Prompts for a data set on disk: each record's, from its mask and image, into its annotation file."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from vesalius.data.absent import ABSENT, ask_for_absent
+from vesalius.data.annotations import ImageRecord, to_record
+from vesalius.data.prepare.report import Problem
+from vesalius.errors import DataError, ImageError, MissingPackageError
+from vesalius.files import writing
+from vesalius.imaging import read_image, read_mask
+from vesalius.prompts import AttributeRules, FamilySet, ObjectWords, Templates, sort_families, variants, write_prompts
+from vesalius.prompts.attributes import Attributes, describe
+
+Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class PromptPlan:
+    """What is to be written."""
+
+    templates: Templates
+    rules: AttributeRules
+    outlined: str | None = None
+    """What masks outline; by default what each record's p1 says."""
+    family_set: str | None = None
+    """Which families; by default the object's."""
+    replace: bool = False
+    """Write families anew that a record has already."""
+    absent: bool = False
+    """Add a record to each image that asks for what such pictures never show."""
+
+
+@dataclass
+class PromptReport:
+    """What came of one annotation file."""
+
+    file: str
+    records: int = 0
+    """Rows it had, without those about absent things."""
+    written: int = 0
+    """Records that got new prompts."""
+    complete: int = 0
+    """Records that had all already."""
+    empty: int = 0
+    """Records read whose mask is empty."""
+    absent: int = 0
+    """Records about absent things that were added."""
+    lacking: dict[str, list[str]] = field(default_factory=dict)
+    """Object -> families left out, because they need words that it does not have."""
+    problems: list[Problem] = field(default_factory=list)
+    """Records that stay as they were, and why."""
+
+    def to_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A usable row and what its mask shows."""
+
+    row: Row
+    record: ImageRecord
+    outlined: ObjectWords
+    family_set: FamilySet
+    attributes: Attributes | None
+    size: tuple[int, int]
+
+
+def generate_prompts(
+    root: Path, split: str, plan: PromptPlan, *, out: Path | None = None, on_record: Callable[[], None] = lambda: None
+) -> PromptReport:
+    """Write the prompts of one split.
+
+    Rows that cannot be used stay as they are and are reported; fields of other programs stay, too.
+
+    Args:
+        root: Folder with images/, masks/ and anns/.
+        split: Name of an annotation file.
+        plan: What to write.
+        out: Folder for the new annotation file, which otherwise takes the place of the old one.
+        on_record: Called after each row, for progress.
+
+    Raises:
+        DataError: If there is no such annotation file, or it is no list of records.
+        PromptError: If the plan's set is not among its templates.
+        OutputError: If the result cannot be written.
+    """
+    rows = read_rows(root, split)
+    report = PromptReport(f"anns/{split}.json", records=sum(not _asks_for_absent(row) for row in rows))
+    entries = _read_entries(root, rows, plan, report, on_record)
+    report.complete = report.records - len(entries) - len(report.problems)
+    _fill_entries(entries, plan, report)
+    if plan.absent:
+        asked = [(each.record, each.size, each.family_set.never) for each in entries]
+        extra = ask_for_absent(root, asked)
+        rows, report.absent = [row for row in rows if not _asks_for_absent(row)] + extra, len(extra)
+    if out or report.written or plan.absent:
+        _write_rows((out or root / "anns") / f"{split}.json", rows)
+    return report
+
+
+def read_rows(root: Path, split: str) -> list[object]:
+    """The rows of an annotation file, unchecked.
+
+    Raises:
+        DataError: If there is no such file, or it is no list of one row or more.
+    """
+    path = root / "anns" / f"{split}.json"
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        remedy = "bring images and masks into this layout with `vesalius data prepare custom`"
+        raise DataError(f"{path}: no such annotation file; {remedy}.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({error}).") from error
+    if not isinstance(rows, list) or not rows:
+        keys = f" with {', '.join(list(rows)[:6])}" if isinstance(rows, dict) else ""
+        expected = "expected a list of records with img_name and mask_name"
+        raise DataError(f"{path}: {expected}, got {type(rows).__name__}{keys}; it may be of another tool.")
+    return rows
+
+
+def _write_rows(path: Path, rows: Sequence[object]) -> None:
+    with writing(path) as unfinished:
+        unfinished.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read_entries(
+    root: Path, rows: Sequence[object], plan: PromptPlan, report: PromptReport, on_record: Callable[[], None]
+) -> list[_Entry]:
+    """What is to be worded; the report gets the rest."""
+    entries: list[_Entry] = []
+    for number, row in enumerate(rows):
+        place = f"{report.file}, record {number}"
+        try:
+            entries += _read_entry(root, row, plan, place)
+        except (DataError, ImageError, MissingPackageError) as error:
+            report.problems.append(Problem(place, str(error)))
+        on_record()
+    return entries
+
+
+def _read_entry(root: Path, row: object, plan: PromptPlan, place: str) -> list[_Entry]:
+    """One entry, or none if there is nothing to do."""
+    if _asks_for_absent(row):
+        return []
+    asked = {**row, "prompts": row.get("prompts") or {"p0": ""}} if isinstance(row, dict) else row
+    record = to_record(asked, place)
+    assert isinstance(row, dict)
+    outlined = plan.templates.find_object(plan.outlined or _say_object(record))
+    family_set = plan.templates.find_set(plan.family_set or outlined.family_set)
+    if not plan.replace and not plan.absent and family_set.families.keys() <= record.prompts.keys():
+        return []
+    attributes, size = _describe_record(root, record, plan.rules)
+    return [_Entry(row, record, outlined, family_set, attributes, size)]
+
+
+def _say_object(record: ImageRecord) -> str:
+    said = variants(record.prompts, "p1")[0] if "p1" in record.prompts else ""
+    if not said or said.endswith("."):
+        got = f"p1 is '{said}'" if said else "there is no p1"
+        raise DataError(f"what the mask outlines is unknown: {got}; name it with --class.")
+    return said
+
+
+def _describe_record(
+    root: Path, record: ImageRecord, rules: AttributeRules
+) -> tuple[Attributes | None, tuple[int, int]]:
+    rgb = read_image(root / "images" / record.img_name).slices()[0].rgb
+    mask = read_mask(root / "masks" / record.mask_name)
+    if rgb.shape[:2] != mask.shape:
+        sizes = f"expected the image's {rgb.shape[0]} × {rgb.shape[1]}, got {mask.shape[0]} × {mask.shape[1]}"
+        raise DataError(f"{root}/masks/{record.mask_name}: a mask of another size; {sizes} (height × width).")
+    return describe(mask, rgb, rules), (mask.shape[0], mask.shape[1])
+
+
+def _fill_entries(entries: Sequence[_Entry], plan: PromptPlan, report: PromptReport) -> None:
+    present: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry.attributes:
+            present.setdefault(entry.record.img_name, []).append(entry.outlined.name)
+    for entry in entries:
+        words = entry.attributes.to_dict() if entry.attributes else None
+        names = list(dict.fromkeys(present.get(entry.record.img_name, ())))
+        file_name = f"{entry.record.img_name} {entry.record.mask_name}"
+        made = write_prompts(entry.family_set, entry.outlined, words, file_name=file_name, present=names)
+        old = entry.record.prompts if entry.row.get("prompts") else {}
+        prompts = {**old, **made} if plan.replace else {**made, **old}
+        report.written += prompts != old
+        report.complete += prompts == old
+        report.empty += words is None
+        entry.row["prompts"] = {family: prompts[family] for family in sort_families(prompts)}
+        if left_out := [family for family in entry.family_set.families if family not in made]:
+            report.lacking[entry.outlined.name] = left_out
+
+
+def _asks_for_absent(row: object) -> bool:
+    return isinstance(row, dict) and row.get(ABSENT) is True

@@ -1,0 +1,171 @@
+"""Sets of prompt families and the words for what masks outline, read from ``templates.toml`` and a user's own file."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from vesalius.errors import PromptError, unknown_name
+from vesalius.prompts.tables import Table, TableReader
+
+PLACEHOLDER = re.compile(r"\{(?P<word>[a-z_]+)(?P<optional>\??)\}")
+WORDS = ("class", "classes", "colour", "definition", "location", "number", "present", "shape", "size")
+"""What templates may ask for, besides the `file_words` of their set."""
+ANY_SET = "organ"
+"""The set for objects that no table names."""
+
+
+@dataclass(frozen=True)
+class FamilySet:
+    """How one kind of picture is spoken of."""
+
+    name: str
+    title: str
+    families: Mapping[str, tuple[str, ...]]
+    """Family -> templates, one or more."""
+    absent: tuple[str, ...]
+    """Templates for an empty mask."""
+    never: tuple[str, ...] = ()
+    """Things that such pictures do not show."""
+    sentence: bool = False
+    """Whether prompts begin with a capital letter."""
+    file_words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Placeholder -> piece of a file's name -> word."""
+
+    def placeholders(self) -> frozenset[str]:
+        """Words its templates may ask for."""
+        return frozenset((*WORDS, *self.file_words))
+
+
+@dataclass(frozen=True)
+class ObjectWords:
+    """How one kind of object is spoken of."""
+
+    name: str
+    plural: str
+    family_set: str = ANY_SET
+    """The set that is used unless another is asked for."""
+    definitions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Templates:
+    """Everything the files hold."""
+
+    sets: Mapping[str, FamilySet]
+    classes: Mapping[str, ObjectWords]
+
+    def find_set(self, name: str) -> FamilySet:
+        """One set of families.
+
+        Raises:
+            PromptError: Naming the closest set that exists.
+        """
+        if name not in self.sets:
+            raise PromptError(unknown_name("set of prompt families", name, self.sets))
+        return self.sets[name]
+
+    def find_object(self, name: str) -> ObjectWords:
+        """The words for an object, by the name of its table or by its own; for others just the name.
+
+        >>> read_templates().find_object("Foot ulcer").family_set
+        'endoscopy'
+        """
+        wanted = _plain(name)
+        for key, words in self.classes.items():
+            if wanted in (_plain(key), _plain(words.name), _plain(words.plural)):
+                return words
+        return ObjectWords(name, f"{name}s")
+
+
+def read_templates(path: Path | None = None) -> Templates:
+    """The templates of the package, extended by a user's file.
+
+    Args:
+        path: TOML file of the same form as ``templates.toml``.
+
+    Raises:
+        PromptError: If the file is missing, no TOML, or holds what templates do not have; with the table's name.
+    """
+    tables = _own_tables()
+    if path is None:
+        return _to_templates(TableReader(tables, "templates.toml"))
+    return _to_templates(TableReader(_merge(tables, _read_tables(path)), str(path)))
+
+
+@cache
+def _own_tables() -> Table:
+    return tomllib.loads(files("vesalius.prompts").joinpath("templates.toml").read_text(encoding="utf-8"))
+
+
+def _read_tables(path: Path) -> Table:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise PromptError(f"{path}: no templates can be read ({reason}); expected a TOML file.") from error
+
+
+def _merge(base: Table, extra: Table) -> dict[str, object]:
+    """Tables within tables are joined; anything else of `extra` replaces what `base` has."""
+    merged = dict(base)
+    for key, value in extra.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _to_templates(top: TableReader) -> Templates:
+    sets = {name: _to_set(name, row) for name, row in top.table("sets").tables()}
+    classes = {name: _to_object(row, sets) for name, row in top.table("classes").tables()}
+    top.refuse_others()
+    return Templates(sets, classes)
+
+
+def _to_set(name: str, row: TableReader) -> FamilySet:
+    families = row.table("families")
+    made = FamilySet(
+        name,
+        title=row.text("title", name),
+        families={family: families.texts(family) for family in families.rest()},
+        absent=row.texts("absent"),
+        never=row.texts("never", ()),
+        sentence=row.flag("sentence"),
+        file_words={word: _to_pieces(pieces) for word, pieces in row.table("file_words").tables()},
+    )
+    row.refuse_others()
+    for family, templates in {**made.families, "absent": made.absent}.items():
+        for template in templates:
+            _check_template(template, made, f"{row.place}, {family}")
+    return made
+
+
+def _to_pieces(row: TableReader) -> dict[str, str]:
+    return {piece: row.text(piece) for piece in row.rest()}
+
+
+def _to_object(row: TableReader, sets: Mapping[str, FamilySet]) -> ObjectWords:
+    name = row.text("name")
+    plural, family_set = row.text("plural", f"{name}s"), row.text("set", ANY_SET)
+    made = ObjectWords(name, plural, family_set, row.texts("definitions", ()))
+    row.refuse_others()
+    if family_set not in sets:
+        raise PromptError(f"{row.place}, set: {unknown_name('set of prompt families', family_set, sets)}")
+    return made
+
+
+def _check_template(template: str, family_set: FamilySet, place: str) -> None:
+    if stray := re.search(r"[{}]", PLACEHOLDER.sub("", template)):
+        raise PromptError(f"{place}: '{template}' has a '{stray[0]}' that belongs to no {{word}} or {{word?}}.")
+    for match in PLACEHOLDER.finditer(template):
+        if match["word"] not in family_set.placeholders():
+            raise PromptError(
+                f"{place}: '{template}': {unknown_name('word', match['word'], family_set.placeholders())}"
+            )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip().lower()
