@@ -1,0 +1,127 @@
+"""The records of all splits; those that cannot be used become findings, the others go on."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from vesalius.data.annotations import ImageRecord, to_record
+from vesalius.data.check.findings import Finding, Place
+from vesalius.errors import DataError
+
+SPLITS = ("train", "val", "test")
+FOREIGN = {
+    "COCO": {"images", "annotations"},
+    "LabelMe": {"shapes", "imagePath"},
+    "VGG Image Annotator": {"_via_img_metadata"},
+    "nnU-Net": {"channel_names", "labels", "numTraining"},
+    "the Medical Segmentation Decathlon or MONAI": {"training"},
+    "GeoJSON, e.g. QuPath": {"features"},
+    "Label Studio": {"data", "annotations"},
+    "Labelbox": {"data_row"},
+}
+"""Tools by keys that their JSON has at the top, or in the first object of a list."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A usable record and where it stands."""
+
+    split: str
+    number: int
+    """Its place in the list, from 0."""
+    record: ImageRecord
+    fields: Mapping[str, object]
+    """Everything its object holds, also what Vesalius does not know."""
+
+    @property
+    def image(self) -> str:
+        """Path of the image within the data set."""
+        return str(PurePosixPath("images", self.record.img_name))
+
+    @property
+    def mask(self) -> str:
+        """Path of the mask within the data set."""
+        return str(PurePosixPath("masks", self.record.mask_name))
+
+    def at(self, file: str) -> Place:
+        """This record as the place of a finding about a file."""
+        return Place(file, self.split, self.number)
+
+
+def read_rows(root: Path) -> tuple[list[Row], list[Finding]]:
+    """Read every split that is there.
+
+    Returns:
+        The usable records in the order of the splits, and findings about the others.
+
+    Raises:
+        DataError: If the folder is no data set: it lacks ``images/``, ``masks/`` or every annotation file.
+    """
+    _check_layout(root)
+    rows: list[Row] = []
+    findings: list[Finding] = []
+    for split in SPLITS:
+        if not (root / "anns" / f"{split}.json").is_file():
+            place = Place(f"anns/{split}.json", split)
+            findings.append(Finding("missing_split", f"There is no {split} split: anns/{split}.json.", (place,)))
+            continue
+        found, wrong = _read_split(root, split)
+        rows += found
+        findings += wrong
+    return rows, findings
+
+
+def _check_layout(root: Path) -> None:
+    if not root.is_dir():
+        raise DataError(f"{root}: no such data folder; expected images/, masks/ and anns/ in it.")
+    lacking = [name for name in ("images", "masks", "anns") if not (root / name).is_dir()]
+    if lacking:
+        remedy = "name the folder that holds all three, or make it with `vesalius data prepare`"
+        raise DataError(f"{root}: no {lacking[0]}/ in it; expected images/, masks/ and anns/; {remedy}.")
+    if not any((root / "anns" / f"{split}.json").is_file() for split in SPLITS):
+        raise DataError(f"{root}/anns: no annotation file in it; expected {', '.join(f'{s}.json' for s in SPLITS)}.")
+
+
+def _read_split(root: Path, split: str) -> tuple[list[Row], list[Finding]]:
+    file = Place(f"anns/{split}.json", split)
+    try:
+        content = json.loads((root / file.file).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        return [], [Finding("unreadable_annotations", f"{file.file}: not JSON ({error}).", (file,))]
+    tool = _name_tool(content)
+    if tool:
+        message = (
+            f"{file.file}: looks like JSON of {tool}; expected a list of records with img_name, mask_name, prompts."
+        )
+        return [], [Finding("foreign_annotations", message, (file,))]
+    if not isinstance(content, list) or not content:
+        message = f"{file.file}: expected a JSON list of one record or more, got {_describe(content)}."
+        return [], [Finding("unreadable_annotations", message, (file,))]
+    return _sort_records(content, split, file.file)
+
+
+def _sort_records(content: list[object], split: str, file: str) -> tuple[list[Row], list[Finding]]:
+    rows, findings = [], []
+    for number, fields in enumerate(content):
+        try:
+            record = to_record(fields, f"{file}, record {number}")
+        except DataError as error:
+            findings.append(Finding("bad_record", str(error), (Place(file, split, number),)))
+        else:
+            assert isinstance(fields, dict)
+            rows.append(Row(split, number, record, fields))
+    return rows, findings
+
+
+def _name_tool(content: object) -> str | None:
+    top = content[0] if isinstance(content, list) and content else content
+    if not isinstance(top, dict) or "img_name" in top:
+        return None
+    return next((tool for tool, keys in FOREIGN.items() if keys <= top.keys()), None)
+
+
+def _describe(content: object) -> str:
+    if isinstance(content, dict):
+        return f"an object with {', '.join(list(map(str, content))[:6]) or 'nothing in it'}"
+    return "an empty list" if isinstance(content, list) else type(content).__name__

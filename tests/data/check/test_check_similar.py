@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from vesalius.data.check import similar
+from vesalius.data.check.signatures import signature
+from vesalius.data.check.similar import ORIENTATIONS, Pair, count_comparisons, find_similar, reorient
+
+
+def random_signatures(count: int) -> np.ndarray:
+    values = np.random.default_rng(0).normal(size=(count, 24, 24)).astype(np.float32)
+    return values / np.linalg.norm(values, axis=(1, 2), keepdims=True)
+
+
+@pytest.mark.parametrize("way", range(8), ids=ORIENTATIONS)
+def test_a_copy_is_found_however_it_lies_and_can_be_laid_back(draw, way):
+    one = (draw(1) * 255).astype(np.uint8)[:60, :60]
+    other = np.ascontiguousarray(np.moveaxis([reorient(channel, way) for channel in np.moveaxis(one, 2, 0)], 0, 2))
+    (pair,) = find_similar(np.stack([signature(one), signature(other)]), 0.9)
+    assert pair.similarity > 0.999
+    assert np.array_equal(reorient(other[..., 0], pair.orientation), one[..., 0])
+
+
+def test_orientations_are_called_what_they_are():
+    picture = np.arange(12).reshape(3, 4)
+    turned = {"turned by 180°": np.rot90(picture, 2), "turned by 90° to the left": np.rot90(picture)}
+    mirrored = {"mirrored left to right": np.fliplr(picture), "mirrored top to bottom": np.flipud(picture)}
+    for name, other in (turned | mirrored).items():
+        assert np.array_equal(reorient(other, ORIENTATIONS.index(name)), picture)
+
+
+def test_all_pairs_are_found_as_by_comparing_one_by_one(monkeypatch):
+    signatures = random_signatures(23)
+    signatures[20] = 0.8 * signatures[3] + 0.6 * signatures[4]
+    monkeypatch.setattr(similar, "BLOCK", 5)
+    found = {(pair.first, pair.second) for pair in find_similar(signatures, 0.5)}
+    flat = signatures.reshape(23, -1)
+    expected = {(i, j) for i, j in np.argwhere(np.triu(flat @ flat.T, 1) >= 0.5).tolist()}
+    assert found == expected == {(3, 20), (4, 20)}
+
+
+def test_progress_adds_up(monkeypatch):
+    monkeypatch.setattr(similar, "BLOCK", 4)
+    done: list[int] = []
+    list(find_similar(random_signatures(11), 0.9, done.append))
+    assert sum(done) == count_comparisons(11)
+
+
+def test_nothing_and_one_picture_have_no_pairs():
+    assert list(find_similar(random_signatures(0), 0.9)) == []
+    assert list(find_similar(random_signatures(1), 0.9)) == []
+
+
+def test_a_pair_says_how_alike_it_is():
+    signatures = random_signatures(2)
+    signatures[1] = signatures[0]
+    assert list(find_similar(signatures, 0.9)) == [Pair(0, 1, pytest.approx(1, abs=1e-5), 0)]
