@@ -256,7 +256,7 @@ class TestVolumes:
     ("options", "message"),
     [
         ({}, "needs --images DIR and --masks DIR, or --table FILE"),
-        ({"group_regex": "("}, r"--group-regex '\(': missing \)"),
+        ({"group_regex": "("}, r"--group-regex: '\(' is no regular expression"),
     ],
 )
 def test_what_is_lacking_is_said(run, options, message):

@@ -1,11 +1,11 @@
 """Groups of images that belong together, such as those of a patient, and the splits they lie in."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vesalius.data.check.findings import Finding
 from vesalius.data.check.rows import SPLITS, Row
+from vesalius.data.groups import compile_group_regex, find_group
 from vesalius.errors import ConfigError
 
 
@@ -21,10 +21,7 @@ class Grouping:
     def __post_init__(self) -> None:
         if self.regex is not None and self.field is not None:
             raise ConfigError("Groups are told by --group-regex or by --group-field; choose one.")
-        try:
-            re.compile(self.regex or "")
-        except re.error as error:
-            raise ConfigError(f"--group-regex: '{self.regex}' is no regular expression ({error}).") from error
+        compile_group_regex(self.regex or "")
 
 
 def check_groups(rows: Sequence[Row], grouping: Grouping) -> Iterator[Finding]:
@@ -54,10 +51,7 @@ def _name_group(row: Row, grouping: Grouping) -> str | None:
     if grouping.field is not None:
         value = row.fields.get(grouping.field)
         return None if value is None or value == "" else str(value)
-    match = re.search(grouping.regex or "", row.record.img_name)
-    if match is None:
-        return None
-    return match[1] if match.re.groups else match[0]
+    return find_group(compile_group_regex(grouping.regex or ""), row.record.img_name)
 
 
 def _check_splits(groups: Mapping[str, Sequence[Row]]) -> Iterator[Finding]:

@@ -1,10 +1,10 @@
 """One's own data: images and masks paired by name, or listed in a table."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from vesalius.data.groups import compile_group_regex, find_group
 from vesalius.data.prepare.items import Found, Item, plain_prompts
 from vesalius.data.prepare.labels import read_label_names
 from vesalius.data.prepare.naming import to_phrase
@@ -38,10 +38,7 @@ prompts."""
 
     def __post_init__(self) -> None:
         if self.group_regex is not None:
-            try:
-                re.compile(self.group_regex)
-            except re.error as error:
-                raise ConfigError(f"--group-regex '{self.group_regex}': {error}.") from error
+            compile_group_regex(self.group_regex)
 
 
 def find_custom(config: CustomConfig, slicing: SliceConfig | None = None) -> tuple[Found, Source]:
@@ -120,8 +117,9 @@ def _no_phrase(pair: Pair) -> str:
 
 
 def _match_group(pair: Pair, config: CustomConfig) -> str | None:
-    match = re.search(config.group_regex, pair.image.as_posix()) if config.group_regex else None
-    return next((part for part in (*match.groups(), match[0]) if part), None) if match else None
+    if config.group_regex is None:
+        return None
+    return find_group(compile_group_regex(config.group_regex), pair.image.as_posix())
 
 
 def _ungrouped(pairs: list[Pair], config: CustomConfig) -> list[Problem]:
