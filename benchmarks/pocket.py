@@ -18,7 +18,9 @@ import torch
 from vesalius import __version__
 from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.evaluation.segmentation import RULE, Evaluation, evaluate
+from vesalius.evaluation.result import Evaluation
+from vesalius.evaluation.segmentation import evaluate
+from vesalius.evaluation.truth import RULE
 from vesalius.files import writing
 from vesalius.models import Segmenter
 from vesalius.models.checkpoints import load_segmenter

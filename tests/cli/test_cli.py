@@ -70,24 +70,6 @@ def test_name_prints_tables(run, picture, weights):
     assert "station" in out
 
 
-def test_evaluate_gives_the_mean_dice_and_every_prompt(run, tiny_dataset, weights, tmp_path):
-    code, out, _ = run("evaluate", weights, "--data", tiny_dataset, "--out", tmp_path / "e", "--json")
-    assert code == 0
-    content = json.loads(out)
-    assert 0 <= content["summary"]["dice"]["mean"] <= 1
-    assert list(content["prompts"]) == ["p0", "p1", "p2", "p3"]
-    assert json.loads((tmp_path / "e" / "evaluation.json").read_text()) == content
-    assert (tmp_path / "e" / "rows.csv").is_file()
-
-
-def test_evaluate_prints_a_row_for_each_asked_prompt(run, tiny_dataset, weights):
-    code, out, _ = run("evaluate", weights, "--data", tiny_dataset, "--split", "val", "--prompts", "p1,p3")
-    assert code == 0
-    assert "p1" in out
-    assert "p3" in out
-    assert "p2" not in out
-
-
 def test_train_leaves_weights_that_load(run, tiny_dataset, weights, tmp_path):
     code, out, err = run(
         "train", "--model", weights, "--data", tiny_dataset, "--max-epochs", 1, "--batch-size", 2,

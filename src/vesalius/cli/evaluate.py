@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
-    from vesalius.evaluation.segmentation import Evaluation
+    from datetime import datetime
+
+    from vesalius.data.datasets import SegmentationDataset
+    from vesalius.evaluation.result import Evaluation
+    from vesalius.evaluation.statistics import Centre
 
 
 def evaluate(
@@ -16,54 +20,148 @@ def evaluate(
     data: Path,
     split: Literal["train", "val", "test"] = "test",
     prompts: str = "all",
+    tolerance: float = 2.0,
+    group_regex: str | None = None,
     out: Path | None = None,
+    pictures: int = 3,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
-    """Score a model on a data set: Dice and IoU of every image and prompt, at native resolution.
+    """Score a model on a data set, every image and prompt, at native resolution.
+
+    Dice, IoU, precision, recall, the normalised surface distance (NSD) and the 95 % Hausdorff distance (HD95), with
+    95 % intervals.
 
     Args:
         model: A model's name, a checkpoint or a run's folder.
         data: Folder with images/, masks/ and anns/.
         split: Which part of it.
         prompts: "all", or families such as "p1,p6".
-        out: Folder for rows.csv (one row an image and wording) and evaluation.json.
+        tolerance: How far outlines may lie apart for NSD: mm, or pixels where an image does not say how large they are.
+        group_regex: Names the patient in an image's file name, such as "^[^_]+"; intervals then draw patients instead
+            of images.
+        out: Folder for report.html and report.md, for people, and for rows.parquet (one row an image and wording) and
+            evaluation.json, which `vesalius compare` and `vesalius report` read.
+        pictures: Images of each kind (worst, median, best, false alarm) that the report shows, up to 6; 0 for none.
         as_json: Print one JSON object.
     """
-    from vesalius.cli.output import print_json
+    from datetime import UTC, datetime
+    from importlib.metadata import version
+
+    from vesalius.cli.output import print_json, say
     from vesalius.data.datasets import SegmentationDataset
     from vesalius.evaluation import segmentation
+    from vesalius.evaluation.clusters import name_clusters
+    from vesalius.evaluation.report import PAGE_NAME, write_report
+    from vesalius.evaluation.report.examples import choose_examples
+    from vesalius.evaluation.report.gallery import GALLERY_NAME, draw_gallery, write_gallery
+    from vesalius.evaluation.report.manifest import MANIFEST
+    from vesalius.evaluation.report.single import read_report
+    from vesalius.evaluation.rows import write_rows
+    from vesalius.evaluation.stored import EVALUATION_NAME, ROWS_NAME
     from vesalius.files import write_json
     from vesalius.models.checkpoints import load_segmenter
     from vesalius.progress import progress_bar
 
     dataset = SegmentationDataset(data, split)
-    families = None if prompts == "all" else [each.strip() for each in prompts.split(",")]
-    trained = load_segmenter(model)
+    name_clusters([record.img_name for record in dataset.records], group_regex)  # complains now, not after the pass
+    choose_examples((), pictures)  # so does this
+    families = None if prompts == "all" else list(dict.fromkeys(each.strip() for each in prompts.split(",")))
+    trained, started = load_segmenter(model), datetime.now(UTC)
     with progress_bar() as bar:
         task = bar.add_task(f"Evaluating {data.name}", total=len(dataset))
-        evaluation = segmentation.evaluate(trained, dataset, families, on_image=lambda: bar.advance(task))
-    content = {"model": model, "data": str(data), "split": split, **evaluation.to_dict()}
-    if out is not None:
-        segmentation.write_rows(evaluation, out / "rows.csv")
-        write_json(out / "evaluation.json", content)
+        evaluation = segmentation.evaluate(
+            trained, dataset, families, tolerance=tolerance, on_image=lambda: bar.advance(task)
+        )
+        bar.add_task("Drawing resamples", total=None)
+        content = {
+            "model": model,
+            "data": str(data.resolve()),
+            "split": split,
+            "versions": {name: version(name) for name in ("vesalius", "torch", "numpy", "scipy")},
+            MANIFEST: {
+                "settings": {"prompts": prompts, "tolerance": tolerance, "group_regex": group_regex},
+                **_describe(model, dataset, started),
+            },
+            **evaluation.to_dict(group_regex=group_regex),
+        }
+        if out is not None:
+            examples = choose_examples(evaluation.rows, pictures)
+            drawing = bar.add_task("Drawing pictures", total=len(examples))
+            shown = draw_gallery(trained, dataset, examples, on_image=lambda: bar.advance(drawing))
+            write_rows(evaluation.rows, out / ROWS_NAME)
+            write_json(out / EVALUATION_NAME, content)
+            write_gallery(shown, out / GALLERY_NAME)
+            write_report(read_report(out), out)
     if as_json:
         print_json(content)
     else:
-        _print(evaluation, f"{model} on {data.name}, {split}")
+        _print(evaluation, f"{model} on {data.name}, {split}", group_regex)
+    if out is not None:
+        say(f"{len(evaluation.rows)} rows: {out / ROWS_NAME}; report: {out / PAGE_NAME}")
 
 
-def _print(evaluation: "Evaluation", title: str) -> None:
-    from vesalius.cli.output import print_table, say
-    from vesalius.evaluation.segmentation import RULE
+def _describe(model: str, dataset: "SegmentationDataset", started: "datetime") -> dict[str, object]:
+    """Command, weights, data and machine of an evaluation, and how the weights were trained."""
+    import platform
+    import sys
+    from datetime import UTC, datetime
 
+    import torch
+
+    from vesalius.models.checkpoints import find_checkpoint, read_notes
+    from vesalius.models.checksums import sha256_of
+    from vesalius.training.manifest import fingerprint
+
+    weights = find_checkpoint(model)
+    return {
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
+        "machine": {"processor": platform.machine(), "threads": torch.get_num_threads()},
+        "data": {"annotations_sha256": fingerprint(dataset.root)},
+        "weights": {"file": weights.name, "sha256": sha256_of(weights)},
+        "training": read_notes(weights),
+    }
+
+
+COLUMNS = ("dice", "precision", "recall", "nsd", "hd95")
+"""Metrics of the table; IoU says the same as Dice, and a terminal is narrow."""
+
+
+def _print(evaluation: "Evaluation", title: str, group_regex: str | None) -> None:
+    from vesalius.cli.output import say
+
+    empty, undefined = evaluation.empty_images(), evaluation.undefined()
+    images = f"{evaluation.images()} images"
+    _print_table(evaluation, f"{title}: {images}", group_regex, present_only=False)
+    if empty:
+        kept = f"the {evaluation.images() - empty} of {images} that show something"
+        _print_table(evaluation, f"{title}: {kept}", group_regex, present_only=True)
+    say(f"Means over images with 95 % intervals: {evaluation.rule}.")
+    if undefined:
+        say(f"HD95 leaves out {undefined} of {len(evaluation.rows)} answers, where just one of the two masks is empty.")
+
+
+def _print_table(evaluation: "Evaluation", title: str, group_regex: str | None, *, present_only: bool) -> None:
+    from vesalius.cli.output import print_table
+    from vesalius.evaluation.score_table import TITLES
+
+    names = [name for name in COLUMNS if name in evaluation.metrics]
+    found = [evaluation.summarise(name, present_only=present_only, group_regex=group_regex) for name in names]
     rows = [
-        (
-            name,
-            evaluation.mean("dice", family),
-            evaluation.mean("iou", family),
-            evaluation.mean("dice", family, present_only=True),
-        )
-        for name, family in [*((each, each) for each in evaluation.families()), ("mean", None)]
+        (family, *(_cell(each.families.get(family), name) for each, name in zip(found, names, strict=True)))
+        for family in evaluation.families()
     ]
-    print_table(("prompt", "Dice", "IoU", "Dice, where present"), rows, title=f"{title}: {evaluation.images()} images")
-    say(f"({RULE})")
+    rows.append(("mean", *(_cell(each.overall, name) for each, name in zip(found, names, strict=True))))
+    heads = [f"HD95 ({evaluation.distance_unit})" if name == "hd95" else TITLES[name] for name in names]
+    print_table(("prompt", *heads), rows, title=title)
+
+
+def _cell(centre: "Centre | None", metric: str) -> str:
+    """The mean, and below it the interval."""
+    if centre is None:
+        return "–"
+    digits = 1 if metric == "hd95" else 3
+    mean = centre.mean
+    ends = "–" if mean.low is None else f"{mean.low:.{digits}f}–{mean.high:.{digits}f}"
+    return f"{mean.value:.{digits}f}\n{ends}"

@@ -24,6 +24,8 @@ class Sample:
     mask: Tensor
     """1 inside and 0 outside, float, [1, H, W]."""
     record: ImageRecord
+    pixel_spacing_mm: tuple[float, float] | None = None
+    """Distance between rows and columns; None where the file does not say."""
 
 
 class SegmentationDataset(Dataset[Sample]):
@@ -55,7 +57,8 @@ class SegmentationDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         record = self.records[index]
-        image = read_image(self.root / "images" / record.img_name).slices()[0].rgb
+        picture = read_image(self.root / "images" / record.img_name).slices()[0]
+        image = picture.rgb
         mask = read_mask(self.root / "masks" / record.mask_name)
         if image.shape[:2] != mask.shape:
             sizes = f"expected the image's {_size(image.shape)}, got {_size(mask.shape)}"
@@ -64,6 +67,7 @@ class SegmentationDataset(Dataset[Sample]):
             torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
             torch.from_numpy(mask.astype(np.float32))[None],
             record,
+            picture.pixel_spacing_mm,
         )
 
 

@@ -8,7 +8,7 @@ from vesalius.models.features import ImageFeatures, MaskPrediction, resize
 from vesalius.models.segmenter import Segmenter
 from vesalius.models.text_cache import TextCache
 
-PROMPTS_AT_ONCE = 16
+PROMPTS_AT_ONCE = 4
 """Prompts decoded together; bounds memory, changes no number."""
 
 
@@ -27,12 +27,14 @@ def ask(
     Returns:
         P predictions, each with logits [1, 1, H, W] and existence [1] or None.
     """
-    answers = []
+    answers: list[MaskPrediction] = []
+    if not prompts:
+        return answers
     with torch.inference_mode():
-        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
-            some = prompts[start : start + PROMPTS_AT_ONCE]
-            prediction = model.decode(image.take(torch.zeros(len(some), dtype=torch.long)), texts.encode(some))
+        text = texts.encode(prompts)
+        for rows in torch.arange(len(prompts)).split(PROMPTS_AT_ONCE):
+            prediction = model.decode(image.take(torch.zeros_like(rows)), text.take(rows))
             logits, existence = resize(prediction.logits, size), prediction.existence
-            for row in range(len(some)):
+            for row in range(len(rows)):
                 answers.append(MaskPrediction(logits[row, None], None if existence is None else existence[row, None]))
     return answers

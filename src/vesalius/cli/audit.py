@@ -1,0 +1,100 @@
+"""``vesalius audit MODEL --data DIR``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from vesalius.evaluation.audit.card import Card
+
+
+def audit(
+    model: str,
+    /,
+    *,
+    data: Path,
+    split: Literal["train", "val", "test"] = "test",
+    limit: int | None = None,
+    absent: tuple[str, ...] = (),
+    group_regex: str | None = None,
+    pictures: int = 3,
+    out: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Find out whether a model reads its prompts: other words, wrong words, no words, things that are not there.
+
+    Args:
+        model: A model's name, a checkpoint or a run's folder.
+        data: Folder with images/, masks/ and anns/.
+        split: Which part of it.
+        limit: Images to ask about, evenly spaced; all by default.
+        absent: A phrase for what no image of the data shows, beside those known already; may be given several times.
+        group_regex: Names the patient in an image's file name, such as "^[^_]+"; intervals then draw patients instead
+            of images.
+        pictures: Of the worst answers, for each of three reasons; needs --out.
+        out: Folder for audit.json, audit.md, answers.parquet (a row an exchange) and the pictures.
+        as_json: Print one JSON object.
+    """
+    from importlib.metadata import version
+
+    from vesalius.cli.output import print_json, say
+    from vesalius.data.datasets import SegmentationDataset
+    from vesalius.errors import ConfigError
+    from vesalius.evaluation.audit import run
+    from vesalius.evaluation.audit.answers import write_answers
+    from vesalius.evaluation.audit.card import fill_card
+    from vesalius.evaluation.audit.page import write_page
+    from vesalius.evaluation.audit.pictures import draw_worst, find_worst
+    from vesalius.evaluation.clusters import name_clusters
+    from vesalius.files import write_json
+    from vesalius.models.checkpoints import load_segmenter
+    from vesalius.progress import progress_bar
+
+    if pictures < 0:
+        raise ConfigError(f"--pictures: expected 0 or more, got {pictures}.")
+    dataset = SegmentationDataset(data, split)
+    name_clusters([record.img_name for record in dataset.records], group_regex)  # complains now, not after the pass
+    trained = load_segmenter(model)
+    with progress_bar() as bar:
+        task = bar.add_task(f"Questioning {model}", total=len(run.choose(len(dataset), limit)))
+        found = run.audit(trained, dataset, limit=limit, absent=absent, on_image=lambda: bar.advance(task))
+    card = fill_card(found, group_regex=group_regex)
+    content = {
+        "model": model,
+        "data": str(data.resolve()),
+        "split": split,
+        "versions": {name: version(name) for name in ("vesalius", "torch", "numpy", "scipy")},
+        **card.to_dict(),
+    }
+    title = f"{model} on {data.name}, {split}"
+    drawn: list[Path] = []
+    if out is not None:
+        with progress_bar() as bar:
+            task = bar.add_task("Drawing the worst", total=len(find_worst(found.answers, pictures)))
+            drawn = draw_worst(
+                trained, dataset, found.answers, out, count=pictures, on_picture=lambda: bar.advance(task)
+            )
+        write_answers(found.answers, out / "answers.parquet")
+        write_json(out / "audit.json", content)
+        write_page(card, title, drawn, out / "audit.md")
+    if as_json:
+        print_json(content)
+    else:
+        _print(card, title)
+    if out is not None:
+        say(f"{len(found.answers)} answers, {len(drawn)} pictures of the worst: {out / 'audit.md'}")
+
+
+def _print(card: "Card", title: str) -> None:
+    from vesalius.cli.output import print_table, say
+    from vesalius.evaluation.audit.page import describe_scope, describe_trust, group_lines
+
+    rows: list[tuple[object, ...]] = []
+    for question, good, lines in group_lines(card.lines):
+        rows.append((question, f"good: {good}", ""))
+        rows += [(f"  {line.kind}", line.value, line.verdict) for line in lines]
+    print_table(("exchange", "value", "verdict"), rows, title=title)
+    print_table(("can its own doubt be trusted?", "value", "good"), describe_trust(card))
+    for sentence in (*card.conclusion, describe_scope(card), *card.notes):
+        say(sentence)

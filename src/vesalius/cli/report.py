@@ -1,0 +1,69 @@
+"""``vesalius report EVALUATION …``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from vesalius.evaluation.report.content import Report
+
+
+def report(
+    *evaluations: Path,
+    group_regex: str | None = None,
+    out: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Write the report of an evaluation anew, or put several evaluations of the same data side by side.
+
+    Needs no model. The page of one evaluation holds the pictures that `vesalius evaluate --out` left in pictures.json;
+    without that file it has none, and says so.
+
+    Args:
+        evaluations: Folders that `vesalius evaluate --out` wrote.
+        group_regex: Names the patient in an image's file name; by default as the evaluation was made.
+        out: Folder for report.html and report.md, and for comparison.json where there are several evaluations; by
+            default the folder of the evaluation.
+        as_json: Print one JSON object.
+    """
+    from vesalius.cli.output import print_json, print_table, say
+    from vesalius.errors import ConfigError
+    from vesalius.evaluation.report import PAGE_NAME, TEXT_NAME, write_report
+    from vesalius.evaluation.report.single import read_report
+    from vesalius.progress import progress_bar
+
+    if not evaluations:
+        raise ConfigError("No evaluation is given; `vesalius evaluate MODEL --data DIR --out FOLDER` makes one.")
+    if len(evaluations) > 1 and out is None:
+        raise ConfigError("The report of several evaluations needs a folder of its own; give one with --out.")
+    folder = out or evaluations[0]
+    with progress_bar() as bar:
+        bar.add_task("Drawing resamples", total=None)
+        if len(evaluations) == 1:
+            content = read_report(evaluations[0], group_regex=group_regex)
+        else:
+            content = _report_several(evaluations, group_regex, folder)
+    write_report(content, folder)
+    written = {"page": str(folder / PAGE_NAME), "text": str(folder / TEXT_NAME)}
+    if as_json:
+        print_json({"title": content.title, "facts": content.facts, "pictures": len(content.gallery), **written})
+    else:
+        print_table(("", "value", "interval"), ((n, v.value, v.ends) for n, v in content.headline), title=content.title)
+    if not content.gallery:
+        say(content.gallery_note)
+    say(f"Written: {written['page']}, {written['text']}")
+
+
+def _report_several(folders: Sequence[Path], group_regex: str | None, out: Path) -> "Report":
+    from vesalius.evaluation.report.manifest import read_manifest
+    from vesalius.evaluation.report.several import COMPARISON_NAME, build_comparison_report
+    from vesalius.evaluation.stored import read_evaluations
+    from vesalius.files import write_json
+
+    stored = read_evaluations(folders)
+    manifests = {each.name: read_manifest(folder) for each, folder in zip(stored, folders, strict=True)}
+    found, comparison = build_comparison_report(stored, manifests, group_regex=group_regex)
+    write_json(out / COMPARISON_NAME, comparison.to_dict())
+    return found

@@ -1,0 +1,147 @@
+"""Ask a model about every image of a split, in one pass."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vesalius.data.datasets import SegmentationDataset
+from vesalius.errors import ConfigError, PromptError
+from vesalius.evaluation.audit.answers import Answer
+from vesalius.evaluation.audit.exchanges import find_target_of, plain_name, plan, plan_nothing
+from vesalius.evaluation.audit.witness import Witness
+from vesalius.evaluation.calibration import Reliability
+from vesalius.evaluation.clusters import name_clusters
+from vesalius.evaluation.metrics import dice
+from vesalius.evaluation.uncertainty import soft_dice_confidence
+from vesalius.models import Segmenter
+from vesalius.models.text_cache import TextCache
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """All that was asked and answered; ``card.fill_card`` sums it up."""
+
+    answers: tuple[Answer, ...]
+    images: tuple[str, ...]
+    """File names, one a record that was asked about, [I]."""
+    available: int
+    """Records of the split."""
+    dice: tuple[float, ...]
+    """Of the answer to each record's plain name, [I]."""
+    confidence: tuple[float, ...]
+    """Soft Dice confidence of that answer, [I]."""
+    reliability: Reliability
+    """Of its pixels, a row a record."""
+    notes: tuple[str, ...]
+    """What could not be asked, a sentence each."""
+
+
+def audit(
+    model: Segmenter,
+    dataset: SegmentationDataset,
+    *,
+    limit: int | None = None,
+    absent: Sequence[str] = (),
+    on_image: Callable[[], None] = lambda: None,
+) -> Audit:
+    """Exchange the prompts of a data set's images and compare the answers.
+
+    Each image is encoded once, each prompt once; masks are compared at the resolution of the files, threshold 0.5.
+
+    Args:
+        model: Any segmenter; it is put in evaluation mode.
+        dataset: One split.
+        limit: Records to ask about, evenly spaced in the annotation file; all by default.
+        absent: Phrases for what no image of the data set shows, beside those the audit has of its own.
+        on_image: Called after each record, for progress.
+
+    Raises:
+        ConfigError: If the limit is below 1.
+        DataError, ImageError: If a file is missing or does not fit.
+        PromptError: If a record has no prompt with words, or an absent phrase has none.
+    """
+    _check(dataset, absent)
+    model.eval()
+    texts = TextCache(model)
+    answers: list[Answer] = []
+    rows: list[tuple[str, float, float, Reliability]] = []
+    for number in choose(len(dataset), limit):
+        sample = dataset[number]
+        witness, record = Witness(model, sample, texts), sample.record
+        target = find_target_of(record, dataset.target)
+        if witness.truth.any():
+            asked = plan(dataset.records, number, target, absent)
+        else:
+            asked = plan_nothing(record, number, target, absent)
+        answers += witness.testify(record.img_name, number, asked)
+        rows.append((record.img_name, *_judge_plain(witness, plain_name(record))))
+        on_image()
+    images, dices, confidences, counts = zip(*rows, strict=True)
+    return Audit(
+        answers=tuple(answers),
+        images=images,
+        available=len(dataset),
+        dice=dices,
+        confidence=confidences,
+        reliability=Reliability.join(counts),
+        notes=tuple(_note(answers)),
+    )
+
+
+def number_clusters(images: Sequence[str], group_regex: str | None = None) -> NDArray[np.intp]:
+    """Number of each name's image, or of the patient that the expression names in it, from 0 without gaps.
+
+    Raises:
+        ConfigError: If the expression does not fit the names.
+    """
+    _, clusters = np.unique(name_clusters(images, group_regex), return_inverse=True)
+    return clusters
+
+
+def _judge_plain(witness: Witness, name: str) -> tuple[float, float, Reliability]:
+    """Dice of the answer to the plain name, how sure the model is of it, and whether its probabilities hold."""
+    probability = witness.probability(name)
+    found = dice(witness.answer(name).mask, witness.truth).item()
+    return found, soft_dice_confidence(probability), Reliability.count(probability, witness.truth[0].numpy())
+
+
+def choose(available: int, limit: int | None) -> list[int]:
+    """Evenly spaced places, so that a file sorted by class or patient is seen from end to end.
+
+    >>> choose(10, 3)
+    [0, 4, 9]
+
+    Raises:
+        ConfigError: If the limit is below 1.
+    """
+    if limit is None:
+        return list(range(available))
+    if limit < 1:
+        raise ConfigError(f"--limit: expected 1 image or more, got {limit}.")
+    return [int(place) for place in np.linspace(0, available - 1, min(limit, available))]
+
+
+def _check(dataset: SegmentationDataset, absent: Sequence[str]) -> None:
+    if any(not phrase.strip() for phrase in absent):
+        raise PromptError("--absent: expected phrases for what the images do not show, got an empty one.")
+    for number, record in enumerate(dataset.records):
+        if not plain_name(record):
+            place = f"{dataset.root}/anns/{dataset.split}.json, record {number} ('{record.img_name}')"
+            remedy = "write some with `vesalius prompts generate`"
+            raise PromptError(f"{place}: no prompt has words; an audit exchanges words; {remedy}.")
+
+
+_LACKING = {
+    ("wording", "paraphrases"): "Paraphrases were not asked: the prompt bank has no target of this name.",
+    ("absent", "other targets"): "Denials and other targets were not asked: the prompt bank has no target of this "
+    "name. Name what is not there with --absent.",
+    ("swap", None): "The swap was left out: all images have the same most detailed prompt.",
+    ("flip", None): "Nothing was flipped: no prompt speaks of a shape, colour, size, number, kind or side.",
+}
+
+
+def _note(answers: Sequence[Answer]) -> list[str]:
+    asked = {(each.test, kind) for each in answers for kind in (each.kind, None)}
+    return [sentence for place, sentence in _LACKING.items() if place not in asked]

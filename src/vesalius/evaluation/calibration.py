@@ -1,0 +1,154 @@
+"""Whether probabilities mean what they say: of all pixels given 0.8, eight in ten should be inside.
+
+Probabilities are counted in bins as they come, image by image, so nothing but the counts is kept; intervals draw
+images from those counts. The probability is that of being inside, from 0 to 1, not that of the likelier answer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vesalius.evaluation.bootstrap import Bootstrap, draw_weights, find_plain_ends
+from vesalius.evaluation.statistics import Interval
+
+Array = NDArray[np.float64]
+BINS = 15
+"""Bins of equal width; the first and last hold what a model is sure of."""
+
+
+@dataclass(frozen=True)
+class ReliabilityPoint:
+    """One bin of a reliability curve."""
+
+    count: int
+    """Probabilities in it."""
+    stated: float
+    """Their mean."""
+    observed: float
+    """Share of them that were inside."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How well stated probabilities fit what was observed; 0 is best for all three numbers."""
+
+    ece: Interval
+    """Expected calibration error: |stated - observed| of each bin, averaged over all that was counted."""
+    doubtful_ece: Interval | None
+    """The same without the first and last bin, which most pixels are in; None if nothing is left."""
+    brier: Interval
+    """Mean squared difference of probability and truth; also rewards being sure and right."""
+    curve: tuple[ReliabilityPoint, ...]
+    """Bins that hold something, lowest first."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """What was counted, a row an image; ``join`` puts rows together."""
+
+    counts: Array
+    """Probabilities in each bin, [I, BINS]."""
+    stated: Array
+    """Their sum, [I, BINS]."""
+    inside: Array
+    """How many of them were inside, [I, BINS]."""
+    squares: Array
+    """Sum of squared differences between probability and truth, [I]."""
+
+    @staticmethod
+    def count(probability: NDArray[np.floating], truth: NDArray[np.bool_]) -> "Reliability":
+        """Count one image.
+
+        Args:
+            probability: Of being inside, 0 to 1, any shape.
+            truth: What is inside, same shape.
+
+        >>> seen = Reliability.count(np.array([0.9, 0.9, 0.9, 0.9]), np.array([True, True, True, False]))
+        >>> round(float(seen.ece()), 6)
+        0.15
+        """
+        if probability.shape != truth.shape:
+            raise ValueError(f"probabilities {probability.shape} and truth {truth.shape} differ in shape")
+        values, inside = probability.ravel().astype(np.float64), truth.ravel().astype(np.float64)
+        bins = np.minimum((values * BINS).astype(np.intp), BINS - 1)
+        ones = np.ones_like(values)
+        counts, stated, found = (np.bincount(bins, each, BINS).astype(float) for each in (ones, values, inside))
+        square = ((values - inside) ** 2).sum()
+        return Reliability(counts[None], stated[None], found[None], np.array([square]))
+
+    @staticmethod
+    def join(several: Sequence["Reliability"]) -> "Reliability":
+        """All rows of several, in order."""
+        return Reliability(
+            np.concatenate([each.counts for each in several]),
+            np.concatenate([each.stated for each in several]),
+            np.concatenate([each.inside for each in several]),
+            np.concatenate([each.squares for each in several]),
+        )
+
+    def ece(self, weights: Array | None = None, *, doubtful: bool = False) -> Array:
+        """Expected calibration error of all images together.
+
+        Args:
+            weights: How often each image counts, [R, I]; once by default.
+            doubtful: Leave out the first and last bin.
+
+        Returns:
+            [R], or a single number without weights; NaN where nothing was counted.
+        """
+        drawn = np.ones((1, len(self.counts))) if weights is None else weights
+        kept = slice(1, -1) if doubtful else slice(None)
+        counts, gaps = (drawn @ each[:, kept] for each in (self.counts, self.stated - self.inside))
+        errors = _share(abs(gaps).sum(1), counts.sum(1))
+        return errors if weights is not None else errors[0]
+
+    def brier(self, weights: Array | None = None) -> Array:
+        """Mean squared difference of probability and truth; arguments and result as for ``ece``."""
+        drawn = np.ones((1, len(self.counts))) if weights is None else weights
+        scores = _share(drawn @ self.squares, drawn @ self.counts.sum(1))
+        return scores if weights is not None else scores[0]
+
+    def curve(self) -> tuple[ReliabilityPoint, ...]:
+        """Points of all images together, empty bins left out."""
+        counts, stated, inside = (each.sum(0) for each in (self.counts, self.stated, self.inside))
+        return tuple(
+            ReliabilityPoint(int(counts[bin_]), float(stated[bin_] / counts[bin_]), float(inside[bin_] / counts[bin_]))
+            for bin_ in np.flatnonzero(counts)
+        )
+
+    def summarise(self, clusters: NDArray[np.intp], settings: Bootstrap | None = None) -> Calibration:
+        """Errors with bootstrap intervals.
+
+        Args:
+            clusters: Number of each row's cluster, [I], from 0 without gaps.
+            settings: Draws, confidence and seed.
+        """
+        settings = settings or Bootstrap()
+        blocks = [
+            (self.ece(weights), self.ece(weights, doubtful=True), self.brier(weights))
+            for weights in draw_weights(clusters, settings)
+        ]
+        drawn = [np.concatenate(kind) for kind in zip(*blocks, strict=True)]
+        values = [float(value) for value in (self.ece(), self.ece(doubtful=True), self.brier())]
+        ece, doubtful, brier = (
+            _around(value, each, clusters, settings) for value, each in zip(values, drawn, strict=True)
+        )
+        return Calibration(ece, None if np.isnan(doubtful.value) else doubtful, brier, self.curve())
+
+
+def _share(part: Array, whole: Array) -> Array:
+    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
+
+
+def _around(value: float, drawn: Array, clusters: NDArray[np.intp], settings: Bootstrap) -> Interval:
+    count = int(clusters.max()) + 1
+    if count < 2 or np.isnan(value):
+        return Interval(value, None, None, len(clusters))
+    low, high = find_plain_ends(drawn, count, settings.confidence)
+    return Interval(value, low, high, len(clusters))

@@ -1,0 +1,176 @@
+"""Evaluations compared, image by image: how large a difference is, how sure, and whether the ranking would hold."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vesalius.evaluation.bootstrap import Array, Bootstrap
+from vesalius.evaluation.paired_tests import correct_holm, rank_biserial, signed_rank_test
+from vesalius.evaluation.pairing import pair
+from vesalius.evaluation.score_table import DECIMALS, LOWER_IS_BETTER, ScoreTable
+from vesalius.evaluation.stability import find_stability
+from vesalius.evaluation.statistics import Centre, find_centres
+from vesalius.evaluation.stored import StoredEvaluation
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One evaluation among those compared, on the images that all have."""
+
+    name: str
+    model: str
+    overall: Centre
+    """Of each image's mean over families."""
+    families: Mapping[str, Centre]
+    first: float
+    """Share of resamples in which it has the best mean; ties are shared."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """First minus second, paired by image."""
+
+    first: str
+    second: str
+    family: str | None
+    """None for each image's mean over all families."""
+    centre: Centre
+    higher: int
+    """Images on which the first has the larger value."""
+    equal: int
+    lower: int
+    rank_biserial: float
+    """Effect size, -1 to 1; above 0 where the first tends to have the larger value."""
+    p: float
+    """Of Wilcoxon's signed-rank test over images, or over clusters' means where there are clusters."""
+    p_holm: float
+    """Corrected for all pairs of evaluations; of single families, for all pairs × families."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What ``compare`` finds."""
+
+    metric: str
+    unit: str | None
+    """Of a distance; None for shares."""
+    data: str
+    split: str
+    rule: str
+    present_only: bool
+    images: int
+    clusters: int
+    empty_truth: int
+    """Images whose true mask is empty."""
+    standings: tuple[Standing, ...]
+    """Best mean first."""
+    order_holds: float
+    """Share of resamples in which the whole order is this one."""
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...]
+    """What was left out or differs, a sentence each."""
+    settings: Bootstrap
+
+    def to_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        return asdict(self)
+
+
+def compare(
+    evaluations: Sequence[StoredEvaluation],
+    metric: str = "dice",
+    *,
+    present_only: bool = False,
+    group_regex: str | None = None,
+    settings: Bootstrap | None = None,
+    on_step: Callable[[], None] = lambda: None,
+) -> Comparison:
+    """Compare evaluations of the same data, split and rule, every one with every other.
+
+    Args:
+        evaluations: Two or more.
+        metric: "dice", "iou", "precision", "recall", "hd95" or "nsd".
+        present_only: Leave out images whose true mask is empty.
+        group_regex: Names the patient in an image's file name; patients are then drawn and tested instead of images.
+        settings: Draws, confidence and seed.
+        on_step: Called after each evaluation and each pair of them, for progress.
+
+    Raises:
+        ConfigError: If there are fewer than two, no such metric, or the expression does not fit the names.
+        DataError: If data, split, rule or true masks differ, or fewer than two images are left.
+    """
+    settings = settings or Bootstrap()
+    pairing = pair(evaluations, metric, present_only=present_only, group_regex=group_regex)
+    tables, reference = pairing.tables, pairing.tables[0]
+    direction = -1 if metric in LOWER_IS_BETTER else 1
+    overall = direction * np.column_stack([table.overall() for table in tables])
+    first, order_holds = find_stability(overall, reference.clusters, settings)
+    standings = []
+    for each, table, share in zip(evaluations, tables, first, strict=True):
+        standings.append(_stand(each, table, share, settings))
+        on_step()
+    standings.sort(key=lambda standing: -direction * standing.overall.mean.value)
+    differences: list[Difference] = []
+    for one, other in combinations(range(len(tables)), 2):
+        names = evaluations[one].name, evaluations[other].name
+        differences += _differ(tables[one], tables[other], names, settings)
+        on_step()
+    empty = {row.image for row in evaluations[0].rows if not row.true_pixels} & set(reference.images)
+    return Comparison(
+        metric=metric,
+        unit=evaluations[0].rows[0].distance_unit if metric == "hd95" else None,
+        data=evaluations[0].data,
+        split=evaluations[0].split,
+        rule=evaluations[0].rule,
+        present_only=present_only,
+        images=len(reference.images),
+        clusters=reference.cluster_count,
+        empty_truth=len(empty),
+        standings=tuple(standings),
+        order_holds=order_holds,
+        differences=_correct(differences),
+        notes=pairing.notes,
+        settings=settings,
+    )
+
+
+def _stand(evaluation: StoredEvaluation, table: ScoreTable, first: float, settings: Bootstrap) -> Standing:
+    centres = find_centres(table, settings)
+    families = {family: centre for family, centre in centres.items() if family is not None}
+    return Standing(evaluation.name, evaluation.model, centres[None], families, first)
+
+
+def _differ(one: ScoreTable, other: ScoreTable, names: tuple[str, str], settings: Bootstrap) -> list[Difference]:
+    """Over all families, then of each; p values not yet corrected."""
+    table = replace(one, scores=one.scores - other.scores)
+    centres = find_centres(table, settings, correct=False)
+    columns: dict[str | None, Array] = {None: table.overall(), **dict(zip(table.families, table.scores.T, strict=True))}
+    return [_test(*names, family, centre, columns[family], table.clusters) for family, centre in centres.items()]
+
+
+def _test(
+    first: str, second: str, family: str | None, centre: Centre, values: Array, clusters: NDArray[np.intp]
+) -> Difference:
+    known = ~np.isnan(values)
+    signs = np.sign(values[known].round(DECIMALS))
+    units = _cluster_means(values[known], clusters[known])
+    p = signed_rank_test(units)
+    higher, equal, lower = (int((signs == sign).sum()) for sign in (1, 0, -1))
+    return Difference(first, second, family, centre, higher, equal, lower, rank_biserial(units), p, p)
+
+
+def _cluster_means(values: Array, clusters: NDArray[np.intp]) -> Array:
+    _, places = np.unique(clusters, return_inverse=True)
+    return np.bincount(places, values) / np.bincount(places)
+
+
+def _correct(differences: Sequence[Difference]) -> tuple[Difference, ...]:
+    """Holm over the pairs, and over pairs × families: the second asks more questions, so its answers cost more."""
+    corrected: dict[int, float] = {}
+    for single in (False, True):
+        places = [number for number, each in enumerate(differences) if (each.family is not None) is single]
+        corrected |= zip(places, correct_holm([differences[place].p for place in places]), strict=True)
+    return tuple(replace(each, p_holm=corrected[number]) for number, each in enumerate(differences))

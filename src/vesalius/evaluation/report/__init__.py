@@ -1,0 +1,24 @@
+"""A report people can read, print and pass on: one HTML page without anything outside it, and Markdown."""
+
+from pathlib import Path
+
+from vesalius.evaluation.report.content import Report
+from vesalius.evaluation.report.markdown import render_markdown
+from vesalius.evaluation.report.page import render_page
+from vesalius.files import writing
+
+PAGE_NAME = "report.html"
+TEXT_NAME = "report.md"
+
+__all__ = ["PAGE_NAME", "TEXT_NAME", "write_report"]
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write ``report.html`` and ``report.md``.
+
+    Raises:
+        OutputError: If they cannot be written.
+    """
+    for name, text in ((PAGE_NAME, render_page(report)), (TEXT_NAME, render_markdown(report))):
+        with writing(folder / name) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")

@@ -1,0 +1,144 @@
+"""A report as one HTML page that needs nothing but itself."""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from html import escape
+from importlib.resources import files
+from itertools import groupby
+from string import Template
+
+from vesalius import __version__
+from vesalius.evaluation.report.content import Cell, Number, Report, StripGroup, Table, to_number
+from vesalius.evaluation.report.figures import colour, draw_axis, draw_curves, draw_strip, tell_curve
+from vesalius.evaluation.report.gallery import Shown
+from vesalius.evaluation.report.manifest import flatten
+from vesalius.evaluation.report.tiles import ERROR_COLOURS
+
+KINDS = {
+    "worst": "Worst",
+    "median": "In the middle",
+    "best": "Best",
+    "false alarm": "False alarms",
+}
+CODE = re.compile("`([^`]+)`")
+CAPTIONS = {"image": "image", "truth": "truth", "prediction": "prediction", "errors": "agreement"}
+
+
+def render_page(report: Report) -> str:
+    """The whole page; all text is escaped, pictures are within."""
+    return Template(files(__package__).joinpath("page.html").read_text(encoding="utf-8")).substitute(
+        title=escape(report.title),
+        facts=_list(report.facts),
+        headline="".join(_headline(name, number) for name, number in report.headline),
+        tables="".join(_table(table) for table in report.tables),
+        strips=_strips(report.strips),
+        strips_note=escape(report.strips_note),
+        existence=_existence(report),
+        gallery="".join(_kind(kind, list(shown)) for kind, shown in groupby(report.gallery, _kind_of)),
+        gallery_note=_text(report.gallery_note),
+        errors=_error_legend() if report.gallery else "",
+        manifests="".join(f"<h3>{escape(name)}</h3>{_list(flatten(each))}" for name, each in report.manifests.items()),
+        footer=escape(f"vesalius {__version__} · {date.today().isoformat()}"),
+    )
+
+
+def _text(text: str) -> str:
+    """Escaped, what stands between back ticks as code; nothing for nothing."""
+    marked = CODE.sub(r"<code>\1</code>", escape(text))
+    return f"<p>{marked}</p>" if text else ""
+
+
+def _list(pairs: Mapping[str, str]) -> str:
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in pairs.items())
+    return f"<dl>{rows}</dl>"
+
+
+def _headline(name: str, number: Number) -> str:
+    return f"<li><b>{escape(number.value)}</b> {_ends(number)}<span>{escape(name)}</span></li>"
+
+
+def _ends(number: Number) -> str:
+    return f"<small>{escape(number.ends)}</small>" if number.ends else ""
+
+
+def _table(table: Table) -> str:
+    return f"<h3>{escape(table.title)}</h3>{_grid(table.columns, table.rows)}{_text(table.note)}"
+
+
+def _grid(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
+    body = "".join(f'<tr><th scope="row">{_cell(first)}</th>{_cells(rest)}</tr>' for first, *rest in rows)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _cells(cells: Iterable[Cell]) -> str:
+    return "".join(f"<td>{_cell(cell)}</td>" for cell in cells)
+
+
+def _cell(cell: Cell) -> str:
+    if isinstance(cell, Number):
+        return f"{escape(cell.value)}{_ends(cell)}"
+    return "–" if cell is None else escape(cell)
+
+
+def _strips(groups: Sequence[StripGroup]) -> str:
+    return "".join(_group(group) for group in groups) + f'<div class="scale">{draw_axis()}</div>'
+
+
+def _group(group: StripGroup) -> str:
+    example = f" <q>{escape(group.example)}</q>" if group.example else ""
+    several = len(group.strips) > 1
+    strips = "".join(
+        f'<div class="row">{_name(each.name, each.series) if several else ""}{draw_strip(each)}'
+        f"<span>{_cell(to_number(each.mean))}</span></div>"
+        for each in group.strips
+    )
+    return f'<div class="group"><h4>{escape(group.title)}{example}</h4>{strips}</div>'
+
+
+def _name(name: str, series: int) -> str:
+    return f'<em><i style="background:{colour(series)}"></i>{escape(name)}</em>'
+
+
+def _existence(report: Report) -> str:
+    note = _text(report.existence_note)
+    if report.existence is None:
+        return note
+    legend = " ".join(_name(tell_curve(each), each.series) for each in report.curves)
+    figure = f"<figure>{draw_curves(report.curves)}<figcaption>{legend}</figcaption></figure>"
+    return f'<div class="beside">{figure}<div>{_table(report.existence)}</div></div>{note}'
+
+
+def _error_legend() -> str:
+    names = " ".join(
+        f'<em><i style="background:rgb{paint}"></i>{escape(name)}</em>' for name, paint in ERROR_COLOURS.items()
+    )
+    return f'<p class="legend">{names}</p>'
+
+
+def _kind_of(shown: Shown) -> str:
+    return shown.example.kind
+
+
+def _kind(kind: str, shown: Sequence[Shown]) -> str:
+    return f'<section class="kind"><h3>{KINDS[kind]}</h3>{"".join(_shown(each) for each in shown)}</section>'
+
+
+def _shown(shown: Shown) -> str:
+    example = shown.example
+    row = example.row
+    asked = f"<q>{escape(row.prompt)}</q>" if row.prompt else "no words"
+    spread = (
+        f", {example.lowest:.3f}–{example.highest:.3f} over {example.answers} answers" if example.answers > 1 else ""
+    )
+    text = f"<b>Dice {row.dice:.3f}</b>{spread} · {escape(row.family)}: {asked} · {escape(row.image)}"
+    tiles = "".join(_tile(name, picture, row.image) for name, picture in shown.tiles.items())
+    return f'<article><div class="tiles">{tiles}</div><p>{text}</p></article>'
+
+
+def _tile(name: str, picture: bytes, image: str) -> str:
+    caption, source = CAPTIONS[name], b64encode(picture).decode("ascii")
+    alt = escape(f"{caption}, {image}")
+    return f'<figure><img src="data:image/jpeg;base64,{source}" alt="{alt}"><figcaption>{caption}</figcaption></figure>'

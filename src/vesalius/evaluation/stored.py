@@ -1,0 +1,74 @@
+"""The folder that ``vesalius evaluate --out`` leaves: what was scored, by which rule, and every row."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vesalius.errors import ConfigError, DataError
+from vesalius.evaluation.rows import Row, read_rows
+
+ROWS_NAME = "rows.parquet"
+EVALUATION_NAME = "evaluation.json"
+FIELDS = ("model", "data", "split", "rule")
+
+
+@dataclass(frozen=True)
+class StoredEvaluation:
+    """One model on one split, read from disk."""
+
+    name: str
+    """What to call it beside others."""
+    model: str
+    data: str
+    """Folder of the data set, as it was given."""
+    split: str
+    rule: str
+    """Threshold, resolution and what empty masks count."""
+    rows: Sequence[Row]
+
+
+def read_evaluations(folders: Sequence[Path]) -> list[StoredEvaluation]:
+    """Read evaluations and call each by its folder's name, or by its whole path where two have the same name.
+
+    Raises:
+        ConfigError: If a folder is given twice.
+        DataError: If a folder is missing or holds no evaluation.
+    """
+    resolved = [folder.resolve() for folder in folders]
+    for folder, place in zip(folders, resolved, strict=True):
+        if resolved.count(place) > 1:
+            raise ConfigError(f"{folder} is given twice; expected different evaluations.")
+    names = [place.name for place in resolved]
+    return [
+        read_evaluation(folder, name=name if names.count(name) == 1 else str(folder))
+        for folder, name in zip(folders, names, strict=True)
+    ]
+
+
+def read_evaluation(folder: Path, *, name: str | None = None) -> StoredEvaluation:
+    """Read one evaluation; its name is the folder's unless given.
+
+    Raises:
+        DataError: If the folder is missing or holds no evaluation.
+    """
+    remedy = f"make it with: vesalius evaluate MODEL --data DIR --out {folder}"
+    for path in (folder / EVALUATION_NAME, folder / ROWS_NAME):
+        if not path.is_file():
+            raise DataError(f"{folder}: expected the folder of an evaluation, but there is no {path}; {remedy}")
+    about = _read_about(folder / EVALUATION_NAME)
+    rows = read_rows(folder / ROWS_NAME)
+    if not rows:
+        raise DataError(f"{folder / ROWS_NAME}: no rows; {remedy}")
+    return StoredEvaluation(name=name or folder.resolve().name, rows=rows, **about)
+
+
+def _read_about(path: Path) -> dict[str, str]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not the JSON of an evaluation ({error}).") from error
+    if not isinstance(content, dict) or not all(isinstance(content.get(field), str) for field in FIELDS):
+        got = ", ".join(content) if isinstance(content, dict) else type(content).__name__
+        raise DataError(f"{path}: expected an object with the texts {', '.join(FIELDS)}; got {got}.")
+    return {field: content[field] for field in FIELDS}

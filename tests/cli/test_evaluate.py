@@ -1,0 +1,92 @@
+"""`vesalius evaluate`, called as a user would."""
+
+import inspect
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vesalius.cli.evaluate import evaluate
+from vesalius.evaluation.rows import METRICS, read_rows
+from vesalius.evaluation.truth import TOLERANCE
+from vesalius.imaging import write_mask
+from vesalius.models.checkpoints import save_model
+
+
+@pytest.fixture(scope="module")
+def weights(build_tiny, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "unet.safetensors"
+    save_model(build_tiny("unet_d"), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def half_empty(write_dataset) -> Path:
+    """A data set of which one test image shows nothing."""
+    root = write_dataset("half_empty_set")
+    write_mask(root / "masks" / "test_1.png", np.zeros((40, 56), bool))
+    return root
+
+
+def test_the_folder_holds_all_rows_and_what_was_printed(run, tiny_dataset, weights, tmp_path):
+    code, out, err = run("evaluate", weights, "--data", tiny_dataset, "--out", tmp_path / "e", "--json")
+    assert code == 0
+    content = json.loads(out)
+    assert json.loads((tmp_path / "e" / "evaluation.json").read_text()) == content
+    assert content["model"] == str(weights)
+    assert content["data"] == str(tiny_dataset.resolve())
+    assert content["split"] == "test"
+    assert content["versions"].keys() == {"vesalius", "torch", "numpy", "scipy"}
+    assert list(content["prompts"]) == ["p0", "p1", "p2", "p3"]
+    assert content["summary"].keys() == set(METRICS)
+    rows = read_rows(tmp_path / "e" / "rows.parquet")
+    assert len(rows) == 2 * 5
+    assert f"10 rows: {tmp_path / 'e' / 'rows.parquet'}" in err
+
+
+def test_a_table_has_a_row_for_each_asked_prompt_and_states_the_rule(run, tiny_dataset, weights):
+    code, out, err = run(
+        "evaluate", weights, "--data", tiny_dataset, "--split", "val", "--prompts", "p1,p3,p1", "--tolerance", 3
+    )
+    assert code == 0
+    assert out.count("p1") == out.count("p3") == 1
+    assert "p2" not in out
+    assert "show something" not in out
+    assert "2 images" in out
+    assert "threshold 0.5, resolution of the files given, both masks empty = 1, NSD within 3 px" in err
+
+
+def test_images_with_nothing_to_find_are_left_out_of_a_second_table(run, half_empty, weights):
+    code, out, _ = run("evaluate", weights, "--data", half_empty, "--prompts", "p1")
+    assert code == 0
+    titles = " ".join(out.split())
+    assert "test: 2 images" in titles
+    assert "test: the 1 of 2 images that show something" in titles
+
+
+def test_the_command_s_tolerance_is_the_library_s():
+    # Named twice, as `--help` must not wait for torch.
+    assert inspect.signature(evaluate).parameters["tolerance"].default == TOLERANCE
+
+
+WRONG = {
+    "an unknown family": (
+        ["--prompts", "p1,p9"],
+        "prompts lack 'p9'; available: p0, p1, p2, p3. Choose with --prompts",
+    ),
+    "a negative tolerance": (["--tolerance", -1], "tolerance of NSD must be 0 or more"),
+    "patients that names do not tell": (["--group-regex", "^p"], "must match every image's name; 2 of 2"),
+    "an unknown split": (["--split", "tset"], "tset"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_cannot_be_scored_gives_2_and_one_line_and_writes_nothing(run, tiny_dataset, weights, case, tmp_path):
+    arguments, message = WRONG[case]
+    code, out, err = run("evaluate", weights, "--data", tiny_dataset, "--out", tmp_path / "e", *arguments)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert message in err
+    assert not (tmp_path / "e").exists()

@@ -1,0 +1,98 @@
+"""`vesalius report`, and what `vesalius evaluate --out` leaves for it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vesalius.models.checkpoints import save_model
+
+
+@pytest.fixture(scope="module")
+def weights(build_tiny, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "pocket.safetensors"
+    save_model(build_tiny("pocket"), path, {"epoch": 3})
+    return path
+
+
+@pytest.fixture
+def evaluated(run, tiny_dataset, weights, tmp_path) -> Path:
+    code, _, _ = run("evaluate", weights, "--data", tiny_dataset, "--prompts", "p0,p1", "--out", tmp_path / "e")
+    assert code == 0
+    return tmp_path / "e"
+
+
+def test_an_evaluation_leaves_a_report_with_pictures_and_how_it_was_made(evaluated, weights):
+    page = (evaluated / "report.html").read_text()
+    assert page.count("<img ") == 2 * 4
+    assert "Worst" in page
+    assert weights.name in page
+    assert "# " in (evaluated / "report.md").read_text()
+    manifest = json.loads((evaluated / "evaluation.json").read_text())["manifest"]
+    assert manifest["settings"] == {"prompts": "p0,p1", "tolerance": 2.0, "group_regex": None}
+    assert manifest["training"] == {"epoch": 3}
+    assert len(manifest["weights"]["sha256"]) == len(manifest["data"]["annotations_sha256"]) == 64
+    assert manifest["seconds"] >= 0
+
+
+def test_a_report_is_written_anew_from_the_folder_alone(run, evaluated):
+    first = (evaluated / "report.html").read_text()
+    (evaluated / "report.html").unlink()
+    code, out, err = run("report", evaluated)
+    assert code == 0
+    assert (evaluated / "report.html").read_text() == first
+    assert "mean Dice" in out
+    assert f"Written: {evaluated / 'report.html'}, {evaluated / 'report.md'}" in err
+
+
+def test_without_the_pictures_it_says_so(run, evaluated):
+    (evaluated / "pictures.json").unlink()
+    code, out, err = run("report", evaluated, "--json")
+    assert code == 0
+    assert "No pictures" in err
+    content = json.loads(out)
+    assert content["pictures"] == 0
+    page = Path(content["page"]).read_text()
+    assert "<img " not in page
+    assert "No pictures" in page
+
+
+def test_nobody_needs_to_show_pictures(run, tiny_dataset, weights, tmp_path):
+    options = ("--prompts", "p1", "--pictures", 0, "--out", tmp_path / "e")
+    assert run("evaluate", weights, "--data", tiny_dataset, *options)[0] == 0
+    assert "<img " not in (tmp_path / "e" / "report.html").read_text()
+
+
+def test_several_evaluations_are_put_side_by_side(run, evaluated, tmp_path):
+    other = evaluated.rename(tmp_path / "second")
+    copy = tmp_path / "first"
+    copy.mkdir()
+    for name in ("rows.parquet", "evaluation.json"):
+        (copy / name).write_bytes((other / name).read_bytes())
+    code, out, _ = run("report", copy, other, "--out", tmp_path / "both", "--json")
+    assert code == 0
+    assert json.loads(out)["title"] == "2 evaluations on kvasir_polyp, test"
+    page = (tmp_path / "both" / "report.html").read_text()
+    assert "first − second" in page
+    assert json.loads((tmp_path / "both" / "comparison.json").read_text())["metric"] == "dice"
+
+
+def test_what_cannot_be_reported_gives_2_and_one_line(run, evaluated, tmp_path):
+    wrong = {
+        "No evaluation is given": [],
+        "nothing": [tmp_path / "nothing"],
+        "needs a folder of its own": [evaluated, tmp_path / "other"],
+        "is no regular expression": [evaluated, "--group-regex", "("],
+    }
+    for message, arguments in wrong.items():
+        code, out, err = run("report", *arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith("error: ")
+        assert message in err
+
+
+def test_too_many_pictures_are_refused_before_the_pass(run, tiny_dataset, weights, tmp_path):
+    code, _, err = run("evaluate", weights, "--data", tiny_dataset, "--pictures", 7, "--out", tmp_path / "e")
+    assert code == 2
+    assert "expected 0 to 6, got 7" in err
+    assert not (tmp_path / "e").exists()

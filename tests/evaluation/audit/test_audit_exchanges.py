@@ -1,0 +1,106 @@
+import pytest
+
+from vesalius.data.annotations import ImageRecord
+from vesalius.evaluation.audit.exchanges import (
+    UNRELATED,
+    Exchange,
+    find_target_of,
+    plain_name,
+    plan,
+    plan_nothing,
+)
+from vesalius.prompts import find_target, read_bank
+
+
+def describe(place: str) -> ImageRecord:
+    prompts = {"p0": "", "p1": "polyp", "p2": ["round polyp", "oval polyp"], "p6": f"round polyp in {place}"}
+    return ImageRecord("a.png", "a.png", prompts)
+
+
+RECORDS = [describe("top left"), describe("left"), describe("bottom left"), describe("left")]
+
+
+def of(exchanges: list[Exchange], test: str, kind: str | None = None) -> list[Exchange]:
+    return [each for each in exchanges if each.test == test and kind in (None, each.kind)]
+
+
+def test_own_prompts_are_compared_with_the_plain_name_one_wording_a_family():
+    for number, wording in enumerate(["round polyp", "oval polyp"]):
+        asked = of(plan(RECORDS, number, None), "wording")
+        assert [each.reference for each in asked] == ["polyp", "polyp"]
+        assert [each.prompt for each in asked] == [wording, RECORDS[number].prompts["p6"]]
+
+
+def test_paraphrases_take_turns_until_all_were_asked():
+    asked = {
+        each.prompt
+        for number in range(3)
+        for each in of(plan([RECORDS[0]] * 3, number, "polyp"), "wording", "paraphrases")
+    }
+    assert asked == set(find_target("polyp").phrases) - {"polyp"}
+
+
+def test_the_swapped_prompt_is_another_image_s_of_the_most_detailed_family():
+    (swap,) = of(plan(RECORDS, 0, "polyp"), "swap")
+    assert swap == Exchange("swap", "another image's p6", "round polyp in top left", "round polyp in bottom left")
+
+
+def test_a_prompt_that_denies_or_says_the_same_is_no_swap():
+    denial = ImageRecord("b.png", "b.png", {"p1": "polyp", "p6": "no polyp"})
+    assert of(plan([RECORDS[1], denial, RECORDS[3]], 0, "polyp"), "swap") == []
+
+
+def test_an_attribute_is_flipped_where_it_is_first_spoken_of():
+    flips = {each.kind: each for each in of(plan(RECORDS, 0, None), "flip")}
+    assert flips["shape"] == Exchange("flip", "shape", "round polyp", "triangular polyp")
+    assert flips["side"].prompt == "round polyp in top right"
+    assert flips.keys() == {"shape", "side", "height"}
+
+
+def test_nothing_is_asked_instead_of_the_plain_name():
+    assert of(plan(RECORDS, 0, None), "empty") == [Exchange("empty", "no words", "polyp", "")]
+
+
+class TestAbsent:
+    def test_of_a_known_target_everything_else_is_absent(self):
+        asked = of(plan(RECORDS, 0, "polyp"), "absent")
+        by_kind = {kind: {each.prompt for each in asked if each.kind == kind} for kind in {each.kind for each in asked}}
+        assert by_kind["denials"] == set(find_target("polyp").absences)
+        assert {"breast tumour", "lungs", "brain"} < by_kind["other targets"]
+        assert not by_kind["other targets"] & set(find_target("polyp").phrases)
+        assert by_kind["unrelated things"] == set(UNRELATED)
+        assert {each.reference for each in asked} == {"polyp"}
+
+    def test_of_an_unknown_target_only_unrelated_and_given_things_are_known_to_be_absent(self):
+        asked = of(plan(RECORDS, 0, None, ["a stent"]), "absent")
+        assert {each.kind for each in asked} == {"unrelated things", "given phrases"}
+        assert "a stent" in {each.prompt for each in asked}
+
+    def test_unrelated_things_are_not_those_that_models_are_trained_on(self):
+        known = {phrase for target in read_bank().values() for phrase in (*target.phrases, *target.absences)}
+        assert not known & set(UNRELATED)
+
+    def test_an_image_that_shows_nothing_is_asked_its_own_prompts_too(self):
+        record = ImageRecord("n.png", "n.png", {"p0": "", "p1": "no polyp", "p2": ["no polyp", "healthy mucosa"]})
+        asked = plan_nothing(record, 0, "polyp")
+        own = of(asked, "absent", "prompts of empty images")
+        assert [(each.reference, each.prompt) for each in own] == [("", "no polyp"), ("", "healthy mucosa")]
+        assert {each.test for each in asked} == {"absent"}
+
+
+class TestTarget:
+    def test_the_catalog_knows_best(self):
+        assert find_target_of(RECORDS[0], "brain") == "brain"
+
+    def test_else_the_plain_name_is_looked_up(self):
+        assert find_target_of(RECORDS[0], None) == "polyp"
+        assert find_target_of(ImageRecord("a.png", "a.png", {"p1": "Lung Fields"}), None) == "lungs"
+        assert find_target_of(ImageRecord("a.png", "a.png", {"p1": "toe"}), None) is None
+
+
+@pytest.mark.parametrize(
+    ("prompts", "name"),
+    [({"p0": "", "p1": ["polyp", "a polyp"]}, "polyp"), ({"other": "toe"}, "toe"), ({"p0": ""}, "")],
+)
+def test_the_plain_name_is_the_first_that_has_words(prompts, name):
+    assert plain_name(ImageRecord("a.png", "a.png", prompts)) == name
