@@ -19,7 +19,7 @@ LAYERS = [
     {"prompts"},
     {"data", "models"},
     {"evaluation", "training"},
-    {"predict"},
+    {"benchmark", "predict"},
     {"naming"},
     {"results"},
     {"cli"},

@@ -25,6 +25,10 @@ COMMANDS = {
     "name": "Say which modality, plane and body stations an image shows.",
     "train": "Train a model on your data.",
     "evaluate": "Score a model on a data set, prompt by prompt.",
+    "compare": "Compare evaluations: intervals, paired tests, stability of the ranking.",
+    "report": "Put one evaluation, or several side by side, on a page with figures and pictures.",
+    "audit": "Find out whether a model reads its prompts: swaps, paraphrases, absent objects.",
+    "benchmark": "Train and score a grid of models and data sets, and put the numbers beside published ones.",
     "models": "List the named models.",
 }
 GROUPS = {

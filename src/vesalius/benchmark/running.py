@@ -1,0 +1,131 @@
+"""Train and score what is not finished yet, one cell after another."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
+
+from vesalius.benchmark.cells import Cell, check_unchanged, remember
+from vesalius.benchmark.making import read_making
+from vesalius.data.datasets import SegmentationDataset
+from vesalius.errors import PromptError, VesaliusError, unknown_name
+from vesalius.evaluation.report.manifest import MANIFEST
+from vesalius.evaluation.rows import write_rows
+from vesalius.evaluation.segmentation import evaluate
+from vesalius.evaluation.stored import EVALUATION_NAME, ROWS_NAME, read_evaluation
+from vesalius.files import write_json
+from vesalius.models.checkpoints import CHECKPOINT_NAME, load_segmenter, read_notes
+from vesalius.models.start import start_model
+from vesalius.progress import progress_bar
+from vesalius.training.fit import LAST, fit
+
+SPLIT = "test"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell."""
+
+    cell: Cell
+    failure: str | None = None
+    """Why it has no numbers; None if it has."""
+
+
+def run_cells(cells: Sequence[Cell], on_step: Callable[[str], None]) -> list[Outcome]:
+    """Finish every cell that can be finished; what stops one does not stop the others.
+
+    A finished cell is left as it is, and a training that was interrupted goes on where it stopped.
+
+    Args:
+        cells: What to do, in this order.
+        on_step: Told in one line what happens, for progress.
+    """
+    return [
+        _attempt(cell, partial(_tell, on_step, f"[{number}/{len(cells)}] {cell}"))
+        for number, cell in enumerate(cells, 1)
+    ]
+
+
+def _tell(on_step: Callable[[str], None], place: str, step: str) -> None:
+    on_step(f"{place}: {step}")
+
+
+def _attempt(cell: Cell, on_step: Callable[[str], None]) -> Outcome:
+    try:
+        _finish(cell, on_step)
+    except VesaliusError as error:
+        failure = str(error)
+    except Exception as error:  # whatever else stops one cell, memory for example, must not cost the night
+        failure = f"{type(error).__name__}: {error}"
+    else:
+        return Outcome(cell)
+    on_step(f"failed. {failure}")
+    return Outcome(cell, failure)
+
+
+def _finish(cell: Cell, on_step: Callable[[str], None]) -> None:
+    dataset = SegmentationDataset(cell.data, SPLIT)
+    _check_prompts(dataset, cell.prompts or ())
+    check_unchanged(cell)
+    if cell.finished:
+        on_step("finished earlier")
+        _check_results(cell)
+        return
+    if not cell.trained:
+        on_step("training goes on" if cell.interrupted else "training")
+        _train(cell)
+    on_step("scoring")
+    _score(cell, dataset)
+    # Optimiser states are as large as weights, and nothing goes on from here.
+    (cell.folder / LAST).unlink(missing_ok=True)
+
+
+def _check_prompts(dataset: SegmentationDataset, families: Sequence[str]) -> None:
+    """Complain before hours of training, not after."""
+    for record in dataset.records:
+        for family in families:
+            if family not in record.prompts:
+                place = f"{dataset.root}/anns/{dataset.split}.json, record of '{record.img_name}'"
+                raise PromptError(f"{place}: {unknown_name('prompt family', family, record.prompts)}")
+
+
+def _check_results(cell: Cell) -> None:
+    """Complain of damage here, where it costs one cell, and not when the table is made."""
+    read_making(cell)
+    read_evaluation(cell.folder)
+
+
+def _train(cell: Cell) -> None:
+    entry, config = cell.entry, cell.entry.config(cell.seed)
+    model, origin = start_model(entry.model, seed=cell.seed, options=entry.options, pretrained=entry.pretrained)
+    if origin == "trained" and "keep_norms" not in entry.training:
+        config = replace(config, keep_norms=True)
+    remember(cell)
+    try:
+        fit(model, [cell.data], cell.folder, config, resume=cell.interrupted)
+    except SystemExit as stop:  # Lightning's answer to Ctrl-C, with the exit code that here says "incomplete"
+        raise KeyboardInterrupt from stop
+
+
+def _score(cell: Cell, dataset: SegmentationDataset) -> None:
+    checkpoint, started = cell.folder / CHECKPOINT_NAME, time.monotonic()
+    model = load_segmenter(checkpoint)
+    with progress_bar() as bar:
+        task = bar.add_task(f"Scoring {cell}", total=len(dataset))
+        found = evaluate(model, dataset, cell.prompts, on_image=lambda: bar.advance(task))
+    content = {
+        "model": str(checkpoint),
+        "data": str(cell.data.resolve()),
+        "split": SPLIT,
+        "versions": {name: version(name) for name in ("vesalius", "torch", "numpy", "scipy")},
+        MANIFEST: {
+            "settings": {"prompts": list(cell.prompts or ["all"]), "tolerance": found.tolerance},
+            "seconds": round(time.monotonic() - started, 1),
+            "image_size": model.spec.image_size,
+            "training": read_notes(checkpoint),
+        },
+        **found.to_dict(),
+    }
+    write_rows(found.rows, cell.folder / ROWS_NAME)
+    write_json(cell.folder / EVALUATION_NAME, content)

@@ -1,0 +1,96 @@
+"""A benchmark's table for people (Markdown), spreadsheets (CSV) and programs (JSON)."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from vesalius.benchmark.making import Making
+from vesalius.benchmark.report import BenchmarkReport
+from vesalius.benchmark.scores import Score
+from vesalius.benchmark.table import Table, data_title
+from vesalius.files import write_json, writing
+
+TEXT_NAME, SHEET_NAME, JSON_NAME = "table.md", "table.csv", "table.json"
+SHEET = ("data", "model", "dice", "low", "high", "images", "dice_present", "images_present", "seeds", "published")
+
+
+def write_benchmark(report: BenchmarkReport, out: Path) -> None:
+    """Write table.md, table.csv and table.json.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
+    with writing(out / TEXT_NAME) as unfinished:
+        unfinished.write_text(_to_markdown(report), encoding="utf-8")
+    with writing(out / SHEET_NAME) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        sheet = csv.DictWriter(file, SHEET)
+        sheet.writeheader()
+        sheet.writerows(map(_to_sheet_row, report.scores))
+    write_json(out / JSON_NAME, report.to_dict())
+
+
+def _to_sheet_row(score: Score) -> Mapping[str, object]:
+    mean, present = score.mean, score.present
+    return {
+        "data": score.data,
+        "model": score.label,
+        "dice": mean and mean.value,
+        "low": mean and mean.low,
+        "high": mean and mean.high,
+        "images": mean and mean.n,
+        "dice_present": present and present.value,
+        "images_present": present and present.n,
+        "seeds": len(score.seeds),
+        "published": score.published,
+    }
+
+
+def _to_markdown(report: BenchmarkReport) -> str:
+    blocks = [f"# {_escape(report.recipe.title)}", _set_table(report.table)]
+    blocks += [_set_notes(report.table.notes)] if report.table.notes else []
+    blocks += report.explain()
+    if present := report.present_table:
+        blocks += ["Images that show something alone:", _set_table(present)]
+    if report.makings:
+        blocks += ["## How each was made", _set_table(_arrange_makings(report.makings))]
+        blocks += [
+            f"Minutes since the last interruption, on: {'; '.join(sorted({m.machine for m in report.makings}))}."
+        ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _arrange_makings(makings: Sequence[Making]) -> Table:
+    columns = ("model", "data set", "seed", "weights", "px", "precision", "learning rate", "epochs", "best",
+               "validation Dice", "minutes training", "scoring")  # fmt: skip
+    rows = tuple(
+        (
+            each.label,
+            data_title(each.data),
+            str(each.seed),
+            each.weights,
+            str(each.image_size),
+            each.precision,
+            f"{each.learning_rate:g}",
+            str(each.epochs),
+            str(each.best_epoch),
+            f"{each.val_dice:.3f}",
+            f"{each.training_seconds / 60:.1f}",
+            f"{each.scoring_seconds / 60:.1f}",
+        )
+        for each in makings
+    )
+    return Table(columns, rows, ())
+
+
+def _set_table(table: Table) -> str:
+    lines = [table.columns, ("---",) * len(table.columns), *table.rows]
+    return "\n".join(f"| {' | '.join(map(_escape, cells))} |" for cells in lines)
+
+
+def _set_notes(notes: Sequence[str]) -> str:
+    return "\n".join(f"{number}. {_escape(note)}" for number, note in enumerate(notes, 1))
+
+
+def _escape(text: str) -> str:
+    """Keep a cell within its cell, and Markdown from reading tags."""
+    return " ".join(text.replace("|", r"\|").replace("<", "&lt;").split())

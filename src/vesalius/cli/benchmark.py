@@ -1,0 +1,71 @@
+"""``vesalius benchmark RECIPE``."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from vesalius.benchmark.report import BenchmarkReport
+
+
+def benchmark(
+    recipe: Path,
+    /,
+    *,
+    data: Path | None = None,
+    out: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Train and score every model of a recipe on every data set, and put the numbers beside published ones.
+
+    What is finished in the folder stays; the same command goes on where an interrupted one stopped. A model that cannot
+    be trained or scored is named with the reason, and the others go on. The exit code is 0 if every number is there, 1
+    if some are missing, and 2 if the recipe cannot be used.
+
+    Args:
+        recipe: TOML file, see recipes/benchmark/.
+        data: Folder that holds the data sets' folders; goes before the recipe's.
+        out: Folder for table.md, table.csv, table.json and, in DATA/MODEL/seed-0, weights and evaluations, which
+            `vesalius report` and `vesalius compare` read; runs/benchmark-RECIPE by default.
+        as_json: Print one JSON object.
+    """
+    from vesalius.benchmark.cells import list_cells
+    from vesalius.benchmark.recipe import read_benchmark
+    from vesalius.benchmark.report import build_report
+    from vesalius.benchmark.running import run_cells
+    from vesalius.benchmark.writing import TEXT_NAME, write_benchmark
+    from vesalius.cli.output import print_json, say
+    from vesalius.errors import ConfigError
+    from vesalius.progress import progress_bar
+
+    plan = read_benchmark(recipe)
+    root = data or plan.root
+    if root is None:
+        raise ConfigError(f"{recipe}: [data] has no root, the folder that holds the data sets; give it with --data.")
+    folder = out or Path("runs") / f"benchmark-{recipe.stem}"
+    outcomes = run_cells(list_cells(plan, root, folder), say)
+    with progress_bar() as bar:
+        task = bar.add_task("Drawing resamples", total=len(plan.sets) * len(plan.entries))
+        report = build_report(plan, outcomes, on_score=lambda: bar.advance(task))
+    write_benchmark(report, folder)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        _print(report)
+    say(f"Written: {folder / TEXT_NAME}, and the same as .csv and .json")
+    if any(each.failure for each in outcomes):
+        sys.exit(1)
+
+
+def _print(report: "BenchmarkReport") -> None:
+    from vesalius.cli.output import print_table, say
+
+    print_table(report.table.columns, report.table.rows, title=report.recipe.title)
+    for number, note in enumerate(report.table.notes, 1):
+        say(f"{number}. {note}")
+    if present := report.present_table:
+        print_table(present.columns, present.rows, title=f"{report.recipe.title}: images that show something alone")
+    for line in report.explain():
+        say(line)

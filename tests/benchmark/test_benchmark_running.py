@@ -1,0 +1,150 @@
+import dataclasses
+import json
+import shutil
+
+import pytest
+
+from vesalius.benchmark import running
+from vesalius.benchmark.running import run_cells
+from vesalius.evaluation.stored import read_evaluation
+from vesalius.models.checkpoints import load_segmenter
+from vesalius.training.fit import LAST, NextEpoch
+
+
+@pytest.fixture
+def cell(run_tiny, tmp_path):
+    """A cell about which nothing is on disk yet."""
+    return dataclasses.replace(run_tiny.cells[0], folder=tmp_path / "cell")
+
+
+@pytest.fixture
+def forbid(monkeypatch):
+    """Make a function of ``running`` fail the test when it is called."""
+
+    def forbid(name: str) -> None:
+        monkeypatch.setattr(running, name, lambda *_, **__: pytest.fail(f"{name} was called"))
+
+    return forbid
+
+
+def test_a_finished_cell_has_weights_and_an_evaluation_and_no_optimiser_state(run_tiny, tiny_dataset):
+    done = run_tiny.cells[0]
+    assert done.finished
+    names = {path.name for path in done.folder.iterdir()}
+    assert names == {
+        "cell.json", "evaluation.json", "manifest.json", "metrics.csv", "model.safetensors", "rows.parquet",
+    }  # fmt: skip
+    stored = read_evaluation(done.folder)
+    assert {row.family for row in stored.rows} == {"p0", "p2"}
+    assert (stored.split, stored.data) == ("test", str(tiny_dataset.resolve()))
+    assert load_segmenter(stored.model).spec.image_size == 32
+
+
+def test_a_cell_that_fails_says_why_and_the_others_go_on(run_tiny):
+    failures = [outcome.failure for outcome in run_tiny.outcomes]
+    assert failures[:2] == [None, None]
+    assert all("unet_d: no public weights to start from" in failure for failure in failures[2:])
+    assert not run_tiny.cells[2].folder.exists()
+
+
+def test_every_step_is_told_with_its_place_in_the_grid(run_tiny):
+    assert run_tiny.steps[:4] == [
+        "[1/4] unet_d on kvasir_polyp, seed 0: training",
+        "[1/4] unet_d on kvasir_polyp, seed 0: scoring",
+        "[2/4] unet_d on kvasir_polyp, seed 1: training",
+        "[2/4] unet_d on kvasir_polyp, seed 1: scoring",
+    ]
+    assert run_tiny.steps[4].startswith("[3/4] unet_from_weights on kvasir_polyp, seed 0: training")
+    assert run_tiny.steps[5].startswith("[3/4] unet_from_weights on kvasir_polyp, seed 0: failed. unet_d: no public")
+
+
+def test_what_is_finished_is_left_alone(run_tiny, forbid):
+    forbid("fit")
+    forbid("evaluate")
+    steps = []
+    (outcome,) = run_cells(run_tiny.cells[:1], steps.append)
+    assert outcome.failure is None
+    assert steps == ["[1/1] unet_d on kvasir_polyp, seed 0: finished earlier"]
+
+
+def test_what_is_trained_is_only_scored(run_tiny, cell, forbid):
+    cell.folder.mkdir()
+    for name in ("cell.json", "manifest.json", "metrics.csv", "model.safetensors"):
+        (cell.folder / name).write_bytes((run_tiny.cells[0].folder / name).read_bytes())
+    forbid("fit")
+    (outcome,) = run_cells([cell], lambda _: None)
+    assert outcome.failure is None
+    assert read_evaluation(cell.folder).rows == read_evaluation(run_tiny.cells[0].folder).rows
+
+
+def test_an_interrupted_training_goes_on_and_comes_to_the_same(run_tiny, cell, monkeypatch):
+    interrupt_after_first_epoch(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        run_cells([cell], lambda _: None)
+    monkeypatch.undo()
+    assert cell.interrupted
+    steps = []
+    (outcome,) = run_cells([cell], steps.append)
+    assert outcome.failure is None
+    assert steps[0].endswith("training goes on")
+    assert not (cell.folder / LAST).exists()
+    assert read_evaluation(cell.folder).rows == read_evaluation(run_tiny.cells[0].folder).rows
+    assert (cell.folder / "metrics.csv").read_text() == (run_tiny.cells[0].folder / "metrics.csv").read_text()
+
+
+def interrupt_after_first_epoch(monkeypatch):
+    """Let training stop as Lightning stops it on Ctrl-C, when the second epoch begins."""
+    begin = NextEpoch.on_train_epoch_start
+
+    def begin_or_stop(self, trainer, module):
+        if trainer.current_epoch == 1:
+            raise SystemExit(1)
+        begin(self, trainer, module)
+
+    monkeypatch.setattr(NextEpoch, "on_train_epoch_start", begin_or_stop)
+
+
+def test_a_cell_of_other_settings_fails_and_keeps_its_numbers(run_tiny):
+    done = run_tiny.cells[0]
+    before = (done.folder / "evaluation.json").read_bytes()
+    changed = dataclasses.replace(done, prompts=("p0",))
+    (outcome,) = run_cells([changed], lambda _: None)
+    assert "made with other settings" in outcome.failure
+    assert (done.folder / "evaluation.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "metrics.csv", "evaluation.json"])
+def test_a_damaged_cell_fails_alone(run_tiny, cell, name):
+    shutil.copytree(run_tiny.cells[0].folder, cell.folder)
+    (cell.folder / name).write_bytes(b"\xff")
+    damaged, good = run_cells([cell, run_tiny.cells[1]], lambda _: None)
+    assert str(cell.folder) in damaged.failure
+    assert good.failure is None
+
+
+def test_missing_data_fail_before_any_training(run_tiny, cell, forbid):
+    forbid("start_model")
+    (outcome,) = run_cells([dataclasses.replace(cell, data=cell.data / "nowhere")], lambda _: None)
+    assert "no such data folder" in outcome.failure
+
+
+def test_missing_prompts_fail_before_any_training(cell, forbid):
+    forbid("start_model")
+    (outcome,) = run_cells([dataclasses.replace(cell, prompts=("p0", "p9"))], lambda _: None)
+    assert "anns/test.json, record of 'test_0.png': No prompt family named 'p9'." in outcome.failure
+
+
+def test_an_error_nobody_foresaw_is_named_by_its_kind(cell, monkeypatch):
+    def burst(*_, **__):
+        raise MemoryError("of 3 TiB")
+
+    monkeypatch.setattr(running, "fit", burst)
+    (outcome,) = run_cells([cell], lambda _: None)
+    assert outcome.failure == "MemoryError: of 3 TiB"
+
+
+def test_the_evaluation_says_how_the_weights_came_about(run_tiny):
+    manifest = json.loads((run_tiny.cells[0].folder / "evaluation.json").read_text())["manifest"]
+    assert manifest["training"]["config"]["learning_rate"] == 1e-3
+    assert manifest["settings"] == {"prompts": ["p0", "p2"], "tolerance": 2.0}
+    assert manifest["image_size"] == 32
