@@ -23,7 +23,7 @@ demo: $(VENV)/demo.stamp
 	@$(BIN)/python demo/run.py
 
 test: $(VENV)/dev.stamp
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/dev.stamp
 	@$(BIN)/ruff check .

@@ -11,6 +11,9 @@ import torch
 from vesalius.imaging import write_mask, write_rgb
 from vesalius.models import Segmenter, build_model
 
+# Tiny tensors are not worth a second thread: waking it costs more than it brings.
+torch.set_num_threads(1)
+
 TINY_CLIPSEG = {
     "image_size": 64, "taps": (1, 2, 3), "vision_width": 64, "text_width": 64, "text_layers": 2, "decoder_width": 16,
 }  # fmt: skip

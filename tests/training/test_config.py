@@ -8,7 +8,7 @@ from vesalius.data.augment import AugmentConfig
 from vesalius.errors import ConfigError
 from vesalius.training.config import TrainConfig, read_recipe
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("**/*.toml"))
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("pocket/*.toml"))
 
 
 def test_the_defaults_are_the_papers():
