@@ -77,8 +77,8 @@ def _check_same(one: StoredEvaluation, other: StoredEvaluation) -> None:
     for image, pixels in _true_pixels(other.rows).items():
         if truths.get(image, pixels) != pixels:
             raise DataError(
-                f"Evaluations of different masks cannot be paired: that of '{image}' has {_list(truths[image])} pixels in "
-                f"{one.name} and {_list(pixels)} in {other.name}. Evaluate both on the same files."
+                f"Evaluations of different masks cannot be paired: that of '{image}' has {_list(truths[image])} pixels "
+                f"in {one.name} and {_list(pixels)} in {other.name}. Evaluate both on the same files."
             )
 
 

@@ -7,7 +7,6 @@ compared at the resolution of the files given, at probability 0.5; an empty mask
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
