@@ -19,7 +19,7 @@ LAYERS = [
     {"prompts"},
     {"data", "models"},
     {"evaluation", "training"},
-    {"benchmark", "predict"},
+    {"benchmark", "export", "predict"},
     {"naming"},
     {"results"},
     {"cli"},

@@ -52,6 +52,31 @@ class TestTrainingView:
         assert not torch.equal(before.image, view[0].image)
         assert not torch.equal(before.image, other[0].image)
 
+    def test_a_number_of_views_take_turns_while_prompts_are_always_new(self, source):
+        view = TrainingView(source, 24, AugmentConfig(), PromptMix(), seed=5, views=3)
+        turns = draw(view, epochs=9)[0 :: len(source)]
+        assert torch.equal(turns[1].image, turns[7].image)
+        assert torch.equal(turns[1].mask, turns[4].mask)
+        assert len({turn.image.sum().item() for turn in turns}) == 3
+        assert len({turn.prompt for turn in turns[0::3]}) > 1
+        assert list(view.numbers) == [0, 1, 2]
+
+    def test_pictures_are_the_same_with_turns_as_without(self, source):
+        fresh, turns = (TrainingView(source, 24, AugmentConfig(), PromptMix(0.3, 0.3), views=k) for k in (0, 2))
+        assert all(same(a, b) for a, b in zip(draw(fresh, epochs=2), draw(turns, epochs=2), strict=True))
+        assert not fresh.numbers
+
+    def test_prompts_flip_with_the_picture_that_is_shown(self, write_dataset):
+        prompts = {"p1": "polyp in left of the image"}
+        source = SegmentationDataset(write_dataset("kvasir_polyp", prompts=prompts), "train")
+        view = TrainingView(source, 24, replace(STILL, horizontal_flip=0.5), PromptMix(), views=2)
+        plain = TrainingView(source, 24, STILL, PromptMix())
+        for epoch in range(6):
+            view.epoch = epoch
+            for index in range(len(view)):
+                turned = not torch.allclose(view[index].image, plain[index].image, atol=1e-5)
+                assert view[index].prompt == f"polyp in {'right' if turned else 'left'} of the image"
+
     def test_torchs_own_random_numbers_are_left_alone(self, source):
         state = torch.get_rng_state()
         TrainingView(source, 24, AugmentConfig(), PromptMix(0.3, 0.3))[0]

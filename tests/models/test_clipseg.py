@@ -1,11 +1,11 @@
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
 from vesalius.models import build_model
 from vesalius.models.checkpoints import fill_model
-from vesalius.models.clipseg import CLIPSegmenter, tokens_to_map
+from vesalius.models.clipseg import CLIPSegmenter, MapHead, tokens_to_map
 from vesalius.models.foreign import LAYOUTS
 
 PROMPTS = ["one small white polyp", "", "both lungs in a chest X-ray"]
@@ -109,3 +109,14 @@ def test_each_image_is_decoded_by_itself(build_tiny):
 def test_tokens_fill_the_map_row_by_row():
     tokens = torch.arange(9.0)[None, :, None]
     assert tokens_to_map(tokens)[0, 0].tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+
+
+def test_the_head_is_a_convolution_and_two_transposed_ones(roughen):
+    head, maps = roughen(MapHead(8)), torch.randn(2, 8, 3, 5, requires_grad=True)
+    first, last = nn.ConvTranspose2d(8, 4, 4, stride=4), nn.ConvTranspose2d(4, 1, 4, stride=4)
+    layers = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), first, nn.ReLU(), last)
+    layers.load_state_dict(head.state_dict())
+    weights = torch.randn(2, 1, 48, 80)
+    torch.testing.assert_close(head(maps), layers(maps))
+    ours, theirs = (torch.autograd.grad((each(maps) * weights).sum(), maps)[0] for each in (head, layers))
+    torch.testing.assert_close(ours, theirs)

@@ -67,3 +67,8 @@ def test_the_norms_have_the_epsilon_asked_for():
 def test_a_layer_answers_alike_in_training_and_evaluation(roughen, tokens):
     layer = roughen(TransformerLayer(LayerConfig(WIDTH, HEADS, HIDDEN)))
     assert torch.equal(layer.train()(tokens), layer.eval()(tokens))
+
+
+def test_a_layer_that_learns_answers_like_one_that_does_not(roughen, tokens):
+    layer = roughen(TransformerLayer(LayerConfig(WIDTH, HEADS, HIDDEN)))
+    torch.testing.assert_close(layer(tokens), layer.requires_grad_(False)(tokens))

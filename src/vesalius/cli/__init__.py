@@ -30,6 +30,7 @@ COMMANDS = {
     "audit": "Find out whether a model reads its prompts: swaps, paraphrases, absent objects.",
     "benchmark": "Train and score a grid of models and data sets, and put the numbers beside published ones.",
     "models": "List the named models.",
+    "export": "Write a model as graphs for ONNX Runtime or OpenVINO.",
 }
 GROUPS = {
     "data": {

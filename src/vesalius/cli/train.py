@@ -19,6 +19,8 @@ def train(
     max_epochs: int | None = None,
     max_steps: int | None = None,
     seed: int | None = None,
+    views: int | None = None,
+    features: Path | None = None,
     resume: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
@@ -39,6 +41,9 @@ def train(
         max_epochs: Passes over the training images at most.
         max_steps: Steps at most, for a short trial.
         seed: Decides order, augmentation, prompts and initial weights.
+        views: Augmented pictures of each image, which take turns; what a frozen encoder makes of them is computed once
+            and stored. 0, as without a recipe, draws a new one in every epoch and stores nothing.
+        features: Folder for what is stored, which several runs can share; OUT/features by default.
         resume: Go on where an interrupted run in the same folder stopped.
         as_json: Print one JSON object.
     """
@@ -56,6 +61,7 @@ def train(
         "max_epochs": max_epochs,
         "max_steps": max_steps,
         "seed": seed,
+        "views": views,
     }
     config = TrainConfig.from_dict(settings | {name: value for name, value in given.items() if value is not None})
     folder = out or Path("runs") / f"{Path(model).stem}-{data[0].name}"
@@ -63,7 +69,9 @@ def train(
     if origin == "trained" and "keep_norms" not in settings:
         config = replace(config, keep_norms=True)
     say(f"{model}: {origin} weights; results in {folder}")
-    result = fit(start, data, folder, config, resume=resume)
+    if features and not config.views:
+        say("--features has no effect: nothing is stored without --views, or views in the recipe.")
+    result = fit(start, data, folder, config, features=features, resume=resume)
     if as_json:
         print_json({"checkpoint": str(result.checkpoint), "val_dice": result.val_dice, "epochs": result.epochs})
     else:

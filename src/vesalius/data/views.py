@@ -1,8 +1,9 @@
 """What a model sees of a data set while it trains: one prompt and one augmentation of each image."""
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TypeVar
 
 import torch
@@ -27,6 +28,8 @@ class Example:
     mask: Tensor
     """[1, S, S]; all 0 where the prompt names something the image does not show."""
     prompt: str
+    frozen: Mapping[str, Tensor] = field(default_factory=dict)
+    """What a frozen encoder made of the image, by name; empty where nothing is stored."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Batch:
     masks: Tensor
     """[B, 1, S, S]."""
     prompts: list[str]
+    frozen: Mapping[str, Tensor] = field(default_factory=dict)
+    """What is stored of the examples, each [B, ...]."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,50 @@ class PromptMix:
             raise ConfigError(f"paraphrases and absent are probabilities with a sum of 1 at most, got {got}.")
 
 
-class TrainingView(Dataset[Example]):
+class View(Dataset[Example], ABC):
+    """A data set as examples: pictures, and what is asked of them.
+
+    Args:
+        source: The images.
+        size: S, the side of the square images.
+    """
+
+    def __init__(self, source: SegmentationDataset, size: int) -> None:
+        self.source = source
+        self.size = size
+
+    @property
+    def number(self) -> int:
+        """Which picture of each image is next, from 0."""
+        return 0
+
+    @property
+    def numbers(self) -> range:
+        """All the pictures there are of each image; none where they never come again."""
+        return range(1)
+
+    @abstractmethod
+    def look(self, index: int, number: int) -> tuple[Tensor, Tensor]:
+        """Picture ``number`` of an image, [3, S, S], and its mask, [1, S, S]."""
+
+    @abstractmethod
+    def ask(self, index: int) -> tuple[str, bool]:
+        """The prompt for picture ``self.number`` of an image, and whether it names something there."""
+
+    @abstractmethod
+    def describe(self, number: int) -> Mapping[str, object]:
+        """All that decides the pictures of this number, but for the files; JSON."""
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Example:
+        image, mask = self.look(index, self.number)
+        prompt, present = self.ask(index)
+        return Example(image, mask if present else torch.zeros_like(mask), prompt)
+
+
+class TrainingView(View):
     """A data set seen through random augmentation and random prompts, different in every epoch.
 
     Args:
@@ -64,15 +112,23 @@ class TrainingView(Dataset[Example]):
         augment: Ranges of the random changes.
         mix: How prompts are drawn.
         seed: With the epoch and the index, decides every draw.
+        views: How many augmentations of an image take turns; 0 for a new one in every epoch. Prompts are always new.
     """
 
     def __init__(
-        self, source: SegmentationDataset, size: int, augment: AugmentConfig, mix: PromptMix, seed: int = 0
+        self,
+        source: SegmentationDataset,
+        size: int,
+        augment: AugmentConfig,
+        mix: PromptMix,
+        *,
+        seed: int = 0,
+        views: int = 0,
     ) -> None:
-        self.source = source
-        self.size = size
+        super().__init__(source, size)
         self.augment = augment
         self.seed = seed
+        self.views = views
         self.epoch = 0
         self.mix = mix if source.target else PromptMix()
         if self.mix != mix:
@@ -81,18 +137,36 @@ class TrainingView(Dataset[Example]):
         self._paraphrases = find_target(source.target).phrases if source.target else ()
         self._foreign = foreign_phrases(source.target) if source.target else ()
 
-    def __len__(self) -> int:
-        return len(self.source)
+    @property
+    def number(self) -> int:
+        """The epoch's, or its turn among ``views``."""
+        return self.epoch % self.views if self.views else self.epoch
 
-    def __getitem__(self, index: int) -> Example:
-        generator = torch.Generator().manual_seed(hash((self.seed, self.epoch, index)) % 2**63)
-        sample = self.source[index]
-        geometry = draw_geometry(self.augment, generator)
-        image, mask = resample(sample.image, sample.mask, geometry, self.size)
-        image = change_intensity(image, self.augment, generator)
-        prompt, present = self._draw_prompt(sample.record, generator)
-        prompt = mirror_prompt(prompt, horizontal=geometry.flipped_horizontally, vertical=geometry.flipped_vertically)
-        return Example(image, mask if present else torch.zeros_like(mask), prompt)
+    @property
+    def numbers(self) -> range:
+        """Those of ``views``."""
+        return range(self.views)
+
+    def look(self, index: int, number: int) -> tuple[Tensor, Tensor]:
+        """Image and mask, augmented."""
+        draws, sample = self._draws(number, index), self.source[index]
+        image, mask = resample(sample.image, sample.mask, draw_geometry(self.augment, draws), self.size)
+        return change_intensity(image, self.augment, draws), mask
+
+    def ask(self, index: int) -> tuple[str, bool]:
+        """A prompt by chance, its words swapped where the picture is flipped."""
+        prompt, present = self._draw_prompt(self.source.records[index], self._draws(self.epoch, index, _WORDS))
+        geometry = draw_geometry(self.augment, self._draws(self.number, index))
+        flips = {"horizontal": geometry.flipped_horizontally, "vertical": geometry.flipped_vertically}
+        return mirror_prompt(prompt, **flips), present
+
+    def describe(self, number: int) -> Mapping[str, object]:
+        """Augmentation, seed and number."""
+        return {"size": self.size, "augment": asdict(self.augment), "seed": self.seed, "number": number}
+
+    def _draws(self, *place: int) -> torch.Generator:
+        """Random numbers of their own for a place."""
+        return torch.Generator().manual_seed(hash((self.seed, *place)) % 2**63)
 
     def _draw_prompt(self, record: ImageRecord, generator: torch.Generator) -> tuple[str, bool]:
         draw = torch.rand((), generator=generator).item()
@@ -103,32 +177,36 @@ class TrainingView(Dataset[Example]):
         return _choose(variants(record.prompts, _choose(list(record.prompts), generator)), generator), True
 
 
-class ValidationView(Dataset[Example]):
+class ValidationView(View):
     """Every image once, unaugmented, with one family of prompts after the other down the list."""
 
-    def __init__(self, source: SegmentationDataset, size: int) -> None:
-        self.source = source
-        self.size = size
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> Example:
+    def look(self, index: int, number: int) -> tuple[Tensor, Tensor]:
+        """Image and mask, resized."""
         sample = self.source[index]
-        families = sort_families(sample.record.prompts)
-        prompt = variants(sample.record.prompts, families[index % len(families)])[0]
-        still = draw_geometry(_STILL, torch.Generator())
-        return Example(*resample(sample.image, sample.mask, still, self.size), prompt)
+        return resample(sample.image, sample.mask, draw_geometry(_STILL, torch.Generator()), self.size)
+
+    def ask(self, index: int) -> tuple[str, bool]:
+        """The first wording of the family whose turn it is."""
+        prompts = self.source.records[index].prompts
+        families = sort_families(prompts)
+        return variants(prompts, families[index % len(families)])[0], True
+
+    def describe(self, number: int) -> Mapping[str, object]:
+        """Nothing but the size."""
+        return {"size": self.size}
 
 
 _STILL = AugmentConfig(horizontal_flip=0, rotation=0, scale=0, translation=0)
+_WORDS = 1
+"""Sets the draws of prompts apart from those of pictures."""
 
 
 def collate(examples: Sequence[Example]) -> Batch:
     """Join examples into a batch."""
     images = torch.stack([example.image for example in examples])
     masks = torch.stack([example.mask for example in examples])
-    return Batch(images, masks, [example.prompt for example in examples])
+    frozen = {name: torch.stack([example.frozen[name] for example in examples]) for name in examples[0].frozen}
+    return Batch(images, masks, [example.prompt for example in examples], frozen)
 
 
 def _choose(options: Sequence[T], generator: torch.Generator) -> T:

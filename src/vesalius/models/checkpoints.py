@@ -20,6 +20,8 @@ from vesalius.errors import ModelError, unknown_name
 from vesalius.files import writing
 from vesalius.models.embedded import EMBEDDED
 from vesalius.models.encoder import VisionLanguageEncoder
+from vesalius.models.export_contract import CONTRACT_NAME, read_contract
+from vesalius.models.exported import load_exported
 from vesalius.models.recipe import ModelRecipe
 from vesalius.models.registry import as_segmenter, build_model, list_encoders, list_models
 from vesalius.models.segmenter import Segmenter
@@ -56,12 +58,16 @@ def load_model(source: str | Path) -> VisionLanguageEncoder:
     """Load a trained model of any kind, in evaluation mode.
 
     Args:
-        source: A model whose weights the package carries ("pocket"), a checkpoint file, or a folder with one.
+        source: A model whose weights the package carries ("pocket"), a checkpoint file, or a folder with one or with an
+            export.
 
     Raises:
+        MissingPackageError: If it is an export, and what runs it is not installed.
         ModelError: If there is no such model or its weights do not fit.
     """
     path = find_checkpoint(source)
+    if path.name == CONTRACT_NAME:
+        return load_exported(path.parent)
     recipe = _read_recipe(path)
     model = build_model(recipe.name, **recipe.options)
     return fill_model(model, _read_state(path), path).eval()
@@ -106,17 +112,20 @@ def fill_model(model: _Module, state: Mapping[str, Tensor], place: object) -> _M
 
 
 def read_notes(path: Path) -> dict[str, object]:
-    """What ``save_model`` was told to remember."""
+    """What ``save_model`` was told to remember; an export remembers it too."""
+    if path.name == CONTRACT_NAME:
+        return dict(read_contract(path).notes)
     notes: dict[str, object] = json.loads(_read_header(path).get("notes", "{}"))
     return notes
 
 
 def find_checkpoint(source: str | Path) -> Path:
-    """The checkpoint file behind a model's name, a file or a run's folder."""
+    """The checkpoint file behind a model's name, a file or a run's folder; ``export.json`` of an exported model."""
     if str(source) in EMBEDDED:
         return EMBEDDED[str(source)]
     path = Path(source)
-    path = path / CHECKPOINT_NAME if path.is_dir() else path
+    if path.is_dir():
+        path = path / (CONTRACT_NAME if (path / CONTRACT_NAME).is_file() else CHECKPOINT_NAME)
     if path.is_file():
         return path
     if str(source) in list_models():

@@ -47,6 +47,7 @@ class ClipTextEncoder(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Ids and mask [B, L] -> one vector a prompt, [B, E]."""
-        # Padding follows the end token, so nothing that is read depends on it.
-        real = input_ids[:, : int(attention_mask.sum(dim=1).max())]
+        # Padding follows the end token, so nothing that is read depends on it; an exported graph cannot look at values.
+        length = input_ids.shape[1] if torch.compiler.is_exporting() else int(attention_mask.sum(dim=1).max())
+        real = input_ids[:, :length]
         return self.project_end(self.encode_tokens(real), real)

@@ -6,6 +6,7 @@ chose, where the original wraps them in ``no_grad``; blocks behind the last tap 
 
 import math
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vesalius.errors import ModelError
@@ -36,17 +37,42 @@ class FiLM(nn.Module):
         return tokens * self.scale(condition)[:, None] + self.shift(condition)[:, None]
 
 
+class Spread(nn.ConvTranspose2d):
+    """A transposed convolution whose kernel is its stride, as what it then is: a linear layer at every place."""
+
+    def __init__(self, in_channels: int, channels: int, side: int) -> None:
+        super().__init__(in_channels, channels, side, stride=side)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # there is no choice of sizes
+        """What becomes of each place: [..., C] -> [..., side, side, C'], for the caller to put together."""
+        assert self.bias is not None
+        width, channels, side, _ = self.weight.shape
+        linear = self.weight.permute(2, 3, 1, 0).reshape(-1, width)
+        return F.linear(x, linear, self.bias.repeat(side * side)).unflatten(-1, (side, side, channels))
+
+
 class MapHead(nn.Sequential):
-    """Token maps to logits at sixteen times their size."""
+    """Token maps to logits at sixteen times their size: a convolution and two transposed ones.
+
+    Pixels are put in their places once, at the end, which takes less time than the convolutions would.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__(
             nn.Conv2d(channels, channels, 3, padding=1),
             nn.ReLU(),
-            nn.ConvTranspose2d(channels, channels // 2, 4, stride=4),
+            Spread(channels, channels // 2, 4),
             nn.ReLU(),
-            nn.ConvTranspose2d(channels // 2, 1, 4, stride=4),
+            Spread(channels // 2, 1, 4),
         )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, C, h, w] -> [B, 1, 16h, 16w]."""
+        smooth, rectify, coarse, _, fine = self.children()
+        places = rectify(smooth(x)).permute(0, 2, 3, 1)
+        pixels = fine(rectify(coarse(places)))  # [B, h, w, 4, 4, 4, 4, 1]
+        rows_together: Tensor = pixels.permute(0, 7, 1, 3, 5, 2, 4, 6)
+        return rows_together.flatten(5).flatten(2, 4)
 
 
 class CLIPSegDecoder(nn.Module):

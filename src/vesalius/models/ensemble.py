@@ -44,8 +44,21 @@ class EnsembleSegmenter(Segmenter):
 
     def encode_pixels(self, pixel_values: Tensor) -> ImageFeatures:
         """The members' features of RGB in [0, 1]."""
-        parts = tuple(member.encode_image(pixel_values) for member in self._members())
-        return ImageFeatures(pixel_values.new_zeros(len(pixel_values), 0), (), parts)
+        return self._join(pixel_values, [member.encode_image(pixel_values) for member in self._members()])
+
+    @property
+    def completes_with_images(self) -> bool:
+        """Where a member does."""
+        return any(member.completes_with_images for member in self._members())
+
+    def encode_frozen(self, images: Tensor) -> ImageFeatures:
+        """What each member's frozen encoder knows."""
+        return self._join(images, [member.encode_frozen(images) for member in self._members()])
+
+    def complete(self, images: Tensor, frozen: ImageFeatures) -> ImageFeatures:
+        """Member by member."""
+        pairs = zip(self._members(), frozen.parts, strict=True)
+        return self._join(images, [member.complete(images, part) for member, part in pairs])
 
     def encode_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> TextFeatures:
         """The members' features of ids and mask [B, M, L]."""
@@ -59,6 +72,10 @@ class EnsembleSegmenter(Segmenter):
         answers = zip(self._members(), image.parts, text.parts, strict=True)
         logits = [resize(member.decode(picture, prompt).logits, size) for member, picture, prompt in answers]
         return MaskPrediction(self.merge(*logits))
+
+    @staticmethod
+    def _join(images: Tensor, parts: Sequence[ImageFeatures]) -> ImageFeatures:
+        return ImageFeatures(images.new_zeros(len(images), 0), (), tuple(parts))
 
     def _members(self) -> list[Segmenter]:
         return [member for member in self.members if isinstance(member, Segmenter)]

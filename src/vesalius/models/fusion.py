@@ -108,6 +108,20 @@ class FusedSegmenter(Segmenter):
         branch = self.branch.encode_pixels(pixel_values)
         return ImageFeatures(branch.embedding, self.unet.encode(pixel_values), (branch,))
 
+    @property
+    def completes_with_images(self) -> bool:
+        """The U-Net trains, and sees them."""
+        return True
+
+    def encode_frozen(self, images: Tensor) -> ImageFeatures:
+        """The branch's features, as a part."""
+        branch = self.branch.encode_image(images)
+        return ImageFeatures(branch.embedding, (), (branch,))
+
+    def complete(self, images: Tensor, frozen: ImageFeatures) -> ImageFeatures:
+        """Add the U-Net's maps."""
+        return ImageFeatures(frozen.embedding, self.unet.encode(self.spec.prepare(images)), frozen.parts)
+
     def encode_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> TextFeatures:
         """The branch's text embedding [B, E]."""
         return self.branch.encode_tokens(input_ids, attention_mask)

@@ -124,12 +124,16 @@ class PocketSegmenter(Segmenter):
 
     def encode_pixels(self, pixel_values: Tensor) -> ImageFeatures:
         """Taps at strides 2 to 32, and the unit vector in the sentence space."""
-        # The trunk is nearly all depthwise convolutions: on a CPU they run 1.5 times faster in this layout, and train
-        # more slowly in bfloat16 than in float32, so automatic mixed precision is for the decoder alone there.
-        pixels = pixel_values.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(pixels.device.type, enabled=pixels.is_cuda and torch.is_autocast_enabled("cuda")):
-            taps = self.trunk(pixels)
-        return ImageFeatures(self.projection(self.projection.pool(taps)), taps)
+        return self._project(self._tap(pixel_values))
+
+    def encode_frozen(self, images: Tensor) -> ImageFeatures:
+        """The trunk's taps; the projection into the sentence space trains."""
+        taps = self._tap(self.spec.prepare(images))
+        return ImageFeatures(images.new_zeros(len(images), 0), taps)
+
+    def complete(self, images: Tensor, frozen: ImageFeatures) -> ImageFeatures:
+        """Add the unit vector in the sentence space."""
+        return self._project(frozen.taps)
 
     def encode_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> TextFeatures:
         """Unit sentence vectors [B, 384]."""
@@ -138,6 +142,16 @@ class PocketSegmenter(Segmenter):
     def decode(self, image: ImageFeatures, text: TextFeatures) -> MaskPrediction:
         """Logits at half the working resolution, and the existence score."""
         return self.decoder(image.taps, self.to_condition(text.embedding))
+
+    def _tap(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
+        # The trunk is nearly all depthwise convolutions: on a CPU they run 1.5 times faster in this layout, and train
+        # more slowly in bfloat16 than in float32, so automatic mixed precision is for the decoder alone there.
+        pixels = pixel_values.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(pixels.device.type, enabled=pixels.is_cuda and torch.is_autocast_enabled("cuda")):
+            return self.trunk(pixels)
+
+    def _project(self, taps: tuple[Tensor, ...]) -> ImageFeatures:
+        return ImageFeatures(self.projection(self.projection.pool(taps)), taps)
 
 
 @register_model

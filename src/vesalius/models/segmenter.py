@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,12 +13,36 @@ from vesalius.models.features import ImageFeatures, MaskPrediction, TextFeatures
 class Segmenter(VisionLanguageEncoder):
     """An image encoder, a text encoder and a decoder that turns their features into a mask."""
 
-    reads_text: ClassVar[bool] = True
+    reads_text: bool = True
     """False for models (UNet-D) whose mask cannot depend on the prompt."""
 
     @abstractmethod
     def decode(self, image: ImageFeatures, text: TextFeatures) -> MaskPrediction:
         """Pair image i with prompt i: logits [B, 1, h, w] at the resolution the decoder works in."""
+
+    @property
+    def completes_with_images(self) -> bool:
+        """Whether ``complete`` looks at the images; where it does not, they need not even be read."""
+        return False
+
+    def encode_frozen(self, images: Tensor) -> ImageFeatures:
+        """The share of ``encode_image`` that the modules of ``freeze("image")`` decide alone.
+
+        While they are held still it is the same for an image in every epoch, and can be stored.
+
+        Args:
+            images: RGB [B, 3, H, W] in [0, 1].
+        """
+        return self.encode_image(images)
+
+    def complete(self, images: Tensor, frozen: ImageFeatures) -> ImageFeatures:
+        """Add what trains: ``encode_image(images)`` from the ``encode_frozen`` of the same images.
+
+        Args:
+            images: RGB [B, 3, H, W] in [0, 1]; anything where ``completes_with_images`` is False.
+            frozen: Of these images.
+        """
+        return frozen
 
     def predict(self, images: Tensor, prompts: Sequence[str]) -> MaskPrediction:
         """Like ``forward``, with the existence score of models that have one."""

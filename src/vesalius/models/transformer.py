@@ -76,6 +76,9 @@ class TransformerLayer(nn.Module):
         return self.mlp_norm(x + self._mlp(x))
 
     def _mlp(self, x: Tensor) -> Tensor:
+        if self.up.weight.requires_grad and torch.is_grad_enabled() and x.device.type == "cpu":
+            # A batch's hidden values, which are kept for the way back, are too many for a processor's cache.
+            return torch.cat([self.down(self.activation(self.up(one))) for one in x.split(1)])
         return self.down(self.activation(self.up(x)))
 
     def _attend(self, x: Tensor, mask: Tensor | None, causal: bool) -> Tensor:

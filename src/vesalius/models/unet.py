@@ -115,6 +115,19 @@ class UNetSegmenter(Segmenter):
         maps = self.unet.encode(resize(pixel_values, (height, width)))
         return ImageFeatures(pixel_values.new_zeros(len(pixel_values), 0), maps)
 
+    @property
+    def completes_with_images(self) -> bool:
+        """All of it trains."""
+        return True
+
+    def encode_frozen(self, images: Tensor) -> ImageFeatures:
+        """Nothing: no encoder is ever frozen."""
+        return ImageFeatures(images.new_zeros(len(images), 0), ())
+
+    def complete(self, images: Tensor, frozen: ImageFeatures) -> ImageFeatures:
+        """Everything."""
+        return self.encode_image(images)
+
     def encode_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> TextFeatures:
         """Nothing: [B, 0]."""
         return TextFeatures(torch.zeros(len(input_ids), 0, device=input_ids.device))

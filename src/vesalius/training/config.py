@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from vesalius.data.augment import AugmentConfig
+from vesalius.data.features import StoreConfig
 from vesalius.data.views import PromptMix
 from vesalius.errors import ConfigError, unknown_name
 from vesalius.training.losses import LossWeights
 
 Schedule = Literal["plateau", "one_cycle"]
-_TABLES = {"augment": AugmentConfig, "prompts": PromptMix, "loss": LossWeights}
+_TABLES = {"augment": AugmentConfig, "prompts": PromptMix, "loss": LossWeights, "store": StoreConfig}
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,16 @@ class TrainConfig:
     """Arithmetic of the forward pass; the paper used 16-mixed on a GPU."""
     seed: int = 0
     """Decides order, augmentation, prompts and initial weights."""
+    views: int = 0
+    """Augmented pictures of each image, which take turns epoch by epoch; 0 for a new one in every epoch."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Ranges of the augmentation."""
     prompts: PromptMix = field(default_factory=PromptMix)
     """How training prompts are drawn."""
     loss: LossWeights = field(default_factory=LossWeights)
     """Weights of the loss's terms."""
+    store: StoreConfig = field(default_factory=StoreConfig)
+    """What the frozen image encoder makes of ``views`` pictures is computed once; of new ones, nothing is kept."""
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "batch_size", "max_epochs", "patience", "clip"):
@@ -59,6 +64,8 @@ class TrainConfig:
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}.")
         if self.weight_decay < 0:
             raise ConfigError(f"weight_decay must be at least 0, got {self.weight_decay}.")
+        if self.views < 0:
+            raise ConfigError(f"views must be at least 0, got {self.views}.")
         if self.max_steps == 0 or self.max_steps < -1:
             raise ConfigError(f"max_steps must be -1 (no limit) or at least 1, got {self.max_steps}.")
 
@@ -125,6 +132,8 @@ def _check(value: object, kind: object, place: str) -> None:
             raise ConfigError(f"{place} must be a list, got {value!r}.")
         for item in value:
             _check(item, get_args(kind)[0], place)
+    if kind is bool and not isinstance(value, bool):
+        raise ConfigError(f"{place} must be true or false, got {value!r}.")
     accepted = {float: (int, float), int: (int,)}.get(kind)  # type: ignore[call-overload]  # other kinds give None
     if accepted and (isinstance(value, bool) or not isinstance(value, accepted)):
         raise ConfigError(f"{place} must be {'a number' if kind is float else 'a whole number'}, got {value!r}.")

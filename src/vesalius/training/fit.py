@@ -22,8 +22,10 @@ from vesalius.training.history import History
 from vesalius.training.manifest import describe_run
 from vesalius.training.module import SegmentationModule
 from vesalius.training.progress import EpochBar, quiet_lightning
+from vesalius.training.stored_features import store_pictures
 
 HISTORY = "metrics.csv"
+FEATURES = "features"
 LAST = "last.ckpt"
 MANIFEST = "manifest.json"
 
@@ -40,7 +42,15 @@ class RunResult:
     """Passes over the training images."""
 
 
-def fit(model: Segmenter, data: Sequence[Path], out: Path, config: TrainConfig, *, resume: bool = False) -> RunResult:
+def fit(
+    model: Segmenter,
+    data: Sequence[Path],
+    out: Path,
+    config: TrainConfig,
+    *,
+    features: Path | None = None,
+    resume: bool = False,
+) -> RunResult:
     """Train a model and keep the weights with the best validation Dice.
 
     Args:
@@ -48,11 +58,12 @@ def fit(model: Segmenter, data: Sequence[Path], out: Path, config: TrainConfig, 
         data: Folders in the benchmark's layout; a folder named twice counts twice while training.
         out: Folder for ``model.safetensors``, ``manifest.json``, ``metrics.csv`` and ``last.ckpt``.
         config: All other settings.
+        features: Folder for stored features, where ``config`` asks for them; ``out/features`` by default.
         resume: Go on from ``out/last.ckpt``.
 
     Raises:
         DataError: If a folder or its annotations are wrong.
-        ConfigError: If there is nothing to resume.
+        ConfigError: If there is nothing to resume, or features to store are too large.
     """
     if resume and not (out / LAST).is_file():
         raise ConfigError(f"{out / LAST}: nothing to resume; start the run without --resume.")
@@ -62,11 +73,13 @@ def fit(model: Segmenter, data: Sequence[Path], out: Path, config: TrainConfig, 
     if config.keep_norms:
         hold_norms(model)
     views = _training_views(model, data, config)
-    pool: ConcatDataset[Example] = ConcatDataset(views)
+    pictures = store_pictures(model, [*views, *_validation_views(model, data)], config, features or out / FEATURES)
+    pool: ConcatDataset[Example] = ConcatDataset(pictures[: len(views)])
     # A rest of one image would leave batch norm little to measure; but what is less than a batch is all there is.
     full = len(pool) >= config.batch_size
     train = DataLoader(pool, config.batch_size, shuffle=True, collate_fn=collate, drop_last=full)
-    val = DataLoader(_validation_views(model, data), config.batch_size, collate_fn=collate)
+    shown: ConcatDataset[Example] = ConcatDataset(pictures[len(views) :])
+    val = DataLoader(shown, config.batch_size, collate_fn=collate)
     best = KeepBest(model, out / CHECKPOINT_NAME, describe_run(model, data, config))
     started = time.monotonic()
     with quiet_lightning():
@@ -143,15 +156,16 @@ class NextEpoch(Callback):
 
 def _training_views(model: Segmenter, data: Sequence[Path], config: TrainConfig) -> list[TrainingView]:
     size = model.spec.image_size
+    sources = [SegmentationDataset(root, "train") for root in data]
     return [
-        TrainingView(SegmentationDataset(root, "train"), size, config.augment, config.prompts, seed=config.seed + place)
-        for place, root in enumerate(data)
+        TrainingView(source, size, config.augment, config.prompts, seed=config.seed + place, views=config.views)
+        for place, source in enumerate(sources)
     ]
 
 
-def _validation_views(model: Segmenter, data: Sequence[Path]) -> ConcatDataset[Example]:
+def _validation_views(model: Segmenter, data: Sequence[Path]) -> list[ValidationView]:
     roots = dict.fromkeys(data)
-    return ConcatDataset([ValidationView(SegmentationDataset(root, "val"), model.spec.image_size) for root in roots])
+    return [ValidationView(SegmentationDataset(root, "val"), model.spec.image_size) for root in roots]
 
 
 def _build_trainer(out: Path, config: TrainConfig, callbacks: list[Callback], *, steps_per_epoch: int) -> Trainer:

@@ -1,5 +1,8 @@
 """The training step, the validation step and the optimiser, as pytorch-lightning wants them."""
 
+from functools import cached_property
+from typing import Any
+
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
@@ -7,10 +10,12 @@ from torch import Tensor
 
 from vesalius.data.views import Batch
 from vesalius.evaluation.metrics import dice
-from vesalius.models import MaskPrediction, Segmenter, TextFeatures
+from vesalius.models import ImageFeatures, MaskPrediction, Segmenter, TextFeatures
 from vesalius.models.features import resize
+from vesalius.models.flat_features import restore_image
 from vesalius.models.text_cache import TextCache
 from vesalius.training.config import TrainConfig
+from vesalius.training.frozen import check_same, fingerprint_encoders, frozen_state
 from vesalius.training.losses import segmentation_loss
 
 PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.1, 5
@@ -57,14 +62,41 @@ class SegmentationModule(LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "val_dice"}}
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave frozen encoders out, most of a state's bytes, but for their fingerprint."""
+        for name in frozen_state(self.model):
+            del checkpoint["state_dict"][f"model.{name}"]
+        checkpoint["frozen"] = self._fingerprint
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put them back.
+
+        Raises:
+            ConfigError: If the model's are others.
+        """
+        check_same(checkpoint.get("frozen", ""), self._fingerprint)
+        for name, value in frozen_state(self.model).items():
+            checkpoint["state_dict"][f"model.{name}"] = value
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint_encoders(self.model, self.model.frozen)
+
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move the tensors of a batch; the prompts stay strings."""
-        return Batch(batch.images.to(device), batch.masks.to(device), batch.prompts)
+        frozen = {name: tensor.to(device) for name, tensor in batch.frozen.items()}
+        return Batch(batch.images.to(device), batch.masks.to(device), batch.prompts, frozen)
 
     def _predict(self, batch: Batch) -> MaskPrediction:
-        prediction = self.model.decode(self.model.encode_image(batch.images), self._encode_text(batch.prompts))
+        prediction = self.model.decode(self._encode_images(batch), self._encode_text(batch.prompts))
         size = (batch.masks.shape[-2], batch.masks.shape[-1])
         return MaskPrediction(resize(prediction.logits, size), prediction.existence)
+
+    def _encode_images(self, batch: Batch) -> ImageFeatures:
+        if not batch.frozen:
+            return self.model.encode_image(batch.images)
+        frozen = restore_image({name: tensor.float() for name, tensor in batch.frozen.items()}, len(batch.prompts))
+        return self.model.complete(batch.images, frozen)
 
     def _encode_text(self, prompts: list[str]) -> TextFeatures:
         return self._texts.encode(prompts) if "text" in self.model.frozen else self.model.encode_text(prompts)

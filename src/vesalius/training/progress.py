@@ -2,8 +2,9 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.console import Console
@@ -45,6 +46,18 @@ class EpochBar(Callback):
         if self._bar:
             self._bar.stop()
             self._bar = None
+
+
+def tell(message: str) -> None:
+    """One line for people, on stderr."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(message, markup=False)
+
+
+@contextmanager
+def watch(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr while the block lasts; what it gives advances it by so many steps."""
+    with progress_bar() as bar:
+        yield partial(bar.advance, bar.add_task(name, total=total))
 
 
 @contextmanager

@@ -1,0 +1,230 @@
+"""What frozen encoders make of images, computed once and kept on disk.
+
+A store is a folder: ``rows.bin`` holds a row an image (its tensors, then its mask in bits), ``done.bin`` eight bytes a
+row (0 until it is written, then its checksum), and ``store.json`` all that decided the numbers.
+"""
+
+import fcntl
+import hashlib
+import json
+import math
+import os
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vesalius.errors import ConfigError, DataError, OutputError
+from vesalius.files import write_json
+
+FORMAT = 1
+"""Raise it whenever rows are laid out or computed in another way."""
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+StoredType = Literal["float32", "float16", "bfloat16"]
+_ROWS, _DONE, _KEY, _LOCK = "rows.bin", "done.bin", "store.json", "lock"
+_MARK = np.dtype("<u8")
+_WRITTEN = 1 << 32
+
+
+@dataclass(frozen=True)
+class StoreConfig:
+    """Whether and how features are kept."""
+
+    on: bool = True
+    """Keep them wherever that is possible."""
+    dtype: StoredType = "float32"
+    """Of their numbers on disk; "float32" is exactly the run without a store, the others take half the place."""
+    limit_gb: float = 50.0
+    """What they may take on disk, 10⁹ bytes; a run that would need more does not start."""
+
+    def __post_init__(self) -> None:
+        if self.limit_gb <= 0:
+            raise ConfigError(f"limit_gb must be above 0, got {self.limit_gb}.")
+
+
+@dataclass(frozen=True)
+class RowLayout:
+    """What one row holds."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    """Of its tensors by name, without the batch."""
+    side: int
+    """S of its mask."""
+    dtype: StoredType
+    """Of its tensors."""
+
+    @property
+    def values(self) -> int:
+        """Numbers of all tensors together."""
+        return sum(map(math.prod, self.shapes.values()))
+
+    @property
+    def feature_bytes(self) -> int:
+        """Of the tensors."""
+        return self.values * DTYPES[self.dtype].itemsize
+
+    @property
+    def row_bytes(self) -> int:
+        """Of tensors and mask; rows begin at multiples of eight."""
+        return math.ceil((self.feature_bytes + math.ceil(self.side**2 / 8)) / 8) * 8
+
+
+class FeatureStore:
+    """Tensors and a mask for each of a data set's images.
+
+    Args:
+        root: Where stores lie; this one gets a folder of its own there, named after its key.
+        name: How that folder's name begins, for people.
+        key: All that decides the numbers, JSON; anything else has another folder, so what is stale is never read.
+        rows: Images.
+        layout: What is kept of each.
+    """
+
+    def __init__(self, root: Path, name: str, key: Mapping[str, object], rows: int, layout: RowLayout) -> None:
+        kept = {
+            "format": FORMAT,
+            "shapes": list(layout.shapes.items()),
+            "side": layout.side,
+            "dtype": layout.dtype,
+            "rows": rows,
+        }
+        self._text = json.dumps({**key, **kept}, sort_keys=True)
+        self.folder = root / f"{name}-{hashlib.sha256(self._text.encode()).hexdigest()[:32]}"
+        self.rows = rows
+        self.layout = layout
+        self._trusted: set[int] = set()
+
+    @property
+    def total_bytes(self) -> int:
+        """On disk, once it is built."""
+        return self.rows * self.layout.row_bytes
+
+    @contextmanager
+    def building(self, on_wait: Callable[[], None] = lambda: None) -> Iterator[list[int]]:
+        """Hold the store alone, and give the rows that are still to be written.
+
+        A second process waits here until the first has finished, or has died; then it writes what is missing.
+
+        Args:
+            on_wait: Told once if another process is at work.
+
+        Raises:
+            OutputError: If the folder cannot be written.
+            DataError: If what lies there is not this store.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / _LOCK).open("w") as lock:
+                _lock(lock.fileno(), on_wait)
+                self._prepare()
+                yield [row for row in range(self.rows) if not self._mark(row)]
+        except OSError as error:
+            remedy = "check that the folder can be written and has room"
+            raise OutputError(f"{self.folder}: cannot be written ({error.strerror or error}); {remedy}.") from error
+
+    def write(self, rows: Sequence[int], tensors: Mapping[str, Tensor], masks: Tensor) -> None:
+        """Keep B rows; a row counts from the moment its bytes are safely on disk.
+
+        Only inside ``building``.
+
+        Args:
+            rows: B places.
+            tensors: By name, each [B, ...], as the layout says.
+            masks: 0 or 1, [B, 1, S, S].
+
+        Raises:
+            DataError: If a number is beyond what the layout's type can hold.
+        """
+        packed = [
+            self._pack([tensors[name][place] for name in self.layout.shapes], masks[place])
+            for place in range(len(rows))
+        ]
+        with (self.folder / _ROWS).open("r+b") as file:
+            for row, content in zip(rows, packed, strict=True):
+                os.pwrite(file.fileno(), content, row * self.layout.row_bytes)
+            os.fsync(file.fileno())
+        with (self.folder / _DONE).open("r+b") as file:
+            for row, content in zip(rows, packed, strict=True):
+                mark = np.array(_WRITTEN | zlib.crc32(content), _MARK)
+                os.pwrite(file.fileno(), mark.tobytes(), row * _MARK.itemsize)
+
+    def read(self, row: int) -> tuple[dict[str, Tensor], Tensor]:
+        """One row.
+
+        Returns:
+            Its tensors by name, in the type they are kept in, and its mask [1, S, S], float.
+
+        Raises:
+            DataError: If the row is not there or damaged; its checksum is compared at the first reading.
+        """
+        content = np.array(self._content[row])
+        if row not in self._trusted:
+            self._check(row, content)
+        values, bits = np.split(content, [self.layout.feature_bytes])
+        flat = torch.from_numpy(values).view(DTYPES[self.layout.dtype])
+        pieces = flat.split([math.prod(shape) for shape in self.layout.shapes.values()])
+        shapes = self.layout.shapes.items()
+        tensors = {name: piece.view(shape) for (name, shape), piece in zip(shapes, pieces, strict=True)}
+        mask = np.unpackbits(bits, count=self.layout.side**2).astype(np.float32)
+        return tensors, torch.from_numpy(mask).view(1, self.layout.side, self.layout.side)
+
+    @cached_property
+    def _content(self) -> np.ndarray:
+        return np.memmap(self.folder / _ROWS, np.uint8, mode="r", shape=(self.rows, self.layout.row_bytes))
+
+    @cached_property
+    def _marks(self) -> np.ndarray:
+        return np.memmap(self.folder / _DONE, _MARK, mode="r", shape=(self.rows,))
+
+    def _mark(self, row: int) -> int:
+        return int(self._marks[row])
+
+    def _prepare(self) -> None:
+        """Give all files their length, and compare what is there with what is asked for."""
+        for name, length in ((_ROWS, self.layout.row_bytes), (_DONE, _MARK.itemsize)):
+            with (self.folder / name).open("ab") as file:
+                file.truncate(self.rows * length)
+        path = self.folder / _KEY
+        if not path.is_file():
+            write_json(path, json.loads(self._text))
+        elif not _says(path, self._text):
+            raise DataError(f"{path}: does not describe what lies beside it; delete {self.folder}.")
+
+    def _pack(self, tensors: Sequence[Tensor], mask: Tensor) -> bytes:
+        flat = torch.cat([tensor.detach().cpu().flatten() for tensor in tensors]).to(DTYPES[self.layout.dtype])
+        if not flat.isfinite().all():
+            remedy = "take float32 or bfloat16" if self.layout.dtype == "float16" else "look at the model's weights"
+            raise DataError(f"{self.folder}: features that {self.layout.dtype} cannot hold; {remedy}.")
+        bits = np.packbits(mask.cpu().numpy() > 0.5)
+        content = flat.view(torch.uint8).numpy().tobytes() + bits.tobytes()
+        return content.ljust(self.layout.row_bytes, b"\0")
+
+    def _check(self, row: int, content: np.ndarray) -> None:
+        mark = self._mark(row)
+        if not mark or mark != _WRITTEN | zlib.crc32(content.tobytes()):
+            finding = "is damaged" if mark else "was never written"
+            raise DataError(f"{self.folder / _ROWS}: row {row} {finding}; delete the folder, it is made anew.")
+        self._trusted.add(row)
+
+
+def _says(path: Path, text: str) -> bool:
+    try:
+        return json.dumps(json.loads(path.read_text(encoding="utf-8")), sort_keys=True) == text
+    except ValueError:
+        return False
+
+
+def _lock(descriptor: int, on_wait: Callable[[], None]) -> None:
+    """Take the lock, which the system gives back when a process ends, however it ends."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        on_wait()
+        fcntl.flock(descriptor, fcntl.LOCK_EX)

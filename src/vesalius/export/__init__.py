@@ -1,0 +1,1 @@
+"""Segmenters as graphs that ONNX Runtime and OpenVINO run: traced, quantised, checked, measured."""

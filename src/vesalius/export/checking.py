@@ -1,0 +1,121 @@
+"""Is an export the model it was made from? Differences of numbers, and of Dice where numbers are meant to differ."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import fmean
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vesalius.data.datasets import Sample, SegmentationDataset
+from vesalius.errors import ModelError
+from vesalius.evaluation.metrics import dice
+from vesalius.models import Segmenter
+from vesalius.prompts import sort_families, variants
+
+TOLERANCE = 1e-3
+"""Largest difference of any logit in 32-bit floats."""
+DICE_TOLERANCE = 0.01
+"""Largest change of mean Dice in 8 bits."""
+CHECKED = 50
+"""Validation images that an 8-bit export is compared on."""
+PHRASES = ("", "polyp", "one small round benign tumour, located in the top left of the image")
+
+
+@dataclass(frozen=True)
+class DiceChange:
+    """Mean Dice on the same images before and after."""
+
+    images: int
+    before: float
+    after: float
+
+    @property
+    def change(self) -> float:
+        """Positive where the export is better."""
+        return self.after - self.before
+
+
+@torch.inference_mode()
+def largest_difference(model: Segmenter, exported: Segmenter) -> float:
+    """Of any logit, existence or image embedding, on made-up pictures, one at a time and several together.
+
+    Args:
+        model: In evaluation mode.
+        exported: Made from it.
+    """
+    pictures = _pictures(len(PHRASES))
+    together = _difference(model, exported, pictures, PHRASES)
+    return max(together, *(_difference(model, exported, pictures[i : i + 1], PHRASES[i : i + 1]) for i in (0, 1)))
+
+
+def _difference(model: Segmenter, exported: Segmenter, pictures: Tensor, prompts: tuple[str, ...]) -> float:
+    pairs = zip(_answer(model, pictures, prompts), _answer(exported, pictures, prompts), strict=True)
+    return max((one - other).abs().max().item() for one, other in pairs if one.numel())
+
+
+def _answer(model: Segmenter, pictures: Tensor, prompts: tuple[str, ...]) -> list[Tensor]:
+    image = model.encode_image(pictures)
+    found = model.decode(image, model.encode_text(prompts))
+    return [found.logits, image.embedding, *([] if found.existence is None else [found.existence])]
+
+
+def _pictures(count: int) -> Tensor:
+    """Blurred blotches with some noise, [B, 3, H, W]: smooth as photographs are, and the same every time."""
+    generator = torch.Generator().manual_seed(0)
+    blotches = F.interpolate(torch.rand(count, 3, 8, 8, generator=generator), (200, 240), mode="bicubic")
+    return (blotches + 0.02 * torch.randn(blotches.shape, generator=generator)).clamp(0, 1)
+
+
+def check_numbers(model: Segmenter, exported: Segmenter) -> float:
+    """``largest_difference``, if it is small.
+
+    Raises:
+        ModelError: If it is not; such an export must not be kept.
+    """
+    difference = largest_difference(model, exported)
+    if not difference <= TOLERANCE:  # a NaN is not
+        found = f"logits differ by {difference:.2g}, expected {TOLERANCE:g} at most"
+        raise ModelError(f"{model.recipe.name}: the export is not the same model: {found}; nothing was written.")
+    return difference
+
+
+def check_dice(
+    model: Segmenter, exported: Segmenter, dataset: SegmentationDataset, on_image: Callable[[], object]
+) -> DiceChange:
+    """Mean Dice of both on the first images of a data set, if it is nearly the same.
+
+    Args:
+        model: In evaluation mode.
+        exported: Made from it.
+        dataset: Images neither was fitted to.
+        on_image: Called after each.
+
+    Raises:
+        ModelError: If it changes by more than ``DICE_TOLERANCE``; such an export must not be kept.
+    """
+    before, after = [], []
+    for index in range(min(len(dataset), CHECKED)):
+        sample = dataset[index]
+        before.append(_dice(model, sample))
+        after.append(_dice(exported, sample))
+        on_image()
+    found = DiceChange(len(before), fmean(before), fmean(after))
+    if abs(found.change) > DICE_TOLERANCE:
+        change = f"Dice from {found.before:.3f} to {found.after:.3f} on {found.images} images"
+        remedy = "calibrate on data the model was trained for, or export without --int8"
+        raise ModelError(f"{model.recipe.name}: 8 bits change {change}, more than {DICE_TOLERANCE}; {remedy}.")
+    return found
+
+
+def choose_prompt(sample: Sample) -> str:
+    """The first wording of p1, the class alone, or of the first family a record has."""
+    families = sort_families(sample.record.prompts)
+    return variants(sample.record.prompts, "p1" if "p1" in families else families[0])[0]
+
+
+@torch.inference_mode()
+def _dice(model: Segmenter, sample: Sample) -> float:
+    logits = model(sample.image[None], [choose_prompt(sample)])
+    return dice(logits[:, 0] > 0, sample.mask > 0.5).item()

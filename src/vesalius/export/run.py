@@ -1,0 +1,161 @@
+"""From a trained segmenter to a folder of graphs that is right, or not there."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.progress import Progress
+
+from vesalius import __version__
+from vesalius.data.datasets import SegmentationDataset
+from vesalius.errors import DataError, OutputError, require
+from vesalius.export.checking import CHECKED, DiceChange, check_dice, check_numbers
+from vesalius.export.measuring import Timing, measure
+from vesalius.export.quantising import quantise
+from vesalius.export.tracing import Tracing, check_exportable, trace_model, write_graph
+from vesalius.models import Segmenter
+from vesalius.models.checkpoints import find_checkpoint, load_segmenter, read_notes
+from vesalius.models.checksums import sha256_of
+from vesalius.models.export_contract import ExportContract, GraphName, Precision, write_contract
+from vesalius.models.exported import open_exported
+from vesalius.models.runtimes import SUFFIX, RuntimeName
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export is like, beside the model it was made from."""
+
+    folder: Path
+    difference: float
+    """Largest of any logit before weights are rounded."""
+    dice: DiceChange | None
+    """On validation images; None in 32-bit floats."""
+    sizes: tuple[int, int]
+    """Bytes of the checkpoint and of the folder."""
+    timings: tuple[Timing, Timing]
+    """In PyTorch and of the export."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    model: Segmenter
+    tracings: Mapping[GraphName, Tracing]
+    folder: Path
+    bar: Progress
+
+    def opened(self, runtime: RuntimeName) -> Segmenter:
+        """The graphs as they are in the folder now."""
+        return open_exported(self.folder, self.contract(runtime, "float32", {}))
+
+    def contract(self, runtime: RuntimeName, precision: Precision, notes: Mapping[str, object]) -> ExportContract:
+        """Of the files as they are now."""
+        files = {path.name: sha256_of(path) for path in sorted(self.folder.iterdir())}
+        return ExportContract(runtime, precision, self.model.recipe, files, notes)
+
+
+def export_model(
+    source: str | Path, out: Path, bar: Progress, *, runtime: RuntimeName = "onnx", calibrate: Path | None = None
+) -> ExportReport:
+    """Write a model's graphs into a folder that ``load_model`` opens, and check that they are the same model.
+
+    Args:
+        source: A model's name, a checkpoint or a run's folder.
+        out: A folder that is not there yet.
+        bar: Shows what is being done.
+        runtime: Which program is to run them.
+        calibrate: A data set: 8-bit graphs, calibrated on its training images and checked on its validation images.
+
+    Raises:
+        OutputError: If ``out`` is there already or cannot be written.
+        MissingPackageError: If the extra ``export`` is not installed.
+        ModelError: If the model cannot be exported, or the export would not be the same model.
+        DataError: If the data set cannot be read.
+    """
+    if out.exists():
+        raise OutputError(f"{out}: is there already; choose another folder with --out.")
+    require("openvino" if runtime == "openvino" else "onnxruntime", extra="export")
+    data = None if calibrate is None else (_read_split(calibrate, "train"), _read_split(calibrate, "val"))
+    checkpoint = find_checkpoint(source)
+    model = load_segmenter(source)
+    check_exportable(model)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=out.parent, prefix=".export-") as temporary:
+            folder = Path(temporary) / out.name
+            folder.mkdir()
+            report = _fill(_Work(model, trace_model(model), folder, bar), runtime, data, checkpoint)
+            os.replace(folder, out)
+    except OSError as error:
+        remedy = "check that the folder can be written and has room"
+        raise OutputError(f"{out}: cannot be written ({error.strerror or error}); {remedy}.") from error
+    return replace(report, folder=out)
+
+
+def _read_split(root: Path, split: str) -> SegmentationDataset:
+    dataset = SegmentationDataset(root, split)
+    if not len(dataset):
+        raise DataError(f"{root}/anns/{split}.json: has no image, and calibration needs some to train and to validate.")
+    return dataset
+
+
+def _fill(
+    work: _Work, runtime: RuntimeName, data: tuple[SegmentationDataset, SegmentationDataset] | None, checkpoint: Path
+) -> ExportReport:
+    _write_graphs(work)
+    found = None
+    if data is None:
+        _convert(work, runtime)
+        exported = work.opened(runtime)
+        difference = check_numbers(work.model, exported)
+    else:
+        train, val = data
+        difference = check_numbers(work.model, work.opened("onnx"))
+        _quantise(work, train)
+        _convert(work, runtime)
+        exported = work.opened(runtime)
+        task = work.bar.add_task("Comparing Dice", total=min(len(val), CHECKED))
+        found = check_dice(work.model, exported, val, lambda: work.bar.advance(task))
+    work.bar.add_task("Measuring", total=None)
+    before, after = measure([work.model, exported])
+    contract = work.contract(runtime, "float32" if data is None else "int8", read_notes(checkpoint))
+    write_contract(work.folder, contract, work.model.spec, _facts(work, difference, found))
+    size = sum(path.stat().st_size for path in work.folder.iterdir())
+    return ExportReport(work.folder, difference, found, (checkpoint.stat().st_size, size), (before, after))
+
+
+def _write_graphs(work: _Work) -> None:
+    task = work.bar.add_task("Tracing", total=len(work.tracings))
+    for graph, tracing in work.tracings.items():
+        write_graph(tracing, work.folder / f"{graph}{SUFFIX['onnx']}")
+        work.bar.advance(task)
+
+
+def _quantise(work: _Work, train: SegmentationDataset) -> None:
+    task = work.bar.add_task("Reducing to 8 bits", total=len(work.tracings))
+    for graph in work.tracings:
+        quantise(work.folder / f"{graph}{SUFFIX['onnx']}", graph, work.model, train)
+        work.bar.advance(task)
+
+
+def _convert(work: _Work, runtime: RuntimeName) -> None:
+    if runtime == "onnx":
+        return
+    openvino = require("openvino", extra="export")
+    for name in work.tracings:
+        source = work.folder / f"{name}{SUFFIX['onnx']}"
+        # As bytes, because it takes a comma in a path for two paths. Core().read_model, which does not, leaves 8-bit
+        # graphs in a form that runs half as fast.
+        graph = openvino.convert_model(BytesIO(source.read_bytes()))
+        openvino.save_model(graph, source.with_suffix(SUFFIX[runtime]), compress_to_fp16=False)
+        source.unlink()
+
+
+def _facts(work: _Work, difference: float, found: DiceChange | None) -> dict[str, object]:
+    checks: dict[str, object] = {"largest_difference_float32": difference}
+    if found is not None:
+        checks["dice"] = {"images": found.images, "before": found.before, "after": found.after}
+    inputs = {graph: tracing.inputs for graph, tracing in work.tracings.items()}
+    return {"vesalius": __version__, "inputs": inputs, "checks": checks}

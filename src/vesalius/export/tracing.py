@@ -1,0 +1,168 @@
+"""A segmenter as three ONNX graphs: images to features, prompts to features, features to masks.
+
+They are apart so that an image is encoded once for any number of prompts, and a prompt once for any number of images.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from vesalius.errors import ModelError, require
+from vesalius.models import Segmenter
+from vesalius.models.encoder import VisionLanguageEncoder
+from vesalius.models.export_contract import GraphName
+from vesalius.models.flat_features import flatten_image, flatten_text, restore_image, restore_text
+
+EXAMPLES = ("", "one small white polyp, located in the centre of the image")
+"""Prompts of two lengths: what is traced with them holds for any number and length."""
+OPSET = 18
+
+
+class ImageGraph(nn.Module):
+    """Normalised pixels to features."""
+
+    def __init__(self, model: Segmenter) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        """Map [B, 3, S, S] to tensors by name."""
+        return flatten_image(self.model.encode_pixels(pixel_values))
+
+
+class TextGraph(nn.Module):
+    """Token ids to features."""
+
+    def __init__(self, model: Segmenter) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        """Map ids and mask [B, L] to tensors by name."""
+        return flatten_text(self.model.encode_tokens(input_ids, attention_mask))
+
+
+class DecoderGraph(nn.Module):
+    """Features of B images and B prompts to masks."""
+
+    def __init__(self, model: Segmenter) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Logits [B, 1, h, w], and existence [B] of models that have it."""
+        batch = len(next(iter(features.values())))
+        found = self.model.decode(restore_image(features, batch), restore_text(features, batch))
+        return {"logits": found.logits} | ({} if found.existence is None else {"existence": found.existence})
+
+
+@dataclass(frozen=True)
+class Tracing:
+    """A graph to be made, and the example it is traced with."""
+
+    graph: nn.Module
+    arguments: Mapping[str, Tensor | dict[str, Tensor]]
+    """Of the graph's ``forward``."""
+    axes: Mapping[str, object]
+    """For each argument, which axes may have another length."""
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the tensors."""
+        groups = [list(value) if isinstance(value, dict) else [name] for name, value in self.arguments.items()]
+        return [name for group in groups for name in group]
+
+
+def check_exportable(model: Segmenter) -> None:
+    """Refuse what has no graph of one fixed size.
+
+    Raises:
+        ModelError: If the model resizes images in a way of its own, or is an export already.
+    """
+    if type(model).encode_image is not VisionLanguageEncoder.encode_image:
+        remedy = "export its members instead"
+        raise ModelError(f"{model.recipe.name} takes images of any size, and a graph takes one size only; {remedy}.")
+    if not list(model.parameters()):
+        raise ModelError("This is an exported model already; give the checkpoint it was made from.")
+
+
+def trace_model(model: Segmenter) -> dict[GraphName, Tracing]:
+    """What ``write_graph`` needs of each graph; models that do not read have none for text.
+
+    Args:
+        model: In evaluation mode.
+    """
+    any_batch = {0: Dim.DYNAMIC}
+    size = model.spec.image_size
+    pixels = torch.rand(len(EXAMPLES), 3, size, size)
+    tokens = model.tokenizer(EXAMPLES)
+    with torch.no_grad():
+        text = flatten_text(model.encode_tokens(tokens.input_ids, tokens.attention_mask))
+        features = flatten_image(model.encode_pixels(pixels)) | text
+    tracings: dict[GraphName, Tracing] = {
+        "image": Tracing(ImageGraph(model), {"pixel_values": pixels}, {"pixel_values": any_batch}),
+        "decoder": Tracing(
+            DecoderGraph(model), {"features": features}, {"features": dict.fromkeys(features, any_batch)}
+        ),
+    }
+    if text:
+        inputs = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
+        any_size = any_batch | {tokens.input_ids.dim() - 1: Dim.AUTO}
+        tracings["text"] = Tracing(TextGraph(model), inputs, dict.fromkeys(inputs, any_size))
+    return tracings
+
+
+def write_graph(tracing: Tracing, path: Path) -> None:
+    """Trace a graph and write it as one ONNX file.
+
+    Raises:
+        MissingPackageError: If a package for ONNX is not installed.
+        ModelError: If the model does something that no graph can say.
+    """
+    for package in ("onnx", "onnxscript"):
+        require(package, extra="export")
+    with torch.no_grad():
+        outputs = list(tracing.graph(**tracing.arguments))
+    with _as_exporter_likes():
+        try:
+            torch.onnx.export(
+                tracing.graph.eval(),
+                (),
+                path,
+                kwargs=dict(tracing.arguments),
+                input_names=tracing.inputs,
+                output_names=outputs,
+                dynamic_shapes=dict(tracing.axes),
+                opset_version=OPSET,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            reason = "it does something for which ONNX has no words"
+            raise ModelError(
+                f"The {path.stem} graph cannot be written: {reason}; this model runs in PyTorch."
+            ) from error
+
+
+@contextmanager
+def _as_exporter_likes() -> Iterator[None]:
+    """No fused attention layer, which it cannot read, and no notes about itself, which users can do nothing about."""
+    logger, fused = logging.getLogger("torch.onnx"), torch.backends.mha.get_fastpath_enabled()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+        torch.backends.mha.set_fastpath_enabled(fused)

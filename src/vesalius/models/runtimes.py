@@ -1,0 +1,95 @@
+"""Programs that run graphs without PyTorch: ONNX Runtime and OpenVINO, both on the CPU and in 32-bit floats.
+
+They use as many threads as ``torch.get_num_threads()`` says when a graph is opened.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+import torch
+from torch import Tensor
+
+from vesalius.errors import ModelError, require
+
+RuntimeName = Literal["onnx", "openvino"]
+RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
+SUFFIX: Mapping[RuntimeName, str] = {"onnx": ".onnx", "openvino": ".xml"}
+"""Of the file that is opened."""
+_ERRORS_ONLY = 3
+
+
+class Graph(Protocol):
+    """One opened graph."""
+
+    def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Outputs by name; tensors that are no inputs of the graph are ignored."""
+        ...
+
+
+class OnnxGraph:
+    """A graph in ONNX Runtime.
+
+    Raises:
+        MissingPackageError: If ONNX Runtime is not installed.
+        ModelError: If it cannot read the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        runtime = require("onnxruntime", extra="export")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = _ERRORS_ONLY
+        # Its threads would otherwise keep their cores busy for a while after each call, and slow whatever runs next.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its own classes share no other base
+            raise ModelError(_unreadable(path, "ONNX Runtime", error)) from error
+        self._inputs = [each.name for each in self._session.get_inputs()]
+        self._outputs = [each.name for each in self._session.get_outputs()]
+
+    def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Outputs by name."""
+        found = self._session.run(None, {name: tensors[name].numpy() for name in self._inputs})
+        return {name: torch.from_numpy(value) for name, value in zip(self._outputs, found, strict=True)}
+
+
+class OpenVinoGraph:
+    """A graph in OpenVINO.
+
+    Raises:
+        MissingPackageError: If OpenVINO is not installed.
+        ModelError: If it cannot read the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        core = require("openvino", extra="export").Core()
+        # Some processors would otherwise be given 16-bit floats.
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+        try:
+            self._compiled = core.compile_model(path, "CPU", settings)
+        except RuntimeError as error:
+            raise ModelError(_unreadable(path, "OpenVINO", error)) from error
+        self._inputs = [each.get_any_name() for each in self._compiled.inputs]
+        self._outputs = [each.get_any_name() for each in self._compiled.outputs]
+
+    def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Outputs by name."""
+        found = self._compiled({name: tensors[name].numpy() for name in self._inputs})
+        return {name: torch.from_numpy(found[name].copy()) for name in self._outputs}
+
+
+def open_graph(path: Path) -> Graph:
+    """Open a file in the program that its suffix belongs to.
+
+    Raises:
+        MissingPackageError: If that program is not installed.
+        ModelError: If it cannot read the file.
+    """
+    return OnnxGraph(path) if path.suffix == SUFFIX["onnx"] else OpenVinoGraph(path)
+
+
+def _unreadable(path: Path, program: str, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0]
+    return f"{path}: {program} cannot read this graph ({reason}); export the model again."

@@ -1,0 +1,131 @@
+"""Run the frozen image encoder once over every picture of a run, and train from what it gave."""
+
+import dataclasses
+import shutil
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vesalius.data.features import FeatureStore, RowLayout
+from vesalius.data.stored_view import StoredView, fingerprint_files
+from vesalius.data.views import Example, View
+from vesalius.errors import ConfigError
+from vesalius.models import Segmenter
+from vesalius.models.flat_features import flatten_image
+from vesalius.training.config import TrainConfig
+from vesalius.training.frozen import fingerprint_encoders
+from vesalius.training.progress import tell, watch
+
+PACKAGES = ("vesalius", "torch")
+"""Whose versions decide features too."""
+
+
+def store_pictures(
+    model: Segmenter, views: Sequence[View], config: TrainConfig, folder: Path
+) -> Sequence[Dataset[Example]]:
+    """Put stored features in the place of pictures that come again, if the encoder that sees them is frozen.
+
+    Args:
+        model: Already frozen as the configuration says; it moves to the accelerator if there is one.
+        views: What the run will look at.
+        config: Says whether to store, how, and how much.
+        folder: Where stores lie, or will.
+
+    Returns:
+        One data set for each view; the views themselves where nothing can be stored.
+
+    Raises:
+        ConfigError: If the stores would be too large.
+        DataError: If one is damaged, or its type too small for the features.
+        OutputError: If the folder cannot be written.
+    """
+    if not config.views or not config.store.on:
+        return views
+    reason = _why_not(model)
+    if reason:
+        tell(f"Features are not stored: {reason}.")
+        return views
+    model.to(torch.accelerator.current_accelerator(check_available=True) or "cpu")
+    stores = _name_stores(model, views, config, folder)
+    _check_size([store for each in stores for store in each], config.store.limit_gb, folder)
+    return [_fill(model, view, each, config.batch_size) for view, each in zip(views, stores, strict=True)]
+
+
+def _why_not(model: Segmenter) -> str | None:
+    if not model.encoder_modules("image"):
+        return "the model has no encoder to freeze"
+    return None if "image" in model.frozen else "the image encoder trains"
+
+
+@torch.no_grad()
+def _encode(model: Segmenter, images: Tensor) -> dict[str, Tensor]:
+    return flatten_image(model.encode_frozen(images.to(next(model.parameters()).device)))
+
+
+def _name_stores(
+    model: Segmenter, views: Sequence[View], config: TrainConfig, folder: Path
+) -> list[list[FeatureStore]]:
+    """For each view a store for each of its pictures' numbers, none of them built."""
+    side = model.spec.image_size
+    trial = _encode(model, torch.zeros(1, 3, side, side))
+    shapes = {name: tuple(tensor.shape[1:]) for name, tensor in trial.items()}
+    layout = RowLayout(shapes, side, config.store.dtype)
+    encoder = {
+        "model": model.recipe.to_json(),
+        "spec": dataclasses.asdict(model.spec),
+        "weights": fingerprint_encoders(model, ["image"]),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+    return [_name_each(view, encoder, folder, layout) for view in views]
+
+
+def _name_each(view: View, encoder: Mapping[str, object], folder: Path, layout: RowLayout) -> list[FeatureStore]:
+    source = view.source
+    name = f"{source.root.resolve().name}-{source.split}"
+    with watch(f"Reading {name}", len(view)) as advance:
+        key = {**encoder, "files": fingerprint_files(source, advance)}
+    return [
+        FeatureStore(folder, f"{name}-{number}", {**key, "pictures": view.describe(number)}, len(view), layout)
+        for number in view.numbers
+    ]
+
+
+def _check_size(stores: Sequence[FeatureStore], limit_gb: float, folder: Path) -> None:
+    """Complain before hours of encoding, not after."""
+    distinct = list({store.folder: store for store in stores}.values())
+    total = sum(store.total_bytes for store in distinct) / 1e9
+    pictures = sum(store.rows for store in distinct)
+    size = f"{pictures} pictures, {distinct[0].layout.row_bytes:,} bytes each, {total:.2f} GB"
+    if total > limit_gb:
+        remedy = "Take fewer views or a smaller dtype, raise limit_gb, or say on = false"
+        raise ConfigError(f"{folder}: features of {size}, are above the limit of {limit_gb:g} GB. {remedy} in [store].")
+    missing = sum(store.total_bytes for store in distinct if not store.folder.exists()) / 1e9
+    room = shutil.disk_usage(_existing(folder)).free / 1e9
+    if missing > room:
+        raise ConfigError(f"{folder}: features need {missing:.2f} GB more, and {room:.2f} GB are free there.")
+    tell(f"Features of {size}, in {folder}, which may be deleted after the run.")
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+
+
+def _fill(model: Segmenter, view: View, stores: Sequence[FeatureStore], batch_size: int) -> StoredView:
+    """Encode what the stores lack."""
+    for number, store in zip(view.numbers, stores, strict=True):
+        name = store.folder.name.rpartition("-")[0]
+        wait = partial(tell, f"Another process is encoding {name}; waiting for it ...")
+        with store.building(wait) as missing, watch(f"Encoding {name}", store.rows) as advance:
+            advance(store.rows - len(missing))
+            for start in range(0, len(missing), batch_size):
+                rows = missing[start : start + batch_size]
+                pictures = [view.look(row, number) for row in rows]
+                images, masks = (torch.stack(tensors) for tensors in zip(*pictures, strict=True))
+                store.write(rows, _encode(model, images), masks)
+                advance(len(rows))
+    return StoredView(view, stores, with_images=model.completes_with_images)

@@ -1,0 +1,109 @@
+import json
+import shutil
+
+import pytest
+import torch
+
+from vesalius import Predictor
+from vesalius.errors import DataError, ModelError, OutputError
+from vesalius.export.run import export_model
+from vesalius.models.checkpoints import find_checkpoint, load_segmenter, read_notes, save_model
+from vesalius.progress import progress_bar
+
+
+def test_an_export_gives_the_numbers_of_its_model(report, checkpoint):
+    images, prompts = torch.rand(3, 3, 40, 56), ["polyp", "", "one small round polyp"]
+    with torch.inference_mode():
+        expected, found = (load_segmenter(source)(images, prompts) for source in (checkpoint, report.folder))
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
+    assert report.difference < 1e-3
+
+
+def test_a_predictor_takes_an_export_like_a_checkpoint(report):
+    answers = Predictor(report.folder).set_image(torch.rand(30, 50, 3).numpy()).predict(["polyp"] * 5)
+    assert [answer.probability.shape for answer in answers] == [(30, 50)] * 5
+
+
+def test_an_export_remembers_what_its_checkpoint_does(report):
+    assert read_notes(find_checkpoint(report.folder)) == {"epochs": 3}
+
+
+def test_an_export_says_what_goes_into_each_graph(report):
+    inputs = json.loads((report.folder / "export.json").read_text())["inputs"]
+    assert inputs["decoder"] == ["image_tap0", "text_embedding"]
+    assert inputs["text"] == ["input_ids", "attention_mask"]
+
+
+def test_both_sizes_and_times_are_reported(report, checkpoint):
+    assert report.sizes[0] == checkpoint.stat().st_size
+    assert report.sizes[1] > report.sizes[0] // 2
+    assert all(timing.answer > 0 for timing in report.timings)
+
+
+def test_an_existing_folder_is_left_alone(checkpoint, tmp_path):
+    with pytest.raises(OutputError, match="is there already"), progress_bar() as bar:
+        export_model(checkpoint, tmp_path, bar)
+
+
+def test_calibration_without_images_is_refused(checkpoint, write_dataset, tmp_path):
+    pytest.importorskip("onnxruntime")
+    root = write_dataset(train=1, val=0)
+    with pytest.raises(DataError, match=r"anns/val\.json"), progress_bar() as bar:
+        export_model(checkpoint, tmp_path / "out", bar, calibrate=root)
+
+
+def test_an_export_cannot_be_exported(report, tmp_path):
+    with pytest.raises(ModelError, match="an exported model already"), progress_bar() as bar:
+        export_model(report.folder, tmp_path / "again", bar)
+
+
+def test_a_wrong_export_is_not_left_behind(report, checkpoint, tmp_path, monkeypatch):
+    def copy_another(tracing, path):
+        shutil.copy(report.folder / path.name, path)
+
+    monkeypatch.setattr("vesalius.export.run.write_graph", copy_another)
+    monkeypatch.setattr("vesalius.export.checking.TOLERANCE", -1.0)
+    with pytest.raises(ModelError, match="the export is not the same model"), progress_bar() as bar:
+        export_model(checkpoint, tmp_path / "made" / "out", bar)
+    assert list((tmp_path / "made").iterdir()) == []
+
+
+def test_a_damaged_graph_is_noticed(report, tmp_path):
+    folder = shutil.copytree(report.folder, tmp_path / "copy")
+    (folder / "text.onnx").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"text\.onnx: not the file that was exported"):
+        load_segmenter(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["biomedclipseg", "biomedclipseg_a", "biomedclipseg_d", "clipseg_b", "pocket", "unet_d"]
+)
+def test_every_model_that_is_one_graph_a_step_can_be_exported(name, build_tiny, tmp_path):
+    pytest.importorskip("onnxscript")
+    save_model(build_tiny(name), tmp_path / "model.safetensors")
+    with progress_bar() as bar:
+        assert export_model(tmp_path / "model.safetensors", tmp_path / "out", bar).difference < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cris", "ensemble_c"])
+def test_models_that_no_graph_can_say_are_refused(name, build_tiny, tmp_path):
+    pytest.importorskip("onnxscript")
+    save_model(build_tiny(name), tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match="graph"), progress_bar() as bar:
+        export_model(tmp_path / "model.safetensors", tmp_path / "out", bar)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_eight_bits_keep_dice(runtime, checkpoint, tiny_dataset, tmp_path):
+    pytest.importorskip("openvino")
+    with progress_bar() as bar:
+        report = export_model(
+            checkpoint, tmp_path / "with, comma" / "out", bar, runtime=runtime, calibrate=tiny_dataset
+        )
+    assert report.dice.images == 2
+    assert abs(report.dice.change) <= 0.01
+    assert json.loads((report.folder / "export.json").read_text())["precision"] == "int8"
+    Predictor(report.folder)

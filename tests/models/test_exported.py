@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+from vesalius.errors import ModelError
+from vesalius.models.exported import ExportedSegmenter
+from vesalius.models.flat_features import flatten_image, flatten_text, restore_image, restore_text
+
+
+@pytest.fixture(scope="module")
+def pair(build_tiny):
+    """A model, and one whose graphs are that model's own steps."""
+    model = build_tiny("pocket")
+
+    def decode(tensors):
+        batch = len(tensors["text_embedding"])
+        found = model.decode(restore_image(tensors, batch), restore_text(tensors, batch))
+        return {"logits": found.logits, "existence": found.existence}
+
+    graphs = {
+        "image": lambda tensors: flatten_image(model.encode_pixels(tensors["pixel_values"])),
+        "text": lambda tensors: flatten_text(model.encode_tokens(tensors["input_ids"], tensors["attention_mask"])),
+        "decoder": decode,
+    }
+    return model, ExportedSegmenter(model, graphs).eval()
+
+
+def test_it_answers_as_the_model_it_was_made_from(pair):
+    model, exported = pair
+    images, prompts = torch.rand(2, 3, 40, 56), ["polyp", "one small polyp"]
+    with torch.inference_mode():
+        expected, found = model.predict(images, prompts), exported.predict(images, prompts)
+    assert torch.equal(found.logits, expected.logits)
+    assert torch.equal(found.existence, expected.existence)
+
+
+def test_it_cannot_be_trained(pair):
+    with pytest.raises(ModelError, match=r"\(pocket\) cannot be trained; use the checkpoint"):
+        pair[1].train()
+
+
+def test_it_cannot_be_saved_as_a_checkpoint(pair):
+    with pytest.raises(ModelError, match="cannot be saved as a checkpoint"):
+        pair[1].state_dict()
