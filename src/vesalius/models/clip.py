@@ -6,6 +6,7 @@ from vesalius.errors import ModelError, unknown_name
 from vesalius.models.clip_text import ClipTextConfig, ClipTextEncoder
 from vesalius.models.contrastive import ClassTokenTower, ContrastiveEncoder, ResNetTower
 from vesalius.models.features import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
+from vesalius.models.recipe import Option
 from vesalius.models.registry import register_model
 from vesalius.models.resnet import ResNetConfig
 from vesalius.models.tokenizers import ClipTokenizer
@@ -16,45 +17,23 @@ _NORMALISATIONS = {"clip": (CLIP_MEAN, CLIP_STD), "imagenet": (IMAGENET_MEAN, IM
 
 
 @register_model
-def clip_vit_b32(
-    *,
-    image_size: int = 224,
-    width: int = 768,
-    text_width: int = 512,
-    layers: int = 12,
-    normalisation: Normalisation = "clip",
-) -> ContrastiveEncoder:
+def clip_vit_b32(**options: Option) -> ContrastiveEncoder:
     """CLIP ViT-B/32 (Radford et al., 2021), the encoder of PubMedCLIP.
 
     Args:
-        image_size: Side the network works on, pixels.
-        width: Width of the vision tower.
-        text_width: Width of the text tower and of the space they share.
-        layers: Depth of both towers.
-        normalisation: Whose mean and standard deviation pixels are given: "clip", or "imagenet" for PubMedCLIP.
+        **options: ``image_size``, ``width``, ``text_width``, ``layers`` and ``normalisation``, as for ``clip_vit``.
     """
-    return _clip_vit(VisionConfig(image_size, 32, width, layers, max(1, width // 64)), text_width, normalisation)
+    return clip_vit(32, **options)  # type: ignore[arg-type]  # checked when called
 
 
 @register_model
-def clip_vit_b16(
-    *,
-    image_size: int = 224,
-    width: int = 768,
-    text_width: int = 512,
-    layers: int = 12,
-    normalisation: Normalisation = "clip",
-) -> ContrastiveEncoder:
+def clip_vit_b16(**options: Option) -> ContrastiveEncoder:
     """CLIP ViT-B/16 (Radford et al., 2021), the encoder that CLIPSeg was built on.
 
     Args:
-        image_size: Side the network works on, pixels.
-        width: Width of the vision tower.
-        text_width: Width of the text tower and of the space they share.
-        layers: Depth of both towers.
-        normalisation: Whose mean and standard deviation pixels are given: "clip", or "imagenet" for PubMedCLIP.
+        **options: ``image_size``, ``width``, ``text_width``, ``layers`` and ``normalisation``, as for ``clip_vit``.
     """
-    return _clip_vit(VisionConfig(image_size, 16, width, layers, max(1, width // 64)), text_width, normalisation)
+    return clip_vit(16, **options)  # type: ignore[arg-type]  # checked when called
 
 
 @register_model
@@ -85,10 +64,29 @@ def clip_rn50(
     )
 
 
-def _clip_vit(vision: VisionConfig, text_width: int, normalisation: Normalisation) -> ContrastiveEncoder:
-    text = ClipTextConfig(text_width, vision.layers, max(1, text_width // 64), text_width)
+def clip_vit(
+    patch_size: int,
+    *,
+    image_size: int = 224,
+    width: int = 768,
+    text_width: int = 512,
+    layers: int = 12,
+    normalisation: Normalisation = "clip",
+) -> ContrastiveEncoder:
+    """CLIP with a vision transformer.
+
+    Args:
+        patch_size: Side of a patch, pixels.
+        image_size: Side the network works on, pixels.
+        width: Width of the vision tower.
+        text_width: Width of the text tower and of the space they share.
+        layers: Depth of both towers.
+        normalisation: Whose mean and standard deviation pixels are given: "clip", or "imagenet" for PubMedCLIP.
+    """
+    vision = VisionConfig(image_size, patch_size, width, layers, max(1, width // 64))
+    text = ClipTextConfig(text_width, layers, max(1, text_width // 64), text_width)
     return ContrastiveEncoder(
-        _spec(vision.image_size, normalisation),
+        _spec(image_size, normalisation),
         ClipTokenizer(text.context_length),
         ClassTokenTower(vision, text_width),
         ClipTextEncoder(text),
