@@ -2,19 +2,15 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 
 from vesalius.benchmark.cells import Cell, check_unchanged, remember
 from vesalius.benchmark.making import read_making
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import PromptError, VesaliusError, unknown_name
-from vesalius.evaluation.report.manifest import MANIFEST
-from vesalius.evaluation.rows import write_rows
 from vesalius.evaluation.segmentation import evaluate
-from vesalius.evaluation.stored import EVALUATION_NAME, ROWS_NAME, read_evaluation
-from vesalius.files import write_json
+from vesalius.evaluation.stored import describe_evaluation, read_evaluation, write_evaluation
 from vesalius.models.checkpoints import CHECKPOINT_NAME, load_segmenter, read_notes
 from vesalius.models.start import start_model
 from vesalius.progress import progress_bar
@@ -99,8 +95,7 @@ def _check_results(cell: Cell) -> None:
 def _train(cell: Cell) -> None:
     entry, config = cell.entry, cell.entry.config(cell.seed)
     model, origin = start_model(entry.model, seed=cell.seed, options=entry.options, pretrained=entry.pretrained)
-    if origin == "trained" and "keep_norms" not in entry.training:
-        config = replace(config, keep_norms=True)
+    config = config.for_trained(entry.training) if origin == "trained" else config
     remember(cell)
     try:
         fit(model, [cell.data], cell.folder, config, resume=cell.interrupted)
@@ -114,18 +109,11 @@ def _score(cell: Cell, dataset: SegmentationDataset) -> None:
     with progress_bar() as bar:
         task = bar.add_task(f"Scoring {cell}", total=len(dataset))
         found = evaluate(model, dataset, cell.prompts, on_image=lambda: bar.advance(task))
-    content = {
-        "model": str(checkpoint),
-        "data": str(cell.data.resolve()),
-        "split": SPLIT,
-        "versions": {name: version(name) for name in ("vesalius", "torch", "numpy", "scipy")},
-        MANIFEST: {
-            "settings": {"prompts": list(cell.prompts or ["all"]), "tolerance": found.tolerance},
-            "seconds": round(time.monotonic() - started, 1),
-            "image_size": model.spec.image_size,
-            "training": read_notes(checkpoint),
-        },
-        **found.to_dict(),
+    manifest = {
+        "settings": {"prompts": list(cell.prompts or ["all"]), "tolerance": found.tolerance},
+        "seconds": round(time.monotonic() - started, 1),
+        "image_size": model.spec.image_size,
+        "training": read_notes(checkpoint),
     }
-    write_rows(found.rows, cell.folder / ROWS_NAME)
-    write_json(cell.folder / EVALUATION_NAME, content)
+    content = describe_evaluation(found, dataset, model=str(checkpoint), manifest=manifest)
+    write_evaluation(found, content, cell.folder)

@@ -45,7 +45,6 @@ def evaluate(
         as_json: Print one JSON object.
     """
     from datetime import UTC, datetime
-    from importlib.metadata import version
 
     from vesalius.cli.output import print_json, say
     from vesalius.data.datasets import SegmentationDataset
@@ -54,11 +53,8 @@ def evaluate(
     from vesalius.evaluation.report import PAGE_NAME, write_report
     from vesalius.evaluation.report.examples import choose_examples
     from vesalius.evaluation.report.gallery import GALLERY_NAME, draw_gallery, write_gallery
-    from vesalius.evaluation.report.manifest import MANIFEST
     from vesalius.evaluation.report.single import read_report
-    from vesalius.evaluation.rows import write_rows
-    from vesalius.evaluation.stored import EVALUATION_NAME, ROWS_NAME
-    from vesalius.files import write_json
+    from vesalius.evaluation.stored import ROWS_NAME, describe_evaluation, write_evaluation
     from vesalius.models.checkpoints import load_segmenter
     from vesalius.progress import progress_bar
 
@@ -73,23 +69,14 @@ def evaluate(
             trained, dataset, families, tolerance=tolerance, on_image=lambda: bar.advance(task)
         )
         bar.add_task("Drawing resamples", total=None)
-        content = {
-            "model": model,
-            "data": str(data.resolve()),
-            "split": split,
-            "versions": {name: version(name) for name in ("vesalius", "torch", "numpy", "scipy")},
-            MANIFEST: {
-                "settings": {"prompts": prompts, "tolerance": tolerance, "group_regex": group_regex},
-                **_describe(model, dataset, started),
-            },
-            **evaluation.to_dict(group_regex=group_regex),
-        }
+        settings = {"prompts": prompts, "tolerance": tolerance, "group_regex": group_regex}
+        manifest = {"settings": settings, **_describe(model, dataset, started)}
+        content = describe_evaluation(evaluation, dataset, model=model, manifest=manifest, group_regex=group_regex)
         if out is not None:
             examples = choose_examples(evaluation.rows, pictures)
             drawing = bar.add_task("Drawing pictures", total=len(examples))
             shown = draw_gallery(trained, dataset, examples, on_image=lambda: bar.advance(drawing))
-            write_rows(evaluation.rows, out / ROWS_NAME)
-            write_json(out / EVALUATION_NAME, content)
+            write_evaluation(evaluation, content, out)
             write_gallery(shown, out / GALLERY_NAME)
             write_report(read_report(out), out)
     if as_json:

@@ -1,6 +1,5 @@
 """``vesalius train``."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -66,8 +65,7 @@ def train(
     config = TrainConfig.from_dict(settings | {name: value for name, value in given.items() if value is not None})
     folder = out or Path("runs") / f"{Path(model).stem}-{data[0].name}"
     start, origin = start_model(model, seed=config.seed, options=options, pretrained=pretrained)
-    if origin == "trained" and "keep_norms" not in settings:
-        config = replace(config, keep_norms=True)
+    config = config.for_trained(settings) if origin == "trained" else config
     say(f"{model}: {origin} weights; results in {folder}")
     if features and not config.views:
         say("--features has no effect: nothing is stored without --views, or views in the recipe.")

@@ -1,16 +1,24 @@
 """The folder that ``vesalius evaluate --out`` leaves: what was scored, by which rule, and every row."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
+from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import ConfigError, DataError
-from vesalius.evaluation.rows import Row, read_rows
+from vesalius.evaluation.result import Evaluation
+from vesalius.evaluation.rows import Row, read_rows, write_rows
+from vesalius.files import write_json
 
 ROWS_NAME = "rows.parquet"
 EVALUATION_NAME = "evaluation.json"
 FIELDS = ("model", "data", "split", "rule")
+MANIFEST = "manifest"
+"""Field of ``evaluation.json`` that says how it was made."""
+PACKAGES = ("vesalius", "torch", "numpy", "scipy")
+"""Whose versions it names."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,43 @@ class StoredEvaluation:
     rule: str
     """Threshold, resolution and what empty masks count."""
     rows: Sequence[Row]
+
+
+def describe_evaluation(
+    evaluation: Evaluation,
+    dataset: SegmentationDataset,
+    *,
+    model: str,
+    manifest: Mapping[str, object],
+    group_regex: str | None = None,
+) -> dict[str, object]:
+    """What ``evaluation.json`` says.
+
+    Args:
+        evaluation: What was found.
+        dataset: The split it was found on.
+        model: What was scored, as it was given.
+        manifest: How it was made; JSON.
+        group_regex: Names the patient in an image's file name.
+    """
+    return {
+        "model": model,
+        "data": str(dataset.root.resolve()),
+        "split": dataset.split,
+        "versions": {name: version(name) for name in PACKAGES},
+        MANIFEST: manifest,
+        **evaluation.to_dict(group_regex=group_regex),
+    }
+
+
+def write_evaluation(evaluation: Evaluation, content: Mapping[str, object], folder: Path) -> None:
+    """Write the rows and what ``describe_evaluation`` said of them.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
+    write_rows(evaluation.rows, folder / ROWS_NAME)
+    write_json(folder / EVALUATION_NAME, content)
 
 
 def read_evaluations(folders: Sequence[Path]) -> list[StoredEvaluation]:

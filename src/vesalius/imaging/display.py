@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from vesalius.errors import ImageError
 
@@ -43,6 +44,14 @@ def overlay(
     canvas[outline(mask, thickness=1 + (min(mask.shape) >= THICK_FROM))] = paint
     drawn: NDArray[np.uint8] = np.rint(np.clip(canvas, 0, 255)).astype(np.uint8)
     return drawn
+
+
+def shrink(levels: NDArray[np.uint8], side: int, how: Image.Resampling) -> NDArray[np.uint8]:
+    """Make a picture [H, W] or [H, W, 3] small enough for its longer side to have ``side`` pixels; never larger."""
+    height, width = levels.shape[:2]
+    factor = min(1.0, side / max(height, width))
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(Image.fromarray(levels).resize(size, how))
 
 
 def outline(mask: NDArray[np.bool_], thickness: int = 1) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ from vesalius.prompts.anatomy import ASPECTS, AnatomyLabel, anatomy_phrases
 from vesalius.prompts.bank import Target, find_target, foreign_phrases, read_bank
 from vesalius.prompts.captions import write_prompts
 from vesalius.prompts.families import Variants, sort_families, variants
-from vesalius.prompts.mirror import mirror_prompt
+from vesalius.prompts.mirror import mirror_prompt, swap_words
 from vesalius.prompts.rules import RULES, AttributeRules, find_rules
 from vesalius.prompts.templates import FamilySet, ObjectWords, Templates, read_templates
 
@@ -29,6 +29,7 @@ __all__ = [
     "read_bank",
     "read_templates",
     "sort_families",
+    "swap_words",
     "variants",
     "write_prompts",
 ]

@@ -1,6 +1,7 @@
-"""Keep a prompt true when its image is flipped: "top left" becomes "top right"."""
+"""Words exchanged for others, such as those that keep a prompt true when its image is flipped."""
 
 import re
+from collections.abc import Mapping
 
 _HORIZONTAL = {"left": "right", "right": "left"}
 _VERTICAL = {"top": "bottom", "bottom": "top", "upper": "lower", "lower": "upper"}
@@ -13,8 +14,19 @@ def mirror_prompt(prompt: str, *, horizontal: bool = False, vertical: bool = Fal
     'one small polyp, located in top right of the image'
     """
     swaps = (_HORIZONTAL if horizontal else {}) | (_VERTICAL if vertical else {})
-    if not swaps:
-        return prompt
+    return swap_words(prompt, swaps) if swaps else prompt
+
+
+def swap_words(prompt: str, swaps: Mapping[str, str]) -> str:
+    """Put other words in the place of whole words, all at once; capitals stay capitals.
+
+    Args:
+        prompt: Any.
+        swaps: Lower-case words, one or more, and what replaces them.
+
+    >>> swap_words("Small or large", {"small": "large", "large": "small"})
+    'Large or small'
+    """
 
     def swap(word: re.Match[str]) -> str:
         other = swaps[word[0].lower()]

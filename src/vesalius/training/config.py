@@ -2,7 +2,7 @@
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
@@ -68,6 +68,14 @@ class TrainConfig:
             raise ConfigError(f"views must be at least 0, got {self.views}.")
         if self.max_steps == 0 or self.max_steps < -1:
             raise ConfigError(f"max_steps must be -1 (no limit) or at least 1, got {self.max_steps}.")
+
+    def for_trained(self, given: Collection[str]) -> "TrainConfig":
+        """The settings for a start from trained weights, whose batch norms keep their statistics unless it was said.
+
+        Args:
+            given: Names of the settings that were chosen.
+        """
+        return self if "keep_norms" in given else dataclasses.replace(self, keep_norms=True)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, object]) -> "TrainConfig":

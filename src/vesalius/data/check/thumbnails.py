@@ -12,6 +12,7 @@ from PIL import Image
 from vesalius.data.check.image_facts import to_levels
 from vesalius.errors import ImageError, MissingPackageError
 from vesalius.imaging import overlay, read_image, read_mask
+from vesalius.imaging.display import shrink
 
 SIDE = 200
 """Pixels of the longer side."""
@@ -32,9 +33,9 @@ def thumbnail(image: Path, mask: Path | None) -> str | None:
     except (ImageError, MissingPackageError):
         return None if shade is None else _encode(shade.astype(np.uint8) * 255)
     rgb = np.asarray(Image.fromarray(levels).convert("RGB"))
-    small = _scale(rgb, Image.Resampling.BOX)
+    small = shrink(rgb, SIDE, Image.Resampling.BOX)
     if shade is not None and shade.shape == rgb.shape[:2]:
-        small = overlay(small, _scale(shade.astype(np.uint8), Image.Resampling.NEAREST) > 0, alpha=FILL)
+        small = overlay(small, shrink(shade.astype(np.uint8), SIDE, Image.Resampling.NEAREST) > 0, alpha=FILL)
     return _encode(small)
 
 
@@ -43,13 +44,6 @@ def _read_mask(path: Path) -> NDArray[np.bool_] | None:
         return read_mask(path)
     except ImageError:
         return None
-
-
-def _scale(levels: NDArray[np.uint8], how: Image.Resampling) -> NDArray[np.uint8]:
-    height, width = levels.shape[:2]
-    factor = min(1.0, SIDE / max(height, width))
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return np.asarray(Image.fromarray(levels).resize(size, how))
 
 
 def _encode(levels: NDArray[np.uint8]) -> str:

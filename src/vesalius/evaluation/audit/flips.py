@@ -1,10 +1,10 @@
 """One attribute of a prompt turned into another: left into right, small into large."""
 
-import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 
-from vesalius.prompts import mirror_prompt
+from vesalius.prompts import mirror_prompt, swap_words
 
 _BLUE = ("brown", "orange", "pink", "red", "white", "yellow")
 _RED = ("black", "blue", "gray", "green", "purple")
@@ -38,18 +38,8 @@ def flip(prompt: str, attribute: str) -> str | None:
     return None if same else flipped
 
 
-def _replace(others: Mapping[str, str]) -> Callable[[str], str]:
-    pattern = re.compile(rf"\b({'|'.join(others)})\b", re.IGNORECASE)
-
-    def replace(word: re.Match[str]) -> str:
-        other = others[word[0].lower()]
-        return other.capitalize() if word[0][0].isupper() else other
-
-    return lambda prompt: pattern.sub(replace, prompt)
-
-
 ATTRIBUTES: Mapping[str, Callable[[str], str]] = MappingProxyType(
-    {name: _replace(others) for name, others in _OTHERS.items()}
+    {name: partial(swap_words, swaps=others) for name, others in _OTHERS.items()}
     | {
         "side": lambda prompt: mirror_prompt(prompt, horizontal=True),
         "height": lambda prompt: mirror_prompt(prompt, vertical=True),

@@ -4,10 +4,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from vesalius.evaluation.stored import EVALUATION_NAME
+from vesalius.evaluation.stored import EVALUATION_NAME, MANIFEST
 
-MANIFEST = "manifest"
-"""Field of ``evaluation.json``."""
 LONGEST = 300
 """Characters of a line that readers see."""
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vesalius.imaging.display import AMBER, overlay
+from vesalius.imaging.display import AMBER, overlay, shrink
 
 SIDE = 320
 """Pixels of the longer side."""
@@ -41,8 +41,8 @@ def draw_tiles(rgb: NDArray[np.float32], truth: Mask, found: Mask) -> dict[str, 
     Returns:
         A JPEG file for each of ``TILES``.
     """
-    small = _shrink(np.rint(rgb.clip(0, 1) * 255).astype(np.uint8), Image.Resampling.BOX)
-    true, marked = (_shrink(mask.astype(np.uint8), Image.Resampling.NEAREST) > 0 for mask in (truth, found))
+    small = shrink(np.rint(rgb.clip(0, 1) * 255).astype(np.uint8), SIDE, Image.Resampling.BOX)
+    true, marked = (shrink(mask.astype(np.uint8), SIDE, Image.Resampling.NEAREST) > 0 for mask in (truth, found))
     drawn = (small, overlay(small, true, SKY), overlay(small, marked, AMBER), _draw_errors(small, true, marked))
     return {name: _encode(tile) for name, tile in zip(TILES, drawn, strict=True)}
 
@@ -52,13 +52,6 @@ def _draw_errors(rgb: Picture, truth: Mask, found: Mask) -> Picture:
     for mask, colour in zip((truth & found, found & ~truth, truth & ~found), ERROR_COLOURS.values(), strict=True):
         grey[mask] = grey[mask] * (1 - OPAQUE) + np.array(colour, np.float32) * OPAQUE
     return np.rint(grey).astype(np.uint8)
-
-
-def _shrink(levels: Picture, how: Image.Resampling) -> Picture:
-    height, width = levels.shape[:2]
-    factor = min(1.0, SIDE / max(height, width))
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return np.asarray(Image.fromarray(levels).resize(size, how))
 
 
 def _encode(levels: Picture) -> bytes:
