@@ -41,8 +41,8 @@ WAYS = {
 class Clock(History):
     """The history, with the processor's time at the end of each epoch."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, monitor: str) -> None:
+        super().__init__(path, monitor)
         self.times: list[float] = []
         self.losses: list[tuple[float, float]] = []
         runs.append(self)

@@ -80,7 +80,8 @@ def test_training_the_projection_separates_features_and_touches_nothing_else(mod
     generator = torch.Generator().manual_seed(0)
     centres = torch.randn(2, 432, generator=generator)
     pooled = centres.repeat_interleave(20, 0) + 0.1 * torch.randn(40, 432, generator=generator)
-    labels = [AnatomyLabel("CT", "axial", "head")] * 20 + [AnatomyLabel("MR", None, "chest")] * 20
+    labels = [AnatomyLabel.partial("CT", plane="axial", stations=["head"])] * 20
+    labels += [AnatomyLabel.partial("MR", stations=["chest"])] * 20
     before = {key: value.clone() for key, value in model.state_dict().items()}
     losses = fit_naming(model, pooled, labels, NamingConfig(epochs=60, batch_size=16))
     assert losses[-1] < losses[0] / 2

@@ -8,7 +8,8 @@ from vesalius.benchmark import running
 from vesalius.benchmark.running import run_cells
 from vesalius.evaluation.stored import read_evaluation
 from vesalius.models.checkpoints import load_segmenter
-from vesalius.training.fit import LAST, NextEpoch
+from vesalius.training.resuming import NextEpoch
+from vesalius.training.trainer import LAST
 
 
 @pytest.fixture

@@ -136,3 +136,35 @@ class TestIntensity:
 def test_a_probability_outside_0_to_1_is_refused(name, value):
     with pytest.raises(ConfigError, match=f"{name} is a probability and must lie in 0–1, got {value}"):
         AugmentConfig(**{name: value})
+
+
+class TestColourBlurAndNoise:
+    def change(self, image: torch.Tensor, seed: int = 0, **settings: float) -> torch.Tensor:
+        return change_intensity(image, replace(STILL, **settings), random_source(seed))
+
+    def test_a_third_of_a_turn_makes_red_green(self):
+        red = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1)
+        turned = {tuple(self.change(red, seed, hue=120.0).flatten().round().tolist()) for seed in range(60)}
+        assert {(0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0)} <= turned
+
+    def test_grey_has_no_hue(self):
+        grey = torch.rand(1, 6, 6, generator=random_source(2)).expand(3, -1, -1)
+        torch.testing.assert_close(self.change(grey, hue=90.0), grey)
+
+    def test_blur_keeps_the_mean_and_flattens(self, image):
+        blurred = [self.change(image, seed, blur=1.5) for seed in range(4)]
+        assert all(each.mean().sub(image.mean()).abs() < 0.05 for each in blurred)
+        assert min(each.std() for each in blurred) < 0.7 * image.std()
+        flat = torch.full((3, 9, 9), 0.5)
+        torch.testing.assert_close(self.change(flat, blur=1.5), flat)
+
+    def test_noise_is_new_for_every_pixel_and_no_stronger_than_said(self):
+        flat = torch.full((3, 64, 64), 0.5)
+        spreads = [self.change(flat, seed, noise=0.05).std().item() for seed in range(8)]
+        assert 0 < min(spreads) < max(spreads) < 0.055
+
+    def test_what_is_off_draws_nothing(self, image):
+        first, second = random_source(4), random_source(4)
+        change_intensity(image, STILL, first)
+        change_intensity(image, replace(STILL, noise=0.1), second)
+        assert not torch.rand(1, generator=first).equal(torch.rand(1, generator=second))

@@ -1,5 +1,8 @@
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -98,7 +101,7 @@ def test_models_that_no_graph_can_say_are_refused(name, build_tiny, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
 def test_eight_bits_keep_dice(runtime, checkpoint, tiny_dataset, tmp_path):
-    pytest.importorskip("openvino")
+    pytest.importorskip("openvino_telemetry")  # importing openvino itself would report that
     with progress_bar() as bar:
         report = export_model(
             checkpoint, tmp_path / "with, comma" / "out", bar, runtime=runtime, calibrate=tiny_dataset
@@ -107,3 +110,27 @@ def test_eight_bits_keep_dice(runtime, checkpoint, tiny_dataset, tmp_path):
     assert abs(report.dice.change) <= 0.01
     assert json.loads((report.folder / "export.json").read_text())["precision"] == "int8"
     Predictor(report.folder)
+
+
+EXPORT = """
+import os, sys
+from pathlib import Path
+from openvino_telemetry.utils.sender import TelemetrySender
+sent = []
+TelemetrySender.send = lambda self, backend, message: sent.append(message)
+from vesalius.export.run import export_model
+from vesalius.predict import Predictor
+from vesalius.progress import progress_bar
+with progress_bar() as bar:
+    Predictor(export_model(Path(sys.argv[1]), Path(sys.argv[2]), bar, runtime="openvino").folder)
+print(len(sent), "CI" in os.environ)
+"""
+
+
+@pytest.mark.slow
+def test_openvino_reports_nothing_to_its_makers(checkpoint, tmp_path):
+    pytest.importorskip("openvino_telemetry")
+    surroundings = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(tmp_path)}
+    command = [sys.executable, "-c", EXPORT, str(checkpoint), str(tmp_path / "out")]
+    done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "False"]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -160,12 +161,11 @@ class TestSaving:
     def test_a_failed_write_leaves_the_old_checkpoint(self, model, written, tmp_path, monkeypatch):
         path = Path(shutil.copy(written, tmp_path))
 
-        def fail(target, content):
-            with target.open("wb") as file:
-                file.write(content[: len(content) // 2])
-            raise OSError("disk full")
+        def fail(state, target, header):
+            target.write_bytes(b"half")
+            raise SafetensorError("disk full")
 
-        monkeypatch.setattr(Path, "write_bytes", fail)
+        monkeypatch.setattr(checkpoints, "save_file", fail)
         with pytest.raises(OutputError, match="disk full"):
             save_model(model, path)
         assert path.read_bytes() == written.read_bytes()

@@ -131,13 +131,21 @@ class TestStarting:
         assert origin == "trained"
         assert torch.equal(model.vision.class_token, trained.vision.class_token)
 
-    @pytest.mark.parametrize(
-        ("settings", "given"),
-        [({"options": {"image_size": 64}}, r"\[model\] options"), ({"pretrained": True}, "--pretrained")],
-    )
-    def test_a_trained_model_is_neither_built_otherwise_nor_given_other_weights(self, settings, given):
-        with pytest.raises(ModelError, match=f"{given} cannot be used with pocket"):
-            start_model("pocket", **settings)
+    def test_a_trained_model_takes_options_that_its_weights_do_not_depend_on(self, build_tiny, tmp_path):
+        save_model(build_tiny("pocket", seed=3), tmp_path / "model.safetensors")
+        model, origin = start_model(str(tmp_path), options={"image_size": 96})
+        assert (origin, model.spec.image_size, model.training) == ("trained", 96, False)
+        assert model.recipe.options["image_size"] == 96
+        torch.testing.assert_close(model.state_dict(), build_tiny("pocket", seed=3).state_dict())
+
+    def test_a_trained_model_takes_no_other_options(self, build_tiny, tmp_path):
+        save_model(build_tiny("pocket"), tmp_path / "model.safetensors")
+        with pytest.raises(ModelError, match="are not those of PocketSegmenter: .* of another shape"):
+            start_model(str(tmp_path), options={"condition": 24})
+
+    def test_a_trained_model_is_not_given_other_weights(self):
+        with pytest.raises(ModelError, match="--pretrained cannot be used with pocket"):
+            start_model("pocket", pretrained=True)
 
     def test_pretrained_means_the_public_weights(self, donors, monkeypatch, build):
         monkeypatch.setattr(start, "build_model", lambda name, **options: build(name))

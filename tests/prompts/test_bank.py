@@ -5,7 +5,7 @@ import pytest
 
 from vesalius.errors import PromptError
 from vesalius.prompts import find_target, foreign_phrases, read_bank
-from vesalius.prompts.bank import DISTRACTORS
+from vesalius.prompts.bank import DISTRACTORS, to_bank
 
 TARGETS = sorted(read_bank().keys() - {DISTRACTORS})
 
@@ -33,16 +33,41 @@ def test_every_target_can_be_said_to_be_absent(name):
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_foreign_phrases_are_all_but_the_targets_own(name):
-    groups = foreign_phrases(name)
-    foreign = set(chain.from_iterable(groups))
-    assert {row.phrases[0] for other, row in read_bank().items() if other not in (name, DISTRACTORS)} == set(groups[1])
-    assert not foreign & set(find_target(name).phrases)
-    assert set(find_target(name).absences) <= foreign
-    for other in read_bank().keys() - {name}:
-        assert set(read_bank()[other].phrases) <= foreign
-        # That another thing is absent is true, and no reason for an empty mask.
-        assert not set(read_bank()[other].absences) & foreign
+def test_foreign_phrases_are_those_of_what_the_images_cannot_show(name):
+    denials, names, *others, distractors = foreign_phrases(name)
+    shown = {name, DISTRACTORS, *find_target(name).may_show}
+    foreign = {other: row for other, row in read_bank().items() if other not in shown}
+    assert denials == find_target(name).absences
+    assert set(names) == {row.phrases[0] for row in foreign.values()}
+    assert set(others) == {row.phrases for row in foreign.values()}
+    assert set(distractors) == set(read_bank()[DISTRACTORS].phrases) - shown
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_nothing_an_image_may_show_is_said_to_be_absent(name):
+    target, foreign = find_target(name), set(chain.from_iterable(foreign_phrases(name)))
+    shown = chain.from_iterable(read_bank()[each].phrases if each in TARGETS else [each] for each in target.may_show)
+    assert not foreign & {*target.phrases, *shown}
+    # That another thing is absent is true, and no reason for an empty mask.
+    assert not foreign & set(chain.from_iterable(read_bank()[other].absences for other in TARGETS if other != name))
+
+
+def test_organs_of_one_slice_show_each_other():
+    organs = {name for name in TARGETS if {"liver", "femur"} & {name, *find_target(name).may_show}} - {"lungs"}
+    assert len(organs) == 10
+    for name in organs:
+        assert {name, *find_target(name).may_show} >= organs
+
+
+@pytest.mark.parametrize("entry", ["lung", "polyp", DISTRACTORS])
+def test_what_may_be_shown_is_another_target_or_a_distractor(entry):
+    tables = {
+        "polyp": {"phrases": ["polyp"], "may_show": [entry]},
+        "lungs": {"phrases": ["lungs"]},
+        DISTRACTORS: {"phrases": ["text"]},
+    }
+    with pytest.raises(PromptError, match=rf"\[polyp\], may_show: No other target or distractor named '{entry}'"):
+        to_bank(tables)
 
 
 def test_an_unknown_target_is_answered_with_the_closest():

@@ -2,7 +2,6 @@ import csv
 import dataclasses
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +15,9 @@ from vesalius.evaluation.metrics import dice
 from vesalius.models import Segmenter
 from vesalius.models.checkpoints import load_model, read_notes
 from vesalius.training.config import TrainConfig
-from vesalius.training.fit import KeepBest, NextEpoch, RunResult, fit
+from vesalius.training.fit import RunResult, fit
+from vesalius.training.resuming import NextEpoch
+from vesalius.training.running import Running
 
 ONE_EPOCH = TrainConfig(
     learning_rate=1e-3, batch_size=2, max_epochs=1, freeze=(), prompts=PromptMix(paraphrases=0.3, absent=0.2)
@@ -90,7 +91,7 @@ class TestResuming:
             with pytest.raises(RuntimeError, match="power cut"):
                 fit(build_tiny("unet_d"), [tiny_dataset], tmp_path / "resumed", two)
         other = build_tiny("unet_d", seed=9)
-        result = fit(other, [tiny_dataset], tmp_path / "resumed", two, resume=True)
+        result = fit(other, [tiny_dataset], tmp_path / "resumed", two, Running(resume=True))
         assert result.epochs == 2
         assert read_history(tmp_path / "resumed") == read_history(tmp_path / "unbroken")
         unbroken, resumed = last_weights(tmp_path / "unbroken"), last_weights(tmp_path / "resumed")
@@ -99,16 +100,7 @@ class TestResuming:
 
     def test_nothing_to_resume_is_said(self, build_tiny, tiny_dataset, tmp_path):
         with pytest.raises(ConfigError, match=r"last\.ckpt: nothing to resume; start the run without --resume"):
-            fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, ONE_EPOCH, resume=True)
-
-    def test_views_follow_the_epochs(self):
-        view = SimpleNamespace(epoch=0)
-        callback, trainer = NextEpoch([view]), SimpleNamespace(current_epoch=3)
-        callback.on_train_start(trainer, None)
-        assert view.epoch == 3
-        trainer.current_epoch = 4
-        callback.on_train_epoch_start(trainer, None)
-        assert view.epoch == 4
+            fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, ONE_EPOCH, Running(resume=True))
 
 
 class TestSettings:
@@ -162,31 +154,3 @@ class TestSettings:
         with pytest.raises(DataError, match="nowhere: no such data folder"):
             fit(build_tiny("unet_d"), [tmp_path / "nowhere"], tmp_path / "run", ONE_EPOCH)
         assert list(tmp_path.iterdir()) == []
-
-
-class TestKeepBest:
-    def test_only_a_better_score_is_kept(self, build_tiny, tmp_path):
-        best = KeepBest(build_tiny("pocket"), tmp_path / "model.safetensors", {"seed": 3})
-        kept = []
-        for epoch, score in enumerate([0.5, 0.4, 0.5, 0.6]):
-            metrics = {"val_dice": torch.tensor(score)}
-            best.on_validation_epoch_end(
-                SimpleNamespace(callback_metrics=metrics, sanity_checking=False, current_epoch=epoch), None
-            )
-            kept.append(read_notes(best.path)["epoch"])
-        assert kept == [0, 0, 0, 3]
-        assert read_notes(best.path) == {"seed": 3, "val_dice": pytest.approx(0.6), "epoch": 3}
-
-    def test_a_first_score_of_0_is_kept(self, build_tiny, tmp_path):
-        best = KeepBest(build_tiny("pocket"), tmp_path / "model.safetensors", {})
-        trainer = SimpleNamespace(
-            callback_metrics={"val_dice": torch.tensor(0.0)}, sanity_checking=False, current_epoch=0
-        )
-        best.on_validation_epoch_end(trainer, None)
-        assert best.path.is_file()
-
-    def test_its_score_survives_a_break(self, build_tiny, tmp_path):
-        first, second = (KeepBest(build_tiny("pocket"), tmp_path / "model.safetensors", {}) for _ in range(2))
-        first.score = 0.7
-        second.load_state_dict(first.state_dict())
-        assert second.score == 0.7

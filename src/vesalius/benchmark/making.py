@@ -8,8 +8,8 @@ from typing import Any
 
 from vesalius.benchmark.cells import Cell
 from vesalius.errors import DataError
-from vesalius.evaluation.report.manifest import MANIFEST as MANIFEST_FIELD
 from vesalius.evaluation.stored import EVALUATION_NAME
+from vesalius.evaluation.stored import MANIFEST as MANIFEST_FIELD
 from vesalius.models.embedded import EMBEDDED
 from vesalius.training.fit import HISTORY, MANIFEST
 

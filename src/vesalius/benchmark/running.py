@@ -14,7 +14,9 @@ from vesalius.evaluation.stored import describe_evaluation, read_evaluation, wri
 from vesalius.models.checkpoints import CHECKPOINT_NAME, load_segmenter, read_notes
 from vesalius.models.start import start_model
 from vesalius.progress import progress_bar
-from vesalius.training.fit import LAST, fit
+from vesalius.training.fit import fit
+from vesalius.training.running import Running
+from vesalius.training.trainer import LAST
 
 SPLIT = "test"
 
@@ -98,7 +100,7 @@ def _train(cell: Cell) -> None:
     config = config.for_trained(entry.training) if origin == "trained" else config
     remember(cell)
     try:
-        fit(model, [cell.data], cell.folder, config, resume=cell.interrupted)
+        fit(model, [cell.data], cell.folder, config, Running(resume=cell.interrupted))
     except SystemExit as stop:  # Lightning's answer to Ctrl-C, with the exit code that here says "incomplete"
         raise KeyboardInterrupt from stop
 

@@ -1,7 +1,7 @@
 """``vesalius train``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -20,6 +20,11 @@ def train(
     seed: int | None = None,
     views: int | None = None,
     features: Path | None = None,
+    devices: int = 1,
+    nodes: int = 1,
+    workers: int = 0,
+    save_minutes: float = 10.0,
+    log: list[Literal["tensorboard", "mlflow"]] | None = None,
     resume: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
@@ -43,14 +48,23 @@ def train(
         views: Augmented pictures of each image, which take turns; what a frozen encoder makes of them is computed once
             and stored. 0, as without a recipe, draws a new one in every epoch and stores nothing.
         features: Folder for what is stored, which several runs can share; OUT/features by default.
-        resume: Go on where an interrupted run in the same folder stopped.
+        devices: Accelerators of each machine that share every batch, or processes where there is none.
+        nodes: Machines, on each of which SLURM or torchrun runs this command.
+        workers: Processes that prepare images, for each device; 0 for none but the one that trains.
+        save_minutes: Between savings of the run's state inside an epoch; it is saved after each anyway.
+        log: Report to TensorBoard or MLflow too; repeat it for both.
+        resume: Go on where an interrupted run in the same folder stopped, as if it had not been interrupted.
         as_json: Print one JSON object.
     """
-    from vesalius.cli.output import print_json, say
+    from pytorch_lightning.utilities import rank_zero_only
+
+    from vesalius.cli.output import print_json
     from vesalius.models.recipe import to_options
     from vesalius.models.start import start_model
     from vesalius.training.config import TrainConfig, check_table, read_recipe
     from vesalius.training.fit import fit
+    from vesalius.training.progress import tell
+    from vesalius.training.running import Running
 
     settings = read_recipe(recipe) if recipe else {}
     options = to_options(check_table(settings.pop("model", {}), "[model]"))
@@ -66,11 +80,14 @@ def train(
     folder = out or Path("runs") / f"{Path(model).stem}-{data[0].name}"
     start, origin = start_model(model, seed=config.seed, options=options, pretrained=pretrained)
     config = config.for_trained(settings) if origin == "trained" else config
-    say(f"{model}: {origin} weights; results in {folder}")
+    running = Running(resume, features, devices, nodes, workers, save_minutes, tuple(log or ()))
+    tell(f"{model}: {origin} weights; results in {folder}")
     if features and not config.views:
-        say("--features has no effect: nothing is stored without --views, or views in the recipe.")
-    result = fit(start, data, folder, config, features=features, resume=resume)
+        tell("--features has no effect: nothing is stored without --views, or views in the recipe.")
+    result = fit(start, data, folder, config, running)
     if as_json:
-        print_json({"checkpoint": str(result.checkpoint), "val_dice": result.val_dice, "epochs": result.epochs})
+        rank_zero_only(print_json)(
+            {"checkpoint": str(result.checkpoint), "val_dice": result.val_dice, "epochs": result.epochs}
+        )
     else:
-        say(f"Best validation Dice {result.val_dice:.3f} after {result.epochs} epochs: {result.checkpoint}")
+        tell(f"Best validation Dice {result.val_dice:.3f} after {result.epochs} epochs: {result.checkpoint}")

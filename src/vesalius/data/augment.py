@@ -32,6 +32,12 @@ class AugmentConfig:
     """Relative change around the grey image, either way."""
     gamma: float = 0.25
     """Exponent drawn from exp(±gamma)."""
+    hue: float = 0.0
+    """Turn of the colours around grey, degrees, either way."""
+    blur: float = 0.0
+    """Largest standard deviation of a Gaussian blur, pixels of the working size."""
+    noise: float = 0.0
+    """Largest standard deviation of Gaussian noise on intensities in [0, 1]."""
 
     def __post_init__(self) -> None:
         for name in ("horizontal_flip", "vertical_flip"):
@@ -80,13 +86,40 @@ def resample(image: Tensor, mask: Tensor, geometry: Geometry, size: int) -> tupl
 
 
 def change_intensity(image: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Gamma, saturation, contrast and brightness of RGB [3, H, W] in [0, 1], clipped back to it."""
+    """Gamma, colours, contrast, brightness, blur and noise of RGB [3, H, W] in [0, 1], clipped back to it."""
     image = image.clamp(min=0) ** math.exp(_symmetric(config.gamma, generator))
     grey = image.mean(0, keepdim=True)
     image = grey + (image - grey) * (1 + _symmetric(config.saturation, generator))
     mean = image.mean()
     image = mean + (image - mean) * (1 + _symmetric(config.contrast, generator))
-    return (image + _symmetric(config.brightness, generator)).clamp(0, 1)
+    image = image + _symmetric(config.brightness, generator)
+    # What is off draws nothing, so that adding it to a recipe changes none of the draws before it.
+    if config.hue:
+        image = _turn_hue(image, math.radians(_symmetric(config.hue, generator)))
+    if config.blur:
+        image = _blur(image, config.blur * torch.rand((), generator=generator).item())
+    if config.noise:
+        strength = config.noise * torch.rand((), generator=generator)
+        image = image + strength * torch.randn(image.shape, generator=generator)
+    return image.clamp(0, 1)
+
+
+def _turn_hue(image: Tensor, angle: float) -> Tensor:
+    """Turn RGB around its grey axis (Rodrigues' formula); grey stays grey."""
+    along, across = (1 - math.cos(angle)) / 3, math.sin(angle) / math.sqrt(3)
+    turn = torch.full((3, 3), along) + math.cos(angle) * torch.eye(3)
+    turn = turn + across * torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]])
+    return torch.einsum("oc,chw->ohw", turn, image)
+
+
+def _blur(image: Tensor, sigma: float) -> Tensor:
+    radius = math.ceil(2 * sigma)
+    if sigma < 0.2 or radius >= min(image.shape[1:]):
+        return image
+    kernel = torch.exp(-(torch.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).view(1, 1, 1, -1)
+    padded = F.pad(image[:, None], (radius,) * 4, mode="reflect")
+    return F.conv2d(F.conv2d(padded, kernel), kernel.transpose(2, 3))[:, 0]
 
 
 def _symmetric(limit: float, generator: torch.Generator) -> float:

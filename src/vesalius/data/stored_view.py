@@ -31,6 +31,10 @@ class StoredView(Dataset[Example]):
     def __len__(self) -> int:
         return len(self.view)
 
+    def turn_to(self, epoch: int) -> None:
+        """Draw as an epoch does from now on."""
+        self.view.turn_to(epoch)
+
     def __getitem__(self, index: int) -> Example:
         frozen, mask = self.stores[self.view.number].read(index)
         prompt, present = self.view.ask(index)

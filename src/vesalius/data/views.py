@@ -72,6 +72,9 @@ class View(Dataset[Example], ABC):
         self.source = source
         self.size = size
 
+    def turn_to(self, epoch: int) -> None:  # noqa: B027  # most views are the same in every epoch
+        """Draw as an epoch does from now on."""
+
     @property
     def number(self) -> int:
         """Which picture of each image is next, from 0."""
@@ -136,6 +139,10 @@ class TrainingView(View):
             warnings.warn(f"{place} have no effect, for the catalog does not know what it outlines.", stacklevel=2)
         self._paraphrases = find_target(source.target).phrases if source.target else ()
         self._foreign = foreign_phrases(source.target) if source.target else ()
+
+    def turn_to(self, epoch: int) -> None:
+        """Draw as an epoch does from now on."""
+        self.epoch = epoch
 
     @property
     def number(self) -> int:

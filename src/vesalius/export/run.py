@@ -21,7 +21,7 @@ from vesalius.models.checkpoints import find_checkpoint, load_segmenter, read_no
 from vesalius.models.checksums import sha256_of
 from vesalius.models.export_contract import ExportContract, GraphName, Precision, write_contract
 from vesalius.models.exported import open_exported
-from vesalius.models.runtimes import SUFFIX, RuntimeName
+from vesalius.models.runtimes import SUFFIX, RuntimeName, import_openvino, unreported
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def export_model(
     """
     if out.exists():
         raise OutputError(f"{out}: is there already; choose another folder with --out.")
-    require("openvino" if runtime == "openvino" else "onnxruntime", extra="export")
+    import_openvino() if runtime == "openvino" else require("onnxruntime", extra="export")
     data = None if calibrate is None else (_read_split(calibrate, "train"), _read_split(calibrate, "val"))
     checkpoint = find_checkpoint(source)
     model = load_segmenter(source)
@@ -143,12 +143,13 @@ def _quantise(work: _Work, train: SegmentationDataset) -> None:
 def _convert(work: _Work, runtime: RuntimeName) -> None:
     if runtime == "onnx":
         return
-    openvino = require("openvino", extra="export")
+    openvino = import_openvino()
     for name in work.tracings:
         source = work.folder / f"{name}{SUFFIX['onnx']}"
         # As bytes, because it takes a comma in a path for two paths. Core().read_model, which does not, leaves 8-bit
         # graphs in a form that runs half as fast.
-        graph = openvino.convert_model(BytesIO(source.read_bytes()))
+        with unreported():
+            graph = openvino.convert_model(BytesIO(source.read_bytes()))
         openvino.save_model(graph, source.with_suffix(SUFFIX[runtime]), compress_to_fp16=False)
         source.unlink()
 

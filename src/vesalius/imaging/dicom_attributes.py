@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from vesalius.imaging.diffusion import vendor_b_value
+from vesalius.imaging.header import HEADER_KEYWORDS
+
 SPACING_KEYWORDS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 """Where a pixel's size may stand, the one in the patient before the one on the detector."""
 
@@ -25,42 +28,6 @@ CONTRAST_KEYWORDS = (
     "TemporalPositionIndex",
 )
 """Attributes in which the frames of one stack agree: b-value, echo, magnitude or phase, and time point."""
-
-HEADER_KEYWORDS = (
-    "AcquisitionContrast",
-    "BodyPartExamined",
-    "ContrastBolusAgent",
-    "ConvolutionKernel",
-    "DiffusionBValue",
-    "EchoTime",
-    "EchoTrainLength",
-    "EffectiveEchoTime",
-    "FlipAngle",
-    "ImageType",
-    "InversionTime",
-    "KVP",
-    "Laterality",
-    "MagneticFieldStrength",
-    "Manufacturer",
-    "Modality",
-    "PatientOrientation",
-    "PatientPosition",
-    "ProtocolName",
-    "PulseSequenceName",
-    "RepetitionTime",
-    "SOPClassUID",
-    "ScanOptions",
-    "ScanningSequence",
-    "SequenceName",
-    "SequenceVariant",
-    "SeriesDescription",
-    "SeriesInstanceUID",
-    "SliceThickness",
-    "StudyDescription",
-    "StudyInstanceUID",
-    "ViewPosition",
-)
-"""Attributes kept in `MedicalImage.header`; none names the patient."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +114,11 @@ class FrameAttributes:
 
     @property
     def header(self) -> dict[str, str]:
-        """Those of `HEADER_KEYWORDS` that are there."""
-        return {keyword: text for keyword in HEADER_KEYWORDS if (text := self.text(keyword))}
+        """Those of `HEADER_KEYWORDS` that are there; the b-value may come from a private attribute."""
+        found = {keyword: text for keyword in HEADER_KEYWORDS if (text := self.text(keyword))}
+        if "DiffusionBValue" not in found and (b_value := vendor_b_value(self.dataset)) is not None:
+            found["DiffusionBValue"] = f"{b_value:g}"
+        return found
 
     @cached_property
     def _macros(self) -> list[Dataset]:

@@ -8,8 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.errors import ImageError
+from vesalius.imaging.header import Finding, HeaderFacts
 from vesalius.imaging.intensity import asked_range, default_range
-from vesalius.imaging.orientation import Affine, Plane, nearest_plane, places_volume, to_display_order, voxel_spacing
+from vesalius.imaging.mr_protocol import find_protocol
+from vesalius.imaging.orientation import (
+    Affine,
+    Plane,
+    nearest_plane,
+    obliquity,
+    places_volume,
+    to_display_order,
+    voxel_spacing,
+)
+from vesalius.imaging.purpose import find_purpose
 from vesalius.imaging.slices import SliceStack, in_plane_spacing
 
 Pixels = NDArray[np.float32 | np.uint8 | np.uint16]
@@ -47,7 +58,8 @@ class MedicalImage:
     pixel_spacing: tuple[float, float] | None = None
     """Row and column distance in mm of an image without an affine, e.g. a radiograph; otherwise see `spacing`."""
     header: Mapping[str, str] = field(default_factory=dict)
-    """Some DICOM attributes by keyword, e.g. BodyPartExamined; nothing that names the patient."""
+    """Some DICOM attributes by keyword, e.g. BodyPartExamined, of the DICOM or BIDS header; nothing that names the
+    patient."""
 
     def __post_init__(self) -> None:
         shape = self.pixels.shape
@@ -60,6 +72,26 @@ class MedicalImage:
     def spacing(self) -> tuple[float, float, float] | None:
         """Distance in mm between slices, rows and columns; None without an affine."""
         return None if self.affine is None else voxel_spacing(self.affine)
+
+    @property
+    def obliquity(self) -> float | None:
+        """Degrees between the slices and `nearest_plane`; None without an affine."""
+        return None if self.affine is None else obliquity(self.affine)
+
+    @property
+    def nearest_plane(self) -> Plane | None:
+        """Orthogonal plane closest to the slices, however oblique they are; None without an affine."""
+        return None if self.affine is None else nearest_plane(self.affine)
+
+    @property
+    def protocol(self) -> Finding | None:
+        """Protocol of an MR series as its header tells it; None for other modalities."""
+        return find_protocol(self.header) if self.modality == "MR" else None
+
+    @property
+    def purpose(self) -> Finding:
+        """Whether the header calls this a localizer, a projection or a report, which show no slices of anatomy."""
+        return find_purpose(HeaderFacts(self.header))
 
     @property
     def is_colour(self) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vesalius.errors import ImageError
 from vesalius.files import writing
+from vesalius.imaging.bids import read_sidecar
 from vesalius.imaging.image import MedicalImage
 from vesalius.imaging.orientation import Affine, nearest_plane, places_volume, plane_of, to_display_order, voxel_spacing
 
@@ -24,8 +25,9 @@ def read_nifti(path: Path) -> MedicalImage:
     """Read a volume and turn it for display.
 
     Slices run across the only axis of length 1, else across the axis of thick slices, else they are axial. Of a 4-D
-    file the first volume counts. Scaling is applied; NaN and infinities become 0. NIfTI does not name the modality:
-    whole numbers with a minimum of −500 or less are taken for CT, anything else stays unknown (None), shown like MR.
+    file the first volume counts. Scaling is applied; NaN and infinities become 0. The header is that of a BIDS file,
+    ``scan.json``, beside the volume. Where that does not name the modality, whole numbers with a minimum of −500 or
+    less are taken for CT, and anything else stays unknown (None), shown like MR.
 
     Args:
         path: .nii, .nii.gz or .mgz file.
@@ -39,15 +41,38 @@ def read_nifti(path: Path) -> MedicalImage:
     volume, affine = _load(path)
     axis = _slice_axis(volume.shape, affine)
     values = _clean(volume)
+    header = read_sidecar(path)
     is_ct = values.min() <= CT_BELOW and bool(np.all(values == np.rint(values)))
     shown, placed = to_display_order(values, affine, nearest_plane(affine, axis))
     return MedicalImage(
         pixels=np.ascontiguousarray(shown),
         source=path,
         affine=placed,
-        modality="CT" if is_ct else None,
+        modality=header.get("Modality") or ("CT" if is_ct else None),
         plane=plane_of(placed),
+        header=header,
     )
+
+
+def read_label_volume(path: Path) -> tuple[NDArray[np.integer], Affine]:
+    """Read numbers of labels, or a mask, without the detour over real numbers that an image takes.
+
+    Args:
+        path: .nii, .nii.gz or .mgz file.
+
+    Returns:
+        Whole numbers [D, H, W] in axial display order, and their affine.
+
+    Raises:
+        ImageError: If the file is missing, damaged, or of no use as a volume.
+    """
+    volume, affine = _load(path)
+    if volume.dtype.kind == "f":
+        volume = np.rint(_clean(volume)).astype(np.int32)
+    elif volume.dtype.kind == "b":
+        volume = volume.astype(np.uint8)
+    shown, placed = to_display_order(volume, affine, "axial")
+    return shown, placed  # type: ignore[return-value]  # float and bool are gone
 
 
 def write_mask_volume(path: Path, masks: NDArray[np.bool_], affine: Affine | None) -> None:

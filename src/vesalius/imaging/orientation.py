@@ -7,7 +7,7 @@ the front at image left: the radiological convention.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Literal, TypeVar
 
@@ -77,6 +77,18 @@ def plane_of(affine: Affine, slice_axis: int = 0) -> Plane:
     normal = slice_normal(affine, slice_axis)
     oblique = np.abs(normal).max() < OBLIQUE_BELOW
     return "oblique" if oblique else nearest_plane(affine, slice_axis)
+
+
+def obliquity(affine: Affine, slice_axis: int = 0) -> float:
+    """Degrees between the slices across `slice_axis` and the nearest orthogonal plane, 0 to 54.7."""
+    largest = float(np.abs(slice_normal(affine, slice_axis)).max())
+    return float(np.degrees(np.arccos(min(1.0, largest))))
+
+
+def common_plane(planes: Iterable[Plane | None]) -> Plane | None:
+    """The plane of a series made of several stacks; None if they differ, as in localizers and radial series."""
+    found = set(planes)
+    return found.pop() if len(found) == 1 else None
 
 
 def to_display_order(pixels: NDArray[Scalar], affine: Affine, plane: Plane) -> tuple[NDArray[Scalar], Affine]:

@@ -35,6 +35,11 @@ class BiomedTextEncoder(nn.Module):
             nn.Linear(config.width, between, bias=False), nn.GELU(), nn.Linear(between, embedding, bias=False)
         )
 
+    @property
+    def tokens(self) -> nn.Embedding:
+        """The table of tokens, as in CLIP's tower."""
+        return self.bert.tokens
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Ids and mask [B, L] -> one vector a prompt, [B, E]."""
         return self.projection(self.bert(input_ids, attention_mask)[:, 0])

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vesalius.errors import ModelError, unknown_name
@@ -50,8 +50,13 @@ def save_model(
         state = _pack(state, model)
     header = {"vesalius": model.recipe.to_json(), "notes": json.dumps(dict(notes or {}), sort_keys=True)}
     with writing(path) as unfinished:
-        # save_file would make it readable by its owner alone.
-        unfinished.write_bytes(save(state, header))
+        unfinished.touch()
+        usual = unfinished.stat().st_mode
+        try:
+            save_file(state, unfinished, header)
+            unfinished.chmod(usual)  # save_file makes it readable by its owner alone
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
 def load_model(source: str | Path) -> VisionLanguageEncoder:

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from vesalius.errors import ModelError
-from vesalius.models.checkpoints import load_segmenter
+from vesalius.models.checkpoints import fill_model, load_segmenter
 from vesalius.models.embedded import EMBEDDED
 from vesalius.models.foreign import import_checkpoint
 from vesalius.models.recipe import Option
@@ -58,7 +58,7 @@ def start_model(
     Args:
         source: A model's name, a checkpoint file or a folder with one.
         seed: Decides untrained weights.
-        options: Of a named model that is built anew.
+        options: Of the model; of a trained one only those that its weights do not depend on, such as ``image_size``.
         pretrained: Start such a model from public weights, where there are any for its parts.
 
     Returns:
@@ -71,10 +71,13 @@ def start_model(
         torch.manual_seed(seed)
         model = as_segmenter(build_model(source, **(options or {})))
         return (load_pretrained(model), "pretrained") if pretrained else (model, "untrained")
-    if options or pretrained:
-        given = "[model] options" if options else "--pretrained"
-        raise ModelError(f"{given} cannot be used with {source}, which is trained already; name a model to build anew.")
-    return load_segmenter(source), "trained"
+    if pretrained:
+        raise ModelError(f"--pretrained cannot be used with {source}, which is trained already; name a model to build.")
+    model = load_segmenter(source)
+    if not options:
+        return model, "trained"
+    changed = as_segmenter(build_model(model.recipe.name, **{**model.recipe.options, **options}))
+    return fill_model(changed, model.state_dict(), source).eval(), "trained"
 
 
 def load_pretrained(model: Segmenter) -> Segmenter:

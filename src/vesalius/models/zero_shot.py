@@ -6,13 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vesalius.models.segmenter import Segmenter
+from vesalius.models.contrastive import ContrastiveEncoder
+from vesalius.models.encoder import VisionLanguageEncoder
 
 SCALE = 20.0
-"""Factor from cosine similarity to log-odds; the projection is trained with the same one."""
+"""Factor from cosine similarity to log-odds of models without one of their own; ``fit_naming`` trains with it."""
 
 
-def phrase_vectors(model: Segmenter, labels: Mapping[str, Sequence[str]]) -> Tensor:
+def phrase_vectors(model: VisionLanguageEncoder, labels: Mapping[str, Sequence[str]]) -> Tensor:
     """One unit vector a label, the mean of its phrases' vectors.
 
     Args:
@@ -27,14 +28,20 @@ def phrase_vectors(model: Segmenter, labels: Mapping[str, Sequence[str]]) -> Ten
     return F.normalize(torch.stack(means), dim=-1)
 
 
-def label_logits(images: Tensor, labels: Tensor) -> Tensor:
+def label_logits(images: Tensor, labels: Tensor, scale: float = SCALE) -> Tensor:
     """Log-odds among labels.
 
     Args:
         images: Unit image vectors [B, E].
         labels: Unit label vectors [L, E].
+        scale: Factor from cosine similarity to log-odds, see ``logit_scale``.
 
     Returns:
         [B, L]; a softmax over L gives probabilities.
     """
-    return SCALE * images @ labels.T
+    return scale * images @ labels.T
+
+
+def logit_scale(model: VisionLanguageEncoder) -> float:
+    """Factor from cosine similarity to log-odds: the temperature a model has learned, else ``SCALE``."""
+    return model.log_scale.exp().item() if isinstance(model, ContrastiveEncoder) else SCALE

@@ -3,7 +3,7 @@
 Masks become words in `vesalius.prompts.attributes`, which loads scipy and so is not imported here.
 """
 
-from vesalius.prompts.anatomy import ASPECTS, AnatomyLabel, anatomy_phrases
+from vesalius.prompts.anatomy import ASPECTS, AnatomyLabel, Statement, anatomy_phrases
 from vesalius.prompts.bank import Target, find_target, foreign_phrases, read_bank
 from vesalius.prompts.captions import write_prompts
 from vesalius.prompts.families import Variants, sort_families, variants
@@ -18,6 +18,7 @@ __all__ = [
     "FamilySet",
     "ObjectWords",
     "RULES",
+    "Statement",
     "Target",
     "Templates",
     "Variants",

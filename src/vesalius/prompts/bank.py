@@ -1,7 +1,7 @@
 """Ordinary phrases for segmentation targets, read from ``bank.toml``."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -19,13 +19,31 @@ class Target:
     """Ordinary ways to name it."""
     absences: tuple[str, ...] = ()
     """Phrases that assert it is not there."""
+    may_show: tuple[str, ...] = ()
+    """Other targets, or distractors, that its images may show as well."""
 
 
 @cache
 def read_bank() -> Mapping[str, Target]:
-    """All targets by name; ``distractors`` holds phrases for things that no training image shows."""
+    """All targets by name; ``distractors`` holds phrases for things that images show no more than ``may_show`` says."""
     tables = tomllib.loads(files("vesalius.prompts").joinpath("bank.toml").read_text(encoding="utf-8"))
-    return {name: Target(tuple(row["phrases"]), tuple(row.get("absences", ()))) for name, row in tables.items()}
+    return to_bank(tables)
+
+
+def to_bank(tables: Mapping[str, Mapping[str, Sequence[str]]]) -> Mapping[str, Target]:
+    """The tables of a bank as targets.
+
+    Raises:
+        PromptError: If ``may_show`` has an entry that is neither another target nor a distractor; naming the closest.
+    """
+    bank = {name: Target(**{field: tuple(words) for field, words in row.items()}) for name, row in tables.items()}
+    for name, target in bank.items():
+        known = {*bank.keys() - {name, DISTRACTORS}, *bank[DISTRACTORS].phrases}
+        for entry in target.may_show:
+            if entry not in known:
+                message = unknown_name("other target or distractor", entry, known)
+                raise PromptError(f"Prompt bank, [{name}], may_show: {message}")
+    return bank
 
 
 def find_target(name: str) -> Target:
@@ -40,12 +58,20 @@ def find_target(name: str) -> Target:
     return bank[name]
 
 
+def foreign_targets(target: str) -> Mapping[str, Target]:
+    """The other targets by name, without those that images of ``target`` may show as well."""
+    shown = {target, DISTRACTORS, *find_target(target).may_show}
+    return {name: row for name, row in read_bank().items() if name not in shown}
+
+
 def foreign_phrases(target: str) -> tuple[tuple[str, ...], ...]:
     """Phrases whose answer on an image of ``target`` is "nothing", in groups that matter alike.
 
     Returns:
-        The target's absences, the plain names of all other targets, each one's phrases, and the distractors.
+        The target's absences, the plain names of all foreign targets, each one's phrases, and the distractors, none of
+        which its images may show.
     """
-    others = {name: row for name, row in read_bank().items() if name != target}
-    names = tuple(row.phrases[0] for name, row in others.items() if name != DISTRACTORS)
-    return (find_target(target).absences, names, *(row.phrases for row in others.values()))
+    foreign, shown = foreign_targets(target).values(), find_target(target).may_show
+    distractors = tuple(phrase for phrase in read_bank()[DISTRACTORS].phrases if phrase not in shown)
+    names = tuple(row.phrases[0] for row in foreign)
+    return (find_target(target).absences, names, *(row.phrases for row in foreign), distractors)

@@ -11,22 +11,48 @@ from vesalius.data.augment import AugmentConfig
 from vesalius.data.features import StoreConfig
 from vesalius.data.views import PromptMix
 from vesalius.errors import ConfigError, unknown_name
+from vesalius.training.lora import LoraConfig
 from vesalius.training.losses import LossWeights
 
-Schedule = Literal["plateau", "one_cycle"]
-_TABLES = {"augment": AugmentConfig, "prompts": PromptMix, "loss": LossWeights, "store": StoreConfig}
+Schedule = Literal["plateau", "one_cycle", "cosine"]
+_TABLES = {
+    "augment": AugmentConfig,
+    "prompts": PromptMix,
+    "loss": LossWeights,
+    "store": StoreConfig,
+    "lora": LoraConfig,
+}
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """The defaults are VLSM-Ensemble's (MIDL 2025) and, where it is silent, its benchmark's."""
+class FitConfig:
+    """What every kind of training has: an optimiser, a schedule and a length.
+
+    The defaults are VLSM-Ensemble's (MIDL 2025) and, where it is silent, its benchmark's.
+    """
 
     learning_rate: float = 1e-5
-    """AdamW's step size; the highest one of a one-cycle schedule."""
+    """AdamW's step size; the largest one of a schedule that changes it."""
     weight_decay: float = 1e-3
     """AdamW's, for every trainable parameter."""
+    decay_vectors: bool = True
+    """Whether it holds for vectors and numbers too: biases, norms, a temperature."""
+    betas: tuple[float, ...] = (0.9, 0.999)
+    """AdamW's two."""
+    epsilon: float = 1e-8
+    """AdamW's."""
+    encoder_rate: float = 1.0
+    """Step size of encoders that train, in units of ``learning_rate``."""
+    text_rate: float = 1.0
+    """Step size of a text encoder that trains, in units of that of the other encoders."""
+    layer_decay: float = 1.0
+    """Step size of each block of such an encoder, in units of that of the block above it."""
     batch_size: int = 10
-    """Images a step."""
+    """Images of a batch, over all devices."""
+    accumulate: int = 1
+    """Batches whose gradients are averaged for one step."""
+    average: float = 0.0
+    """Decay of the moving average of the weights, which is what is then validated and kept; 0 for none."""
     max_epochs: int = 1000
     """Passes over the training images at most."""
     min_epochs: int = 10
@@ -36,7 +62,10 @@ class TrainConfig:
     patience: int = 20
     """Epochs without a better validation Dice before the run ends."""
     schedule: Schedule = "plateau"
-    """"plateau": a tenth of the step size after 5 epochs without progress; "one_cycle": up and down once."""
+    """"plateau": a tenth of the step size after 5 epochs without progress; "one_cycle": up and down once; "cosine": up
+    quickly, then down."""
+    warm_up: float = 0.05
+    """Share of all steps in which "cosine" rises."""
     clip: float = 0.5
     """Largest norm of the gradient."""
     freeze: tuple[Literal["image", "text"], ...] = ("image", "text")
@@ -47,6 +76,36 @@ class TrainConfig:
     """Arithmetic of the forward pass; the paper used 16-mixed on a GPU."""
     seed: int = 0
     """Decides order, augmentation, prompts and initial weights."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "learning_rate",
+            "encoder_rate",
+            "text_rate",
+            "batch_size",
+            "accumulate",
+            "max_epochs",
+            "patience",
+            "clip",
+        ):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}.")
+        for name, end in (("weight_decay", float("inf")), ("average", 1), ("warm_up", 1)):
+            if not 0 <= getattr(self, name) < end:
+                below = "" if end == float("inf") else f" and below {end}"
+                raise ConfigError(f"{name} must be at least 0{below}, got {getattr(self, name)}.")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"betas must be two numbers, at least 0 and below 1, got {self.betas}.")
+        if not 0 < self.layer_decay <= 1:
+            raise ConfigError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}.")
+        if self.max_steps == 0 or self.max_steps < -1:
+            raise ConfigError(f"max_steps must be -1 (no limit) or at least 1, got {self.max_steps}.")
+
+
+@dataclass(frozen=True)
+class TrainConfig(FitConfig):
+    """Every setting of training a segmenter."""
+
     views: int = 0
     """Augmented pictures of each image, which take turns epoch by epoch; 0 for a new one in every epoch."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -57,17 +116,17 @@ class TrainConfig:
     """Weights of the loss's terms."""
     store: StoreConfig = field(default_factory=StoreConfig)
     """What the frozen image encoder makes of ``views`` pictures is computed once; of new ones, nothing is kept."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Changes of low rank that frozen encoders learn."""
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "batch_size", "max_epochs", "patience", "clip"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}.")
-        if self.weight_decay < 0:
-            raise ConfigError(f"weight_decay must be at least 0, got {self.weight_decay}.")
+        super().__post_init__()
         if self.views < 0:
             raise ConfigError(f"views must be at least 0, got {self.views}.")
-        if self.max_steps == 0 or self.max_steps < -1:
-            raise ConfigError(f"max_steps must be -1 (no limit) or at least 1, got {self.max_steps}.")
+        for part in self.lora.adapted:
+            if part not in self.freeze:
+                remedy = f"name '{part}' in freeze, or leave it out of parts in [lora]"
+                raise ConfigError(f"[lora] changes the {part} encoder, which trains whole; {remedy}.")
 
     def for_trained(self, given: Collection[str]) -> "TrainConfig":
         """The settings for a start from trained weights, whose batch norms keep their statistics unless it was said.
@@ -89,7 +148,7 @@ class TrainConfig:
             if name in values:
                 values[name] = _build(table, values[name], f"[{name}]")
         built: TrainConfig = _build(cls, values, "recipe")
-        return dataclasses.replace(built, freeze=tuple(built.freeze))
+        return built
 
     def to_dict(self) -> dict[str, object]:
         """Nested tables, ready for JSON."""
@@ -117,7 +176,7 @@ def _build(cls: type, values: object, place: str):  # type: ignore[no-untyped-de
         if name not in hints:
             raise ConfigError(f"{place}: {unknown_name('setting', name, hints)}")
         _check(value, hints[name], f"{place}: {name}")
-    return cls(**table)
+    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in table.items()})
 
 
 def check_table(value: object, place: str) -> Mapping[str, object]:

@@ -1,7 +1,7 @@
 """Frozen encoders: what they are, in one number, and a run's state without them."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import torch
 from torch import Tensor
@@ -13,20 +13,34 @@ from vesalius.models.encoder import Part
 
 def fingerprint_encoders(model: Segmenter, parts: Collection[Part]) -> str:
     """SHA-256 over names, shapes and values of everything that ``freeze(*parts)`` holds still."""
+    return fingerprint_state(
+        (f"{part} {name}", value)
+        for part in sorted(parts)
+        for module in model.encoder_modules(part)
+        for name, value in module.state_dict().items()
+    )
+
+
+def fingerprint_state(entries: Iterable[tuple[str, Tensor]]) -> str:
+    """SHA-256 over names, shapes and values, in this order."""
     digest = hashlib.sha256()
-    for part in sorted(parts):
-        for module in model.encoder_modules(part):
-            for name, value in module.state_dict().items():
-                digest.update(f"{part} {name} {value.dtype} {tuple(value.shape)}".encode())
-                digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    for name, value in entries:
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
-def frozen_state(model: Segmenter) -> dict[str, Tensor]:
-    """The entries of the model's state that do not train, by their names there."""
-    frozen = {module for part in model.frozen for module in model.encoder_modules(part)}
-    places = tuple(f"{name}." for name, module in model.named_modules() if module in frozen)
-    return {name: value for name, value in model.state_dict().items() if name.startswith(places)}
+def split_state(model: Segmenter) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The entries of the model's state that do not train, and those that do, by their names there.
+
+    The first are all that frozen encoders hold, and the matrices of those that only LoRA changes.
+    """
+    still = {module for part in model.frozen for module in model.encoder_modules(part)}
+    places = tuple(f"{name}." for name, module in model.named_modules() if module in still)
+    held = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    state: dict[str, Tensor] = model.state_dict()
+    frozen = {name: value for name, value in state.items() if name.startswith(places) or name in held}
+    return frozen, {name: value for name, value in state.items() if name not in frozen}
 
 
 def check_same(expected: str, got: str) -> None:

@@ -14,7 +14,7 @@ import torch
 from vesalius.models import Segmenter
 from vesalius.training.config import TrainConfig
 
-PACKAGES = ("vesalius", "torch", "transformers", "pytorch-lightning", "numpy")
+PACKAGES = ("vesalius", "torch", "pytorch-lightning", "numpy")
 
 
 def describe_run(model: Segmenter, data: Sequence[Path], config: TrainConfig) -> dict[str, object]:

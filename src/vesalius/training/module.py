@@ -7,6 +7,7 @@ import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torchmetrics import MeanMetric
 
 from vesalius.data.views import Batch
 from vesalius.evaluation.metrics import dice
@@ -15,10 +16,12 @@ from vesalius.models.features import resize
 from vesalius.models.flat_features import restore_image
 from vesalius.models.text_cache import TextCache
 from vesalius.training.config import TrainConfig
-from vesalius.training.frozen import check_same, fingerprint_encoders, frozen_state
+from vesalius.training.frozen import check_same, fingerprint_state, split_state
 from vesalius.training.losses import segmentation_loss
+from vesalius.training.optimizer import build_optimizer
 
-PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.1, 5
+MONITOR = "val_dice"
+"""What decides which weights are best; higher is better."""
 
 
 class SegmentationModule(LightningModule):
@@ -27,18 +30,28 @@ class SegmentationModule(LightningModule):
     Args:
         model: Already frozen as the configuration says.
         config: Optimiser, schedule and loss.
+        steps: Of the whole run.
     """
 
-    def __init__(self, model: Segmenter, config: TrainConfig) -> None:
+    def __init__(self, model: Segmenter, config: TrainConfig, steps: int) -> None:
         super().__init__()
         self.model = model
         self.config = config
+        self.steps = steps
         self._texts = TextCache(model)
+        self.train_loss = MeanMetric(nan_strategy="disable")
+        # A run resumed inside an epoch goes on with the mean of the whole epoch.
+        self.train_loss.persistent(True)
+
+    def on_train_epoch_start(self) -> None:
+        """Forget the last epoch's loss, which a checkpoint may have brought back."""
+        self.train_loss.reset()
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one batch."""
         loss = segmentation_loss(self._predict(batch), batch.masks, self.config.loss)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch.prompts))
+        self.train_loss(loss.detach(), weight=len(batch.prompts))
+        self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
@@ -46,25 +59,16 @@ class SegmentationModule(LightningModule):
         prediction = self._predict(batch)
         scores = dice(prediction.logits[:, 0] > 0, batch.masks[:, 0] > 0.5)
         loss = segmentation_loss(prediction, batch.masks, self.config.loss)
-        values = {"val_dice": scores.mean(), "val_loss": loss}
-        self.log_dict(values, prog_bar=True, batch_size=len(batch.prompts))
+        values = {MONITOR: scores.mean(), "val_loss": loss}
+        self.log_dict(values, batch_size=len(batch.prompts), sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW over what is not frozen, and the schedule."""
-        trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(trainable, lr=self.config.learning_rate, weight_decay=self.config.weight_decay)
-        if self.config.schedule == "one_cycle":
-            steps = int(self.trainer.estimated_stepping_batches)
-            cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.config.learning_rate, total_steps=steps)
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
-        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimizer, mode="max", factor=PLATEAU_FACTOR, patience=PLATEAU_PATIENCE
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "val_dice"}}
+        """See ``build_optimizer``."""
+        return build_optimizer(self.model, self.config, self.steps, MONITOR)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave frozen encoders out, most of a state's bytes, but for their fingerprint."""
-        for name in frozen_state(self.model):
+        """Leave out what does not train, most of a state's bytes, but for its fingerprint."""
+        for name in split_state(self.model)[0]:
             del checkpoint["state_dict"][f"model.{name}"]
         checkpoint["frozen"] = self._fingerprint
 
@@ -75,12 +79,12 @@ class SegmentationModule(LightningModule):
             ConfigError: If the model's are others.
         """
         check_same(checkpoint.get("frozen", ""), self._fingerprint)
-        for name, value in frozen_state(self.model).items():
+        for name, value in split_state(self.model)[0].items():
             checkpoint["state_dict"][f"model.{name}"] = value
 
     @cached_property
     def _fingerprint(self) -> str:
-        return fingerprint_encoders(self.model, self.model.frozen)
+        return fingerprint_state(split_state(self.model)[0].items())
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move the tensors of a batch; the prompts stay strings."""

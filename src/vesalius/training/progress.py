@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from rich.progress import Progress
 
@@ -14,14 +15,21 @@ from vesalius.progress import progress_bar
 
 
 class EpochBar(Callback):
-    """Progress of training, for terminals and for log files."""
+    """Progress of training, for terminals and for log files.
 
-    def __init__(self) -> None:
+    Args:
+        monitor: Name of the run's validation metric.
+    """
+
+    def __init__(self, monitor: str) -> None:
+        self._metrics = ("train_loss", "val_loss", monitor)
         self._console = Console(stderr=True, highlight=False)
         self._bar: Progress | None = None
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Show an empty bar."""
+        if not trainer.is_global_zero:
+            return
         self._bar = progress_bar(self._console)
         self._bar.add_task(f"Epoch {trainer.current_epoch + 1}", total=trainer.num_training_batches)
         self._bar.start()
@@ -34,9 +42,8 @@ class EpochBar(Callback):
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Put a line in its place."""
         self._stop()
-        numbers = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        line = "  ".join(f"{name} {numbers[name]:.3f}" for name in ("train_loss", "val_loss", "val_dice"))
-        self._console.print(f"epoch {trainer.current_epoch + 1}: {line}")
+        line = "  ".join(f"{name} {float(trainer.callback_metrics[name]):.3f}" for name in self._metrics)
+        tell(f"epoch {trainer.current_epoch + 1}: {line}")
 
     def on_exception(self, trainer: Trainer, *_: object) -> None:
         """Give the terminal back."""
@@ -48,8 +55,9 @@ class EpochBar(Callback):
             self._bar = None
 
 
+@rank_zero_only
 def tell(message: str) -> None:
-    """One line for people, on stderr."""
+    """One line for people, on stderr, from one of a run's processes."""
     Console(stderr=True, soft_wrap=True, highlight=False).print(message, markup=False)
 
 
@@ -63,13 +71,17 @@ def watch(name: str, total: int) -> Iterator[Callable[[int], None]]:
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Keep back Lightning's advice on hardware, worker processes and log folders; errors still come through."""
-    logger = logging.getLogger("pytorch_lightning")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pytorch_lightning")
+            for harmless in (r".*find_unused_parameters=True was specified", r".*Grad strides do not match"):
+                warnings.filterwarnings("ignore", message=harmless)
             warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

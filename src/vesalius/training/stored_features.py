@@ -9,11 +9,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from vesalius.data.features import FeatureStore, RowLayout
 from vesalius.data.stored_view import StoredView, fingerprint_files
-from vesalius.data.views import Example, View
+from vesalius.data.views import View
 from vesalius.errors import ConfigError
 from vesalius.models import Segmenter
 from vesalius.models.flat_features import flatten_image
@@ -27,7 +26,7 @@ PACKAGES = ("vesalius", "torch")
 
 def store_pictures(
     model: Segmenter, views: Sequence[View], config: TrainConfig, folder: Path
-) -> Sequence[Dataset[Example]]:
+) -> Sequence[View | StoredView]:
     """Put stored features in the place of pictures that come again, if the encoder that sees them is frozen.
 
     Args:

@@ -2,6 +2,7 @@ import pytest
 
 from vesalius.data.annotations import ImageRecord
 from vesalius.evaluation.audit.exchanges import (
+    AT_ONCE,
     UNRELATED,
     Exchange,
     find_target_of,
@@ -32,12 +33,14 @@ def test_own_prompts_are_compared_with_the_plain_name_one_wording_a_family():
 
 
 def test_paraphrases_take_turns_until_all_were_asked():
+    phrases = find_target("polyp").phrases
+    images = -(-len(phrases) // AT_ONCE)
     asked = {
         each.prompt
-        for number in range(3)
-        for each in of(plan([RECORDS[0]] * 3, number, "polyp"), "wording", "paraphrases")
+        for number in range(images)
+        for each in of(plan([RECORDS[0]] * images, number, "polyp"), "wording", "paraphrases")
     }
-    assert asked == set(find_target("polyp").phrases) - {"polyp"}
+    assert asked == set(phrases) - {"polyp"}
 
 
 def test_the_swapped_prompt_is_another_image_s_of_the_most_detailed_family():
@@ -70,6 +73,11 @@ class TestAbsent:
         assert not by_kind["other targets"] & set(find_target("polyp").phrases)
         assert by_kind["unrelated things"] == set(UNRELATED)
         assert {each.reference for each in asked} == {"polyp"}
+
+    def test_what_the_image_may_show_is_not_among_it(self):
+        prompts = {each.prompt for number in range(40) for each in of(plan(RECORDS * 10, number, "lungs"), "absent")}
+        assert "kidneys" in prompts
+        assert not prompts & {*find_target("liver").phrases, *find_target("aorta").phrases}
 
     def test_of_an_unknown_target_only_unrelated_and_given_things_are_known_to_be_absent(self):
         asked = of(plan(RECORDS, 0, None, ["a stent"]), "absent")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from vesalius.data.annotations import ImageRecord
 from vesalius.evaluation.audit.flips import ATTRIBUTES, flip
 from vesalius.prompts import find_target, foreign_phrases, read_bank, sort_families, variants
-from vesalius.prompts.bank import DISTRACTORS
 
 AT_ONCE = 8
 """Phrases of a longer list that one image is asked; the next image is asked the next ones."""
@@ -107,8 +106,7 @@ def _absent(number: int, name: str, target: str | None, given: Sequence[str]) ->
     """Phrases for what the image does not show."""
     phrases: dict[str, Sequence[str]] = {"unrelated things": UNRELATED, "given phrases": given}
     if target:
-        denials, names, *_ = foreign_phrases(target)
-        others = [row.phrases for other, row in read_bank().items() if other not in (target, DISTRACTORS)]
+        denials, names, *others, _ = foreign_phrases(target)
         more = _take([phrase for each in others for phrase in each], number)
         phrases |= {"denials": denials, "other targets": (*names, *more)}
     for kind, several in phrases.items():

@@ -1,0 +1,135 @@
+"""Standard codes of anatomy labels, in and out: SNOMED CT, Body Part Examined, RadLex, FMA and IHE's regions."""
+
+import re
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from vesalius.errors import PromptError, unknown_name
+from vesalius.prompts.anatomy import PAPER_STATIONS, STATIONS
+
+
+@dataclass(frozen=True)
+class Code:
+    """A SNOMED CT concept, "SCT" in DICOM."""
+
+    value: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class StandardCodes:
+    """Codes of one label."""
+
+    sct: tuple[Code, ...]
+    """One, or several that together cover the label: an intestine is small or large."""
+    body_part: str | None
+    """Defined term of Body Part Examined; None if no one term means the label."""
+    radlex: tuple[str, ...]
+    """RadLex identifiers; may be empty."""
+    fma: tuple[str, ...]
+    """Identifiers of the Foundational Model of Anatomy; may be empty."""
+    ihe_region: Code | None
+    """Entry of IHE's value set of anatomical regions; stations have one."""
+
+
+@dataclass(frozen=True)
+class BodyPart:
+    """What DICOM calls a region: a term for Body Part Examined and a code for Anatomic Region Sequence."""
+
+    term: str
+    code: Code
+
+
+def codes_of(label: str) -> StandardCodes:
+    """Codes of an organ, a station or a plane ("oblique" is one here).
+
+    >>> codes_of("liver").sct
+    (Code(value='10200004', meaning='Liver'),)
+
+    Raises:
+        PromptError: Naming the closest label that has codes.
+    """
+    labels = _labels()
+    if label not in labels:
+        raise PromptError(unknown_name("label with codes", label, labels))
+    return labels[label]
+
+
+def body_part_of(stations: Collection[str]) -> BodyPart | None:
+    """The one term for what a series shows.
+
+    >>> body_part_of(["pelvis", "abdomen"]).term
+    'ABDOMENPELVIS'
+
+    Args:
+        stations: One or several; arms beside a whole body change nothing.
+
+    Returns:
+        None where no term means just these.
+
+    Raises:
+        PromptError: If a station does not exist.
+    """
+    for station in stations:
+        if station not in STATIONS:
+            raise PromptError(unknown_name("station", station, STATIONS))
+    return _body_parts().get(frozenset(stations))
+
+
+def stations_of_body_part(text: str) -> frozenset[str]:
+    """Stations whose slices an image may show if its header says this.
+
+    >>> sorted(stations_of_body_part("Abdomen and Pelvis"))
+    ['abdomen', 'pelvis']
+
+    Args:
+        text: Body Part Examined as found. Case, spaces and punctuation do not matter; older terms are understood.
+
+    Returns:
+        All that are possible, of which an image need not show every one; empty if the text is not understood.
+    """
+    words = re.findall(r"[A-Z0-9]+", text.upper())
+    term = "".join(word for word in words if word != "AND")
+    return frozenset(station for station, terms in _tables()["read"].items() if term in terms)
+
+
+@cache
+def _tables() -> Mapping[str, Mapping[str, Any]]:
+    return tomllib.loads(files("vesalius.prompts").joinpath("codes.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def _labels() -> Mapping[str, StandardCodes]:
+    return {label: _to_codes(row) for label, row in _tables()["label"].items()}
+
+
+def _to_codes(row: Mapping[str, Any]) -> StandardCodes:
+    return StandardCodes(
+        sct=tuple(_to_code(pair) for pair in row["sct"]),
+        body_part=row.get("body_part"),
+        radlex=tuple(row.get("radlex", ())),
+        fma=tuple(row.get("fma", ())),
+        ihe_region=_to_code(row["ihe"]) if "ihe" in row else None,
+    )
+
+
+def _to_code(pair: Sequence[str]) -> Code:
+    value, meaning = pair
+    return Code(value, meaning)
+
+
+@cache
+def _body_parts() -> Mapping[frozenset[str], BodyPart]:
+    """Stations -> the term that means just these."""
+    alone = {
+        frozenset({station}): BodyPart(term, codes_of(station).sct[0])
+        for station in STATIONS
+        if (term := codes_of(station).body_part) is not None
+    }
+    rows = _tables()["combined"].items()
+    together = {frozenset(row["stations"]): BodyPart(term, _to_code(row["sct"])) for term, row in rows}
+    return {**alone, **together, frozenset(STATIONS): together[frozenset(PAPER_STATIONS)]}

@@ -1,0 +1,91 @@
+"""pytorch-lightning's Trainer, set up as every run here needs it."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.strategies import DDPStrategy
+
+from vesalius.training.config import FitConfig
+from vesalius.training.loggers import build_loggers
+from vesalius.training.progress import EpochBar
+from vesalius.training.running import Running
+
+LAST = "last.ckpt"
+
+
+def build_trainer(
+    out: Path, config: FitConfig, running: Running, callbacks: Sequence[Callback], *, batches: int, monitor: str
+) -> Trainer:
+    """A trainer that saves its state in ``out``, stops early and reports.
+
+    Args:
+        out: Folder of the run.
+        config: What to do.
+        running: How.
+        callbacks: The run's own.
+        batches: Of an epoch.
+        monitor: The validation metric, higher being better, whose standstill ends the run.
+    """
+    patience = EarlyStopping(
+        monitor, mode="max", patience=config.patience, min_delta=1e-4, check_on_train_epoch_end=False
+    )
+    # A run cut short inside its first epoch still ends with a validation, or it would leave no weights behind.
+    needed = config.max_steps * config.accumulate
+    return Trainer(
+        limit_train_batches=needed if 0 < needed < batches else 1.0,
+        max_epochs=config.max_epochs,
+        min_epochs=min(config.min_epochs, config.max_epochs),
+        max_steps=config.max_steps,
+        precision=config.precision,
+        gradient_clip_val=config.clip,
+        accumulate_grad_batches=config.accumulate,
+        num_sanity_val_steps=0,
+        callbacks=[*callbacks, *_save_state(out, running), patience, EpochBar(monitor)],
+        logger=build_loggers(out, running),
+        log_every_n_steps=1,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        use_distributed_sampler=False,
+        **_share(running),
+    )
+
+
+def _save_state(out: Path, running: Running) -> list[Callback]:
+    """One callback saves after epochs, the other inside them: pytorch-lightning allows one occasion each."""
+    place: dict[str, Any] = {"dirpath": out, "filename": Path(LAST).stem, "enable_version_counter": False}
+    interval = timedelta(minutes=running.save_minutes)
+    return [ModelCheckpoint(**place), SaveInside(**place, train_time_interval=interval)]
+
+
+class SaveInside(ModelCheckpoint):
+    """Save inside an epoch, where it can be resumed without loss.
+
+    After its last batch pytorch-lightning would resume with the next epoch and leave the validation out, and gradients
+    that wait for more batches are not part of the state.
+    """
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        """Save if it is time."""
+        if not trainer.is_last_batch and (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)  # type: ignore[arg-type]
+
+
+def _share(running: Running) -> dict[str, Any]:
+    if running.devices * running.nodes == 1:
+        return {"devices": 1}
+    strategy = DDPStrategy(
+        # Heads for naming do not train while segmentation does.
+        find_unused_parameters=True,
+        process_group_backend="nccl" if torch.cuda.is_available() else "gloo",
+    )
+    # Batch norms see their own part of a batch on a CPU, where PyTorch cannot synchronise them.
+    synchronised = torch.cuda.is_available()
+    sizes = {"devices": running.devices, "num_nodes": running.nodes}
+    return {**sizes, "strategy": strategy, "sync_batchnorm": synchronised}

@@ -1,0 +1,54 @@
+import json
+import re
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from vesalius.prompts import read_bank
+from vesalius.prompts.bank import DISTRACTORS
+
+RECIPES = Path(__file__).parents[2] / "recipes" / "pocket"
+UNSEEN = tomllib.loads((RECIPES / "unseen.toml").read_text(encoding="utf-8"))
+FEWEST = {"polyp": 20, "breast_tumour": 20, "lungs": 20, "brain": 20}
+
+
+LITTLE = {"a", "an", "the", "of", "in", "on", "and"}
+
+
+def plain(phrase: str) -> frozenset[str]:
+    """The words that matter, in whatever order."""
+    return frozenset(re.findall(r"\w+", phrase.casefold())) - LITTLE
+
+
+def test_every_target_has_unseen_wordings():
+    assert UNSEEN.keys() == read_bank().keys() - {DISTRACTORS}
+
+
+@pytest.mark.parametrize("target", UNSEEN)
+def test_there_are_enough_and_none_stands_twice(target):
+    assert len(UNSEEN[target]) >= FEWEST.get(target, 8)
+    assert max(Counter(map(plain, UNSEEN[target])).values()) == 1
+
+
+@pytest.mark.parametrize("target", UNSEEN)
+def test_none_has_the_words_of_a_phrase_in_the_bank(target):
+    known = {plain(phrase) for row in read_bank().values() for phrase in (*row.phrases, *row.absences)}
+    assert not set(map(plain, UNSEEN[target])) & known
+
+
+def test_none_has_the_words_of_a_prompt_of_the_benchmark(shared):
+    known = set()
+    for path in (shared / "data/segmentation").glob("*/anns/*.json"):
+        for row in json.loads(path.read_text(encoding="utf-8")):
+            for wordings in row["prompts"].values():
+                known |= {plain(each) for each in ([wordings] if isinstance(wordings, str) else wordings)}
+    assert known
+    assert not {plain(phrase) for phrases in UNSEEN.values() for phrase in phrases} & known
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("prepare_*.py")), ids=lambda path: path.name)
+def test_none_is_written_into_data_that_trains(recipe):
+    text = recipe.read_text(encoding="utf-8").casefold()
+    assert [phrase for phrases in UNSEEN.values() for phrase in phrases if f'"{phrase.casefold()}"' in text] == []

@@ -1,0 +1,101 @@
+"""What is asked here is equality to the last bit, on one process and a CPU."""
+
+import csv
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from pytorch_lightning import LightningModule, Trainer
+
+from vesalius.data.views import PromptMix
+from vesalius.training.config import TrainConfig
+from vesalius.training.fit import fit
+from vesalius.training.keep_best import KeepBest
+from vesalius.training.running import Running
+
+CONFIG = TrainConfig(
+    learning_rate=1e-3, batch_size=1, max_epochs=3, freeze=("text",), prompts=PromptMix(paraphrases=0.3, absent=0.2)
+)
+EVERY_STEP = Running(save_minutes=1e-6)
+WAYS = {
+    "plateau": CONFIG,
+    "averaged": dataclasses.replace(CONFIG, average=0.9, schedule="cosine"),
+    "accumulated": dataclasses.replace(CONFIG, accumulate=2, schedule="one_cycle"),
+}
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return torch.load(out / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def history(out: Path) -> list[list[str]]:
+    return list(csv.reader((out / "metrics.csv").read_text(encoding="utf-8").splitlines()))
+
+
+def check_same(one: Path, other: Path) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    assert all(value.equal(second[name]) for name, value in first.items())
+    assert history(one) == history(other)
+    assert (one / "model.safetensors").stat().st_size == (other / "model.safetensors").stat().st_size
+
+
+@pytest.mark.parametrize(("name", "way"), [*(("pocket", way) for way in WAYS), ("unet_d", "plateau")])
+@pytest.mark.parametrize("step", [0, 1, 3])
+def test_a_run_cut_inside_an_epoch_ends_as_if_it_had_not_been(
+    build_tiny, tiny_dataset, tmp_path, monkeypatch, name, way, step
+):
+    def cut(callback: KeepBest, trainer: Trainer, module: LightningModule, batch: object, index: int) -> None:
+        if (trainer.current_epoch, index) == (1, step):
+            raise RuntimeError("power cut")
+
+    config = WAYS[way]
+    fit(build_tiny(name), [tiny_dataset], tmp_path / "unbroken", config)
+    with monkeypatch.context() as patch:
+        patch.setattr(KeepBest, "on_train_batch_start", cut, raising=False)
+        with pytest.raises(RuntimeError, match="power cut"):
+            fit(build_tiny(name), [tiny_dataset], tmp_path / "resumed", config, EVERY_STEP)
+    resume = dataclasses.replace(EVERY_STEP, resume=True)
+    fit(build_tiny(name), [tiny_dataset], tmp_path / "resumed", config, resume)
+    check_same(tmp_path / "unbroken", tmp_path / "resumed")
+
+
+RUN = """
+import sys
+from pathlib import Path
+from vesalius.models import build_model
+from vesalius.training.config import TrainConfig
+from vesalius.training.fit import fit
+from vesalius.training.running import Running
+import torch
+torch.set_num_threads(1)
+torch.manual_seed(0)
+data, out, resume = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "resume"
+model = build_model("unet_d", image_size=64)
+config = TrainConfig(learning_rate=1e-3, batch_size=1, max_epochs=4, average=0.9)
+fit(model, [data], out, config, Running(resume=resume, save_minutes=1e-6))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_resumed_to_the_last_bit(tiny_dataset, tmp_path):
+    def start(out: str, *, resume: bool) -> subprocess.Popen[bytes]:
+        arguments = [str(tiny_dataset), str(tmp_path / out), "resume" if resume else "start"]
+        return subprocess.Popen([sys.executable, "-c", RUN, *arguments], stderr=subprocess.DEVNULL)
+
+    assert start("unbroken", resume=False).wait() == 0
+    process, state = start("killed", resume=False), tmp_path / "killed" / "last.ckpt"
+    while not (state.is_file() and len(history(state.parent)) == 3):
+        assert process.poll() is None, "the run was over before it was killed"
+        time.sleep(0.005)
+    time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert start("killed", resume=True).wait() == 0
+    check_same(tmp_path / "unbroken", tmp_path / "killed")

@@ -1,0 +1,48 @@
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from vesalius.models.checkpoints import load_model
+
+RUN = """
+import sys
+from pathlib import Path
+import torch
+from vesalius.models import build_model
+from vesalius.training.config import TrainConfig
+from vesalius.training.fit import fit
+from vesalius.training.running import Running
+torch.set_num_threads(1)
+torch.manual_seed(0)
+widths = {"vision_width": 64, "text_width": 64, "decoder_width": 16}
+model = build_model("clipseg", image_size=64, text_layers=2, taps=(1, 2, 3), **widths)
+config = TrainConfig(learning_rate=1e-3, batch_size=4, max_epochs=3, clip=1e9)
+fit(model, [Path(sys.argv[1])], Path(sys.argv[2]), config, Running(devices=int(sys.argv[3])))
+"""
+
+
+def rows(out: Path) -> list[dict[str, float]]:
+    with (out / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+@pytest.mark.slow
+def test_two_processes_come_to_what_one_does(tiny_dataset, tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(RUN, encoding="utf-8")
+    for devices in (1, 2):
+        command = [sys.executable, str(script), str(tiny_dataset), str(tmp_path / str(devices)), str(devices)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("epoch 3:") == 1
+    one, two = rows(tmp_path / "1"), rows(tmp_path / "2")
+    assert len(one) == len(two) == 3
+    for alone, shared in zip(one, two, strict=True):
+        # Sums of float32 in another order; nothing else differs.
+        assert shared == pytest.approx(alone, rel=1e-4, abs=1e-5)
+    first, second = (load_model(tmp_path / devices).state_dict() for devices in ("1", "2"))
+    torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-5)
