@@ -46,7 +46,7 @@ def main() -> None:
     args = parser.parse_args()
     predictor = Predictor(args.model)
     brain = read_brain()
-    tiles = [*segment_tiles(predictor, brain), *name_tiles(AnatomyLabeller(predictor.model), brain)]
+    tiles = [*segment_tiles(predictor, brain), *name_tiles(AnatomyLabeller(args.model), brain)]
     with writing(args.out) as unfinished:
         compose(tiles).quantize(COLOURS).save(unfinished, optimize=True)
     say(f"{args.out}: {args.out.stat().st_size / 1000:.0f} kB")
@@ -64,7 +64,7 @@ def segment_tiles(predictor: Predictor, brain: Brain) -> list[Tile]:
 
 def name_tiles(labeller: AnatomyLabeller, brain: Brain) -> list[Tile]:
     """What the template and the DICOM files show; 693_J2KI.dcm is too damaged by its compression to look at."""
-    pairs = [(brain.middle("sagittal"), AnatomyLabel("MR", "sagittal", "head"))]
+    pairs = [(brain.middle("sagittal"), AnatomyLabel.partial("MR", plane="sagittal", stations=["head"]))]
     for sample in DICOM_SAMPLES:
         image = read_dicom_sample(sample)
         if image is not None and sample.file != "693_J2KI.dcm":

@@ -15,7 +15,8 @@ from vesalius.prompts import AnatomyLabel
 def name_samples(labeller: AnatomyLabeller, brain: Brain, album: Album) -> tuple[list[NamedPicture], list[str]]:
     """Name the DICOM files and a slice of MNI152; second, a line for each file that pydicom does not carry."""
     title, remark = "MNI152 T1, middle slice", "Brain without skull; NIfTI does not say the modality"
-    named = [name_picture(labeller, brain.middle("axial"), AnatomyLabel("MR", "axial", "head"), title, remark, album)]
+    truth = AnatomyLabel.partial("MR", plane="axial", stations=["head"])
+    named = [name_picture(labeller, brain.middle("axial"), truth, title, remark, album)]
     missing = []
     for sample in DICOM_SAMPLES:
         image = read_dicom_sample(sample)

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from findings import Findings, Part, summarise
-from naming import name_samples
 from page import render, today
 from pictures import Album
 from samples import CREDITS, SLICES, Brain, read_brain
 from segmenting import IMAGES_EACH, WRONG_PHRASES, segment_brain, segment_held_out
 
+from naming import name_samples
 from vesalius import AnatomyLabeller, Predictor, __version__
 from vesalius.cli.output import print_table, say
 from vesalius.errors import VesaliusError
@@ -57,7 +57,7 @@ def find(model: str, shared: Path, page: Path) -> Findings:
     brain = read_brain()
     parts, skipped = segment_all(predictor, brain, shared, album)
     say("Naming pictures …")
-    named, missing = name_samples(AnatomyLabeller(predictor.model), brain, album)
+    named, missing = name_samples(AnatomyLabeller(model), brain, album)
     return Findings(model, tuple(parts), tuple(named), tuple(skipped + missing))
 
 

@@ -49,11 +49,16 @@ class DicomSample:
     remark: str
 
 
+def axial(modality: str, station: str) -> AnatomyLabel:
+    """What is known of an axial slice of one station."""
+    return AnatomyLabel.partial(modality, plane="axial", stations=[station])
+
+
 DICOM_SAMPLES = (
-    DicomSample("693_J2KI.dcm", AnatomyLabel("CT", "axial", "head"), "Head, JPEG 2000, compressed beyond recognition"),
-    DicomSample("J2K_pixelrep_mismatch.dcm", AnatomyLabel("CT", "axial", "head"), "Skull base and cerebellum"),
-    DicomSample("examples_overlay.dcm", AnatomyLabel("MR", "axial", "abdomen"), "Liver, spleen and both kidneys"),
-    DicomSample("CT_small.dcm", AnatomyLabel("CT", "axial", "chest"), "A cut-out: vertebra, aorta, edges of the lungs"),
+    DicomSample("693_J2KI.dcm", axial("CT", "head"), "Head, JPEG 2000, compressed beyond recognition"),
+    DicomSample("J2K_pixelrep_mismatch.dcm", axial("CT", "head"), "Skull base and cerebellum"),
+    DicomSample("examples_overlay.dcm", axial("MR", "abdomen"), "Liver, spleen and both kidneys"),
+    DicomSample("CT_small.dcm", axial("CT", "chest"), "A cut-out: vertebra, aorta, edges of the lungs"),
 )
 
 

@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from vesalius.data.anatomy.table import PICTURES, SliceRow, write_table
 from vesalius.imaging import write_mask, write_rgb
 from vesalius.models import Segmenter, build_model
+from vesalius.prompts.anatomy import AnatomyLabel
 
 # Tiny tensors are not worth a second thread: waking it costs more than it brings.
 torch.set_num_threads(1)
@@ -106,3 +109,26 @@ def draw_ellipse(size: tuple[int, int], rng: np.random.Generator) -> tuple[np.nd
     colour = rng.uniform(0.5, 0.9, 3)
     rgb = np.where(mask[..., None], colour, 0.2) + rng.normal(0, 0.02, (*size, 3))
     return rgb.clip(0, 1), mask
+
+
+KINDS = {
+    "head": AnatomyLabel("MR", "T1", "axial", frozenset({"head"}), frozenset({"brain"})),
+    "abdomen": AnatomyLabel("CT", None, "axial", frozenset({"abdomen"}), frozenset({"liver", "kidneys"})),
+    "chest": AnatomyLabel("CT", None, "coronal", frozenset({"chest"}), frozenset({"lungs"}), frozenset({"heart"})),
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three kinds of slices, told apart by their brightness: nine to train on, three for validation, three to test."""
+    root, rng, rows = tmp_path_factory.mktemp("slices"), np.random.default_rng(0), []
+    (root / PICTURES).mkdir()
+    for split, count in {"train": 3, "val": 1, "test": 1}.items():
+        for shade, (kind, label) in zip((50, 120, 200), KINDS.items(), strict=True):
+            for index in range(count):
+                file = f"{PICTURES}/{kind}_{split}_{index}.png"
+                Image.fromarray((rng.random((32, 32)) * 20 + shade).astype(np.uint8)).save(root / file)
+                patient = f"{kind}-{split}-{index}"
+                rows.append(SliceRow(file, patient, patient, split, float(index), index, None, 0.0, label))
+    write_table(root, rows)
+    return root

@@ -28,7 +28,7 @@ def folder(tmp_path_factory, write_dataset) -> Path:
     write_rgb(root / "scan.png", rng.random((64, 80, 3)))
     shutil.copy(get_testdata_file("CT_small.dcm", download=False), root / "scan.dcm")
     nib.save(nib.Nifti1Image(rng.random((20, 24, 3)).astype(np.float32), np.diag([2, 2, 4, 1])), root / "head.nii.gz")
-    shutil.copy(ROOT / "recipes" / "pocket" / "train.toml", root / "pocket.toml")
+    shutil.copy(ROOT / "recipes" / "pocket" / "segmentation.toml", root / "pocket.toml")
     shutil.copytree(write_dataset("docs_data", train=16), root / "kvasir")
     return root
 

@@ -1,41 +1,89 @@
-"""Train pocket's naming on top of its segmentation trunk, and say how well it does on series never seen.
+"""Train pocket's naming on top of its segmentation trunk, and say how well it does on patients never seen.
 
-python recipes/pocket/anatomy.py runs/pocket/segmentation ../shared/data runs/pocket/named.safetensors
+python recipes/pocket/anatomy.py runs/pocket/polished ../shared/data runs/pocket/named.safetensors
+
+Every patient of a series is held out in turn; then the head is trained on all but MedNIST's and the pictures' test
+parts, calibrated by what the held-out patients gave, and saved. Writes docs/pocket-naming.md.
 """
 
 import argparse
 import sys
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from anatomy_data import LabelledSlice, read_all
+from anatomy_data import read_all
+from anatomy_page import score_series, write_page
+from anatomy_views import encode
+from labelled_slice import LabelledSlice
 from torch import Tensor
 
-from vesalius.cli.output import print_table
-from vesalius.data.augment import AugmentConfig, change_intensity, draw_geometry, resample
+from vesalius.evaluation.anatomy.label_scores import Aspect, LabelScores, truth_of
+from vesalius.evaluation.anatomy.platt import fit_temperature
 from vesalius.files import write_json
 from vesalius.models.checkpoints import find_checkpoint, load_segmenter, read_notes, save_model
-from vesalius.models.features import resize
 from vesalius.models.pocket import PocketSegmenter
-from vesalius.models.zero_shot import label_logits, phrase_vectors
+from vesalius.models.text_cache import TextCache
+from vesalius.naming.calibration import Calibration
+from vesalius.naming.phrasebook import Phrasebook
 from vesalius.progress import progress_bar
-from vesalius.prompts import ASPECTS, anatomy_phrases
-from vesalius.training.naming import UNKNOWN, NamingConfig, encode_labels, fit_naming
+from vesalius.prompts.anatomy import ORGANS, STATIONS
+from vesalius.training.naming import NamingConfig, fit_naming
 
-AUGMENT = AugmentConfig(rotation=10.0, scale=0.2, translation=0.08)
-VIEWS = 2
-"""Augmented views of a training slice, beside the slice itself."""
-COARSE_SIDE = 64
-"""MedNIST's resolution; half of the views are reduced to it, or coarseness would give its classes away."""
-BATCH = 16
+PAGE = Path(__file__).parents[2] / "docs" / "pocket-naming.md"
+RARE_FIRST = 0.5
+"""A series of n views is drawn in proportion to n to this power, so that a long one does not drown the others."""
+MOST_OF_A_SERIES = 40
+"""Slices of a held-out series that calibration looks at, spread evenly."""
+CONFIG = NamingConfig()
+
+
+class Head:
+    """Pocket with features of all slices, whose projection is trained anew for every fold.
+
+    Args:
+        model: With a trained trunk.
+        slices: All of them.
+    """
+
+    def __init__(self, model: PocketSegmenter, slices: Sequence[LabelledSlice]) -> None:
+        self.model, self.slices, self.texts = model, slices, TextCache(model)
+        own_tests = {each.patient for each in slices if each.test}
+        self.patients = sorted({each.patient for each in slices} - own_tests)
+        tested = [place for place, each in enumerate(slices) if each.test or shows(each, self.patients)]
+        self.views = encode(model, slices, tested)
+        self.rows = {place: row for row, place in enumerate(tested)}
+        self.phrases = Phrasebook(model, Calibration({}))
+
+    def train(self, held_out: str | None = None) -> list[float]:
+        """Train without a patient and without what is for testing; the loss of every epoch."""
+        shown = [self.slices[each] for each in self.views.places]
+        seen = [not each.test and each.patient != held_out for each in shown]
+        counts = Counter(each.series for each, used in zip(shown, seen, strict=True) if used)
+        weights = [
+            counts[each.series] ** (RARE_FIRST - 1) if used else 0.0 for each, used in zip(shown, seen, strict=True)
+        ]
+        torch.manual_seed(CONFIG.seed)
+        for layer in self.model.projection.layers:
+            if isinstance(layer, torch.nn.Linear):
+                layer.reset_parameters()
+        labels = [each.label for each in shown]
+        return fit_naming(self.model, self.views.pooled, labels, CONFIG, torch.tensor(weights), self.texts)
+
+    @torch.no_grad()
+    def ask(self, places: Sequence[int]) -> dict[int, dict[str, Tensor]]:
+        """Slice -> question -> log-odds of its labels, [L]."""
+        rows = [self.rows[place] for place in places]
+        asked = self.phrases.odds(self.model.projection(self.views.pooled[rows]))
+        return {place: {name: values[row] for name, values in asked.items()} for row, place in enumerate(places)}
 
 
 def main() -> None:
-    """Encode, train, test, save."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Read, hold out, train, calibrate, save, report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("segmentation", type=Path)
     parser.add_argument("shared", type=Path)
     parser.add_argument("out", type=Path)
@@ -43,75 +91,66 @@ def main() -> None:
     model = load_segmenter(args.segmentation)
     if not isinstance(model, PocketSegmenter):
         sys.exit("expected a pocket checkpoint")
-    slices = list(read_all(args.shared))
-    seen, unseen = [each for each in slices if not each.held_out], [each for each in slices if each.held_out]
-    generator = torch.Generator().manual_seed(0)
-    size = model.spec.image_size
-    views = (view for each in seen for view in augmented(each, size, generator))
-    features = encode(model, views, len(seen) * (VIEWS + 1), "Training slices")
-    labels = [each.label for each in seen for _ in range(VIEWS + 1)]
-    losses = fit_naming(model, features, labels, NamingConfig())
-    held = encode(model, (plain(each, size) for each in unseen), len(unseen), "Held-out slices")
-    report = accuracy(model, held, unseen)
-    notes = read_notes(find_checkpoint(args.segmentation)) | {"naming": {"loss": losses[-1], "held_out": report}}
-    save_model(model, args.out, notes)
-    write_json(args.out.with_suffix(".json"), {"loss": losses, "slices": len(seen), "held_out": report})
-    rows = [(source, row["slices"], *(row.get(aspect) for aspect in ASPECTS)) for source, row in report.items()]
-    print_table(("held out", "slices", *ASPECTS), rows, title="Accuracy")
-
-
-def plain(each: LabelledSlice, size: int) -> Tensor:
-    """A slice at the working size, [3, S, S]."""
-    return resize(torch.from_numpy(each.rgb.transpose(2, 0, 1).copy())[None], (size, size))[0]
-
-
-def augmented(each: LabelledSlice, size: int, generator: torch.Generator) -> list[Tensor]:
-    """The slice and its augmented views, every other one coarse."""
-    image = torch.from_numpy(each.rgb.transpose(2, 0, 1).copy())
-    views = [plain(each, size)]
-    for number in range(VIEWS):
-        source = resize(image[None], (COARSE_SIDE, COARSE_SIDE))[0] if number % 2 == 0 else image
-        geometry = draw_geometry(AUGMENT, generator)
-        view, _ = resample(source, source[:1], geometry, size)
-        views.append(change_intensity(view, AUGMENT, generator))
-    return views
-
-
-@torch.inference_mode()
-def encode(model: PocketSegmenter, images: Iterable[Tensor], count: int, title: str) -> Tensor:
-    """Pooled trunk features, [N, C]."""
-    pooled = []
     with progress_bar() as bar:
-        task = bar.add_task(title, total=count)
-        for batch in batched(images, BATCH):
-            pooled.append(model.projection.pool(model.encode_image(torch.stack(batch)).taps))
-            bar.advance(task, len(batch))
-    return torch.cat(pooled).clone()
+        bar.add_task("Reading slices", total=None)
+        # Of the shared chest CT only every fifth slice is there.
+        warnings.filterwarnings("ignore", message=".*mm apart, so positions")
+        slices = list(read_all(args.shared))
+    head = Head(model, slices)
+    odds: dict[int, dict[str, Tensor]] = {}
+    with progress_bar() as bar:
+        task = bar.add_task("Training without each person", total=len(head.patients) + 1)
+        for patient in head.patients:
+            head.train(patient)
+            odds |= head.ask([place for place, each in enumerate(slices) if shows(each, [patient])])
+            bar.advance(task)
+        losses = head.train()
+        odds |= head.ask([place for place, each in enumerate(slices) if each.test])
+        bar.advance(task)
+    scores = score_series(slices, odds, head.phrases.labels)
+    calibration = calibrate(slices, odds, head.phrases.labels)
+    notes = {"calibration": calibration, "config": asdict(CONFIG), "held_out": [asdict(each) for each in scores]}
+    save_model(model, args.out, read_notes(find_checkpoint(args.segmentation)) | {"naming": notes})
+    write_json(args.out.with_suffix(".json"), {"loss": losses, "views": len(head.views.places), **notes})
+    write_page(PAGE, scores, len(slices), len(head.views.places))
 
 
-def batched(items: Iterable[Tensor], size: int) -> Iterator[list[Tensor]]:
-    """Lists of up to ``size`` items (``itertools.batched`` needs Python 3.12)."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
+def shows(each: LabelledSlice, patients: Collection[str]) -> bool:
+    """Whether a slice is one of these patients', as `name` would see it."""
+    return each.patient in patients and each.native
 
 
-@torch.inference_mode()
-def accuracy(model: PocketSegmenter, pooled: Tensor, slices: Sequence[LabelledSlice]) -> dict[str, dict[str, float]]:
-    """Share of right labels for every source and aspect."""
-    vectors = {aspect: phrase_vectors(model, rows) for aspect, rows in anatomy_phrases().items()}
-    images = model.projection(pooled)
-    report: dict[str, dict[str, float]] = defaultdict(dict)
-    for source in sorted({each.source for each in slices}):
-        rows = torch.tensor([index for index, each in enumerate(slices) if each.source == source])
-        report[source]["slices"] = len(rows)
-        for aspect in ASPECTS:
-            truth = encode_labels([slices[index].label for index in rows.tolist()], aspect)
-            known = truth != UNKNOWN
-            if known.any():
-                guess = label_logits(images[rows], vectors[aspect]).argmax(dim=1)
-                report[source][aspect] = (guess == truth)[known].float().mean().item()
-    return dict(report)
+def calibrate(
+    slices: Sequence[LabelledSlice], odds: dict[int, dict[str, Tensor]], labels: dict[str, tuple[str, ...]]
+) -> dict[str, object]:
+    """Scaling of stations, and of organs that training has shown.
+
+    One slope and offset for all labels: held out, most labels come from one or two people, too few for their own.
+    """
+    trained = {organ for each in slices if not each.test for organ in each.label.organs}
+    found: dict[str, object] = {}
+    for aspect, known in (("stations", STATIONS), ("organs", tuple(each for each in ORGANS if each in trained))):
+        case = collect(slices, odds, aspect, known, [labels[aspect].index(each) for each in known])
+        found[aspect] = fit_temperature(case).to_dict()
+    return found
+
+
+def collect(
+    slices: Sequence[LabelledSlice],
+    odds: dict[int, dict[str, Tensor]],
+    aspect: Aspect,
+    labels: tuple[str, ...],
+    columns: list[int],
+) -> LabelScores:
+    """Held-out scores, as many of a long series as of a short one."""
+    series: dict[str, list[int]] = defaultdict(list)
+    for row in odds:
+        series[slices[row].series].append(row)
+    rows = [row for own in series.values() for row in own[:: -(-len(own) // MOST_OF_A_SERIES)]]
+    scores = torch.stack([odds[row][aspect][columns] for row in rows]).double().numpy()
+    shown = [slices[row].label for row in rows]
+    patients = tuple(slices[row].patient for row in rows)
+    return LabelScores(labels, scores, truth_of(shown, aspect, labels), patients, ("all",) * len(rows))
 
 
 if __name__ == "__main__":

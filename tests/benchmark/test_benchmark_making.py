@@ -5,7 +5,7 @@ import pytest
 
 from vesalius.benchmark.making import describe_span, read_making
 from vesalius.errors import DataError
-from vesalius.training.fit import HISTORY
+from vesalius.training.whole_run import HISTORY
 
 
 def test_it_says_what_a_number_is_worth(run_tiny):

@@ -58,7 +58,7 @@ def test_segment_prints_a_table(run, picture, weights):
 def test_name_answers_in_one_json_object(run, picture, weights):
     code, out, _ = run("name", picture, "--model", weights, "--json")
     assert code == 0
-    answer = json.loads(out)
+    (answer,) = json.loads(out)["series"]
     assert answer["modality"]["source"] == "pixels"
     assert len(answer["slices"]) == 1
 

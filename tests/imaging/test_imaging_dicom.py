@@ -11,7 +11,8 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from vesalius.errors import ImageError
-from vesalius.imaging.dicom import is_dicom, read_dicom, read_series, read_stacks
+from vesalius.imaging.dicom import read_dicom, read_series, read_stacks
+from vesalius.imaging.dicom_file import is_dicom
 
 RNG = np.random.default_rng(0)
 

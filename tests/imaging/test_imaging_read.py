@@ -73,7 +73,8 @@ def test_a_folder_of_pictures_asks_for_one_of_them(tmp_path):
 def test_a_missing_package_is_named(write_dicom, monkeypatch):
     path = write_dicom("a.dcm", GREY)
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    monkeypatch.delitem(sys.modules, "vesalius.imaging.dicom", raising=False)
+    for name in ("dicom", "dicom_file"):
+        monkeypatch.delitem(sys.modules, f"vesalius.imaging.{name}", raising=False)
     with pytest.raises(MissingPackageError, match="needs pydicom, which is not installed"):
         read_image(path)
 

@@ -24,6 +24,14 @@ def test_only_a_better_score_is_kept(build_tiny, tmp_path):
     assert read_notes(best.path) == {"seed": 3, "val_dice": 0.625, "epoch": 3}
 
 
+def test_the_last_can_be_kept_instead(build_tiny, tmp_path):
+    last = KeepBest(build_tiny("pocket"), tmp_path / "model.safetensors", {}, "val_dice", "last")
+    for epoch, score in enumerate([0.5, 0.25]):
+        last.on_validation_epoch_end(trainer(score, epoch), None)
+    assert read_notes(last.path) == {"val_dice": 0.25, "epoch": 1}
+    assert last.score == 0.25
+
+
 def test_a_first_score_of_0_is_kept(build_tiny, tmp_path):
     best = keep(build_tiny, tmp_path)
     best.on_validation_epoch_end(trainer(0.0), None)

@@ -11,9 +11,9 @@ from vesalius.errors import ConfigError
 from vesalius.evaluation.stored import EVALUATION_NAME, ROWS_NAME
 from vesalius.files import write_json
 from vesalius.models.checkpoints import CHECKPOINT_NAME
-from vesalius.training.fit import MANIFEST
 from vesalius.training.manifest import fingerprint
 from vesalius.training.trainer import LAST
+from vesalius.training.whole_run import MANIFEST
 
 CELL_NAME = "cell.json"
 

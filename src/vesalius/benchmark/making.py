@@ -11,7 +11,7 @@ from vesalius.errors import DataError
 from vesalius.evaluation.stored import EVALUATION_NAME
 from vesalius.evaluation.stored import MANIFEST as MANIFEST_FIELD
 from vesalius.models.embedded import EMBEDDED
-from vesalius.training.fit import HISTORY, MANIFEST
+from vesalius.training.whole_run import HISTORY, MANIFEST
 
 
 @dataclass(frozen=True)

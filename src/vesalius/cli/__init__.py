@@ -22,9 +22,11 @@ app = App(
 # Named here, not read from the commands' own descriptions, so that `--help` loads none of them.
 COMMANDS = {
     "segment": "Outline what phrases name in a picture, series or volume.",
-    "name": "Say which modality, plane and body stations an image shows.",
+    "name": "Say which modality, plane, body stations and organs an image shows.",
     "train": "Train a model on your data.",
+    "train-naming": "Train a model to name slices, on captions of what they show.",
     "evaluate": "Score a model on a data set, prompt by prompt.",
+    "evaluate-naming": "Measure how well a model names slices: organs, stations, contradictions, calibration.",
     "compare": "Compare evaluations: intervals, paired tests, stability of the ranking.",
     "report": "Put one evaluation, or several side by side, on a page with figures and pictures.",
     "audit": "Find out whether a model reads its prompts: swaps, paraphrases, absent objects.",
@@ -36,6 +38,7 @@ GROUPS = {
     "data": {
         "prepare": "Bring images and masks, a public data set's or your own, into the layout that training reads.",
         "check": "Look for what is wrong with a data set: files, masks, prompts, duplicates, leaks.",
+        "slices": "Cut volumes into labelled slices for naming.",
     },
     "prompts": {
         "generate": "Write prompts for a data set from its masks and images.",
@@ -51,7 +54,8 @@ GROUPS = {
 }
 GROUP_HELP = {"data": "Prepare and check data sets.", "prompts": "Make prompts.", "weights": "Find weights of others."}
 for command, summary in COMMANDS.items():
-    app.command(f"vesalius.cli.{command}:{command}", help=summary)
+    module = command.replace("-", "_")
+    app.command(f"vesalius.cli.{module}:{module}", name=command, help=summary)
 for group, commands in GROUPS.items():
     inner = App(name=group, help=GROUP_HELP[group])
     for command, summary in commands.items():

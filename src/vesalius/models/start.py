@@ -8,11 +8,12 @@ from typing import Literal
 import torch
 
 from vesalius.errors import ModelError
-from vesalius.models.checkpoints import fill_model, load_segmenter
+from vesalius.models.checkpoints import fill_model, load_model, load_segmenter
 from vesalius.models.embedded import EMBEDDED
+from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.foreign import import_checkpoint
 from vesalius.models.recipe import Option
-from vesalius.models.registry import as_segmenter, build_model, list_models
+from vesalius.models.registry import as_segmenter, build_model, list_encoders, list_models
 from vesalius.models.segmenter import Segmenter
 from vesalius.models.sources import find_source, locate
 
@@ -110,3 +111,29 @@ def _transplant(donor: Donor, path: Path, model: Segmenter) -> None:
                 raise ModelError(f"{path}: for {key} the public weights have {sizes}; {BUILD_AS_PUBLISHED}.")
             own[key] = taken[key]
     model.load_state_dict(own)
+
+
+def start_encoder(
+    source: str, *, seed: int = 0, options: Mapping[str, Option] | None = None
+) -> tuple[VisionLanguageEncoder, Origin]:
+    """A model of any kind to train.
+
+    Args:
+        source: A model's name, a checkpoint file or a folder with one; `vesalius weights import` makes checkpoints of
+            public weights.
+        seed: Decides untrained weights.
+        options: Of a model built anew.
+
+    Returns:
+        The model, and where its weights come from.
+
+    Raises:
+        ModelError: If there is no such model, or options are given to a trained one.
+    """
+    path, named = Path(source), source in (*list_models(), *list_encoders())
+    if source in EMBEDDED or (not named and (path.exists() or path.suffix or len(path.parts) > 1)):
+        if options:
+            raise ModelError(f"{source} is trained already, so [model] options cannot change it; leave them out.")
+        return load_model(source), "trained"
+    torch.manual_seed(seed)
+    return build_model(source, **(options or {})), "untrained"

@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from vesalius.models import Segmenter
+from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.training.frozen import split_state
 
 
@@ -23,7 +23,7 @@ class WeightAverage(Callback):
         decay: What of the average stays at every step, below 1.
     """
 
-    def __init__(self, model: Segmenter, decay: float) -> None:
+    def __init__(self, model: VisionLanguageEncoder, decay: float) -> None:
         self.model = model
         self.decay = decay
         self.steps = 0

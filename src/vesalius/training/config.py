@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from vesalius.data.augment import AugmentConfig
 from vesalius.data.features import StoreConfig
@@ -14,6 +14,7 @@ from vesalius.errors import ConfigError, unknown_name
 from vesalius.training.lora import LoraConfig
 from vesalius.training.losses import LossWeights
 
+Settings = TypeVar("Settings")
 Schedule = Literal["plateau", "one_cycle", "cosine"]
 _TABLES = {
     "augment": AugmentConfig,
@@ -37,8 +38,8 @@ class FitConfig:
     """AdamW's, for every trainable parameter."""
     decay_vectors: bool = True
     """Whether it holds for vectors and numbers too: biases, norms, a temperature."""
-    betas: tuple[float, ...] = (0.9, 0.999)
-    """AdamW's two."""
+    momentum: float = 0.999
+    """AdamW's second, of squared gradients; the first is 0.9."""
     epsilon: float = 1e-8
     """AdamW's."""
     encoder_rate: float = 1.0
@@ -53,6 +54,8 @@ class FitConfig:
     """Batches whose gradients are averaged for one step."""
     average: float = 0.0
     """Decay of the moving average of the weights, which is what is then validated and kept; 0 for none."""
+    keep: Literal["best", "last"] = "best"
+    """Which weights stay: those with the best validation, or, where that is too small to tell, the last ones."""
     max_epochs: int = 1000
     """Passes over the training images at most."""
     min_epochs: int = 10
@@ -78,28 +81,23 @@ class FitConfig:
     """Decides order, augmentation, prompts and initial weights."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "learning_rate",
-            "encoder_rate",
-            "text_rate",
-            "batch_size",
-            "accumulate",
-            "max_epochs",
-            "patience",
-            "clip",
-        ):
+        positive = ("learning_rate", "encoder_rate", "text_rate", "batch_size", "accumulate", "max_epochs")
+        for name in (*positive, "patience", "clip", "epsilon"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}.")
-        for name, end in (("weight_decay", float("inf")), ("average", 1), ("warm_up", 1)):
-            if not 0 <= getattr(self, name) < end:
-                below = "" if end == float("inf") else f" and below {end}"
-                raise ConfigError(f"{name} must be at least 0{below}, got {getattr(self, name)}.")
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ConfigError(f"betas must be two numbers, at least 0 and below 1, got {self.betas}.")
+        if self.weight_decay < 0:
+            raise ConfigError(f"weight_decay must be at least 0, got {self.weight_decay}.")
+        for name in ("average", "warm_up", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}.")
         if not 0 < self.layer_decay <= 1:
             raise ConfigError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}.")
         if self.max_steps == 0 or self.max_steps < -1:
             raise ConfigError(f"max_steps must be -1 (no limit) or at least 1, got {self.max_steps}.")
+
+    def to_dict(self) -> dict[str, object]:
+        """Nested tables, ready for JSON."""
+        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True)
@@ -143,16 +141,7 @@ class TrainConfig(FitConfig):
         Raises:
             ConfigError: Naming the setting that does not exist or has a value of the wrong kind.
         """
-        values: dict[str, object] = dict(settings)
-        for name, table in _TABLES.items():
-            if name in values:
-                values[name] = _build(table, values[name], f"[{name}]")
-        built: TrainConfig = _build(cls, values, "recipe")
-        return built
-
-    def to_dict(self) -> dict[str, object]:
-        """Nested tables, ready for JSON."""
-        return dataclasses.asdict(self)
+        return build_settings(cls, settings, _TABLES)
 
 
 def read_recipe(path: Path) -> dict[str, object]:
@@ -167,6 +156,25 @@ def read_recipe(path: Path) -> dict[str, object]:
         raise ConfigError(f"{path}: no such recipe file.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML ({error}).") from error
+
+
+def build_settings(cls: type[Settings], settings: Mapping[str, object], tables: Mapping[str, type]) -> Settings:
+    """Build a dataclass of settings from nested tables, as in a recipe file.
+
+    Args:
+        cls: What to build.
+        settings: Values by name.
+        tables: Settings that are tables themselves, and what they are built into.
+
+    Raises:
+        ConfigError: Naming the setting that does not exist or has a value of the wrong kind.
+    """
+    values: dict[str, object] = dict(settings)
+    for name, table in tables.items():
+        if name in values:
+            values[name] = _build(table, values[name], f"[{name}]")
+    built: Settings = _build(cls, values, "recipe")
+    return built
 
 
 def _build(cls: type, values: object, place: str):  # type: ignore[no-untyped-def]  # noqa: ANN202

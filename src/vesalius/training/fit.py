@@ -1,37 +1,28 @@
 """Train a model on data sets, and leave behind weights that say where they came from."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytorch_lightning import Callback, seed_everything
+from pytorch_lightning import seed_everything
 from torch import nn
 
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.loading import Batches, Pool, ResumableLoader
 from vesalius.data.views import TrainingView, ValidationView, View
-from vesalius.errors import ConfigError
-from vesalius.files import write_json
 from vesalius.models import Segmenter
 from vesalius.models.checkpoints import CHECKPOINT_NAME
-from vesalius.training.averaging import WeightAverage
 from vesalius.training.config import TrainConfig
-from vesalius.training.history import History
 from vesalius.training.keep_best import KeepBest
 from vesalius.training.lora import add_lora, merge_lora
 from vesalius.training.manifest import describe_run
 from vesalius.training.module import MONITOR, SegmentationModule
 from vesalius.training.optimizer import count_steps
-from vesalius.training.progress import quiet_lightning
-from vesalius.training.resuming import NextEpoch
 from vesalius.training.running import Running
 from vesalius.training.stored_features import store_pictures
-from vesalius.training.trainer import LAST, build_trainer
+from vesalius.training.whole_run import check_resumable, train_module
 
-HISTORY = "metrics.csv"
 FEATURES = "features"
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -65,8 +56,7 @@ def fit(
         MissingPackageError: If a logger's package is not installed, or LoRA's.
     """
     running = running or Running()
-    if running.resume and not (out / LAST).is_file():
-        raise ConfigError(f"{out / LAST}: nothing to resume; start the run without --resume.")
+    check_resumable(out, running)
     seed_everything(config.seed, verbose=False)
     model.freeze(*(part for part in config.freeze if part not in config.lora.adapted))
     add_lora(model, config.lora)
@@ -75,23 +65,11 @@ def fit(
     if config.keep_norms:
         hold_norms(model)
     train, val = _load(model, data, out, config, running)
-    best = KeepBest(model, out / CHECKPOINT_NAME, describe_run(model, data, config), MONITOR)
-    callbacks: list[Callback] = [best, NextEpoch(train, val, config.seed), History(out / HISTORY, MONITOR)]
-    if config.average:
-        callbacks.append(WeightAverage(model, config.average))
-    started = time.monotonic()
-    with quiet_lightning():
-        trainer = build_trainer(out, config, running, callbacks, batches=len(train), monitor=MONITOR)
-        for logger in trainer.loggers:
-            logger.log_hyperparams(config.to_dict())
-        checkpoint = out / LAST if running.resume else None
-        module = SegmentationModule(model, config, count_steps(config, len(train)))
-        trainer.fit(module, train, val, ckpt_path=checkpoint, weights_only=True)
+    best = KeepBest(model, out / CHECKPOINT_NAME, describe_run(model, data, config), MONITOR, config.keep)
+    module = SegmentationModule(model, config, count_steps(config, len(train)))
+    epochs = train_module(module, (train, val), best, out, config, running)
     merge_lora(model)
-    if trainer.is_global_zero:
-        seconds = round(time.monotonic() - started, 1)
-        write_json(out / MANIFEST, best.notes | {MONITOR: best.score, "seconds": seconds})
-    return RunResult(best.path, best.score, trainer.current_epoch)
+    return RunResult(best.path, best.score, epochs)
 
 
 def hold_norms(model: nn.Module) -> None:

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from vesalius.errors import ConfigError
-from vesalius.models import Segmenter
-from vesalius.models.encoder import Part
+from vesalius.models.encoder import Part, VisionLanguageEncoder
 
 
-def fingerprint_encoders(model: Segmenter, parts: Collection[Part]) -> str:
+def fingerprint_encoders(model: VisionLanguageEncoder, parts: Collection[Part]) -> str:
     """SHA-256 over names, shapes and values of everything that ``freeze(*parts)`` holds still."""
     return fingerprint_state(
         (f"{part} {name}", value)
@@ -30,7 +29,7 @@ def fingerprint_state(entries: Iterable[tuple[str, Tensor]]) -> str:
     return digest.hexdigest()
 
 
-def split_state(model: Segmenter) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def split_state(model: VisionLanguageEncoder) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The entries of the model's state that do not train, and those that do, by their names there.
 
     The first are all that frozen encoders hold, and the matrices of those that only LoRA changes.

@@ -1,6 +1,7 @@
-"""The best weights of a run, kept as they come."""
+"""The weights that a run leaves behind, kept as they come."""
 
 from pathlib import Path
+from typing import Literal
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
@@ -10,26 +11,35 @@ from vesalius.training.lora import lora_merged
 
 
 class KeepBest(Callback):
-    """Save our own checkpoint whenever a validation metric rises.
+    """Save our own checkpoint whenever a validation metric rises, or after every epoch.
 
     Args:
         model: What to save.
         path: Where.
         notes: What to remember beside the weights.
         monitor: Name of the metric; higher is better.
+        keep: "best", or "last" for those of the last epoch, whatever they score.
     """
 
-    def __init__(self, model: VisionLanguageEncoder, path: Path, notes: dict[str, object], monitor: str) -> None:
+    def __init__(
+        self,
+        model: VisionLanguageEncoder,
+        path: Path,
+        notes: dict[str, object],
+        monitor: str,
+        keep: Literal["best", "last"] = "best",
+    ) -> None:
         self.model = model
         self.path = path
         self.notes = notes
         self.monitor = monitor
+        self.keep = keep
         self.score = -1.0
 
     def on_validation_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Compare and save."""
         score = float(trainer.callback_metrics[self.monitor])
-        if score <= self.score:
+        if self.keep == "best" and score <= self.score:
             return
         self.score = score
         if trainer.is_global_zero:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import torch
 
-from vesalius.models import Segmenter
-from vesalius.training.config import TrainConfig
+from vesalius.data.anatomy.table import TABLE
+from vesalius.models.encoder import VisionLanguageEncoder
+from vesalius.training.config import FitConfig
 
 PACKAGES = ("vesalius", "torch", "pytorch-lightning", "numpy")
 
 
-def describe_run(model: Segmenter, data: Sequence[Path], config: TrainConfig) -> dict[str, object]:
+def describe_run(model: VisionLanguageEncoder, data: Sequence[Path], config: FitConfig) -> dict[str, object]:
     """Command, configuration, versions, data and machine of a run about to start."""
     return {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -31,8 +32,8 @@ def describe_run(model: Segmenter, data: Sequence[Path], config: TrainConfig) ->
 
 
 def fingerprint(root: Path) -> str:
-    """SHA-256 over a data set's annotation files: its names, splits and prompts."""
+    """SHA-256 over a data set's annotation files or table of slices: its names, splits, and prompts or labels."""
     digest = hashlib.sha256()
-    for path in sorted((root / "anns").glob("*.json")):
+    for path in sorted([*(root / "anns").glob("*.json"), *root.glob(TABLE)]):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()

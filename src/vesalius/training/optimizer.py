@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
@@ -18,7 +18,7 @@ _BLOCK = re.compile(r"^(.*?\.)?\d+\.")
 
 
 def build_optimizer(
-    model: VisionLanguageEncoder, config: FitConfig, steps: int, monitor: str
+    model: VisionLanguageEncoder, config: FitConfig, steps: int, monitor: str, extra: Sequence[nn.Parameter] = ()
 ) -> OptimizerLRSchedulerConfig:
     """The optimiser and its schedule, as pytorch-lightning wants them.
 
@@ -27,9 +27,10 @@ def build_optimizer(
         config: Step sizes and schedule.
         steps: Of the whole run.
         monitor: The metric, higher being better, whose standstill counts for "plateau".
+        extra: What trains beside the model and is no part of it.
     """
-    groups = group_parameters(model, config)
-    optimizer = AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+    groups = group_parameters(model, config, extra)
+    optimizer = AdamW(groups, lr=config.learning_rate, betas=(0.9, config.momentum), eps=config.epsilon)
     if config.schedule == "plateau":
         plateau = ReduceLROnPlateau(optimizer, mode="max", factor=PLATEAU_FACTOR, patience=PLATEAU_PATIENCE)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": monitor}}
@@ -56,27 +57,35 @@ def cosine(step: int, steps: int, warm_up: float) -> float:
     return (1 + math.cos(math.pi * min(1, (step - rise) / max(1, steps - rise)))) / 2
 
 
-def group_parameters(model: VisionLanguageEncoder, config: FitConfig) -> list[dict[str, object]]:
-    """What trains, by step size.
+def group_parameters(
+    model: VisionLanguageEncoder, config: FitConfig, extra: Sequence[nn.Parameter] = ()
+) -> list[dict[str, object]]:
+    """What trains, by step size and weight decay.
 
-    Encoders take ``encoder_rate`` of the learning rate, and every block below an encoder's last ``layer_decay`` of the
-    one above it (Clark et al., ELECTRA, 2020).
+    Encoders take ``encoder_rate`` of the learning rate, the text's ``text_rate`` of that, and every block below an
+    encoder's last ``layer_decay`` of the one above it (Clark et al., ELECTRA, 2020).
     """
     rates = dict(_encoder_rates(model, config))
-    groups: dict[float, list[nn.Parameter]] = {}
-    for parameter in model.parameters():
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in (*model.parameters(), *extra):
         if parameter.requires_grad:
-            groups.setdefault(rates.get(parameter, 1.0), []).append(parameter)
-    return [{"params": group, "lr": config.learning_rate * rate} for rate, group in groups.items()]
+            decays = config.decay_vectors or parameter.dim() > 1
+            place = (rates.get(parameter, 1.0), config.weight_decay if decays else 0.0)
+            groups.setdefault(place, []).append(parameter)
+    return [
+        {"params": group, "lr": config.learning_rate * rate, "weight_decay": decay}
+        for (rate, decay), group in groups.items()
+    ]
 
 
 def _encoder_rates(model: VisionLanguageEncoder, config: FitConfig) -> Iterator[tuple[nn.Parameter, float]]:
     for part in PARTS:
+        rate = config.encoder_rate * (config.text_rate if part == "text" else 1.0)
         for encoder in model.encoder_modules(part):
             depths = list(_depths(encoder))
             deepest = max((depth for _, depth in depths), default=0)
             for parameter, depth in depths:
-                yield parameter, config.encoder_rate * config.layer_decay ** (deepest - depth)
+                yield parameter, rate * config.layer_decay ** (deepest - depth)
 
 
 def _depths(encoder: nn.Module) -> Iterator[tuple[nn.Parameter, int]]:

@@ -1,8 +1,10 @@
-"""How a run is carried out: whatever does not change its result."""
+"""How a run is carried out: whatever does not change its result. The command line's options are made from it."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from vesalius.errors import ConfigError
 
@@ -14,19 +16,19 @@ class Running:
     """Machine, places and habits of a run."""
 
     resume: bool = False
-    """Go on from the run's last state."""
+    """Go on where an interrupted run in the same folder stopped, as if it had not been interrupted."""
     features: Path | None = None
-    """Folder for stored features; ``features`` in the run's own by default."""
+    """Folder for stored features, which several runs can share; OUT/features by default."""
     devices: int = 1
-    """Accelerators, or processes on a CPU, of each machine; together they share every batch."""
+    """Accelerators of each machine that share every batch, or processes where there is none."""
     nodes: int = 1
-    """Machines; SLURM or torchrun starts Vesalius on each."""
+    """Machines, on each of which SLURM or torchrun starts Vesalius."""
     workers: int = 0
     """Processes that prepare images, for each device; 0 for none but the one that trains."""
     save_minutes: float = 10.0
     """Between savings of the run's state inside an epoch; it is saved after every epoch anyway."""
-    loggers: tuple[Logger, ...] = ()
-    """Where to report, beside ``metrics.csv``."""
+    loggers: Annotated[tuple[Logger, ...], Parameter(name="--log")] = ()
+    """Report to TensorBoard or MLflow too, beside metrics.csv; repeat it for both."""
 
     def __post_init__(self) -> None:
         for name, least in (("devices", 1), ("nodes", 1), ("workers", 0)):

@@ -1,0 +1,87 @@
+"""Labelled slices as pocket's trunk sees them: plain, and changed as other scanners and files would change them."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from labelled_slice import LabelledSlice
+from torch import Tensor
+
+from vesalius.data.anatomy.augment import SliceAugment, augment_slice
+from vesalius.models.features import resize
+from vesalius.models.pocket import PocketSegmenter
+from vesalius.progress import progress_bar
+
+AUGMENT = SliceAugment(clahe=0.1, contrast=0.5, gamma=0.5, scale_factor=1.25)
+VIEWS, MR_VIEWS = 2, 3
+"""Changed views of a training slice; MR, whose contrast depends on the sequence, has more."""
+COARSEST = 48
+"""Every changed view is reduced to a side drawn from here to its own: sets differ in sharpness, MedNIST's pictures
+have 64 pixels, and a head would otherwise learn which set is sharp instead of what it shows."""
+NOISE = 0.04
+"""Largest standard deviation of noise on changed views, which tells sets apart likewise."""
+BODY = 0.06
+"""Shades above it are tissue, below it air."""
+BATCH = 16
+
+
+def see(each: LabelledSlice, size: int, number: int, place: int) -> Tensor:
+    """View ``number`` of slice ``place``, [3, S, S]; view 0 is the slice as `name` sees it."""
+    image = torch.from_numpy(each.rgb).permute(2, 0, 1)
+    if number == 0:
+        return resize(image[None], (size, size))[0]
+    draws = torch.Generator().manual_seed(hash((place, number)) % 2**63)
+    if each.label.modality == "MR":
+        image = change_contrast(image, int(torch.randint(3, (), generator=draws)))
+    side = round(COARSEST * (image.shape[1] / COARSEST) ** torch.rand((), generator=draws).item())
+    seen = augment_slice(resize(image[None], (side, side))[0], AUGMENT, size, draws)
+    strength = NOISE * torch.rand((), generator=draws)
+    return (seen + strength * torch.randn(seen[:1].shape, generator=draws)).clamp(0, 1)
+
+
+def change_contrast(image: Tensor, kind: int) -> Tensor:
+    """The same anatomy as another sequence might show it: as it is, fluid bright, or bright parts pressed."""
+    if kind == 0:
+        return image
+    return torch.where(image > BODY, 1 + BODY - image, image) if kind == 1 else torch.minimum(image, 0.5 * image.sqrt())
+
+
+@dataclass(frozen=True)
+class Views:
+    """V views of slices as the trunk sees them."""
+
+    pooled: Tensor
+    """Features [V, C]."""
+    places: list[int]
+    """Which slice each view shows."""
+
+
+@torch.inference_mode()
+def encode(model: PocketSegmenter, slices: Sequence[LabelledSlice], tested: Collection[int]) -> Views:
+    """Encode view 0 of what is tested, and changed views of what may be trained on.
+
+    Args:
+        model: In evaluation mode.
+        slices: All of them.
+        tested: Places of those that will be tested.
+    """
+    jobs = [(place, 0) for place in tested]
+    for place, each in enumerate(slices):
+        count = MR_VIEWS if each.label.modality == "MR" else VIEWS
+        jobs += [(place, 1 + turn) for turn in range(0 if each.test else count)]
+    size, pooled = model.spec.image_size, []
+    views = (see(slices[place], size, number, place) for place, number in jobs)
+    with progress_bar() as bar:
+        task = bar.add_task("Encoding slices", total=len(jobs))
+        for batch in batched(views, BATCH):
+            pooled.append(model.projection.pool(model.encode_image(torch.stack(batch)).taps))
+            bar.advance(task, len(batch))
+    return Views(torch.cat(pooled).clone(), [place for place, _ in jobs])
+
+
+def batched(items: Iterable[Tensor], size: int) -> Iterator[list[Tensor]]:
+    """Lists of up to ``size`` items (``itertools.batched`` needs Python 3.12)."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

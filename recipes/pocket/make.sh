@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Make pocket from public data, from nothing to the packed file; see README.md. From the repository's root:
+#
+#     bash recipes/pocket/make.sh ../shared/data
+#
+# Stopped, it goes on where it was with the same command.
+set -euo pipefail
+
+shared=${1:?folder with segmentation/ and anatomy/}
+runs=runs/pocket
+made=runs/data
+
+train() { # name of the recipe and the run, weights to start from, data sets …
+    local name=$1 start=$2 options=()
+    shift 2
+    [ -f "$runs/$name/manifest.json" ] && return
+    [ -f "$runs/$name/last.ckpt" ] && options+=(--resume)
+    for set in "$@"; do options+=(--data "$set"); done
+    vesalius train --model "$start" --recipe "recipes/pocket/$name.toml" --out "$runs/$name" "${options[@]}"
+}
+
+[ -f $runs/start.safetensors ] || python recipes/pocket/start.py $runs/start.safetensors
+[ -d $made/brain_mr/anns ] || python recipes/pocket/prepare_brain.py "$shared/anatomy/brain_atlas" $made/brain_mr
+[ -d $made/abdomen_liver/anns ] || python recipes/pocket/prepare_abdomen.py "$shared/anatomy/abdomen_pelvis_ct" $made
+
+pictures=("$shared"/segmentation/{kvasir_polyp,clinicdb_polyp,bkai_polyp,busi,cxr_lungs} $made/brain_mr)
+# Breast ultrasound counts twice at first, because it is small and hard.
+train segmentation $runs/start.safetensors "${pictures[@]}" "$shared/segmentation/busi"
+train polished $runs/segmentation "${pictures[@]}" "$shared/segmentation/busi"
+train larger $runs/polished "${pictures[@]}" $made/abdomen_*
+
+[ -f $runs/mixed.safetensors ] || python recipes/pocket/mix.py $runs/polished $runs/larger $runs/mixed.safetensors
+[ -f $runs/named.safetensors ] || python recipes/pocket/anatomy.py $runs/mixed.safetensors "$shared" $runs/named.safetensors
+python recipes/pocket/pack.py $runs/named.safetensors

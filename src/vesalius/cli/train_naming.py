@@ -1,0 +1,79 @@
+"""``vesalius train-naming``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+
+def train_naming(
+    *,
+    model: str,
+    data: list[Path],
+    out: Path | None = None,
+    recipe: Path | None = None,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    max_epochs: int | None = None,
+    max_steps: int | None = None,
+    seed: int | None = None,
+    workers: int = 0,
+    save_minutes: float = 10.0,
+    log: list[Literal["tensorboard", "mlflow"]] | None = None,
+    resume: bool = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Train a model to name slices, on captions of what they show, keeping the weights that name validation best.
+
+    Slices are those of `vesalius data slices`. Without a recipe captions and slices both vary, and every caption that
+    is true of a slice counts (UniCL); recipes/anatomy/ has the paper's systems. Settings given here go before the
+    recipe's.
+
+    Args:
+        model: clip_vit_b32, clip_rn50, biomedclip, "pocket", or a checkpoint to go on from, such as one that `vesalius
+            weights import` makes of PubMedCLIP. Of pocket only the layers that meet the words train.
+        data: Folders of slices; repeat --data for several.
+        out: Folder for weights, manifest and metrics; runs/MODEL-DATA by default.
+        recipe: TOML file of settings; its [model] table holds options of a model built anew.
+        learning_rate: Largest step size.
+        batch_size: Slices a step.
+        max_epochs: Passes over the training slices at most.
+        max_steps: Steps at most, for a short trial.
+        seed: Decides order, augmentation, captions and initial weights.
+        workers: Processes that prepare slices; 0 for none but the one that trains.
+        save_minutes: Between savings of the run's state inside an epoch; it is saved after each anyway.
+        log: Report to TensorBoard or MLflow too; repeat it for both.
+        resume: Go on where an interrupted run in the same folder stopped, as if it had not been interrupted.
+        as_json: Print one JSON object.
+    """
+    from vesalius.cli.output import print_json, say
+    from vesalius.models.recipe import to_options
+    from vesalius.models.start import start_encoder
+    from vesalius.training.config import check_table, read_recipe
+    from vesalius.training.contrastive.config import ContrastiveConfig
+    from vesalius.training.contrastive.fit import fit_contrastive
+    from vesalius.training.progress import tell
+    from vesalius.training.running import Running
+
+    settings = read_recipe(recipe) if recipe else {}
+    options = to_options(check_table(settings.pop("model", {}), "[model]"))
+    given = {
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "max_epochs": max_epochs,
+        "max_steps": max_steps,
+        "seed": seed,
+    }
+    config = ContrastiveConfig.from_dict(settings | {name: value for name, value in given.items() if value is not None})
+    folder = out or Path("runs") / f"{Path(model).stem}-{data[0].name}"
+    start, origin = start_encoder(model, seed=config.seed, options=options)
+    running = Running(resume=resume, workers=workers, save_minutes=save_minutes, loggers=tuple(log or ()))
+    tell(f"{model}: {origin} weights; results in {folder}")
+    result = fit_contrastive(start, data, folder, config.for_model(start, settings), running)
+    if as_json:
+        print_json({"checkpoint": str(result.checkpoint), "val_top1": result.val_top1, "epochs": result.epochs})
+    else:
+        say(
+            f"Right first names on validation slices {result.val_top1:.3f} after {result.epochs} epochs: "
+            f"{result.checkpoint}"
+        )

@@ -1,0 +1,191 @@
+"""Cuts all volumes of a source into one folder of labelled slices."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from PIL import Image
+
+from vesalius import __version__
+from vesalius.data.anatomy.cutting import LabelledPicture, cut
+from vesalius.data.anatomy.journal import CutJournal, stamp_of
+from vesalius.data.anatomy.outlines import mask_files
+from vesalius.data.anatomy.rules import read_rules
+from vesalius.data.anatomy.settings import CutSettings
+from vesalius.data.anatomy.sources import LabelledVolume
+from vesalius.data.anatomy.subjects import assign_split, check_splits
+from vesalius.data.anatomy.table import PICTURES, SliceRow, write_table
+from vesalius.data.prepare.naming import to_slug
+from vesalius.data.prepare.report import Problem
+from vesalius.data.prepare.splitting import SplitConfig
+from vesalius.data.prepare.tables import SPLITS
+from vesalius.errors import DataError, VesaliusError
+from vesalius.files import write_json, writing
+from vesalius.prompts.anatomy import ORGANS, STATIONS
+
+SUMMARY = "summary.json"
+KINDS: Mapping[str, Sequence[str]] = {"stations": STATIONS, "organs": ORGANS}
+
+
+@dataclass(frozen=True)
+class CutReport:
+    """What became of a source."""
+
+    dest: Path
+    rows: Sequence[SliceRow]
+    volumes: int
+    """Volumes that were cut, earlier runs included."""
+    resumed: int
+    """Volumes that an earlier run had finished."""
+    problems: Sequence[Problem]
+    """Volumes that were left out."""
+
+    def to_dict(self) -> dict[str, object]:
+        """For ``--json`` and ``summary.json``."""
+        return {
+            "dest": str(self.dest),
+            "slices": len(self.rows),
+            "volumes": self.volumes,
+            "resumed": self.resumed,
+            "patients": len({row.patient for row in self.rows}),
+            "splits": self.splits(),
+            "planes": dict(Counter(row.label.plane for row in self.rows)),
+            "stations": self.states("stations"),
+            "organs": self.states("organs"),
+            "problems": [asdict(problem) for problem in self.problems],
+        }
+
+    def splits(self) -> Mapping[str, Mapping[str, int]]:
+        """Split -> its slices and patients."""
+        patients = {split: [row.patient for row in self.rows if row.split == split] for split in SPLITS}
+        return {split: {"slices": len(own), "patients": len(set(own))} for split, own in patients.items()}
+
+    def states(self, kind: str) -> Mapping[str, Mapping[str, int]]:
+        """Label -> slices on which it is present, and uncertain; labels that are neither anywhere are left out.
+
+        Args:
+            kind: "stations" or "organs".
+        """
+        present = Counter(name for row in self.rows for name in getattr(row.label, kind))
+        uncertain = Counter(name for row in self.rows for name in row.label.uncertain)
+        names = [name for name in KINDS[kind] if present[name] or uncertain[name]]
+        return {
+            name: {"present": present[name], "uncertain": uncertain[name]}
+            for name in sorted(names, key=lambda name: -present[name])
+        }
+
+
+def cut_slices(
+    volumes: Sequence[LabelledVolume],
+    dest: Path,
+    settings: CutSettings,
+    splits: SplitConfig,
+    on_step: Callable[[int], None] = lambda steps: None,
+) -> CutReport:
+    """Cut volumes into ``slices/*.png`` and ``slices.jsonl``; what an earlier run has finished is kept.
+
+    The table and ``summary.json`` come last, so a folder that has them is complete.
+
+    Args:
+        volumes: What to cut.
+        dest: Folder for the result: new, empty, or begun by an earlier run.
+        settings: Which slices, and how they look.
+        splits: Sizes of the splits, for patients whom nobody put into one.
+        on_step: Called with a number of finished `steps_of` a volume.
+
+    Raises:
+        DataError: If the folder is used otherwise, a patient is in two splits, or nothing could be cut.
+        OutputError: If a file cannot be written.
+    """
+    named = _by_slug(volumes)
+    check_splits({volume.name: volume.subject for volume in volumes}, splits)
+    work = _Work(CutJournal(dest), settings, on_step)
+    for slug, volume in named.items():
+        work.do(slug, volume)
+    if not work.rows:
+        why = f" The first of {len(work.problems)} problems: {work.problems[0]}" if work.problems else ""
+        raise DataError(f"nothing could be cut.{why}")
+    rows = [
+        replace(row, split=assign_split(named[slug].subject, splits)) for slug, own in work.rows.items() for row in own
+    ]
+    report = CutReport(dest, rows, len(work.rows), work.resumed, work.problems)
+    write_table(dest, rows)
+    described = {key: value for key, value in report.to_dict().items() if key not in ("dest", "resumed")}
+    write_json(
+        dest / SUMMARY,
+        {**described, "settings": asdict(settings), "split": asdict(splits), "vesalius": __version__},
+    )
+    work.journal.remove_others(rows, named)
+    return report
+
+
+def steps_of(volume: LabelledVolume) -> int:
+    """Steps of progress that a volume takes: one, and one for each mask volume."""
+    if volume.outlines is None or volume.names is not None:
+        return 1
+    return 1 + len(mask_files(volume.outlines, read_rules().structures))
+
+
+class _Work:
+    """Cuts volume after volume."""
+
+    def __init__(self, journal: CutJournal, settings: CutSettings, on_step: Callable[[int], None]) -> None:
+        self.journal, self.settings, self.on_step = journal, settings, on_step
+        self.rows: dict[str, list[SliceRow]] = {}
+        self.problems: list[Problem] = []
+        self.resumed = 0
+
+    def do(self, slug: str, volume: LabelledVolume) -> None:
+        left = steps_of(volume)
+
+        def on_mask() -> None:
+            nonlocal left
+            left -= 1
+            self.on_step(1)
+
+        try:
+            self._do(slug, volume, on_mask if left > 1 else lambda: None)
+        except VesaliusError as error:
+            self.problems.append(Problem(volume.name, str(error)))
+        self.on_step(left)
+
+    def _do(self, slug: str, volume: LabelledVolume, on_mask: Callable[[], None]) -> None:
+        stamp = stamp_of(volume, self.settings)
+        rows = self.journal.finished(slug, stamp)
+        if rows is not None:
+            self.resumed += 1
+        else:
+            self.journal.begin(slug)
+            pictures = cut(volume, self.settings, on_mask)
+            rows = [self._write(slug, volume, picture) for picture in pictures]
+            if not rows:
+                raise DataError(f"{volume.image}: has no slice with tissue.")
+            self.journal.add(slug, stamp, rows)
+        self.rows[slug] = rows
+
+    def _write(self, slug: str, volume: LabelledVolume, picture: LabelledPicture) -> SliceRow:
+        look = f"_{to_slug(picture.window)}" if picture.window and len(self.settings.windows) > 1 else ""
+        file = f"{PICTURES}/{slug}_{picture.plane}_{picture.slice.index:04d}{look}.png"
+        with writing(self.journal.dest / file) as unfinished:
+            Image.fromarray(picture.levels).save(unfinished, format="PNG")
+        return SliceRow(
+            file=file,
+            volume=volume.name,
+            patient=volume.subject.patient,
+            split="",
+            position_mm=None if picture.slice.position_mm is None else round(picture.slice.position_mm, 3),
+            index=picture.slice.index,
+            window=picture.window,
+            obliquity=round(picture.obliquity, 1),
+            label=picture.label,
+        )
+
+
+def _by_slug(volumes: Sequence[LabelledVolume]) -> dict[str, LabelledVolume]:
+    named: dict[str, LabelledVolume] = {}
+    for volume in volumes:
+        other = named.setdefault(to_slug(volume.name), volume)
+        if other is not volume:
+            raise DataError(f"{other.image} and {volume.image} would write files of the same names; rename one.")
+    return named

@@ -1,0 +1,24 @@
+"""Name what slices and series show: modality, protocol, plane, stations and organs."""
+
+from vesalius.naming.audit import AuditLine, audit_series
+from vesalius.naming.calibration import Calibration
+from vesalius.naming.finding import FoundSeries, find_series
+from vesalius.naming.labeller import AnatomyLabeller
+from vesalius.naming.names import Answer, LabelRange, SeriesName, SliceName
+from vesalius.naming.strip import draw_strip
+from vesalius.naming.tables import write_table
+
+__all__ = [
+    "AnatomyLabeller",
+    "Answer",
+    "AuditLine",
+    "Calibration",
+    "FoundSeries",
+    "LabelRange",
+    "SeriesName",
+    "SliceName",
+    "audit_series",
+    "draw_strip",
+    "find_series",
+    "write_table",
+]

@@ -1,0 +1,155 @@
+"""Name images by comparing them with phrases: from the file where it says something, from pixels where not."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vesalius.errors import ImageError
+from vesalius.imaging import MedicalImage, Slice
+from vesalius.models.encoder import VisionLanguageEncoder
+from vesalius.naming.calibration import Calibration
+from vesalius.naming.finding import find_series
+from vesalius.naming.headers import tell_modality, tell_plane, tell_protocol
+from vesalius.naming.loading import load_namer
+from vesalius.naming.names import Answer, SeriesName, SliceName
+from vesalius.naming.phrasebook import Phrasebook
+from vesalius.naming.slices import Probabilities, build_names, cap_organs, name_organs, name_stations, smoothing_of
+from vesalius.predict import DEFAULT_MODEL, rgb_to_tensor
+
+SLICES_AT_ONCE = 16
+MIXED = "localizer"
+"""The purpose whose stacks all count; of other series the largest is named."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """One stack as the model sees it."""
+
+    image: MedicalImage
+    positions: list[float | None]
+    odds: dict[str, Tensor]
+    """Question -> [D, L]."""
+
+
+class AnatomyLabeller:
+    """Names pictures, series and volumes.
+
+    Args:
+        model: "pocket", a checkpoint or run's folder, "pubmedclip" or other public weights by name, or a model in
+            memory whose image vectors share a space with its text's.
+        calibration: Of a model in memory; others bring their own.
+
+    Raises:
+        ModelError: If there is no such model, or no weights of it.
+    """
+
+    def __init__(
+        self, model: str | Path | VisionLanguageEncoder = DEFAULT_MODEL, calibration: Calibration | None = None
+    ) -> None:
+        loaded, own = (model, Calibration({})) if isinstance(model, VisionLanguageEncoder) else load_namer(model)
+        self.model = loaded.eval()
+        self.calibration = calibration or own
+        self._phrases = Phrasebook(self.model, self.calibration)
+
+    def label(
+        self,
+        image: str | Path | MedicalImage | Sequence[MedicalImage],
+        *,
+        smooth: bool = True,
+        on_slices: Callable[[int], None] = lambda count: None,
+    ) -> SeriesName:
+        """Name one series, slice by slice and as a whole; every slice is encoded once.
+
+        Args:
+            image: A file, a folder with one series, an image in memory, or all stacks of one series.
+            smooth: Let neighbouring slices speak for one another.
+            on_slices: Called with the number of slices just finished, for progress.
+
+        Raises:
+            ImageError: If it cannot be read, or a folder holds several series.
+            ModelError: If the model cannot name.
+        """
+        stacks = _read(image)
+        chosen = choose_stacks(stacks)
+        seen = [self._look(stack, on_slices) for stack in chosen]
+        modality = tell_modality(chosen[0]) or self._choose("modality", seen)
+        plane = tell_plane(chosen, modality) or self._choose("plane", seen)
+        names: list[SliceName] = []
+        for each in seen:
+            names += self._name_slices(each, plane.label, len(names), smooth)
+        return SeriesName(
+            source=chosen[0].source,
+            modality=modality,
+            protocol=tell_protocol(chosen[0], modality) or self._choose("protocol", seen),
+            plane=plane,
+            slices=tuple(names),
+            obliquity=chosen[0].obliquity if len(chosen) == 1 else None,
+            purpose=chosen[0].purpose,
+            stacks=len(stacks),
+            smoothed=smoothing_of(chosen[0]) if smooth else None,
+            calibrated=tuple(sorted(self.calibration.scalings)),
+            header=chosen[0].header,
+        )
+
+    def _look(self, image: MedicalImage, on_slices: Callable[[int], None]) -> _Seen:
+        slices = image.slices()
+        positions: list[float | None] = []
+        vectors = []
+        for start in range(0, len(slices), SLICES_AT_ONCE):
+            some = slices[start : start + SLICES_AT_ONCE]
+            positions += [each.position_mm for each in some]
+            vectors.append(self._encode(some))
+            on_slices(len(some))
+        return _Seen(image, positions, self._phrases.odds(torch.cat(vectors)))
+
+    def _encode(self, some: Sequence[Slice]) -> Tensor:
+        """Unit vectors [B, E]."""
+        device = next(self.model.parameters()).device
+        images = torch.cat([rgb_to_tensor(each.rgb_square()) for each in some]).to(device)
+        with torch.inference_mode():
+            return F.normalize(self.model.encode_image(images).embedding.float(), dim=-1).cpu()
+
+    def _choose(self, question: str, seen: Sequence[_Seen]) -> Answer:
+        """One answer for all slices together."""
+        odds = torch.cat([each.odds[question] for each in seen])
+        shares = self._phrases.probabilities(question, odds).mean(0)
+        best = int(shares.argmax())
+        probability = float(shares[best])
+        sure = probability >= self.calibration.least_probability
+        return Answer(self._phrases.labels[question][best] if sure else None, probability, "pixels")
+
+    def _name_slices(self, seen: _Seen, plane: str | None, first: int, smooth: bool) -> list[SliceName]:
+        stations, organs = (
+            Probabilities(self._phrases.labels[name], self._phrases.probabilities(name, seen.odds[name]))
+            for name in ("stations", "organs")
+        )
+        if {"stations", "organs"} <= self.calibration.scalings.keys():
+            organs = cap_organs(organs, stations)
+        smoothing = smoothing_of(seen.image) if smooth else None
+        least, places = self.calibration.least_probability, [position or 0.0 for position in seen.positions]
+        named = (
+            (stations, name_stations(stations, places, smoothing, least)),
+            (organs, name_organs(organs, places, smoothing, least)),
+        )
+        return build_names(*named, [(position, seen.image.plane or plane) for position in seen.positions], first)
+
+
+def choose_stacks(stacks: Sequence[MedicalImage]) -> Sequence[MedicalImage]:
+    """The stacks that are named: all of a localizer, which mixes planes, and the largest of anything else."""
+    return stacks if stacks[0].purpose.label == MIXED else stacks[:1]
+
+
+def _read(image: str | Path | MedicalImage | Sequence[MedicalImage]) -> Sequence[MedicalImage]:
+    if isinstance(image, MedicalImage):
+        return [image]
+    if not isinstance(image, str | Path):
+        return image
+    found = find_series(Path(image))
+    if len(found) > 1:
+        listed = ", ".join(str(each.source) for each in found[:3])
+        raise ImageError(f"{image}: holds {len(found)} series ({listed}, …); name one of them, or each in turn.")
+    return found[0].read()

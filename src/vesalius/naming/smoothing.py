@@ -1,0 +1,108 @@
+"""Neighbouring slices speak for one another.
+
+Axial slices pass the stations of the body in order, so their evidence is read by a hidden Markov model (Rabiner, 1989)
+that can stay or go on towards the head, and never back. A state is a station, or two neighbours at once, as around a
+diaphragm. How far it goes on between two slices is a Poisson process of the distance between them. States and numbers
+are ours: nothing here was fitted to images.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+from vesalius.prompts.anatomy import PAPER_STATIONS
+
+Array = NDArray[np.float64]
+STATE_MM = 100.0
+"""Length of the body in one state; most stations are about two states long, their own and half of each pair."""
+INDEPENDENT_MM = 10.0
+"""Slices closer than this show much the same: together they count as one such step."""
+SUREST = 0.99
+"""No slice counts for more, however sure the model is of it."""
+CHAIN = PAPER_STATIONS[::-1]
+"""From feet to head, as axial slices ascend."""
+
+
+def order_stations(probabilities: Array, labels: Sequence[str], positions_mm: Sequence[float]) -> NDArray[np.bool_]:
+    """The likeliest sets of stations of axial slices, given that a body has an order (Viterbi, 1967).
+
+    Upper limbs lie beside the order: a series shows them throughout, or not at all.
+
+    Args:
+        probabilities: That slices show stations, each slice looked at alone, [D, L].
+        labels: L stations.
+        positions_mm: Of D slices towards the head, ascending.
+
+    Returns:
+        Which stations show, [D, L].
+    """
+    states = _states(labels)
+    steps = np.diff(np.asarray(positions_mm, np.float64))
+    evidence = _evidence(probabilities, states) * _weights(steps, len(probabilities))[:, None]
+    best, origins = evidence[0], []
+    for row, distance in zip(evidence[1:], steps, strict=True):
+        reached = best[:, None] + _transitions(distance, states, labels)
+        origins.append(reached.argmax(0))
+        best = reached.max(0) + row
+    path = [int(best.argmax())]
+    for origin in reversed(origins):
+        path.append(int(origin[path[-1]]))
+    return states[path[::-1]]
+
+
+def average_near(values: Array, positions_mm: Sequence[float], within_mm: float = INDEPENDENT_MM / 2) -> Array:
+    """Mean over the slices that lie close to each.
+
+    Args:
+        values: [D, L].
+        positions_mm: Of D slices.
+        within_mm: How far others may lie away.
+
+    Returns:
+        [D, L].
+    """
+    places = np.asarray(positions_mm, np.float64)
+    near = np.abs(places[:, None] - places) <= within_mm
+    return np.asarray(near @ values / near.sum(1, keepdims=True))
+
+
+def _states(labels: Sequence[str]) -> NDArray[np.bool_]:
+    """S sets of L stations: those of the chain with the pairs between them, then all others alone, [S, L]."""
+    chain = [station for station in CHAIN if station in labels]
+    beside = [station for station in labels if station not in CHAIN]
+    sets = [{station} for station in chain]
+    pairs = [{*pair} for pair in zip(chain, chain[1:], strict=False)]
+    along = [each for both in zip(sets, [*pairs, set()], strict=False) for each in both if each]
+    return np.array([[label in each for label in labels] for each in [*along, *({name} for name in beside)]])
+
+
+def _evidence(probabilities: Array, states: NDArray[np.bool_]) -> Array:
+    """Log-likelihood of each slice's stations under each state, [D, S]."""
+    sure = np.clip(probabilities, 1 - SUREST, SUREST)
+    return np.asarray(np.log(sure) @ states.T + np.log(1 - sure) @ ~states.T)
+
+
+def _weights(steps: Array, count: int) -> Array:
+    """How much each slice counts, [D], by the mean distance to its neighbours."""
+    if count < 2:
+        return np.ones(count)
+    around = np.convolve(np.pad(steps, 1, mode="edge"), [0.5, 0.5], mode="valid")
+    return np.asarray(np.clip(around / INDEPENDENT_MM, 0, 1))
+
+
+def _transitions(distance_mm: float, states: NDArray[np.bool_], labels: Sequence[str]) -> Array:
+    """Log-probability of the next slice's state (column) after this one's (row), [S, S]."""
+    along = len(states) - sum(label not in CHAIN for label in labels)
+    rate = max(distance_mm, 1e-3) / STATE_MM
+    steps = np.arange(along)[None, :] - np.arange(along)[:, None]
+    # At most to the next station, which is two states away, unless slices are far apart.
+    allowed = (steps >= 0) & (steps <= 2 * np.ceil(rate))
+    moves = np.where(allowed, steps * np.log(rate) - rate - gammaln(np.maximum(steps, 0) + 1), -np.inf)
+    found = np.full((len(states), len(states)), -np.inf)
+    found[:along, :along] = moves
+    beside = np.arange(along, len(states))
+    # Staying must not be dearer beside the chain than on it.
+    found[beside, beside] = -rate
+    return found

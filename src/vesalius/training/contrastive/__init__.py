@@ -1,0 +1,1 @@
+"""Train models whose images and captions share a space."""

@@ -1,0 +1,30 @@
+import pytest
+
+from vesalius.cli.recipe_options import RecipeOptions
+from vesalius.errors import ConfigError
+
+
+def test_changes_go_before_the_recipe_and_options_before_changes(tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('learning_rate = 0.1\nschedule = "plateau"\n[augment]\nrotation = 5.0\nscale = 0.1\n')
+    options = RecipeOptions(recipe, ("schedule=cosine", "augment.rotation=30", "freeze=['text']", "seed=1"), seed=2)
+    assert options.read() == {
+        "learning_rate": 0.1,
+        "schedule": "cosine",
+        "augment": {"rotation": 30, "scale": 0.1},
+        "freeze": ["text"],
+        "seed": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("cosine", "--set cosine: expected NAME=VALUE or TABLE.NAME=VALUE"),
+        ("augment.=3", "--set augment.=3: expected NAME=VALUE"),
+        ("seed.x=3", "--set seed.x=3: seed is a setting, not a table"),
+    ],
+)
+def test_a_change_that_cannot_be_is_told(change, message):
+    with pytest.raises(ConfigError, match=message):
+        RecipeOptions(changes=("seed=1", change)).read()

@@ -1,0 +1,115 @@
+import pytest
+from tiny_body import write_meta
+
+from vesalius.data.anatomy import Said, find_volumes
+from vesalius.data.anatomy.settings import SliceRange
+from vesalius.data.anatomy.subjects import Subject, assign_split, check_splits
+from vesalius.data.prepare.splitting import SplitConfig
+from vesalius.errors import DataError
+
+
+def test_subjects_are_found_with_the_authors_splits(write_subject):
+    source = write_subject()
+    write_subject("s0002")
+    write_meta(source, "s0001;60;train", "s0002;61;test")
+    volumes = find_volumes(source)
+    assert [(each.name, each.subject.split, each.modality) for each in volumes] == [
+        ("s0001", "train", "CT"),
+        ("s0002", "test", "CT"),
+    ]
+    assert not volumes[0].predicted
+
+
+def test_one_subject_alone_and_a_label_map_are_found(write_subject, write_label_map):
+    assert [each.name for each in find_volumes(write_subject() / "s0001")] == ["s0001"]
+    mapped = find_volumes(write_label_map())
+    assert [each.name for each in mapped] == ["mapped"]
+    assert mapped[0].predicted
+
+
+def test_images_of_a_patient_share_the_row_that_names_them(write_subject):
+    source = write_subject()
+    write_meta(source, "s0001;p7;val", head="image_id;patient_id;split")
+    assert find_volumes(source)[0].subject == Subject("p7", "val")
+
+
+def test_a_patient_without_a_split_gets_one_that_the_seed_decides():
+    config = SplitConfig(val=0.2, test=0.2)
+    subjects = [Subject(f"s{number:04d}") for number in range(1000)]
+    splits = [assign_split(each, config) for each in subjects]
+    assert splits == [assign_split(each, config) for each in subjects]
+    assert all(170 < splits.count(split) < 230 for split in ("val", "test"))
+    assert splits != [assign_split(each, SplitConfig(val=0.2, test=0.2, seed=1)) for each in subjects]
+
+
+def test_a_patient_is_never_in_two_splits():
+    config = SplitConfig()
+    check_splits({"a": Subject("p", "train"), "b": Subject("p", "train"), "c": Subject("q", "test")}, config)
+    with pytest.raises(DataError, match=r"patient p is in two splits: train \(a\) and test \(b\)"):
+        check_splits({"a": Subject("p", "train"), "b": Subject("p", "test")}, config)
+
+
+def test_a_damaged_table_is_named_with_its_line(write_subject):
+    source = write_subject()
+    write_meta(source, "s0001;1;train", "s0002;1;holdout")
+    with pytest.raises(DataError, match=r"meta\.csv, line 3: unknown split 'holdout'"):
+        find_volumes(source)
+    write_meta(source, "x", head="name")
+    with pytest.raises(DataError, match="has no column image_id; it has name"):
+        find_volumes(source)
+
+
+def test_a_table_of_series_says_what_they_show(tmp_path):
+    (tmp_path / "series.toml").write_text(
+        """
+        [[series]]
+        path = "knee/T1"
+        patient = "k1"
+        split = "val"
+        organs = ["knee"]
+        stations = ["lower body"]
+        [[series]]
+        path = "trunk.nii.gz"
+        modality = "MR"
+        protocol = "T2"
+        stations = [{ name = "pelvis", first = 0, last = 9 }, { name = "abdomen", first = 8 }]
+        """
+    )
+    knee, trunk = find_volumes(tmp_path / "series.toml")
+    assert (knee.name, knee.image, knee.subject) == ("T1", tmp_path / "knee/T1", Subject("k1", "val"))
+    assert knee.said == Said(None, None, (SliceRange("lower body"),), (SliceRange("knee"),))
+    assert trunk.said.stations == (SliceRange("pelvis", 0, 9), SliceRange("abdomen", 8, None))
+    assert trunk.subject == Subject("trunk")
+
+
+WRONG = {
+    "no TOML": ("[[series", "cannot be read as TOML"),
+    "no series": ("a = 1", r"has no \[\[series\]\]"),
+    "no path": ("[[series]]\nname = 'a'", 'series 1: expected path = "…"'),
+    "an unknown field": ("[[series]]\npath = 'a'\norgan = ['knee']", "Did you mean 'organs'"),
+    "an unknown organ": ("[[series]]\npath = 'a'\norgans = ['nee']", "Did you mean 'knee'"),
+    "organs in a string": ("[[series]]\npath = 'a'\norgans = 'knee'", "organs must be a list of names or tables"),
+    "stations in a string": ("[[series]]\npath = 'a'\nstations = 'head'", "stations must be a list"),
+    "a number for a station": ("[[series]]\npath = 'a'\nstations = [1]", "stations are names or tables"),
+    "a negative slice": (
+        "[[series]]\npath = 'a'\nstations = [{name = 'head', first = -1}]",
+        "numbers of slices from 0",
+    ),
+    "an unknown split": ("[[series]]\npath = 'a'\nsplit = 'x'", "series 1: unknown split 'x'"),
+    "two of one name": ("[[series]]\npath = 'a'\n[[series]]\npath = 'b/a'", "two series are called 'a'"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_table_of_series_is_told_with_its_row(tmp_path, case):
+    text, message = WRONG[case]
+    (tmp_path / "series.toml").write_text(text)
+    with pytest.raises(DataError, match=message):
+        find_volumes(tmp_path / "series.toml")
+
+
+def test_a_source_without_outlines_says_what_was_expected(tmp_path):
+    with pytest.raises(DataError, match="holds nothing with outlines; expected subjects such as"):
+        find_volumes(tmp_path)
+    with pytest.raises(DataError, match="no such file or folder"):
+        find_volumes(tmp_path / "none")

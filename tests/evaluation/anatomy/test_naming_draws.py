@@ -1,0 +1,58 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vesalius.evaluation.anatomy.draws import around, draw_patients
+from vesalius.evaluation.bootstrap import Bootstrap
+
+FEW = Bootstrap(resamples=200)
+
+
+def weights_of(case, *, stratified: bool) -> np.ndarray:
+    return np.concatenate(list(draw_patients(case, FEW, stratified=stratified)))
+
+
+def test_images_of_a_patient_stay_together(make_case):
+    for stratified in (False, True):
+        weights = weights_of(make_case(), stratified=stratified)
+        assert weights.shape == (200, 40)
+        np.testing.assert_equal(weights[:, ::2], weights[:, 1::2])
+
+
+def test_stratified_draws_hold_as_many_patients_of_each_group(make_case):
+    case = make_case()
+    chosen = np.array(case.groups) == "CT"
+    assert set(weights_of(case, stratified=True)[:, chosen].sum(1)) == {20}
+    assert len(set(weights_of(case, stratified=False)[:, chosen].sum(1))) > 5
+
+
+def test_a_patient_with_two_kinds_of_images_belongs_to_the_commoner(make_case):
+    case = replace(
+        make_case(images=8), patients=tuple("aaabbcdd"), groups=("MR", "CT", "CT", *["CT", "CT"], *["MR"] * 3)
+    )
+    weights = weights_of(case, stratified=True)
+    np.testing.assert_equal(weights[:, 0] + weights[:, 3], 2)  # a and b
+    np.testing.assert_equal(weights[:, 5] + weights[:, 6], 2)  # c and d
+
+
+def test_a_lonely_patient_of_a_group_varies_too(make_case):
+    case = replace(make_case(images=6), groups=("CT",) * 4 + ("MR",) * 2)
+    assert len(set(weights_of(case, stratified=True)[:, 5])) > 1
+
+
+def test_the_seed_decides_and_patients_weigh_one_on_average(make_case):
+    case = make_case()
+    np.testing.assert_equal(weights_of(case, stratified=True), weights_of(case, stratified=True))
+    assert weights_of(case, stratified=True).mean() == pytest.approx(1)
+
+
+def test_the_interval_of_a_constant_is_that_constant():
+    interval = around(0.25, np.full(200, 0.25), 8, 20, FEW)
+    assert (interval.value, interval.low, interval.high, interval.n) == (0.25, 0.25, 0.25, 20)
+
+
+def test_without_a_value_or_a_second_patient_there_is_no_interval():
+    assert around(float("nan"), np.zeros(200), 8, 20, FEW) is None
+    assert around(0.5, np.zeros(200), 1, 20, FEW).low is None
+    assert around(0.5, np.full(200, np.nan), 8, 20, FEW).high is None

@@ -1,0 +1,18 @@
+import pytest
+
+from vesalius.errors import ConfigError
+from vesalius.evaluation.anatomy.settings import NamingSettings
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"least_patients": 0}, "least_patients: expected 1 or more, got 0"),
+        ({"caption_wordings": 0}, "caption_wordings"),
+        ({"stations": ("head", "cest")}, "Did you mean 'chest'"),
+        ({"stations": ("head",)}, "two or more"),
+    ],
+)
+def test_settings_out_of_range_are_refused(change, message):
+    with pytest.raises(ConfigError, match=message):
+        NamingSettings(**change)

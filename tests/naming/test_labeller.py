@@ -1,0 +1,136 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vesalius.errors import ImageError, ModelError
+from vesalius.evaluation.anatomy.platt import PlattScaling
+from vesalius.imaging import MedicalImage, write_rgb
+from vesalius.models.features import ImageFeatures
+from vesalius.naming import AnatomyLabeller, Calibration
+from vesalius.naming.labeller import choose_stacks
+from vesalius.prompts.anatomy import STATIONS
+
+LOCALIZER = {"ImageType": "ORIGINAL\\PRIMARY\\LOCALIZER"}
+
+
+def spans(ranges):
+    return [(each.label, each.first, each.last) for each in ranges]
+
+
+def test_a_series_is_named_from_head_to_foot(labeller, make_volume):
+    named = labeller.label(make_volume("lower body", "pelvis", "abdomen", "chest", "chest", "head"))
+    assert spans(named.stations) == [
+        ("lower body", 0, 0), ("pelvis", 1, 1), ("abdomen", 2, 2), ("chest", 3, 4), ("head", 5, 5),
+    ]  # fmt: skip
+    assert (named.stations[3].first_mm, named.stations[3].last_mm) == (60, 80)
+    assert spans(named.organs)[0] == ("knee", 0, 0)
+    assert named.slices[3].station.label == "chest"
+    assert named.smoothed == "ordered"
+
+
+def test_the_header_goes_before_the_pixels(labeller, make_volume):
+    header = {"Modality": "MR", "SeriesDescription": "T2W_TSE"}
+    named = labeller.label(make_volume("head", plane="coronal", modality="MR", header=header))
+    assert (named.modality.label, named.modality.source) == ("MR", "header")
+    assert (named.plane.label, named.plane.evidence) == ("coronal", "0° from coronal")
+    assert (named.protocol.label, named.protocol.confidence) == ("T2", 0.85)
+    assert named.slices[0].plane == "coronal"
+
+
+def test_pixels_answer_where_the_header_does_not(labeller):
+    named = labeller.label(MedicalImage(np.full((1, 8, 8), 64, np.uint8), source=Path("x")))
+    assert (named.modality.label, named.plane.label) == ("CT", "axial")
+    assert named.modality.probability > 0.9
+    assert named.protocol.label is None
+
+
+def test_where_nothing_shows_nothing_is_named(labeller):
+    named = labeller.label(MedicalImage(np.zeros((1, 8, 8), np.uint8), source=Path("x")))
+    assert (named.modality.label, named.plane.label, named.slices[0].station.label) == (None, None, None)
+    assert spans(named.stations) == [(None, 0, 0)]
+    assert named.organs == []
+
+
+def test_every_slice_is_encoded_once_and_every_phrase_once(clairvoyant, make_volume):
+    labeller, counts = AnatomyLabeller(clairvoyant), []
+    asked = clairvoyant.asked
+    labeller.label(make_volume(*["head"] * 20), on_slices=counts.append)
+    labeller.label(make_volume("head"))
+    assert (clairvoyant.seen, clairvoyant.asked) == (21, asked)
+    assert (sum(counts), len(counts)) == (20, 2)
+
+
+def test_all_stacks_of_a_localizer_are_named_and_its_plane_is_left_open(labeller, make_volume):
+    stacks = [make_volume("head", "head", plane=plane, header=LOCALIZER) for plane in ("axial", "coronal")]
+    named = labeller.label(stacks)
+    assert named.purpose.label == "localizer"
+    assert (named.plane.label, named.plane.evidence) == (None, "2 stacks: axial, coronal")
+    assert [each.plane for each in named.slices] == ["axial", "axial", "coronal", "coronal"]
+    assert [each.index for each in named.slices] == [0, 1, 2, 3]
+    assert spans(named.stations) == [("head", 0, 1), ("head", 2, 3)]
+
+
+def test_of_other_series_only_the_largest_stack_is_named(labeller, make_volume):
+    stacks = [make_volume("head", "head"), make_volume("chest")]
+    assert len(choose_stacks(stacks)) == 1
+    named = labeller.label(stacks)
+    assert (len(named.slices), named.stacks) == (2, 2)
+
+
+def test_projections_are_not_smoothed(labeller, make_volume):
+    header = {"ImageType": "DERIVED\\SECONDARY\\PROJECTION IMAGE"}
+    named = labeller.label(make_volume("head", "chest", "head", header=header))
+    assert spans(named.stations) == [("head", 0, 0), ("chest", 1, 1), ("head", 2, 2)]
+    assert named.smoothed is None
+
+
+def test_without_smoothing_every_slice_stands_alone(labeller, make_volume):
+    volume = make_volume("chest", "chest", "pelvis", "chest", "chest", step_mm=5.0)
+    assert spans(labeller.label(volume).stations) == [("chest", 0, 4)]
+    assert spans(labeller.label(volume, smooth=False).stations) == [
+        ("chest", 0, 1), ("pelvis", 2, 2), ("chest", 3, 4),
+    ]  # fmt: skip
+
+
+def test_calibration_decides_what_is_named(clairvoyant, make_volume):
+    shy = PlattScaling(STATIONS, (1.0,) * 6, (-50.0,) * 6)
+    named = AnatomyLabeller(clairvoyant, Calibration({"stations": shy})).label(make_volume("head", "head"))
+    assert spans(named.stations) == [(None, 0, 1)]
+    assert named.calibrated == ("stations",)
+    bold = Calibration({"stations": PlattScaling(STATIONS, (1.0,) * 6, (5.0,) * 6)})
+    assert set(AnatomyLabeller(clairvoyant, bold).label(make_volume("head")).slices[0].stations) == set(STATIONS)
+
+
+def test_a_calibrated_question_is_answered_by_calibrated_probabilities(clairvoyant):
+    sure = PlattScaling(("MR", "CT"), (1.0, 0.0), (9.0, -9.0))
+    labeller = AnatomyLabeller(clairvoyant, Calibration({"modality": sure}))
+    named = labeller.label(MedicalImage(np.full((1, 8, 8), 64, np.uint8), source=Path("x")))
+    assert named.modality.label == "MR"
+    assert named.modality.probability > 0.99
+
+
+def test_a_file_or_a_folder_with_one_series_can_be_named_by_its_path(labeller, tmp_path):
+    write_rgb(tmp_path / "one.png", np.full((8, 8, 3), 0.25))
+    assert labeller.label(tmp_path).source == labeller.label(str(tmp_path / "one.png")).source
+    write_rgb(tmp_path / "two.png", np.zeros((8, 8, 3)))
+    with pytest.raises(ImageError, match="holds 2 series"):
+        labeller.label(tmp_path)
+
+
+def test_models_that_only_outline_are_refused(build_tiny, clairvoyant):
+    with pytest.raises(ModelError, match="cannot name"):
+        AnatomyLabeller(build_tiny("unet_d")).label(MedicalImage(np.zeros((1, 8, 8), np.uint8), source=Path("x")))
+    labeller = AnatomyLabeller(clairvoyant)
+    clairvoyant.encode_image = lambda images: ImageFeatures(torch.ones(len(images), 3), ())
+    with pytest.raises(ModelError, match="share no space"):
+        labeller.label(MedicalImage(np.zeros((1, 8, 8), np.uint8), source=Path("x")))
+
+
+def test_pocket_names_at_any_size(build_tiny):
+    named = AnatomyLabeller(build_tiny("pocket")).label(
+        MedicalImage(np.zeros((3, 40, 48), np.float32), source=Path("x"), affine=np.eye(4), modality="CT")
+    )
+    assert len(named.slices) == 3
+    assert sum(named.slices[0].station_probabilities.values()) == pytest.approx(1)

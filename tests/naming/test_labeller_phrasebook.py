@@ -1,0 +1,27 @@
+import pytest
+import torch
+
+from vesalius.naming.calibration import LABELS, Calibration
+from vesalius.naming.phrasebook import Phrasebook, ask_about
+from vesalius.prompts.anatomy import ORGANS, STATIONS, phrases_of
+
+
+@pytest.mark.parametrize("question", LABELS)
+def test_labels_are_asked_in_different_words(question):
+    asked = [ask_about(question, label) for label in LABELS[question]]
+    assert all(len(set(texts)) == len(texts) >= 2 for texts in asked)
+    assert len({text for texts in asked for text in texts}) == sum(map(len, asked))
+
+
+def test_uncalibrated_labels_share_their_probability(clairvoyant):
+    book = Phrasebook(clairvoyant, Calibration({}))
+    odds = book.odds(torch.nn.functional.normalize(torch.rand(3, max(clairvoyant.rows.values()) + 1), dim=1))
+    assert odds["organs"].shape == (3, len(ORGANS))
+    shares = book.probabilities("stations", odds["stations"])
+    assert shares.shape == (3, len(STATIONS))
+    assert shares.sum(1) == pytest.approx(1)
+
+
+def test_stations_and_organs_are_asked_in_captions_too():
+    assert len(ask_about("organs", "liver")) > len(phrases_of("organ")["liver"])
+    assert ask_about("plane", "axial") == phrases_of("plane")["axial"]

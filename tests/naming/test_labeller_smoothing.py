@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from vesalius.naming.smoothing import average_near, order_stations
+from vesalius.prompts.anatomy import STATIONS
+
+
+def look(*stations: str, sure: float = 0.9) -> np.ndarray:
+    rest = (1 - sure) / (len(STATIONS) - 1)
+    return np.array([[sure if name == station else rest for name in STATIONS] for station in stations])
+
+
+def order(probabilities, step_mm=10.0):
+    shown = order_stations(probabilities, STATIONS, np.arange(len(probabilities)) * step_mm)
+    return [{name for name, value in zip(STATIONS, row, strict=True) if value} for row in shown]
+
+
+def test_a_slice_between_others_gives_way():
+    assert order(look("chest", "chest", "pelvis", "chest", "chest"), 5.0) == [{"chest"}] * 5
+
+
+def test_the_body_is_passed_in_order_and_never_back():
+    seen = order(look("pelvis", "pelvis", "abdomen", "pelvis", "abdomen", "chest", "chest"))
+    places = [max(STATIONS[::-1].index(name) for name in each) for each in seen]
+    assert places == sorted(places)
+    assert (seen[0], seen[-1]) == ({"pelvis"}, {"chest"})
+
+
+def test_one_slice_may_show_two_neighbours():
+    both = np.where(np.isin(STATIONS, ["chest", "abdomen"]), 0.9, 0.05)
+    assert order(np.stack([both] * 3))[1] == {"chest", "abdomen"}
+
+
+def test_stations_that_are_no_neighbours_never_share_a_slice():
+    odd = np.where(np.isin(STATIONS, ["head", "pelvis"]), 0.9, 0.05)
+    assert len(order(np.stack([odd] * 3))[0]) == 1
+
+
+def test_upper_limbs_show_throughout_or_not_at_all():
+    assert order(look("upper limb", "upper limb", "lower body", "upper limb")) == [{"upper limb"}] * 4
+    assert order(look("chest", "chest", "upper limb", "chest", "chest"), 5.0) == [{"chest"}] * 5
+
+
+def test_a_wide_gap_lets_stations_be_skipped():
+    assert order(look("lower body", "head"), 900.0) == [{"lower body"}, {"head"}]
+
+
+def test_thin_slices_count_as_thick_ones_together():
+    seen = look("chest", "chest", "chest", "abdomen", "abdomen")
+    thick, thin = order(seen, 10.0), order(np.repeat(seen, 10, axis=0), 1.0)
+    assert thin[5::10] == thick
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_short_series_are_no_trouble(count):
+    assert order(look(*["head"] * count)) == [{"head"}] * count
+
+
+def test_some_stations_can_be_missing():
+    shown = order_stations(np.array([[0.9, 0.1]]), ["chest", "abdomen"], [0.0])
+    assert shown.tolist() == [[True, False]]
+
+
+def test_close_slices_are_averaged():
+    values = np.array([[0.0], [1.0], [0.5]])
+    assert average_near(values, [0.0, 4.0, 20.0]).ravel().tolist() == [0.5, 0.5, 0.5]
+    assert average_near(values, [0.0, 6.0, 20.0]).tolist() == values.tolist()

@@ -1,0 +1,87 @@
+import pytest
+import torch
+
+from vesalius.errors import ConfigError
+from vesalius.models.text_cache import TextCache
+from vesalius.models.zero_shot import label_logits, phrase_vectors
+from vesalius.prompts.anatomy import ORGANS, STATIONS, AnatomyLabel, phrases_of
+from vesalius.prompts.anatomy_captions import CaptionMix
+from vesalius.training.naming import NamingConfig, fit_naming
+from vesalius.training.naming_questions import CaptionBank, ask_questions
+
+HEAD = AnatomyLabel("CT", None, "axial", frozenset({"head"}), frozenset({"brain"}))
+TRUNK = AnatomyLabel("MR", "T2", "coronal", frozenset({"chest", "abdomen"}), frozenset({"liver"}), frozenset({"heart"}))
+
+
+@pytest.fixture
+def model(build_tiny):
+    return build_tiny("pocket")
+
+
+@pytest.fixture
+def seen() -> tuple[torch.Tensor, list[AnatomyLabel]]:
+    """Features of two kinds, and what they show."""
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.randn(2, 432, generator=generator)
+    pooled = centres.repeat_interleave(20, 0) + 0.1 * torch.randn(40, 432, generator=generator)
+    return pooled, [HEAD] * 20 + [TRUNK] * 20
+
+
+def test_training_separates_features_and_touches_nothing_but_the_projection(model, seen):
+    pooled, labels = seen
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    losses = fit_naming(model, pooled, labels, NamingConfig(epochs=60, batch_size=16))
+    assert losses[-1] < losses[0] / 2
+    with torch.no_grad():
+        for aspect, right in {"modality": ("CT", "MR"), "plane": ("axial", "coronal")}.items():
+            rows = phrases_of(aspect)
+            guesses = label_logits(model.projection(pooled), phrase_vectors(model, rows)).argmax(1)
+            truth = [list(rows).index(label) for label in right for _ in range(20)]
+            assert (guesses == torch.tensor(truth)).float().mean() > 0.9
+    changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+    assert changed == {key for key in before if key.startswith("projection.")}
+
+
+def test_what_has_no_weight_is_never_seen(model, seen, build_tiny):
+    pooled, labels = seen
+    weights = torch.tensor([1.0] * 20 + [0.0] * 20)
+    other, spoilt = build_tiny("pocket"), pooled.clone()
+    spoilt[20:] = 1e3
+    config, texts = NamingConfig(epochs=2, batch_size=16), TextCache(model)
+    assert fit_naming(model, pooled, labels, config, weights, texts) == fit_naming(
+        other, spoilt, labels, config, weights
+    )
+    assert all(torch.equal(one, two) for one, two in zip(model.parameters(), other.parameters(), strict=True))
+
+
+def test_questions_know_what_is_true_and_what_is_not_known(model):
+    questions = {each.name: each for each in ask_questions(TextCache(model), [HEAD, TRUNK])}
+    stations, organs = questions["stations"], questions["organs"]
+    assert [STATIONS[place] for place in stations.true[1].nonzero()[:, 0]] == ["chest", "abdomen"]
+    assert not organs.known[1, ORGANS.index("heart")]
+    assert organs.known[0].all()
+    assert not questions["protocol"].true[0].any()
+    assert stations.vectors.shape[0] == len(STATIONS)
+
+
+def test_a_mixture_of_wordings_is_a_unit_vector_and_differs_from_draw_to_draw(model):
+    organs = ask_questions(TextCache(model), [HEAD])[-1]
+    generator = torch.Generator().manual_seed(0)
+    first, second = organs.draw_vectors(generator), organs.draw_vectors(generator)
+    torch.testing.assert_close(first.norm(dim=1), torch.ones(len(ORGANS)))
+    assert not torch.equal(first, second)
+
+
+def test_captions_chosen_for_images_are_true_of_them(model):
+    bank = CaptionBank.draw(TextCache(model), [HEAD, TRUNK, HEAD], CaptionMix(), 5, seed=0)
+    vectors, true, known = bank.choose(torch.tensor([0, 1, 2]), torch.Generator().manual_seed(0))
+    assert bank.own.shape == (2, 5)
+    assert true.diagonal().all()
+    assert known.diagonal().all()
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3))
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"learning_rate": 0}, {"noise": -1}])
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(ConfigError, match="must be"):
+        NamingConfig(**wrong)
