@@ -85,16 +85,7 @@ def test_the_page_says_what_is_wrong(recipe, tmp_path):
     page = recipe["anatomy_page"]
     right = page.SeriesScore("knee", "knee", 3, {"stations": 1.0}, {"stations": "lower body"}, {"stations": True})
     wrong = page.SeriesScore("chest", "x", 3, {"stations": 0.0}, {"stations": "head"}, {"stations": False})
-    page.write_page(tmp_path / "page.md", [right, wrong], 0.8, 6, 12)
+    page.write_page(tmp_path / "page.md", [right, wrong], 6, 12)
     text = (tmp_path / "page.md").read_text()
     assert "Series right: 1 of 2; wrong: chest." in text
     assert "| chest | 3 | 0% | head | wrong |" in text
-
-
-def test_a_threshold_is_the_lowest_from_which_enough_is_right(recipe):
-    anatomy = recipe["anatomy"]
-    truth = np.array([[1], [1], [0], [1], [0]], np.int8)
-    scores = np.array([[3.0], [2.5], [0.5], [0.1], [-3.0]])
-    case = anatomy.LabelScores(("head",), scores, truth, tuple("abcde"), ("all",) * 5)
-    scaling = anatomy.PlattScaling(("head",), (1.0,), (0.0,))
-    assert anatomy.least_probability(case, scaling) == pytest.approx(0.65)
