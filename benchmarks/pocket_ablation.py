@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[1]
 OUT = ROOT / "docs" / "pocket-ablation.md"
 RECIPE = ROOT / "recipes" / "pocket" / "segmentation.toml"
 DATA = ("kvasir_polyp", "clinicdb_polyp", "bkai_polyp", "busi", "cxr_lungs")
-SIDE = 128
+SIDE = 96
 """Of the pictures and of what the model sees, pixels."""
 IMAGES = 60
 """Of each validation split, evenly spaced."""
@@ -306,7 +306,7 @@ def main() -> None:
         for name in DATA:
             for split in ("train", "val"):
                 shrink(args.root / name, split, small / name, bar)
-    kept = args.runs / f"{args.steps}-steps"
+    kept = args.runs / f"{SIDE}px-{args.steps}-steps"
     for variant in VARIANTS:
         run(variant, args.start, small, kept, args.steps)
     text = page({variant.name: read(variant, kept) for variant in VARIANTS}, args.steps)

@@ -79,6 +79,8 @@ class FitConfig:
     """Arithmetic of the forward pass; the paper used 16-mixed on a GPU."""
     seed: int = 0
     """Decides order, augmentation, prompts and initial weights."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Changes of low rank that frozen encoders learn."""
 
     def __post_init__(self) -> None:
         positive = ("learning_rate", "encoder_rate", "text_rate", "batch_size", "accumulate", "max_epochs")
@@ -94,6 +96,13 @@ class FitConfig:
             raise ConfigError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}.")
         if self.max_steps == 0 or self.max_steps < -1:
             raise ConfigError(f"max_steps must be -1 (no limit) or at least 1, got {self.max_steps}.")
+        self._check_lora()
+
+    def _check_lora(self) -> None:
+        for part in self.lora.adapted:
+            if part not in self.freeze:
+                remedy = f"name '{part}' in freeze, or leave it out of parts in [lora]"
+                raise ConfigError(f"[lora] changes the {part} encoder, which trains whole; {remedy}.")
 
     def to_dict(self) -> dict[str, object]:
         """Nested tables, ready for JSON."""
@@ -114,17 +123,11 @@ class TrainConfig(FitConfig):
     """Weights of the loss's terms."""
     store: StoreConfig = field(default_factory=StoreConfig)
     """What the frozen image encoder makes of ``views`` pictures is computed once; of new ones, nothing is kept."""
-    lora: LoraConfig = field(default_factory=LoraConfig)
-    """Changes of low rank that frozen encoders learn."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.views < 0:
             raise ConfigError(f"views must be at least 0, got {self.views}.")
-        for part in self.lora.adapted:
-            if part not in self.freeze:
-                remedy = f"name '{part}' in freeze, or leave it out of parts in [lora]"
-                raise ConfigError(f"[lora] changes the {part} encoder, which trains whole; {remedy}.")
 
     def for_trained(self, given: Collection[str]) -> "TrainConfig":
         """The settings for a start from trained weights, whose batch norms keep their statistics unless it was said.

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytorch_lightning import seed_everything
-from torch import nn
 
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.loading import Batches, Pool, ResumableLoader
@@ -14,10 +13,10 @@ from vesalius.models import Segmenter
 from vesalius.models.checkpoints import CHECKPOINT_NAME
 from vesalius.training.config import TrainConfig
 from vesalius.training.keep_best import KeepBest
-from vesalius.training.lora import add_lora, merge_lora
 from vesalius.training.manifest import describe_run
 from vesalius.training.module import MONITOR, SegmentationModule
 from vesalius.training.optimizer import count_steps
+from vesalius.training.preparing import prepare
 from vesalius.training.running import Running
 from vesalius.training.stored_features import store_pictures
 from vesalius.training.whole_run import check_resumable, train_module
@@ -58,25 +57,12 @@ def fit(
     running = running or Running()
     check_resumable(out, running)
     seed_everything(config.seed, verbose=False)
-    model.freeze(*(part for part in config.freeze if part not in config.lora.adapted))
-    add_lora(model, config.lora)
-    # Lightning keeps the mode it finds, and loaded models come in evaluation mode.
-    model.train()
-    if config.keep_norms:
-        hold_norms(model)
+    prepare(model, config)
     train, val = _load(model, data, out, config, running)
     best = KeepBest(model, out / CHECKPOINT_NAME, describe_run(model, data, config), MONITOR, config.keep)
     module = SegmentationModule(model, config, count_steps(config, len(train)))
     epochs = train_module(module, (train, val), best, out, config, running)
-    merge_lora(model)
     return RunResult(best.path, best.score, epochs)
-
-
-def hold_norms(model: nn.Module) -> None:
-    """Put every batch norm in evaluation mode; its weight and bias still train."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
 
 
 def _training_views(model: Segmenter, data: Sequence[Path], config: TrainConfig) -> list[TrainingView]:

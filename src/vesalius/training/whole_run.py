@@ -13,6 +13,7 @@ from vesalius.training.config import FitConfig
 from vesalius.training.history import History
 from vesalius.training.keep_best import KeepBest
 from vesalius.training.lean_module import LeanModule, Model
+from vesalius.training.lora import merge_lora
 from vesalius.training.progress import quiet_lightning
 from vesalius.training.resuming import NextEpoch
 from vesalius.training.running import Running
@@ -40,7 +41,7 @@ def train_module(
     config: FitConfig,
     running: Running,
 ) -> int:
-    """Train, keep the best weights, and write ``metrics.csv``, ``last.ckpt`` and ``manifest.json``.
+    """Train, keep the best weights, merge LoRA's changes, and write the run's table, state and manifest.
 
     Args:
         module: What trains.
@@ -64,6 +65,7 @@ def train_module(
             logger.log_hyperparams(config.to_dict())
         checkpoint = out / LAST if running.resume else None
         trainer.fit(module, train, val, ckpt_path=checkpoint, weights_only=True)
+    merge_lora(module.model)
     if trainer.is_global_zero:
         seconds = round(time.monotonic() - started, 1)
         write_json(out / MANIFEST, best.notes | {best.monitor: best.score, "seconds": seconds})

@@ -14,6 +14,7 @@ from vesalius.training.contrastive.fit import fit_contrastive
 from vesalius.training.contrastive.module import MONITOR
 from vesalius.training.contrastive_losses import ContrastiveLoss
 from vesalius.training.keep_best import KeepBest
+from vesalius.training.lora import LoraConfig
 from vesalius.training.running import Running
 
 SHORT = ContrastiveConfig(learning_rate=1e-3, batch_size=4, max_epochs=3, min_epochs=1, schedule="cosine")
@@ -64,6 +65,19 @@ def test_a_run_cut_inside_an_epoch_ends_as_if_it_had_not_been(build_tiny, tiny_s
     assert all(value.equal(other[name]) for name, value in one.items())
     unbroken, resumed = ((tmp_path / name / "metrics.csv").read_text() for name in ("unbroken", "resumed"))
     assert unbroken == resumed
+
+
+def test_lora_leaves_an_ordinary_checkpoint_that_differs_in_its_attention_alone(build_tiny, tiny_slices, tmp_path):
+    pytest.importorskip("peft")
+    config = replace(SHORT, freeze=("image", "text"), lora=LoraConfig(rank=2, matrices=("qkv",)))
+    before = build_tiny("clip_vit_b32").state_dict()
+    fit(build_tiny, tiny_slices, tmp_path, config)
+    after = load_model(tmp_path).state_dict()
+    assert after.keys() == before.keys()
+    changed = {name for name in after if not after[name].equal(before[name])}
+    towers = {name for name in changed if ".layers." in name}
+    assert towers
+    assert all("qkv" in name for name in towers)
 
 
 def test_of_pocket_only_the_projection_trains(build_tiny, tiny_slices, tmp_path):

@@ -12,8 +12,9 @@ from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.prompts.anatomy_captions import CaptionMix
 from vesalius.training.config import FitConfig, Schedule, build_settings
 from vesalius.training.contrastive_losses import ContrastiveLoss
+from vesalius.training.lora import LoraConfig
 
-_TABLES = {"augment": SliceAugment, "captions": CaptionMix, "loss": ContrastiveLoss}
+_TABLES = {"augment": SliceAugment, "captions": CaptionMix, "loss": ContrastiveLoss, "lora": LoraConfig}
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from vesalius.models.checkpoints import CHECKPOINT_NAME
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.training.contrastive.config import ContrastiveConfig
 from vesalius.training.contrastive.module import MONITOR, ContrastiveModule
-from vesalius.training.fit import hold_norms
 from vesalius.training.keep_best import KeepBest
 from vesalius.training.manifest import describe_run
 from vesalius.training.optimizer import count_steps
+from vesalius.training.preparing import prepare
 from vesalius.training.running import Running
 from vesalius.training.whole_run import check_resumable, train_module
 
@@ -44,7 +44,7 @@ def fit_contrastive(
     """Train a model and keep the weights that name validation slices best.
 
     Args:
-        model: Built or loaded, its images and text in one space; it ends with its last weights.
+        model: Built or loaded, its images and text in one space; it ends with its last weights, LoRA's merged.
         data: Folders of slices as `vesalius data slices` writes them; not every one needs validation slices.
         out: Folder for ``model.safetensors``, ``manifest.json``, ``metrics.csv`` and ``last.ckpt``.
         config: What decides the result.
@@ -60,11 +60,9 @@ def fit_contrastive(
         raise ConfigError("Contrastive training compares all slices of a batch with one another; take one device.")
     check_resumable(out, running)
     seed_everything(config.seed, verbose=False)
-    model.freeze(*config.freeze)
+    prepare(model, config)
     train, val = _load(model, data, config, running)
     module = ContrastiveModule(model, config, count_steps(config, len(train)))
-    if config.keep_norms:
-        hold_norms(model)
     best = KeepBest(model, out / CHECKPOINT_NAME, describe_run(model, data, config), MONITOR, config.keep)
     epochs = train_module(module, (train, val), best, out, config, running)
     return ContrastiveResult(best.path, best.score, epochs)

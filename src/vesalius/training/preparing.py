@@ -1,0 +1,29 @@
+"""A model made ready to train: what is held still, and what changes."""
+
+from torch import nn
+
+from vesalius.models.encoder import VisionLanguageEncoder
+from vesalius.training.config import FitConfig
+from vesalius.training.lora import add_lora
+
+
+def prepare(model: VisionLanguageEncoder, config: FitConfig) -> None:
+    """Freeze encoders, add LoRA's matrices, and set training mode.
+
+    Raises:
+        ConfigError: If an encoder has nothing that LoRA changes.
+        MissingPackageError: If LoRA's package is needed and not installed.
+    """
+    model.freeze(*(part for part in config.freeze if part not in config.lora.adapted))
+    add_lora(model, config.lora)
+    # Lightning keeps the mode it finds, and loaded models come in evaluation mode.
+    model.train()
+    if config.keep_norms:
+        hold_norms(model)
+
+
+def hold_norms(model: nn.Module) -> None:
+    """Put every batch norm in evaluation mode; its weight and bias still train."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
