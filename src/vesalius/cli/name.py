@@ -1,5 +1,6 @@
 """``vesalius name PATH``."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -129,7 +130,8 @@ def _print(named: "Sequence[SeriesName]", lines: "Sequence[AuditLine]", audit: b
         _print_one(named[0])
     elif named:
         columns = ("series", "slices", "modality", "plane", "stations", "organs")
-        print_table(columns, [_summarise(each) for each in named])
+        folder = os.path.commonpath([each.source for each in named])
+        print_table(columns, [_summarise(each, folder) for each in named], title=folder)
 
 
 def _print_files(written: "Sequence[Path]") -> None:
@@ -143,11 +145,11 @@ def _tell(line: "AuditLine") -> str:
     return ", ".join(f"{each.label} {each.probability:.2f}" for each in line.pixels) or "nothing"
 
 
-def _summarise(series: "SeriesName") -> tuple[object, ...]:
+def _summarise(series: "SeriesName", folder: str) -> tuple[object, ...]:
     words = [series.modality.label or "unsure", series.protocol.label, series.purpose.label]
     stations, organs = (dict.fromkeys(each.label for each in ranges) for ranges in (series.stations, series.organs))
     return (
-        series.source,
+        series.source.relative_to(folder),
         len(series.slices),
         " ".join(word for word in words if word),
         series.plane.label or series.plane.evidence or "unsure",
