@@ -157,7 +157,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     images = {"train": args.train, "val": args.val}
-    with tempfile.TemporaryDirectory() as folder, patch("vesalius.training.fit.History", Clock):
+    with tempfile.TemporaryDirectory() as folder, patch("vesalius.training.whole_run.History", Clock):
         data = take(args.data, Path(folder), images)
         found = {name: train(data, Path(folder) / name, store, args.epochs) for name, store in WAYS.items()}
     text = page(found, images, args.data)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from changes import mean_change
 from numpy.typing import NDArray
 from rich.progress import Progress
 from setting import describe_setting
@@ -22,10 +23,8 @@ from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import Sample, SegmentationDataset
 from vesalius.errors import DataError
 from vesalius.evaluation.audit.run import choose
-from vesalius.evaluation.bootstrap import Bootstrap
 from vesalius.evaluation.metrics import dice
-from vesalius.evaluation.score_table import ScoreTable
-from vesalius.evaluation.statistics import Interval, find_centres
+from vesalius.evaluation.statistics import Interval
 from vesalius.evaluation.truth import RULE
 from vesalius.files import writing
 from vesalius.predict import DEFAULT_MODEL, Predictor
@@ -69,11 +68,7 @@ class Heard:
     @property
     def difference(self) -> Interval:
         """Unseen wordings less p1, where the target is present, with a 95 % interval over images."""
-        change = (self.unseen.mean(1) - self.known)[self.present, None]
-        images = np.arange(len(change))
-        table = ScoreTable(tuple(map(str, images)), ("difference",), change, images)
-        centre = find_centres(table, Bootstrap(), correct=False)[None]
-        return centre.mean
+        return mean_change((self.unseen.mean(1) - self.known)[self.present])
 
     @property
     def quiet(self) -> dict[str, float]:

@@ -166,7 +166,7 @@ def train_ours(data: Path, folder: Path, store: StoreConfig, epochs: int) -> lis
 
     model, config = build_ours(build_theirs()), replace(CONFIG, store=store, max_epochs=epochs, min_epochs=epochs)
     watch = Stopwatch()
-    with patch("vesalius.training.fit.History", Timed):
+    with patch("vesalius.training.whole_run.History", Timed):
         fit(model, [data], folder, config)
     return watch.moments
 

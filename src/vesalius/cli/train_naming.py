@@ -5,18 +5,17 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from vesalius.cli.recipe_options import RecipeOptions
+
+_RECIPE = RecipeOptions()
+
 
 def train_naming(
     *,
     model: str,
     data: list[Path],
     out: Path | None = None,
-    recipe: Path | None = None,
-    learning_rate: float | None = None,
-    batch_size: int | None = None,
-    max_epochs: int | None = None,
-    max_steps: int | None = None,
-    seed: int | None = None,
+    settings: Annotated[RecipeOptions, Parameter(name="*")] = _RECIPE,
     workers: int = 0,
     save_minutes: float = 10.0,
     log: list[Literal["tensorboard", "mlflow"]] | None = None,
@@ -34,12 +33,7 @@ def train_naming(
             weights import` makes of PubMedCLIP. Of pocket only the layers that meet the words train.
         data: Folders of slices; repeat --data for several.
         out: Folder for weights, manifest and metrics; runs/MODEL-DATA by default.
-        recipe: TOML file of settings; its [model] table holds options of a model built anew.
-        learning_rate: Largest step size.
-        batch_size: Slices a step.
-        max_epochs: Passes over the training slices at most.
-        max_steps: Steps at most, for a short trial.
-        seed: Decides order, augmentation, captions and initial weights.
+        settings: What decides the result; an image is a slice here.
         workers: Processes that prepare slices; 0 for none but the one that trains.
         save_minutes: Between savings of the run's state inside an epoch; it is saved after each anyway.
         log: Report to TensorBoard or MLflow too; repeat it for both.
@@ -49,27 +43,20 @@ def train_naming(
     from vesalius.cli.output import print_json, say
     from vesalius.models.recipe import to_options
     from vesalius.models.start import start_encoder
-    from vesalius.training.config import check_table, read_recipe
+    from vesalius.training.config import check_table
     from vesalius.training.contrastive.config import ContrastiveConfig
     from vesalius.training.contrastive.fit import fit_contrastive
     from vesalius.training.progress import tell
     from vesalius.training.running import Running
 
-    settings = read_recipe(recipe) if recipe else {}
-    options = to_options(check_table(settings.pop("model", {}), "[model]"))
-    given = {
-        "learning_rate": learning_rate,
-        "batch_size": batch_size,
-        "max_epochs": max_epochs,
-        "max_steps": max_steps,
-        "seed": seed,
-    }
-    config = ContrastiveConfig.from_dict(settings | {name: value for name, value in given.items() if value is not None})
+    given = settings.read()
+    options = to_options(check_table(given.pop("model", {}), "[model]"))
+    config = ContrastiveConfig.from_dict(given)
     folder = out or Path("runs") / f"{Path(model).stem}-{data[0].name}"
     start, origin = start_encoder(model, seed=config.seed, options=options)
     running = Running(resume=resume, workers=workers, save_minutes=save_minutes, loggers=tuple(log or ()))
     tell(f"{model}: {origin} weights; results in {folder}")
-    result = fit_contrastive(start, data, folder, config.for_model(start, settings), running)
+    result = fit_contrastive(start, data, folder, config.for_model(start, given), running)
     if as_json:
         print_json({"checkpoint": str(result.checkpoint), "val_top1": result.val_top1, "epochs": result.epochs})
     else:
