@@ -17,6 +17,7 @@ from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.evaluation.result import Evaluation
 from vesalius.evaluation.segmentation import evaluate
+from vesalius.evaluation.statistics import Interval
 from vesalius.evaluation.truth import RULE
 from vesalius.files import writing
 from vesalius.models.checkpoints import load_segmenter
@@ -48,22 +49,30 @@ def main() -> None:
         unfinished.write_text(page(scores, args.split), encoding="utf-8")
 
 
+def show(mean: Interval) -> str:
+    """A mean and its interval."""
+    return f"{mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}]"
+
+
 def page(scores: Mapping[str, Evaluation], split: str) -> str:
     """The whole page as Markdown."""
     lines = [
         "# What pocket reaches",
         "",
         f"Written by `python benchmarks/pocket.py ../shared/data/segmentation`: {describe_setting()}.",
-        f"Split: {split}. Rule: {RULE}. Dice is the mean over images, wordings and then prompt families.",
+        f"Split: {split}. Rule: {RULE}. Dice is the mean over images, wordings and then prompt families,",
+        "with its 95 % bootstrap interval over images.",
         "",
         "| data set | images | Dice, all prompts | where the target is present | p0 (no words) | p1 | paper's best |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, found in scores.items():
-        values = [found.mean("dice"), found.mean("dice", present_only=True), found.mean("dice", "p0")]
-        cells = [f"{value:.3f}" for value in [*values, found.mean("dice", "p1")]]
+        everywhere, present = (found.summarise("dice", present_only=only).overall for only in (False, True))
+        means = [show(centre.mean) for centre in (everywhere, present) if centre]
+        families = [f"{found.mean('dice', family):.3f}" for family in ("p0", "p1")]
         paper = f"{PAPER_BEST[name]:.3f}" if name in PAPER_BEST else "–"
-        lines.append(f"| {read_catalog()[name].title} | {found.images()} | {' | '.join(cells)} | {paper} |")
+        title = read_catalog()[name].title
+        lines.append(f"| {title} | {found.images()} | {' | '.join([*means, *families])} | {paper} |")
     lines += [
         "",
         "The paper's figures are those of its Table 1, taken after resizing masks to the network's size.",

@@ -3,23 +3,28 @@
 The atlas names grey matter and deep nuclei; the brain is those regions, closed by 10 mm and with the holes of every
 slice filled, on voxels brighter than air. Half of the slices are skull-stripped, so that templates without a skull are
 known too. Slices of one head cannot be split by patient: every tenth goes to validation, to watch training only.
-Nothing here is for testing.
+Pictures of other parts of the body, from MedNIST's training part, say what is no brain. Nothing here is for testing.
 
-    python recipes/pocket/prepare_brain.py ../shared/data/anatomy/brain_atlas runs/data/brain_mr
+    python recipes/pocket/prepare_brain.py ../shared/data/anatomy runs/data/brain_mr
 """
 
 import argparse
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from mednist import read_mednist
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from vesalius.imaging import read_image, write_mask, write_rgb
 
 CLOSING_MM = 10
+OTHERS = 40
+"""Pictures of each other part of the body."""
 STEP = {"axial": 2, "coronal": 3, "sagittal": 3}
 PROMPTS = {
     "p0": "",
@@ -27,6 +32,10 @@ PROMPTS = {
     "p2": ["brain in an MR image", "the brain on T1-weighted MRI"],
     "p3": ["whole brain", "human brain", "brain tissue in a magnetic resonance image of the head"],
 }
+
+
+Picture = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 
 def brain_mask(regions: NDArray[np.generic], t1: NDArray[np.generic]) -> NDArray[np.bool_]:
@@ -46,29 +55,43 @@ def close(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return shrunk
 
 
-def main() -> None:
-    """Write images, masks and annotations."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("atlas", type=Path)
-    parser.add_argument("out", type=Path)
-    args = parser.parse_args()
-    t1, regions = read_image(args.atlas / "t1.nii.gz"), read_image(args.atlas / "regions.nii.gz")
-    mask = brain_mask(regions.pixels, t1.pixels)
-    brain = replace(t1, pixels=mask.astype(np.uint8) * 255)
-    for folder in ("images", "masks", "anns"):
-        (args.out / folder).mkdir(parents=True, exist_ok=True)
-    records: dict[str, list[dict[str, object]]] = {"train": [], "val": [], "test": []}
+def head_slices(atlas: Path) -> Iterator[tuple[str, Picture, Mask]]:
+    """Name, picture and mask of slices of the atlas."""
+    t1, regions = read_image(atlas / "t1.nii.gz"), read_image(atlas / "regions.nii.gz")
+    brain = replace(t1, pixels=brain_mask(regions.pixels, t1.pixels).astype(np.uint8) * 255)
     for plane, step in STEP.items():
         images, masks = t1.slices(plane), brain.slices(plane, window=(128, 256))
         for place, index in enumerate(range(0, len(images), step)):
             inside = masks[index].rgb[..., 0] > 0.5
-            rgb = images[index].rgb * (inside[..., None] if place % 2 else 1)
-            name = f"colin27_{plane}_{index:03d}.png"
-            write_rgb(args.out / "images" / name, rgb)
-            write_mask(args.out / "masks" / name, inside)
-            records["val" if place % 10 == 5 else "train"].append(
-                {"img_name": name, "mask_name": name, "prompts": PROMPTS}
-            )
+            yield f"colin27_{plane}_{index:03d}", images[index].rgb * (inside[..., None] if place % 2 else 1), inside
+
+
+def other_slices(mednist: Path) -> Iterator[tuple[str, Picture, Mask]]:
+    """The same of pictures without a brain."""
+    taken: dict[str, int] = {}
+    for each in read_mednist(mednist):
+        number = taken.get(each.series, 0)
+        if each.test or not each.native or each.series.endswith("HeadCT") or number == OTHERS:
+            continue
+        taken[each.series] = number + 1
+        yield f"{each.series.replace('/', '_')}_{number:03d}", each.rgb, np.zeros(each.picture.shape[:2], bool)
+
+
+def main() -> None:
+    """Write images, masks and annotations."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("anatomy", type=Path)
+    parser.add_argument("out", type=Path)
+    args = parser.parse_args()
+    for folder in ("images", "masks", "anns"):
+        (args.out / folder).mkdir(parents=True, exist_ok=True)
+    records: dict[str, list[dict[str, object]]] = {"train": [], "val": [], "test": []}
+    slices = chain(head_slices(args.anatomy / "brain_atlas"), other_slices(args.anatomy / "mednist.tar"))
+    for place, (name, rgb, inside) in enumerate(slices):
+        write_rgb(args.out / "images" / f"{name}.png", rgb)
+        write_mask(args.out / "masks" / f"{name}.png", inside)
+        row = {"img_name": f"{name}.png", "mask_name": f"{name}.png", "prompts": PROMPTS}
+        records["val" if place % 10 == 5 else "train"].append(row)
     records["test"] = records["val"]
     for split, rows in records.items():
         (args.out / "anns" / f"{split}.json").write_text(json.dumps(rows, indent=1))

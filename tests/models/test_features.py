@@ -105,3 +105,17 @@ def test_joining_single_prompts_gives_the_batch_again(text):
     assert torch.equal(joined.token_mask, text.token_mask)
     assert torch.equal(joined.parts[0].embedding, text.parts[0].embedding)
     assert joined.parts[0].tokens is None
+
+
+def test_noise_has_the_length_asked_for_in_vectors_and_parts_and_leaves_words_alone():
+    torch.manual_seed(0)
+    text = TextFeatures(3 * torch.ones(50, 384), torch.ones(50, 2, 4), parts=(TextFeatures(torch.ones(50, 96)),))
+    heard = text.blur(0.4)
+    for before, after in ((text, heard), (text.parts[0], heard.parts[0])):
+        lengths = (after.embedding - before.embedding).norm(dim=1) / before.embedding.norm(dim=1)
+        assert lengths.mean().item() == pytest.approx(0.4, abs=0.01)
+    assert torch.equal(heard.tokens, text.tokens)
+
+
+def test_models_without_words_have_nothing_to_blur():
+    assert TextFeatures(torch.zeros(2, 0)).blur(0.4).embedding.shape == (2, 0)

@@ -11,7 +11,8 @@ TARGETS = sorted(read_bank().keys() - {DISTRACTORS})
 
 
 def words(name: str) -> tuple[str, ...]:
-    return (*read_bank()[name].phrases, *read_bank()[name].absences)
+    row = read_bank()[name]
+    return (*row.phrases, *row.compounds, *row.absences)
 
 
 @pytest.mark.parametrize("name", sorted(read_bank()))
@@ -39,7 +40,7 @@ def test_foreign_phrases_are_those_of_what_the_images_cannot_show(name):
     foreign = {other: row for other, row in read_bank().items() if other not in shown}
     assert denials == find_target(name).absences
     assert set(names) == {row.phrases[0] for row in foreign.values()}
-    assert set(others) == {row.phrases for row in foreign.values()}
+    assert set(others) == {row.phrases + row.compounds for row in foreign.values()}
     assert set(distractors) == set(read_bank()[DISTRACTORS].phrases) - shown
 
 
@@ -78,3 +79,20 @@ def test_an_unknown_target_is_answered_with_the_closest():
 def test_distractors_are_no_target():
     with pytest.raises(PromptError, match="No target named 'distractors'"):
         find_target(DISTRACTORS)
+
+
+def test_compounds_are_every_noun_in_every_place_and_asked_for_in_every_way():
+    tables = {
+        "polyp": {"phrases": ["polyp"], "nouns": ["polyp", "growth"], "places": ["in the gut"], "vague": ["lesion"]},
+        DISTRACTORS: {"phrases": ["text"]},
+        "requests": {"phrases": ["mark the {}"]},
+    }
+    polyp = to_bank(tables)["polyp"]
+    assert polyp.compounds == ("polyp in the gut", "growth in the gut", "mark the polyp", "mark the growth")
+    assert polyp.wordings == (("polyp",), polyp.compounds, ("lesion",))
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_vague_words_are_nowhere_said_to_be_absent(name):
+    vague = set(find_target(name).vague)
+    assert not vague & set(chain.from_iterable(chain.from_iterable(map(foreign_phrases, TARGETS))))

@@ -48,6 +48,18 @@ def test_validation_scores_the_models_mask_at_one_half(module, batch, monkeypatc
     assert values.keys() == {"val_dice", "val_loss"}
 
 
+def test_noise_on_the_words_moves_training_and_not_validation(build_tiny, batch, monkeypatch):
+    model = build_tiny("pocket").freeze("text").eval()
+    still, noisy = (SegmentationModule(model, TrainConfig(text_noise=noise), 1).eval() for noise in (0.0, 0.5))
+    losses = []
+    for module in (still, noisy):
+        values = logged(module, monkeypatch)
+        module.validation_step(batch, 0)
+        losses.append((values["val_loss"], module.training_step(batch, 0).item()))
+    assert losses[0][0] == losses[1][0]
+    assert losses[0][1] != losses[1][1]
+
+
 @pytest.mark.parametrize(("frozen", "calls"), [(("text",), [["lungs", "polyp"]]), ((), [PROMPTS, PROMPTS])])
 def test_only_a_frozen_text_encoder_is_asked_once_a_prompt(build_tiny, batch, monkeypatch, frozen, calls):
     model, asked = build_tiny("pocket").freeze(*frozen), []

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
+
+    from rich.progress import Progress
 
     from vesalius.data.datasets import SegmentationDataset
     from vesalius.evaluation.result import Evaluation
     from vesalius.evaluation.statistics import Centre
+    from vesalius.models import Segmenter
 
 
 def evaluate(
@@ -50,11 +54,9 @@ def evaluate(
     from vesalius.data.datasets import SegmentationDataset
     from vesalius.evaluation import segmentation
     from vesalius.evaluation.clusters import name_clusters
-    from vesalius.evaluation.report import PAGE_NAME, write_report
+    from vesalius.evaluation.report import PAGE_NAME
     from vesalius.evaluation.report.examples import choose_examples
-    from vesalius.evaluation.report.gallery import GALLERY_NAME, draw_gallery, write_gallery
-    from vesalius.evaluation.report.single import read_report
-    from vesalius.evaluation.stored import ROWS_NAME, describe_evaluation, write_evaluation
+    from vesalius.evaluation.stored import ROWS_NAME, describe_evaluation
     from vesalius.models.checkpoints import load_segmenter
     from vesalius.progress import progress_bar
 
@@ -73,18 +75,37 @@ def evaluate(
         manifest = {"settings": settings, **_describe(model, dataset, started)}
         content = describe_evaluation(evaluation, dataset, model=model, manifest=manifest, group_regex=group_regex)
         if out is not None:
-            examples = choose_examples(evaluation.rows, pictures)
-            drawing = bar.add_task("Drawing pictures", total=len(examples))
-            shown = draw_gallery(trained, dataset, examples, on_image=lambda: bar.advance(drawing))
-            write_evaluation(evaluation, content, out)
-            write_gallery(shown, out / GALLERY_NAME)
-            write_report(read_report(out), out)
+            _write(evaluation, content, out, dataset, trained, pictures, bar)
     if as_json:
         print_json(content)
     else:
         _print(evaluation, f"{model} on {data.name}, {split}", group_regex)
     if out is not None:
         say(f"{len(evaluation.rows)} rows: {out / ROWS_NAME}; report: {out / PAGE_NAME}")
+
+
+def _write(
+    evaluation: "Evaluation",
+    content: "Mapping[str, object]",
+    out: Path,
+    dataset: "SegmentationDataset",
+    trained: "Segmenter",
+    pictures: int,
+    bar: "Progress",
+) -> None:
+    """Rows, summary and report with its pictures."""
+    from vesalius.evaluation.report import write_report
+    from vesalius.evaluation.report.examples import choose_examples
+    from vesalius.evaluation.report.gallery import GALLERY_NAME, draw_gallery, write_gallery
+    from vesalius.evaluation.report.single import read_report
+    from vesalius.evaluation.stored import write_evaluation
+
+    examples = choose_examples(evaluation.rows, pictures)
+    task = bar.add_task("Drawing pictures", total=len(examples))
+    shown = draw_gallery(trained, dataset, examples, on_image=lambda: bar.advance(task))
+    write_evaluation(evaluation, content, out)
+    write_gallery(shown, out / GALLERY_NAME)
+    write_report(read_report(out), out)
 
 
 def _describe(model: str, dataset: "SegmentationDataset", started: "datetime") -> dict[str, object]:

@@ -50,7 +50,7 @@ class PromptMix:
     """How often a training prompt is not one of the record's own."""
 
     paraphrases: float = 0.0
-    """Probability of a phrase of the prompt bank for the same target."""
+    """Probability of a wording of the prompt bank for the same target."""
     absent: float = 0.0
     """Probability of a phrase for something else, whose mask is empty."""
 
@@ -137,7 +137,7 @@ class TrainingView(View):
         if self.mix != mix:
             place = f"{source.root}: paraphrases and absent"
             warnings.warn(f"{place} have no effect, for the catalog does not know what it outlines.", stacklevel=2)
-        self._paraphrases = find_target(source.target).phrases if source.target else ()
+        self._paraphrases = find_target(source.target).wordings if source.target else ()
         self._foreign = foreign_phrases(source.target) if source.target else ()
 
     def turn_to(self, epoch: int) -> None:
@@ -180,7 +180,7 @@ class TrainingView(View):
         if draw < self.mix.absent:
             return _choose(_choose(self._foreign, generator), generator), False
         if draw < self.mix.absent + self.mix.paraphrases:
-            return _choose(self._paraphrases, generator), True
+            return _choose(_choose(self._paraphrases, generator), generator), True
         return _choose(variants(record.prompts, _choose(list(record.prompts), generator)), generator), True
 
 

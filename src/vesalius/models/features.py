@@ -1,7 +1,7 @@
 """What passes between a model's encoders and its decoder, and the fixed contract of its inputs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -75,6 +75,16 @@ class TextFeatures:
         tokens = None if self.tokens is None else self.tokens[indices]
         mask = None if self.token_mask is None else self.token_mask[indices]
         return TextFeatures(self.embedding[indices], tokens, mask, tuple(part.take(indices) for part in self.parts))
+
+    def blur(self, noise: float) -> "TextFeatures":
+        """The same with Gaussian noise on each prompt's vector; tokens stay.
+
+        Args:
+            noise: Its expected length, in units of the vector's.
+        """
+        scale = self.embedding.norm(dim=1, keepdim=True) * noise / max(1, self.embedding.shape[1]) ** 0.5
+        embedding = self.embedding + scale * torch.randn_like(self.embedding)
+        return replace(self, embedding=embedding, parts=tuple(part.blur(noise) for part in self.parts))
 
     @staticmethod
     def join(batches: Sequence["TextFeatures"]) -> "TextFeatures":

@@ -115,6 +115,9 @@ class TrainConfig(FitConfig):
 
     views: int = 0
     """Augmented pictures of each image, which take turns epoch by epoch; 0 for a new one in every epoch."""
+    text_noise: float = 0.0
+    """Length of the Gaussian noise added to prompts' vectors while training, in units of theirs, so that wordings never
+    heard are understood too."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Ranges of the augmentation."""
     prompts: PromptMix = field(default_factory=PromptMix)
@@ -126,8 +129,9 @@ class TrainConfig(FitConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.views < 0:
-            raise ConfigError(f"views must be at least 0, got {self.views}.")
+        for name in ("views", "text_noise"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}.")
 
     def for_trained(self, given: Collection[str]) -> "TrainConfig":
         """The settings for a start from trained weights, whose batch norms keep their statistics unless it was said.

@@ -36,7 +36,7 @@ class SegmentationModule(LeanModule[Segmenter]):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one batch."""
-        loss = segmentation_loss(self._predict(batch), batch.masks, self.config.loss)
+        loss = segmentation_loss(self._predict(batch, self.config.text_noise), batch.masks, self.config.loss)
         self.log_loss(loss, len(batch.prompts))
         return loss
 
@@ -57,8 +57,9 @@ class SegmentationModule(LeanModule[Segmenter]):
         frozen = {name: tensor.to(device) for name, tensor in batch.frozen.items()}
         return Batch(batch.images.to(device), batch.masks.to(device), batch.prompts, frozen)
 
-    def _predict(self, batch: Batch) -> MaskPrediction:
-        prediction = self.model.decode(self._encode_images(batch), self._encode_text(batch.prompts))
+    def _predict(self, batch: Batch, text_noise: float = 0.0) -> MaskPrediction:
+        text = self._encode_text(batch.prompts)
+        prediction = self.model.decode(self._encode_images(batch), text.blur(text_noise) if text_noise else text)
         size = (batch.masks.shape[-2], batch.masks.shape[-1])
         return MaskPrediction(resize(prediction.logits, size), prediction.existence)
 
