@@ -121,6 +121,7 @@ VARIANTS = (
     Variant("untrained sentence encoder", forget_sentences),
     Variant("no channel attention", leave_out_attention),
     Variant("batch norms that move", settings={"keep_norms": False}),
+    Variant("noise on sentence vectors", settings={"text_noise": 0.4}),
     Variant("no average of the weights", settings={"average": 0.0}),
     Variant("Kvasir-SEG alone", data=("kvasir_polyp",)),
     Variant("BUSI alone", data=("busi",)),

@@ -20,7 +20,7 @@ train() { # name of the recipe and the run, weights to start from, data sets …
 }
 
 [ -f $runs/start.safetensors ] || python recipes/pocket/start.py $runs/start.safetensors
-[ -d $made/brain_mr/anns ] || python recipes/pocket/prepare_brain.py "$shared/anatomy" $made/brain_mr
+[ -d $made/brain_mr/anns ] || python recipes/pocket/prepare_brain.py "$shared/anatomy" $made
 [ -d $made/abdomen_liver/anns ] || python recipes/pocket/prepare_abdomen.py "$shared/anatomy/abdomen_pelvis_ct" $made
 
 pictures=("$shared"/segmentation/{kvasir_polyp,clinicdb_polyp,bkai_polyp,busi,cxr_lungs} $made/brain_mr)
@@ -32,6 +32,6 @@ train larger $runs/polished "${pictures[@]}" $made/abdomen_*
 [ -f $runs/mixed.safetensors ] || python recipes/pocket/mix.py $runs/polished $runs/larger $runs/mixed.safetensors
 [ -f $runs/centred.safetensors ] ||
     python recipes/pocket/recentre.py $runs/mixed.safetensors $runs/centred.safetensors "${pictures[@]}" $made/abdomen_*
-train moving $runs/centred.safetensors "${pictures[@]}" $made/abdomen_*
-[ -f $runs/named.safetensors ] || python recipes/pocket/anatomy.py $runs/moving "$shared" $runs/named.safetensors
+train settled $runs/centred.safetensors "${pictures[@]}" $made/brain_absent $made/abdomen_*
+[ -f $runs/named.safetensors ] || python recipes/pocket/anatomy.py $runs/settled "$shared" $runs/named.safetensors
 python recipes/pocket/pack.py $runs/named.safetensors

@@ -3,16 +3,15 @@
 The atlas names grey matter and deep nuclei; the brain is those regions, closed by 10 mm and with the holes of every
 slice filled, on voxels brighter than air. Half of the slices are skull-stripped, so that templates without a skull are
 known too. Slices of one head cannot be split by patient: every tenth goes to validation, to watch training only.
-Pictures of other parts of the body, from MedNIST's training part, say what is no brain. Nothing here is for testing.
+A second folder, ``brain_absent``, has pictures of other parts of the body, from MedNIST's training part, and no masks.
 
-    python recipes/pocket/prepare_brain.py ../shared/data/anatomy runs/data/brain_mr
+    python recipes/pocket/prepare_brain.py ../shared/data/anatomy runs/data
 """
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from vesalius.imaging import read_image, write_mask, write_rgb
+from vesalius.prompts import Variants, find_target
 
 CLOSING_MM = 10
 OTHERS = 40
@@ -77,24 +77,29 @@ def other_slices(mednist: Path) -> Iterator[tuple[str, Picture, Mask]]:
         yield f"{each.series.replace('/', '_')}_{number:03d}", each.rgb, np.zeros(each.picture.shape[:2], bool)
 
 
+def write(slices: Iterator[tuple[str, Picture, Mask]], prompts: Mapping[str, Variants], out: Path) -> None:
+    """Images, masks and annotations; every tenth is for validation, and there is nothing to test."""
+    records: dict[str, list[dict[str, object]]] = {"train": [], "val": []}
+    for place, (name, rgb, inside) in enumerate(slices):
+        write_rgb(out / "images" / f"{name}.png", rgb)
+        write_mask(out / "masks" / f"{name}.png", inside)
+        row = {"img_name": f"{name}.png", "mask_name": f"{name}.png", "prompts": prompts}
+        records["val" if place % 10 == 5 else "train"].append(row)
+    (out / "anns").mkdir(exist_ok=True)
+    for split, rows in (records | {"test": records["val"]}).items():
+        (out / "anns" / f"{split}.json").write_text(json.dumps(rows, indent=1))
+
+
 def main() -> None:
-    """Write images, masks and annotations."""
+    """Write both folders."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("anatomy", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
-    for folder in ("images", "masks", "anns"):
-        (args.out / folder).mkdir(parents=True, exist_ok=True)
-    records: dict[str, list[dict[str, object]]] = {"train": [], "val": [], "test": []}
-    slices = chain(head_slices(args.anatomy / "brain_atlas"), other_slices(args.anatomy / "mednist.tar"))
-    for place, (name, rgb, inside) in enumerate(slices):
-        write_rgb(args.out / "images" / f"{name}.png", rgb)
-        write_mask(args.out / "masks" / f"{name}.png", inside)
-        row = {"img_name": f"{name}.png", "mask_name": f"{name}.png", "prompts": PROMPTS}
-        records["val" if place % 10 == 5 else "train"].append(row)
-    records["test"] = records["val"]
-    for split, rows in records.items():
-        (args.out / "anns" / f"{split}.json").write_text(json.dumps(rows, indent=1))
+    write(head_slices(args.anatomy / "brain_atlas"), PROMPTS, args.out / "brain_mr")
+    # The catalog does not know this folder, so nothing else is said to be absent from chests and abdomens.
+    asked = {f"p{place}": list(group) for place, group in enumerate(find_target("brain").wordings[:2], 1)}
+    write(other_slices(args.anatomy / "mednist.tar"), asked, args.out / "brain_absent")
 
 
 if __name__ == "__main__":
