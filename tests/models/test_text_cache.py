@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vesalius.models.text_cache import PROMPTS_AT_ONCE, TextCache
+from vesalius.models.text_cache import TextCache
 
 PROMPTS = ["polyp", "lungs", "polyp", ""]
 
@@ -45,9 +45,15 @@ def test_no_prompt_is_encoded_twice(model, asked):
 
 
 def test_many_prompts_are_encoded_in_parts(model, asked):
-    many = [f"polyp number {number}" for number in range(2 * PROMPTS_AT_ONCE + 1)]
-    assert len(TextCache(model).encode(many).embedding) == len(many)
-    assert [len(call) for call in asked] == [PROMPTS_AT_ONCE, PROMPTS_AT_ONCE, 1]
+    many = [f"polyp number {number}" for number in range(7)]
+    assert len(TextCache(model, at_once=3).encode(many).embedding) == len(many)
+    assert [len(call) for call in asked] == [3, 3, 1]
+
+
+def test_one_by_one_company_changes_nothing_at_all(model):
+    together = TextCache(model, at_once=1).encode(PROMPTS).embedding
+    alone = torch.cat([TextCache(model, at_once=1).encode([prompt]).embedding for prompt in PROMPTS])
+    assert torch.equal(together, alone)
 
 
 def test_nothing_of_it_needs_gradients(model):

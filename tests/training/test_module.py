@@ -60,7 +60,7 @@ def test_noise_on_the_words_moves_training_and_not_validation(build_tiny, batch,
     assert losses[0][1] != losses[1][1]
 
 
-@pytest.mark.parametrize(("frozen", "calls"), [(("text",), [["lungs", "polyp"]]), ((), [PROMPTS, PROMPTS])])
+@pytest.mark.parametrize(("frozen", "calls"), [(("text",), [["lungs"], ["polyp"]]), ((), [PROMPTS, PROMPTS])])
 def test_only_a_frozen_text_encoder_is_asked_once_a_prompt(build_tiny, batch, monkeypatch, frozen, calls):
     model, asked = build_tiny("pocket").freeze(*frozen), []
     module, encode = SegmentationModule(model, TrainConfig(), 1), model.encode_text

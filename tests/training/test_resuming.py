@@ -46,7 +46,10 @@ def check_same(one: Path, other: Path) -> None:
     assert (one / "model.safetensors").stat().st_size == (other / "model.safetensors").stat().st_size
 
 
-@pytest.mark.parametrize(("name", "way"), [*(("pocket", way) for way in WAYS), ("unet_d", "plateau")])
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [*(("pocket", way) for way in WAYS), pytest.param("unet_d", "plateau", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("step", [0, 1, 3])
 def test_a_run_cut_inside_an_epoch_ends_as_if_it_had_not_been(
     build_tiny, tiny_dataset, tmp_path, monkeypatch, name, way, step

@@ -32,7 +32,8 @@ class SegmentationModule(LeanModule[Segmenter]):
         super().__init__(model)
         self.config = config
         self.steps = steps
-        self._texts = TextCache(model)
+        # A resumed run meets prompts in other company, and is to end with the same weights.
+        self._texts = TextCache(model, at_once=1)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one batch."""

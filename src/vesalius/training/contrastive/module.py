@@ -44,7 +44,7 @@ class ContrastiveModule(LeanModule[VisionLanguageEncoder]):
         super().__init__(model)
         self.config = config
         self.steps = steps
-        self._texts = TextCache(model)
+        self._texts = TextCache(model, at_once=1)  # as in SegmentationModule
         self.bias = nn.Parameter(torch.zeros(()))
         """SigLIP's, which calibration replaces: it is no part of the model."""
         self.organ_bias = nn.Parameter(torch.zeros(len(phrases_of("organ"))))
