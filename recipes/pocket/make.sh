@@ -30,8 +30,5 @@ train polished $runs/segmentation "${pictures[@]}" "$shared/segmentation/busi"
 train larger $runs/polished "${pictures[@]}" $made/abdomen_*
 
 [ -f $runs/mixed.safetensors ] || python recipes/pocket/mix.py $runs/polished $runs/larger $runs/mixed.safetensors
-[ -f $runs/centred.safetensors ] ||
-    python recipes/pocket/recentre.py $runs/mixed.safetensors $runs/centred.safetensors "${pictures[@]}" $made/abdomen_*
-train settled $runs/centred.safetensors "${pictures[@]}" $made/brain_absent $made/abdomen_*
-[ -f $runs/named.safetensors ] || python recipes/pocket/anatomy.py $runs/settled "$shared" $runs/named.safetensors
+[ -f $runs/named.safetensors ] || python recipes/pocket/anatomy.py $runs/mixed.safetensors "$shared" $runs/named.safetensors
 python recipes/pocket/pack.py $runs/named.safetensors
