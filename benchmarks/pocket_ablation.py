@@ -24,8 +24,10 @@ from safetensors.torch import load_file
 from setting import describe_setting
 from torch import Tensor, nn
 
+from vesalius.data.annotations import ImageRecord
 from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import Sample, SegmentationDataset
+from vesalius.data.prepare.writing import write_records
 from vesalius.evaluation.audit.run import choose
 from vesalius.files import write_json, writing
 from vesalius.imaging import write_mask, write_rgb
@@ -155,16 +157,14 @@ def shrink(root: Path, split: str, folder: Path, bar: Progress) -> None:
         return
     dataset = SegmentationDataset(root, split)
     places = bar.track(range(len(dataset)), description=f"shrinking {root.name}")
-    rows = [_write_small(dataset[place], folder, f"{split}-{place}.png") for place in places]
-    with writing(listed) as unfinished:
-        unfinished.write_text(json.dumps(rows), encoding="utf-8")
+    write_records(listed, [_write_small(dataset[place], folder, f"{split}-{place}.png") for place in places])
 
 
-def _write_small(sample: Sample, folder: Path, name: str) -> dict[str, object]:
+def _write_small(sample: Sample, folder: Path, name: str) -> ImageRecord:
     image, mask = (resize(each[None], (SIDE, SIDE))[0] for each in (sample.image, sample.mask))
     write_rgb(folder / "images" / name, image.permute(1, 2, 0).numpy())
     write_mask(folder / "masks" / name, (mask[0] >= 0.5).numpy())
-    return {"img_name": name, "mask_name": name, "prompts": dict(sample.record.prompts)}
+    return ImageRecord(name, name, sample.record.prompts)
 
 
 def configure(variant: Variant, steps: int) -> TrainConfig:

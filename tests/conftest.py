@@ -1,8 +1,10 @@
 """Tiny models, tiny data sets, and where the shared material lies."""
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -49,6 +51,7 @@ SIZE = (40, 56)
 """Height and width of the pictures of a tiny data set."""
 
 BuildTiny = Callable[..., Segmenter]
+ImportScript = Callable[[str, str], ModuleType]
 WriteDataset = Callable[..., Path]
 
 
@@ -61,6 +64,18 @@ def build_tiny() -> BuildTiny:
         return build_model(name, **{**TINY[name], **options}).eval()
 
     return build
+
+
+@pytest.fixture(scope="session")
+def import_script() -> ImportScript:
+    """Import a script by its folder in the repository and its name; it finds those beside it."""
+
+    def load(folder: str, name: str) -> ModuleType:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(str(Path(__file__).parents[1] / folder))
+            return importlib.import_module(name)
+
+    return load
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ A volume of another patient tests, on every axial slice:
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from vesalius.data.annotations import ImageRecord
+from vesalius.data.prepare.writing import write_records
 from vesalius.errors import DataError
-from vesalius.files import writing
 from vesalius.imaging import MedicalImage, Plane, read_image, write_mask, write_rgb
 from vesalius.progress import progress_bar
 from vesalius.prompts import Variants, find_target
@@ -137,19 +138,17 @@ def spread(indices: NDArray[np.intp], number: int) -> list[int]:
 def write_organ(volume: Labelled, target: str, out: Path, *, test: bool) -> dict[str, int]:
     """Write one organ's folder; how many records each split has."""
     organ = volume.organ(target)
-    records: dict[str, list[Mapping[str, object]]] = {}
+    records: dict[str, list[ImageRecord]] = {}
     for place in testing_places(organ) if test else training_places(volume, organ):
         name = f"{volume.image.source.name.split('.')[0]}_{place.plane}_{place.index:03d}.png"
         rgb = volume.image.slices(place.plane, place.look)[place.index].rgb_square()
         inside = organ.slices(place.plane, window=(128, 256))[place.index].rgb_square()[..., 0] > 0.5
         write_rgb(out / "images" / name, rgb)
         write_mask(out / "masks" / name, inside)
-        row = {"img_name": name, "mask_name": name, "prompts": wordings(target, str(volume.image.modality))}
-        records.setdefault(place.split, []).append(row)
-    (out / "anns").mkdir(exist_ok=True)
+        prompts = wordings(target, str(volume.image.modality))
+        records.setdefault(place.split, []).append(ImageRecord(name, name, prompts))
     for split, rows in records.items():
-        with writing(out / "anns" / f"{split}.json") as unfinished:
-            unfinished.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        write_records(out / "anns" / f"{split}.json", rows)
     return {split: len(rows) for split, rows in records.items()}
 
 

@@ -9,7 +9,6 @@ A second folder, ``brain_absent``, has pictures of other parts of the body, from
 """
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,8 @@ from mednist import read_mednist
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from vesalius.data.annotations import ImageRecord
+from vesalius.data.prepare.writing import write_records
 from vesalius.imaging import read_image, write_mask, write_rgb
 from vesalius.prompts import Variants, find_target
 
@@ -78,16 +79,14 @@ def other_slices(mednist: Path) -> Iterator[tuple[str, Picture, Mask]]:
 
 
 def write(slices: Iterator[tuple[str, Picture, Mask]], prompts: Mapping[str, Variants], out: Path) -> None:
-    """Images, masks and annotations; every tenth is for validation, and there is nothing to test."""
-    records: dict[str, list[dict[str, object]]] = {"train": [], "val": []}
+    """Images, masks and annotations; every tenth is for validation, which stands in for the test split too."""
+    records: dict[str, list[ImageRecord]] = {"train": [], "val": []}
     for place, (name, rgb, inside) in enumerate(slices):
         write_rgb(out / "images" / f"{name}.png", rgb)
         write_mask(out / "masks" / f"{name}.png", inside)
-        row = {"img_name": f"{name}.png", "mask_name": f"{name}.png", "prompts": prompts}
-        records["val" if place % 10 == 5 else "train"].append(row)
-    (out / "anns").mkdir(exist_ok=True)
+        records["val" if place % 10 == 5 else "train"].append(ImageRecord(f"{name}.png", f"{name}.png", prompts))
     for split, rows in (records | {"test": records["val"]}).items():
-        (out / "anns" / f"{split}.json").write_text(json.dumps(rows, indent=1))
+        write_records(out / "anns" / f"{split}.json", rows)
 
 
 def main() -> None:

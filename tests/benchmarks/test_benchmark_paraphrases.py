@@ -1,6 +1,3 @@
-import importlib
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -10,14 +7,10 @@ from vesalius.predict import Predictor
 from vesalius.progress import progress_bar
 from vesalius.prompts import foreign_phrases
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def paraphrases():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        return importlib.import_module("paraphrases")
+def paraphrases(import_script):
+    return import_script("benchmarks", "paraphrases")
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
-import importlib
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,15 +8,12 @@ from vesalius.data.datasets import SegmentationDataset
 from vesalius.models.checkpoints import save_model
 from vesalius.progress import progress_bar
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 PROMPTS = ["polyp", "both lungs"]
 
 
 @pytest.fixture(scope="module")
-def ablation():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        return importlib.import_module("pocket_ablation")
+def ablation(import_script):
+    return import_script("benchmarks", "pocket_ablation")
 
 
 @pytest.fixture

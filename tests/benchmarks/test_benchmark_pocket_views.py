@@ -1,6 +1,3 @@
-import importlib
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -9,14 +6,10 @@ from vesalius.data.datasets import SegmentationDataset
 from vesalius.models.text_cache import TextCache
 from vesalius.progress import progress_bar
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def views():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        return importlib.import_module("pocket_views")
+def views(import_script):
+    return import_script("benchmarks", "pocket_views")
 
 
 @pytest.fixture

@@ -1,22 +1,12 @@
-import importlib
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-DEMO = Path(__file__).parents[2] / "demo"
-
 
 @pytest.fixture(scope="module")
-def demo():
+def demo(import_script):
     """The demo's modules that need no model: scripts, imported from their folder."""
-    sys.path.insert(0, str(DEMO))
-    try:
-        findings, page = importlib.import_module("findings"), importlib.import_module("page")
-    finally:
-        sys.path.remove(str(DEMO))
-    return SimpleNamespace(findings=findings, page=page)
+    return SimpleNamespace(**{name: import_script("demo", name) for name in ("findings", "page")})
 
 
 @pytest.fixture

@@ -1,25 +1,16 @@
 """What `recipes/pocket/anatomy.py` is made of; the whole needs the shared series and minutes."""
 
-import importlib
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
-FOLDER = Path(__file__).parents[2] / "recipes" / "pocket"
 NAMES = ("labelled_slice", "mednist", "anatomy_data", "anatomy_views", "anatomy_page", "anatomy")
 
 
 @pytest.fixture(scope="module")
-def recipe():
+def recipe(import_script):
     """The recipe's modules by name."""
-    sys.path.insert(0, str(FOLDER))
-    yield {name: importlib.import_module(name) for name in NAMES}
-    sys.path.remove(str(FOLDER))
-    for name in NAMES:
-        del sys.modules[name]
+    return {name: import_script("recipes/pocket", name) for name in NAMES}
 
 
 def test_a_kind_of_picture_leaves_in_doubt_only_what_is_near(recipe):

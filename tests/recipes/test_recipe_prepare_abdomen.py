@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -10,18 +9,13 @@ import pytest
 from vesalius.errors import DataError
 from vesalius.imaging import read_image, read_mask
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "pocket" / "prepare_abdomen.py"
 LABELS = {"5": "liver", "2": "kidney_right", "3": "kidney_left", "27": "vertebrae_L5", "80": "gluteus_maximus_left"}
 ORGANS = {"liver": (5,), "kidney": (2, 3), "spine": (27,)}
 
 
 @pytest.fixture(scope="module")
-def recipe():
-    spec = importlib.util.spec_from_file_location("prepare_abdomen", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def recipe(import_script):
+    return import_script("recipes/pocket", "prepare_abdomen")
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,11 @@
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
 
-sys.path.append(str(Path(__file__).parents[2] / "recipes" / "pocket"))
-from recentre import Moments, take_over
+
+@pytest.fixture(scope="module")
+def recipe(import_script):
+    return import_script("recipes/pocket", "recentre")
 
 
 @pytest.fixture
@@ -19,10 +18,10 @@ def norm() -> nn.BatchNorm2d:
 
 
 @torch.no_grad()
-def test_a_recentred_norm_computes_the_same_with_the_statistics_of_its_inputs(norm):
-    seen, batches = Moments(norm), [3 + 2 * torch.randn(4, 3, 5, 5) for _ in range(3)]
+def test_a_recentred_norm_computes_the_same_with_the_statistics_of_its_inputs(recipe, norm):
+    seen, batches = recipe.Moments(norm), [3 + 2 * torch.randn(4, 3, 5, 5) for _ in range(3)]
     before = [norm(batch) for batch in batches]
-    take_over(norm, *seen.read())
+    recipe.take_over(norm, *seen.read())
     everything = torch.cat(batches)
     torch.testing.assert_close(norm.running_mean, everything.mean(dim=(0, 2, 3)))
     torch.testing.assert_close(norm.running_var, everything.var(dim=(0, 2, 3), unbiased=False))
@@ -30,8 +29,8 @@ def test_a_recentred_norm_computes_the_same_with_the_statistics_of_its_inputs(no
 
 
 @torch.no_grad()
-def test_then_training_mode_gives_nearly_the_same(norm):
-    seen, batch = Moments(norm), 3 + 2 * torch.randn(8, 3, 9, 9)
+def test_then_training_mode_gives_nearly_the_same(recipe, norm):
+    seen, batch = recipe.Moments(norm), 3 + 2 * torch.randn(8, 3, 9, 9)
     before = norm(batch)
-    take_over(norm, *seen.read())
+    recipe.take_over(norm, *seen.read())
     torch.testing.assert_close(norm.train()(batch), before, atol=1e-4, rtol=1e-4)
