@@ -8,12 +8,14 @@ pocket makes of other words is measured by benchmarks/paraphrases.py.
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from setting import describe_setting
 
 from vesalius.data.catalog import read_catalog
+from vesalius.data.check.wordings import denials
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.evaluation.result import Evaluation
 from vesalius.evaluation.segmentation import evaluate
@@ -75,12 +77,24 @@ def page(scores: Mapping[str, Evaluation], split: str) -> str:
         lines.append(f"| {title} | {found.images()} | {' | '.join([*means, *families])} | {paper} |")
     lines += [
         "",
+        *(line for name, found in scores.items() for line in _without_denied(read_catalog()[name].title, found)),
         "The paper's figures are those of its Table 1, taken after resizing masks to the network's size.",
         "",
         "What it makes of words it never saw, and of names of what is not there: "
         "[pocket-paraphrases.md](pocket-paraphrases.md).",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _without_denied(title: str, found: Evaluation) -> list[str]:
+    """What is left without images whose prompts deny their own mask, where there are any."""
+    denied = {row.image for row in found.rows if row.true_pixels and denials({row.family: row.prompt}, firm=True)}
+    if not denied:
+        return []
+    rest = replace(found, rows=tuple(row for row in found.rows if row.image not in denied)).summarise("dice").overall
+    said = f"{title}: prompts of {len(denied)} images say that nothing is there, where the mask outlines something"
+    left = f"Without these images: {show(rest.mean)}" if rest else "No image is left without these"
+    return [f"{said} (`vesalius data check`: prompt_denies_mask). {left}.", ""]
 
 
 if __name__ == "__main__":

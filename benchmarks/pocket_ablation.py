@@ -28,6 +28,7 @@ from vesalius.data.annotations import ImageRecord
 from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import Sample, SegmentationDataset
 from vesalius.data.prepare.writing import write_records
+from vesalius.data.views import PromptMix, TrainingView
 from vesalius.evaluation.audit.run import choose
 from vesalius.files import write_json, writing
 from vesalius.imaging import write_mask, write_rgb
@@ -38,6 +39,7 @@ from vesalius.models.pocket import PocketSegmenter
 from vesalius.predict import Predictor
 from vesalius.progress import progress_bar
 from vesalius.training.config import TrainConfig, read_recipe
+from vesalius.training.existence import ExistenceConfig, encode_views, fit_existence
 from vesalius.training.fit import fit
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +54,8 @@ WORDINGS = 6
 """Unseen ones that are asked, evenly spaced in the list of each target."""
 AVERAGE = 0.998
 """Decay of the average of the weights, as in the last part of pocket's training."""
+APART = PromptMix(paraphrases=0.35, absent=0.5)
+"""Questions by which an existence score is trained by itself."""
 CERTAIN = 30.0
 """Log-odds of something that is there beyond doubt."""
 
@@ -65,16 +69,17 @@ class Silence(nn.Module):
 
 
 class Certain(nn.Module):
-    """An existence head that knows no doubt, so that the mask alone decides."""
+    """An existence score that knows no doubt, so that the mask alone decides."""
 
-    def forward(self, pooled: Tensor) -> Tensor:
-        """[B, C] -> log-odds [B, 1]."""
-        return pooled.new_full((len(pooled), 1), CERTAIN)
+    def forward(self, deepest: Tensor, sentence: Tensor) -> Tensor:
+        """Map deepest [B, C, H, W], sentence [B, E] -> log-odds [B]."""
+        return sentence.new_full((len(sentence),), CERTAIN)
 
 
 def deafen(model: PocketSegmenter) -> None:
-    """Let no word through to the decoder, whose condition is then a constant that it learns."""
+    """Let no word through: what steers the decoder and the existence score is then a constant that each learns."""
     model.to_condition = nn.Sequential(Silence(), *model.to_condition)
+    model.existence.to_condition = nn.Sequential(Silence(), *model.existence.to_condition)
 
 
 def forget_sentences(model: PocketSegmenter) -> None:
@@ -89,8 +94,8 @@ def leave_out_attention(model: PocketSegmenter) -> None:
 
 
 def leave_out_existence(model: PocketSegmenter) -> None:
-    """No existence head."""
-    model.decoder.to_existence = nn.Sequential(Certain())
+    """No existence score."""
+    model.existence = Certain()
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,8 @@ class Variant:
     """What differs from the recipe, in its tables."""
     data: tuple[str, ...] = DATA
     seed: int = 0
+    apart: bool = False
+    """Whether the existence score is trained by itself afterwards."""
 
     @property
     def file_name(self) -> str:
@@ -119,6 +126,7 @@ VARIANTS = (
     # A model without words cannot know which prompts ask for what is absent: their empty masks would be noise.
     Variant("no words and no negatives", deafen, SILENT),
     Variant("no negatives", settings=SILENT),
+    Variant("existence score trained apart", settings=SILENT, apart=True),
     Variant("no existence score", leave_out_existence, {"loss": {"existence": 0.0}}),
     Variant("untrained sentence encoder", forget_sentences),
     Variant("no channel attention", leave_out_attention),
@@ -205,7 +213,12 @@ def train(variant: Variant, start: Path, small: Path, steps: int) -> PocketSegme
     data = repeat([small / name for name in variant.data], steps * config.batch_size)
     with tempfile.TemporaryDirectory(dir=small) as folder:
         kept = fit(model, data, Path(folder), config).checkpoint
-        return fill_model(model, load_file(kept), kept)
+        fill_model(model, load_file(kept), kept).eval()
+    if variant.apart:
+        sources = [SegmentationDataset(small / name, "train") for name in variant.data]
+        views = [TrainingView(source, SIDE, config.augment, APART, views=1) for source in sources]
+        fit_existence(model, [encode_views(model, view) for view in views], ExistenceConfig(steps=steps))
+    return model
 
 
 def measure(model: PocketSegmenter, small: Path) -> dict[str, Scores]:

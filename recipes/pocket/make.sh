@@ -23,12 +23,26 @@ train() { # name of the recipe and the run, weights to start from, data sets …
 [ -d $made/brain_mr/anns ] || python recipes/pocket/prepare_brain.py "$shared/anatomy" $made
 [ -d $made/abdomen_liver/anns ] || python recipes/pocket/prepare_abdomen.py "$shared/anatomy/abdomen_pelvis_ct" $made
 
-pictures=("$shared"/segmentation/{kvasir_polyp,clinicdb_polyp,bkai_polyp,busi,cxr_lungs} $made/brain_mr)
+hard=("$shared"/segmentation/{kvasir_polyp,clinicdb_polyp,bkai_polyp,busi})
+pictures=("${hard[@]}" "$shared/segmentation/cxr_lungs" $made/brain_mr)
 # Breast ultrasound counts twice at first, because it is small and hard.
 train segmentation $runs/start.safetensors "${pictures[@]}" "$shared/segmentation/busi"
 train polished $runs/segmentation "${pictures[@]}" "$shared/segmentation/busi"
 train larger $runs/polished "${pictures[@]}" $made/abdomen_*
 
 [ -f $runs/mixed.safetensors ] || python recipes/pocket/mix.py $runs/polished $runs/larger $runs/mixed.safetensors
-[ -f $runs/named.safetensors ] || python recipes/pocket/anatomy.py $runs/mixed.safetensors "$shared" $runs/named.safetensors
+[ -f $runs/centred.safetensors ] ||
+    python recipes/pocket/recentre.py $runs/mixed.safetensors $runs/centred.safetensors "${pictures[@]}" $made/abdomen_*
+
+train settled $runs/centred.safetensors "${pictures[@]}" $made/brain_absent $made/abdomen_*
+[ -f $runs/between.safetensors ] ||
+    python recipes/pocket/mix.py $runs/centred.safetensors $runs/settled $runs/between.safetensors
+# Polyps and breast ultrasound count twice at last: lungs and brain are learnt by then.
+train outlines $runs/between.safetensors "${hard[@]}" "${pictures[@]}" $made/abdomen_*
+
+[ -f $runs/listening.safetensors ] ||
+    python recipes/pocket/existence.py $runs/outlines $runs/listening.safetensors \
+        "${pictures[@]}" $made/brain_absent $made/abdomen_*
+[ -f $runs/named.safetensors ] ||
+    python recipes/pocket/anatomy.py $runs/listening.safetensors "$shared" $runs/named.safetensors
 python recipes/pocket/pack.py $runs/named.safetensors

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from vesalius.models.pocket import FiLM, PocketSegmenter
+from vesalius.models.film import FiLM
+from vesalius.models.pocket import PocketSegmenter
 
 PROMPTS = ["polyp", "both lungs", ""]
 
@@ -37,7 +38,7 @@ def test_no_pixel_is_likelier_than_the_object(model):
 
 @torch.no_grad()
 def test_an_absent_object_has_an_empty_mask(model):
-    model.decoder.to_existence[-1].bias.fill_(-20)
+    model.existence.judge[-1].bias.fill_(-20)
     assert (model(torch.rand(3, 3, 64, 64), PROMPTS) < -5).all()
 
 

@@ -14,28 +14,15 @@ from vesalius.models.attention import EfficientChannelAttention
 from vesalius.models.bert import BertConfig, BertEncoder, mean_pool
 from vesalius.models.efficientnet import EfficientNetLite0, global_average
 from vesalius.models.encoder import Part
+from vesalius.models.existence import Existence
 from vesalius.models.features import EncoderSpec, ImageFeatures, MaskPrediction, TextFeatures, joint_logits
+from vesalius.models.film import FiLM
 from vesalius.models.registry import register_model
 from vesalius.models.segmenter import Segmenter
 from vesalius.models.tokenizers import WordPieceTokenizer
 from vesalius.models.vocabularies import read_bert
 
 CONTEXT_LENGTH = 64
-
-
-class FiLM(nn.Module):
-    """Scale and shift channels by a condition; starts as the identity."""
-
-    def __init__(self, condition: int, channels: int) -> None:
-        super().__init__()
-        self.to_scale_shift = nn.Linear(condition, 2 * channels)
-        nn.init.normal_(self.to_scale_shift.weight, std=0.01)
-        nn.init.zeros_(self.to_scale_shift.bias)
-
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Map x [B, C, H, W], condition [B, E] -> [B, C, H, W]."""
-        scale, shift = self.to_scale_shift(condition)[:, :, None, None].chunk(2, dim=1)
-        return x * (1 + scale) + shift
 
 
 class PromptedBlock(nn.Module):
@@ -67,20 +54,16 @@ class PromptedDecoder(nn.Module):
             PromptedBlock(channels, width, condition) for channels, width in zip(inputs, widths, strict=True)
         )
         self.to_logits = nn.Conv2d(widths[-1], 1, 1)
-        self.to_existence = nn.Sequential(
-            nn.Linear(2 * widths[0] + condition, widths[0]), nn.ReLU(), nn.Linear(widths[0], 1)
-        )
 
-    def forward(self, taps: tuple[Tensor, ...], condition: Tensor) -> MaskPrediction:
-        """Maps from fine to coarse and condition [B, E] -> joint logits at the finest map's size."""
+    def forward(self, taps: tuple[Tensor, ...], condition: Tensor) -> Tensor:
+        """Maps from fine to coarse and condition [B, E] -> logits at the finest map's size."""
         deepest, *skips = reversed(taps)
         x = self.blocks[0](deepest, condition)
-        pooled = torch.cat([global_average(x), x.amax(dim=(2, 3)), condition], dim=1)
-        existence = self.to_existence(pooled).squeeze(1).float()
         for block, skip in zip(list(self.blocks)[1:], skips, strict=True):
             larger = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
             x = block(torch.cat([larger, skip], dim=1), condition)
-        return MaskPrediction(joint_logits(self.to_logits(x).float(), existence), existence)
+        logits: Tensor = self.to_logits(x).float()
+        return logits
 
 
 class SentenceProjection(nn.Module):
@@ -107,7 +90,7 @@ class PocketSegmenter(Segmenter):
         spec: Input contract.
         text: Sizes of the sentence encoder.
         widths: Channels of the decoder's stages, coarse to fine, one for each of the trunk's five maps.
-        condition: Width of the vector that steers the decoder.
+        condition: Width of the vectors that steer the decoder and the existence score.
     """
 
     def __init__(self, spec: EncoderSpec, text: BertConfig, widths: tuple[int, ...], condition: int) -> None:
@@ -116,6 +99,7 @@ class PocketSegmenter(Segmenter):
         self.sentences = BertEncoder(text)
         self.to_condition = nn.Sequential(nn.Linear(text.width, condition), nn.GELU())
         self.decoder = PromptedDecoder(self.trunk.channels, widths, condition)
+        self.existence = Existence(self.trunk.channels[-1], text.width, condition)
         self.projection = SentenceProjection(sum(self.trunk.channels[-2:]), text.width)
 
     def encoder_modules(self, part: Part) -> list[nn.Module]:
@@ -141,7 +125,9 @@ class PocketSegmenter(Segmenter):
 
     def decode(self, image: ImageFeatures, text: TextFeatures) -> MaskPrediction:
         """Logits at half the working resolution, and the existence score."""
-        return self.decoder(image.taps, self.to_condition(text.embedding))
+        existence = self.existence(image.taps[-1], text.embedding)
+        logits = self.decoder(image.taps, self.to_condition(text.embedding))
+        return MaskPrediction(joint_logits(logits, existence), existence)
 
     def _tap(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
         # The trunk is nearly all depthwise convolutions: on a CPU they run 1.5 times faster in this layout, and train

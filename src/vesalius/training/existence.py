@@ -1,0 +1,160 @@
+"""Train pocket's existence score by itself.
+
+It needs no more of an image than its deepest map. So some changed views of each picture are encoded once and then asked
+dozens of questions each, about what is there and about what is not; while a decoder trains, a picture is asked one
+question an epoch.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vesalius.data.views import TrainingView
+from vesalius.errors import ConfigError
+from vesalius.models.pocket import PocketSegmenter
+from vesalius.models.text_cache import TextCache
+
+
+@dataclass(frozen=True)
+class ExistenceConfig:
+    """Settings of ``fit_existence``."""
+
+    steps: int = 3000
+    """Of AdamW."""
+    questions: int = 128
+    """Of a step."""
+    learning_rate: float = 1e-3
+    """AdamW's largest step size in a one-cycle schedule."""
+    text_noise: float = 0.1
+    """As ``TrainConfig.text_noise``."""
+    fairness: float = 0.7
+    """A set of n pictures is asked in proportion to n to this power."""
+    seed: int = 0
+    """Decides which pictures are asked, and the noise."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "questions", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}.")
+        for name in ("text_noise", "fairness"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class Question:
+    """Whether a picture shows what a prompt names."""
+
+    deepest: Tensor
+    """The picture, [C, H, W]."""
+    prompt: str
+    true: bool
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A data set, encoded, that can be asked."""
+
+    view: TrainingView
+    """Draws the prompts; its mix decides how many are about something absent."""
+    maps: Tensor
+    """Deepest maps of N pictures in V views, half precision, [N, V, C, H, W]."""
+    shown: Tensor
+    """Whether the target shows in them, [N, V]."""
+
+    def ask(self, index: int, turn: int) -> Question:
+        """Question ``turn`` about a picture."""
+        self.view.turn_to(turn)
+        prompt, named = self.view.ask(index)
+        number = self.view.number
+        return Question(self.maps[index, number], prompt, named and bool(self.shown[index, number]))
+
+    def ask_all(self, turns: int) -> list[Question]:
+        """So many questions about every picture."""
+        return [self.ask(index, turn) for index in range(len(self.maps)) for turn in range(turns)]
+
+
+@torch.no_grad()
+def encode_views(model: PocketSegmenter, view: TrainingView, on_image: Callable[[], None] = lambda: None) -> Witness:
+    """Look at every picture in all of the view's ``views``."""
+    maps, shown = [], []
+    for index in range(len(view)):
+        images, masks = map(torch.stack, zip(*(view.look(index, number) for number in view.numbers), strict=True))
+        maps.append(model.encode_image(images).taps[-1].half())
+        shown.append(masks.flatten(1).amax(dim=1) > 0)
+        on_image()
+    return Witness(view, torch.stack(maps), torch.stack(shown))
+
+
+def fit_existence(
+    model: PocketSegmenter,
+    witnesses: Sequence[Witness],
+    config: ExistenceConfig,
+    texts: TextCache | None = None,
+    on_step: Callable[[], None] = lambda: None,
+) -> list[float]:
+    """Train ``model.existence`` in place; everything else stays as it is.
+
+    Args:
+        model: In evaluation mode.
+        witnesses: Training data.
+        config: Settings.
+        texts: The model's, which several runs can share.
+        on_step: Called after each, for progress.
+
+    Returns:
+        Loss of every step.
+    """
+    texts, losses = texts or TextCache(model), []
+    optimizer = torch.optim.AdamW(model.existence.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=config.steps)
+    generator = torch.Generator().manual_seed(config.seed)
+    torch.manual_seed(config.seed)  # of the noise
+    for step in range(config.steps):
+        odds, true = answer(model, _draw(witnesses, step, config, generator), texts, config.text_noise)
+        loss = focal_loss(odds, true)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+        on_step()
+    return losses
+
+
+def focal_loss(odds: Tensor, true: Tensor) -> Tensor:
+    """Cross-entropy, each question weighted by how far its answer is from right (Lin et al., ICCV 2017, with γ = 1).
+
+    Most questions are soon easy; what is left are names of things that look alike, "polyp" of a breast tumour.
+
+    Args:
+        odds: Log-odds, [B].
+        true: 0 or 1, [B].
+    """
+    loss = F.binary_cross_entropy_with_logits(odds, true, reduction="none")
+    return ((1 - torch.exp(-loss.detach())) * loss).mean()
+
+
+def _draw(
+    witnesses: Sequence[Witness], step: int, config: ExistenceConfig, generator: torch.Generator
+) -> list[Question]:
+    """The questions of a step."""
+    weights = torch.tensor([len(each.maps) ** config.fairness for each in witnesses])
+    chosen = torch.multinomial(weights, config.questions, replacement=True, generator=generator).tolist()
+    asked = []
+    for turn, which in enumerate(chosen, step * config.questions):
+        index = int(torch.randint(len(witnesses[which].maps), (), generator=generator))
+        asked.append(witnesses[which].ask(index, turn))
+    return asked
+
+
+def answer(
+    model: PocketSegmenter, asked: Sequence[Question], texts: TextCache, text_noise: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Log-odds that each is true, and whether it is, both [B]."""
+    sentences = texts.encode([each.prompt for each in asked]).blur(text_noise).embedding
+    odds = model.existence(torch.stack([each.deepest for each in asked]).float(), sentences)
+    return odds, torch.tensor([float(each.true) for each in asked])
