@@ -32,11 +32,13 @@ def test_the_embedded_model_is_exported_and_used(run, tiny_dataset):
     assert code == 0
     assert json.loads(printed)["largest_difference_float32"] < 1e-3
     picture = tiny_dataset / "images" / "test_0.png"
-    answers = {}
+    answers, existence = {}, {}
     for model in ("pocket", "exported"):
         code, printed, _ = run("segment", picture, "polyp", "--model", model, "--out", f"by-{model}", "--json")
         assert code == 0
         answers[model] = json.loads(printed)
+        existence[model] = answers[model]["results"][0].pop("existence")
+    assert existence["exported"] == pytest.approx(existence["pocket"], abs=1e-4)
     assert str(answers["exported"]).replace("exported", "pocket") == str(answers["pocket"])
     code, _, message = run("train", "--model", "exported", "--data", tiny_dataset, "--max-steps", 1)
     assert code == 2
