@@ -28,7 +28,7 @@ from vesalius.data.annotations import ImageRecord
 from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import Sample, SegmentationDataset
 from vesalius.data.prepare.writing import write_records
-from vesalius.data.views import PromptMix, TrainingView
+from vesalius.data.views import TrainingView
 from vesalius.evaluation.audit.run import choose
 from vesalius.files import write_json, writing
 from vesalius.imaging import write_mask, write_rgb
@@ -39,7 +39,7 @@ from vesalius.models.pocket import PocketSegmenter
 from vesalius.predict import Predictor
 from vesalius.progress import progress_bar
 from vesalius.training.config import TrainConfig, read_recipe
-from vesalius.training.existence import ExistenceConfig, encode_views, fit_existence
+from vesalius.training.existence import QUESTIONS, ExistenceConfig, encode_views, fit_existence
 from vesalius.training.fit import fit
 
 ROOT = Path(__file__).parents[1]
@@ -54,8 +54,6 @@ WORDINGS = 6
 """Unseen ones that are asked, evenly spaced in the list of each target."""
 AVERAGE = 0.998
 """Decay of the average of the weights, as in the last part of pocket's training."""
-APART = PromptMix(paraphrases=0.35, absent=0.5)
-"""Questions by which an existence score is trained by itself."""
 CERTAIN = 30.0
 """Log-odds of something that is there beyond doubt."""
 
@@ -216,7 +214,7 @@ def train(variant: Variant, start: Path, small: Path, steps: int) -> PocketSegme
         fill_model(model, load_file(kept), kept).eval()
     if variant.apart:
         sources = [SegmentationDataset(small / name, "train") for name in variant.data]
-        views = [TrainingView(source, SIDE, config.augment, APART, views=1) for source in sources]
+        views = [TrainingView(source, SIDE, config.augment, QUESTIONS, views=1) for source in sources]
         fit_existence(model, [encode_views(model, view) for view in views], ExistenceConfig(steps=steps))
     return model
 

@@ -40,13 +40,12 @@ def rows(runs: Path) -> Iterator[str]:
     before = 0
     for part in PARTS:
         config = json.loads((runs / part / "manifest.json").read_text(encoding="utf-8"))["config"]
-        steps = 0
+        seen = before
         for epoch in epochs(runs / part):
-            steps = int(epoch["step"])
-            seen = before + steps * config["batch_size"]
+            seen = before + int(epoch["step"]) * config["batch_size"]
             values = " | ".join(f"{float(epoch[name]):.3f}" for name in ("train_loss", "val_loss", "val_dice"))
             yield f"| {part} | {int(epoch['epoch']) + 1} | {seen:,} | {values} |"
-        before += steps * config["batch_size"]
+        before = seen
 
 
 def main() -> None:

@@ -15,21 +15,28 @@ from rich.progress import Progress
 
 from vesalius.data.augment import AugmentConfig
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.data.views import PromptMix, TrainingView
+from vesalius.data.views import TrainingView
 from vesalius.evaluation.anatomy.label_scores import LabelScores
 from vesalius.evaluation.anatomy.platt import fit_temperature
 from vesalius.models.checkpoints import find_checkpoint, load_segmenter, read_notes, save_model
 from vesalius.models.pocket import PocketSegmenter
 from vesalius.models.text_cache import TextCache
 from vesalius.progress import progress_bar
-from vesalius.training.existence import ExistenceConfig, Question, Witness, answer, encode_views, fit_existence
+from vesalius.training.existence import (
+    QUESTIONS,
+    ExistenceConfig,
+    Question,
+    Witness,
+    answer,
+    encode_views,
+    fit_existence,
+)
 
 VIEWS = 2
 AUGMENT = AugmentConfig(
     vertical_flip=0.25, rotation=30, scale=0.3, contrast=0.3, saturation=0.3, gamma=0.3, hue=8, blur=0.7, noise=0.03
 )
 STILL = AugmentConfig(horizontal_flip=0, rotation=0, scale=0, translation=0, contrast=0, saturation=0)
-MIX = PromptMix(paraphrases=0.35, absent=0.5)
 CONFIG = ExistenceConfig()
 CHECKS = 16
 """Questions about each validation picture."""
@@ -42,7 +49,7 @@ def summon(model: PocketSegmenter, root: Path, split: str, bar: Progress) -> Wit
     with warnings.catch_warnings():
         # Pictures of what the catalog does not know are asked their own prompts alone.
         warnings.filterwarnings("ignore", message=".*have no effect")
-        view = TrainingView(source, size, augment, MIX, views=views)
+        view = TrainingView(source, size, augment, QUESTIONS, views=views)
     task = bar.add_task(f"{root.name}, {split}", total=len(view))
     return encode_views(model, view, lambda: bar.advance(task))
 

@@ -12,10 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vesalius.data.views import TrainingView
+from vesalius.data.views import PromptMix, TrainingView
 from vesalius.errors import ConfigError
 from vesalius.models.pocket import PocketSegmenter
 from vesalius.models.text_cache import TextCache
+
+QUESTIONS = PromptMix(paraphrases=0.35, absent=0.5)
+"""What a view should ask: half about something absent."""
 
 
 @dataclass(frozen=True)
