@@ -25,6 +25,11 @@ def test_fields_of_others_are_left_out(tmp_path):
     assert record == ImageRecord(**GOOD)
 
 
+def test_a_record_about_something_absent_is_marked(tmp_path):
+    plain, marked = read_annotations(write(tmp_path, [GOOD, GOOD | {"absent": True}]))
+    assert (plain.absent, marked.absent) == (False, True)
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [

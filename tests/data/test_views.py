@@ -9,7 +9,7 @@ import torch
 from vesalius.data.augment import AugmentConfig
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.views import Example, PromptMix, TrainingView, ValidationView, collate
-from vesalius.errors import ConfigError
+from vesalius.errors import ConfigError, PromptError
 from vesalius.prompts import find_target, foreign_phrases
 
 STILL = AugmentConfig(
@@ -129,6 +129,20 @@ class TestTrainingView:
         with pytest.warns(UserWarning, match="my_own: paraphrases and absent have no effect"):
             view = TrainingView(source, 8, STILL, PromptMix(paraphrases=0.5, absent=0.5))
         assert {example.prompt for example in draw(view, epochs=5)} <= OWN
+
+    def test_the_mix_can_name_the_target_of_an_unknown_folder(self, write_dataset):
+        source = SegmentationDataset(write_dataset("my_own"), "train")
+        examples = draw(TrainingView(source, 8, STILL, PromptMix(absent=1, target="lungs")))
+        assert {example.prompt for example in examples} <= set(chain.from_iterable(foreign_phrases("lungs")))
+
+    def test_a_target_that_the_bank_lacks_is_named(self):
+        with pytest.raises(PromptError, match="No target named 'polip'. Did you mean 'polyp'"):
+            PromptMix(target="polip")
+
+    def test_a_record_about_something_absent_is_not_put_in_words_for_the_target(self, source):
+        view = TrainingView(source, 8, STILL, PromptMix(paraphrases=1))
+        source.records = [replace(record, absent=True, prompts={"p1": "lungs"}) for record in source.records]
+        assert {example.prompt for example in draw(view)} == {"lungs"}
 
 
 class TestValidationView:

@@ -6,6 +6,7 @@ import pytest
 
 from vesalius.data.augment import AugmentConfig
 from vesalius.errors import ConfigError
+from vesalius.models import build_model
 from vesalius.training.config import TrainConfig, read_recipe
 
 FILES = sorted((Path(__file__).parents[2] / "recipes").glob("pocket/*.toml"))
@@ -89,6 +90,21 @@ def test_a_wrong_setting_is_named_with_its_place(settings, message):
 
 def test_whole_numbers_are_numbers():
     assert TrainConfig.from_dict({"learning_rate": 1}).learning_rate == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "norms", "absent"),
+    [
+        ("pocket", {}, True, 0.2),
+        ("pocket", {"prompts": {"paraphrases": 0.9}}, True, 0.1),
+        ("pocket", {"prompts": {"absent": 0}, "keep_norms": False}, False, 0),
+        ("unet_d", {}, True, 0),
+    ],
+)
+def test_a_trained_model_keeps_its_norms_and_its_judgement(name, given, norms, absent):
+    config = TrainConfig.from_dict(given).for_trained(build_model(name), given)
+    assert config.keep_norms == norms
+    assert config.prompts.absent == pytest.approx(absent)
 
 
 def test_a_missing_recipe_is_named(tmp_path):

@@ -97,7 +97,7 @@ def _check_results(cell: Cell) -> None:
 def _train(cell: Cell) -> None:
     entry, config = cell.entry, cell.entry.config(cell.seed)
     model, origin = start_model(entry.model, seed=cell.seed, options=entry.options, pretrained=entry.pretrained)
-    config = config.for_trained(entry.training) if origin == "trained" else config
+    config = config.for_trained(model, entry.training) if origin == "trained" else config
     remember(cell)
     try:
         fit(model, [cell.data], cell.folder, config, Running(resume=cell.interrupted))

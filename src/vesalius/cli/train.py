@@ -53,7 +53,7 @@ def train(
     config = TrainConfig.from_dict(given)
     folder = out or Path("runs") / f"{Path(model).stem}-{data[0].name}"
     start, origin = start_model(model, seed=config.seed, options=options, pretrained=pretrained)
-    config = config.for_trained(given) if origin == "trained" else config
+    config = config.for_trained(start, given) if origin == "trained" else config
     tell(f"{model}: {origin} weights; results in {folder}")
     if running.features and not config.views:
         tell("--features has no effect: nothing is stored without --views, or views in the recipe.")

@@ -5,11 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vesalius.data.annotations import ImageRecord
+from vesalius.data.annotations import ABSENT, ImageRecord
 from vesalius.imaging import write_mask
-
-ABSENT = "absent"
-"""Field that marks such records, and folder of their masks."""
 
 
 def ask_for_absent(root: Path, images: Iterable[tuple[ImageRecord, tuple[int, int], tuple[str, ...]]]) -> list[object]:

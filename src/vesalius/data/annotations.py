@@ -9,6 +9,8 @@ from vesalius.errors import DataError
 from vesalius.prompts import Variants
 
 FIELDS = ("img_name", "mask_name", "prompts")
+ABSENT = "absent"
+"""Field of records that ask for what their image does not show, and folder of their masks, which are empty."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class ImageRecord:
     """File name under ``masks/``."""
     prompts: Mapping[str, Variants]
     """Families (p0 … p9), each a string or several variants."""
+    absent: bool = False
+    """Whether they name something that other records of the data set do not, and that the image does not show."""
 
 
 def read_annotations(path: Path) -> list[ImageRecord]:
@@ -57,7 +61,8 @@ def to_record(row: object, place: str) -> ImageRecord:
         raise DataError(f"{place}: lacks '{lacking[0]}'; expected {', '.join(FIELDS)}, got {', '.join(row)}.")
     for field in ("img_name", "mask_name"):
         _check_name(row[field], f"{place}: {field}")
-    return ImageRecord(row["img_name"], row["mask_name"], _check_prompts(row["prompts"], place))
+    prompts = _check_prompts(row["prompts"], place)
+    return ImageRecord(row["img_name"], row["mask_name"], prompts, absent=row.get(ABSENT) is True)
 
 
 def _check_name(name: object, place: str) -> None:

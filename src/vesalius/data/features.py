@@ -4,7 +4,6 @@ A store is a folder: ``rows.bin`` holds a row an image (its tensors, then its ma
 row (0 until it is written, then its checksum), and ``store.json`` all that decided the numbers.
 """
 
-import fcntl
 import hashlib
 import json
 import math
@@ -19,6 +18,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from vesalius.errors import ConfigError, DataError, OutputError
@@ -121,8 +121,7 @@ class FeatureStore:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / _LOCK).open("w") as lock:
-                _lock(lock.fileno(), on_wait)
+            with _locked(self.folder / _LOCK, on_wait):
                 self._prepare()
                 yield [row for row in range(self.rows) if not self._mark(row)]
         except OSError as error:
@@ -148,12 +147,14 @@ class FeatureStore:
         ]
         with (self.folder / _ROWS).open("r+b") as file:
             for row, content in zip(rows, packed, strict=True):
-                os.pwrite(file.fileno(), content, row * self.layout.row_bytes)
+                file.seek(row * self.layout.row_bytes)
+                file.write(content)
+            file.flush()
             os.fsync(file.fileno())
         with (self.folder / _DONE).open("r+b") as file:
             for row, content in zip(rows, packed, strict=True):
-                mark = np.array(_WRITTEN | zlib.crc32(content), _MARK)
-                os.pwrite(file.fileno(), mark.tobytes(), row * _MARK.itemsize)
+                file.seek(row * _MARK.itemsize)
+                file.write(np.array(_WRITTEN | zlib.crc32(content), _MARK).tobytes())
 
     def read(self, row: int) -> tuple[dict[str, Tensor], Tensor]:
         """One row.
@@ -221,10 +222,16 @@ def _says(path: Path, text: str) -> bool:
         return False
 
 
-def _lock(descriptor: int, on_wait: Callable[[], None]) -> None:
-    """Take the lock, which the system gives back when a process ends, however it ends."""
+@contextmanager
+def _locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock, which the system gives back when a process ends, however it ends."""
+    lock = FileLock(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        lock.acquire(blocking=False)
+    except Timeout:
         on_wait()
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from vesalius.data.absent import ABSENT, ask_for_absent
-from vesalius.data.annotations import ImageRecord, to_record
+from vesalius.data.absent import ask_for_absent
+from vesalius.data.annotations import ABSENT, ImageRecord, to_record
 from vesalius.data.prepare.report import Problem
 from vesalius.errors import DataError, ImageError, MissingPackageError
 from vesalius.files import writing

@@ -14,7 +14,7 @@ from vesalius.data.annotations import ImageRecord
 from vesalius.data.augment import AugmentConfig, change_intensity, draw_geometry, resample
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import ConfigError
-from vesalius.prompts import find_target, foreign_phrases, mirror_prompt, sort_families, variants
+from vesalius.prompts import find_target, foreign_phrases, list_targets, mirror_prompt, sort_families, variants
 
 T = TypeVar("T")
 
@@ -53,11 +53,16 @@ class PromptMix:
     """Probability of a wording of the prompt bank for the same target."""
     absent: float = 0.0
     """Probability of a phrase for something else, whose mask is empty."""
+    target: str = ""
+    """What folders outline that the catalog does not know: a target of the prompt bank. Without one, neither wordings
+    nor phrases for something else are drawn for them."""
 
     def __post_init__(self) -> None:
         if min(self.paraphrases, self.absent) < 0 or self.paraphrases + self.absent > 1:
             got = f"{self.paraphrases} and {self.absent}"
             raise ConfigError(f"paraphrases and absent are probabilities with a sum of 1 at most, got {got}.")
+        if self.target:
+            find_target(self.target)
 
 
 class View(Dataset[Example], ABC):
@@ -110,7 +115,7 @@ class TrainingView(View):
     """A data set seen through random augmentation and random prompts, different in every epoch.
 
     Args:
-        source: The images; a mix above 0 has no effect, with a warning, where their ``target`` is not known.
+        source: The images; a mix above 0 has no effect, with a warning, where nothing says what they outline.
         size: S, the side of the square images.
         augment: Ranges of the random changes.
         mix: How prompts are drawn.
@@ -133,12 +138,14 @@ class TrainingView(View):
         self.seed = seed
         self.views = views
         self.epoch = 0
-        self.mix = mix if source.target else PromptMix()
+        target = source.target or mix.target
+        self.mix = mix if target else PromptMix()
         if self.mix != mix:
-            place = f"{source.root}: paraphrases and absent"
-            warnings.warn(f"{place} have no effect, for the catalog does not know what it outlines.", stacklevel=2)
-        self._paraphrases = find_target(source.target).wordings if source.target else ()
-        self._foreign = foreign_phrases(source.target) if source.target else ()
+            finding = "paraphrases and absent have no effect, for the catalog does not know what it outlines"
+            remedy = f"name that as prompts.target ({', '.join(list_targets())})"
+            warnings.warn(f"{source.root}: {finding}; {remedy}.", stacklevel=2)
+        self._paraphrases = find_target(target).wordings if target else ()
+        self._foreign = foreign_phrases(target) if target else ()
 
     def turn_to(self, epoch: int) -> None:
         """Draw as an epoch does from now on."""
@@ -179,7 +186,7 @@ class TrainingView(View):
         draw = torch.rand((), generator=generator).item()
         if draw < self.mix.absent:
             return _choose(_choose(self._foreign, generator), generator), False
-        if draw < self.mix.absent + self.mix.paraphrases:
+        if draw < self.mix.absent + self.mix.paraphrases and not record.absent:
             return _choose(_choose(self._paraphrases, generator), generator), True
         return _choose(variants(record.prompts, _choose(list(record.prompts), generator)), generator), True
 

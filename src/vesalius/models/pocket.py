@@ -93,6 +93,8 @@ class PocketSegmenter(Segmenter):
         condition: Width of the vectors that steer the decoder and the existence score.
     """
 
+    judges_existence = True
+
     def __init__(self, spec: EncoderSpec, text: BertConfig, widths: tuple[int, ...], condition: int) -> None:
         super().__init__(spec, WordPieceTokenizer(read_bert, spec.context_length))
         self.trunk = EfficientNetLite0()

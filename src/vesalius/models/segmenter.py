@@ -15,6 +15,8 @@ class Segmenter(VisionLanguageEncoder):
 
     reads_text: bool = True
     """False for models (UNet-D) whose mask cannot depend on the prompt."""
+    judges_existence: bool = False
+    """True for models whose predictions say whether the image shows what the prompt names at all."""
 
     @abstractmethod
     def decode(self, image: ImageFeatures, text: TextFeatures) -> MaskPrediction:

@@ -4,7 +4,7 @@ Masks become words in `vesalius.prompts.attributes`, which loads scipy and so is
 """
 
 from vesalius.prompts.anatomy import ASPECTS, AnatomyLabel, Statement, anatomy_phrases
-from vesalius.prompts.bank import Target, find_target, foreign_phrases, read_bank
+from vesalius.prompts.bank import Target, find_target, foreign_phrases, list_targets, read_bank
 from vesalius.prompts.captions import write_prompts
 from vesalius.prompts.families import Variants, sort_families, variants
 from vesalius.prompts.mirror import mirror_prompt, swap_words
@@ -26,6 +26,7 @@ __all__ = [
     "find_rules",
     "find_target",
     "foreign_phrases",
+    "list_targets",
     "mirror_prompt",
     "read_bank",
     "read_templates",

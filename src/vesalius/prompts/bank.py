@@ -71,10 +71,14 @@ def find_target(name: str) -> Target:
     Raises:
         PromptError: Naming the closest target that exists.
     """
-    bank = read_bank()
-    if name not in bank or name == DISTRACTORS:
-        raise PromptError(unknown_name("target", name, bank.keys() - {DISTRACTORS}))
-    return bank[name]
+    if name not in list_targets():
+        raise PromptError(unknown_name("target", name, list_targets()))
+    return read_bank()[name]
+
+
+def list_targets() -> tuple[str, ...]:
+    """Names of the targets."""
+    return tuple(name for name in read_bank() if name != DISTRACTORS)
 
 
 def foreign_targets(target: str) -> Mapping[str, Target]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -11,11 +11,14 @@ from vesalius.data.augment import AugmentConfig
 from vesalius.data.features import StoreConfig
 from vesalius.data.views import PromptMix
 from vesalius.errors import ConfigError, unknown_name
+from vesalius.models.segmenter import Segmenter
 from vesalius.training.lora import LoraConfig
 from vesalius.training.losses import LossWeights
 
 Settings = TypeVar("Settings")
 Schedule = Literal["plateau", "one_cycle", "cosine"]
+ABSENT = 0.2
+"""Share of prompts for what is absent with which a trained existence score goes on being trained."""
 _TABLES = {
     "augment": AugmentConfig,
     "prompts": PromptMix,
@@ -133,13 +136,20 @@ class TrainConfig(FitConfig):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}.")
 
-    def for_trained(self, given: Collection[str]) -> "TrainConfig":
-        """The settings for a start from trained weights, whose batch norms keep their statistics unless it was said.
+    def for_trained(self, model: Segmenter, given: Mapping[str, object]) -> "TrainConfig":
+        """The settings for a start from trained weights, which shall not lose what they can.
+
+        Unless it was chosen otherwise, batch norms keep their statistics, and a model that judges existence goes on
+        being asked for what is absent: shown only what is there, it soon finds everything everywhere.
 
         Args:
-            given: Names of the settings that were chosen.
+            model: With these weights.
+            given: The settings that were chosen, as ``from_dict`` takes them.
         """
-        return self if "keep_norms" in given else dataclasses.replace(self, keep_norms=True)
+        words, chosen = self.prompts, check_table(given.get("prompts", {}), "[prompts]")
+        if model.judges_existence and "absent" not in chosen:
+            words = dataclasses.replace(words, absent=min(ABSENT, 1 - words.paraphrases))
+        return dataclasses.replace(self, keep_norms=self.keep_norms or "keep_norms" not in given, prompts=words)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, object]) -> "TrainConfig":
