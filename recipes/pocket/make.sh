@@ -39,9 +39,10 @@ train settled $runs/centred.safetensors "${pictures[@]}" $made/brain_absent $mad
     python recipes/pocket/mix.py $runs/centred.safetensors $runs/settled $runs/between.safetensors
 # Polyps and breast ultrasound count twice at last: lungs and brain are learnt by then.
 train outlines $runs/between.safetensors "${hard[@]}" "${pictures[@]}" $made/abdomen_*
+train finished $runs/outlines "${hard[@]}" "${pictures[@]}" $made/brain_mr $made/abdomen_*
 
 [ -f $runs/listening.safetensors ] ||
-    python recipes/pocket/existence.py $runs/outlines $runs/listening.safetensors \
+    python recipes/pocket/existence.py $runs/finished $runs/listening.safetensors \
         "${pictures[@]}" $made/brain_absent $made/abdomen_*
 [ -f $runs/named.safetensors ] ||
     python recipes/pocket/anatomy.py $runs/listening.safetensors "$shared" $runs/named.safetensors
