@@ -19,6 +19,7 @@ from vesalius.data.views import TrainingView
 from vesalius.evaluation.anatomy.label_scores import LabelScores
 from vesalius.evaluation.anatomy.platt import fit_temperature
 from vesalius.models.checkpoints import find_checkpoint, load_segmenter, read_notes, save_model
+from vesalius.models.existence import Existence
 from vesalius.models.pocket import PocketSegmenter
 from vesalius.models.text_cache import TextCache
 from vesalius.progress import progress_bar
@@ -54,6 +55,14 @@ def summon(model: PocketSegmenter, root: Path, split: str, bar: Progress) -> Wit
     return encode_views(model, view, lambda: bar.advance(task))
 
 
+def begin_anew(model: PocketSegmenter) -> None:
+    """Give the model an untrained score: one that a decoder's training taught to say yes does not unlearn it."""
+    torch.manual_seed(CONFIG.seed)
+    sentence = model.existence.to_condition[0]
+    assert isinstance(sentence, torch.nn.Linear)
+    model.existence = Existence(model.trunk.channels[-1], sentence.in_features, sentence.out_features)
+
+
 @torch.no_grad()
 def calibrate(model: PocketSegmenter, asked: Sequence[Question], texts: TextCache) -> None:
     """Put a slope and an offset into the score's last layer, so that it means what it says of such questions."""
@@ -87,6 +96,7 @@ def main() -> None:
     texts = TextCache(model)
     with progress_bar() as bar:
         train, val = ([summon(model, root, split, bar) for root in args.data] for split in ("train", "val"))
+        begin_anew(model)
         task = bar.add_task("Asking", total=CONFIG.steps)
         fit_existence(model, train, CONFIG, texts, lambda: bar.advance(task))
     calibrate(model, [question for each in val for question in each.ask_all(CHECKS)], texts)

@@ -25,7 +25,7 @@ QUESTIONS = PromptMix(paraphrases=0.35, absent=0.5)
 class ExistenceConfig:
     """Settings of ``fit_existence``."""
 
-    steps: int = 6000
+    steps: int = 3000
     """Of AdamW."""
     questions: int = 128
     """Of a step."""
