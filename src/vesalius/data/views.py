@@ -142,7 +142,8 @@ class TrainingView(View):
         self.mix = mix if target else PromptMix()
         if self.mix != mix:
             finding = "paraphrases and absent have no effect, for the catalog does not know what it outlines"
-            remedy = f"name that as prompts.target ({', '.join(list_targets())})"
+            known = f"name that as prompts.target ({', '.join(list_targets())})"
+            remedy = f"{known}, or add absent things with `vesalius prompts generate --absent`"
             warnings.warn(f"{source.root}: {finding}; {remedy}.", stacklevel=2)
         self._paraphrases = find_target(target).wordings if target else ()
         self._foreign = foreign_phrases(target) if target else ()
