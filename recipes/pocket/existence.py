@@ -1,6 +1,6 @@
 """Train pocket's existence score by itself, calibrate it on the validation splits, and say how often it is right there.
 
-python recipes/pocket/existence.py runs/pocket/outlines runs/pocket/listening.safetensors DATA …
+python recipes/pocket/existence.py runs/pocket/finished runs/pocket/listening.safetensors DATA …
 """
 
 import argparse
@@ -19,7 +19,6 @@ from vesalius.data.views import TrainingView
 from vesalius.evaluation.anatomy.label_scores import LabelScores
 from vesalius.evaluation.anatomy.platt import fit_temperature
 from vesalius.models.checkpoints import find_checkpoint, load_segmenter, read_notes, save_model
-from vesalius.models.existence import Existence
 from vesalius.models.pocket import PocketSegmenter
 from vesalius.models.text_cache import TextCache
 from vesalius.progress import progress_bar
@@ -44,7 +43,7 @@ CHECKS = 16
 
 
 def summon(model: PocketSegmenter, root: Path, split: str, bar: Progress) -> Witness:
-    """Encode a split: changed views of training pictures, validation pictures as they are."""
+    """Encode a split: changed views of training pictures, validation pictures in another light at most."""
     source, size = SegmentationDataset(root, split), model.spec.image_size
     augment, views = (AUGMENT, VIEWS) if split == "train" else (STILL, 1)
     with warnings.catch_warnings():
@@ -53,14 +52,6 @@ def summon(model: PocketSegmenter, root: Path, split: str, bar: Progress) -> Wit
         view = TrainingView(source, size, augment, QUESTIONS, views=views)
     task = bar.add_task(f"{root.name}, {split}", total=len(view))
     return encode_views(model, view, lambda: bar.advance(task))
-
-
-def begin_anew(model: PocketSegmenter) -> None:
-    """Give the model an untrained score: one that a decoder's training taught to say yes does not unlearn it."""
-    torch.manual_seed(CONFIG.seed)
-    sentence = model.existence.to_condition[0]
-    assert isinstance(sentence, torch.nn.Linear)
-    model.existence = Existence(model.trunk.channels[-1], sentence.in_features, sentence.out_features)
 
 
 @torch.no_grad()
@@ -96,7 +87,6 @@ def main() -> None:
     texts = TextCache(model)
     with progress_bar() as bar:
         train, val = ([summon(model, root, split, bar) for root in args.data] for split in ("train", "val"))
-        begin_anew(model)
         task = bar.add_task("Asking", total=CONFIG.steps)
         fit_existence(model, train, CONFIG, texts, lambda: bar.advance(task))
     calibrate(model, [question for each in val for question in each.ask_all(CHECKS)], texts)

@@ -22,17 +22,6 @@ def test_calibration_makes_the_score_as_sure_as_it_is_right(recipe, build_tiny, 
     assert (torch.sigmoid(odds).mean() - true.mean()).abs() < 0.02
 
 
-def test_a_score_begins_anew_whatever_it_was(recipe, build_tiny):
-    model = build_tiny("pocket")
-    recipe.begin_anew(model)
-    first = model.existence.state_dict()
-    recipe.begin_anew(model)
-    assert model.existence.state_dict() is not first
-    torch.testing.assert_close(model.existence.state_dict(), first, rtol=0, atol=0)
-    image, sentence = torch.rand(1, model.trunk.channels[-1], 2, 2), torch.rand(1, model.recipe.options["text_width"])
-    assert model.existence(image, sentence).isfinite().all()
-
-
 @pytest.mark.filterwarnings("error")
 def test_a_set_that_the_catalog_does_not_know_is_asked_its_own_prompts(recipe, build_tiny, write_dataset):
     root = write_dataset("brain_absent", prompts={"p1": ["brain", "a brain"]})

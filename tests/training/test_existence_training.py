@@ -8,7 +8,7 @@ from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.views import PromptMix, TrainingView
 from vesalius.errors import ConfigError
 from vesalius.models.text_cache import TextCache
-from vesalius.training.existence import ExistenceConfig, answer, encode_views, fit_existence, focal_loss
+from vesalius.training.existence import ExistenceConfig, answer, begin_anew, encode_views, fit_existence, focal_loss
 
 CONFIG = ExistenceConfig(steps=120, learning_rate=5e-3)
 
@@ -57,6 +57,19 @@ def test_equal_seeds_train_equal_scores(build_tiny, witnesses):
     models = [build_tiny("pocket") for _ in range(2)]
     losses = [fit_existence(model, witnesses, replace(CONFIG, steps=5)) for model in models]
     assert losses[0] == losses[1]
+
+
+@torch.no_grad()
+def test_a_score_begins_anew_whatever_it_was(build_tiny):
+    model = build_tiny("pocket")
+    begin_anew(model, seed=0)
+    first = {name: tensor.clone() for name, tensor in model.existence.state_dict().items()}
+    for parameter in model.existence.parameters():
+        parameter.fill_(9)
+    begin_anew(model, seed=0)
+    torch.testing.assert_close(dict(model.existence.state_dict()), first, rtol=0, atol=0)
+    image, sentence = torch.rand(1, model.trunk.channels[-1], 2, 2), torch.rand(1, model.recipe.options["text_width"])
+    assert model.existence(image, sentence).isfinite().all()
 
 
 @pytest.mark.parametrize("setting", [{"steps": 0}, {"text_noise": -0.1}])

@@ -62,7 +62,12 @@ def to_record(row: object, place: str) -> ImageRecord:
     for field in ("img_name", "mask_name"):
         _check_name(row[field], f"{place}: {field}")
     prompts = _check_prompts(row["prompts"], place)
-    return ImageRecord(row["img_name"], row["mask_name"], prompts, absent=row.get(ABSENT) is True)
+    return ImageRecord(row["img_name"], row["mask_name"], prompts, absent=asks_for_absent(row))
+
+
+def asks_for_absent(row: object) -> bool:
+    """Whether a row, as JSON has it, is marked as about something that its image does not show."""
+    return isinstance(row, dict) and row.get(ABSENT) is True
 
 
 def _check_name(name: object, place: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from vesalius.data.absent import ask_for_absent
-from vesalius.data.annotations import ABSENT, ImageRecord, to_record
+from vesalius.data.annotations import ImageRecord, asks_for_absent, to_record
 from vesalius.data.prepare.report import Problem
 from vesalius.errors import DataError, ImageError, MissingPackageError
 from vesalius.files import writing
@@ -90,14 +90,14 @@ def generate_prompts(
         OutputError: If the result cannot be written.
     """
     rows = read_rows(root, split)
-    report = PromptReport(f"anns/{split}.json", records=sum(not _asks_for_absent(row) for row in rows))
+    report = PromptReport(f"anns/{split}.json", records=sum(not asks_for_absent(row) for row in rows))
     entries = _read_entries(root, rows, plan, report, on_record)
     report.complete = report.records - len(entries) - len(report.problems)
     _fill_entries(entries, plan, report)
     if plan.absent:
         asked = [(each.record, each.size, each.family_set.never) for each in entries]
         extra = ask_for_absent(root, asked)
-        rows, report.absent = [row for row in rows if not _asks_for_absent(row)] + extra, len(extra)
+        rows, report.absent = [row for row in rows if not asks_for_absent(row)] + extra, len(extra)
     if out or report.written or plan.absent:
         _write_rows((out or root / "anns") / f"{split}.json", rows)
     return report
@@ -146,7 +146,7 @@ def _read_entries(
 
 def _read_entry(root: Path, row: object, plan: PromptPlan, place: str) -> list[_Entry]:
     """One entry, or none if there is nothing to do."""
-    if _asks_for_absent(row):
+    if asks_for_absent(row):
         return []
     asked = {**row, "prompts": row.get("prompts") or {"p0": ""}} if isinstance(row, dict) else row
     record = to_record(asked, place)
@@ -196,7 +196,3 @@ def _fill_entries(entries: Sequence[_Entry], plan: PromptPlan, report: PromptRep
         entry.row["prompts"] = {family: prompts[family] for family in sort_families(prompts)}
         if left_out := [family for family in entry.family_set.families if family not in made]:
             report.lacking[entry.outlined.name] = left_out
-
-
-def _asks_for_absent(row: object) -> bool:
-    return isinstance(row, dict) and row.get(ABSENT) is True

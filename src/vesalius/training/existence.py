@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vesalius.data.views import PromptMix, TrainingView
 from vesalius.errors import ConfigError
+from vesalius.models.existence import Existence
 from vesalius.models.pocket import PocketSegmenter
 from vesalius.models.text_cache import TextCache
 
@@ -36,7 +37,7 @@ class ExistenceConfig:
     fairness: float = 0.7
     """A set of n pictures is asked in proportion to n to this power."""
     seed: int = 0
-    """Decides which pictures are asked, and the noise."""
+    """Decides untrained weights, which pictures are asked, and the noise."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "questions", "learning_rate"):
@@ -99,7 +100,7 @@ def fit_existence(
     texts: TextCache | None = None,
     on_step: Callable[[], None] = lambda: None,
 ) -> list[float]:
-    """Train ``model.existence`` in place; everything else stays as it is.
+    """Train ``model.existence`` from nothing; everything else stays as it is.
 
     Args:
         model: In evaluation mode.
@@ -112,6 +113,7 @@ def fit_existence(
         Loss of every step.
     """
     texts, losses = texts or TextCache(model), []
+    begin_anew(model, config.seed)
     optimizer = torch.optim.AdamW(model.existence.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=config.steps)
     generator = torch.Generator().manual_seed(config.seed)
@@ -126,6 +128,14 @@ def fit_existence(
         losses.append(loss.item())
         on_step()
     return losses
+
+
+def begin_anew(model: PocketSegmenter, seed: int) -> None:
+    """Give the model an untrained score: one that a decoder's training taught to say yes does not unlearn it."""
+    torch.manual_seed(seed)
+    sentence = model.existence.to_condition[0]
+    assert isinstance(sentence, torch.nn.Linear)
+    model.existence = Existence(model.trunk.channels[-1], sentence.in_features, sentence.out_features)
 
 
 def focal_loss(odds: Tensor, true: Tensor) -> Tensor:
