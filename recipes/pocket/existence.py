@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from vesalius.data.augment import AugmentConfig
+from vesalius.data.augment import STILL, AugmentConfig
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.views import TrainingView
 from vesalius.evaluation.anatomy.label_scores import LabelScores
@@ -36,14 +36,13 @@ VIEWS = 2
 AUGMENT = AugmentConfig(
     vertical_flip=0.25, rotation=30, scale=0.3, contrast=0.3, saturation=0.3, gamma=0.3, hue=8, blur=0.7, noise=0.03
 )
-STILL = AugmentConfig(horizontal_flip=0, rotation=0, scale=0, translation=0, contrast=0, saturation=0)
 CONFIG = ExistenceConfig()
 CHECKS = 16
 """Questions about each validation picture."""
 
 
 def summon(model: PocketSegmenter, root: Path, split: str, bar: Progress) -> Witness:
-    """Encode a split: changed views of training pictures, validation pictures in another light at most."""
+    """Encode a split: changed views of training pictures, validation pictures as they are."""
     source, size = SegmentationDataset(root, split), model.spec.image_size
     augment, views = (AUGMENT, VIEWS) if split == "train" else (STILL, 1)
     with warnings.catch_warnings():

@@ -4,13 +4,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vesalius.data.augment import AugmentConfig, Geometry, change_intensity, draw_geometry, resample
+from vesalius.data.augment import STILL, AugmentConfig, Geometry, change_intensity, draw_geometry, resample
 from vesalius.errors import ConfigError
-
-STILL = AugmentConfig(
-    horizontal_flip=0, vertical_flip=0, rotation=0, scale=0, translation=0, brightness=0, contrast=0, saturation=0,
-    gamma=0,
-)  # fmt: skip
 
 
 def random_source(seed: int) -> torch.Generator:

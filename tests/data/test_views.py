@@ -6,15 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from vesalius.data.augment import AugmentConfig
+from vesalius.data.augment import STILL, AugmentConfig
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.views import Example, PromptMix, TrainingView, ValidationView, collate
 from vesalius.errors import ConfigError, PromptError
 from vesalius.prompts import find_target, foreign_phrases
 
-STILL = AugmentConfig(
-    horizontal_flip=0, rotation=0, scale=0, translation=0, brightness=0, contrast=0, saturation=0, gamma=0
-)
 OWN = {"", "polyp", "round polyp", "oval polyp", "one pink polyp, located in left of the image"}
 
 

@@ -1,7 +1,7 @@
 """Joint augmentation of an image and its mask: one resampling for all geometry, then intensity changes."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +43,10 @@ class AugmentConfig:
         for name in ("horizontal_flip", "vertical_flip"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is a probability and must lie in 0–1, got {getattr(self, name)}.")
+
+
+STILL = AugmentConfig(**{field.name: 0.0 for field in fields(AugmentConfig)})
+"""Changes nothing."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vesalius.data.annotations import ImageRecord
-from vesalius.data.augment import AugmentConfig, change_intensity, draw_geometry, resample
+from vesalius.data.augment import STILL, AugmentConfig, change_intensity, draw_geometry, resample
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import ConfigError
 from vesalius.prompts import find_target, foreign_phrases, list_targets, mirror_prompt, sort_families, variants
@@ -198,7 +198,7 @@ class ValidationView(View):
     def look(self, index: int, number: int) -> tuple[Tensor, Tensor]:
         """Image and mask, resized."""
         sample = self.source[index]
-        return resample(sample.image, sample.mask, draw_geometry(_STILL, torch.Generator()), self.size)
+        return resample(sample.image, sample.mask, draw_geometry(STILL, torch.Generator()), self.size)
 
     def ask(self, index: int) -> tuple[str, bool]:
         """The first wording of the family whose turn it is."""
@@ -211,7 +211,6 @@ class ValidationView(View):
         return {"size": self.size}
 
 
-_STILL = AugmentConfig(horizontal_flip=0, rotation=0, scale=0, translation=0)
 _WORDS = 1
 """Sets the draws of prompts apart from those of pictures."""
 
