@@ -14,6 +14,7 @@ from vesalius.errors import ConfigError, unknown_name
 from vesalius.models.segmenter import Segmenter
 from vesalius.training.lora import LoraConfig
 from vesalius.training.losses import LossWeights
+from vesalius.training.ranges import check_at_least, check_below_one, check_positive
 
 Settings = TypeVar("Settings")
 Schedule = Literal["plateau", "one_cycle", "cosine"]
@@ -86,15 +87,10 @@ class FitConfig:
     """Changes of low rank that frozen encoders learn."""
 
     def __post_init__(self) -> None:
-        positive = ("learning_rate", "encoder_rate", "text_rate", "batch_size", "accumulate", "max_epochs")
-        for name in (*positive, "patience", "clip", "epsilon"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}.")
-        if self.weight_decay < 0:
-            raise ConfigError(f"weight_decay must be at least 0, got {self.weight_decay}.")
-        for name in ("average", "warm_up", "momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}.")
+        check_positive(self, "learning_rate", "encoder_rate", "text_rate", "batch_size", "accumulate", "max_epochs")
+        check_positive(self, "patience", "clip", "epsilon")
+        check_at_least(self, 0, "weight_decay")
+        check_below_one(self, "average", "warm_up", "momentum")
         if not 0 < self.layer_decay <= 1:
             raise ConfigError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}.")
         if self.max_steps == 0 or self.max_steps < -1:
@@ -132,9 +128,7 @@ class TrainConfig(FitConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("views", "text_noise"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}.")
+        check_at_least(self, 0, "views", "text_noise")
 
     def for_trained(self, model: Segmenter, given: Mapping[str, object]) -> "TrainConfig":
         """The settings for a start from trained weights, which shall not lose what they can.

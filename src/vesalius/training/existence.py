@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vesalius.data.views import PromptMix, TrainingView
-from vesalius.errors import ConfigError
 from vesalius.models.existence import Existence
 from vesalius.models.pocket import PocketSegmenter
 from vesalius.models.text_cache import TextCache
+from vesalius.training.ranges import check_at_least, check_positive
 
 QUESTIONS = PromptMix(paraphrases=0.35, absent=0.5)
 """What a view should ask: half about something absent."""
@@ -40,12 +40,8 @@ class ExistenceConfig:
     """Decides untrained weights, which pictures are asked, and the noise."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "questions", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}.")
-        for name in ("text_noise", "fairness"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}.")
+        check_positive(self, "steps", "questions", "learning_rate")
+        check_at_least(self, 0, "text_noise", "fairness")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch import nn
 from vesalius.errors import ConfigError, require
 from vesalius.models.encoder import Part, VisionLanguageEncoder
 from vesalius.models.transformer import TransformerLayer
+from vesalius.training.ranges import check_at_least, check_below_one, check_positive
 
 Matrix = Literal["qkv", "out", "up", "down"]
 
@@ -35,12 +36,9 @@ class LoraConfig:
     """Linear layers of each transformer layer: "qkv" and "out" of the attention, "up" and "down" of the MLP."""
 
     def __post_init__(self) -> None:
-        if self.rank < 0:
-            raise ConfigError(f"rank must be at least 0, got {self.rank}.")
-        if self.alpha <= 0:
-            raise ConfigError(f"alpha must be above 0, got {self.alpha}.")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout must be at least 0 and below 1, got {self.dropout}.")
+        check_at_least(self, 0, "rank")
+        check_positive(self, "alpha")
+        check_below_one(self, "dropout")
         for name in ("parts", "matrices"):
             if not getattr(self, name):
                 raise ConfigError(f"{name} of [lora] must name one at least; rank = 0 switches it off.")

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from vesalius.errors import ConfigError
 from vesalius.models.pocket import PocketSegmenter
 from vesalius.models.text_cache import TextCache
 from vesalius.models.zero_shot import SCALE, label_logits
@@ -19,6 +18,7 @@ from vesalius.prompts.anatomy import AnatomyLabel
 from vesalius.prompts.anatomy_captions import CaptionMix
 from vesalius.training.contrastive_losses import organ_loss, share_loss, unicl_loss
 from vesalius.training.naming_questions import SETS, CaptionBank, Question, ask_questions
+from vesalius.training.ranges import check_at_least, check_positive
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,8 @@ class NamingConfig:
     """Decides order, noise and captions."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate", "captions_each"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}.")
-        for name in ("weight_decay", "noise", "judged", "matched"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}.")
+        check_positive(self, "epochs", "batch_size", "learning_rate", "captions_each")
+        check_at_least(self, 0, "weight_decay", "noise", "judged", "matched")
 
 
 def fit_naming(

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from vesalius.errors import ConfigError
+from vesalius.training.ranges import check_at_least, check_positive
 
 Logger = Literal["tensorboard", "mlflow"]
 
@@ -31,10 +32,8 @@ class Running:
     """Report to TensorBoard or MLflow too, beside metrics.csv; repeat it for both."""
 
     def __post_init__(self) -> None:
-        for name, least in (("devices", 1), ("nodes", 1), ("workers", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}.")
-        if self.save_minutes <= 0:
-            raise ConfigError(f"save_minutes must be above 0, got {self.save_minutes}.")
+        check_at_least(self, 1, "devices", "nodes")
+        check_at_least(self, 0, "workers")
+        check_positive(self, "save_minutes")
         if len(set(self.loggers)) < len(self.loggers):
             raise ConfigError(f"loggers are named twice: {', '.join(self.loggers)}.")

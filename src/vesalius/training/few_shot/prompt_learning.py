@@ -18,6 +18,7 @@ from vesalius.models.tokenizers import Tokens
 from vesalius.progress import progress_bar
 from vesalius.training.contrastive_losses import share_loss, similarity_logits
 from vesalius.training.few_shot.support import Support
+from vesalius.training.ranges import check_at_least, check_positive
 
 START = "an image of"
 MOST_VECTORS = 16
@@ -42,11 +43,8 @@ class PromptLearning:
     """Decides the order."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}.")
-        if self.keep < 0:
-            raise ConfigError(f"keep must be at least 0, got {self.keep}.")
+        check_positive(self, "epochs", "batch_size", "learning_rate")
+        check_at_least(self, 0, "keep")
 
 
 @dataclass(frozen=True)
