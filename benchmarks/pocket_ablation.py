@@ -69,8 +69,8 @@ class Silence(nn.Module):
 class Certain(nn.Module):
     """An existence score that knows no doubt, so that the mask alone decides."""
 
-    def forward(self, deepest: Tensor, sentence: Tensor) -> Tensor:
-        """Map deepest [B, C, H, W], sentence [B, E] -> log-odds [B]."""
+    def forward(self, deepest: Tensor, means: Tensor, sentence: Tensor) -> Tensor:
+        """Map deepest [B, C, H, W], means of all maps [B, M], sentence [B, E] -> log-odds [B]."""
         return sentence.new_full((len(sentence),), CERTAIN)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from vesalius.files import writing
 
 PAGE = Path(__file__).parents[2] / "docs" / "pocket-curve.md"
-PARTS = ("segmentation", "polished", "larger", "settled", "outlines", "finished")
+PARTS = ("segmentation", "polished", "larger", "settled", "outlines", "finished", "fitted")
 HEAD = """# How pocket learnt
 
 Written by `python recipes/pocket/curve.py runs/pocket`, from what the parts of its training left behind. Losses and

@@ -1,6 +1,6 @@
 """Train pocket's existence score by itself, calibrate it on the validation splits, and say how often it is right there.
 
-python recipes/pocket/existence.py runs/pocket/finished runs/pocket/listening.safetensors DATA …
+python recipes/pocket/existence.py runs/pocket/outlined.safetensors runs/pocket/listening.safetensors DATA …
 """
 
 import argparse

@@ -40,9 +40,12 @@ train settled $runs/centred.safetensors "${pictures[@]}" $made/brain_absent $mad
 # Polyps and breast ultrasound count twice at last: lungs and brain are learnt by then.
 train outlines $runs/between.safetensors "${hard[@]}" "${pictures[@]}" $made/abdomen_*
 train finished $runs/outlines "${hard[@]}" "${pictures[@]}" $made/brain_mr $made/abdomen_*
+train fitted $runs/finished "${hard[@]}" "${pictures[@]}" $made/abdomen_*
+[ -f $runs/outlined.safetensors ] ||
+    python recipes/pocket/mix.py $runs/finished $runs/fitted $runs/outlined.safetensors
 
 [ -f $runs/listening.safetensors ] ||
-    python recipes/pocket/existence.py $runs/finished $runs/listening.safetensors \
+    python recipes/pocket/existence.py $runs/outlined.safetensors $runs/listening.safetensors \
         "${pictures[@]}" $made/brain_absent $made/abdomen_*
 [ -f $runs/named.safetensors ] ||
     python recipes/pocket/anatomy.py $runs/listening.safetensors "$shared" $runs/named.safetensors

@@ -7,6 +7,7 @@ from vesalius.data.augment import AugmentConfig
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.views import PromptMix, TrainingView
 from vesalius.errors import ConfigError
+from vesalius.models.existence import Existence
 from vesalius.models.text_cache import TextCache
 from vesalius.training.existence import ExistenceConfig, answer, begin_anew, encode_views, fit_existence, focal_loss
 
@@ -28,7 +29,11 @@ def witnesses(build_tiny, write_dataset):
 def test_every_picture_is_encoded_in_every_view(witnesses, build_tiny):
     for each in witnesses:
         assert each.maps.shape[:2] == each.shown.shape == (4, 2)
-        assert each.maps.shape[2] == build_tiny("pocket").trunk.channels[-1]
+        channels = build_tiny("pocket").trunk.channels
+        assert each.maps.shape[2] == channels[-1]
+        assert each.means.shape == (4, 2, sum(channels))
+        deepest = each.maps[:, :, 1:].float().mean(dim=(3, 4))  # the first channel was changed
+        torch.testing.assert_close(each.means[:, :, 1 - channels[-1] :], deepest, rtol=1e-2, atol=1e-2)
         assert not torch.equal(each.maps[:, 0], each.maps[:, 1])
 
 
@@ -53,6 +58,16 @@ def test_training_tells_names_of_one_set_from_those_of_the_other(build_tiny, wit
     assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in others.items())
 
 
+def test_the_score_sees_channels_of_mean_0_and_spread_1(build_tiny, witnesses):
+    model = build_tiny("pocket")
+    fit_existence(model, witnesses, replace(CONFIG, steps=1))
+    score = model.existence
+    maps, means = (torch.cat([getattr(each, kind).flatten(0, 1) for each in witnesses]) for kind in ("maps", "means"))
+    marked = score.map_norm(maps.float())[:, 0]  # what tells the two sets apart
+    torch.testing.assert_close(torch.stack([marked.mean(), marked.std()]), torch.tensor([0.0, 1.0]), rtol=0, atol=0.02)
+    assert score.scene_norm(means).mean(dim=0).abs().max() < 0.01
+
+
 def test_equal_seeds_train_equal_scores(build_tiny, witnesses):
     models = [build_tiny("pocket") for _ in range(2)]
     losses = [fit_existence(model, witnesses, replace(CONFIG, steps=5)) for model in models]
@@ -68,8 +83,9 @@ def test_a_score_begins_anew_whatever_it_was(build_tiny):
         parameter.fill_(9)
     begin_anew(model, seed=0)
     torch.testing.assert_close(dict(model.existence.state_dict()), first, rtol=0, atol=0)
-    image, sentence = torch.rand(1, model.trunk.channels[-1], 2, 2), torch.rand(1, model.recipe.options["text_width"])
-    assert model.existence(image, sentence).isfinite().all()
+    taps = [torch.rand(1, channels, 2, 2) for channels in model.trunk.channels]
+    sentence = torch.rand(1, model.recipe.options["text_width"])
+    assert model.existence(taps[-1], Existence.pool(taps), sentence).isfinite().all()
 
 
 @pytest.mark.parametrize("setting", [{"steps": 0}, {"text_noise": -0.1}])

@@ -101,7 +101,7 @@ class PocketSegmenter(Segmenter):
         self.sentences = BertEncoder(text)
         self.to_condition = nn.Sequential(nn.Linear(text.width, condition), nn.GELU())
         self.decoder = PromptedDecoder(self.trunk.channels, widths, condition)
-        self.existence = Existence(self.trunk.channels[-1], text.width, condition)
+        self.existence = Existence(self.trunk.channels, text.width, condition)
         self.projection = SentenceProjection(sum(self.trunk.channels[-2:]), text.width)
 
     def encoder_modules(self, part: Part) -> list[nn.Module]:
@@ -127,7 +127,7 @@ class PocketSegmenter(Segmenter):
 
     def decode(self, image: ImageFeatures, text: TextFeatures) -> MaskPrediction:
         """Logits at half the working resolution, and the existence score."""
-        existence = self.existence(image.taps[-1], text.embedding)
+        existence = self.existence(image.taps[-1], Existence.pool(image.taps), text.embedding)
         logits = self.decoder(image.taps, self.to_condition(text.embedding))
         return MaskPrediction(joint_logits(logits, existence), existence)
 

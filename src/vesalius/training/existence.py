@@ -1,8 +1,8 @@
 """Train pocket's existence score by itself.
 
-It needs no more of an image than its deepest map. So some changed views of each picture are encoded once and then asked
-dozens of questions each, about what is there and about what is not; while a decoder trains, a picture is asked one
-question an epoch.
+It needs no more of an image than its deepest map and the means of all maps. So some changed views of each picture are
+encoded once and then asked dozens of questions each, about what is there and about what is not; while a decoder trains,
+a picture is asked one question an epoch.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,7 +49,9 @@ class Question:
     """Whether a picture shows what a prompt names."""
 
     deepest: Tensor
-    """The picture, [C, H, W]."""
+    """The picture's deepest map, [C, H, W]."""
+    means: Tensor
+    """Those of all its maps, [M]."""
     prompt: str
     true: bool
 
@@ -62,6 +64,8 @@ class Witness:
     """Draws the prompts; its mix decides how many are about something absent."""
     maps: Tensor
     """Deepest maps of N pictures in V views, half precision, [N, V, C, H, W]."""
+    means: Tensor
+    """Means of all maps, [N, V, M]."""
     shown: Tensor
     """Whether the target shows in them, [N, V]."""
 
@@ -70,7 +74,9 @@ class Witness:
         self.view.turn_to(turn)
         prompt, named = self.view.ask(index)
         number = self.view.number
-        return Question(self.maps[index, number], prompt, named and bool(self.shown[index, number]))
+        return Question(
+            self.maps[index, number], self.means[index, number], prompt, named and bool(self.shown[index, number])
+        )
 
     def ask_all(self, turns: int) -> list[Question]:
         """So many questions about every picture."""
@@ -80,13 +86,15 @@ class Witness:
 @torch.no_grad()
 def encode_views(model: PocketSegmenter, view: TrainingView, on_image: Callable[[], None] = lambda: None) -> Witness:
     """Look at every picture in all of the view's ``views``."""
-    maps, shown = [], []
+    maps, means, shown = [], [], []
     for index in range(len(view)):
         images, masks = map(torch.stack, zip(*(view.look(index, number) for number in view.numbers), strict=True))
-        maps.append(model.encode_image(images).taps[-1].half())
+        taps = model.encode_image(images).taps
+        maps.append(taps[-1].half())
+        means.append(Existence.pool(taps))
         shown.append(masks.flatten(1).amax(dim=1) > 0)
         on_image()
-    return Witness(view, torch.stack(maps), torch.stack(shown))
+    return Witness(view, torch.stack(maps), torch.stack(means), torch.stack(shown))
 
 
 def fit_existence(
@@ -110,6 +118,8 @@ def fit_existence(
     """
     texts, losses = texts or TextCache(model), []
     begin_anew(model, config.seed)
+    model.existence.map_norm.learn(each.maps.flatten(0, 1) for each in witnesses)
+    model.existence.scene_norm.learn(each.means.flatten(0, 1) for each in witnesses)
     optimizer = torch.optim.AdamW(model.existence.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=config.steps)
     generator = torch.Generator().manual_seed(config.seed)
@@ -131,7 +141,7 @@ def begin_anew(model: PocketSegmenter, seed: int) -> None:
     torch.manual_seed(seed)
     sentence = model.existence.to_condition[0]
     assert isinstance(sentence, torch.nn.Linear)
-    model.existence = Existence(model.trunk.channels[-1], sentence.in_features, sentence.out_features)
+    model.existence = Existence(model.trunk.channels, sentence.in_features, sentence.out_features)
 
 
 def focal_loss(odds: Tensor, true: Tensor) -> Tensor:
@@ -165,5 +175,6 @@ def answer(
 ) -> tuple[Tensor, Tensor]:
     """Log-odds that each is true, and whether it is, both [B]."""
     sentences = texts.encode([each.prompt for each in asked]).blur(text_noise).embedding
-    odds = model.existence(torch.stack([each.deepest for each in asked]).float(), sentences)
+    deepest = torch.stack([each.deepest for each in asked]).float()
+    odds = model.existence(deepest, torch.stack([each.means for each in asked]), sentences)
     return odds, torch.tensor([float(each.true) for each in asked])

@@ -33,7 +33,7 @@ class NamingConfig:
     """AdamW's largest step size in a one-cycle schedule."""
     weight_decay: float = 1e-2
     """AdamW's."""
-    noise: float = 0.3
+    noise: float = 0.6
     """Standard deviation of noise on the features, in units of their own spread."""
     judged: float = 2.0
     """Weight of judging stations and organs one by one."""
