@@ -3,8 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vesalius.models.conv_norm import ConvNorm
 from vesalius.models.positions import sine_positions, sine_positions_2d
-from vesalius.models.resnet import ConvNorm
 
 
 class CrossLayer(nn.Module):

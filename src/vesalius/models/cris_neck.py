@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vesalius.errors import ModelError
-from vesalius.models.resnet import ConvNorm, ResNetConfig
+from vesalius.models.conv_norm import ConvNorm
+from vesalius.models.resnet import ResNetConfig
 
 
 class PromptGate(nn.Module):
@@ -44,7 +45,7 @@ class Neck(nn.Module):
     def __init__(self, trunk: ResNetConfig, width: int) -> None:
         super().__init__()
         _, c3, c4, deepest = trunk.channels
-        self.connect = ConvNorm(deepest, trunk.embedding, activation=False)
+        self.connect = ConvNorm(deepest, trunk.embedding, activation=nn.Identity())
         self.gate = PromptGate(trunk.embedding, 2 * width)
         self.from_c5 = ConvNorm(trunk.embedding, 2 * width)
         self.gated_norm = nn.BatchNorm2d(2 * width)

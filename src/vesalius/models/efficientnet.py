@@ -9,6 +9,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from vesalius.models.conv_norm import ConvNorm
+
 BATCH_NORM_EPSILON = 1e-3
 """The value the published weights were trained with."""
 
@@ -26,27 +28,14 @@ TAP_STAGES = (0, 1, 2, 4, 6)
 """The last stage of each resolution: strides 2, 4, 8, 16 and 32."""
 
 
-class ConvNorm(nn.Sequential):
-    """Convolution, batch norm and (unless it ends a residual branch) ReLU6."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel: int,
-        *,
-        stride: int = 1,
-        depthwise: bool = False,
-        activation: bool = True,
-    ) -> None:
-        groups = in_channels if depthwise else 1
-        layers: list[nn.Module] = [
-            nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
-            nn.BatchNorm2d(out_channels, eps=BATCH_NORM_EPSILON),
-        ]
-        if activation:
-            layers.append(nn.ReLU6(inplace=True))
-        super().__init__(*layers)
+def lite_conv_norm(
+    in_channels: int, channels: int, kernel: int, *, stride: int = 1, groups: int = 1, activation: bool = True
+) -> ConvNorm:
+    """A brick as the published weights were trained with it."""
+    last = nn.ReLU6(inplace=True) if activation else nn.Identity()
+    return ConvNorm(
+        in_channels, channels, kernel, stride=stride, groups=groups, activation=last, epsilon=BATCH_NORM_EPSILON
+    )
 
 
 class InvertedResidual(nn.Module):
@@ -55,9 +44,9 @@ class InvertedResidual(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         hidden = in_channels * expansion
-        layers = [ConvNorm(in_channels, hidden, 1)] if expansion > 1 else []
-        layers.append(ConvNorm(hidden, hidden, kernel, stride=stride, depthwise=True))
-        layers.append(ConvNorm(hidden, out_channels, 1, activation=False))
+        layers = [lite_conv_norm(in_channels, hidden, 1)] if expansion > 1 else []
+        layers.append(lite_conv_norm(hidden, hidden, kernel, stride=stride, groups=hidden))
+        layers.append(lite_conv_norm(hidden, out_channels, 1, activation=False))
         self.layers = nn.Sequential(*layers)
         self.shortcut = stride == 1 and in_channels == out_channels
 
@@ -75,7 +64,7 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = ConvNorm(3, 32, 3, stride=2)
+        self.stem = lite_conv_norm(3, 32, 3, stride=2)
         stages, width = [], 32
         for blocks, kernel, stride, expansion, channels in STAGES:
             layers = []

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vesalius.models.conv_norm import ConvNorm
 from vesalius.models.positions import stretch_positions
 
 BRANCH_START = 0.2
@@ -33,28 +34,6 @@ class ResNetConfig:
         return tuple(self.width * times for times in (4, 8, 16, 32))
 
 
-class ConvNorm(nn.Sequential):
-    """Convolution, batch norm (whose weight begins at ``start``) and, unless it ends a residual branch, ReLU."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        kernel: int = 1,
-        *,
-        stride: int = 1,
-        activation: bool = True,
-        start: float = 1.0,
-    ) -> None:
-        norm = nn.BatchNorm2d(channels)
-        nn.init.constant_(norm.weight, start)
-        super().__init__(
-            nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2, bias=False),
-            norm,
-            nn.ReLU() if activation else nn.Identity(),
-        )
-
-
 class Bottleneck(nn.Module):
     """Narrow, filter, widen fourfold, and add the input; a stride is an average pooling in both branches."""
 
@@ -62,10 +41,10 @@ class Bottleneck(nn.Module):
         super().__init__()
         self.conv1 = ConvNorm(in_channels, width)
         self.conv2 = ConvNorm(width, width, 3)
-        self.conv3 = ConvNorm(width, 4 * width, activation=False, start=BRANCH_START)
+        self.conv3 = ConvNorm(width, 4 * width, activation=nn.Identity(), start=BRANCH_START)
         self.pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
         same = stride == 1 and in_channels == 4 * width
-        self.shortcut = nn.Identity() if same else ConvNorm(in_channels, 4 * width, activation=False)
+        self.shortcut = nn.Identity() if same else ConvNorm(in_channels, 4 * width, activation=nn.Identity())
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, 4 * width, H / stride, W / stride]."""
