@@ -28,7 +28,7 @@ from vesalius.evaluation.anatomy.naming_scores import chance_of_top1, top1_in_se
 from vesalius.evaluation.anatomy.page import write_naming_page
 from vesalius.evaluation.anatomy.settings import NamingSettings
 from vesalius.evaluation.bootstrap import Bootstrap
-from vesalius.files import writing
+from vesalius.files import write_text
 from vesalius.models import build_model
 from vesalius.models.checkpoints import fill_model, load_model
 from vesalius.models.encoder import VisionLanguageEncoder
@@ -105,8 +105,7 @@ def main() -> None:
     for name, start in STARTS.items():
         systems = train_systems(name, start, folders, args.work / name, args.steps)
         parts += report(name, start, systems, folders, args.work / name)
-    with writing(PAGE) as unfinished:
-        unfinished.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_text(PAGE, "\n\n".join(parts) + "\n")
 
 
 def train_systems(

@@ -21,7 +21,7 @@ from vesalius import __version__
 from vesalius.data.annotations import ImageRecord, read_annotations
 from vesalius.data.catalog import read_catalog
 from vesalius.data.prompting import PromptPlan, generate_prompts
-from vesalius.files import writing
+from vesalius.files import write_text
 from vesalius.imaging import read_image, read_mask
 from vesalius.progress import progress_bar
 from vesalius.prompts import RULES, read_templates, variants
@@ -62,8 +62,7 @@ def main() -> None:
     tumours, _ = measure_all(args.root, ("busi",), read_tumour_words)
     speed = measure_speed(args.root / "kvasir_polyp")
     page = args.out.read_text(encoding="utf-8").split(MARK)[0]
-    with writing(args.out) as unfinished:
-        unfinished.write_text(page + MARK + "\n\n" + results(polyps, tumours, left_out, speed), encoding="utf-8")
+    write_text(args.out, page + MARK + "\n\n" + results(polyps, tumours, left_out, speed))
 
 
 def measure_all(

@@ -20,7 +20,7 @@ from vesalius.evaluation.audit.page import render_body
 from vesalius.evaluation.audit.pictures import draw_worst
 from vesalius.evaluation.audit.run import audit, choose
 from vesalius.evaluation.calibration import ReliabilityPoint
-from vesalius.files import writing
+from vesalius.files import write_text
 from vesalius.models import Segmenter
 from vesalius.models.checkpoints import load_segmenter
 from vesalius.models.start import start_model
@@ -101,8 +101,7 @@ def main() -> None:
     models = {DEFAULT_MODEL: load_segmenter(DEFAULT_MODEL), "unet_d": load_segmenter(RUN)}
     cards = {name: examine(model, name, dataset, args.images) for name, model in models.items()}
     text = page(cards, args.data, args.split, trained, time.process_time() - started)
-    with writing(OUT) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    write_text(OUT, text)
     print(text)
 
 

@@ -25,7 +25,7 @@ from vesalius.evaluation.bootstrap import (
     weighted_means,
     weighted_medians,
 )
-from vesalius.files import writing
+from vesalius.files import write_text
 from vesalius.progress import progress_bar
 
 Array = NDArray[np.float64]
@@ -173,8 +173,7 @@ def main() -> None:
                 rows.append((population, size, cover(population, size, arguments, lambda: bar.advance(task))))
     section = "\n".join(tell(rows, arguments)) + "\n"
     before = arguments.out.read_text(encoding="utf-8").split(HEADING)[0] if arguments.out.exists() else ""
-    with writing(arguments.out) as unfinished:
-        unfinished.write_text(before + section, encoding="utf-8")
+    write_text(arguments.out, before + section)
     print(section)
 
 

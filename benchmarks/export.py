@@ -21,7 +21,7 @@ from vesalius.data.datasets import SegmentationDataset
 from vesalius.export.checking import DiceChange, check_dice
 from vesalius.export.measuring import Timing, measure
 from vesalius.export.run import export_model
-from vesalius.files import writing
+from vesalius.files import write_text
 from vesalius.models import build_model
 from vesalius.models.checkpoints import find_checkpoint, load_segmenter, save_model
 from vesalius.models.runtimes import RUNTIMES, RuntimeName
@@ -135,8 +135,7 @@ def main() -> None:
         for entries in (pocket, clipseg):
             time_all(entries, args.rounds)
         text = page(pocket, clipseg, args.data, args.rounds)
-    with writing(args.out) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    write_text(args.out, text)
     print(text)
 
 

@@ -23,7 +23,7 @@ from setting import describe_setting
 
 from vesalius.data.catalog import read_catalog
 from vesalius.data.features import StoreConfig
-from vesalius.files import writing
+from vesalius.files import write_text
 from vesalius.models import build_model
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
@@ -161,8 +161,7 @@ def main() -> None:
         data = take(args.data, Path(folder), images)
         found = {name: train(data, Path(folder) / name, store, args.epochs) for name, store in WAYS.items()}
     text = page(found, images, args.data)
-    with writing(args.out) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    write_text(args.out, text)
     print(text)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pydicom.data
 
 from vesalius import __version__
-from vesalius.files import writing
+from vesalius.files import write_text
 from vesalius.imaging import MedicalImage, Plane, read_image
 from vesalius.imaging.dicom import read_stacks
 from vesalius.imaging.orientation import common_plane
@@ -149,8 +149,7 @@ def main() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a chest CT of every fifth slice
         text = page(parser.parse_args().anatomy)
-    with writing(OUT) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    write_text(OUT, text)
     print(text)
 
 

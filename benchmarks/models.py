@@ -15,7 +15,7 @@ import torch
 from setting import describe_setting
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
-from vesalius.files import writing
+from vesalius.files import write_text
 from vesalius.models import build_model, list_models
 from vesalius.models.size import count_parameters
 from vesalius.models.tokenizers import ClipTokenizer
@@ -87,8 +87,7 @@ def main() -> None:
         "|---|---|---|---|---|---|",
         *rows,
     ]
-    with writing(OUT) as unfinished:
-        unfinished.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(OUT, "\n".join(lines) + "\n")
     print("\n".join(lines))
 
 

@@ -25,7 +25,7 @@ from vesalius.data.datasets import Sample, SegmentationDataset
 from vesalius.evaluation.rows import Row
 from vesalius.evaluation.segmentation import evaluate
 from vesalius.evaluation.truth import Truth
-from vesalius.files import writing
+from vesalius.files import write_text
 from vesalius.models import Segmenter
 from vesalius.models.asking import ask
 from vesalius.models.features import EncoderSpec, MaskPrediction, resize
@@ -211,8 +211,7 @@ def main() -> None:
     theirs = build_theirs(dataset)
     race = Race(theirs, copy_weights(theirs), dataset)
     text = page(race, race.run())
-    with writing(args.out) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    write_text(args.out, text)
     print(text)
 
 

@@ -26,7 +26,7 @@ from vesalius.evaluation.audit.run import choose
 from vesalius.evaluation.metrics import dice
 from vesalius.evaluation.statistics import Interval
 from vesalius.evaluation.truth import RULE
-from vesalius.files import writing
+from vesalius.files import write_text
 from vesalius.predict import DEFAULT_MODEL, Predictor
 from vesalius.progress import progress_bar
 from vesalius.prompts import foreign_phrases, variants
@@ -199,8 +199,7 @@ def main() -> None:
         with progress_bar() as bar:
             heard.append(listen(predictor, dataset, words, choose(len(dataset), args.limit), bar))
     text = page(heard)
-    with writing(args.out) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    write_text(args.out, text)
     print(text)
 
 

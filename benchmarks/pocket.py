@@ -21,7 +21,7 @@ from vesalius.evaluation.result import Evaluation
 from vesalius.evaluation.segmentation import evaluate
 from vesalius.evaluation.statistics import Interval
 from vesalius.evaluation.truth import RULE
-from vesalius.files import writing
+from vesalius.files import write_text
 from vesalius.models.checkpoints import load_segmenter
 from vesalius.predict import DEFAULT_MODEL
 from vesalius.progress import progress_bar
@@ -47,8 +47,7 @@ def main() -> None:
         with progress_bar() as bar:
             task = bar.add_task(name, total=len(dataset))
             scores[name] = evaluate(model, dataset, on_image=partial(bar.advance, task))
-    with writing(args.out) as unfinished:
-        unfinished.write_text(page(scores, args.split), encoding="utf-8")
+    write_text(args.out, page(scores, args.split))
 
 
 def show(mean: Interval) -> str:

@@ -30,7 +30,7 @@ from vesalius.data.datasets import Sample, SegmentationDataset
 from vesalius.data.prepare.writing import write_records
 from vesalius.data.views import TrainingView
 from vesalius.evaluation.audit.run import choose
-from vesalius.files import write_json, writing
+from vesalius.files import write_json, write_text
 from vesalius.imaging import write_mask, write_rgb
 from vesalius.models import build_model
 from vesalius.models.checkpoints import fill_model, load_segmenter
@@ -322,8 +322,7 @@ def main() -> None:
     for variant in VARIANTS:
         run(variant, args.start, small, kept, args.steps)
     text = page({variant.name: read(variant, kept) for variant in VARIANTS}, args.steps)
-    with writing(args.out) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    write_text(args.out, text)
     print(text)
 
 

@@ -28,7 +28,7 @@ from vesalius.evaluation.audit.run import choose
 from vesalius.evaluation.metrics import dice
 from vesalius.evaluation.statistics import Interval
 from vesalius.evaluation.truth import RULE
-from vesalius.files import writing
+from vesalius.files import write_text
 from vesalius.models import Segmenter
 from vesalius.models.checkpoints import load_segmenter
 from vesalius.models.features import resize
@@ -157,8 +157,7 @@ def main() -> None:
         with progress_bar() as bar:
             found.append(measure(model, dataset, choose(len(dataset), args.limit), bar))
     text = page(found, args.model)
-    with writing(args.out) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    write_text(args.out, text)
     print(text)
 
 

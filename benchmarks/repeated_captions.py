@@ -23,7 +23,7 @@ from synthetic_anatomy import Scanner, draw_distinct
 from synthetic_towers import Towers
 from torch import Tensor
 
-from vesalius.files import writing
+from vesalius.files import write_text
 from vesalius.progress import progress_bar
 from vesalius.prompts.anatomy import ORGANS, PLANES, PROTOCOLS, STATIONS, AnatomyLabel, Statement, stations_of
 from vesalius.prompts.anatomy_captions import PLAIN, CaptionMix, draw_caption, word_statement
@@ -348,8 +348,7 @@ def main() -> None:
     torch.set_num_threads(1)
     seeds = range(1, args.seeds + 1)
     text = page(*simulate(seeds), seeds)
-    with writing(args.out) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    write_text(args.out, text)
     print(text)
 
 

@@ -31,7 +31,7 @@ from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.features import StoreConfig
 from vesalius.data.loading import Batches, Pool
 from vesalius.data.views import Batch, TrainingView, ValidationView, View, collate
-from vesalius.files import writing
+from vesalius.files import write_text
 from vesalius.models import MaskPrediction, Segmenter, build_model
 from vesalius.models.checkpoints import fill_model
 from vesalius.models.features import EncoderSpec
@@ -246,8 +246,7 @@ def main() -> None:
         for place, (name, store) in enumerate(OURS.items()):
             found[name] = train_ours(data, Path(folder) / str(place), store, args.epochs)
     text = page(found, images, args.data)
-    with writing(args.out) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    write_text(args.out, text)
     print(text)
 
 

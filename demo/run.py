@@ -20,7 +20,7 @@ from naming import name_samples
 from vesalius import AnatomyLabeller, Predictor, __version__
 from vesalius.cli.output import print_table, say
 from vesalius.errors import VesaliusError
-from vesalius.files import writing
+from vesalius.files import write_text
 from vesalius.progress import progress_bar
 
 HERE = Path(__file__).parent
@@ -39,8 +39,7 @@ def main() -> None:
     try:
         findings = find(args.model, args.shared, page)
         facts = {"Vesalius": __version__, "model": findings.model, "made": today()}
-        with writing(page) as unfinished:
-            unfinished.write_text(render(findings, CREDITS, facts), encoding="utf-8")
+        write_text(page, render(findings, CREDITS, facts))
     except VesaliusError as error:
         say(f"error: {error}")
         sys.exit(2)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from vesalius.errors import OutputError
-from vesalius.files import write_json, writing
+from vesalius.files import write_json, write_text, writing
 
 
 def write_half(path: Path) -> None:
@@ -35,3 +35,8 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(OutputError, match=r"taken/a\.json: cannot be written"):
         write_json(tmp_path / "taken" / "a.json", {})
+
+
+def test_texts_are_written_in_utf_8(tmp_path):
+    write_text(tmp_path / "new" / "a.md", "Größe ≤ 5 mm\n")
+    assert (tmp_path / "new" / "a.md").read_bytes() == "Größe ≤ 5 mm\n".encode()

@@ -13,7 +13,7 @@ from labelled_slice import LabelledSlice
 from torch import Tensor
 
 from vesalius import __version__
-from vesalius.files import writing
+from vesalius.files import write_text
 from vesalius.prompts.anatomy import Statement
 from vesalius.prompts.entailment import match_statements
 
@@ -123,8 +123,7 @@ def write_page(path: Path, scores: Sequence[SeriesScore], slices: int, views: in
         "a label from one half on, and "
         "lets no organ be likelier than the stations it belongs to.",
     ]
-    with writing(path) as unfinished:
-        unfinished.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_text(path, "\n\n".join(parts) + "\n")
 
 
 def _table(scores: Sequence[SeriesScore], question: str) -> str:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from vesalius.files import writing
+from vesalius.files import write_text
 
 PAGE = Path(__file__).parents[2] / "docs" / "pocket-curve.md"
 PARTS = ("segmentation", "polished", "larger", "settled", "outlines", "finished", "fitted")
@@ -53,8 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path)
     text = HEAD + "\n".join(rows(parser.parse_args().runs)) + "\n"
-    with writing(PAGE) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    write_text(PAGE, text)
     print(text)
 
 

@@ -32,11 +32,20 @@ def writing(path: Path) -> Iterator[Path]:
             unfinished.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write one text in UTF-8.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    with writing(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
 def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write one JSON object.
 
     Raises:
         OutputError: If it cannot be written.
     """
-    with writing(path) as unfinished:
-        unfinished.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=2, default=str) + "\n")

@@ -8,7 +8,7 @@ from vesalius.benchmark.making import Making
 from vesalius.benchmark.report import BenchmarkReport
 from vesalius.benchmark.scores import Score
 from vesalius.benchmark.table import Table, data_title
-from vesalius.files import write_json, writing
+from vesalius.files import write_json, write_text, writing
 
 TEXT_NAME, SHEET_NAME, JSON_NAME = "table.md", "table.csv", "table.json"
 SHEET = ("data", "model", "dice", "low", "high", "images", "dice_present", "images_present", "seeds", "published")
@@ -20,8 +20,7 @@ def write_benchmark(report: BenchmarkReport, out: Path) -> None:
     Raises:
         OutputError: If the folder cannot be written.
     """
-    with writing(out / TEXT_NAME) as unfinished:
-        unfinished.write_text(_to_markdown(report), encoding="utf-8")
+    write_text(out / TEXT_NAME, _to_markdown(report))
     with writing(out / SHEET_NAME) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         sheet = csv.DictWriter(file, SHEET)
         sheet.writeheader()

@@ -9,7 +9,7 @@ from vesalius.data.absent import ask_for_absent
 from vesalius.data.annotations import ImageRecord, asks_for_absent, to_record
 from vesalius.data.prepare.report import Problem
 from vesalius.errors import DataError, ImageError, MissingPackageError
-from vesalius.files import writing
+from vesalius.files import write_text
 from vesalius.imaging import read_image, read_mask
 from vesalius.prompts import AttributeRules, FamilySet, ObjectWords, Templates, sort_families, variants, write_prompts
 from vesalius.prompts.attributes import Attributes, describe
@@ -125,8 +125,7 @@ def read_rows(root: Path, split: str) -> list[object]:
 
 
 def _write_rows(path: Path, rows: Sequence[object]) -> None:
-    with writing(path) as unfinished:
-        unfinished.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
 
 
 def _read_entries(

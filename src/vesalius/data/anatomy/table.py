@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from vesalius.errors import DataError, PromptError
-from vesalius.files import writing
+from vesalius.files import write_text
 from vesalius.prompts.anatomy import AnatomyLabel
 
 TABLE = "slices.jsonl"
@@ -80,8 +80,7 @@ def write_table(folder: Path, rows: Iterable[SliceRow]) -> None:
         OutputError: If it cannot be written.
     """
     lines = [json.dumps(row.to_dict(), ensure_ascii=False) + "\n" for row in rows]
-    with writing(folder / TABLE) as unfinished:
-        unfinished.write_text("".join(lines), encoding="utf-8")
+    write_text(folder / TABLE, "".join(lines))
 
 
 def read_slice_table(folder: Path) -> list[SliceRow]:

@@ -16,7 +16,7 @@ from vesalius.data.check.report import CheckReport
 from vesalius.data.check.rows import SPLITS, Row
 from vesalius.data.check.similar import ORIENTATIONS
 from vesalius.data.check.thumbnails import thumbnail
-from vesalius.files import writing
+from vesalius.files import write_text
 
 CARDS = 48
 """Findings of a kind that are shown; check.json has all."""
@@ -61,8 +61,7 @@ def write_page(report: CheckReport, path: Path, bar: Progress | None = None) -> 
         sections="".join(sections),
         footer=escape(f"vesalius {__version__} · {date.today().isoformat()} · {report.root}"),
     )
-    with writing(path) as unfinished:
-        unfinished.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def _template() -> Template:

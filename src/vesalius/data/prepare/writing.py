@@ -14,7 +14,7 @@ from vesalius.data.prepare.items import Item, Outline, Picture
 from vesalius.data.prepare.journal import Entry, Example, Journal
 from vesalius.data.prepare.report import Problem
 from vesalius.data.prepare.sources import Source
-from vesalius.files import writing
+from vesalius.files import write_text, writing
 
 PNG_LEVEL = 4
 """Pillow's 6 takes more than twice the time for endoscopy pictures and saves 3 % of the bytes."""
@@ -60,8 +60,7 @@ def write_records(path: Path, records: Sequence[ImageRecord]) -> None:
         OutputError: If it cannot be written.
     """
     rows = [{"img_name": row.img_name, "mask_name": row.mask_name, "prompts": row.prompts} for row in records]
-    with writing(path) as unfinished:
-        unfinished.write_text(json.dumps(rows, indent=1, ensure_ascii=False, default=dict), encoding="utf-8")
+    write_text(path, json.dumps(rows, indent=1, ensure_ascii=False, default=dict))
 
 
 def _write_picture(path: Path, picture: Picture) -> None:

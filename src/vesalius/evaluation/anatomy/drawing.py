@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from vesalius.evaluation.report.figures import TICKS, colour
-from vesalius.files import writing
+from vesalius.files import write_text
 
 INK, SOFT, LINE = "#1d2327", "#5b656c", "#dedbd3"
 FONT = 'font-family="system-ui, Segoe UI, Roboto, DejaVu Sans, sans-serif" font-size="11"'
@@ -116,8 +116,7 @@ def write_svg(svg: str, path: Path) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    with writing(path) as unfinished:
-        unfinished.write_text(svg, encoding="utf-8")
+    write_text(path, svg)
 
 
 def _draw_curve(curve: Curve, side: float) -> str:

@@ -12,7 +12,7 @@ from vesalius.evaluation.anatomy.tables import build_tables
 from vesalius.evaluation.anatomy.trust_figure import draw_trust
 from vesalius.evaluation.report.content import Cell, Number, Table
 from vesalius.evaluation.report.markdown import SPECIAL
-from vesalius.files import write_json, writing
+from vesalius.files import write_json, write_text
 
 PAGE, NUMBERS = "naming.md", "naming.json"
 
@@ -41,8 +41,7 @@ def write_naming_page(evaluations: Sequence[AnatomyEvaluation], folder: Path, ti
     parts = [f"# {_plain(title)}", _plain(caption), _scope(evaluations[0])]
     parts += [part for table in tables for part in _section(table)]
     parts += ["## Figures", *(f"![{_plain(Path(name).stem)}]({name})" for name in figures)]
-    with writing(folder / PAGE) as unfinished:
-        unfinished.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
+    write_text(folder / PAGE, "\n\n".join(part for part in parts if part) + "\n")
 
 
 def _figures(evaluations: Sequence[AnatomyEvaluation]) -> Iterator[tuple[str, str]]:

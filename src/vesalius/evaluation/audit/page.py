@@ -8,7 +8,7 @@ from vesalius.evaluation.audit.card import Card
 from vesalius.evaluation.audit.line import Line
 from vesalius.evaluation.calibration import Calibration
 from vesalius.evaluation.uncertainty import RiskCoverage
-from vesalius.files import writing
+from vesalius.files import write_text
 
 
 def write_page(card: Card, title: str, pictures: Sequence[Path], path: Path) -> None:
@@ -25,8 +25,7 @@ def write_page(card: Card, title: str, pictures: Sequence[Path], path: Path) -> 
     """
     shown = [line for each in pictures for line in (f"![{each.name}](<{each.name}>)", "")]
     text = "\n".join([f"# {title}", "", *render_body(card), "", *shown]).rstrip() + "\n"
-    with writing(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def render_body(card: Card) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from vesalius.evaluation.report.content import Report
 from vesalius.evaluation.report.markdown import render_markdown
 from vesalius.evaluation.report.page import render_page
-from vesalius.files import writing
+from vesalius.files import write_text
 
 PAGE_NAME = "report.html"
 TEXT_NAME = "report.md"
@@ -20,5 +20,4 @@ def write_report(report: Report, folder: Path) -> None:
         OutputError: If they cannot be written.
     """
     for name, text in ((PAGE_NAME, render_page(report)), (TEXT_NAME, render_markdown(report))):
-        with writing(folder / name) as unfinished:
-            unfinished.write_text(text, encoding="utf-8")
+        write_text(folder / name, text)
