@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vesalius.models.efficientnet import STAGES, EfficientNetLite0, InvertedResidual, from_imagenet, global_average
+from vesalius.models.efficientnet import STAGES, EfficientNetLite0, InvertedResidual, from_imagenet, global_averages
 
 
 @pytest.fixture
@@ -56,6 +56,6 @@ def test_the_published_imagenet_weights_fill_the_trunk(trunk):
     assert torch.equal(trunk.state_dict()["stages.6.0.layers.2.0.weight"], published[last])
 
 
-def test_global_average_is_the_mean_of_each_channel():
-    x = torch.arange(12.0).reshape(1, 2, 2, 3)
-    assert global_average(x).tolist() == [[2.5, 8.5]]
+def test_global_averages_are_the_means_of_each_channel_of_all_maps():
+    maps = torch.arange(12.0).reshape(1, 2, 2, 3), torch.full((1, 1, 1, 1), 7.0)
+    assert global_averages(maps).tolist() == [[2.5, 8.5, 7.0]]

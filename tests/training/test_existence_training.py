@@ -7,7 +7,7 @@ from vesalius.data.augment import AugmentConfig
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.views import PromptMix, TrainingView
 from vesalius.errors import ConfigError
-from vesalius.models.existence import Existence
+from vesalius.models.efficientnet import global_averages
 from vesalius.models.text_cache import TextCache
 from vesalius.training.existence import ExistenceConfig, answer, begin_anew, encode_views, fit_existence, focal_loss
 
@@ -85,7 +85,7 @@ def test_a_score_begins_anew_whatever_it_was(build_tiny):
     torch.testing.assert_close(dict(model.existence.state_dict()), first, rtol=0, atol=0)
     taps = [torch.rand(1, channels, 2, 2) for channels in model.trunk.channels]
     sentence = torch.rand(1, model.recipe.options["text_width"])
-    assert model.existence(taps[-1], Existence.pool(taps), sentence).isfinite().all()
+    assert model.existence(taps[-1], global_averages(taps), sentence).isfinite().all()
 
 
 @pytest.mark.parametrize("setting", [{"steps": 0}, {"text_noise": -0.1}])

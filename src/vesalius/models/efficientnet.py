@@ -4,7 +4,7 @@ Lite means ReLU6 instead of swish and no squeeze-and-excitation, so that it runs
 The ImageNet head is left out. Parameter names are ours; ``from_imagenet`` renames the published ones.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -117,6 +117,6 @@ def _place(layer: str, *, expands: bool) -> str:
     raise KeyError(layer)
 
 
-def global_average(x: Tensor) -> Tensor:
-    """[B, C, H, W] -> [B, C]."""
-    return torch.mean(x, dim=(2, 3))
+def global_averages(maps: Sequence[Tensor]) -> Tensor:
+    """Maps [B, C, H, W] of any sizes -> means of all their channels, [B, sum of C]."""
+    return torch.cat([each.mean(dim=(2, 3)) for each in maps], dim=1)

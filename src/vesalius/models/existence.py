@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vesalius.models.efficientnet import global_average
 from vesalius.models.film import FiLM
 
 LEAST_SPREAD = 1e-3
@@ -74,11 +73,6 @@ class Existence(nn.Module):
         condition = self.to_condition(sentence * sentence.shape[1] ** 0.5)  # entries of about 1
         x = F.relu(self.film(self.reduce(self.map_norm(deepest)), condition))
         scene = self.to_scene(self.scene_norm(means))
-        pooled = torch.cat([global_average(x), x.amax(dim=(2, 3)), condition, scene], dim=1)
+        pooled = torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3)), condition, scene], dim=1)
         found: Tensor = self.judge(pooled).squeeze(1).float()
         return found
-
-    @staticmethod
-    def pool(taps: Sequence[Tensor]) -> Tensor:
-        """Means of all maps, [B, sum of C]."""
-        return torch.cat([global_average(tap) for tap in taps], dim=1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vesalius.models.attention import EfficientChannelAttention
 from vesalius.models.bert import BertConfig, BertEncoder, mean_pool
-from vesalius.models.efficientnet import EfficientNetLite0, global_average
+from vesalius.models.efficientnet import EfficientNetLite0, global_averages
 from vesalius.models.encoder import Part
 from vesalius.models.existence import Existence
 from vesalius.models.features import EncoderSpec, ImageFeatures, MaskPrediction, TextFeatures, joint_logits
@@ -80,7 +80,7 @@ class SentenceProjection(nn.Module):
     @staticmethod
     def pool(taps: tuple[Tensor, ...]) -> Tensor:
         """Means of the two deepest maps, [B, C]."""
-        return torch.cat([global_average(tap) for tap in taps[-2:]], dim=1)
+        return global_averages(taps[-2:])
 
 
 class PocketSegmenter(Segmenter):
@@ -127,7 +127,7 @@ class PocketSegmenter(Segmenter):
 
     def decode(self, image: ImageFeatures, text: TextFeatures) -> MaskPrediction:
         """Logits at half the working resolution, and the existence score."""
-        existence = self.existence(image.taps[-1], Existence.pool(image.taps), text.embedding)
+        existence = self.existence(image.taps[-1], global_averages(image.taps), text.embedding)
         logits = self.decoder(image.taps, self.to_condition(text.embedding))
         return MaskPrediction(joint_logits(logits, existence), existence)
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vesalius.data.views import PromptMix, TrainingView
+from vesalius.models.efficientnet import global_averages
 from vesalius.models.existence import Existence
 from vesalius.models.pocket import PocketSegmenter
 from vesalius.models.text_cache import TextCache
@@ -91,7 +92,7 @@ def encode_views(model: PocketSegmenter, view: TrainingView, on_image: Callable[
         images, masks = map(torch.stack, zip(*(view.look(index, number) for number in view.numbers), strict=True))
         taps = model.encode_image(images).taps
         maps.append(taps[-1].half())
-        means.append(Existence.pool(taps))
+        means.append(global_averages(taps))
         shown.append(masks.flatten(1).amax(dim=1) > 0)
         on_image()
     return Witness(view, torch.stack(maps), torch.stack(means), torch.stack(shown))
