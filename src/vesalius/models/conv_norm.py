@@ -46,7 +46,7 @@ class ConvNorm(nn.Sequential):
         if self.training or not torch.is_inference_mode_enabled():
             normed = norm(convolution(x))
         else:
-            # By itself the norm takes up to a third of the time of a trunk of depthwise convolutions on a CPU.
+            # By itself the norm takes some 30 % of the time of a trunk of depthwise convolutions on a CPU.
             normed = _convolve_and_norm(x, convolution, norm)
         out: Tensor = activation(normed)
         return out
