@@ -19,6 +19,7 @@ import torch
 from anatomy_set import VISIBLE_HUMAN, make_mednist, make_series
 from setting import describe_setting
 
+from vesalius.console import progress_bar
 from vesalius.data.anatomy.dataset import AnatomySlices
 from vesalius.data.anatomy.table import read_slice_table
 from vesalius.evaluation.anatomy.encoding import EncodedSlices, encode_slices, score_labels
@@ -33,7 +34,6 @@ from vesalius.models import build_model
 from vesalius.models.checkpoints import fill_model, load_model
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.pocket import PocketSegmenter
-from vesalius.progress import progress_bar
 from vesalius.prompts.anatomy import ORGANS, PAPER_STATIONS
 from vesalius.training.config import read_recipe
 from vesalius.training.contrastive.config import ContrastiveConfig

@@ -18,12 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vesalius import __version__
+from vesalius.console import progress_bar
 from vesalius.data.annotations import ImageRecord, read_annotations
 from vesalius.data.catalog import read_catalog
 from vesalius.data.prompting import PromptPlan, generate_prompts
 from vesalius.files import write_text
 from vesalius.imaging import read_image, read_mask
-from vesalius.progress import progress_bar
 from vesalius.prompts import RULES, read_templates, variants
 from vesalius.prompts.attributes import Measurements, measure, to_words
 

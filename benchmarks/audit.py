@@ -13,6 +13,7 @@ from pathlib import Path
 
 from setting import describe_setting
 
+from vesalius.console import progress_bar
 from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.evaluation.audit.card import Card, fill_card
@@ -25,7 +26,6 @@ from vesalius.models import Segmenter
 from vesalius.models.checkpoints import load_segmenter
 from vesalius.models.start import start_model
 from vesalius.predict import DEFAULT_MODEL
-from vesalius.progress import progress_bar
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
 

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
+from vesalius.console import progress_bar
 from vesalius.data.check import CheckReport, CheckSettings, check_dataset
 from vesalius.data.check.signatures import KEPT, signature
 from vesalius.data.check.similar import find_similar
-from vesalius.progress import progress_bar
 
 SETS = ("kvasir_polyp", "clinicdb_polyp", "bkai_polyp", "busi", "cxr_lungs")
 ONE_EACH = "cxr_lungs"

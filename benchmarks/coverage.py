@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from setting import describe_setting
 
+from vesalius.console import progress_bar
 from vesalius.evaluation.bootstrap import (
     Bootstrap,
     draw_weights,
@@ -26,7 +27,6 @@ from vesalius.evaluation.bootstrap import (
     weighted_medians,
 )
 from vesalius.files import write_text
-from vesalius.progress import progress_bar
 
 Array = NDArray[np.float64]
 Ends = tuple[float, float]

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from setting import describe_setting
 
+from vesalius.console import progress_bar
 from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.export.checking import DiceChange, check_dice
@@ -25,7 +26,6 @@ from vesalius.files import write_text
 from vesalius.models import build_model
 from vesalius.models.checkpoints import find_checkpoint, load_segmenter, save_model
 from vesalius.models.runtimes import RUNTIMES, RuntimeName
-from vesalius.progress import progress_bar
 
 OUT = Path(__file__).parents[1] / "docs" / "export-results.md"
 TITLES: dict[RuntimeName, str] = {"onnx": "ONNX Runtime", "openvino": "OpenVINO"}

@@ -15,11 +15,11 @@ import torch
 from setting import describe_setting
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
+from vesalius.console import progress_bar
 from vesalius.files import write_text
 from vesalius.models import build_model, list_models
 from vesalius.models.size import count_parameters
 from vesalius.models.tokenizers import ClipTokenizer
-from vesalius.progress import progress_bar
 
 OUT = Path(__file__).parents[1] / "docs" / "models-speed.md"
 IMAGES, RUNS = 4, 5

@@ -20,6 +20,7 @@ from setting import describe_setting
 from torch import Tensor
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
+from vesalius.console import progress_bar
 from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import Sample, SegmentationDataset
 from vesalius.evaluation.rows import Row
@@ -32,7 +33,6 @@ from vesalius.models.features import EncoderSpec, MaskPrediction, resize
 from vesalius.models.foreign import import_checkpoint
 from vesalius.models.text_cache import TextCache
 from vesalius.models.tokenizers import ClipTokenizer
-from vesalius.progress import progress_bar
 from vesalius.prompts import sort_families, variants
 
 OUT = Path(__file__).parents[1] / "docs" / "one-pass.md"

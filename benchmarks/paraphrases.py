@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 from setting import describe_setting
 
+from vesalius.console import progress_bar
 from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import Sample, SegmentationDataset
 from vesalius.errors import DataError
@@ -28,7 +29,6 @@ from vesalius.evaluation.statistics import Interval
 from vesalius.evaluation.truth import RULE
 from vesalius.files import write_text
 from vesalius.predict import DEFAULT_MODEL, Predictor
-from vesalius.progress import progress_bar
 from vesalius.prompts import foreign_phrases, variants
 
 ROOT = Path(__file__).parents[1]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from setting import describe_setting
 
+from vesalius.console import progress_bar
 from vesalius.data.catalog import read_catalog
 from vesalius.data.check.wordings import denials
 from vesalius.data.datasets import SegmentationDataset
@@ -24,7 +25,6 @@ from vesalius.evaluation.truth import RULE
 from vesalius.files import write_text
 from vesalius.models.checkpoints import load_segmenter
 from vesalius.predict import DEFAULT_MODEL
-from vesalius.progress import progress_bar
 
 DATA = ("kvasir_polyp", "clinicdb_polyp", "bkai_polyp", "busi", "cxr_lungs")
 PAPER_BEST = {"kvasir_polyp": 0.86795, "clinicdb_polyp": 0.81166, "bkai_polyp": 0.85234, "busi": 0.66008}

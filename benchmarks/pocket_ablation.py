@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 from setting import describe_setting
 from torch import Tensor, nn
 
+from vesalius.console import progress_bar
 from vesalius.data.annotations import ImageRecord
 from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import Sample, SegmentationDataset
@@ -37,7 +38,6 @@ from vesalius.models.checkpoints import fill_model, load_segmenter
 from vesalius.models.features import resize
 from vesalius.models.pocket import PocketSegmenter
 from vesalius.predict import Predictor
-from vesalius.progress import progress_bar
 from vesalius.training.config import TrainConfig, read_recipe
 from vesalius.training.existence import QUESTIONS, ExistenceConfig, encode_views, fit_existence
 from vesalius.training.fit import fit

@@ -22,6 +22,7 @@ from rich.progress import Progress
 from setting import describe_setting
 from torch import Tensor
 
+from vesalius.console import progress_bar
 from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import Sample, SegmentationDataset
 from vesalius.evaluation.audit.run import choose
@@ -34,7 +35,6 @@ from vesalius.models.checkpoints import load_segmenter
 from vesalius.models.features import resize
 from vesalius.models.text_cache import TextCache
 from vesalius.predict import DEFAULT_MODEL, THRESHOLD
-from vesalius.progress import progress_bar
 from vesalius.prompts import mirror_prompt, variants
 
 OUT = Path(__file__).parents[1] / "docs" / "pocket-views.md"

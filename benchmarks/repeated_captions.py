@@ -23,8 +23,8 @@ from synthetic_anatomy import Scanner, draw_distinct
 from synthetic_towers import Towers
 from torch import Tensor
 
+from vesalius.console import progress_bar
 from vesalius.files import write_text
-from vesalius.progress import progress_bar
 from vesalius.prompts.anatomy import ORGANS, PLANES, PROTOCOLS, STATIONS, AnatomyLabel, Statement, stations_of
 from vesalius.prompts.anatomy_captions import PLAIN, CaptionMix, draw_caption, word_statement
 from vesalius.prompts.anatomy_contradictions import contradictions

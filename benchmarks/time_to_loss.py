@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
+from vesalius.console import progress_bar
 from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.features import StoreConfig
@@ -37,7 +38,6 @@ from vesalius.models.checkpoints import fill_model
 from vesalius.models.features import EncoderSpec
 from vesalius.models.foreign import LAYOUTS
 from vesalius.models.tokenizers import ClipTokenizer
-from vesalius.progress import progress_bar
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
 from vesalius.training.history import History

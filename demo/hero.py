@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from samples import DICOM_SAMPLES, Brain, read_brain, read_dicom_sample
 
 from vesalius import AnatomyLabeller, MedicalImage, Predictor
-from vesalius.cli.output import say
+from vesalius.console import say
 from vesalius.files import writing
 from vesalius.imaging import Plane
 from vesalius.imaging.display import AMBER

@@ -18,10 +18,9 @@ from segmenting import IMAGES_EACH, WRONG_PHRASES, segment_brain, segment_held_o
 
 from naming import name_samples
 from vesalius import AnatomyLabeller, Predictor, __version__
-from vesalius.cli.output import print_table, say
+from vesalius.console import print_table, progress_bar, say
 from vesalius.errors import VesaliusError
 from vesalius.files import write_text
-from vesalius.progress import progress_bar
 
 HERE = Path(__file__).parent
 SHARED = Path("../shared/data")

@@ -14,7 +14,8 @@ SOURCE = Path(vesalius.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 LAYERS = [
     {"errors"},
-    {"files", "progress"},
+    {"files"},
+    {"console"},
     {"imaging"},
     {"prompts"},
     {"data", "models"},

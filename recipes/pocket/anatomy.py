@@ -21,6 +21,7 @@ from anatomy_views import encode
 from labelled_slice import LabelledSlice
 from torch import Tensor
 
+from vesalius.console import progress_bar
 from vesalius.evaluation.anatomy.label_scores import Aspect, LabelScores, truth_of
 from vesalius.evaluation.anatomy.platt import fit_temperature
 from vesalius.files import write_json
@@ -29,7 +30,6 @@ from vesalius.models.pocket import PocketSegmenter
 from vesalius.models.text_cache import TextCache
 from vesalius.naming.calibration import Calibration
 from vesalius.naming.phrasebook import Phrasebook
-from vesalius.progress import progress_bar
 from vesalius.prompts.anatomy import ORGANS, STATIONS
 from vesalius.training.naming import NamingConfig, fit_naming
 

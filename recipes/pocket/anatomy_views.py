@@ -8,10 +8,10 @@ import torch
 from labelled_slice import LabelledSlice
 from torch import Tensor
 
+from vesalius.console import progress_bar
 from vesalius.data.anatomy.augment import SliceAugment, augment_slice
 from vesalius.models.features import resize
 from vesalius.models.pocket import PocketSegmenter
-from vesalius.progress import progress_bar
 
 AUGMENT = SliceAugment(clahe=0.1, contrast=0.5, gamma=0.5, scale_factor=1.25)
 VIEWS, MR_VIEWS = 2, 3

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
+from vesalius.console import progress_bar
 from vesalius.data.augment import STILL, AugmentConfig
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.views import TrainingView
@@ -21,7 +22,6 @@ from vesalius.evaluation.anatomy.platt import fit_temperature
 from vesalius.models.checkpoints import find_checkpoint, load_segmenter, read_notes, save_model
 from vesalius.models.pocket import PocketSegmenter
 from vesalius.models.text_cache import TextCache
-from vesalius.progress import progress_bar
 from vesalius.training.existence import (
     QUESTIONS,
     ExistenceConfig,

@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from vesalius.console import progress_bar
 from vesalius.data.annotations import ImageRecord
 from vesalius.data.prepare.writing import write_records
 from vesalius.errors import DataError
 from vesalius.imaging import MedicalImage, Plane, read_image, write_mask, write_rgb
-from vesalius.progress import progress_bar
 from vesalius.prompts import Variants, find_target
 
 ORGANS = {

@@ -1,13 +1,18 @@
 """Results that are whole or not there."""
 
 import json
+import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 from uuid import uuid4
 
 from vesalius.errors import OutputError
+
+SURROGATE = re.compile("[\\ud800-\\udfff]")
 
 
 @contextmanager
@@ -43,9 +48,47 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Write one JSON object.
+    """Write one JSON object, see ``to_json``.
 
     Raises:
         OutputError: If it cannot be written.
     """
-    write_text(path, json.dumps(content, indent=2, default=str) + "\n")
+    write_text(path, to_json(content) + "\n")
+
+
+def to_json(content: object, *, indent: int | None = 2, ascii_only: bool = True) -> str:
+    """JSON that every reader takes: numbers that are not finite are null, arrays are lists, paths are texts.
+
+    Args:
+        content: Mappings, lists, numbers and texts, also those of NumPy; of anything else, its ``str``.
+        indent: Spaces of a level; None for one line.
+        ascii_only: Escape all other characters; otherwise only the lone surrogates of file names that are not UTF-8.
+
+    >>> to_json({"dice": float("nan")}, indent=None)
+    '{"dice": null}'
+    """
+    text = json.dumps(_to_plain(content), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
+    return SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _to_plain(value: object) -> object:
+    """What JSON knows."""
+    if isinstance(value, Enum):
+        return _to_plain(value.value)
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {_to_key(key): _to_plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_to_plain(each) for each in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((_to_plain(each) for each in value), key=str)
+    to_list = getattr(value, "tolist", None)  # of arrays and numbers of NumPy and PyTorch
+    return str(value) if to_list is None else _to_plain(to_list())
+
+
+def _to_key(key: object) -> str:
+    plain = _to_plain(key)
+    return plain if isinstance(plain, str) else json.dumps(plain)

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from vesalius.console import progress_bar
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import DataError
 from vesalius.predict import Predictor
-from vesalius.progress import progress_bar
 from vesalius.prompts import foreign_phrases
 
 

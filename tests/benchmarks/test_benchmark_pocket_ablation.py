@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from vesalius.console import progress_bar
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.models.checkpoints import save_model
-from vesalius.progress import progress_bar
 
 PROMPTS = ["polyp", "both lungs"]
 

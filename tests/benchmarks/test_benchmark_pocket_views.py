@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from vesalius.console import progress_bar
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.models.text_cache import TextCache
-from vesalius.progress import progress_bar
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,9 @@
 
 import pytest
 
+from vesalius.console import progress_bar
 from vesalius.export.run import export_model
 from vesalius.models.checkpoints import save_model
-from vesalius.progress import progress_bar
 
 
 @pytest.fixture(scope="session")

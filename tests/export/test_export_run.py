@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from vesalius import Predictor
+from vesalius.console import progress_bar
 from vesalius.errors import DataError, ModelError, OutputError
 from vesalius.export.run import export_model
 from vesalius.models.checkpoints import find_checkpoint, load_segmenter, read_notes, save_model
-from vesalius.progress import progress_bar
 
 
 def test_an_export_gives_the_numbers_of_its_model(report, checkpoint):
@@ -120,7 +120,7 @@ sent = []
 TelemetrySender.send = lambda self, backend, message: sent.append(message)
 from vesalius.export.run import export_model
 from vesalius.predict import Predictor
-from vesalius.progress import progress_bar
+from vesalius.console import progress_bar
 with progress_bar() as bar:
     Predictor(export_model(Path(sys.argv[1]), Path(sys.argv[2]), bar, runtime="openvino").folder)
 print(len(sent), "CI" in os.environ)

@@ -7,13 +7,13 @@ from functools import partial
 
 from vesalius.benchmark.cells import Cell, check_unchanged, remember
 from vesalius.benchmark.making import read_making
+from vesalius.console import progress_bar
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import PromptError, VesaliusError, unknown_name
 from vesalius.evaluation.segmentation import evaluate
 from vesalius.evaluation.stored import describe_evaluation, read_evaluation, write_evaluation
 from vesalius.models.checkpoints import CHECKPOINT_NAME, load_segmenter, read_notes
 from vesalius.models.start import start_model
-from vesalius.progress import progress_bar
 from vesalius.training.fit import fit
 from vesalius.training.running import Running
 from vesalius.training.trainer import LAST

@@ -1,21 +1,32 @@
 """The command line: ``vesalius --help``. Heavy modules load only when a command runs."""
 
+import io
+import logging
+import os
 import sys
+import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from cyclopts import App, Parameter
-from cyclopts.exceptions import CycloptsError
-from rich.console import Console
+from cyclopts.exceptions import CycloptsError, UnknownOptionError
 
 from vesalius import __version__
+from vesalius.cli.usage import explain_option, long_help, write_epilogue
+from vesalius.console import complain, open_console, say, to_terminal, warn
 from vesalius.errors import VesaliusError
 
+EXAMPLES = """vesalius segment scan.png "polyp"
+vesalius name head.nii.gz
+vesalius segment --help"""
 app = App(
     name="vesalius",
     help="Read medical images with words: segment what a phrase names, name what a slice shows.",
+    help_epilogue=write_epilogue(EXAMPLES, "README.md"),
     version=__version__,
+    version_flags=("--version", "-V"),
     default_parameter=Parameter(negative=()),
     result_action="return_none",
 )
@@ -53,11 +64,13 @@ GROUPS = {
     },
 }
 GROUP_HELP = {"data": "Prepare and check data sets.", "prompts": "Make prompts.", "weights": "Find weights of others."}
+GROUP_PAGES = {"data": "docs/data.md", "prompts": "docs/prompts.md", "weights": "docs/weights.md"}
 for command, summary in COMMANDS.items():
     module = command.replace("-", "_")
     app.command(f"vesalius.cli.{module}:{module}", name=command, help=summary)
 for group, commands in GROUPS.items():
-    inner = App(name=group, help=GROUP_HELP[group])
+    examples = "\n".join(f"vesalius {group} {command} --help" for command in commands)
+    inner = App(name=group, help=GROUP_HELP[group], help_epilogue=write_epilogue(examples, GROUP_PAGES[group]))
     for command, summary in commands.items():
         inner.command(f"vesalius.cli.{group}_{command}:{group}_{command}", name=command, help=summary)
     app.command(inner)
@@ -66,18 +79,94 @@ for group, commands in GROUPS.items():
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; exit code 2 and one clear line for whatever the user can put right.
 
+    Anything else that goes wrong is a fault of ours: exit code 70, and where it happened if the environment has
+    VESALIUS_DEBUG=1.
+
     Args:
         arguments: Without the program's name; by default those of the process.
     """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with _showing_all_as_text():
+            _run(given)
+    except UnknownOptionError as error:
+        _stop(explain_option(error))
+    except (VesaliusError, CycloptsError) as error:
+        _stop(error)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        _discard_output()
+        sys.exit(141)
+    except OSError as error:
+        _stop_at_file(error)
+    except Exception as error:  # the last resort: nobody can do anything with a traceback but us
+        _stop_at_fault(error)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    try:
+        _, apps, _ = app.parse_commands(arguments)
+        with long_help(apps):
+            app(arguments, console=open_console(), exit_on_error=False, print_error=False)
+    finally:
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a reader that went away or a full disk can still be told of
+
+
+def _stop(message: object) -> None:
+    complain(message)
+    sys.exit(2)
+
+
+def _stop_at_file(error: OSError) -> None:
+    if error.errno is None:  # made up by a library, whatever it means
+        _stop_at_fault(error)
+    place = "" if error.filename is None else f"{error.filename}: "
+    _stop(f"{place}{error.strerror}.")
+
+
+def _stop_at_fault(error: Exception) -> None:
+    if os.environ.get("VESALIUS_DEBUG") == "1":
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            say(line)
+    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    complain(f"This is a fault of Vesalius: {told}. VESALIUS_DEBUG=1 in the environment shows where; please report it.")
+    sys.exit(70)
+
+
+def _discard_output() -> None:
+    """Let Python end without a second complaint about what is still to be written."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            os.dup2(nowhere, stream.fileno())
+        except (AttributeError, OSError, ValueError):  # none, or none of the system's
+            continue
+    os.close(nowhere)
+
+
+@contextmanager
+def _showing_all_as_text() -> Iterator[None]:
+    """Keep what libraries warn of and log from commanding the terminal, and let no character stop a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    make_record = logging.getLogRecordFactory()
+
+    def make_plain_record(*parts: object, **named: object) -> logging.LogRecord:
+        record: logging.LogRecord = make_record(*parts, **named)
+        with suppress(TypeError, ValueError):  # whoever logs an impossible format is told so by logging
+            record.msg, record.args = "\n".join(map(to_terminal, record.getMessage().splitlines())), ()
+        return record
+
+    logging.setLogRecordFactory(make_plain_record)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            app(sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False)
-    except (VesaliusError, CycloptsError) as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {_escape(str(error))}")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+            yield
+    finally:
+        logging.setLogRecordFactory(make_record)
 
 
 def _show_warning(
@@ -89,9 +178,4 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """One line, without the place in our code that a user cannot change."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[yellow]warning:[/] {_escape(str(message))}")
-
-
-def _escape(text: str) -> str:
-    """Keep rich from reading square brackets as markup."""
-    return text.replace("[", r"\[")
+    warn(message)

@@ -19,10 +19,17 @@ def audit(
     absent: tuple[str, ...] = (),
     group_regex: str | None = None,
     pictures: int = 3,
-    out: Path | None = None,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Find out whether a model reads its prompts: other words, wrong words, no words, things that are not there.
+
+    Examples:
+        vesalius audit pocket --data kvasir --limit 100
+        vesalius audit runs/mine --data kvasir --absent tumour -o audits/mine
+
+    Documentation:
+        docs/audit.md
 
     Args:
         model: A model's name, a checkpoint or a run's folder.
@@ -38,7 +45,7 @@ def audit(
     """
     from importlib.metadata import version
 
-    from vesalius.cli.output import print_json, say
+    from vesalius.console import print_json, progress_bar, say
     from vesalius.data.datasets import SegmentationDataset
     from vesalius.errors import ConfigError
     from vesalius.evaluation.audit import run
@@ -49,7 +56,6 @@ def audit(
     from vesalius.evaluation.clusters import name_clusters
     from vesalius.files import write_json
     from vesalius.models.checkpoints import load_segmenter
-    from vesalius.progress import progress_bar
 
     if pictures < 0:
         raise ConfigError(f"--pictures: expected 0 or more, got {pictures}.")
@@ -87,7 +93,7 @@ def audit(
 
 
 def _print(card: "Card", title: str) -> None:
-    from vesalius.cli.output import print_table, say
+    from vesalius.console import print_table, say
     from vesalius.evaluation.audit.page import describe_scope, describe_trust, group_lines
 
     rows: list[tuple[object, ...]] = []

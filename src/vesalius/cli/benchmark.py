@@ -15,14 +15,22 @@ def benchmark(
     /,
     *,
     data: Path | None = None,
-    out: Path | None = None,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Train and score every model of a recipe on every data set, and put the numbers beside published ones.
 
     What is finished in the folder stays; the same command goes on where an interrupted one stopped. A model that cannot
-    be trained or scored is named with the reason, and the others go on. The exit code is 0 if every number is there, 1
-    if some are missing, and 2 if the recipe cannot be used.
+    be trained or scored is named with the reason, and the others go on.
+
+    Exit codes:
+        1: Some numbers are missing; what stopped them is told.
+
+    Examples:
+        vesalius benchmark recipes/benchmark/cpu.toml --data datasets
+
+    Documentation:
+        docs/benchmark.md
 
     Args:
         recipe: TOML file, see recipes/benchmark/.
@@ -36,9 +44,8 @@ def benchmark(
     from vesalius.benchmark.report import build_report
     from vesalius.benchmark.running import run_cells
     from vesalius.benchmark.writing import TEXT_NAME, write_benchmark
-    from vesalius.cli.output import print_json, say
+    from vesalius.console import print_json, progress_bar, say
     from vesalius.errors import ConfigError
-    from vesalius.progress import progress_bar
 
     plan = read_benchmark(recipe)
     root = data or plan.root
@@ -60,7 +67,7 @@ def benchmark(
 
 
 def _print(report: "BenchmarkReport") -> None:
-    from vesalius.cli.output import print_table, say
+    from vesalius.console import print_table, say
 
     print_table(report.table.columns, report.table.rows, title=report.recipe.title)
     for number, note in enumerate(report.table.notes, 1):

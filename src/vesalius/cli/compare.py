@@ -18,10 +18,17 @@ def compare(
     metric: Literal["dice", "iou", "precision", "recall", "hd95", "nsd"] = "dice",
     group_regex: str | None = None,
     present_only: bool = False,
-    out: Path | None = None,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Compare evaluations of the same data, image by image: intervals, paired tests, stability of the ranking.
+
+    Examples:
+        vesalius compare evaluations/mine evaluations/pocket --metric dice
+        vesalius compare evaluations/mine evaluations/pocket -o comparison
+
+    Documentation:
+        docs/statistics.md
 
     Args:
         evaluations: Folders that `vesalius evaluate --out` wrote, two or more.
@@ -33,11 +40,10 @@ def compare(
     """
     from math import comb
 
-    from vesalius.cli.output import print_json, say
+    from vesalius.console import print_json, progress_bar, say
     from vesalius.evaluation import comparison
     from vesalius.evaluation.stored import read_evaluations
     from vesalius.files import write_json
-    from vesalius.progress import progress_bar
 
     stored = read_evaluations(evaluations)
     with progress_bar() as bar:
@@ -60,7 +66,7 @@ def compare(
 
 
 def _print(found: "Comparison") -> None:
-    from vesalius.cli.output import print_table, say
+    from vesalius.console import print_table, say
 
     print_table(
         ("evaluation", "model", "mean", "median", "first in"),
@@ -77,7 +83,7 @@ def _print(found: "Comparison") -> None:
 
 
 def _print_differences(found: "Comparison") -> None:
-    from vesalius.cli.output import print_table
+    from vesalius.console import print_table
 
     columns = ("first − second", "mean", "median", "higher / equal / lower", "effect", "p", "p (Holm)")
     rows = (
@@ -98,7 +104,7 @@ def _print_differences(found: "Comparison") -> None:
 
 def _print_families(found: "Comparison") -> None:
     """A table for each pair: both means of each prompt, and their difference."""
-    from vesalius.cli.output import print_table
+    from vesalius.console import print_table
 
     families = {each.name: each.families for each in found.standings}
     rows: dict[tuple[str, str], list[tuple[object, ...]]] = {}

@@ -19,7 +19,7 @@ def data_check(
     folder: Path,
     /,
     *,
-    out: Path | None = None,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
     similarity: float = 0.9,
     group_regex: str | None = None,
     group_field: str | None = None,
@@ -28,8 +28,15 @@ def data_check(
 ) -> None:
     """Look for what is wrong with a data set: files, masks, prompts, duplicates, leaks.
 
-    The exit code is 0 if nothing is wrong (notes aside), 1 if there is an error or a warning, and 2 if the check could
-    not be made.
+    Exit codes:
+        1: There is an error or a warning; notes do not count.
+
+    Examples:
+        vesalius data check kvasir
+        vesalius data check kvasir --group-regex "^[^_]+" -o checked
+
+    Documentation:
+        docs/data-check.md
 
     Args:
         folder: Folder with images/, masks/ and anns/.
@@ -40,11 +47,10 @@ def data_check(
         jobs: Files read at the same time; by default one for each processor.
         as_json: Print one JSON object.
     """
-    from vesalius.cli.output import print_json, say
+    from vesalius.console import print_json, progress_bar, say
     from vesalius.data.check import CheckSettings, Grouping, check_dataset
     from vesalius.data.check.page import write_page
     from vesalius.files import write_json
-    from vesalius.progress import progress_bar
 
     processes = os.cpu_count() or 1 if jobs is None else jobs
     settings = CheckSettings(similarity, Grouping(group_regex, group_field), processes)
@@ -64,7 +70,7 @@ def data_check(
 
 
 def _print(report: "CheckReport") -> None:
-    from vesalius.cli.output import print_table, say
+    from vesalius.console import print_table, say
     from vesalius.data.check import read_kinds
 
     by_kind, kinds = report.by_kind(), read_kinds()

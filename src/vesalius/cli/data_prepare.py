@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vesalius.cli.output import print_json, print_table, say
+from vesalius.console import print_json, print_table, say
 from vesalius.data.prepare import CustomConfig, Found, PrepareReport, Problem, SliceConfig, Source, SplitConfig
 from vesalius.errors import ConfigError
 
@@ -34,6 +34,13 @@ def data_prepare(
     your own. The originals are only read. An interrupted run goes on with the same command. What cannot be used is
     named and left out; the exit code is 0 if anything could be prepared.
 
+    Examples:
+        vesalius data prepare kvasir_polyp kvasir-seg.zip kvasir_polyp
+        vesalius data prepare custom mine --images scans --masks masks
+
+    Documentation:
+        docs/data.md
+
     Args:
         name: A data set of the catalog, or "custom".
         paths: SOURCE and DEST; of custom only DEST.
@@ -44,8 +51,8 @@ def data_prepare(
         custom: Where your own data lie.
         as_json: Print one JSON object.
     """
+    from vesalius.console import progress_bar
     from vesalius.data.prepare import Plan, find_custom, prepare, read_given
-    from vesalius.progress import progress_bar
 
     dest = _check_paths(name, paths, custom)
     given = read_given(annotations) if annotations else None

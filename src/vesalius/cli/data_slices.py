@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from vesalius.cli.output import print_json, print_table, say
+from vesalius.console import print_json, print_table, say
 from vesalius.data.anatomy import CutSettings, Said
 from vesalius.data.anatomy.series_table import check_said
 from vesalius.data.anatomy.settings import SliceRange
@@ -21,7 +21,7 @@ Flat = Parameter(name="*")
 
 def data_slices(
     source: Path,
-    out: Path,
+    out: Annotated[Path, Parameter(alias="-o")],
     /,
     *,
     settings: Annotated[CutSettings, Flat] = CutSettings(),  # noqa: B008 - frozen
@@ -40,6 +40,13 @@ def data_slices(
 
     An interrupted run goes on with the same command. What cannot be used is named and left out.
 
+    Examples:
+        vesalius data slices Totalsegmentator_dataset slices
+        vesalius data slices head.nii.gz slices --modality MR --stations head
+
+    Documentation:
+        docs/anatomy-data.md
+
     Args:
         source: Where the volumes are.
         out: Folder for the slices.
@@ -51,9 +58,9 @@ def data_slices(
         organs: Organs on every slice of a single series.
         as_json: Print one JSON object.
     """
+    from vesalius.console import progress_bar
     from vesalius.data.anatomy import cut_slices, find_volumes
     from vesalius.data.anatomy.run import steps_of
-    from vesalius.progress import progress_bar
 
     said = Said(modality, protocol, *(tuple(map(SliceRange, names)) for names in (stations, organs)))
     check_said(said, "command line")

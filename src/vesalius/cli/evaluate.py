@@ -26,7 +26,7 @@ def evaluate(
     prompts: str = "all",
     tolerance: float = 2.0,
     group_regex: str | None = None,
-    out: Path | None = None,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
     pictures: int = 3,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
@@ -34,6 +34,13 @@ def evaluate(
 
     Dice, IoU, precision, recall, the normalised surface distance (NSD) and the 95 % Hausdorff distance (HD95), with
     95 % intervals.
+
+    Examples:
+        vesalius evaluate pocket --data kvasir -o evaluations/pocket
+        vesalius evaluate runs/mine --data kvasir --prompts p1,p6
+
+    Documentation:
+        docs/evaluation.md, docs/report.md
 
     Args:
         model: A model's name, a checkpoint or a run's folder.
@@ -50,7 +57,7 @@ def evaluate(
     """
     from datetime import UTC, datetime
 
-    from vesalius.cli.output import print_json, say
+    from vesalius.console import print_json, progress_bar, say
     from vesalius.data.datasets import SegmentationDataset
     from vesalius.evaluation import segmentation
     from vesalius.evaluation.clusters import name_clusters
@@ -58,7 +65,6 @@ def evaluate(
     from vesalius.evaluation.report.examples import choose_examples
     from vesalius.evaluation.stored import ROWS_NAME, describe_evaluation
     from vesalius.models.checkpoints import load_segmenter
-    from vesalius.progress import progress_bar
 
     dataset = SegmentationDataset(data, split)
     name_clusters([record.img_name for record in dataset.records], group_regex)  # complains now, not after the pass
@@ -137,7 +143,7 @@ COLUMNS = ("dice", "precision", "recall", "nsd", "hd95")
 
 
 def _print(evaluation: "Evaluation", title: str, group_regex: str | None) -> None:
-    from vesalius.cli.output import say
+    from vesalius.console import say
 
     empty, undefined = evaluation.empty_images(), evaluation.undefined()
     images = f"{evaluation.images()} images"
@@ -151,7 +157,7 @@ def _print(evaluation: "Evaluation", title: str, group_regex: str | None) -> Non
 
 
 def _print_table(evaluation: "Evaluation", title: str, group_regex: str | None, *, present_only: bool) -> None:
-    from vesalius.cli.output import print_table
+    from vesalius.console import print_table
     from vesalius.evaluation.score_table import TITLES
 
     names = [name for name in COLUMNS if name in evaluation.metrics]
@@ -165,11 +171,11 @@ def _print_table(evaluation: "Evaluation", title: str, group_regex: str | None, 
     print_table(("prompt", *heads), rows, title=title)
 
 
-def _cell(centre: "Centre | None", metric: str) -> str:
+def _cell(centre: "Centre | None", metric: str) -> tuple[str, ...] | None:
     """The mean, and below it the interval."""
     if centre is None:
-        return "–"
+        return None
     digits = 1 if metric == "hd95" else 3
     mean = centre.mean
     ends = "–" if mean.low is None else f"{mean.low:.{digits}f}–{mean.high:.{digits}f}"
-    return f"{mean.value:.{digits}f}\n{ends}"
+    return f"{mean.value:.{digits}f}", ends

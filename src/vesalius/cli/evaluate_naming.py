@@ -15,7 +15,7 @@ def evaluate_naming(
     /,
     *,
     data: Path,
-    out: Path | None = None,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
     baselines: bool = False,
     least_patients: int = 10,
     paper_stations: bool = False,
@@ -25,6 +25,12 @@ def evaluate_naming(
 
     Organs and stations: top-1 in set (the paper's accuracy), mAP, AUROC, set F1, exact match, calibration, abstention,
     sensitivity to wording, and true captions against contradictions of them, with 95 % intervals over patients.
+
+    Examples:
+        vesalius evaluate-naming pocket --data slices -o evaluations/names
+
+    Documentation:
+        docs/anatomy-evaluation.md
 
     Args:
         model: "pocket", a checkpoint, a run's folder, or a name of `vesalius weights list`.
@@ -37,7 +43,7 @@ def evaluate_naming(
     """
     from functools import partial
 
-    from vesalius.cli.output import print_json, say
+    from vesalius.console import print_json, progress_bar, say
     from vesalius.data.anatomy.dataset import AnatomySlices
     from vesalius.evaluation.anatomy.encoding import EncodedSlices, encode_slices
     from vesalius.evaluation.anatomy.evaluate import (
@@ -49,7 +55,6 @@ def evaluate_naming(
     from vesalius.evaluation.anatomy.page import PAGE, write_naming_page
     from vesalius.evaluation.anatomy.settings import NamingSettings
     from vesalius.naming.loading import load_namer
-    from vesalius.progress import progress_bar
     from vesalius.prompts.anatomy import PAPER_STATIONS, STATIONS
 
     stations = PAPER_STATIONS if paper_stations else STATIONS
@@ -83,7 +88,7 @@ def evaluate_naming(
 
 
 def _print(found: "list[AnatomyEvaluation]") -> None:
-    from vesalius.cli.output import print_table
+    from vesalius.console import print_table
     from vesalius.evaluation.anatomy.tables import build_tables
 
     for table in build_tables(found):

@@ -13,7 +13,7 @@ def export(
     model: str,
     /,
     *,
-    out: Path,
+    out: Annotated[Path, Parameter(alias="-o")],
     to: Literal["onnx", "openvino"] = "onnx",
     int8: bool = False,
     calibrate: Path | None = None,
@@ -25,6 +25,13 @@ def export(
     folder as its model. An export that gives other numbers than the model is refused: a logit may differ by 0.001, or
     in 8 bits the mean Dice on up to 50 validation images by 0.01.
 
+    Examples:
+        vesalius export pocket -o exported
+        vesalius export pocket --to openvino --int8 --calibrate kvasir -o small
+
+    Documentation:
+        docs/export.md
+
     Args:
         model: A model's name, a checkpoint or a run's folder.
         out: Folder for the graphs, not there yet.
@@ -33,10 +40,9 @@ def export(
         calibrate: Folder with images/, masks/ and anns/: its training images show which range numbers have.
         as_json: Print one JSON object.
     """
-    from vesalius.cli.output import print_json
+    from vesalius.console import print_json, progress_bar
     from vesalius.errors import ConfigError
     from vesalius.export.run import export_model
-    from vesalius.progress import progress_bar
 
     if int8 != (calibrate is not None):
         missing, given = ("--int8", "--calibrate") if calibrate else ("--calibrate DIR", "--int8")
@@ -65,7 +71,7 @@ def _describe(report: "ExportReport") -> dict[str, object]:
 def _print(report: "ExportReport", model: str, form: str) -> None:
     import torch
 
-    from vesalius.cli.output import print_table, say
+    from vesalius.console import print_table, say
 
     names = ("PyTorch", form)
     rows = [

@@ -10,10 +10,17 @@ def models(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> Non
 
     Parameters are counted at default sizes; trainable are those of the papers' recipe, with both encoders frozen.
 
+    Examples:
+        vesalius models
+        vesalius models --json
+
+    Documentation:
+        docs/models-speed.md, docs/weights.md
+
     Args:
         as_json: Print one JSON object.
     """
-    from vesalius.cli.output import print_json, print_table, say
+    from vesalius.console import print_json, print_table, say
     from vesalius.models import list_encoders, list_models
     from vesalius.models.embedded import EMBEDDED
 

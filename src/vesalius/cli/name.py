@@ -27,7 +27,7 @@ def name(
     *,
     model: str = "pocket",
     smoothing: Annotated[bool, Parameter(negative="--no-smoothing")] = True,
-    out: Path | None = None,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
     strip: Path | None = None,
     audit: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
@@ -37,6 +37,14 @@ def name(
     Modality, protocol and plane come from the header where it has them, everything else from pixels. Nothing is named
     where the model is unsure. Of a folder every series, volume and picture is named; what cannot be read is listed at
     the end, with exit code 2.
+
+    Examples:
+        vesalius name scan.dcm --audit
+        vesalius name head.nii.gz --strip strip.png
+        vesalius name study/ -o names.csv
+
+    Documentation:
+        docs/naming.md
 
     Args:
         path: A PNG, JPEG or TIFF file, a DICOM file, a NIfTI volume, or a folder with one series or many.
@@ -48,11 +56,10 @@ def name(
         audit: Compare each header's BodyPartExamined with the pixels.
         as_json: Print one JSON object, with every slice.
     """
-    from vesalius.cli.output import print_json
+    from vesalius.console import print_json, progress_bar
     from vesalius.naming import AnatomyLabeller, audit_series, find_series, write_table
     from vesalius.naming.strip import check_strip
     from vesalius.naming.tables import check_table
-    from vesalius.progress import progress_bar
 
     if out is not None:
         check_table(out)
@@ -121,7 +128,7 @@ class _Work:
 
 
 def _print(named: "Sequence[SeriesName]", lines: "Sequence[AuditLine]", audit: bool) -> None:
-    from vesalius.cli.output import print_table
+    from vesalius.console import print_table
 
     if audit:
         rows = [(line.source, line.body_part or "–", _tell(line), line.verdict, line.proposed) for line in lines]
@@ -135,7 +142,7 @@ def _print(named: "Sequence[SeriesName]", lines: "Sequence[AuditLine]", audit: b
 
 
 def _print_files(written: "Sequence[Path]") -> None:
-    from vesalius.cli.output import say
+    from vesalius.console import say
 
     if written:
         say(f"Written: {', '.join(map(str, written))}")
@@ -159,7 +166,7 @@ def _summarise(series: "SeriesName", folder: str) -> tuple[object, ...]:
 
 
 def _print_one(series: "SeriesName") -> None:
-    from vesalius.cli.output import print_table, say
+    from vesalius.console import print_table, say
 
     asked = [("modality", series.modality), ("protocol", series.protocol), ("plane", series.plane)]
     asked = [(question, answer) for question, answer in asked if answer.evidence != OF_MR_ONLY]

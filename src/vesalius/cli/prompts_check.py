@@ -18,7 +18,15 @@ def prompts_check(
 ) -> None:
     """Render every template with every word it may get, show one prompt of each family, and say what is wrong.
 
-    The exit code is 1 if anything is.
+    Exit codes:
+        1: Something is wrong with a template.
+
+    Examples:
+        vesalius prompts check
+        vesalius prompts check --templates mine.toml
+
+    Documentation:
+        docs/prompts.md
 
     Args:
         templates: TOML file whose wordings, classes and sets extend the package's.
@@ -27,7 +35,7 @@ def prompts_check(
     import sys
     from dataclasses import asdict
 
-    from vesalius.cli.output import print_json
+    from vesalius.console import print_json
     from vesalius.prompts import read_templates
     from vesalius.prompts.proofs import prove_templates
 
@@ -53,7 +61,7 @@ def _token_counter() -> "Callable[[str], int]":
 
 def _print(proofs: "list[Proof]") -> None:
     """One table a set, for the first of its objects."""
-    from vesalius.cli.output import print_table
+    from vesalius.console import print_table
     from vesalius.prompts import variants
 
     for proof in {each.family_set.name: each for each in reversed(proofs)}.values():
@@ -67,7 +75,7 @@ def _print(proofs: "list[Proof]") -> None:
 
 
 def _print_faults(faults: list[str], prompts: int) -> None:
-    from vesalius.cli.output import say
+    from vesalius.console import say
 
     for fault in faults:
         say(fault)

@@ -24,7 +24,7 @@ def prompts_generate(
     templates: Path | None = None,
     rules: Literal["plain", "benchmark"] | None = None,
     split: list[Split] | None = None,
-    out: Path | None = None,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
     replace: bool = False,
     absent: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
@@ -32,7 +32,17 @@ def prompts_generate(
     """Write prompts for a data set from its masks and images.
 
     Prompts that a record has stay as they are, unless --replace is given. Records that cannot be used are named and
-    stay, too; the exit code is then 1.
+    stay, too.
+
+    Exit codes:
+        1: Some records could not be used; they are named and stay as they are.
+
+    Examples:
+        vesalius prompts generate kvasir --class polyp
+        vesalius prompts generate kvasir --class polyp --replace -o new
+
+    Documentation:
+        docs/prompts.md
 
     Args:
         folder: Data set with images/, masks/ and anns/.
@@ -51,7 +61,7 @@ def prompts_generate(
     """
     import sys
 
-    from vesalius.cli.output import print_json, say
+    from vesalius.console import print_json, say
     from vesalius.data.catalog import read_catalog
     from vesalius.data.prompting import PromptPlan
     from vesalius.prompts import find_rules, read_templates
@@ -88,8 +98,8 @@ def _find_splits(folder: Path) -> list[Split]:
 def _generate(folder: Path, plan: "PromptPlan", splits: Sequence[Split], out: Path | None) -> list["PromptReport"]:
     from functools import partial
 
+    from vesalius.console import progress_bar
     from vesalius.data.prompting import generate_prompts, read_rows
-    from vesalius.progress import progress_bar
 
     reports = []
     with progress_bar() as bar:
@@ -101,7 +111,7 @@ def _generate(folder: Path, plan: "PromptPlan", splits: Sequence[Split], out: Pa
 
 
 def _print(reports: Sequence["PromptReport"]) -> None:
-    from vesalius.cli.output import print_table, say
+    from vesalius.console import print_table, say
 
     counts = [
         (each.file, each.records, each.written, each.complete, each.empty, each.absent, len(each.problems))

@@ -13,13 +13,20 @@ if TYPE_CHECKING:
 def report(
     *evaluations: Path,
     group_regex: str | None = None,
-    out: Path | None = None,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Write the report of an evaluation anew, or put several evaluations of the same data side by side.
 
     Needs no model. The page of one evaluation holds the pictures that `vesalius evaluate --out` left in pictures.json;
     without that file it has none, and says so.
+
+    Examples:
+        vesalius report evaluations/mine
+        vesalius report evaluations/mine evaluations/pocket -o side-by-side
+
+    Documentation:
+        docs/report.md
 
     Args:
         evaluations: Folders that `vesalius evaluate --out` wrote.
@@ -28,11 +35,10 @@ def report(
             default the folder of the evaluation.
         as_json: Print one JSON object.
     """
-    from vesalius.cli.output import print_json, print_table, say
+    from vesalius.console import print_json, print_table, progress_bar, say
     from vesalius.errors import ConfigError
     from vesalius.evaluation.report import PAGE_NAME, TEXT_NAME, write_report
     from vesalius.evaluation.report.single import read_report
-    from vesalius.progress import progress_bar
 
     if not evaluations:
         raise ConfigError("No evaluation is given; `vesalius evaluate MODEL --data DIR --out FOLDER` makes one.")

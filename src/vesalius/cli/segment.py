@@ -13,7 +13,7 @@ def segment(
     /,
     *prompts: str,
     model: str = "pocket",
-    out: Path = Path("segmentation"),
+    out: Annotated[Path, Parameter(alias="-o")] = Path("segmentation"),
     plane: Literal["axial", "coronal", "sagittal"] | None = None,
     window: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
@@ -22,6 +22,14 @@ def segment(
 
     Pictures get a mask (PNG, at the picture's own size) and an overlay for each phrase; series and volumes a mask
     volume (NIfTI) and a sheet of overlays.
+
+    Examples:
+        vesalius segment scan.png polyp "breast tumour"
+        vesalius segment head.nii.gz brain --plane axial -o results
+        vesalius segment scan.dcm lungs --window lung --json
+
+    Documentation:
+        README.md
 
     Args:
         image: A PNG, JPEG or TIFF file, a DICOM file, a folder with a series, or a NIfTI volume.
@@ -32,10 +40,9 @@ def segment(
         window: Window of a CT: a name such as "lung", or center and width in HU such as "40,400".
         as_json: Print one JSON object.
     """
-    from vesalius.cli.output import print_json, print_table
+    from vesalius.console import print_json, print_table, progress_bar
     from vesalius.imaging import read_image
     from vesalius.predict import Predictor, check_prompts
-    from vesalius.progress import progress_bar
     from vesalius.results import Results
 
     check_prompts(prompts)

@@ -15,7 +15,7 @@ def train(
     *,
     model: str,
     data: list[Path],
-    out: Path | None = None,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
     settings: Annotated[RecipeOptions, Parameter(name="*")] = _RECIPE,
     pretrained: bool = False,
     views: int | None = None,
@@ -27,6 +27,14 @@ def train(
     Without a recipe the paper's settings hold: AdamW at 1e-5, Dice and cross-entropy, batch 10, encoders frozen, early
     stopping after 20 epochs without progress. Trained weights keep the statistics of their batch norms unless the
     recipe says otherwise.
+
+    Examples:
+        vesalius train --model pocket --data kvasir --max-epochs 5 -o runs/mine
+        vesalius train --model clipseg --pretrained --data kvasir --data bkai
+        vesalius train --model pocket --data kvasir --set augment.rotation=30
+
+    Documentation:
+        docs/training.md
 
     Args:
         model: A model's name, or a checkpoint to go on from; "pocket" starts from the embedded weights.
@@ -41,7 +49,7 @@ def train(
     """
     from pytorch_lightning.utilities import rank_zero_only
 
-    from vesalius.cli.output import print_json
+    from vesalius.console import print_json
     from vesalius.models.recipe import to_options
     from vesalius.models.start import start_model
     from vesalius.training.config import TrainConfig, check_table

@@ -14,7 +14,7 @@ def train_naming(
     *,
     model: str,
     data: list[Path],
-    out: Path | None = None,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
     settings: Annotated[RecipeOptions, Parameter(name="*")] = _RECIPE,
     workers: int = 0,
     save_minutes: float = 10.0,
@@ -28,6 +28,13 @@ def train_naming(
     is true of a slice counts (UniCL); recipes/anatomy/ has the paper's systems. Settings given here go before the
     recipe's.
 
+    Examples:
+        vesalius train-naming --model pocket --data slices -o runs/names
+        vesalius train-naming --model biomedclip --data slices --recipe mine.toml
+
+    Documentation:
+        docs/anatomy-training.md
+
     Args:
         model: clip_vit_b32, clip_rn50, biomedclip, "pocket", or a checkpoint to go on from, such as one that `vesalius
             weights import` makes of PubMedCLIP. Of pocket only the layers that meet the words train.
@@ -40,7 +47,7 @@ def train_naming(
         resume: Go on where an interrupted run in the same folder stopped, as if it had not been interrupted.
         as_json: Print one JSON object.
     """
-    from vesalius.cli.output import print_json, say
+    from vesalius.console import print_json, say
     from vesalius.models.recipe import to_options
     from vesalius.models.start import start_encoder
     from vesalius.training.config import check_table

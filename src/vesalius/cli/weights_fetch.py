@@ -15,11 +15,17 @@ def weights_fetch(*names: str, as_json: Annotated[bool, Parameter(name="--json")
     proxy (HTTPS_PROXY), a mirror (VESALIUS_MIRROR, a web server with a copy of such a folder; or HF_ENDPOINT, a mirror
     of the hub), and offline mode (VESALIUS_OFFLINE=1).
 
+    Examples:
+        vesalius weights fetch clip_vit_b16
+
+    Documentation:
+        docs/weights.md
+
     Args:
         names: Of "vesalius weights list".
         as_json: Print one JSON object.
     """
-    from vesalius.cli.output import print_json, say
+    from vesalius.console import print_json, say
     from vesalius.errors import ModelError
     from vesalius.models.sources import find_source, read_sources
 
@@ -36,8 +42,8 @@ def weights_fetch(*names: str, as_json: Annotated[bool, Parameter(name="--json")
 
 
 def _fetch(name: str) -> Path:
+    from vesalius.console import progress_bar
     from vesalius.models.downloads import fetch
-    from vesalius.progress import progress_bar
 
     with progress_bar() as bar:
         task = bar.add_task(f"{name}, MB", total=None)

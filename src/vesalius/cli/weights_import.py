@@ -13,12 +13,18 @@ def weights_import(
     /,
     *,
     layout: Annotated[str | None, Parameter(name="--as")] = None,
-    out: Path,
+    out: Annotated[Path, Parameter(alias="-o")],
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Turn weights of another program into a checkpoint of ours, which every command takes as a model.
 
     Nothing pickled is executed; tensors that are missing or should not be there are listed in an error.
+
+    Examples:
+        vesalius weights import ViT-B-16.pt --as openai-clip -o clip.safetensors
+
+    Documentation:
+        docs/weights.md
 
     Args:
         file: The file, or a name of "vesalius weights list" that is on this machine.
@@ -28,12 +34,11 @@ def weights_import(
         out: The checkpoint to write, a .safetensors file.
         as_json: Print one JSON object.
     """
-    from vesalius.cli.output import print_json, say
+    from vesalius.console import print_json, progress_bar, say
     from vesalius.models.checkpoints import save_model
     from vesalius.models.checksums import sha256_of
     from vesalius.models.foreign import import_checkpoint
     from vesalius.models.segmenter import Segmenter
-    from vesalius.progress import progress_bar
 
     path, layout = _find(file, layout)
     if out.resolve() == path.resolve():

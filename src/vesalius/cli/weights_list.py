@@ -12,10 +12,17 @@ if TYPE_CHECKING:
 def weights_list(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
     """List public weights: what they are, which models start from them, and whether they are on this machine.
 
+    Examples:
+        vesalius weights list
+        vesalius weights list --json
+
+    Documentation:
+        docs/weights.md
+
     Args:
         as_json: Print one JSON object, with addresses and checksums.
     """
-    from vesalius.cli.output import print_json, print_table, say
+    from vesalius.console import print_json, print_table, say
     from vesalius.models.sources import read_sources, weights_folder
 
     sources = read_sources().values()

@@ -1,6 +1,5 @@
 """``vesalius weights path NAME``."""
 
-import sys
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -11,17 +10,23 @@ def weights_path(name: str, /, *, as_json: Annotated[bool, Parameter(name="--jso
 
     The path alone goes to stdout, for use in scripts; if nothing is there yet, a line on stderr says how to get it.
 
+    Examples:
+        vesalius weights path clip_vit_b16
+
+    Documentation:
+        docs/weights.md
+
     Args:
         name: One of "vesalius weights list".
         as_json: Print one JSON object.
     """
-    from vesalius.cli.output import print_json, say
+    from vesalius.console import print_json, print_path, say
     from vesalius.models.sources import find_source
 
     source = find_source(name)
     if as_json:
         print_json({"name": name, "path": source.path, "here": source.is_here()})
         return
-    sys.stdout.write(f"{source.path}\n")
+    print_path(source.path)
     if not source.is_here():
         say(f"Not there yet. {source.remedy()}.")

@@ -10,16 +10,23 @@ from cyclopts import Parameter
 def weights_verify(*names: str, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
     """Compare the weights on this machine with their checksums: the published one, or that of the first fetch.
 
-    The exit code is 1 if a file has changed, 2 if a name is unknown or its file is not here.
+    Exit codes:
+        1: A file has changed.
+
+    Examples:
+        vesalius weights verify
+        vesalius weights verify clip_vit_b16
+
+    Documentation:
+        docs/weights.md
 
     Args:
         names: Of "vesalius weights list"; by default all that are here.
         as_json: Print one JSON object, with the checksums.
     """
-    from vesalius.cli.output import print_json, print_table, say
+    from vesalius.console import print_json, print_table, progress_bar, say
     from vesalius.models.checksums import verify
     from vesalius.models.sources import read_sources, weights_folder
-    from vesalius.progress import progress_bar
 
     chosen = names or [name for name, source in read_sources().items() if source.path.is_file()]
     with progress_bar() as bar:

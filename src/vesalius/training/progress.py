@@ -8,10 +8,9 @@ from functools import partial
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_only
-from rich.console import Console
 from rich.progress import Progress
 
-from vesalius.progress import progress_bar
+from vesalius.console import progress_bar, say
 
 
 class EpochBar(Callback):
@@ -23,14 +22,13 @@ class EpochBar(Callback):
 
     def __init__(self, monitor: str) -> None:
         self._metrics = ("train_loss", "val_loss", monitor)
-        self._console = Console(stderr=True, highlight=False)
         self._bar: Progress | None = None
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Show an empty bar."""
         if not trainer.is_global_zero:
             return
-        self._bar = progress_bar(self._console)
+        self._bar = progress_bar()
         self._bar.add_task(f"Epoch {trainer.current_epoch + 1}", total=trainer.num_training_batches)
         self._bar.start()
 
@@ -58,7 +56,7 @@ class EpochBar(Callback):
 @rank_zero_only
 def tell(message: str) -> None:
     """One line for people, on stderr, from one of a run's processes."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(message, markup=False)
+    say(message)
 
 
 @contextmanager

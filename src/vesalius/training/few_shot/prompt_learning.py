@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vesalius.console import progress_bar
 from vesalius.errors import ConfigError, ModelError
 from vesalius.models.contrastive import ContrastiveEncoder
 from vesalius.models.tokenizers import Tokens
-from vesalius.progress import progress_bar
 from vesalius.training.contrastive_losses import share_loss, similarity_logits
 from vesalius.training.few_shot.support import Support
 from vesalius.training.ranges import check_at_least, check_positive

@@ -1,0 +1,123 @@
+"""What the command line says of itself: long help from docstrings, and what an unknown option may have meant."""
+
+import difflib
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from cyclopts import App
+from cyclopts.exceptions import UnknownOptionError
+
+EXIT_CODES = {
+    0: "Done.",
+    2: "A file, an option or a setting is wrong; one line on stderr says what, and what to do.",
+    70: "A fault of Vesalius, please report it; VESALIUS_DEBUG=1 in the environment shows where.",
+    130: "Interrupted by Ctrl-C.",
+    141: "Whoever read the output went away.",
+}
+"""Of every command; some have 1 as well."""
+SECTION = re.compile(r"^(Exit codes|Examples|Documentation|Args):\n((?:    .*\n?|\n)*)", re.MULTILINE)
+CODE = re.compile(r"^(\d+): (.*)$", re.MULTILINE)
+SYNONYMS = {
+    "batch": ("--batch-size",),
+    "bs": ("--batch-size",),
+    "checkpoint": ("--model",),
+    "ckpt": ("--model",),
+    "config": ("--recipe",),
+    "cuda": ("--devices",),
+    "data-dir": ("--data",),
+    "dataset": ("--data",),
+    "dest": ("--out",),
+    "device": ("--devices",),
+    "epochs": ("--max-epochs",),
+    "force": ("--overwrite", "--replace"),
+    "format": ("--to", "--json"),
+    "gpu": ("--devices",),
+    "gpus": ("--devices",),
+    "input": ("IMAGE", "PATH", "--data"),
+    "iterations": ("--max-steps",),
+    "lr": ("--learning-rate",),
+    "network": ("--model",),
+    "num-epochs": ("--max-epochs",),
+    "num-workers": ("--workers", "--jobs"),
+    "orientation": ("--plane",),
+    "output": ("--out",),
+    "output-dir": ("--out",),
+    "overwrite": ("--replace",),
+    "param": ("--set",),
+    "patients": ("--group-regex",),
+    "phrase": ("--class", "PROMPTS"),
+    "prompt": ("PROMPTS", "--prompts"),
+    "random-seed": ("--seed",),
+    "restart": ("--resume",),
+    "steps": ("--max-steps",),
+    "subset": ("--split",),
+    "target": ("--class", "--phrase", "--set prompts.target=…"),
+    "text": ("PROMPTS", "--prompts"),
+    "threads": ("--workers", "--jobs"),
+    "type": ("--to", "--as"),
+    "wandb": ("--log",),
+    "wd": ("--set weight_decay=…",),
+    "weight-decay": ("--set weight_decay=…",),
+    "weights": ("--model",),
+}
+"""What others call an option, and ours, the likeliest first; the first one that the command has is proposed."""
+CLOSE = 0.75
+"""Likeness from which an option of another spelling is proposed."""
+
+
+@contextmanager
+def long_help(apps: Iterable[App]) -> Iterator[None]:
+    """While the block lasts, a command's help is all of its docstring, with examples and exit codes below the options.
+
+    Lists of commands keep the short line, so that they need not load the commands.
+
+    Args:
+        apps: Of a command line, from the program to the command, as ``App.parse_commands`` finds them.
+    """
+    for command in apps:
+        function = command.default_command
+        if function is not None and function.__module__.partition(".")[0] == "vesalius":
+            short, command.help = command.help, _describe(command, inspect.getdoc(function) or "")
+            try:
+                yield
+            finally:
+                command.help = short
+            return
+    yield
+
+
+def _describe(command: App, docstring: str) -> str:
+    sections = {found[1]: inspect.cleandoc(found[2]) for found in SECTION.finditer(docstring)}
+    codes = EXIT_CODES | {int(code): told for code, told in CODE.findall(sections.get("Exit codes", ""))}
+    command.help_epilogue = write_epilogue(sections.get("Examples", ""), sections.get("Documentation", ""), codes)
+    return SECTION.split(docstring)[0].strip()
+
+
+def write_epilogue(examples: str, pages: str, codes: Mapping[int, str] = EXIT_CODES) -> str:
+    """What stands below the options, as Markdown.
+
+    Args:
+        examples: Command lines.
+        pages: Files of the documentation.
+        codes: Exit codes and what they mean.
+    """
+    listed = "\n".join(f"- {code}: {told}" for code, told in sorted(codes.items()))
+    return f"**Examples**\n\n```text\n{examples}\n```\n\n**Exit codes**\n\n{listed}\n\n**Documentation:** {pages}"
+
+
+def explain_option(error: UnknownOptionError) -> str:
+    """One line about an option that a command does not have: which one may have been meant, and where all are."""
+    given = (error.token.keyword or error.token.value).partition("=")[0]
+    names = [name for each in error.argument_collection if each.parse for name in each.names if name != "*"]
+    meant = _find_meant(given.strip("-").lower().replace("_", "-"), names)
+    close = [meant] if meant else difflib.get_close_matches(given, names, n=1, cutoff=CLOSE)
+    note = "" if not close or close[0].startswith("-") else ", which is given without an option"
+    hint = f" Did you mean {close[0]}{note}?" if close else ""
+    command = " ".join(["vesalius", *(error.command_chain or ())])
+    return f"Unknown option: {given}.{hint} All options: {command} --help"
+
+
+def _find_meant(word: str, names: list[str]) -> str | None:
+    return next((each for each in SYNONYMS.get(word, ()) if each.partition(" ")[0] in names), None)

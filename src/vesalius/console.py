@@ -1,0 +1,217 @@
+r"""What people and programs read: tables, notices, progress and JSON; the one place that escapes text from outside.
+
+File names, headers, prompts and the messages of other libraries may hold anything: markup, escape sequences that take
+over a terminal, letters that turn a line round. All of it is shown as it is, or as a visible escape such as ``\x1b``.
+"""
+
+import html
+import math
+import os
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import quote
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from vesalius.files import to_json
+
+BLANK = frozenset(
+    chr(code)
+    for first, last in (
+        (0x34F, 0x34F),
+        (0x115F, 0x1160),
+        (0x17B4, 0x17B5),
+        (0x180B, 0x180F),
+        (0x2800, 0x2800),
+        (0x3164, 0x3164),
+        (0xFE00, 0xFE0F),
+        (0xFFA0, 0xFFA0),
+        (0xE0100, 0xE01EF),
+    )
+    for code in range(first, last + 1)
+)
+"""Characters that Unicode counts as printable and that show nothing."""
+ASCII = str.maketrans({"–": "-", "−": "-", "·": "-", "…": "...", "×": "x", "“": '"', "”": '"', "\u00a0": " "})
+"""How our own texts look where only ASCII can be shown."""
+MARKS = str.maketrans({character: f"\\{character}" for character in "\\`*[]<>|#~&"})
+"""What Markdown would take for its own."""
+EDGES = re.compile(r"(?<!\w)_|_(?!\w)|^[-+](?=\s|$)|(?<=^\d)[.)](?=\s|$)")
+"""Likewise, but only at the edge of a word or at the start of a text."""
+
+
+def to_terminal(text: object, encoding: str = "utf-8") -> str:
+    r"""A text in one line, with everything visible that a terminal would obey or hide.
+
+    Control characters, escape sequences, line breaks, marks of direction, invisible characters and the lone surrogates
+    of file names that are not UTF-8 become escapes; so does what the encoding lacks. Brackets and back slashes stay.
+
+    Args:
+        text: Anything; of what is no text, its ``str``.
+        encoding: Of the terminal or file.
+
+    >>> to_terminal("t1 [/b]\x1b[31m\n")
+    't1 [/b]\\x1b[31m\\n'
+    """
+    shown = "".join(letter if _is_visible(letter) else _escape(letter) for letter in str(text))
+    try:
+        shown.encode(encoding)
+    except UnicodeEncodeError:
+        return shown.translate(ASCII).encode(encoding, "backslashreplace").decode(encoding)
+    return shown
+
+
+def to_html(text: object) -> str:
+    """A text for the body or an attribute of HTML, or for SVG.
+
+    >>> to_html('<b title="">')
+    '&lt;b title=&quot;&quot;&gt;'
+    """
+    return html.escape(to_terminal(text))
+
+
+def to_markdown(text: object) -> str:
+    r"""A text for a paragraph, a heading or a cell of Markdown.
+
+    >>> print(to_markdown("a|b [c]"))
+    a\|b \[c\]
+    """
+    return EDGES.sub(r"\\\g<0>", to_terminal(text).translate(MARKS))
+
+
+def to_link(path: str | os.PathLike[str]) -> str:
+    """A relative path as the target of a link of HTML or Markdown.
+
+    >>> to_link("a b#1.png")
+    'a%20b%231.png'
+    """
+    return quote(os.fsencode(path))
+
+
+def markdown_table(columns: Sequence[object], rows: Iterable[Sequence[object]], *, align: str = "---") -> str:
+    """A table of Markdown, its cells escaped.
+
+    Args:
+        columns: Names.
+        rows: Cells; None is a dash.
+        align: What stands below every name but the first: "---", or "---:" for numbers.
+    """
+    lines = [tuple(map(to_markdown, columns)), ("---", *[align] * (len(columns) - 1))]
+    lines += [tuple("–" if cell is None else to_markdown(cell) for cell in row) for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def print_json(content: Mapping[str, object]) -> None:
+    """One object on stdout."""
+    if sys.stdout is not None:
+        sys.stdout.write(to_json(content) + "\n")
+
+
+def print_path(path: object) -> None:
+    """One path on stdout: as it is for scripts, as a text for terminals."""
+    if sys.stdout is None:
+        return
+    if sys.stdout.isatty():
+        sys.stdout.write(to_terminal(path, sys.stdout.encoding) + "\n")
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(os.fsencode(str(path)) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
+    """A table on stdout; what is too wide is folded, never cut.
+
+    Args:
+        columns: Names.
+        rows: Cells: texts, numbers, None, or a tuple of these for several lines.
+        title: Above it.
+    """
+    console = open_console()
+    table = Table(title=None if title is None else _text(title, console), title_justify="left")
+    for name in columns:
+        table.add_column(_text(name, console), overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value, console) for value in row))
+    console.print(table)
+
+
+def say(message: object) -> None:
+    """One line for people, on stderr."""
+    _say(message)
+
+
+def warn(message: object) -> None:
+    """A line on stderr of what may be wrong."""
+    _say(message, "warning:", "yellow")
+
+
+def complain(message: object) -> None:
+    """A line on stderr of what is wrong."""
+    _say(message, "error:", "bold red")
+
+
+def open_console(*, stderr: bool = False) -> Console:
+    """Where to print: stdout or stderr, as they are now."""
+    return _Console(stderr=stderr, soft_wrap=stderr, highlight=False)
+
+
+def progress_bar(console: Console | None = None) -> Progress:
+    """A bar that is gone when finished, on stderr unless a console is given; nothing where nobody watches.
+
+    Of a task whose total nobody knows, it shows the time that has passed.
+    """
+    console = console or open_console(stderr=True)
+    columns = (_Description(), BarColumn(), _Count(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command line, which ends with one exit code however the reader went away."""
+        raise BrokenPipeError
+
+
+class _Description(ProgressColumn):
+    """What is being done, as text."""
+
+    def render(self, task: Task) -> Text:
+        return Text(to_terminal(task.description))
+
+
+class _Count(ProgressColumn):
+    """How many of how many, or for how long."""
+
+    def render(self, task: Task) -> Text:
+        if task.total is None:
+            return Text(f"{task.elapsed or 0:.0f} s")
+        return Text(f"{task.completed:.0f}/{task.total:.0f}")
+
+
+def _say(message: object, label: str = "", style: str = "") -> None:
+    console = open_console(stderr=True)
+    console.print(Text.assemble((label, style), " " if label else "", _text(message, console)))
+
+
+def _text(value: object, console: Console) -> Text:
+    return Text(to_terminal(value, console.encoding))
+
+
+def _cell(value: object, console: Console) -> Text:
+    if isinstance(value, tuple):
+        return Text("\n").join(_cell(each, console) for each in value)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return _text("–", console)
+    return _text(f"{value:.3f}" if isinstance(value, float) else value, console)
+
+
+def _is_visible(letter: str) -> bool:
+    return (letter.isprintable() and letter not in BLANK) or unicodedata.category(letter) == "Zs"
+
+
+def _escape(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
