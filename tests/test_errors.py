@@ -5,7 +5,11 @@ import pytest
 from vesalius import errors
 from vesalius.errors import MissingPackageError, VesaliusError, require, unknown_name
 
-KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Exception)]
+KINDS = [
+    kind
+    for _, kind in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(kind, Exception) and not issubclass(kind, Warning)
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,6 +8,8 @@ VesaliusError (also the exit code 2 of the command line)
 ├── ConfigError          a setting out of its range
 ├── OutputError          a result that cannot be written
 └── MissingPackageError  an optional package that is not installed
+
+ImageNotice is a warning, not an error: the image is read, but not all of it or not without a guess.
 """
 
 import difflib
@@ -22,6 +24,10 @@ class VesaliusError(Exception):
 
 class ImageError(VesaliusError):
     """A file is missing, damaged or not an image Vesalius reads."""
+
+
+class ImageNotice(UserWarning):
+    """Something of an image was left out or guessed; see `vesalius.imaging.notices.Notice`."""
 
 
 class DataError(VesaliusError):

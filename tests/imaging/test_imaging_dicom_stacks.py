@@ -56,8 +56,9 @@ class TestPlace:
 
     def test_uneven_distances_are_told(self, write_series):
         folder = write_series([0.0, 3.0, 9.0, 12.0])
-        with pytest.warns(UserWarning, match=r"series: slices lie 3\.00 to 6\.00 mm apart"):
-            read_series(folder)
+        (notice,) = read_series(folder).notices
+        assert "slices lie 3.00 to 6.00 mm apart" in str(notice)
+        assert (notice.count, notice.total) == (1, 3)
 
     @pytest.mark.parametrize(
         ("cosines", "plane"),

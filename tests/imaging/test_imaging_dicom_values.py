@@ -29,7 +29,7 @@ def test_fractional_slopes_are_applied(write_dicom):
 
 def test_padding_of_ct_becomes_air(write_dicom):
     pixels = np.array([[-2000, -1990, -3000, 40]], np.int16)
-    image = read_dicom(write_dicom("a.dcm", pixels, PixelPaddingValue=-2000))
+    image = read_dicom(write_dicom("a.dcm", pixels, PixelPaddingValue=-2000, RescaleIntercept=0))
     np.testing.assert_array_equal(image.pixels[0], [[-1024, -1024, -1024, 40]])
 
 
@@ -52,7 +52,7 @@ def test_the_first_of_several_windows_shows_a_ct(write_dicom):
 
 @pytest.mark.parametrize("window", [{}, {"WindowCenter": 40, "WindowWidth": 0}, {"WindowCenter": 40}])
 def test_without_a_valid_window_ct_shows_soft_tissue(write_dicom, window):
-    image = read_dicom(write_dicom("a.dcm", np.array([[-160, 40, 239]], np.int16), **window))
+    image = read_dicom(write_dicom("a.dcm", np.array([[-160, 40, 239]], np.int16), RescaleIntercept=0, **window))
     assert image.window is None
     np.testing.assert_allclose(image.slices()[0].rgb[0, :, 0], [0, 200 / 399, 1], atol=1e-6)
 

@@ -30,6 +30,10 @@ def name(
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
     strip: Path | None = None,
     audit: bool = False,
+    series: str | None = None,
+    stack: int | None = None,
+    volume: int | None = None,
+    frame: int | None = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Say which modality, protocol, plane, body stations and organs a picture, series or volume shows.
@@ -54,6 +58,10 @@ def name(
             row a series.
         strip: Picture to draw of the series; of many, strip-1.png and so on.
         audit: Compare each header's BodyPartExamined with the pixels.
+        series: Of a folder, the only DICOM series to name: its UID, or its number from 1 in the order of files.
+        stack: Of a DICOM series with several stacks of slices (echoes, orientations), the one to name, from 1.
+        volume: Of a NIfTI file with several volumes, the one to name, from 1.
+        frame: Of a multi-frame DICOM file or a TIFF, the only frame to name, from 1.
         as_json: Print one JSON object, with every slice.
     """
     from vesalius.console import print_json, progress_bar
@@ -67,7 +75,7 @@ def name(
         check_strip(strip)
     with progress_bar() as bar:
         task = bar.add_task("Looking for series", total=None)
-        found = find_series(path)
+        found = find_series(path, series=series, stack=stack, volume=volume, frame=frame)
         bar.update(task, description=f"Loading {model}")
         labeller = AnatomyLabeller(model)
         bar.remove_task(task)

@@ -16,6 +16,10 @@ def segment(
     out: Annotated[Path, Parameter(alias="-o")] = Path("segmentation"),
     plane: Literal["axial", "coronal", "sagittal"] | None = None,
     window: str | None = None,
+    series: str | None = None,
+    stack: int | None = None,
+    volume: int | None = None,
+    frame: int | None = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Outline what phrases name in a picture, a DICOM file or series, or a volume.
@@ -38,6 +42,11 @@ def segment(
         out: Folder for the results.
         plane: Plane in which to go through a volume.
         window: Window of a CT: a name such as "lung", or center and width in HU such as "40,400".
+        series: Of a folder with several DICOM series, the one to read: its UID, or its number from 1 as the message
+            lists them.
+        stack: Of a DICOM series with several stacks of slices (echoes, orientations), the one to read, from 1.
+        volume: Of a NIfTI file with several volumes, the one to read, from 1.
+        frame: Of a multi-frame DICOM file or a TIFF, the only frame to read, from 1.
         as_json: Print one JSON object.
     """
     from vesalius.console import print_json, print_table, progress_bar
@@ -46,7 +55,7 @@ def segment(
     from vesalius.results import Results
 
     check_prompts(prompts)
-    picture = read_image(image)
+    picture = read_image(image, series=series, stack=stack, volume=volume, frame=frame)
     slices = picture.slices(plane, _to_window(window))
     predictor = Predictor(model)
     results = Results(out, picture, slices, prompts)
@@ -55,7 +64,9 @@ def segment(
             results.add(answers)
     found = results.write()
     if as_json:
-        print_json({"image": str(image), "model": model, "results": [item.to_dict() for item in found]})
+        notices = [notice.to_dict() for notice in picture.notices]
+        results_told = [item.to_dict() for item in found]
+        print_json({"image": str(image), "model": model, "notices": notices, "results": results_told})
         return
     rows = [(item.prompt, item.existence, f"{100 * item.share:.2f} %", item.overlay) for item in found]
     print_table(("prompt", "there?", "marked", "overlay"), rows)

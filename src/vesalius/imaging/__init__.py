@@ -8,6 +8,7 @@ from vesalius.imaging.display import overlay
 from vesalius.imaging.formats import IMAGE_SUFFIXES
 from vesalius.imaging.image import MedicalImage
 from vesalius.imaging.intensity import CT_WINDOWS, Window, apply_window
+from vesalius.imaging.notices import Notice
 from vesalius.imaging.orientation import Plane
 from vesalius.imaging.raster import read_mask, write_mask, write_rgb
 from vesalius.imaging.read import read_image
@@ -17,6 +18,7 @@ __all__ = [
     "CT_WINDOWS",
     "IMAGE_SUFFIXES",
     "MedicalImage",
+    "Notice",
     "Plane",
     "Slice",
     "SliceStack",

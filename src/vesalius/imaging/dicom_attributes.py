@@ -4,6 +4,7 @@ In a multi-frame file they stand in functional groups (PS3.3 C.7.6.16), per fram
 single-frame file at the top. `FrameAttributes.get` looks in that order.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,16 +19,63 @@ from vesalius.imaging.header import HEADER_KEYWORDS
 SPACING_KEYWORDS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 """Where a pixel's size may stand, the one in the patient before the one on the detector."""
 
-CONTRAST_KEYWORDS = (
+NUMBERS_OF_CONTRAST = (
     "DiffusionBValue",
     "EchoTime",
     "EffectiveEchoTime",
-    "FrameType",
-    "ImageType",
     "TemporalPositionIdentifier",
     "TemporalPositionIndex",
 )
-"""Attributes in which the frames of one stack agree: b-value, echo, magnitude or phase, and time point."""
+"""Numbers in which the frames of one stack agree: b-value, echo and time point."""
+
+SAME_CONTRAST = 0.01
+"""Relative difference up to which two such numbers are one, written or measured differently."""
+
+WORDS_OF_CONTRAST = {
+    "ADC", "CBF", "CBV", "DIFFUSION", "EADC", "FA", "FAT", "FRACTIONAL_ANISOTROPY", "IMAGINARY", "IN_PHASE",
+    "LOCALIZER", "MAGNITUDE", "MAXIMUM", "MINIMUM", "MIP", "MOSAIC", "MPR", "MTT", "OPP_PHASE", "OUT_OF_PHASE",
+    "PHASE", "PHASE_MAP", "PROJECTION_IMAGE", "REAL", "SCOUT", "SCREEN_SAVE", "SECONDARY", "SUBTRACTION", "SUB",
+    "T1_MAP", "T2_MAP", "T2_STAR_MAP", "TRACE", "TRACEW", "TTP", "VELOCITY", "VELOCITY_MAP", "WATER",
+}  # fmt: skip
+"""Words of an image type (blanks as underscores) that say that other values are shown; vendors write many that do not,
+such as ADD, NORM and DIS2D."""
+
+LETTERS_OF_CONTRAST = {"M": "MAGNITUDE", "P": "PHASE", "R": "REAL", "I": "IMAGINARY"}
+"""How MR scanners write them, alone or before an underscore as in M_FFE."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """What tells frames of the same place and size apart."""
+
+    numbers: tuple[float | None, ...]
+    """Values of `NUMBERS_OF_CONTRAST`."""
+    words: frozenset[str]
+    """Those of the image type and frame type that are `WORDS_OF_CONTRAST`."""
+
+    def equals(self, other: "Contrast") -> bool:
+        """Whether both are one contrast, up to rounding."""
+        pairs = zip(self.numbers, other.numbers, strict=True)
+        return self.words == other.words and all(_same_number(one, two) for one, two in pairs)
+
+    def __str__(self) -> str:
+        """In words; "" if nothing is known."""
+        names = ("b", "echo", "echo", "time point", "time point")
+        told = [f"{name} {value:g}" for name, value in zip(names, self.numbers, strict=True) if value is not None]
+        return ", ".join(dict.fromkeys([*told, *(word.lower() for word in sorted(self.words))]))
+
+
+def _same_number(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, rel_tol=SAME_CONTRAST, abs_tol=1e-6)
+
+
+def _word_of_contrast(word: str) -> str | None:
+    tidy = "_".join(word.upper().split())
+    if tidy in WORDS_OF_CONTRAST:
+        return tidy
+    return LETTERS_OF_CONTRAST.get(tidy.split("_")[0])
 
 
 @dataclass(frozen=True)
@@ -97,20 +145,32 @@ class FrameAttributes:
         return None
 
     @property
+    def instance(self) -> str:
+        """SOPInstanceUID of the file; "" if absent."""
+        return self.text("SOPInstanceUID")
+
+    @property
     def thickness(self) -> float:
         """Distance to the next slice, mm, as far as one frame can tell; 1 if it does not."""
         return abs(self.number("SpacingBetweenSlices") or self.number("SliceThickness") or 1.0)
 
     @property
     def window(self) -> tuple[float, float] | None:
-        """Center and width of the first linear window; None if absent or not valid."""
+        """Center and width of the first window; None if absent or not valid."""
         center, width = self.number("WindowCenter"), self.number("WindowWidth")
-        return None if center is None or width is None or width < 1 else (center, width)
+        if center is None or width is None or not math.isfinite(center) or not math.isfinite(width):
+            return None
+        exact = self.text("VOILUTFunction").upper() in ("LINEAR_EXACT", "SIGMOID")
+        return (center, width) if (width > 0 if exact else width >= 1) else None
 
     @property
-    def contrast(self) -> tuple[str, ...]:
-        """Values of `CONTRAST_KEYWORDS`."""
-        return tuple(self.text(keyword) for keyword in CONTRAST_KEYWORDS)
+    def contrast(self) -> Contrast:
+        """What tells the frame from others of the same place; the b-value may come from a private attribute."""
+        b_value, *others = (self.number(keyword) for keyword in NUMBERS_OF_CONTRAST)
+        if b_value is None:
+            b_value = vendor_b_value(self.dataset)
+        words = [*self.text("ImageType").split("\\")[1:], *self.text("FrameType").split("\\")[1:]]
+        return Contrast((b_value, *others), frozenset(found for word in words if (found := _word_of_contrast(word))))
 
     @property
     def header(self) -> dict[str, str]:

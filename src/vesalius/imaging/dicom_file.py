@@ -1,39 +1,74 @@
-"""One DICOM file: whether it is one, its header, its frames."""
+"""One DICOM file: whether it is one, its header, and its pixels frame by frame."""
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.multival import MultiValue
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
-from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.pixels.utils import as_pixel_options, pixel_array
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
-from vesalius.errors import ImageError
-from vesalius.imaging.dicom_frames import Frame, frames_of
+from vesalius.errors import ImageError, VesaliusError
 from vesalius.imaging.formats import has_dicom_mark, read_start
+from vesalius.imaging.limits import FRAMES, PIXELS
+from vesalius.imaging.purpose import refusal_of
+from vesalius.imaging.quiet import quiet
 
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
 """How a file without the mark begins: group 2 or 8, little endian."""
 
+_PIXEL_KEYWORDS = {0x0008: "FloatPixelData", 0x0009: "DoubleFloatPixelData", 0x0010: "PixelData"}
+"""Elements of group 7FE0 that hold pixels."""
+
+_PLUGINS = {
+    "1.2.840.10008.1.2.4.51": "python-gdcm",
+    "1.2.840.10008.1.2.4.57": "python-gdcm",
+    "1.2.840.10008.1.2.4.70": "python-gdcm",
+    "1.2.840.10008.1.2.4.80": "pyjpegls",
+    "1.2.840.10008.1.2.4.81": "pyjpegls",
+}
+"""Package to install for a transfer syntax that the plugins of Vesalius cannot always decode."""
+
+_VIDEO = tuple(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109))
+"""Transfer syntaxes of MPEG2, MPEG-4 and HEVC."""
+
 
 @contextmanager
-def quiet_pydicom() -> Iterator[None]:
-    """Silence pydicom's remarks on files it reads well all the same.
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever pydicom raises, and it raises whatever the bytes lead it to, into ImageError; silence its remarks.
 
-    It warns of padded pixel data, odd value representations and a JPEG 2000 signedness it corrects. What matters,
-    missing bytes, it raises; and a cut-off compressed file, of which it only warns, then has no pixels to decode.
+    It warns of padded pixel data, odd value representations and a JPEG 2000 signedness it corrects.
+
+    Args:
+        path: The file that the message names.
+
+    Raises:
+        ImageError: For any exception but our own.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\b")
-        yield
+    try:
+        with quiet("pydicom"):
+            yield
+    except VesaliusError:
+        raise
+    except Exception as error:
+        reason = in_one_line(error)
+        raise ImageError(f"{path}: cannot be read as DICOM ({reason}); copy or export it again.") from error
 
 
-@quiet_pydicom()
 def is_dicom(path: Path) -> bool:
     """Whether a file is DICOM: it has the DICM mark or, written without, names its SOP class.
 
@@ -46,86 +81,177 @@ def is_dicom(path: Path) -> bool:
     if start[:2] not in _FIRST_GROUPS:
         return False
     try:
-        return "SOPClassUID" in pydicom.dcmread(path, stop_before_pixels=True, force=True)
-    except Exception:  # pydicom raises whatever the bytes lead it to
+        with reading(path):
+            return "SOPClassUID" in pydicom.dcmread(path, stop_before_pixels=True, force=True)
+    except ImageError:
         return False
 
 
-def open_dicom(path: Path, *, stop_before_pixels: bool) -> Dataset:
-    """Parse a file.
+@dataclass(frozen=True, eq=False)
+class StoredPixels:
+    """Where the pixels of a file lie, and how they are encoded."""
+
+    path: Path
+    offset: int | None
+    """Byte at which the value of the pixel element begins; None where the whole file is deflated."""
+    options: Mapping[str, object]
+    """What pydicom's decoders need to know."""
+    palette: Dataset | None
+    """The header, where its colour tables are needed."""
+
+    def read(self, index: int) -> NDArray[np.generic]:
+        """Decode one frame.
+
+        Args:
+            index: Frame, from 0.
+
+        Returns:
+            Stored values [H, W] or [H, W, 3].
+
+        Raises:
+            ImageError: If it is damaged, or in a compression no installed plugin decodes.
+        """
+        try:
+            with quiet("pydicom"):
+                stored = self._decode(index)
+                if self.palette is not None:
+                    stored = apply_color_lut(stored, self.palette)
+                return stored.astype(stored.dtype.newbyteorder("="))
+        except Exception as error:  # every decoding plugin raises its own kinds
+            raise ImageError(self._refusal(error)) from error
+
+    def _decode(self, index: int) -> NDArray[np.generic]:
+        if self.offset is None:
+            whole: NDArray[np.generic] = pixel_array(pydicom.dcmread(self.path, force=True), index=index)
+            return whole
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            decoder = get_decoder(self._syntax)
+            return decoder.as_array(file, index=index, **self.options)[0]  # type: ignore[arg-type]
+
+    @property
+    def _syntax(self) -> UID:
+        return UID(str(self.options["transfer_syntax_uid"]))
+
+    def _refusal(self, error: Exception) -> str:
+        reason = f"{self.path}: its pixels ({self._syntax.name}) cannot be decoded ({in_one_line(error)})"
+        if self._syntax in _VIDEO:
+            return f"{reason}; it is a video, which Vesalius does not read. Export its frames as pictures."
+        plugin = _PLUGINS.get(self._syntax)
+        hint = f" If it opens elsewhere, install a plugin that knows this kind: pip install {plugin}." if plugin else ""
+        return f"{reason}; it is damaged or incomplete, or no installed pydicom plugin knows this compression.{hint}"
+
+
+@dataclass(frozen=True, eq=False)
+class DicomFile:
+    """An image file whose pixels are not decoded yet."""
+
+    path: Path
+    header: Dataset
+    """All attributes before the pixels."""
+    pixels: StoredPixels
+    frames: int
+    """How many it holds."""
+
+
+def open_dicom(path: Path) -> DicomFile:
+    """Parse the header of an image file and find its pixels.
 
     Args:
         path: The file, under any name.
-        stop_before_pixels: Read the header alone.
 
     Raises:
-        ImageError: If it is not DICOM or damaged.
+        ImageError: If it is not DICOM, damaged, cut off, too large, or of a kind that is no image (segmentation,
+            report, whole-slide image).
     """
     if not is_dicom(path):
         raise ImageError(f"{path}: is not DICOM, or empty; name a DICOM file, or take this one out of the folder.")
-    try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=stop_before_pixels, force=True)
-    except Exception as error:  # pydicom raises whatever the bytes lead it to
-        raise ImageError(
-            f"{path}: cannot be read as DICOM ({_in_one_line(error)}); copy or export it again."
-        ) from error
-    _name_transfer_syntax(dataset)
-    return dataset
+    with reading(path), path.open("rb") as file:
+        header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+        _name_transfer_syntax(header)
+        check_is_image(header, path)
+        return _find_pixels(header, path, file)
 
 
-def is_image(header: Dataset, path: Path) -> bool:
-    """Whether a file holds pixels.
+def check_is_image(header: Dataset, path: Path) -> None:
+    """Refuse what holds no pixels, or none that are an image of a patient.
 
     Args:
-        header: Of the file.
+        header: At least SOPClassUID and Rows of the file.
         path: The file, for the message.
 
     Raises:
-        ImageError: If it should and ends before it says how many.
+        ImageError: If it is no image, or ends before it says how large it is.
     """
-    if "Rows" in header:
-        return True
-    kind = UID(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or "").name
-    if "Image Storage" in kind:
+    kind = sop_class(header)
+    refusal = refusal_of(kind)
+    if refusal is not None:
+        raise ImageError(f"{path}: {refusal}.")
+    if header.get("Rows") and header.get("Columns"):
+        return
+    if "Image Storage" in UID(kind).name:
         raise ImageError(f"{path}: ends before its image size; it is incomplete, so copy or export it again.")
-    return False
+    raise ImageError(f"{path}: is a DICOM object without pixels; name an image or a folder with a series.")
 
 
-def read_frames(path: Path) -> list[Frame]:
-    """Read and decode all frames of a file.
-
-    Raises:
-        ImageError: If it is no DICOM image, damaged, or in a compression no installed plugin decodes.
-    """
-    dataset = open_dicom(path, stop_before_pixels=False)
-    if not is_image(dataset, path):
-        raise ImageError(f"{path}: is a DICOM object without pixels; name an image or a folder with a series.")
-    try:
-        return frames_of(dataset, _decode(dataset))
-    except Exception as error:  # every decoding plugin raises its own kinds
-        kind = UID(dataset.file_meta.TransferSyntaxUID).name
-        raise ImageError(
-            f"{path}: its pixels ({kind}) cannot be decoded ({_in_one_line(error)}); the file is damaged or "
-            "incomplete, or no installed pydicom plugin knows this compression. Copy or export it again."
-        ) from error
+def sop_class(header: Dataset) -> str:
+    """What kind of object a file says it is; "" if it does not."""
+    for found in (header.get("SOPClassUID"), getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID")):
+        first = next(iter(found), "") if isinstance(found, MultiValue | list) else found
+        if first:
+            return str(first)
+    return ""
 
 
-def _name_transfer_syntax(dataset: Dataset) -> None:
-    """Files without preamble do not say how they are encoded; how pydicom parsed them does."""
-    if not hasattr(dataset, "file_meta"):
-        dataset.file_meta = FileMetaDataset()
-    if "TransferSyntaxUID" not in dataset.file_meta:
-        implicit, little = dataset.original_encoding
-        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
-
-
-def _decode(dataset: Dataset) -> NDArray[np.generic]:
-    stored: NDArray[np.generic] = pixel_array(dataset)
-    if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
-        stored = apply_color_lut(stored, dataset)
-    return stored.astype(stored.dtype.newbyteorder("="))
-
-
-def _in_one_line(error: Exception) -> str:
+def in_one_line(error: Exception) -> str:
+    """An exception's message, shortened; its kind where it has none."""
     return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _name_transfer_syntax(header: Dataset) -> None:
+    """Files without preamble do not say how they are encoded; how pydicom parsed them does."""
+    if not hasattr(header, "file_meta"):
+        header.file_meta = FileMetaDataset()
+    if "TransferSyntaxUID" not in header.file_meta:
+        implicit, little = header.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+
+
+def _find_pixels(header: Dataset, path: Path, file: BinaryIO) -> DicomFile:
+    syntax = UID(header.file_meta.TransferSyntaxUID)
+    options = as_pixel_options(header, transfer_syntax_uid=syntax)
+    frames = int(options["number_of_frames"])
+    PIXELS.check(int(header.Rows) * int(header.Columns), path)
+    FRAMES.check(frames, path)
+    palette = header if header.get("PhotometricInterpretation") == "PALETTE COLOR" else None
+    if syntax == DeflatedExplicitVRLittleEndian:
+        return DicomFile(path, header, StoredPixels(path, None, options, palette), frames)
+    options.update(_read_pixel_tag(file, syntax, path))
+    offset = file.tell()
+    if not syntax.is_compressed:
+        _check_length(options, path, path.stat().st_size - offset)
+    return DicomFile(path, header, StoredPixels(path, offset, options, palette), frames)
+
+
+def _read_pixel_tag(file: BinaryIO, syntax: UID, path: Path) -> dict[str, object]:
+    """Step over tag, value representation and length of the pixel element, at which the file stands."""
+    order = "little" if syntax.is_little_endian else "big"
+    start = file.read(8 if syntax.is_implicit_VR else 12)
+    element = int.from_bytes(start[2:4], order)  # type: ignore[arg-type]
+    if len(start) < 8 or element not in _PIXEL_KEYWORDS:
+        raise ImageError(f"{path}: its pixels are missing; it is incomplete, so copy or export it again.")
+    representation = "OW" if syntax.is_implicit_VR else start[4:6].decode("ascii", "replace")
+    return {"pixel_keyword": _PIXEL_KEYWORDS[element], "pixel_vr": representation}
+
+
+def _check_length(options: Mapping[str, object], path: Path, found: int) -> None:
+    numbers = [int(str(options.get(key, 1))) for key in ("rows", "columns", "samples_per_pixel", "number_of_frames")]
+    bits = int(np.prod(numbers, dtype=object)) * int(str(options.get("bits_allocated", 8)))
+    if options.get("photometric_interpretation") == "YBR_FULL_422":
+        bits = bits * 2 // 3
+    if found < -(-bits // 8):
+        raise ImageError(
+            f"{path}: its pixels are cut off (expected {-(-bits // 8):,} bytes, got {found:,}); "
+            "it is incomplete, so copy or export it again."
+        )

@@ -1,50 +1,131 @@
-"""All series of a folder, each on its own: what is wrong with one keeps nobody from the others."""
+"""The series of a folder of DICOM files, found by their headers; what is wrong with one file stops nobody."""
 
-from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import pydicom
+
 from vesalius.errors import ImageError
-from vesalius.imaging.dicom_file import is_dicom, is_image, open_dicom, quiet_pydicom, read_frames
-from vesalius.imaging.dicom_stacks import build_stacks
+from vesalius.imaging.dicom_file import check_is_image, is_dicom, open_dicom, reading
+from vesalius.imaging.dicom_frames import Frame, frames_of
+from vesalius.imaging.dicom_stacks import Stack, build_stacks
 from vesalius.imaging.formats import DICOM_SUFFIXES
-from vesalius.imaging.image import MedicalImage
+from vesalius.imaging.notices import Notice
+
+_LOOKED_AT = ["Columns", "Modality", "Rows", "SOPClassUID", "SeriesDescription", "SeriesInstanceUID"]
+LISTED = 3
+"""Files whose fault a notice tells one by one."""
 
 
-@quiet_pydicom()
-def group_series(paths: Sequence[Path]) -> list[list[Path]]:
+@dataclass(frozen=True, eq=False)
+class SeriesFiles:
+    """The files of one series."""
+
+    uid: str
+    """SeriesInstanceUID; "" if the files have none."""
+    modality: str
+    description: str
+    paths: list[Path] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        told = " ".join(word for word in (self.modality, self.description) if word)
+        return f"{self.uid or 'without a UID'} ({len(self.paths)} files, {told or self.paths[0].parent.name})"
+
+
+@dataclass(frozen=True, eq=False)
+class Sorted:
+    """What a number of files hold."""
+
+    series: list[SeriesFiles]
+    """In the order in which their first files come."""
+    broken: list[tuple[Path, ImageError]]
+    """DICOM files that cannot be read, or hold no image, and why."""
+
+
+def sort_files(paths: Sequence[Path]) -> Sorted:
     """Sort files by the series they belong to, reading headers only.
 
     Args:
-        paths: Files of any kind; other than DICOM images are passed over.
-
-    Returns:
-        The files of each series, in the order given; a damaged file stands alone.
+        paths: Files of any kind; those that are not DICOM are passed over.
     """
-    groups: dict[str, list[Path]] = defaultdict(list)
+    series: dict[str, SeriesFiles] = {}
+    broken: list[tuple[Path, ImageError]] = []
     for path in paths:
         try:
             if path.suffix.lower() in DICOM_SUFFIXES or is_dicom(path):
-                header = open_dicom(path, stop_before_pixels=True)
-                if is_image(header, path):
-                    groups[str(header.get("SeriesInstanceUID", ""))].append(path)
-        except ImageError:  # told by whoever reads it
-            groups[str(path)].append(path)
-    return list(groups.values())
+                _sort_one(path, series)
+        except ImageError as error:
+            broken.append((path, error))
+    return Sorted(list(series.values()), broken)
 
 
-@quiet_pydicom()
-def read_files(paths: Sequence[Path], source: Path) -> list[MedicalImage]:
+def read_files(paths: Sequence[Path], source: Path, broken: Sequence[tuple[Path, ImageError]] = ()) -> list[Stack]:
     """Read the files of one series.
 
     Args:
-        paths: DICOM images.
+        paths: DICOM images; one that cannot be read is left out, and the images say so.
         source: What the images name as their origin.
+        broken: Files that were left out before, and why.
 
     Returns:
         Every stack of parallel slices, the one with most slices first.
 
     Raises:
-        ImageError: If a file is damaged.
+        ImageError: If no file can be read.
     """
-    return build_stacks([frame for path in paths for frame in read_frames(path)], source)
+    frames: list[Frame] = []
+    failed: list[tuple[Path, ImageError]] = list(broken)
+    for path in paths:
+        try:
+            frames += frames_of(open_dicom(path))
+        except ImageError as error:
+            failed.append((path, error))
+    if not frames:
+        raise failed[0][1]
+    return _build(frames, source, failed, len(paths) + len(broken))
+
+
+def _build(frames: list[Frame], source: Path, failed: list[tuple[Path, ImageError]], total: int) -> list[Stack]:
+    """Build stacks; a frame that turns out damaged while it is decoded is left out."""
+    try:
+        return build_stacks(frames, source, _left_out(failed, total))
+    except ImageError as error:
+        bad = _undecodable(frames)
+        if not bad or len(bad) == len(frames):
+            raise error
+        failed = failed + [(path, reason) for path, reason in dict(bad).items()]
+        damaged = {path for path, _ in bad}
+        rest = [frame for frame in frames if frame.pixels.stored.path not in damaged]
+        if not rest:
+            raise error
+        return build_stacks(rest, source, _left_out(failed, total))
+
+
+def _undecodable(frames: Sequence[Frame]) -> list[tuple[Path, ImageError]]:
+    bad = []
+    for frame in frames:
+        try:
+            frame.pixels.read()
+        except ImageError as error:
+            bad.append((frame.pixels.stored.path, error))
+    return bad
+
+
+def _left_out(failed: Sequence[tuple[Path, ImageError]], total: int) -> list[Notice]:
+    if not failed:
+        return []
+    told = [str(error).replace(f"{path}: ", f"{path.name} ", 1).rstrip(".") for path, error in failed[:LISTED]]
+    more = f"; and {len(failed) - LISTED} more" if len(failed) > LISTED else ""
+    return [Notice("DICOM files left out", "; ".join(told) + more, count=len(failed), total=total)]
+
+
+def _sort_one(path: Path, series: dict[str, SeriesFiles]) -> None:
+    if not is_dicom(path):
+        raise ImageError(f"{path}: is not DICOM, or empty; name a DICOM file, or take this one out of the folder.")
+    with reading(path):
+        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_LOOKED_AT))
+        check_is_image(header, path)
+        uid = str(header.get("SeriesInstanceUID") or "")
+        modality, description = (str(header.get(keyword) or "") for keyword in ("Modality", "SeriesDescription"))
+    series.setdefault(uid, SeriesFiles(uid, modality, description)).paths.append(path)

@@ -1,23 +1,63 @@
-"""One DICOM file as frames: values, each with its own place, spacing and window."""
+"""One DICOM file as frames, each with its own place, spacing and window; pixels are decoded when asked for."""
 
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 
-from vesalius.imaging.dicom_attributes import FrameAttributes
-from vesalius.imaging.dicom_values import colour_values, grey_values
+from vesalius.errors import ImageError
+from vesalius.imaging.dicom_attributes import Contrast, FrameAttributes
+from vesalius.imaging.dicom_file import DicomFile, StoredPixels, reading
+from vesalius.imaging.dicom_mosaic import Mosaic, find_mosaic
+from vesalius.imaging.dicom_values import GreyRules, colour_values, grey_rules, window_function
 from vesalius.imaging.image import Pixels
+from vesalius.imaging.intensity import WindowFunction
+
+
+@dataclass(frozen=True, eq=False)
+class FramePixels:
+    """The pixels of one frame, still in the file."""
+
+    stored: StoredPixels
+    index: int
+    """Frame of the file, from 0."""
+    shape: tuple[int, ...]
+    """[H, W] or [H, W, 3]."""
+    dtype: type[np.uint8] | type[np.uint16] | type[np.float32]
+    rules: GreyRules | None
+    """How stored values become values; None in colour."""
+    corner: tuple[int, int] | None = None
+    """First row and column, where the frame is a tile of a mosaic."""
+
+    def read(self) -> Pixels:
+        """Decode, values [H, W] or RGB [H, W, 3].
+
+        Raises:
+            ImageError: If they are damaged, or in a compression no installed plugin decodes.
+        """
+        stored = self.stored.read(self.index) if self.corner is None else self._read_tile(self.corner)
+        if stored.shape != self.shape:
+            raise ImageError(
+                f"{self.stored.path}: its pixels have the shape {list(stored.shape)} where the header says "
+                f"{list(self.shape)}; it is damaged, so copy or export it again."
+            )
+        with reading(self.stored.path):
+            if self.rules is not None:
+                return self.rules.apply(stored)
+            return colour_values(stored, np.uint8 if self.dtype is np.uint8 else np.uint16)
+
+    def _read_tile(self, corner: tuple[int, int]) -> NDArray[np.generic]:
+        (row, column), (rows, columns) = corner, self.shape[:2]
+        return _whole_mosaic(self.stored, self.index)[row : row + rows, column : column + columns]
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One frame and all that decides its place among the others. Directions and positions are DICOM's LPS mm."""
 
-    pixels: Pixels
-    """[H, W] or [H, W, 3]."""
+    pixels: FramePixels
     orientation: NDArray[np.float64] | None
     """Direction of growing column index, then of growing row index, [6]."""
     position: NDArray[np.float64] | None
@@ -28,12 +68,23 @@ class Frame:
     """Distance to the next slice, mm, as far as one frame can tell."""
     order: tuple[int, int]
     """InstanceNumber and frame number."""
-    contrast: tuple[str, ...]
+    contrast: Contrast
     """Echo, b-value, time point and the like; equal within a stack."""
     window: tuple[float, float] | None
     inverted: bool
     modality: str | None
     header: Mapping[str, str]
+    instance: str = ""
+    """SOPInstanceUID."""
+    window_function: WindowFunction = "LINEAR"
+    """How the window is to be applied."""
+    hounsfield: bool = field(default=False)
+    """Whether values are HU."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[H, W] or [H, W, 3]."""
+        return self.pixels.shape
 
     @property
     def height(self) -> float | None:
@@ -43,20 +94,24 @@ class Frame:
         return float(np.cross(self.orientation[:3], self.orientation[3:]) @ self.position)
 
 
-def frames_of(dataset: Dataset, stored: NDArray[np.generic]) -> list[Frame]:
-    """Take a file apart.
+def frames_of(file: DicomFile) -> list[Frame]:
+    """Take a file apart; a mosaic into its tiles.
 
-    Args:
-        dataset: All attributes of the file.
-        stored: Decoded pixels [H, W], [H, W, 3], [F, H, W] or [F, H, W, 3].
+    Raises:
+        ImageError: If its header is damaged, or a mosaic cannot be taken apart.
     """
-    header = FrameAttributes(dataset, 0).header
-    frames = stored if stored.ndim == 3 + _is_colour(dataset) else stored[None]
-    return [_frame(FrameAttributes(dataset, number), pixels, header) for number, pixels in enumerate(frames)]
+    with reading(file.path):
+        first = FrameAttributes(file.header, 0)
+        header = first.header
+        mosaic = find_mosaic(first, file.path) if file.frames == 1 else None
+        if mosaic is not None:
+            return _tiles(_frame(file, first, header), mosaic)
+        return [_frame(file, FrameAttributes(file.header, number), header) for number in range(file.frames)]
 
 
-def _frame(attributes: FrameAttributes, stored: NDArray[np.generic], header: Mapping[str, str]) -> Frame:
-    pixels, window = (colour_values(stored), None) if stored.ndim == 3 else grey_values(stored, attributes)
+def _frame(file: DicomFile, attributes: FrameAttributes, header: Mapping[str, str]) -> Frame:
+    pixels = _pixels(file, attributes)
+    grey = pixels.rules
     return Frame(
         pixels=pixels,
         orientation=attributes.orientation,
@@ -65,13 +120,51 @@ def _frame(attributes: FrameAttributes, stored: NDArray[np.generic], header: Map
         thickness=attributes.thickness,
         order=(int(attributes.number("InstanceNumber") or 0), attributes.index),
         contrast=attributes.contrast,
-        window=window,
+        window=None if grey is None else grey.table_window or attributes.window,
         inverted=attributes.inverted,
         modality=attributes.modality,
         header=header,
+        instance=attributes.instance,
+        window_function=window_function(attributes),
+        hounsfield=grey is not None and grey.hounsfield,
     )
 
 
-def _is_colour(dataset: Dataset) -> bool:
-    palette = dataset.get("PhotometricInterpretation") == "PALETTE COLOR"
-    return palette or int(dataset.get("SamplesPerPixel") or 1) > 1
+def _pixels(file: DicomFile, attributes: FrameAttributes) -> FramePixels:
+    size = int(file.header.Rows), int(file.header.Columns)
+    palette, samples = file.pixels.palette, int(file.header.get("SamplesPerPixel") or 1)
+    if palette is None and samples == 1:
+        rules = grey_rules(attributes)
+        return FramePixels(file.pixels, attributes.index, size, rules.dtype, rules)
+    if samples not in (1, 3):
+        raise ImageError(f"{file.path}: has {samples} values a pixel; expected 1 (grey) or 3 (colour). Convert it.")
+    bits = int(file.header.BitsAllocated if palette is None else palette.RedPaletteColorLookupTableDescriptor[2])
+    return FramePixels(file.pixels, attributes.index, (*size, 3), np.uint8 if bits <= 8 else np.uint16, None)
+
+
+def _tiles(whole: Frame, mosaic: Mosaic) -> list[Frame]:
+    return [
+        replace(
+            whole,
+            pixels=replace(whole.pixels, shape=mosaic.shape, corner=mosaic.corner(index)),
+            position=mosaic.position + index * mosaic.step,
+            order=(whole.order[0], index),
+        )
+        for index in range(mosaic.count)
+    ]
+
+
+class _LastMosaic(threading.local):
+    """The mosaic that a thread decoded last: its tiles are asked for one after the other."""
+
+    origin: tuple[StoredPixels, int] | None = None
+    stored: NDArray[np.generic] | None = None
+
+
+_LAST = _LastMosaic()
+
+
+def _whole_mosaic(pixels: StoredPixels, index: int) -> NDArray[np.generic]:
+    if _LAST.stored is None or _LAST.origin is None or _LAST.origin[0] is not pixels or _LAST.origin[1] != index:
+        _LAST.stored, _LAST.origin = pixels.read(index), (pixels, index)
+    return _LAST.stored

@@ -1,14 +1,18 @@
 """Frames in any order → stacks of parallel slices, sorted, placed and turned for display."""
 
-import warnings
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.imaging.dicom_frames import Frame
-from vesalius.imaging.image import MedicalImage, Pixels
+from vesalius.imaging.image import MedicalImage
+from vesalius.imaging.lazy import LazyPixels, keep_small
+from vesalius.imaging.limits import FRAMES
+from vesalius.imaging.notices import Notice
 from vesalius.imaging.orientation import Affine, nearest_plane, plane_of, to_display_order
 
 Vector = NDArray[np.float64]
@@ -18,25 +22,70 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SAME_DIRECTION = 1e-3
 """Difference of direction cosines that is rounding, not another orientation."""
 
+SAME_SPACING = 1e-3
+"""Relative difference of pixel spacings that is rounding."""
+
 SAME_POSITION_MM = 0.01
 
 UNEVEN = 0.1
 """Part of the mean slice distance by which gaps may differ before positions count as approximate."""
 
+LISTED = 6
+"""Stacks that a message describes one by one."""
 
-def build_stacks(frames: Sequence[Frame], source: Path) -> list[MedicalImage]:
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Parallel slices of one contrast, sorted along their normal."""
+
+    frames: Sequence[Frame]
+    image: MedicalImage
+
+    def __str__(self) -> str:
+        height, width = self.frames[0].shape[:2]
+        told = [self.image.plane or "", f"{len(self.frames)} slices of {height}×{width}", str(self.frames[0].contrast)]
+        return ", ".join(word for word in told if word)
+
+
+def build_stacks(frames: Sequence[Frame], source: Path, notices: Sequence[Notice] = ()) -> list[Stack]:
     """Sort frames into images, the one with most slices first.
 
-    Frames belong together if series, size, spacing, orientation, echo, b-value, time point and image type agree. Frames
-    at one position (e.g. diffusion directions) go to different stacks. Without positions, InstanceNumber decides.
+    Frames belong together if series, size, spacing, orientation, echo, b-value, time point and what the image type says
+    of contrast agree, numbers up to rounding. Frames at one position (e.g. diffusion directions) go to different
+    stacks. Without positions, InstanceNumber decides. Copies of one frame count once.
 
     Args:
         frames: All frames of one or more series.
         source: What the images name as their origin.
+        notices: What was left out before; each image carries it.
+
+    Raises:
+        ImageError: If there are too many, or one that is kept in memory is damaged.
     """
-    stacks = [layer for group in _group(frames) for layer in _layers(_sorted(group))]
+    FRAMES.check(len(frames), source)
+    once = _without_copies(frames)
+    copies = len(frames) - len(once)
+    if copies:
+        why = "they are copies of others (same SOPInstanceUID, place and number)"
+        notices = [*notices, Notice("frames left out", why, count=copies, total=len(frames))]
+    stacks = [layer for group in _group(once) for layer in _layers(_sorted(group))]
     stacks.sort(key=len, reverse=True)
-    return [_to_image(stack, source) for stack in stacks]
+    return [Stack(stack, _to_image(stack, source, notices)) for stack in stacks]
+
+
+def describe(stacks: Sequence[Stack]) -> str:
+    """The first stacks in words, numbered from 1, and how many there are beyond them."""
+    some = [f"{number} ({stack})" for number, stack in enumerate(stacks[:LISTED], start=1)]
+    return "; ".join(some) + (f"; and {len(stacks) - LISTED} more" if len(stacks) > LISTED else "")
+
+
+def _without_copies(frames: Sequence[Frame]) -> list[Frame]:
+    kept: dict[object, Frame] = {}
+    for frame in frames:
+        place = None if frame.position is None else tuple(np.round(frame.position, 3).tolist())
+        key: object = (frame.instance, frame.order, place) if frame.instance else id(frame)
+        kept.setdefault(key, frame)
+    return list(kept.values())
 
 
 def _group(frames: Sequence[Frame]) -> list[list[Frame]]:
@@ -53,20 +102,20 @@ def _group(frames: Sequence[Frame]) -> list[list[Frame]]:
 def _belong_together(one: Frame, other: Frame) -> bool:
     return (
         _kind(one) == _kind(other)
-        and _close(one.spacing, other.spacing, 1e-4)
+        and one.contrast.equals(other.contrast)
+        and _close(one.spacing, other.spacing, SAME_SPACING * max(one.spacing or (0,)))
         and _close(one.orientation, other.orientation, SAME_DIRECTION)
     )
 
 
 def _kind(frame: Frame) -> tuple[object, ...]:
-    series, size = frame.header.get("SeriesInstanceUID"), frame.pixels.shape
-    return series, size, frame.contrast, frame.inverted, frame.height is None
+    return frame.header.get("SeriesInstanceUID"), frame.shape, frame.inverted, frame.height is None
 
 
 def _close(one: Sequence[float] | Vector | None, other: Sequence[float] | Vector | None, by: float) -> bool:
     if one is None or other is None:
         return one is other
-    return bool(np.allclose(one, other, rtol=0, atol=by))
+    return bool(np.abs(np.subtract(one, other)).max() <= by)
 
 
 def _sorted(group: list[Frame]) -> list[Frame]:
@@ -87,26 +136,48 @@ def _layers(stack: list[Frame]) -> list[list[Frame]]:
     return layers
 
 
-def _to_image(stack: list[Frame], source: Path) -> MedicalImage:
+def _to_image(stack: list[Frame], source: Path, notices: Sequence[Notice]) -> MedicalImage:
     first = stack[0]
-    pixels: Pixels = np.stack([frame.pixels for frame in stack])
-    affine = _affine(stack)
-    plane = None
-    if affine is not None:
-        _warn_if_uneven(stack, source)
-        turned, affine = to_display_order(pixels, affine, nearest_plane(affine))
-        pixels, plane = np.ascontiguousarray(turned), plane_of(affine)
+    placed = _affine(stack)
+    pixels, affine = _lazy(stack, placed, source)
+    height, width = first.shape[:2]
     return MedicalImage(
-        pixels=pixels,
+        pixels=keep_small(pixels),
         source=source,
         affine=affine,
         modality=first.modality,
-        plane=plane,
+        plane=None if affine is None else plane_of(affine),
         window=first.window,
+        window_function=first.window_function,
         inverted=first.inverted,
+        hounsfield=first.hounsfield,
         pixel_spacing=first.spacing if affine is None else None,
         header=first.header,
+        notices=(*notices, *_notices(stack, affine)),
+        source_affine=None if placed is None else placed[:, [2, 1, 0, 3]],
+        source_shape=None if placed is None else (width, height, len(stack)),
     )
+
+
+def _lazy(stack: list[Frame], affine: Affine | None, source: Path) -> tuple[LazyPixels, Affine | None]:
+    """The stack turned for display, slice by slice, and its affine."""
+    dtype = np.result_type(*{frame.pixels.dtype for frame in stack})
+    shape = first_shape = stack[0].shape
+    if affine is None:
+        return LazyPixels(len(stack), lambda index: stack[index].pixels.read(), shape, dtype, source), None
+    # A small array that is turned along shows how: order of slices, and rows and columns exchanged or mirrored.
+    size = first_shape[:2]
+    numbers = np.broadcast_to(np.arange(len(stack))[:, None, None], (len(stack), *size))
+    plane = nearest_plane(affine)
+    turned, placed = to_display_order(numbers, affine, plane)
+    order = turned[:, 0, 0].tolist()
+
+    def read(index: int) -> NDArray[np.generic]:
+        one: NDArray[np.generic] = stack[order[index]].pixels.read()
+        shown, _ = to_display_order(one[None], affine, plane)
+        return np.ascontiguousarray(shown[0])
+
+    return LazyPixels(len(stack), read, (*turned.shape[1:], *first_shape[2:]), dtype, source), placed
 
 
 def _affine(stack: list[Frame]) -> Affine | None:
@@ -127,11 +198,17 @@ def _affine(stack: list[Frame]) -> Affine | None:
     return placed
 
 
-def _warn_if_uneven(stack: list[Frame], source: Path) -> None:
+def _notices(stack: list[Frame], affine: Affine | None) -> list[Notice]:
+    found = []
     gaps = np.diff([frame.height or 0.0 for frame in stack])
-    if gaps.size and np.ptp(gaps) > UNEVEN * gaps.mean():
-        warnings.warn(
-            f"{source}: slices lie {gaps.min():.2f} to {gaps.max():.2f} mm apart, so positions across them are "
-            "approximate; a slice may be missing.",
-            stacklevel=2,
+    if affine is not None and gaps.size and np.ptp(gaps) > UNEVEN * gaps.mean():
+        usual = float(np.median(gaps))
+        uneven = int((np.abs(gaps - usual) > UNEVEN * usual).sum())
+        why = f"slices lie {gaps.min():.2f} to {gaps.max():.2f} mm apart; a slice may be missing"
+        found.append(Notice("slice distances differ, so positions are approximate", why, "", uneven, int(gaps.size)))
+    scales = Counter(frame.hounsfield for frame in stack)
+    if len(scales) > 1:
+        found.append(
+            Notice("slices are not in HU", "they lack a rescaling that others have", "", scales[False], len(stack))
         )
+    return found

@@ -1,5 +1,6 @@
 """How image files usually end, and how they begin; what they hold decides."""
 
+import os
 from pathlib import Path
 
 from vesalius.errors import ImageError
@@ -32,3 +33,13 @@ def read_start(path: Path) -> bytes:
 def has_dicom_mark(start: bytes) -> bool:
     """Whether a file that starts so carries the mark of DICOM part 10."""
     return start[_PREAMBLE:] == _DICOM_MARK
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """All files of a folder and its subfolders, in the order of their paths; hidden files and folders left out."""
+    found = []
+    for home, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        here = Path(home)
+        found += [path for name in names if not name.startswith(".") and (path := here / name).is_file()]
+    return sorted(found, key=lambda path: path.parts)

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from vesalius.errors import ImageError
 from vesalius.imaging.header import Finding, HeaderFacts
-from vesalius.imaging.intensity import asked_range, default_range
+from vesalius.imaging.intensity import WindowFunction, asked_range, default_range
+from vesalius.imaging.lazy import LazyPixels, Pixels
 from vesalius.imaging.mr_protocol import find_protocol
+from vesalius.imaging.notices import Notice
 from vesalius.imaging.orientation import (
     Affine,
     Plane,
@@ -18,12 +20,16 @@ from vesalius.imaging.orientation import (
     obliquity,
     places_volume,
     to_display_order,
+    to_grid,
     voxel_spacing,
 )
 from vesalius.imaging.purpose import find_purpose
 from vesalius.imaging.slices import SliceStack, in_plane_spacing
 
-Pixels = NDArray[np.float32 | np.uint8 | np.uint16]
+__all__ = ["MedicalImage", "Pixels"]
+
+NO_SHEAR = 1e-3
+"""Cosine between voxel axes up to which they count as orthogonal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +47,11 @@ class MedicalImage:
         (4, 6, 3)
     """
 
-    pixels: Pixels
-    """[D, H, W], or [D, H, W, 3] in colour: HU for CT, raw values for others, 0–255 or 0–65535 for pictures."""
+    pixels: Pixels | LazyPixels
+    """[D, H, W], or [D, H, W, 3] in colour: HU for CT, raw values for others, 0–255 or 0–65535 for pictures.
+
+    Large images stay in their file: then ``pixels[index]`` reads one slice and ``numpy.asarray(pixels)`` all of them.
+    """
     source: Path
     """File or folder the image came from."""
     affine: Affine | None = None
@@ -60,6 +69,17 @@ class MedicalImage:
     header: Mapping[str, str] = field(default_factory=dict)
     """Some DICOM attributes by keyword, e.g. BodyPartExamined, of the DICOM or BIDS header; nothing that names the
     patient."""
+    window_function: WindowFunction = "LINEAR"
+    """How the file's window is to be applied."""
+    hounsfield: bool | None = None
+    """Whether values are HU; None if nobody said, and CT counts as such."""
+    notices: tuple[Notice, ...] = ()
+    """What the reader left out or guessed."""
+    source_affine: Affine | None = None
+    """Index along the axes of the file's own array to patient millimetres in RAS+, [4, 4]: the file's affine for
+    NIfTI; for DICOM, columns, rows and slices along their normal, as ITK orders them. None if it is `affine`."""
+    source_shape: tuple[int, int, int] | None = None
+    """Size of the file's own array; None if it is that of `pixels`."""
 
     def __post_init__(self) -> None:
         shape = self.pixels.shape
@@ -67,6 +87,14 @@ class MedicalImage:
             raise ImageError(f"{self.source}: expected pixels [D, H, W] or [D, H, W, 3], got {list(shape)}.")
         if self.affine is not None and not places_volume(self.affine):
             raise ImageError(f"{self.source}: the affine places no volume in space; the header is damaged.")
+
+    @property
+    def sheared(self) -> bool:
+        """Whether voxel axes are not orthogonal, as in CT with a tilted gantry; False without an affine."""
+        if self.affine is None:
+            return False
+        axes = self.affine[:3, :3] / voxel_spacing(self.affine)
+        return bool(np.abs(axes.T @ axes - np.eye(3)).max() > NO_SHEAR)
 
     @property
     def spacing(self) -> tuple[float, float, float] | None:
@@ -109,18 +137,60 @@ class MedicalImage:
             window: Center and width in stored values, or for CT a name such as "lung"; by default the usual shades.
 
         Raises:
-            ImageError: If a picture, a clip or a single slice is asked for another plane, or the window does not fit.
+            ImageError: If a picture, a clip or a single slice is asked for another plane, the window does not fit, or
+                another plane needs more memory than `limits.MEGABYTES`.
         """
         pixels, affine = self._cut(plane)
         if window is None:
             placed = self.affine is not None
-            shades = default_range(self.pixels, modality=self.modality, window=self.window, placed=placed)
+            shades = default_range(
+                self.pixels,
+                modality=self.modality,
+                window=self.window,
+                placed=placed,
+                hounsfield=self.hounsfield,
+                function=self.window_function,
+            )
         else:
-            shades = asked_range(window, modality=self.modality, colour=self.is_colour, source=self.source)
+            shades = asked_range(
+                window,
+                modality=self.modality,
+                colour=self.is_colour,
+                source=self.source,
+                hounsfield=self.hounsfield,
+            )
         spacing = in_plane_spacing(affine) or self.pixel_spacing
         return SliceStack(pixels, affine, plane or self.plane, shades, self.inverted, spacing)
 
-    def _cut(self, plane: Plane | None) -> tuple[Pixels, Affine | None]:
+    def to_source_grid(
+        self, mask: NDArray[np.generic], affine: Affine | None = None
+    ) -> tuple[NDArray[np.generic], Affine | None]:
+        """Bring a volume in display order back to the order of the file's own array.
+
+        Nothing is interpolated: axes are exchanged and mirrored.
+
+        Args:
+            mask: Volume [D, H, W] on the grid of `pixels`, or of `slices` in another plane.
+            affine: The affine of that grid, such as ``slices(plane).affine``; by default `affine`.
+
+        Returns:
+            The volume in the shape of `source_shape`, and `source_affine`; what was given, if the file has no other
+            grid than the display's.
+
+        Raises:
+            ImageError: If the volume does not fit the file's grid.
+        """
+        shown = self.affine if affine is None else affine
+        if shown is None or self.source_affine is None:
+            return mask, shown
+        restored = to_grid(mask, shown, self.source_affine)
+        if self.source_shape is not None and restored.shape != self.source_shape:
+            raise ImageError(
+                f"{self.source}: a mask of {list(mask.shape)} does not fit the file's {list(self.source_shape)} voxels."
+            )
+        return restored, self.source_affine
+
+    def _cut(self, plane: Plane | None) -> tuple[NDArray[np.generic] | LazyPixels, Affine | None]:
         if plane is None or plane == self.plane:
             return self.pixels, self.affine
         if self.affine is None:
@@ -129,4 +199,5 @@ class MedicalImage:
             raise ImageError(f"{self.source}: is {self.plane}, not oblique; ask for axial, coronal or sagittal.")
         if len(self.pixels) == 1 and plane != nearest_plane(self.affine):
             raise ImageError(f"{self.source}: is a single {self.plane} slice; {plane} slices need a whole series.")
-        return to_display_order(self.pixels, self.affine, plane)
+        whole = self.pixels.load_compact() if isinstance(self.pixels, LazyPixels) else self.pixels
+        return to_display_order(whole, self.affine, plane)

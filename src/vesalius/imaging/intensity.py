@@ -3,15 +3,25 @@
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.errors import ImageError, unknown_name
+from vesalius.imaging.lazy import LazyPixels
+
+WindowFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
+"""How a window is applied (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
 
 MR_PERCENTILES = (0.5, 99.5)
-"""Percentiles of the non-zero voxels of the whole volume shown as black and white."""
+"""Percentiles of the voxels outside the background that are shown as black and white."""
+
+BACKGROUND_SHARE = 0.02
+"""Part of all voxels from which the smallest value counts as background, that nothing was measured in."""
+
+SAMPLED = 2**24
+"""Values from which a range is estimated; of more, evenly spread slices and rows are looked at."""
 
 
 class Window(NamedTuple):
@@ -45,19 +55,33 @@ class ShadeRange(NamedTuple):
     high: float
 
 
-def window_range(window: tuple[float, float]) -> ShadeRange:
-    """Ends of a DICOM linear window (PS3.3 C.11.2.1.2.1).
+class SigmoidRange(ShadeRange):
+    """Center ∓ half the width of a sigmoid window, which shows 12 % and 88 % there and has no ends."""
+
+    __slots__ = ()
+
+
+def window_range(window: tuple[float, float], function: WindowFunction = "LINEAR") -> ShadeRange:
+    """Ends of a DICOM window (PS3.3 C.11.2.1.2 and C.11.2.1.3).
 
     Args:
-        window: Center and width in stored values; the width is at least 1.
+        window: Center and width in stored values; the width is at least 1, for other functions than LINEAR above 0.
+        function: How the window is applied.
 
     Returns:
-        center − 0.5 ∓ (width − 1) / 2.
+        LINEAR: center − 0.5 ∓ (width − 1) / 2; LINEAR_EXACT: center ∓ width / 2; SIGMOID: the same, see `to_shades`.
 
     Raises:
-        ImageError: If the width is below 1, which the standard forbids.
+        ImageError: If a number is not finite, or the width smaller than the standard allows.
     """
     center, width = window
+    if not (np.isfinite(center) and np.isfinite(width)):
+        raise ImageError(f"Window ({center:g}, {width:g}): expected two finite numbers, (center, width).")
+    if function != "LINEAR":
+        if not width > 0:
+            raise ImageError(f"Window ({center:g}, {width:g}): the width must be above 0; give (center, width).")
+        kind = SigmoidRange if function == "SIGMOID" else ShadeRange
+        return kind(center - width / 2, center + width / 2)
     if not width >= 1:
         raise ImageError(f"Window ({center:g}, {width:g}): the width must be 1 or more; give (center, width).")
     return ShadeRange(center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2)
@@ -75,8 +99,15 @@ def named_window(name: str) -> Window:
 
 
 def to_shades(values: NDArray[np.generic], shades: ShadeRange) -> NDArray[np.float32]:
-    """Spread `shades` over [0, 1] and clip; a range without extent becomes a step just above `low`."""
+    """Spread `shades` over [0, 1] and clip; a range without extent becomes a step just above `low`.
+
+    A `SigmoidRange` gives 1 / (1 + exp(−4 (x − center) / width)) instead.
+    """
     numbers = values.astype(np.float32)
+    if isinstance(shades, SigmoidRange):
+        center, width = (shades.low + shades.high) / 2, shades.high - shades.low
+        steepness = np.clip(-4 * (numbers - np.float32(center)) / np.float32(width), -80, 80)
+        return np.asarray(1 / (1 + np.exp(steepness)), np.float32)
     if shades.high <= shades.low:
         return (numbers > shades.low).astype(np.float32)
     scale = np.float32(1 / (shades.high - shades.low))
@@ -105,22 +136,52 @@ def apply_window(values: NDArray[np.generic], window: tuple[float, float] | str)
     return to_shades(values, window_range(chosen))
 
 
-def percentile_range(values: NDArray[np.generic]) -> ShadeRange:
-    """The `MR_PERCENTILES` of the non-zero values; (0, 1) if all are zero."""
-    tissue = values[values != 0]
+def percentile_range(values: NDArray[np.generic] | LazyPixels) -> ShadeRange:
+    """The `MR_PERCENTILES` of what is not background; (0, 1) if all is 0.
+
+    Background is 0, and the smallest value if at least `BACKGROUND_SHARE` of all voxels have it, as where rescaling
+    moves what was 0; but not if only one other value is left. Of large volumes a sample is looked at.
+    """
+    seen = sample(values)
+    tissue = seen[seen != 0]
     if not tissue.size:
         return ShadeRange(0.0, 1.0)
+    lowest = seen.min()
+    above = tissue[tissue > lowest] if lowest != 0 else tissue
+    if seen.size - above.size >= BACKGROUND_SHARE * seen.size and above.size and above.min() < above.max():
+        tissue = above
     low, high = np.percentile(tissue, MR_PERCENTILES)
     return ShadeRange(float(low), float(high))
 
 
+def sample(values: NDArray[np.generic] | LazyPixels) -> NDArray[np.generic]:
+    """At most `SAMPLED` values of an image, from evenly spread slices; all of them if there are no more.
+
+    Args:
+        values: Of any shape; the first axis runs along the slices.
+    """
+    if values.size <= SAMPLED:
+        return np.asarray(values)
+    each = values.size // len(values)
+    count = min(len(values), max(1, SAMPLED // each))
+    chosen = np.linspace(0, len(values) - 1, count).round().astype(int).tolist()
+    stride = -(-each // SAMPLED)
+    return np.stack([values[index][::stride] for index in chosen])
+
+
 def default_range(
-    pixels: NDArray[np.generic], *, modality: str | None, window: tuple[float, float] | None, placed: bool
+    pixels: NDArray[np.generic] | LazyPixels,
+    *,
+    modality: str | None,
+    window: tuple[float, float] | None,
+    placed: bool,
+    hounsfield: bool | None = None,
+    function: WindowFunction = "LINEAR",
 ) -> ShadeRange:
     """What is shown as black and white when nobody says otherwise; the first line that applies.
 
     1. colour: the full range of the pixel type;
-    2. CT: the file's window, else soft tissue;
+    2. CT: the file's window, else in HU soft tissue, else bytes in full, and anything else as MR;
     3. MR, and volumes of unknown modality: `percentile_range` of all of it (the file's window is not trusted);
     4. the file's window;
     5. 8 bit: 0 to 255;
@@ -131,23 +192,44 @@ def default_range(
         modality: DICOM code, None if unknown.
         window: Center and width from the file, if it has them.
         placed: Whether the image has a place in the patient, i.e. an affine.
+        hounsfield: Whether values are HU; None if CT is.
+        function: How the file's window is to be applied.
     """
     if pixels.ndim == 4:
-        return _type_range(pixels)
-    if modality == "CT":
-        return window_range(window or CT_WINDOWS["soft tissue"])
+        return _type_range(pixels.dtype)
     if modality == "MR" or (modality is None and placed):
         return percentile_range(pixels)
     if window:
-        return window_range(window)
-    return _type_range(pixels) if pixels.dtype == np.uint8 else ShadeRange(float(pixels.min()), float(pixels.max()))
+        return window_range(window, function)
+    if modality == "CT":
+        return _ct_range(pixels, hounsfield)
+    return _type_range(pixels.dtype) if pixels.dtype == np.uint8 else _full_range(pixels)
 
 
-def asked_range(window: tuple[float, float] | str, *, modality: str | None, colour: bool, source: Path) -> ShadeRange:
+def _ct_range(pixels: NDArray[np.generic] | LazyPixels, hounsfield: bool | None) -> ShadeRange:
+    if hounsfield is not False:
+        return window_range(CT_WINDOWS["soft tissue"])
+    return _type_range(pixels.dtype) if pixels.dtype == np.uint8 else percentile_range(pixels)
+
+
+def _full_range(pixels: NDArray[np.generic] | LazyPixels) -> ShadeRange:
+    seen = sample(pixels) if isinstance(pixels, LazyPixels) else pixels
+    return ShadeRange(float(seen.min()), float(seen.max()))
+
+
+def asked_range(
+    window: tuple[float, float] | str,
+    *,
+    modality: str | None,
+    colour: bool,
+    source: Path,
+    hounsfield: bool | None = None,
+) -> ShadeRange:
     """The range of a window somebody asked for.
 
     Raises:
-        ImageError: If a named window, which is in HU, is asked of something else than CT, or any of a colour picture.
+        ImageError: If a named window, which is in HU, is asked of something else than CT in HU, or any window of a
+            colour picture.
     """
     if colour:
         raise ImageError(f"{source}: a window does not apply to a colour picture; leave it out.")
@@ -157,8 +239,13 @@ def asked_range(window: tuple[float, float] | str, *, modality: str | None, colo
         raise ImageError(
             f"{source}: window '{window}' is in HU and the modality is {modality}; give a (center, width) instead."
         )
+    if modality == "CT" and hounsfield is False:
+        raise ImageError(
+            f"{source}: window '{window}' is in HU, and the file does not say how its values become HU (no rescaling); "
+            "give a (center, width) in stored values instead."
+        )
     return window_range(named_window(window))
 
 
-def _type_range(pixels: NDArray[np.generic]) -> ShadeRange:
-    return ShadeRange(0.0, float(np.iinfo(pixels.dtype.name).max) if pixels.dtype.kind == "u" else 1.0)
+def _type_range(dtype: np.dtype[np.generic]) -> ShadeRange:
+    return ShadeRange(0.0, float(np.iinfo(dtype.name).max) if dtype.kind == "u" else 1.0)

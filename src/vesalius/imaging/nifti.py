@@ -21,7 +21,7 @@ CT_BELOW = -500
 """Whole numbers reaching down to this value are taken for HU."""
 
 
-def read_nifti(path: Path) -> MedicalImage:
+def read_nifti(path: Path, *, volume: int | None = None) -> MedicalImage:
     """Read a volume and turn it for display.
 
     Slices run across the only axis of length 1, else across the axis of thick slices, else they are axial. Of a 4-D
@@ -31,6 +31,7 @@ def read_nifti(path: Path) -> MedicalImage:
 
     Args:
         path: .nii, .nii.gz or .mgz file.
+        volume: Which of several volumes, from 1; by default the first.
 
     Returns:
         Image [D, H, W] with its affine.
@@ -38,9 +39,9 @@ def read_nifti(path: Path) -> MedicalImage:
     Raises:
         ImageError: If the file is missing, damaged, of complex or colour values, or of no use as a volume.
     """
-    volume, affine = _load(path)
-    axis = _slice_axis(volume.shape, affine)
-    values = _clean(volume)
+    stored, affine = _load(path, volume or 1)
+    axis = _slice_axis(stored.shape, affine)
+    values = _clean(stored)
     header = read_sidecar(path)
     is_ct = values.min() <= CT_BELOW and bool(np.all(values == np.rint(values)))
     shown, placed = to_display_order(values, affine, nearest_plane(affine, axis))
@@ -51,6 +52,8 @@ def read_nifti(path: Path) -> MedicalImage:
         modality=header.get("Modality") or ("CT" if is_ct else None),
         plane=plane_of(placed),
         header=header,
+        source_affine=affine,
+        source_shape=stored.shape,
     )
 
 
@@ -91,7 +94,7 @@ def write_mask_volume(path: Path, masks: NDArray[np.bool_], affine: Affine | Non
         nib.save(volume, unfinished)
 
 
-def _load(path: Path) -> tuple[NDArray[np.generic], Affine]:
+def _load(path: Path, number: int = 1) -> tuple[NDArray[np.generic], Affine]:
     try:
         image = nib.load(path)
         volume = np.asanyarray(image.dataobj)
@@ -103,18 +106,20 @@ def _load(path: Path) -> tuple[NDArray[np.generic], Affine]:
             f"{path}: cannot be read as a NIfTI or MGZ volume ({error}); it is damaged, incomplete or something else. "
             "Copy or convert it again."
         ) from error
-    return _first_volume(volume, path), _checked(affine, path)
+    return _one_volume(volume, path, number), _checked(affine, path)
 
 
-def _first_volume(volume: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
+def _one_volume(volume: NDArray[np.generic], path: Path, number: int) -> NDArray[np.generic]:
     if volume.dtype.kind not in "iufb" or volume.ndim < 2 or not volume.size:
         raise ImageError(
             f"{path}: expected a grey volume of 2 or more dimensions, got {volume.dtype} {list(volume.shape)}; "
             "convert it."
         )
-    while volume.ndim > 3:
-        volume = volume[..., 0]
-    return volume if volume.ndim == 3 else volume[..., None]
+    volumes = volume.reshape((*volume.shape[:3], -1), order="F") if volume.ndim > 3 else volume[..., None]
+    if not 1 <= number <= volumes.shape[-1]:
+        raise ImageError(f"{path}: has no volume {number}; expected a number from 1 to {volumes.shape[-1]}.")
+    one = volumes[..., number - 1]
+    return one if one.ndim == 3 else one[..., None]
 
 
 def _checked(affine: Affine, path: Path) -> Affine:

@@ -114,3 +114,22 @@ def to_display_order(pixels: NDArray[Scalar], affine: Affine, plane: Plane) -> t
             placed[:3, 3] += placed[:3, axis] * (shown.shape[axis] - 1)
             placed[:3, axis] *= -1
     return shown, placed
+
+
+def to_grid(pixels: NDArray[Scalar], affine: Affine, target: Affine) -> NDArray[Scalar]:
+    """Exchange and mirror the axes of a volume so that it lies on another grid over the same voxels.
+
+    Args:
+        pixels: Volume [A, B, C] placed by ``affine``.
+        affine: Index along its axes to world millimetres, [4, 4].
+        target: Affine of the other grid: the same axes in another order or sense.
+
+    Returns:
+        The volume (a view) with the axes of ``target``.
+    """
+    steps = np.rint(np.linalg.inv(target)[:3, :3] @ affine[:3, :3]).astype(int)
+    order = [int(np.abs(row).argmax()) for row in steps]
+    for axis, source in enumerate(order):
+        if steps[axis, source] < 0:
+            pixels = np.flip(pixels, source)
+    return np.transpose(pixels, order)

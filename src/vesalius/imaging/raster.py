@@ -13,7 +13,7 @@ from vesalius.imaging.formats import LOSSLESS_SUFFIXES, RASTER_SUFFIXES
 from vesalius.imaging.image import MedicalImage, Pixels
 
 
-def read_raster(path: Path) -> MedicalImage:
+def read_raster(path: Path, *, frame: int | None = None) -> MedicalImage:
     """Read a picture, upright as its EXIF orientation says.
 
     Grey of 8 and 16 bit stays as it is, 1 bit becomes 0 and 255, palettes and other colour spaces become RGB. Pillow
@@ -22,6 +22,7 @@ def read_raster(path: Path) -> MedicalImage:
 
     Args:
         path: File in a format Pillow reads; the content counts, not the suffix.
+        frame: Only that page of a TIFF, from 1; by default all.
 
     Returns:
         Image [D, H, W] or [D, H, W, 3] without affine; D is 1 but for TIFF.
@@ -30,6 +31,10 @@ def read_raster(path: Path) -> MedicalImage:
         ImageError: If the file is missing, truncated, too large to be safe, or no picture.
     """
     pages = _read_pages(path)
+    if frame is not None:
+        if not 1 <= frame <= len(pages):
+            raise ImageError(f"{path}: has no frame {frame}; expected a number from 1 to {len(pages)}.")
+        pages = pages[frame - 1 : frame]
     same = [page for page in pages if page.shape == pages[0].shape and page.dtype == pages[0].dtype]
     return MedicalImage(pixels=np.stack(same), source=path)
 

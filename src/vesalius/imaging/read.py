@@ -7,23 +7,47 @@ from types import ModuleType
 from vesalius.errors import ImageError, MissingPackageError
 from vesalius.imaging.formats import IMAGE_SUFFIXES, RASTER_SUFFIXES, VOLUME_SUFFIXES, has_dicom_mark, read_start
 from vesalius.imaging.image import MedicalImage
+from vesalius.imaging.notices import warn_of
 from vesalius.imaging.raster import is_raster, read_raster
 
+Choices = dict[str, int | str | None]
+"""What the caller chose: series, stack, volume and frame; None where nothing."""
 
-def read_image(path: str | Path) -> MedicalImage:
+FITS = {
+    "series": "a folder of several DICOM series",
+    "stack": "a DICOM file or series of several stacks of slices",
+    "volume": "a NIfTI file of several volumes",
+    "frame": "a multi-frame DICOM file or a TIFF of several pages",
+}
+"""What each choice is among."""
+
+
+def read_image(
+    path: str | Path,
+    *,
+    series: str | int | None = None,
+    stack: int | None = None,
+    volume: int | None = None,
+    frame: int | None = None,
+) -> MedicalImage:
     """Read a picture, a DICOM file, a folder with one DICOM series, or a NIfTI volume.
 
-    Of several stacks of slices in a DICOM series (echoes, orientations of a localizer) the largest is taken;
-    `vesalius.imaging.dicom.read_stacks` gives all.
+    Of several stacks of slices in a DICOM series (echoes, orientations of a localizer) the largest is taken, of several
+    volumes in a NIfTI file the first. Whatever is left out or guessed stands in `MedicalImage.notices`, and a warning
+    of the category `ImageNotice` says it. `vesalius.imaging.dicom.read_stacks` gives all stacks.
 
     Args:
         path: File or folder. DICOM is known by its content, pictures by theirs, NIfTI and MGZ by their suffix.
+        series: Of a folder, the series by its SeriesInstanceUID, or its number from 1 as the message lists them.
+        stack: Of a DICOM file or series, the stack by its number from 1 as the notice lists them, the largest first.
+        volume: Of a NIfTI file with more than three dimensions, the volume by its number from 1.
+        frame: Of a multi-frame DICOM file or a TIFF, one frame by its number from 1, in the order of the file.
 
     Returns:
         The image in display order.
 
     Raises:
-        ImageError: If nothing is there, or nothing that Vesalius reads, or it is damaged.
+        ImageError: If nothing is there, or nothing that Vesalius reads, or it is damaged, or has no such choice.
         MissingPackageError: If DICOM or NIfTI is asked for and pydicom or nibabel is not installed.
 
     Example:
@@ -33,35 +57,48 @@ def read_image(path: str | Path) -> MedicalImage:
     path = Path(path)
     if not path.exists():
         raise ImageError(f"{path}: no such file or folder; check the path.")
-    if path.is_dir():
-        return _read_folder(path)
+    choices: Choices = {"series": series, "stack": stack, "volume": volume, "frame": frame}
+    image = _read_folder(path, choices) if path.is_dir() else _read_file(path, choices)
+    warn_of(image.notices, image.source)
+    return image
+
+
+def _read_file(path: Path, choices: Choices) -> MedicalImage:
     if path.stat().st_size == 0:
         raise ImageError(f"{path}: is empty; copy or export it again.")
-    return _read_file(path)
-
-
-def _read_file(path: Path) -> MedicalImage:
     if has_dicom_mark(read_start(path)):
-        return _read_with("dicom", "read_dicom", path)
+        return _read_with("dicom", "read_dicom", path, _only(path, choices, "stack", "frame"))
     if path.name.lower().endswith(VOLUME_SUFFIXES):
-        return _read_with("nifti", "read_nifti", path)
+        return _read_with("nifti", "read_nifti", path, _only(path, choices, "volume"))
     if is_raster(path) or path.suffix.lower() in RASTER_SUFFIXES:
-        return read_raster(path)
-    if _module("dicom", path).is_dicom(path):
-        return _read_with("dicom", "read_dicom", path)
+        return read_raster(path, **_only(path, choices, "frame"))  # type: ignore[arg-type]  # a number or None
+    if _module("dicom_file", path).is_dicom(path):
+        return _read_with("dicom", "read_dicom", path, _only(path, choices, "stack", "frame"))
     raise ImageError(
         f"{path}: is no image Vesalius reads; expected DICOM or one of {', '.join(IMAGE_SUFFIXES)}. Convert it first."
     )
 
 
-def _read_folder(folder: Path) -> MedicalImage:
+def _read_folder(folder: Path, choices: Choices) -> MedicalImage:
     if not any(folder.iterdir()):
         raise ImageError(f"{folder}: is an empty folder; name a file or a folder with a DICOM series.")
-    return _read_with("dicom", "read_series", folder)
+    return _read_with("dicom", "read_series", folder, _only(folder, choices, "series", "stack"))
 
 
-def _read_with(module: str, function: str, path: Path) -> MedicalImage:
-    image: MedicalImage = getattr(_module(module, path), function)(path)
+def _only(path: Path, choices: Choices, *allowed: str) -> Choices:
+    """The choices that a reader knows.
+
+    Raises:
+        ImageError: If another was made.
+    """
+    for name, value in choices.items():
+        if value is not None and name not in allowed:
+            raise ImageError(f"{path}: '{name}' chooses among {FITS[name]}, which this is not; leave it out.")
+    return {name: choices[name] for name in allowed}
+
+
+def _read_with(module: str, function: str, path: Path, choices: Choices) -> MedicalImage:
+    image: MedicalImage = getattr(_module(module, path), function)(path, **choices)
     return image
 
 

@@ -9,10 +9,14 @@ from numpy.typing import NDArray
 
 from vesalius.errors import ImageError
 from vesalius.imaging.intensity import ShadeRange, to_shades
+from vesalius.imaging.lazy import LazyPixels
 from vesalius.imaging.orientation import Affine, Plane, slice_normal, voxel_spacing
 
 LARGEST_SPACING_RATIO = 100.0
 """Pixels longer than this times their width come from a damaged header, not from a scanner."""
+
+BAND_PIXELS = 2**20
+"""Pixels that are turned into shades at a time where a slice is reduced."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +43,8 @@ class Slice:
 class SliceStack(Sequence[Slice]):
     """The slices of an image, each rendered when asked for, so a long series never lies in memory as RGB."""
 
-    pixels: NDArray[np.generic]
-    """Stored values [D, H, W] or [D, H, W, 3] in display order of `plane`."""
+    pixels: NDArray[np.generic] | LazyPixels
+    """Stored values [D, H, W] or [D, H, W, 3] in display order of `plane`; of large images read slice by slice."""
     affine: Affine | None
     """Index (d, row, column) to world millimetres [4, 4]."""
     plane: Plane | None
@@ -64,8 +68,30 @@ class SliceStack(Sequence[Slice]):
         place = range(len(self))[index]
         return Slice(self._render(place), place, self.plane, self._position_mm(place), self.pixel_spacing_mm)
 
+    def render_small(self, index: int, longest: int) -> NDArray[np.float32]:
+        """Render one slice no larger than needed, without ever holding all of it as real numbers.
+
+        Args:
+            index: Slice, from 0.
+            longest: Pixels of the longer side to keep at least; the slice is reduced by the largest whole factor that
+                leaves so many, each pixel being the mean of those it covers.
+
+        Returns:
+            Shades [ceil(H / factor), ceil(W / factor), 3] in [0, 1]; the same as `Slice.rgb` if the factor is 1.
+        """
+        stored = self.pixels[range(len(self))[index]]
+        factor = max(1, max(stored.shape[:2]) // longest)
+        if factor == 1:
+            return self._to_rgb(stored)
+        band = factor * max(1, BAND_PIXELS // (stored.shape[1] * factor))
+        starts = range(0, stored.shape[0], band)
+        return np.concatenate([_reduce(self._to_rgb(stored[start : start + band]), factor) for start in starts])
+
     def _render(self, index: int) -> NDArray[np.float32]:
-        shades = to_shades(self.pixels[index], self.shades)
+        return self._to_rgb(self.pixels[index])
+
+    def _to_rgb(self, stored: NDArray[np.generic]) -> NDArray[np.float32]:
+        shades = to_shades(stored, self.shades)
         if self.inverted:
             shades = 1 - shades
         return shades if shades.ndim == 3 else np.repeat(shades[..., None], 3, axis=2)
@@ -75,6 +101,15 @@ class SliceStack(Sequence[Slice]):
             return None
         corner = self.affine[:3, 3] + index * self.affine[:3, 0]
         return float(corner @ slice_normal(self.affine))
+
+
+def _reduce(rgb: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """Means over squares of pixels; those at the lower and right edge may be smaller."""
+    rows, columns = (np.arange(0, length, factor) for length in rgb.shape[:2])
+    sums = np.add.reduceat(np.add.reduceat(rgb, rows, axis=0), columns, axis=1)
+    sizes = np.outer(*(np.diff([*at, length]) for at, length in zip((rows, columns), rgb.shape[:2], strict=True)))
+    reduced: NDArray[np.float32] = (sums / sizes[..., None]).astype(np.float32)
+    return reduced
 
 
 def in_plane_spacing(affine: Affine | None) -> tuple[float, float] | None:

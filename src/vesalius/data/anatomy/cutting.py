@@ -56,7 +56,7 @@ def cut(
     """
     image = _read(volume)
     assert image.affine is not None
-    values, affine = to_display_order(image.pixels, image.affine, "axial")
+    values, affine = to_display_order(np.asarray(image.pixels), image.affine, "axial")
     tissue = tissue_of(image, values)
     if volume.said is not None:
         label = _as_said(volume.said, image)

@@ -46,8 +46,7 @@ def to_levels(image: MedicalImage) -> NDArray[np.uint8]:
     """The first slice as it is shown, 0–255, [H, W] or [H, W, 3]."""
     pixels = image.pixels[0]
     if pixels.dtype == np.uint8 and image.modality is None:
-        levels: NDArray[np.uint8] = pixels
-        return levels
+        return pixels.astype(np.uint8)
     shown: NDArray[np.uint8] = np.rint(image.slices()[0].rgb * 255).astype(np.uint8)
     return shown
 

@@ -136,7 +136,7 @@ class VolumeItem:
             raise ImageError(f"{source.describe(path)}: a mask volume of another size; {expected} (D × H × W).")
         if not _same_place(labels, stack):
             raise ImageError(f"{source.describe(path)}: lies elsewhere in the patient than the image; resample it.")
-        return labels.pixels.astype(np.float32)
+        return np.asarray(labels.pixels, np.float32)
 
 
 def _to_picture(stack: SliceStack, index: int) -> Picture:
