@@ -1,4 +1,4 @@
-"""Results that are whole or not there."""
+"""Results that are whole or not there, and JSON that is checked before anything trusts it."""
 
 import json
 import math
@@ -10,7 +10,10 @@ from enum import Enum
 from pathlib import Path
 from uuid import uuid4
 
-from vesalius.errors import OutputError
+from vesalius.errors import DataError, OutputError
+
+LARGEST_JSON = 512 * 2**20
+"""Bytes of a JSON file; no annotation file has more."""
 
 SURROGATE = re.compile("[\\ud800-\\udfff]")
 
@@ -92,3 +95,60 @@ def _to_plain(value: object) -> object:
 def _to_key(key: object) -> str:
     plain = _to_plain(key)
     return plain if isinstance(plain, str) else json.dumps(plain)
+
+
+def read_json(path: Path, remedy: str = "check the path") -> object:
+    """Read a whole JSON file that anybody may have written.
+
+    Args:
+        path: In UTF-8, with or without a byte-order mark.
+        remedy: What to do where it is not there.
+
+    Raises:
+        DataError: If it is missing, a folder, too large, or not what ``parse_json`` takes.
+    """
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_JSON:
+            raise DataError(f"{path}: has {size:,} bytes; expected a JSON file of {LARGEST_JSON:,} at most.")
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; {remedy}.") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path}: is a folder; expected a JSON file.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not JSON in UTF-8 ({error}); save it as UTF-8.") from error
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+    return parse_json(text, str(path))
+
+
+def parse_json(text: str, place: str) -> object:
+    """Parse JSON as its standard has it: a key stands once, NaN and Infinity are no numbers.
+
+    Args:
+        text: One value.
+        place: Where it stands, for messages.
+
+    Raises:
+        DataError: If it is something else, nested too deeply, or holds a number too long to be one.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_refuse_doubles, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise DataError(f"{place}: is not JSON of ours; its brackets are nested too deeply.") from error
+    except ValueError as error:
+        raise DataError(f"{place}: is not JSON ({error}).") from error
+
+
+def _refuse_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        names = [name for name, _ in pairs]
+        double = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {double!r} stands twice in one object")
+    return table
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is no number in JSON")

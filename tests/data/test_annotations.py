@@ -42,6 +42,10 @@ def test_a_record_about_something_absent_is_marked(tmp_path):
         (GOOD | {"mask_name": "..\\b.png"}, "mask_name must stay inside its folder"),
         (GOOD | {"mask_name": "/etc/passwd"}, "mask_name must stay inside its folder, got '/etc/passwd'"),
         (GOOD | {"mask_name": "C:\\masks\\a.png"}, "mask_name must stay inside its folder"),
+        (GOOD | {"img_name": "."}, "img_name must be a file name, got '.'"),
+        (GOOD | {"img_name": "a\0.jpg"}, "img_name must be a file name without control characters"),
+        (GOOD | {"img_name": "\ud800.jpg"}, "img_name holds half a character"),
+        (GOOD | {"target": 3}, "target must be a text, got 3"),
         (GOOD | {"prompts": []}, "prompts must be an object such as {'p1': 'polyp'}, got \\[\\]"),
         (GOOD | {"prompts": {}}, "prompts must be an object"),
         (GOOD | {"prompts": {"p1": 3}}, "prompt 'p1' must be a string or a list of strings, got 3"),
@@ -60,16 +64,55 @@ def test_a_file_that_is_no_list_of_records_is_named(tmp_path, rows):
         read_annotations(write(tmp_path, rows))
 
 
-@pytest.mark.parametrize("content", [b"", b"[{", b"\xff\xfe\x00"])
-def test_a_file_that_is_no_json_is_named(tmp_path, content):
+def with_prompt(value: str) -> bytes:
+    return b'[{"img_name": "a", "mask_name": "a", "prompts": {"p1": %s}}]' % value.encode()
+
+
+HOSTILE = {
+    "nothing": (b"", "is not JSON"),
+    "cut off": (b"[{", "is not JSON"),
+    "UTF-16": (b"\xff\xfe\x00", "not JSON in UTF-8"),
+    "deep brackets": (b"[" * 200_000, "nested too deeply"),
+    "deep objects": (b'{"a":' * 200_000, "nested too deeply"),
+    "NaN": (b"[NaN]", "NaN is no number"),
+    "Infinity": (b"[-Infinity]", "-Infinity is no number"),
+    "a huge number": (b"[1" + b"0" * 5000 + b"]", "is not JSON"),
+    "a key twice": (b'[{"img_name": "a", "img_name": "b"}]', "the key 'img_name' stands twice"),
+    "a number": (b"1e999", "expected a JSON list"),
+    "half a character": (with_prompt(r'"\ud800"'), "holds half a character"),
+    "half a character in a list": (with_prompt(r'["a", "\ud800"]'), "holds half a character"),
+    "a number for a prompt": (with_prompt("1e400"), "must be a string or a list of strings"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_file_is_named_with_the_reason(tmp_path, case):
+    content, message = HOSTILE[case]
     (tmp_path / "val.json").write_bytes(content)
-    with pytest.raises(DataError, match=r"val\.json: not JSON"):
+    with pytest.raises(DataError, match=r"val\.json") as caught:
+        read_annotations(tmp_path / "val.json")
+    assert message in str(caught.value)
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path):
+    (tmp_path / "val.json").write_bytes(b"\xef\xbb\xbf" + json.dumps([GOOD]).encode())
+    assert read_annotations(tmp_path / "val.json") == [ImageRecord(**GOOD)]
+
+
+def test_a_folder_in_the_files_place_is_named(tmp_path):
+    (tmp_path / "val.json").mkdir()
+    with pytest.raises(DataError, match=r"val\.json: is a folder; expected a JSON file"):
         read_annotations(tmp_path / "val.json")
 
 
 def test_a_missing_file_says_where_annotations_belong(tmp_path):
-    with pytest.raises(DataError, match=r"val\.json: no such annotation file; expected DIR/anns/"):
+    with pytest.raises(DataError, match=r"val\.json: no such file; annotation files are DIR/anns/"):
         read_annotations(tmp_path / "val.json")
+
+
+def test_a_record_may_say_what_its_mask_outlines(tmp_path):
+    plain, said = read_annotations(write(tmp_path, [GOOD, GOOD | {"target": " brain tumour "}]))
+    assert (plain.target, said.target) == ("", "brain tumour")
 
 
 def test_the_benchmarks_own_files_are_read(shared):

@@ -67,7 +67,7 @@ def test_a_missing_folder_says_what_belongs_in_it(tmp_path):
 
 
 def test_a_missing_split_names_its_file(tiny_dataset):
-    with pytest.raises(DataError, match=r"anns/tests\.json: no such annotation file"):
+    with pytest.raises(DataError, match=r"anns/tests\.json: no such file"):
         SegmentationDataset(tiny_dataset, "tests")
 
 

@@ -172,7 +172,7 @@ def test_bad_rows_are_named_and_stay_while_the_rest_goes_on(folder):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", r"train\.json: not JSON"),
+        ("{", r"train\.json: is not JSON"),
         ("[]", r"expected a list of records with img_name and mask_name, got list"),
         ('{"images": [], "annotations": []}', r"got dict with images, annotations; it may be of another tool"),
     ],
@@ -184,7 +184,7 @@ def test_a_file_that_holds_no_records_is_named(folder, content, message):
 
 
 def test_a_missing_file_names_the_command_that_makes_one(folder):
-    with pytest.raises(DataError, match=r"val\.json: no such annotation file; .*vesalius data prepare custom"):
+    with pytest.raises(DataError, match=r"val\.json: no such file; .*vesalius data prepare custom"):
         generate_prompts(folder, "val", PLAN)
 
 

@@ -43,7 +43,7 @@ def test_a_folder_without_an_evaluation_says_how_to_make_one(store, rows, tmp_pa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "not the JSON of an evaluation"),
+        ("{", "is not JSON"),
         ("[]", "expected an object with the texts model, data, split, rule; got list"),
         ('{"model": "pocket", "split": 3}', "got model, split"),
     ],

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vesalius.benchmark.recipe import BenchmarkRecipe, Entry
-from vesalius.errors import ConfigError
+from vesalius.errors import ConfigError, DataError
 from vesalius.evaluation.stored import EVALUATION_NAME, ROWS_NAME
-from vesalius.files import write_json
+from vesalius.files import read_json, write_json
 from vesalius.models.checkpoints import CHECKPOINT_NAME
 from vesalius.training.manifest import fingerprint
 from vesalius.training.trainer import LAST
@@ -95,9 +95,9 @@ def check_unchanged(cell: Cell) -> None:
     if not path.is_file():
         return
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: damaged ({error}); delete the folder to train anew.") from error
+        before = read_json(path)
+    except DataError as error:
+        raise ConfigError(f"{error} Delete the folder to train anew.") from error
     now = cell.describe()
     changes = _differences(before, now) if isinstance(before, dict) else ["everything"]
     if changes:

@@ -60,7 +60,7 @@ def read_making(cell: Cell) -> Making:
         with (cell.folder / HISTORY).open(newline="", encoding="utf-8") as file:
             epochs = sum(1 for _ in csv.DictReader(file))
         return _build(cell, scored[MANIFEST_FIELD], run, epochs)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise DataError(f"{cell.folder}: damaged ({error!r}); delete the folder to train anew.") from error
 
 

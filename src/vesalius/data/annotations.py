@@ -1,16 +1,19 @@
 """The benchmark's annotation files: which mask and which prompts belong to an image."""
 
-import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
 from vesalius.errors import DataError
+from vesalius.files import read_json
 from vesalius.prompts import Variants
 
 FIELDS = ("img_name", "mask_name", "prompts")
 ABSENT = "absent"
 """Field of records that ask for what their image does not show, and folder of their masks, which are empty."""
+TARGET = "target"
+"""Field of records that says what their mask outlines."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class ImageRecord:
     """Families (p0 … p9), each a string or several variants."""
     absent: bool = False
     """Whether they name something that other records of the data set do not, and that the image does not show."""
+    target: str = ""
+    """What its mask outlines, in plain words; empty where the record does not say."""
 
 
 def read_annotations(path: Path) -> list[ImageRecord]:
@@ -33,12 +38,7 @@ def read_annotations(path: Path) -> list[ImageRecord]:
     Raises:
         DataError: Naming the file, the record and the field that is wrong.
     """
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such annotation file; expected DIR/anns/{{train,val,test}}.json.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not JSON ({error}).") from error
+    rows = read_json(path, "annotation files are DIR/anns/{train,val,test}.json")
     if not isinstance(rows, list) or not rows:
         raise DataError(f"{path}: expected a JSON list of one record or more, got {type(rows).__name__}.")
     return [to_record(row, f"{path}, record {index}") for index, row in enumerate(rows)]
@@ -62,7 +62,8 @@ def to_record(row: object, place: str) -> ImageRecord:
     for field in ("img_name", "mask_name"):
         _check_name(row[field], f"{place}: {field}")
     prompts = _check_prompts(row["prompts"], place)
-    return ImageRecord(row["img_name"], row["mask_name"], prompts, absent=asks_for_absent(row))
+    target = _check_text(row.get(TARGET) or "", f"{place}: {TARGET}")
+    return ImageRecord(row["img_name"], row["mask_name"], prompts, absent=asks_for_absent(row), target=target.strip())
 
 
 def asks_for_absent(row: object) -> bool:
@@ -71,8 +72,10 @@ def asks_for_absent(row: object) -> bool:
 
 
 def _check_name(name: object, place: str) -> None:
-    if not isinstance(name, str) or not name:
-        raise DataError(f"{place} must be a file name, got {name!r}.")
+    if not isinstance(name, str) or not PureWindowsPath(name).parts:
+        raise DataError(f"{place} must be a file name, got {reprlib.repr(name)}.")
+    if any(ord(letter) < 32 for letter in _check_text(name, place)):
+        raise DataError(f"{place} must be a file name without control characters, got {name!r}.")
     path = PureWindowsPath(name)  # splits at / and \, and knows drives
     if path.anchor or ".." in path.parts:
         raise DataError(f"{place} must stay inside its folder, got {name!r}.")
@@ -80,9 +83,23 @@ def _check_name(name: object, place: str) -> None:
 
 def _check_prompts(prompts: object, place: str) -> dict[str, Variants]:
     if not isinstance(prompts, dict) or not prompts:
-        raise DataError(f"{place}: prompts must be an object such as {{'p1': 'polyp'}}, got {prompts!r}.")
+        raise DataError(f"{place}: prompts must be an object such as {{'p1': 'polyp'}}, got {reprlib.repr(prompts)}.")
     for family, value in prompts.items():
         several = isinstance(value, list) and value and all(isinstance(item, str) for item in value)
         if not (isinstance(value, str) or several):
-            raise DataError(f"{place}: prompt '{family}' must be a string or a list of strings, got {value!r}.")
+            got = reprlib.repr(value)
+            raise DataError(f"{place}: prompt '{family}' must be a string or a list of strings, got {got}.")
+        for text in (family, *([value] if isinstance(value, str) else value)):
+            _check_text(text, f"{place}: prompt '{family!a}'")
     return dict(prompts)
+
+
+def _check_text(text: object, place: str) -> str:
+    """A text that can be written and tokenised: JSON can hold halves of characters, which are none."""
+    if not isinstance(text, str):
+        raise DataError(f"{place} must be a text, got {reprlib.repr(text)}.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{place} holds half a character ({text!a}); write the text as UTF-8.") from error
+    return text

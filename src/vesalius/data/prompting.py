@@ -9,7 +9,7 @@ from vesalius.data.absent import ask_for_absent
 from vesalius.data.annotations import ImageRecord, asks_for_absent, to_record
 from vesalius.data.prepare.report import Problem
 from vesalius.errors import DataError, ImageError, MissingPackageError
-from vesalius.files import write_text
+from vesalius.files import read_json, write_text
 from vesalius.imaging import read_image, read_mask
 from vesalius.prompts import AttributeRules, FamilySet, ObjectWords, Templates, sort_families, variants, write_prompts
 from vesalius.prompts.attributes import Attributes, describe
@@ -110,13 +110,7 @@ def read_rows(root: Path, split: str) -> list[object]:
         DataError: If there is no such file, or it is no list of one row or more.
     """
     path = root / "anns" / f"{split}.json"
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        remedy = "bring images and masks into this layout with `vesalius data prepare custom`"
-        raise DataError(f"{path}: no such annotation file; {remedy}.") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON ({error}).") from error
+    rows = read_json(path, "bring images and masks into this layout with `vesalius data prepare custom`")
     if not isinstance(rows, list) or not rows:
         keys = f" with {', '.join(list(rows)[:6])}" if isinstance(rows, dict) else ""
         expected = "expected a list of records with img_name and mask_name"

@@ -1,6 +1,5 @@
 """The folder that ``vesalius evaluate --out`` leaves: what was scored, by which rule, and every row."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -10,7 +9,7 @@ from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import ConfigError, DataError
 from vesalius.evaluation.result import Evaluation
 from vesalius.evaluation.rows import Row, read_rows, write_rows
-from vesalius.files import write_json
+from vesalius.files import read_json, write_json
 
 ROWS_NAME = "rows.parquet"
 EVALUATION_NAME = "evaluation.json"
@@ -109,10 +108,7 @@ def read_evaluation(folder: Path, *, name: str | None = None) -> StoredEvaluatio
 
 
 def _read_about(path: Path) -> dict[str, str]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not the JSON of an evaluation ({error}).") from error
+    content = read_json(path)
     if not isinstance(content, dict) or not all(isinstance(content.get(field), str) for field in FIELDS):
         got = ", ".join(content) if isinstance(content, dict) else type(content).__name__
         raise DataError(f"{path}: expected an object with the texts {', '.join(FIELDS)}; got {got}.")

@@ -47,7 +47,7 @@ def test_json_of_another_tool_is_recognised(root, tool):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[{", "anns/val.json: not JSON"),
+        ("[{", "anns/val.json: is not JSON"),
         ("[]", "got an empty list"),
         ('{"a.png": "b.png"}', "got an object with a.png"),
         ("3", "got int"),

@@ -146,7 +146,7 @@ def test_given_rows_without_a_picture_are_named_by_file_and_record(kvasir, tmp_p
         ),
         ('{"a": 1}', r"train\.json: expected a list of records, got dict"),
         ("[1, 2", r"train\.json: is not JSON"),
-        (None, r"train\.json: cannot be read; --annotations needs train\.json, val\.json and test\.json"),
+        (None, r"train\.json: no such file; --annotations needs train\.json, val\.json and test\.json"),
     ],
 )
 def test_annotation_files_of_another_kind_are_refused(kvasir, tmp_path, given, content, message):

@@ -39,7 +39,7 @@ class CutJournal:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             rows = [to_row(row, str(path)) for row in content["rows"]]
-        except (OSError, ValueError, KeyError, TypeError, DataError):
+        except (OSError, ValueError, RecursionError, KeyError, TypeError, DataError):
             return None
         there = content.get("stamp") == stamp and all((self.dest / row.file).is_file() for row in rows)
         return rows if there else None

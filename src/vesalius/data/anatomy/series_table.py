@@ -40,7 +40,7 @@ def read_series_table(path: Path) -> list[SeriesRow]:
         if path.stat().st_size > LARGEST_TABLE:
             raise DataError(f"{path}: is larger than {LARGEST_TABLE // 2**20} MiB, which no such table is.")
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as TOML ({error}).") from error
     rows = tables.get("series")
     if not isinstance(rows, list) or not rows:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from vesalius.errors import DataError, PromptError
-from vesalius.files import write_text
+from vesalius.files import parse_json, write_text
 from vesalius.prompts.anatomy import AnatomyLabel
 
 TABLE = "slices.jsonl"
@@ -69,7 +69,7 @@ def to_row(content: Mapping[str, object], place: str) -> SliceRow:
                 **sets,
             ),
         )
-    except (KeyError, TypeError, ValueError, PromptError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, PromptError) as error:
         raise DataError(f"{place}: is no row of {TABLE} ({error}); cut the slices again.") from error
 
 
@@ -105,10 +105,7 @@ def read_slice_table(folder: Path) -> list[SliceRow]:
 
 
 def _parse(line: str, place: str) -> Mapping[str, object]:
-    try:
-        content = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{place}: is not JSON ({error}).") from error
+    content = parse_json(line, place)
     if not isinstance(content, dict):
         raise DataError(f"{place}: expected an object, got {type(content).__name__}.")
     return content

@@ -1,6 +1,5 @@
 """The records of all splits; those that cannot be used become findings, the others go on."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -8,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from vesalius.data.annotations import ImageRecord, to_record
 from vesalius.data.check.findings import Finding, Place
 from vesalius.errors import DataError
+from vesalius.files import read_json
 
 SPLITS = ("train", "val", "test")
 FOREIGN = {
@@ -62,7 +62,7 @@ def read_rows(root: Path) -> tuple[list[Row], list[Finding]]:
     rows: list[Row] = []
     findings: list[Finding] = []
     for split in SPLITS:
-        if not (root / "anns" / f"{split}.json").is_file():
+        if not (root / "anns" / f"{split}.json").exists():
             place = Place(f"anns/{split}.json", split)
             findings.append(Finding("missing_split", f"There is no {split} split: anns/{split}.json.", (place,)))
             continue
@@ -86,9 +86,10 @@ def _check_layout(root: Path) -> None:
 def _read_split(root: Path, split: str) -> tuple[list[Row], list[Finding]]:
     file = Place(f"anns/{split}.json", split)
     try:
-        content = json.loads((root / file.file).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        return [], [Finding("unreadable_annotations", f"{file.file}: not JSON ({error}).", (file,))]
+        content = read_json(root / file.file)
+    except DataError as error:
+        message = str(error).replace(str(root / file.file), file.file)
+        return [], [Finding("unreadable_annotations", message, (file,))]
     tool = _name_tool(content)
     if tool:
         message = (

@@ -14,8 +14,8 @@ from vesalius.data.prepare.reading import read_picture
 from vesalius.data.prepare.report import Problem
 from vesalius.data.prepare.rle import decode_rle
 from vesalius.data.prepare.sources import Source
-from vesalius.data.prepare.tables import read_json
 from vesalius.errors import DataError
+from vesalius.files import parse_json
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def find_findings(layout: Layout) -> Found:
 
 def _read_findings(source: Source, path: str) -> Mapping[str, object]:
     place = source.describe(path)
-    content = read_json(source.read_text(path), place)
+    content = parse_json(source.read_text(path), place)
     if not isinstance(content, dict) or "annotations" in content:
         raise DataError(f"{place}: expected an object of images, each with its findings as run lengths.")
     return content

@@ -8,8 +8,9 @@ from pathlib import Path
 from vesalius.data.annotations import ImageRecord, to_record
 from vesalius.data.prepare.naming import stem_of
 from vesalius.data.prepare.report import Problem
-from vesalius.data.prepare.tables import SPLITS, read_json
+from vesalius.data.prepare.tables import SPLITS
 from vesalius.errors import DataError
+from vesalius.files import read_json
 
 COCO = ("images", "annotations", "categories")
 
@@ -70,10 +71,7 @@ def _read_rows(path: Path, problems: list[Problem]) -> list[GivenRow]:
 
 
 def _read_list(path: Path) -> list[object]:
-    try:
-        content = read_json(path.read_text(encoding="utf-8-sig"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read; --annotations needs train.json, val.json and test.json.") from error
+    content = read_json(path, "--annotations needs train.json, val.json and test.json")
     if isinstance(content, dict) and all(key in content for key in COCO):
         raise DataError(f"{path}: is COCO JSON; expected a list of records with img_name, mask_name and prompts.")
     if not isinstance(content, list):

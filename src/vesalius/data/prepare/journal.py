@@ -147,7 +147,7 @@ def _parse(line: str) -> dict[str, Any]:
     """A line; nothing if it was cut off."""
     try:
         content = json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -4,8 +4,8 @@ import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from vesalius.data.prepare.tables import read_json
 from vesalius.errors import DataError
+from vesalius.files import read_json
 
 
 def read_label_names(path: Path) -> Mapping[int, str]:
@@ -16,10 +16,7 @@ def read_label_names(path: Path) -> Mapping[int, str]:
     Raises:
         DataError: If it is of another form, or two names share a number.
     """
-    try:
-        content = read_json(path.read_text(encoding="utf-8-sig"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read; expected JSON such as {{'1': 'liver'}}.") from error
+    content = read_json(path, "expected JSON such as {'1': 'liver'}")
     table = content.get("labels", content) if isinstance(content, dict) else content
     if not isinstance(table, dict) or not table:
         raise DataError(f"{path}: expected an object of numbers and names such as {{'1': 'liver'}}.")
@@ -33,7 +30,7 @@ def read_label_names(path: Path) -> Mapping[int, str]:
 
 
 def _to_pair(key: str, value: object, path: Path) -> tuple[int, str]:
-    if key.isdigit() and isinstance(value, str) and value.strip():
+    if key.isascii() and key.isdigit() and isinstance(value, str) and value.strip():
         return int(key), value
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value, key

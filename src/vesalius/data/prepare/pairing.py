@@ -1,6 +1,5 @@
 """Which mask belongs to which image, by their names or by a table."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from vesalius.data.prepare.naming import plain_stem
 from vesalius.data.prepare.report import Problem
 from vesalius.data.prepare.tables import Row, find_column, read_table, to_split
 from vesalius.errors import DataError
+from vesalius.files import parse_json
 from vesalius.imaging.formats import DICOM_SUFFIXES, IMAGE_SUFFIXES, has_dicom_mark, read_start
 from vesalius.prompts import Variants
 
@@ -121,10 +121,7 @@ def _cell(row: Row, *columns: str) -> str | None:
 def _to_prompts(cell: object) -> Mapping[str, Variants] | None:
     """Families from a JSON object or a Parquet struct; any other text is p1."""
     if isinstance(cell, str) and cell.lstrip().startswith("{"):
-        try:
-            cell = json.loads(cell)
-        except json.JSONDecodeError as error:
-            raise DataError(f"prompts are no JSON object ({error}).") from error
+        cell = parse_json(cell, "prompts")
     if cell is None or cell == "":
         return None
     if isinstance(cell, str):

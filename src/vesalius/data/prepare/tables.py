@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -80,15 +79,3 @@ def _read_parquet(path: Path) -> list[Row]:
     except (OSError, ArrowException) as error:
         raise DataError(f"{path}: cannot be read as Parquet ({error}).") from error
     return list(rows)
-
-
-def read_json(text: str, place: str) -> object:
-    """Parse JSON.
-
-    Raises:
-        DataError: If it is none, with the line.
-    """
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{place}: is not JSON ({error}).") from error

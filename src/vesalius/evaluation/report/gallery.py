@@ -114,7 +114,7 @@ def read_gallery(path: Path) -> list[Shown]:
         raise DataError(f"{path}: expected {LARGEST:,} bytes at most, got {path.stat().st_size:,}; {remedy}.")
     try:
         return [_to_shown(row) for row in json.loads(path.read_text(encoding="utf-8"))["pictures"]]
-    except (OSError, KeyError, TypeError, ValueError, binascii.Error) as error:
+    except (OSError, KeyError, TypeError, ValueError, RecursionError, binascii.Error) as error:
         raise DataError(f"{path}: not the pictures of an evaluation ({error!r}); {remedy}.") from error
 
 

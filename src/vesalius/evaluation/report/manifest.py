@@ -1,10 +1,10 @@
 """How an evaluation was made, as ``vesalius evaluate`` wrote it beside the numbers."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from vesalius.evaluation.stored import EVALUATION_NAME, MANIFEST
+from vesalius.files import read_json
 
 LONGEST = 300
 """Characters of a line that readers see."""
@@ -12,7 +12,8 @@ LONGEST = 300
 
 def read_manifest(folder: Path) -> dict[str, object]:
     """The manifest of an evaluation that ``stored.read_evaluation`` has read; empty if it was made without."""
-    content = json.loads((folder / EVALUATION_NAME).read_text(encoding="utf-8"))
+    content = read_json(folder / EVALUATION_NAME)
+    assert isinstance(content, dict)
     manifest, versions = content.get(MANIFEST), content.get("versions")
     return (manifest if isinstance(manifest, dict) else {}) | ({"versions": versions} if versions else {})
 
