@@ -83,7 +83,7 @@ WRONG = {
     "parts above one": (["kvasir_polyp", "kvasir", "out", "--val", "0.9", "--test", "0.2"], "a sum below 1"),
     "no annotations": (
         ["kvasir_polyp", "kvasir", "out", "--annotations", "x"],
-        "x/train.json: cannot be read",
+        "x/train.json: no such file",
     ),
     "every zeroth slice": (
         ["camus", "kvasir", "out", "--every", "0"],

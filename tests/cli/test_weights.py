@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vesalius.cli import weights_import
-from vesalius.models import foreign, sources
+from vesalius.models import foreign, sources, start
 from vesalius.models.checkpoints import load_model, read_notes
 from vesalius.models.foreign import LAYOUTS
 from vesalius.models.sources import WeightSource, read_sources
@@ -252,3 +252,24 @@ def test_help_names_every_layout():
 
 def test_every_layout_of_the_registry_can_be_imported():
     assert {source.layout for source in read_sources().values()} - {None} <= LAYOUTS.keys()
+
+
+def test_fetch_brings_all_that_a_model_starts_from(run, folder, mirror, monkeypatch):
+    monkeypatch.setattr(start, "needed_weights", lambda name: ["tiny", "words"] if name == "ensemble_c" else [])
+    code, out, _ = run("weights", "fetch", "tiny", "--for", "ensemble_c", "--json")
+    assert code == 0
+    assert [each["name"] for each in json.loads(out)["weights"]] == ["tiny", "words"]
+    assert (folder / "words" / "vocab.txt").is_file()
+
+
+@pytest.mark.parametrize("model", ["ensemble_c", "clip_rn50"])
+def test_the_name_of_a_model_is_no_file_and_the_option_is_told(run, model):
+    code, _, err = run("weights", "fetch", model)
+    assert code == 2
+    assert f"{model} is a model; fetch what it starts from with: vesalius weights fetch --for {model}" in err
+
+
+def test_a_model_without_public_weights_has_nothing_to_fetch(run):
+    code, _, err = run("weights", "fetch", "--for", "unet_d")
+    assert code == 2
+    assert "unet_d: no public weights to start from" in err

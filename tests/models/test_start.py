@@ -10,7 +10,7 @@ from vesalius.errors import ModelError
 from vesalius.models import VisionLanguageEncoder, list_models, start
 from vesalius.models.checkpoints import save_model
 from vesalius.models.sources import find_source, read_sources
-from vesalius.models.start import DONORS, load_pretrained, start_model
+from vesalius.models.start import DONORS, load_pretrained, needed_weights, start_model
 
 Given = dict[str, VisionLanguageEncoder]
 
@@ -31,6 +31,7 @@ def donors(build_tiny, monkeypatch: pytest.MonkeyPatch) -> Given:
         "clip-rn50": build_tiny("clip_rn50", seed=12, image_size=224),
     }
     by_layout = {find_source(name).layout: donor for name, donor in given.items()}
+    monkeypatch.setattr(start, "check_here", lambda names: None)
     monkeypatch.setattr(start, "locate", lambda name: Path(name))
     monkeypatch.setattr(start, "import_checkpoint", lambda path, layout: by_layout[layout])
     return given
@@ -160,14 +161,54 @@ class TestStarting:
     def test_what_is_missing_is_named_before_anything_is_read(self, build, folder, monkeypatch):
         source = find_source("clipseg-rd64-refined")
         monkeypatch.setattr(start, "import_checkpoint", lambda *_: pytest.fail("read a file"))
-        with pytest.raises(
-            ModelError, match="biomedclip is not on this machine. Run: vesalius weights fetch"
-        ) as caught:
+        with pytest.raises(ModelError) as caught:
             load_pretrained(build("ensemble_c"))
-        assert str(folder / "biomedclip" / find_source("biomedclip").file) in str(caught.value)
+        told = str(caught.value)
+        assert told.startswith("biomedclip is not on this machine; clipseg-rd64-refined is not on this machine. Run: ")
+        assert "vesalius weights fetch biomedclip clipseg-rd64-refined. " in told
+        assert all(str(find_source(name).path) in told for name in ("biomedclip", "clipseg-rd64-refined"))
         with pytest.raises(ModelError, match="clipseg-rd64-refined is not on this machine") as caught:
             load_pretrained(build("clipseg"))
         assert str(folder / "clipseg-rd64-refined" / source.file) in str(caught.value)
+
+
+class TestNeeds:
+    def test_all_that_is_missing_is_told_before_anything_is_built(self, monkeypatch):
+        monkeypatch.setattr(start, "build_model", lambda *_, **__: pytest.fail("built a model"))
+        with pytest.raises(ModelError) as caught:
+            start_model("ensemble_c", pretrained=True)
+        assert "vesalius weights fetch biomedclip clipseg-rd64-refined pubmedbert-vocabulary." in str(caught.value)
+
+    def test_a_vocabulary_is_missed_before_a_model_is_built_too(self, monkeypatch):
+        monkeypatch.setattr(start, "build_model", lambda *_, **__: pytest.fail("built a model"))
+        with pytest.raises(ModelError, match="pubmedbert-vocabulary is not on this machine"):
+            start_model("biomedclipseg")
+
+    def test_what_is_here_is_not_missed(self, monkeypatch):
+        row = find_source("biomedclip")
+        monkeypatch.setitem(read_sources(), "biomedclip", replace(row, size=None))
+        row.path.parent.mkdir(parents=True)
+        row.path.touch()
+        with pytest.raises(ModelError, match="^clipseg-rd64-refined is not on this machine; pubmedbert-vocabulary is"):
+            start_model("ensemble_c", pretrained=True)
+
+    @pytest.mark.parametrize(
+        ("name", "options", "rows"),
+        [
+            ("clipseg", {}, ["clipseg-rd64-refined"]),
+            ("cris", {}, ["clip-rn50"]),
+            ("ensemble_c", {}, ["biomedclip", "clipseg-rd64-refined", "pubmedbert-vocabulary"]),
+            ("ensemble_c", {"a": {"vocabulary": "bert"}}, ["biomedclip", "clipseg-rd64-refined"]),
+            ("biomedclip", {}, ["biomedclip", "pubmedbert-vocabulary"]),
+            ("pubmedclip", {}, ["pubmedclip-vit32"]),
+            ("clip_vit_b16", {}, ["clip-vit-b16"]),
+        ],
+    )
+    def test_every_model_has_its_rows(self, name, options, rows):
+        assert needed_weights(name, options) == rows
+
+    def test_every_row_that_is_needed_exists(self):
+        assert all(row in read_sources() for name in DONORS for row in needed_weights(name))
 
 
 @pytest.mark.slow

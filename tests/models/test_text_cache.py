@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vesalius.models.text_cache import TextCache
+from vesalius.models.text_cache import TextCache, count_bytes
 
 PROMPTS = ["polyp", "lungs", "polyp", ""]
 
@@ -58,3 +58,32 @@ def test_one_by_one_company_changes_nothing_at_all(model):
 
 def test_nothing_of_it_needs_gradients(model):
     assert not TextCache(model).encode(PROMPTS).embedding.requires_grad
+
+
+def test_what_was_asked_longest_ago_is_forgotten_first(model, asked):
+    cache = TextCache(model, limit_bytes=2 * count_bytes(TextCache(model).encode(["polyp"])))
+    asked.clear()
+    cache.encode(["polyp", "lungs"])
+    cache.encode(["polyp"])
+    cache.encode(["brain"])  # takes the place of "lungs"
+    assert len(cache) == 2
+    cache.encode(["polyp", "brain"])
+    assert asked == [["lungs", "polyp"], ["brain"]]
+    cache.encode(["lungs"])
+    assert asked[2:] == [["lungs"]]
+
+
+def test_its_memory_stays_below_the_limit_and_its_answers_the_same(model):
+    small, large = TextCache(model, at_once=1, limit_bytes=10_000), TextCache(model, at_once=1)
+    many = [f"polyp number {number}" for number in range(40)]
+    for _ in range(2):
+        assert torch.equal(small.encode(many).embedding, large.encode(many).embedding)
+    assert len(small) * count_bytes(small.encode(["polyp"])) <= 10_000
+    assert len(large) == 40
+
+
+def test_a_model_that_reads_nothing_is_bounded_too(build_tiny):
+    cache = TextCache(build_tiny("unet_d"), limit_bytes=10_000)
+    for number in range(40):
+        cache.encode([f"polyp number {number}"])
+    assert len(cache) < 10

@@ -57,7 +57,7 @@ def data_prepare(
     dest = _check_paths(name, paths, custom)
     given = read_given(annotations) if annotations else None
     found, source = find_custom(custom, slices) if name == CUSTOM else _find_original(name, paths[0], slices)
-    with progress_bar() as bar:
+    with source, progress_bar() as bar:
         task = bar.add_task(f"Preparing {name}", total=len(found.items))
         report = prepare(found, source, dest, Plan(name, split, given), on_item=lambda: bar.advance(task))
     if as_json:
@@ -71,8 +71,8 @@ def _find_original(name: str, path: Path, slices: SliceConfig) -> tuple[Found, S
     from vesalius.data.prepare import find_items
 
     card = find_card(name)
-    source = Source(path)
-    return find_items(card, source, slices), source
+    with Source(path) as source:  # what is read of tables is closed even where nothing fits
+        return find_items(card, source, slices), source
 
 
 def _check_paths(name: str, paths: Sequence[Path], custom: CustomConfig) -> Path:

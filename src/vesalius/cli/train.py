@@ -18,6 +18,7 @@ def train(
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
     settings: Annotated[RecipeOptions, Parameter(name="*")] = _RECIPE,
     pretrained: bool = False,
+    from_scratch: bool = False,
     views: int | None = None,
     running: Annotated[Running, Parameter(name="*")] = _RUNNING,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
@@ -42,6 +43,7 @@ def train(
         out: Folder for weights, manifest and metrics; runs/MODEL-DATA by default.
         settings: What decides the result.
         pretrained: Start a named model from the public weights of its parts, see `vesalius weights list`.
+        from_scratch: Start it from random weights although its encoders are held still, which is refused otherwise.
         views: Augmented pictures of each image, which take turns; what a frozen encoder makes of them is computed once
             and stored. 0, as without a recipe, draws a new one in every epoch and stores nothing.
         running: What does not.
@@ -54,6 +56,7 @@ def train(
     from vesalius.models.start import start_model
     from vesalius.training.config import TrainConfig, check_table
     from vesalius.training.fit import fit
+    from vesalius.training.preparing import check_encoders
     from vesalius.training.progress import tell
 
     given = settings.read() | ({} if views is None else {"views": views})
@@ -62,6 +65,8 @@ def train(
     folder = out or Path("runs") / f"{Path(model).stem}-{data[0].name}"
     start, origin = start_model(model, seed=config.seed, options=options, pretrained=pretrained)
     config = config.for_trained(start, given) if origin == "trained" else config
+    if origin == "untrained" and not from_scratch:
+        check_encoders(start, config)
     tell(f"{model}: {origin} weights; results in {folder}")
     if running.features and not config.views:
         tell("--features has no effect: nothing is stored without --views, or views in the recipe.")

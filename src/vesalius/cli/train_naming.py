@@ -36,8 +36,9 @@ def train_naming(
         docs/anatomy-training.md
 
     Args:
-        model: clip_vit_b32, clip_rn50, biomedclip, "pocket", or a checkpoint to go on from, such as one that `vesalius
-            weights import` makes of PubMedCLIP. Of pocket only the layers that meet the words train.
+        model: pubmedclip, biomedclip or another name that `vesalius name --model` knows, for its public weights;
+            "pocket", of which only the layers that meet the words train; a checkpoint to go on from; or clip_vit_b32 or
+            clip_rn50, untrained.
         data: Folders of slices; repeat --data for several.
         out: Folder for weights, manifest and metrics; runs/MODEL-DATA by default.
         settings: What decides the result; an image is a slice here.

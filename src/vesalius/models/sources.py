@@ -6,7 +6,7 @@ environment variable ``VESALIUS_WEIGHTS`` names, by default ``vesalius/weights``
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -15,6 +15,8 @@ from pathlib import Path
 from vesalius.errors import ModelError, unknown_name
 
 HUB = "https://huggingface.co"
+ALIASES = {"pubmedclip": ("pubmedclip-vit32", "pubmedclip-vit32-hf")}
+"""Models known by another name than their weights'; any of these will do, the first is what we ask for."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,12 @@ class WeightSource:
         """Size in words, where published."""
         return f"{self.size / 1e6:.0f} MB" if self.size else None
 
+    def fault(self) -> str:
+        """Why it cannot be used."""
+        if not self.path.is_file():
+            return "is not on this machine"
+        return f"({self.path}) is cut off, or another file: expected {self.size} bytes, got {self.path.stat().st_size}"
+
     def remedy(self) -> str:
         """What to do to have the file here."""
         return self.by_hand() if self.address is None else f"Run: vesalius weights fetch {self.name}. {self.by_hand()}"
@@ -103,16 +111,35 @@ def find_source(name: str) -> WeightSource:
     return read_sources()[name]
 
 
+def find_encoder_source(name: str) -> WeightSource | None:
+    """The public weights that a model which encodes is known by, such as "pubmedclip"; None if there are none.
+
+    Where several files hold the same weights, one that is on this machine goes first.
+    """
+    known = [read_sources()[each] for each in ALIASES.get(name, (name,)) if each in read_sources()]
+    return next((source for source in known if source.is_here()), known[0] if known else None)
+
+
 def locate(name: str) -> Path:
     """The file of public weights on this machine; nothing is downloaded.
 
     Raises:
         ModelError: If it is not here or has been cut off, with what to do about it.
     """
-    source = find_source(name)
-    if source.is_here():
-        return source.path
-    if not source.path.is_file():
-        raise ModelError(f"{name} is not on this machine. {source.remedy()}.")
-    sizes = f"expected {source.size} bytes, got {source.path.stat().st_size}"
-    raise ModelError(f"{source.path}: cut off, or another file; {sizes}. {source.remedy()}.")
+    check_here([name])
+    return find_source(name).path
+
+
+def check_here(names: Sequence[str]) -> None:
+    """See that files of public weights are on this machine, all of them before any is read.
+
+    Raises:
+        ModelError: Naming every one that is not here or has been cut off, and one command that fetches them.
+    """
+    lacking = [source for source in map(find_source, dict.fromkeys(names)) if not source.is_here()]
+    if not lacking:
+        return
+    told = [f"{source.name} {source.fault()}" for source in lacking]
+    fetched = [source.name for source in lacking if source.address is not None]
+    command = [f"Run: vesalius weights fetch {' '.join(fetched)}"] if fetched else []
+    raise ModelError(f"{'; '.join(told)}. {'. '.join([*command, *(source.by_hand() for source in lacking)])}.")

@@ -15,9 +15,18 @@ from vesalius.models.foreign import import_checkpoint
 from vesalius.models.recipe import Option
 from vesalius.models.registry import as_segmenter, build_model, list_encoders, list_models
 from vesalius.models.segmenter import Segmenter
-from vesalius.models.sources import find_source, locate
+from vesalius.models.sources import (
+    WeightSource,
+    check_here,
+    find_encoder_source,
+    find_source,
+    locate,
+    read_sources,
+)
 
 Origin = Literal["trained", "pretrained", "untrained"]
+VOCABULARY = "pubmedbert-vocabulary"
+"""Row of ``sources.toml`` that models read prompts with unless they are told otherwise."""
 BUILD_AS_PUBLISHED = "only the image size may differ from the published model's"
 
 
@@ -69,6 +78,7 @@ def start_model(
         ModelError: If there is no such model, or its weights are not there or do not fit.
     """
     if source in list_models() and source not in EMBEDDED:
+        check_here(needed_weights(source, options or {}, pretrained=pretrained))  # now, not after a minute of building
         torch.manual_seed(seed)
         model = as_segmenter(build_model(source, **(options or {})))
         return (load_pretrained(model), "pretrained") if pretrained else (model, "untrained")
@@ -81,6 +91,34 @@ def start_model(
     return fill_model(changed, model.state_dict(), source).eval(), "trained"
 
 
+def needed_weights(name: str, options: Mapping[str, Option] | None = None, *, pretrained: bool = True) -> list[str]:
+    """Rows of ``sources.toml`` that a model starts from and reads its prompts with.
+
+    Args:
+        name: Of a segmenter, or of a model that encodes, "pubmedclip" included.
+        options: Of the model.
+        pretrained: Whether it starts from public weights; some need a vocabulary anyway.
+
+    Raises:
+        ModelError: If it is to start from public weights and there are none for it.
+    """
+    needed = [VOCABULARY] if _reads_pubmedbert(name, options or {}) else []
+    if not pretrained:
+        return needed
+    if name in DONORS:
+        return [*(donor.source for donor in DONORS[name]), *needed]
+    encoder = find_encoder_source(name) or find_encoder_source(name.replace("_", "-"))
+    if encoder is None:
+        raise ModelError(f"{name}: no public weights to start from; with some: {', '.join(sorted(DONORS))}.")
+    return [encoder.name, *needed]
+
+
+def _reads_pubmedbert(name: str, options: Mapping[str, Option]) -> bool:
+    part = options.get("a", options)  # the one of an ensemble that reads with it
+    chosen = part.get("vocabulary") if isinstance(part, Mapping) else None
+    return name in read_sources()[VOCABULARY].models and chosen in (None, "pubmedbert")
+
+
 def load_pretrained(model: Segmenter) -> Segmenter:
     """Give a model the public weights of its parts.
 
@@ -88,12 +126,9 @@ def load_pretrained(model: Segmenter) -> Segmenter:
         ModelError: If there are none for it, they are not on this machine (saying where they belong), or do not fit.
     """
     name = model.recipe.name
-    if name not in DONORS:
-        raise ModelError(f"{name}: no public weights to start from; with some: {', '.join(sorted(DONORS))}.")
-    # Found before any is read, so that a missing one is named at once.
-    paths = [locate(donor.source) for donor in DONORS[name]]
-    for donor, path in zip(DONORS[name], paths, strict=True):
-        _transplant(donor, path, model)
+    check_here(needed_weights(name, model.recipe.options))
+    for donor in DONORS[name]:
+        _transplant(donor, locate(donor.source), model)
     return model
 
 
@@ -119,8 +154,8 @@ def start_encoder(
     """A model of any kind to train.
 
     Args:
-        source: A model's name, a checkpoint file or a folder with one; `vesalius weights import` makes checkpoints of
-            public weights.
+        source: A checkpoint file or a folder with one; a name that ``naming.load_namer`` knows, such as "pubmedclip",
+            for public weights; or the name of a model to build anew.
         seed: Decides untrained weights.
         options: Of a model built anew.
 
@@ -128,12 +163,21 @@ def start_encoder(
         The model, and where its weights come from.
 
     Raises:
-        ModelError: If there is no such model, or options are given to a trained one.
+        ModelError: If there is no such model, its public weights are not on this machine, or options are given to a
+            trained one.
     """
     path, named = Path(source), source in (*list_models(), *list_encoders())
-    if source in EMBEDDED or (not named and (path.exists() or path.suffix or len(path.parts) > 1)):
+    public = None if named and options else find_encoder_source(source)
+    if source in EMBEDDED or public or (not named and (path.exists() or path.suffix or len(path.parts) > 1)):
         if options:
             raise ModelError(f"{source} is trained already, so [model] options cannot change it; leave them out.")
-        return load_model(source), "trained"
+        return (_import_encoder(public), "pretrained") if public else (load_model(source), "trained")
     torch.manual_seed(seed)
     return build_model(source, **(options or {})), "untrained"
+
+
+def _import_encoder(source: WeightSource) -> VisionLanguageEncoder:
+    if source.layout is None:
+        raise ModelError(f"{source.name}: is {source.title[:1].lower()}{source.title[1:]}, not a model.")
+    check_here([source.name, *([VOCABULARY] if _reads_pubmedbert(source.name, {}) else [])])
+    return import_checkpoint(source.path, source.layout)

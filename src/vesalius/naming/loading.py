@@ -6,11 +6,8 @@ from vesalius.errors import ModelError
 from vesalius.models.checkpoints import find_checkpoint, load_model, read_notes
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.foreign import import_checkpoint
-from vesalius.models.sources import WeightSource, locate, read_sources
+from vesalius.models.sources import find_encoder_source, locate
 from vesalius.naming.calibration import Calibration
-
-ALIASES = {"pubmedclip": ("pubmedclip-vit32", "pubmedclip-vit32-hf")}
-"""Models known by another name than their weights'; any of these will do, the first is what we ask for."""
 
 
 def load_namer(model: str | Path) -> tuple[VisionLanguageEncoder, Calibration]:
@@ -22,15 +19,10 @@ def load_namer(model: str | Path) -> tuple[VisionLanguageEncoder, Calibration]:
     Raises:
         ModelError: If there is no such model or its weights are not on this machine, saying where they belong.
     """
-    source = _find_source(str(model))
+    source = find_encoder_source(str(model))
     if source is None:
         path = find_checkpoint(model)
         return load_model(model), Calibration.from_notes(read_notes(path), path)
     if source.layout is None:
         raise ModelError(f"{source.name}: is {source.title[:1].lower()}{source.title[1:]}, not a model.")
     return import_checkpoint(locate(source.name), source.layout).eval(), Calibration({})
-
-
-def _find_source(name: str) -> WeightSource | None:
-    known = [read_sources()[each] for each in ALIASES.get(name, (name,)) if each in read_sources()]
-    return next((source for source in known if source.is_here()), known[0] if known else None)

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from vesalius.errors import ConfigError
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.training.config import FitConfig
 from vesalius.training.lora import add_lora
@@ -20,6 +21,24 @@ def prepare(model: VisionLanguageEncoder, config: FitConfig) -> None:
     model.train()
     if config.keep_norms:
         hold_norms(model)
+
+
+def check_encoders(model: VisionLanguageEncoder, config: FitConfig) -> None:
+    """Refuse to hold still what was never trained: a decoder on random features learns next to nothing.
+
+    Args:
+        model: Built anew, no weights loaded.
+        config: Says which encoders are frozen.
+
+    Raises:
+        ConfigError: If one of them is.
+    """
+    still = [part for part in config.freeze if model.encoder_modules(part)]
+    if still:
+        name, parts = model.recipe.name, " and ".join(still)
+        found = f"{name}: its {parts} encoder{'s are' if len(still) > 1 else ' is'} untrained and would be held still"
+        remedy = "start from public weights with --pretrained, let encoders train with --set 'freeze=[]'"
+        raise ConfigError(f"{found}, so that it learns on random features; {remedy}, or insist with --from-scratch.")
 
 
 def hold_norms(model: nn.Module) -> None:

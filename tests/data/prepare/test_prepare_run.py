@@ -250,3 +250,20 @@ def test_prompts_with_separators_of_lines_survive_the_journal(kvasir, tmp_path):
         report = prepare(find_items(card, source), source, tmp_path / "dest", Plan("kvasir_polyp"))
         assert report.resumed == resumed
     assert all_rows(tmp_path / "dest")[0]["prompts"]["p1"] == "polyp\u2028or lump"
+
+
+@pytest.mark.parametrize("kind", ["image", "mask"])
+@pytest.mark.parametrize("way", ["../../{victim}", "/{victim}", "../../dest-of-others/{victim}"])
+def test_a_journal_that_names_a_file_outside_its_folder_deletes_nothing_there(kvasir, tmp_path, kind, way):
+    """Whoever writes the journal of a folder could have any file deleted that a later run does not want."""
+    run(kvasir, tmp_path / "dest")
+    (tmp_path / "dest-of-others").mkdir()
+    name = way.format(victim="victim.png") if way.startswith("..") else str(tmp_path / "victim.png")
+    victim = (tmp_path / "dest" / f"{kind}s" / name).resolve()
+    victim.write_bytes(b"precious")
+    example = {"image": "x.png", "mask": "x.png", kind: name, "prompts": {}, "kind": "", "empty": False}
+    line = {"key": "gone", "stamp": "", "examples": [example], "problems": []}
+    with (tmp_path / "dest/.prepare.jsonl").open("a") as journal:
+        journal.write(json.dumps(line) + "\n")
+    run(kvasir, tmp_path / "dest")
+    assert victim.read_bytes() == b"precious"

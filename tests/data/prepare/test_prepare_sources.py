@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from vesalius.data.prepare import sources
 from vesalius.data.prepare.sources import Source
 from vesalius.errors import DataError, ImageError
 
@@ -86,3 +87,45 @@ def test_a_byte_order_mark_is_dropped_and_other_encodings_are_refused(folder):
     assert Source(folder).read_text("set/table.csv") == "image"
     with pytest.raises(DataError, match=r"latin\.csv: is not UTF-8"):
         Source(folder).read_text("set/latin.csv")
+
+
+def test_archives_are_closed_at_the_end_of_the_block(tmp_path):
+    with Source(pack(tmp_path / "set.zip", {"a.txt": b"a"})) as source:
+        assert source.read_text("set/a.txt") == "a"
+        (archive,) = source._archives.values()
+        assert archive.fp is not None
+    assert archive.fp is None
+    assert source.read_text("set/a.txt") == "a"
+    source.close()
+    source.close()
+
+
+def test_a_member_that_unpacks_to_more_than_the_limit_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "LARGEST_MEMBER", 1000)
+    archive = pack(tmp_path / "bomb.zip", {"small.txt": b"a" * 1000, "large.txt": b"a" * 1001})
+    with Source(archive) as source:
+        with source.open("bomb/small.txt") as path:
+            assert path.stat().st_size == 1000
+        with pytest.raises(DataError, match=r"bomb\.zip/large\.txt: unpacks to more than"), source.open("bomb/large.txt"):
+            pass
+
+
+def test_a_text_larger_than_the_limit_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "LARGEST_TEXT", 1000)
+    archive = pack(tmp_path / "bomb.zip", {"small.json": b"a" * 1000, "large.json": b"a" * 1001})
+    with Source(archive) as source:
+        assert len(source.read_text("bomb/small.json")) == 1000
+        with pytest.raises(DataError, match=r"bomb\.zip/large\.json: is larger than"):
+            source.read_text("bomb/large.json")
+
+
+def test_a_member_that_lies_about_its_size_writes_no_more_than_it_says(tmp_path):
+    """The guard reads the size from the archive's own list, so what it says must bind."""
+    archive = pack(tmp_path / "liar.zip", {"a.txt": b"a" * 100_000})
+    content = bytearray(archive.read_bytes())
+    for mark, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        place = content.index(mark) + offset
+        content[place : place + 4] = (10).to_bytes(4, "little")
+    archive.write_bytes(content)
+    with Source(archive) as source, pytest.raises(DataError, match="cannot be unpacked"), source.open("liar/a.txt"):
+        pass

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 from vesalius.errors import DataError, VesaliusError
 
@@ -31,6 +32,8 @@ class _File:
 
 class Source:
     """A folder, a zip archive, or a folder with zip archives in it, all seen as if unpacked; nothing in it is changed.
+
+    Archives stay open from the first file that is read of them until ``close``, or the end of a ``with`` block.
 
     Args:
         root: The folder or archive.
@@ -58,6 +61,17 @@ class Source:
         source.root, source._archives = root, {}
         source._files = {str(path): _File(path) for path in paths}
         return source
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every archive; reading on opens them again."""
+        while self._archives:
+            self._archives.popitem()[1].close()
 
     @property
     def paths(self) -> tuple[str, ...]:
