@@ -120,3 +120,10 @@ def test_the_templates_in_the_documentation_work(run, data, tmp_path):
     assert run("prompts", "check", "--templates", "mine.toml")[0] == 0
     assert run("prompts", "generate", data, "--class", "tooth", "--templates", "mine.toml")[0] == 0
     assert "p8" in read_annotations(data / "anns" / "test.json")[0].prompts
+
+
+def test_generate_needs_no_class_where_the_data_say_what_they_show(run, data):
+    (data / "dataset.json").write_text('{"target": "polyp"}')
+    code, out, err = run("prompts", "generate", data, "--json")
+    assert code == 0, err
+    assert json.loads(out)["class"] == "polyp"

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from vesalius.data.datasets import SegmentationDataset
+from vesalius.data.targets import write_target
 from vesalius.errors import DataError, ImageError
 
 
@@ -34,6 +35,36 @@ def test_splits_are_kept_apart(tiny_dataset):
 def test_the_folders_name_says_what_the_masks_outline(tiny_dataset, write_dataset):
     assert SegmentationDataset(tiny_dataset, "val").target == "polyp"
     assert SegmentationDataset(write_dataset("my_own"), "val").target is None
+
+
+def test_a_data_set_says_itself_what_its_masks_outline(write_dataset):
+    root = write_dataset("kvasir_polyp")
+    write_target(root, "breast tumour")
+    rows = json.loads((root / "anns/val.json").read_text())
+    rows[0] |= {"target": "Lungs"}
+    rows[1] |= {"target": "bicycle"}
+    (root / "anns/val.json").write_text(json.dumps(rows))
+    assert SegmentationDataset(root, "train").target == "breast_tumour"
+    val = SegmentationDataset(root, "val")
+    assert [val.row_of(record) for record in val.records] == ["lungs", None]
+
+
+@pytest.mark.parametrize("content", ["[]", '{"target": 3}', "{"])
+def test_a_damaged_description_is_named(write_dataset, content):
+    root = write_dataset()
+    (root / "dataset.json").write_text(content)
+    with pytest.raises(DataError, match=r"dataset\.json: "):
+        SegmentationDataset(root, "val").target  # noqa: B018
+
+
+def test_a_turn_by_exif_that_explains_a_size_is_named(write_dataset):
+    root = write_dataset()
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    with Image.open(root / "images/val_0.png") as picture:
+        picture.copy().save(root / "images/val_0.png", exif=exif)
+    with pytest.raises(DataError, match=r"56 × 40, got 40 × 56 .*EXIF orientation of val_0\.png \(8\) turns it by 90°"):
+        SegmentationDataset(root, "val")[0]
 
 
 def test_a_mask_of_another_size_is_named_with_both_sizes(write_dataset):

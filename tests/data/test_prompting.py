@@ -89,7 +89,8 @@ def test_by_default_p1_says_what_is_outlined(folder):
     report = generate_prompts(folder, "train", plan(outlined=None))
     assert get(folder)[0]["prompts"]["p3"] == "red square foot ulcer"
     assert [str(problem) for problem in report.problems] == [
-        "anns/train.json, record 1: what the mask outlines is unknown: p1 is 'There is a thing.'; name it with --class."
+        "anns/train.json, record 1: what the mask outlines is unknown: p1 is 'There is a thing.'; "
+        'say it once in dataset.json, {"target": "polyp"}, or name it with --class.'
     ]
 
 

@@ -8,6 +8,7 @@ import torch
 
 from vesalius.data.augment import STILL, AugmentConfig
 from vesalius.data.datasets import SegmentationDataset
+from vesalius.data.targets import write_target
 from vesalius.data.views import Example, PromptMix, TrainingView, ValidationView, collate
 from vesalius.errors import ConfigError, PromptError
 from vesalius.prompts import find_target, foreign_phrases
@@ -126,6 +127,37 @@ class TestTrainingView:
         with pytest.warns(UserWarning, match="my_own: paraphrases and absent have no effect"):
             view = TrainingView(source, 8, STILL, PromptMix(paraphrases=0.5, absent=0.5))
         assert {example.prompt for example in draw(view, epochs=5)} <= OWN
+
+    def test_records_of_several_targets_are_asked_for_their_own(self, write_dataset):
+        """And never told that what another record outlines on the same image is not there."""
+        root = write_dataset("abdomen")
+        rows = json.loads((root / "anns/train.json").read_text())
+        rows[0]["target"], rows[1]["target"] = "liver", "spleen"
+        rows[1]["img_name"] = rows[0]["img_name"]
+        rows[2] |= {"target": "stomach", "absent": True, "img_name": rows[0]["img_name"]}
+        rows[3]["target"] = "bicycle"
+        (root / "anns/train.json").write_text(json.dumps(rows))
+        source = SegmentationDataset(root, "train")
+        named = TrainingView(source, 24, STILL, PromptMix(paraphrases=1))
+        assert {named.ask(0)[0] for named.epoch in range(60)} <= {*chain(*find_target("liver").wordings)}
+        assert {named.ask(1)[0] for named.epoch in range(60)} <= {*chain(*find_target("spleen").wordings)}
+        assert {named.ask(3)[0] for named.epoch in range(60)} <= OWN
+        other = TrainingView(source, 24, STILL, PromptMix(absent=1))
+        asked = {other.ask(0)[0] for other.epoch in range(600)}
+        assert not asked & {*chain(*find_target("spleen").wordings)}
+        assert asked <= {*chain(*foreign_phrases("liver"))}
+        assert other.ask(3)[1]
+
+    def test_nothing_is_said_where_the_data_ask_for_absent_things_themselves(self, write_dataset):
+        root = write_dataset("ulcers")
+        write_target(root, "bicycle")
+        source = SegmentationDataset(root, "train")
+        with pytest.warns(UserWarning, match="on 4 of 4 records, for the prompt bank has no words for bicycle"):
+            TrainingView(source, 24, AugmentConfig(), PromptMix(absent=0.5))
+        rows = json.loads((root / "anns/train.json").read_text())
+        rows[0]["absent"] = True
+        (root / "anns/train.json").write_text(json.dumps(rows))
+        TrainingView(SegmentationDataset(root, "train"), 24, AugmentConfig(), PromptMix(absent=0.5))
 
     def test_the_mix_can_name_the_target_of_an_unknown_folder(self, write_dataset):
         source = SegmentationDataset(write_dataset("my_own"), "train")

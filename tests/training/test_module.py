@@ -1,9 +1,11 @@
 import pytest
 import torch
+import torch.distributed as dist
 
 from vesalius.data.views import Batch
 from vesalius.evaluation.metrics import dice
 from vesalius.training.config import TrainConfig
+from vesalius.training.lean_module import ExampleMean
 from vesalius.training.losses import segmentation_loss
 from vesalius.training.module import SegmentationModule
 
@@ -25,7 +27,6 @@ def module(build_tiny) -> SegmentationModule:
 def logged(module: SegmentationModule, monkeypatch) -> dict[str, float]:
     values: dict[str, float] = {}
     monkeypatch.setattr(module, "log", lambda name, value, **_: values.update({name: float(value.compute())}))
-    monkeypatch.setattr(module, "log_dict", lambda given, **_: values.update({k: v.item() for k, v in given.items()}))
     return values
 
 
@@ -76,3 +77,24 @@ def test_a_batch_keeps_its_prompts_when_it_moves(module, batch):
     assert moved.images.is_meta
     assert moved.masks.is_meta
     assert moved.prompts == PROMPTS
+
+
+def test_a_mean_is_over_examples_not_over_batches():
+    mean = ExampleMean()
+    for value, count in ((1.0, 3), (2.0, 1)):
+        mean.update(torch.tensor(value), count)
+    assert mean.compute() == 1.25
+    mean.update(torch.tensor(torch.nan), 1)
+    assert mean.compute().isnan()
+
+
+def test_alone_a_process_counts_whole(module):
+    assert module.share_of_step(3) == 1.0
+
+
+def test_the_larger_part_of_a_batch_counts_more(module, monkeypatch):
+    """Three examples here and two elsewhere: the mean of both gradients is then the mean over all five."""
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "all_reduce", lambda count: count.add_(2))
+    assert module.share_of_step(3) / 2 == pytest.approx(3 / 5)

@@ -20,7 +20,7 @@ torch.set_num_threads(1)
 torch.manual_seed(0)
 widths = {"vision_width": 64, "text_width": 64, "decoder_width": 16}
 model = build_model("clipseg", image_size=64, text_layers=2, taps=(1, 2, 3), **widths)
-config = TrainConfig(learning_rate=1e-3, batch_size=4, max_epochs=3, clip=1e9)
+config = TrainConfig(learning_rate=1e-3, batch_size=int(sys.argv[4]), max_epochs=3, clip=1e9)
 fit(model, [Path(sys.argv[1])], Path(sys.argv[2]), config, Running(devices=int(sys.argv[3])))
 """
 
@@ -31,11 +31,15 @@ def rows(out: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.slow
-def test_two_processes_come_to_what_one_does(tiny_dataset, tmp_path):
+@pytest.mark.parametrize(("train", "val", "batch_size"), [(4, 2, 4), (7, 3, 5), (5, 1 + 2 * 5, 5)])
+def test_two_processes_come_to_what_one_does(write_dataset, tmp_path, train, val, batch_size):
+    """Also where a batch cannot be shared in equal parts: every image counts alike, to train on and to validate."""
+    data = write_dataset("kvasir_polyp", train=train, val=val)
     script = tmp_path / "run.py"
     script.write_text(RUN, encoding="utf-8")
     for devices in (1, 2):
-        command = [sys.executable, str(script), str(tiny_dataset), str(tmp_path / str(devices)), str(devices)]
+        command = [sys.executable, str(script), str(data), str(tmp_path / str(devices)), str(devices)]
+        command.append(str(batch_size))
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stderr.count("epoch 3:") == 1

@@ -117,6 +117,7 @@ def _write(
 def _describe(model: str, dataset: "SegmentationDataset", started: "datetime") -> dict[str, object]:
     """Command, weights, data and machine of an evaluation, and how the weights were trained."""
     import platform
+    import shlex
     import sys
     from datetime import UTC, datetime
 
@@ -128,7 +129,7 @@ def _describe(model: str, dataset: "SegmentationDataset", started: "datetime") -
 
     weights = find_checkpoint(model)
     return {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "started": started.isoformat(timespec="seconds"),
         "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
         "machine": {"processor": platform.machine(), "threads": torch.get_num_threads()},

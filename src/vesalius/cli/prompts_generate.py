@@ -46,8 +46,8 @@ def prompts_generate(
 
     Args:
         folder: Data set with images/, masks/ and anns/.
-        outlined: What the masks outline, such as "polyp"; by default what the catalog says of a folder of this name,
-            else each record's own p1.
+        outlined: What the masks outline, such as "polyp"; by default what the data say: the record, the folder's
+            dataset.json, the catalog of a folder of this name, or the record's p1.
         family_set: Which families of prompts; by default those of the class, see `vesalius prompts check`.
         templates: TOML file whose wordings, classes and sets extend the package's.
         rules: How number and place are told. By default "plain", or "benchmark" for folders whose prompts are the
@@ -64,12 +64,14 @@ def prompts_generate(
     from vesalius.console import print_json, say
     from vesalius.data.catalog import read_catalog
     from vesalius.data.prompting import PromptPlan
+    from vesalius.data.targets import read_target
     from vesalius.prompts import find_rules, read_templates
 
     card = read_catalog().get(folder.resolve().name)
-    name = outlined or (card.target or card.phrase if card else "") or None
+    told = read_target(folder) or None
+    name = outlined or told
     spoken = rules or (card.rules if card else "plain")
-    plan = PromptPlan(read_templates(templates), find_rules(spoken), name, family_set, replace, absent)
+    plan = PromptPlan(read_templates(templates), find_rules(spoken), outlined, told, family_set, replace, absent)
     if family_set:
         plan.templates.find_set(family_set)
     reports = _generate(folder, plan, split or _find_splits(folder), out)
@@ -77,7 +79,7 @@ def prompts_generate(
     if as_json:
         print_json({"data": str(folder), "class": name, "rules": spoken, "files": [each.to_dict() for each in reports]})
     else:
-        say(f"{folder}: {name or 'what each p1 names'}, {spoken} rules; see {out or folder / 'anns'}")
+        say(f"{folder}: {name or 'what each record names'}, {spoken} rules; see {out or folder / 'anns'}")
         _print(reports)
     if problems:
         sys.exit(1)

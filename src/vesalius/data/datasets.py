@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vesalius.data.annotations import ImageRecord, read_annotations
-from vesalius.data.catalog import read_catalog
+from vesalius.data.sizes import check_size
+from vesalius.data.targets import find_row, read_target
 from vesalius.errors import DataError
 from vesalius.imaging import read_image, read_mask
 
@@ -48,9 +49,16 @@ class SegmentationDataset(Dataset[Sample]):
 
     @cached_property
     def target(self) -> str | None:
-        """What its masks outline, where the catalog knows a folder of this name."""
-        card = read_catalog().get(self.root.resolve().name)
-        return card.target if card else None
+        """Row of the prompt bank for what all its masks outline; None where it does not say, or the bank has none.
+
+        Raises:
+            DataError: If ``dataset.json`` is damaged.
+        """
+        return find_row(read_target(self.root))
+
+    def row_of(self, record: ImageRecord) -> str | None:
+        """Row of the prompt bank for what one record's mask outlines: its own word goes before the folder's."""
+        return find_row(record.target) if record.target else self.target
 
     def __len__(self) -> int:
         return len(self.records)
@@ -60,16 +68,11 @@ class SegmentationDataset(Dataset[Sample]):
         picture = read_image(self.root / "images" / record.img_name).slices()[0]
         image = picture.rgb
         mask = read_mask(self.root / "masks" / record.mask_name)
-        if image.shape[:2] != mask.shape:
-            sizes = f"expected the image's {_size(image.shape)}, got {_size(mask.shape)}"
-            raise DataError(f"{self.root}/masks/{record.mask_name}: a mask of another size; {sizes} (height × width).")
+        paths = self.root / "images" / record.img_name, self.root / "masks" / record.mask_name
+        check_size(paths[0], image.shape[:2], paths[1], mask.shape, str(paths[1]))
         return Sample(
             torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
             torch.from_numpy(mask.astype(np.float32))[None],
             record,
             picture.pixel_spacing_mm,
         )
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[0]} × {shape[1]}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from vesalius.data.absent import ask_for_absent
 from vesalius.data.annotations import ImageRecord, asks_for_absent, to_record
 from vesalius.data.prepare.report import Problem
+from vesalius.data.sizes import check_size
 from vesalius.errors import DataError, ImageError, MissingPackageError
 from vesalius.files import read_json, write_text
 from vesalius.imaging import read_image, read_mask
@@ -24,7 +25,9 @@ class PromptPlan:
     templates: Templates
     rules: AttributeRules
     outlined: str | None = None
-    """What masks outline; by default what each record's p1 says."""
+    """What masks outline, whatever the data say."""
+    told: str | None = None
+    """What all masks of the folder outline, where a record does not say; without it, what its p1 says."""
     family_set: str | None = None
     """Which families; by default the object's."""
     replace: bool = False
@@ -144,7 +147,7 @@ def _read_entry(root: Path, row: object, plan: PromptPlan, place: str) -> list[_
     asked = {**row, "prompts": row.get("prompts") or {"p0": ""}} if isinstance(row, dict) else row
     record = to_record(asked, place)
     assert isinstance(row, dict)
-    outlined = plan.templates.find_object(plan.outlined or _say_object(record))
+    outlined = plan.templates.find_object(plan.outlined or record.target or plan.told or _say_object(record))
     family_set = plan.templates.find_set(plan.family_set or outlined.family_set)
     if not plan.replace and not plan.absent and family_set.families.keys() <= record.prompts.keys():
         return []
@@ -156,7 +159,8 @@ def _say_object(record: ImageRecord) -> str:
     said = variants(record.prompts, "p1")[0] if "p1" in record.prompts else ""
     if not said or said.endswith("."):
         got = f"p1 is '{said}'" if said else "there is no p1"
-        raise DataError(f"what the mask outlines is unknown: {got}; name it with --class.")
+        remedy = 'say it once in dataset.json, {"target": "polyp"}, or name it with --class'
+        raise DataError(f"what the mask outlines is unknown: {got}; {remedy}.")
     return said
 
 
@@ -165,9 +169,8 @@ def _describe_record(
 ) -> tuple[Attributes | None, tuple[int, int]]:
     rgb = read_image(root / "images" / record.img_name).slices()[0].rgb
     mask = read_mask(root / "masks" / record.mask_name)
-    if rgb.shape[:2] != mask.shape:
-        sizes = f"expected the image's {rgb.shape[0]} × {rgb.shape[1]}, got {mask.shape[0]} × {mask.shape[1]}"
-        raise DataError(f"{root}/masks/{record.mask_name}: a mask of another size; {sizes} (height × width).")
+    paths = root / "images" / record.img_name, root / "masks" / record.mask_name
+    check_size(paths[0], rgb.shape[:2], paths[1], mask.shape, str(paths[1]))
     return describe(mask, rgb, rules), (mask.shape[0], mask.shape[1])
 
 

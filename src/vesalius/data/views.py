@@ -4,6 +4,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -13,6 +14,7 @@ from torch.utils.data import Dataset
 from vesalius.data.annotations import ImageRecord
 from vesalius.data.augment import STILL, AugmentConfig, change_intensity, draw_geometry, resample
 from vesalius.data.datasets import SegmentationDataset
+from vesalius.data.targets import read_target
 from vesalius.errors import ConfigError
 from vesalius.prompts import find_target, foreign_phrases, list_targets, mirror_prompt, sort_families, variants
 
@@ -54,8 +56,8 @@ class PromptMix:
     absent: float = 0.0
     """Probability of a phrase for something else, whose mask is empty."""
     target: str = ""
-    """What folders outline that the catalog does not know: a target of the prompt bank. Without one, neither wordings
-    nor phrases for something else are drawn for them."""
+    """What masks outline of which the data do not say it: a target of the prompt bank. Of what nobody says, neither
+    wordings nor phrases for something else are drawn."""
 
     def __post_init__(self) -> None:
         if min(self.paraphrases, self.absent) < 0 or self.paraphrases + self.absent > 1:
@@ -138,15 +140,11 @@ class TrainingView(View):
         self.seed = seed
         self.views = views
         self.epoch = 0
-        target = source.target or mix.target
-        self.mix = mix if target else PromptMix()
-        if self.mix != mix:
-            finding = "paraphrases and absent have no effect, for the catalog does not know what it outlines"
-            known = f"name that as prompts.target ({', '.join(list_targets())})"
-            remedy = f"{known}, or add absent things with `vesalius prompts generate --absent`"
-            warnings.warn(f"{source.root}: {finding}; {remedy}.", stacklevel=2)
-        self._paraphrases = find_target(target).wordings if target else ()
-        self._foreign = foreign_phrases(target) if target else ()
+        self.mix = mix
+        self._rows = [source.row_of(each) or (None if each.target else mix.target or None) for each in source.records]
+        self._shown = _rows_by_image(source.records, self._rows)
+        if mix.paraphrases or mix.absent:
+            self._warn()
 
     def turn_to(self, epoch: int) -> None:
         """Draw as an epoch does from now on."""
@@ -170,7 +168,7 @@ class TrainingView(View):
 
     def ask(self, index: int) -> tuple[str, bool]:
         """A prompt by chance, its words swapped where the picture is flipped."""
-        prompt, present = self._draw_prompt(self.source.records[index], self._draws(self.epoch, index, _WORDS))
+        prompt, present = self._draw_prompt(index, self._draws(self.epoch, index, _WORDS))
         geometry = draw_geometry(self.augment, self._draws(self.number, index))
         flips = {"horizontal": geometry.flipped_horizontally, "vertical": geometry.flipped_vertically}
         return mirror_prompt(prompt, **flips), present
@@ -179,16 +177,32 @@ class TrainingView(View):
         """Augmentation, seed and number."""
         return {"size": self.size, "augment": asdict(self.augment), "seed": self.seed, "number": number}
 
+    def _warn(self) -> None:
+        """Say of how many records the mix has no effect, unless they are asked for absent things as they are."""
+        lacking = [record for record, row in zip(self.source.records, self._rows, strict=True) if row is None]
+        told = sorted({record.target for record in lacking if record.target} | {read_target(self.source.root)} - {""})
+        if not lacking or (told and any(record.absent for record in self.source.records)):
+            return
+        count = f"{len(lacking)} of {len(self._rows)} records"
+        why = f"the prompt bank has no words for {', '.join(told[:3])}" if told else "nothing says what they outline"
+        name = 'say it once in dataset.json, {"target": "polyp"}, or as prompts.target'
+        absent = "add absent things with `vesalius prompts generate --absent`"
+        remedy = absent if told else f"{name} ({', '.join(list_targets())}), or {absent}"
+        finding = f"paraphrases and absent have no effect on {count}, for {why}"
+        warnings.warn(f"{self.source.root}: {finding}; {remedy}.", stacklevel=3)
+
     def _draws(self, *place: int) -> torch.Generator:
         """Random numbers of their own for a place."""
         return torch.Generator().manual_seed(hash((self.seed, *place)) % 2**63)
 
-    def _draw_prompt(self, record: ImageRecord, generator: torch.Generator) -> tuple[str, bool]:
+    def _draw_prompt(self, index: int, generator: torch.Generator) -> tuple[str, bool]:
+        record, row = self.source.records[index], self._rows[index]
         draw = torch.rand((), generator=generator).item()
-        if draw < self.mix.absent:
-            return _choose(_choose(self._foreign, generator), generator), False
-        if draw < self.mix.absent + self.mix.paraphrases and not record.absent:
-            return _choose(_choose(self._paraphrases, generator), generator), True
+        if row and draw < self.mix.absent:
+            foreign = _foreign_phrases(row, self._shown[record.img_name] - {row})
+            return _choose(_choose(foreign, generator), generator), False
+        if row and draw < self.mix.absent + self.mix.paraphrases and not record.absent:
+            return _choose(_choose(find_target(row).wordings, generator), generator), True
         return _choose(variants(record.prompts, _choose(list(record.prompts), generator)), generator), True
 
 
@@ -209,6 +223,24 @@ class ValidationView(View):
     def describe(self, number: int) -> Mapping[str, object]:
         """Nothing but the size."""
         return {"size": self.size}
+
+
+def _rows_by_image(records: Sequence[ImageRecord], rows: Sequence[str | None]) -> Mapping[str, frozenset[str]]:
+    """Image -> everything that is outlined on it, by whatever record."""
+    shown: dict[str, set[str]] = {}
+    for record, row in zip(records, rows, strict=True):
+        named = shown.setdefault(record.img_name, set())
+        if row and not record.absent:
+            named.add(row)
+    return {image: frozenset(names) for image, names in shown.items()}
+
+
+@cache
+def _foreign_phrases(row: str, shown: frozenset[str]) -> tuple[tuple[str, ...], ...]:
+    """Groups of phrases for what an image does not show, without those for what else is outlined on it."""
+    there = {phrase for name in shown for group in find_target(name).wordings for phrase in group}
+    groups = (tuple(phrase for phrase in group if phrase not in there) for group in foreign_phrases(row))
+    return tuple(group for group in groups if group)
 
 
 _WORDS = 1

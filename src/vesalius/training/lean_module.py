@@ -3,14 +3,41 @@
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+import torch
+import torch.distributed as dist
 from pytorch_lightning import LightningModule
 from torch import Tensor
-from torchmetrics import MeanMetric
+from torchmetrics import Metric
 
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.training.frozen import check_same, fingerprint_state, split_state
 
 Model = TypeVar("Model", bound=VisionLanguageEncoder)
+
+
+class ExampleMean(Metric):
+    """A mean over examples, whatever process and batch they came in.
+
+    Not torchmetrics' MeanMetric: as long as it lets NaN through, it takes no notice of weights (1.9).
+    """
+
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("total", "count"):
+            self.add_state(name, torch.tensor(0.0), dist_reduce_fx="sum")
+
+    def update(self, value: Tensor, count: int) -> None:
+        """Take in the mean of so many examples."""
+        self.total = self.total + value.detach() * count
+        self.count = self.count + count
+
+    def compute(self) -> Tensor:
+        """The mean of all since the last reset."""
+        return self.total / self.count
 
 
 class LeanModule(LightningModule, Generic[Model]):
@@ -23,7 +50,7 @@ class LeanModule(LightningModule, Generic[Model]):
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
-        self.train_loss = MeanMetric(nan_strategy="disable")
+        self.train_loss = ExampleMean()
         # A run resumed inside an epoch goes on with the mean of the whole epoch.
         self.train_loss.persistent(True)
 
@@ -33,8 +60,22 @@ class LeanModule(LightningModule, Generic[Model]):
 
     def log_loss(self, loss: Tensor, count: int) -> None:
         """Remember the loss of a batch of so many examples."""
-        self.train_loss(loss.detach(), weight=count)
+        self.train_loss.update(loss, count)
         self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
+
+    def share_of_step(self, count: int) -> float:
+        """What the loss of this process counts for in a step, so that every example of all processes counts alike.
+
+        Gradients are averaged over processes, whose parts of a batch may differ by one example.
+
+        Args:
+            count: Examples of this process.
+        """
+        if not (dist.is_available() and dist.is_initialized()):
+            return 1.0
+        total = torch.tensor(float(count), device=self.device)
+        dist.all_reduce(total)
+        return count * dist.get_world_size() / total.item()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out what does not train, most of a state's bytes, but for its fingerprint."""

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import platform
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,10 +22,10 @@ PACKAGES = ("vesalius", "torch", "pytorch-lightning", "numpy")
 def describe_run(model: VisionLanguageEncoder, data: Sequence[Path], config: FitConfig) -> dict[str, object]:
     """Command, configuration, versions, data and machine of a run about to start."""
     return {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "model": dataclasses.asdict(model.recipe),
         "config": config.to_dict(),
-        "data": {root.resolve().name: fingerprint(root) for root in data},
+        "data": {str(root.resolve()): fingerprint(root) for root in data},
         "versions": {name: version(name) for name in PACKAGES},
         "machine": {"processor": platform.machine(), "threads": torch.get_num_threads()},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

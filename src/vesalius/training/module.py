@@ -11,7 +11,7 @@ from vesalius.models.features import resize
 from vesalius.models.flat_features import restore_image
 from vesalius.models.text_cache import TextCache
 from vesalius.training.config import TrainConfig
-from vesalius.training.lean_module import LeanModule
+from vesalius.training.lean_module import ExampleMean, LeanModule
 from vesalius.training.losses import segmentation_loss
 from vesalius.training.optimizer import build_optimizer
 
@@ -34,20 +34,22 @@ class SegmentationModule(LeanModule[Segmenter]):
         self.steps = steps
         # A resumed run meets prompts in other company, and is to end with the same weights.
         self._texts = TextCache(model, at_once=1)
+        self.val_dice, self.val_loss = ExampleMean(), ExampleMean()
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one batch."""
         loss = segmentation_loss(self._predict(batch, self.config.text_noise), batch.masks, self.config.loss)
         self.log_loss(loss, len(batch.prompts))
-        return loss
+        return loss * self.share_of_step(len(batch.prompts))
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Loss and Dice (threshold 0.5, working resolution, both empty = 1) of one batch."""
         prediction = self._predict(batch)
         scores = dice(prediction.logits[:, 0] > 0, batch.masks[:, 0] > 0.5)
         loss = segmentation_loss(prediction, batch.masks, self.config.loss)
-        values = {MONITOR: scores.mean(), "val_loss": loss}
-        self.log_dict(values, batch_size=len(batch.prompts), sync_dist=True)
+        for name, mean, value in ((MONITOR, self.val_dice, scores.mean()), ("val_loss", self.val_loss, loss)):
+            mean.update(value, len(batch.prompts))
+            self.log(name, mean, on_step=False, on_epoch=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """See ``build_optimizer``."""

@@ -1,14 +1,20 @@
 import json
 import shutil
+import warnings
 
 import numpy as np
 import pyarrow
 import pytest
+from PIL import Image
 from pyarrow import parquet
 from pydicom.data import get_testdata_file
 from tiny_originals import all_rows, blob, read_rows, save_mask, save_picture, save_volume
 
+from vesalius.data.augment import AugmentConfig
+from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.prepare import CustomConfig, Plan, SliceConfig, SplitConfig, find_custom, prepare
+from vesalius.data.targets import read_target
+from vesalius.data.views import PromptMix, TrainingView
 from vesalius.errors import ConfigError, DataError
 from vesalius.imaging import read_image, read_mask
 from vesalius.imaging.nifti import write_mask_volume
@@ -136,7 +142,9 @@ class TestTable:
         report = run(table=table)
         assert report.records == {"train": 2, "val": 1, "test": 1}
         first, second = read_rows(report.dest, "train")
-        assert first == {"img_name": "i/0.png", "mask_name": "m/0.png", "prompts": {"p0": "", "p1": "benign"}}
+        names = {"img_name": "i/0.png", "mask_name": "m/0.png"}
+        assert first == names | {"target": "benign", "prompts": {"p0": "", "p1": "benign"}}
+        assert read_target(report.dest) == ""  # two classes: every record says its own
         assert second["prompts"] == {"p0": "", "p1": "one round lesion"}
         assert read_rows(report.dest, "val")[0]["prompts"] == {"p1": "x", "p2": ["y", "z"]}
 
@@ -225,10 +233,18 @@ class TestVolumes:
 
     def test_a_plain_mask_volume_outlines_the_phrase(self, run, volumes):
         volumes.pop("labels")
-        report = run(SliceConfig(every=5, smallest=5), **volumes, phrase="tumour in the left lobe")
+        report = run(SliceConfig(every=5, smallest=5), **volumes, phrase="tumour in the left lobe", threshold=0)
         (row, *_) = all_rows(report.dest)
         assert row["prompts"]["p1"] == "tumour in the left lobe"
         assert row["mask_name"].startswith("tumour_in_the_left_lobe/p1_axial")
+
+    def test_volumes_of_several_values_are_asked_about(self, run, volumes):
+        volumes.pop("labels")
+        with pytest.raises(DataError, match=r"p1_seg\.nii\.gz: holds the values 0, 1, 2, .*--threshold N"):
+            run(SliceConfig(every=5, smallest=5), **volumes, phrase="liver")
+        report = run(SliceConfig(every=5, smallest=5), **volumes, phrase="liver", threshold=1.5)
+        outlined = read_mask(report.dest / "masks" / all_rows(report.dest)[0]["mask_name"])
+        assert outlined.sum() == 3 * 8
 
     def test_masks_that_lie_elsewhere_are_named(self, run, volumes, tmp_path):
         ones = np.ones((12, 14, 10), np.uint8)
@@ -293,3 +309,73 @@ def test_images_of_one_name_are_not_mixed_up(run, tmp_path):
     report = run(table=tmp_path / "table.csv", phrase="polyp")
     assert "images/a.jpg: is left out; its name is that of" in str(report.problems[0])
     assert json.loads((report.dest / "prepare.json").read_text())["images"] == 1
+
+
+class TestMaskValues:
+    """What is inside, where nothing but the values of a mask says it."""
+
+    def prepare(self, run, tmp_path, levels, **options):
+        save_picture(tmp_path / "images/a.png")
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        Image.fromarray(levels).save(tmp_path / "masks/a.png")
+        images, masks = tmp_path / "images", tmp_path / "masks"
+        report = run(images=images, masks=masks, phrase="polyp", **options)
+        return report, read_mask(report.dest / "masks/a.png")
+
+    @pytest.mark.parametrize(
+        ("white", "dtype"), [(1, np.uint8), (2, np.uint8), (100, np.uint8), (255, np.uint8), (255, np.uint16),
+                             (1, np.uint16), (65535, np.uint16)]
+    )  # fmt: skip
+    def test_of_two_values_the_one_above_zero_is_inside(self, run, tmp_path, white, dtype):
+        report, mask = self.prepare(run, tmp_path, blob(3).astype(dtype) * dtype(white))
+        assert report.empty == 0
+        assert np.array_equal(mask, blob(3))
+
+    def test_zero_alone_is_empty(self, run, tmp_path):
+        report, mask = self.prepare(run, tmp_path, np.zeros((20, 24), np.uint8))
+        assert (report.empty, mask.any()) == (1, False)
+
+    def test_what_jpeg_leaves_of_black_and_white_is_parted_at_half(self, run, tmp_path):
+        levels = blob(3).astype(np.uint8) * 240 + 5
+        levels[0, 0] = 20
+        assert np.array_equal(self.prepare(run, tmp_path, levels)[1], blob(3))
+
+    @pytest.mark.parametrize("values", [(0, 1, 2), (0, 50, 100), (1, 2), (0, 60, 128)])
+    def test_of_more_values_the_user_is_asked(self, run, tmp_path, values):
+        levels = np.resize(np.array(values, np.uint8), (20, 24))
+        told = ", ".join(map(str, values))
+        with pytest.raises(DataError, match=rf"masks/a\.png: holds the values {told}, where .*--threshold N.*--labels"):
+            self.prepare(run, tmp_path, levels)
+        assert np.array_equal(self.prepare(run, tmp_path, levels, threshold=values[-2])[1], levels == values[-1])
+
+    @pytest.mark.parametrize("turned", ["image", "mask"])
+    def test_a_turn_by_exif_that_explains_a_size_is_named(self, run, tmp_path, turned):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        for kind, picture in (("image", save_picture), ("mask", lambda path: save_mask(path, blob(1)))):
+            path = picture(tmp_path / f"{kind}s/a.jpg")
+            with Image.open(path) as plain:
+                plain.copy().save(path, exif=exif if kind == turned else Image.Exif())
+        with pytest.raises(
+            DataError, match=r"a mask of another size; .*; the EXIF orientation of a\.jpg \(6\) turns it"
+        ):
+            run(images=tmp_path / "images", masks=tmp_path / "masks", phrase="polyp")
+
+
+class TestTarget:
+    def test_it_is_told_once_and_kept_with_the_data(self, run, folders):
+        dest = run(**folders, phrase="polyp").dest
+        assert json.loads((dest / "dataset.json").read_text()) == {"target": "polyp"}
+        dataset = SegmentationDataset(dest, "train")
+        assert dataset.target == "polyp"
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            TrainingView(dataset, 32, AugmentConfig(), PromptMix(paraphrases=0.5, absent=0.5))
+
+    def test_labels_say_it_record_by_record(self, run, tmp_path):
+        save_picture(tmp_path / "images/a.png")
+        save_mask(tmp_path / "masks/a.png", np.where(blob(1), 1, np.where(blob(4), 2, 0)))
+        (tmp_path / "labels.json").write_text('{"1": "liver", "2": "kidney_left"}')
+        report = run(images=tmp_path / "images", masks=tmp_path / "masks", labels=tmp_path / "labels.json")
+        assert {row["target"] for row in all_rows(report.dest)} == {"liver", "left kidney"}
+        assert read_target(report.dest) == ""

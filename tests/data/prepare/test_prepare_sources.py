@@ -106,7 +106,10 @@ def test_a_member_that_unpacks_to_more_than_the_limit_is_refused(tmp_path, monke
     with Source(archive) as source:
         with source.open("bomb/small.txt") as path:
             assert path.stat().st_size == 1000
-        with pytest.raises(DataError, match=r"bomb\.zip/large\.txt: unpacks to more than"), source.open("bomb/large.txt"):
+        with (
+            pytest.raises(DataError, match=r"bomb\.zip/large\.txt: unpacks to more than"),
+            source.open("bomb/large.txt"),
+        ):
             pass
 
 

@@ -60,16 +60,30 @@ def examine_mask(path: Path) -> MaskFacts:
     """
     stored = read_image(path).pixels[0]
     mask = read_mask(path)
-    grey = stored.max(axis=2) if stored.ndim == 3 else stored
-    values = np.unique(grey)
-    between = _between(stored)
+    kind, values, between = judge_values(stored)
     return MaskFacts(
         size=(mask.shape[0], mask.shape[1]),
         share=float(mask.mean()),
-        kind=_judge_colour(between) if _is_coloured(stored) else _judge_grey(values, _white(grey), between),
+        kind=kind,
         values=tuple(values[:LISTED].tolist()),
         between=between,
     )
+
+
+def judge_values(stored: NDArray[np.generic]) -> tuple[ValueKind, NDArray[np.generic], float]:
+    """What the values of a mask are.
+
+    Args:
+        stored: [H, W] or [H, W, 3], as in the file.
+
+    Returns:
+        The kind; the distinct values, ascending, in colour those of the brightest channel; the share of pixels between
+        black and white.
+    """
+    grey = stored.max(axis=2) if stored.ndim == 3 else stored
+    values, between = np.unique(grey), _between(stored)
+    kind = _judge_colour(between) if _is_coloured(stored) else _judge_grey(values, _white(grey), between)
+    return kind, values, between
 
 
 def _white(values: NDArray[np.generic]) -> float:

@@ -70,4 +70,4 @@ def _fixed(items: Iterable[Item]) -> dict[str, str]:
 
 
 def _to_record(example: Example) -> ImageRecord:
-    return ImageRecord(example.image, example.mask, example.prompts)
+    return ImageRecord(example.image, example.mask, example.prompts, target=example.target)

@@ -61,7 +61,7 @@ class FindingsItem:
                     continue
                 if mask.any():
                     phrase = to_phrase(finding)
-                    yield Outline(self.key, picture, self._stem(finding), mask, plain_prompts(phrase), phrase)
+                    yield Outline(self.key, picture, self._stem(finding), mask, plain_prompts(phrase), phrase, phrase)
 
     def _stem(self, finding: str) -> str:
         return self.mask_stem.replace("{name}", to_slug(finding))

@@ -32,7 +32,9 @@ prompts."""
     labels: Path | None = None
     """JSON file of label numbers and names, if masks are label maps: {"1": "liver", …}."""
     phrase: str | None = None
-    """What prompts shall call the object; by default the table's class."""
+    """What masks outline, such as polyp; by default the table's class. It is kept with the data."""
+    threshold: float | None = None
+    """Values of masks above it are inside; by default what is not 0, where only one other value occurs."""
     group_regex: str | None = None
     """Expression whose first group, or match, in an image's path is its patient."""
 
@@ -85,6 +87,8 @@ def _to_item(pair: Pair, config: CustomConfig, labels: Mapping[int, str] | None,
             split=pair.split,
             kind=pair.kind,
             labels=labels,
+            target="" if labels else _target(pair, config),
+            threshold=config.threshold,
         )
     return VolumeItem(
         stem=pair.stem,
@@ -96,17 +100,23 @@ def _to_item(pair: Pair, config: CustomConfig, labels: Mapping[int, str] | None,
         slicing=slicing,
         label_map=str(pair.masks[0]) if labels else "",
         labels=labels or {},
+        threshold=config.threshold,
     )
 
 
 def _to_structure(pair: Pair, config: CustomConfig) -> Structure:
     prompts = _prompts(pair, config)
-    return Structure(pair.kind or config.phrase or "object", prompts, tuple(map(str, pair.masks)))
+    masks = tuple(map(str, pair.masks))
+    return Structure(pair.kind or config.phrase or "object", prompts, masks, _target(pair, config))
+
+
+def _target(pair: Pair, config: CustomConfig) -> str:
+    """The phrase, or the table's class: told once, and kept with the data."""
+    return config.phrase or to_phrase(pair.kind)
 
 
 def _prompts(pair: Pair, config: CustomConfig) -> Mapping[str, Variants]:
-    phrase = config.phrase or to_phrase(pair.kind)
-    return pair.prompts or plain_prompts(phrase or _no_phrase(pair))
+    return pair.prompts or plain_prompts(_target(pair, config) or _no_phrase(pair))
 
 
 def _no_phrase(pair: Pair) -> str:

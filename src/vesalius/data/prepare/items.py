@@ -40,6 +40,8 @@ class Outline:
     prompts: Mapping[str, Variants]
     kind: str = ""
     """Class that every split shall have its share of."""
+    target: str = ""
+    """What the mask outlines, in plain words; "" where nobody says."""
 
 
 class Item(Protocol):

@@ -30,6 +30,8 @@ class Example:
     prompts: Mapping[str, Variants]
     kind: str
     empty: bool
+    target: str = ""
+    """What the mask outlines."""
 
 
 @dataclass(frozen=True)

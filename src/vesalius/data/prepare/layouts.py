@@ -37,6 +37,11 @@ class Layout:
         """What p1 calls the object."""
         return self.card.phrase or find_target(self.card.target).phrases[0]
 
+    @property
+    def target(self) -> str:
+        """What masks outline, in plain words."""
+        return (self.card.target or self.card.phrase).replace("_", " ")
+
     def group(self, name: str) -> str:
         """What must not cross splits: the group of an image, by default the image."""
         pattern = self.pattern.group

@@ -60,6 +60,7 @@ def find_pictures(layout: Layout) -> Found:
             split=layout.split(name),
             kind=layout.kind(name),
             labels=layout.card.labels if several else None,
+            target="" if several else layout.target,
         )
         for name, image in layout.images.items()
         if name in layout.masks
@@ -83,7 +84,7 @@ def find_volumes(layout: Layout, slicing: SliceConfig) -> Found:
             image=image.path,
             mask_stem=name,
             structures=tuple(
-                Structure(each, plain_prompts(to_phrase(each)), (files[name][each],))
+                Structure(each, plain_prompts(to_phrase(each)), (files[name][each],), to_phrase(each))
                 for each in wanted
                 if each in files[name]
             ),

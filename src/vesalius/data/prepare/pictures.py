@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.data.prepare.items import Outline, plain_prompts
 from vesalius.data.prepare.naming import fill_label, to_phrase
-from vesalius.data.prepare.reading import read_label_map, read_picture, unknown_labels
+from vesalius.data.prepare.reading import read_label_map, read_outline, read_picture, unknown_labels
 from vesalius.data.prepare.report import Problem
 from vesalius.data.prepare.sources import Source
-from vesalius.errors import DataError
-from vesalius.imaging import read_mask
+from vesalius.data.sizes import check_size
 from vesalius.prompts import Variants
 
 Mask = NDArray[np.bool_]
@@ -37,6 +37,10 @@ class PictureItem:
     kind: str = ""
     labels: Mapping[int, str] | None = None
     """Number -> name, if the mask is a label map."""
+    target: str = ""
+    """What the one object is, in plain words; with labels, each has its own."""
+    threshold: float | None = None
+    """Values of masks above it are inside, if somebody says so."""
 
     @property
     def key(self) -> str:
@@ -63,35 +67,31 @@ class PictureItem:
         with source.open(self.image) as path:
             picture = read_picture(path)
             if self.labels is None:
-                mask = self._unite(source, picture.shape)
-                yield Outline(self.stem, picture, self.mask_stem, mask, self.prompts, self.kind)
+                mask = self._unite(source, path, picture.shape)
+                yield Outline(self.stem, picture, self.mask_stem, mask, self.prompts, self.kind, self.target)
                 return
-            values = self._read_labels(source, picture.shape)
+            values = self._read_labels(source, path, picture.shape)
             yield from unknown_labels(values, self.labels, source.describe(self.masks[0]))
             for number, name in self.labels.items():
                 if (mask := values == number).any():
-                    prompts = plain_prompts(to_phrase(name))
-                    yield Outline(self.stem, picture, self._stem(number, name), mask, prompts, name)
+                    phrase = to_phrase(name)
+                    stem = self._stem(number, name)
+                    yield Outline(self.stem, picture, stem, mask, plain_prompts(phrase), name, phrase)
 
-    def _unite(self, source: Source, shape: tuple[int, int]) -> Mask:
+    def _unite(self, source: Source, image: Path, shape: tuple[int, int]) -> Mask:
         united = np.zeros(shape, bool)
         for path in self.masks:
             with source.open(path) as file:
-                mask = read_mask(file)
-            self._check_size(mask.shape, shape, source.describe(path))
+                mask = read_outline(file, self.threshold)
+                check_size(image, shape, file, mask.shape, source.describe(path))
             united |= mask
         return united
 
-    def _read_labels(self, source: Source, shape: tuple[int, int]) -> NDArray[np.int64]:
+    def _read_labels(self, source: Source, image: Path, shape: tuple[int, int]) -> NDArray[np.int64]:
         with source.open(self.masks[0]) as file:
             values = read_label_map(file)
-        self._check_size(values.shape, shape, source.describe(self.masks[0]))
+            check_size(image, shape, file, values.shape, source.describe(self.masks[0]))
         return values
-
-    def _check_size(self, mask: tuple[int, ...], image: tuple[int, int], place: str) -> None:
-        if mask != image:
-            expected = f"expected the image's {image[0]} × {image[1]}, got {mask[0]} × {mask[1]} (height × width)"
-            raise DataError(f"{place}: a mask of another size; {expected}.")
 
     def _stem(self, number: int, name: str) -> str:
         return fill_label(self.mask_stem, number, name)

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vesalius.data.check.mask_facts import ValueKind, judge_values
 from vesalius.data.prepare.items import Picture
 from vesalius.data.prepare.report import Problem
-from vesalius.errors import ImageError
+from vesalius.errors import DataError, ImageError
 from vesalius.imaging import MedicalImage, read_image
 from vesalius.imaging.formats import read_start
 
@@ -49,6 +50,52 @@ def read_label_map(path: Path) -> NDArray[np.int64]:
         raise ImageError(f"{path}: is in colour; expected a label map of one channel, so convert it.")
     values: NDArray[np.int64] = np.rint(image.pixels[0]).astype(np.int64)
     return values
+
+
+def read_outline(path: Path, threshold: float | None = None) -> NDArray[np.bool_]:
+    """A mask of one object, [H, W], of which it is certain what is inside.
+
+    Where two values occur, 0 and another, the other is inside, whatever it is. Black and white with values around them,
+    as JPEG leaves, and pure colours on black are parted at half of the range.
+
+    Args:
+        path: A single picture; of colours, the brightest channel counts.
+        threshold: What is above it is inside, whatever the values are.
+
+    Raises:
+        ImageError: If it is damaged, or holds several slices.
+        DataError: If its values leave open which of them are inside.
+    """
+    stored = _read_single(path).pixels[0]
+    grey = stored.max(axis=2) if stored.ndim == 3 else stored
+    found = part_values(grey, threshold)
+    if found is not None:
+        return found
+    kind, values, _ = judge_values(stored)
+    if kind in (ValueKind.ARTEFACTS, ValueKind.COLOUR):
+        return np.asarray(grey > (32767 if grey.dtype == np.uint16 else 127))
+    raise DataError(f"{path}: {ask_inside(values)}")
+
+
+def part_values(values: NDArray[np.generic], threshold: float | None) -> NDArray[np.bool_] | None:
+    """What is inside, where the values of a mask leave no doubt; None where they do.
+
+    Args:
+        values: Of any shape.
+        threshold: What is above it is inside, if somebody says so.
+    """
+    if threshold is not None:
+        return np.asarray(values.astype(np.float64) > threshold)
+    background, highest = values == 0, values.max()
+    return ~background if bool((background | (values == highest)).all()) else None
+
+
+def ask_inside(values: NDArray[np.generic]) -> str:
+    """The rest of a message about a mask whose values leave open what is inside."""
+    shown = [f"{value:g}" for value in values[:_SHOWN].tolist()]
+    more = f" … {float(values[-1]):g}" if len(values) > _SHOWN else ""
+    remedy = "say which are inside with --threshold N (values above it), or what each stands for with --labels FILE"
+    return f"holds the values {', '.join(shown)}{more}, where a mask has 0 and one other; {remedy}."
 
 
 def to_bytes(rgb: NDArray[np.floating]) -> NDArray[np.uint8]:

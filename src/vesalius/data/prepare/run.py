@@ -15,6 +15,7 @@ from vesalius.data.prepare.sources import Source
 from vesalius.data.prepare.splitting import SplitConfig
 from vesalius.data.prepare.work import Work, wanted_names
 from vesalius.data.prepare.writing import write_records
+from vesalius.data.targets import write_target
 from vesalius.errors import DataError
 from vesalius.files import write_json
 from vesalius.imaging.formats import read_start
@@ -70,6 +71,8 @@ def prepare(
     if not any(made.records.values()):
         raise _nothing(source, report.problems)
     _write(report, made.records, plan, source)
+    targets = {example.target for entry in entries.values() for example in entry.examples}
+    write_target(dest, targets.pop() if len(targets) == 1 else "")
     work.journal.remove_others(entries)
     return report
 

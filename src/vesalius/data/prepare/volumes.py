@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from vesalius.data.prepare.items import Outline, Picture, plain_prompts
 from vesalius.data.prepare.naming import to_phrase, to_slug
-from vesalius.data.prepare.reading import to_bytes, unknown_labels
+from vesalius.data.prepare.reading import ask_inside, part_values, to_bytes, unknown_labels
 from vesalius.data.prepare.report import Problem
 from vesalius.data.prepare.sources import Source
-from vesalius.errors import ConfigError, ImageError
+from vesalius.errors import ConfigError, DataError, ImageError
 from vesalius.imaging import SliceStack, from_square_pixels, read_image
 from vesalius.prompts import Variants
 
 INSIDE_ABOVE = 0.5
-"""Values of a mask volume above this are inside."""
+"""Values of a mask volume from 0 to 1 above this are inside."""
 SAME_PLACE_MM = 0.1
 """Difference of affines that is rounding, not another place."""
 
@@ -51,6 +51,8 @@ class Structure:
     prompts: Mapping[str, Variants]
     masks: tuple[str, ...] = ()
     """Paths within the source."""
+    target: str = ""
+    """What it is, in plain words."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class VolumeItem:
     """Path of a volume that holds several structures as numbers."""
     labels: Mapping[int, str] = field(default_factory=dict)
     """Number -> name in the label map."""
+    threshold: float | None = None
+    """Values of mask volumes above it are inside, if somebody says so."""
 
     @property
     def key(self) -> str:
@@ -112,13 +116,15 @@ class VolumeItem:
     def _outline(self, structure: Structure, place: str, picture: Picture, mask: NDArray[np.bool_]) -> Outline:
         mask_stem = f"{to_slug(structure.name)}/{self.mask_stem}_{place}"
         square = from_square_pixels(mask, picture.shape).astype(bool)
-        return Outline(f"{self.stem}_{place}", picture, mask_stem, square, structure.prompts, structure.name)
+        return Outline(
+            f"{self.stem}_{place}", picture, mask_stem, square, structure.prompts, structure.name, structure.target
+        )
 
     def _read_structures(
         self, source: Source, stack: SliceStack
     ) -> Iterator[tuple[Structure, NDArray[np.bool_]] | Problem]:
         for structure in self.structures:
-            volumes = [self._read(source, path, stack) > INSIDE_ABOVE for path in structure.masks]
+            volumes = [self._read_mask(source, path, stack) for path in structure.masks]
             yield structure, np.logical_or.reduce(volumes)
         if self.label_map:
             values = np.rint(self._read(source, self.label_map, stack)).astype(np.int64)
@@ -126,7 +132,17 @@ class VolumeItem:
             wanted = self.slicing.structures
             for number, name in self.labels.items():
                 if not wanted or "all" in wanted or name in wanted:
-                    yield Structure(name, plain_prompts(to_phrase(name))), values == number
+                    phrase = to_phrase(name)
+                    yield Structure(name, plain_prompts(phrase), target=phrase), values == number
+
+    def _read_mask(self, source: Source, path: str, stack: SliceStack) -> NDArray[np.bool_]:
+        values = self._read(source, path, stack)
+        if self.threshold is None and values.min() >= 0 and values.max() <= 1:  # of resampled masks, shares of a voxel
+            return values > INSIDE_ABOVE
+        found = part_values(values, self.threshold)
+        if found is None:
+            raise DataError(f"{source.describe(path)}: {ask_inside(np.unique(values))}")
+        return found
 
     def _read(self, source: Source, path: str, stack: SliceStack) -> NDArray[np.float32]:
         with source.open(path) as file:

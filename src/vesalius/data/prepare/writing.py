@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vesalius.data.annotations import ImageRecord
+from vesalius.data.annotations import ABSENT, TARGET, ImageRecord
 from vesalius.data.prepare.items import Item, Outline, Picture
 from vesalius.data.prepare.journal import Entry, Example, Journal
 from vesalius.data.prepare.report import Problem
@@ -41,7 +41,8 @@ def write_item(item: Item, source: Source, journal: Journal, namer: Namer, stamp
         if isinstance(outline, Problem):
             problems.append(outline)
         elif names := namer(outline):
-            example = Example(*names, outline.prompts, outline.kind, empty=not outline.mask.any())
+            empty = not outline.mask.any()
+            example = Example(*names, outline.prompts, outline.kind, empty=empty, target=outline.target)
             image, mask = journal.files(example)
             if example.image not in written:
                 _write_picture(image, outline.picture)
@@ -59,7 +60,16 @@ def write_records(path: Path, records: Sequence[ImageRecord]) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    rows = [{"img_name": row.img_name, "mask_name": row.mask_name, "prompts": row.prompts} for row in records]
+    rows = [
+        {
+            "img_name": row.img_name,
+            "mask_name": row.mask_name,
+            **({TARGET: row.target} if row.target else {}),
+            "prompts": row.prompts,
+            **({ABSENT: True} if row.absent else {}),
+        }
+        for row in records
+    ]
     write_text(path, json.dumps(rows, indent=1, ensure_ascii=False, default=dict))
 
 

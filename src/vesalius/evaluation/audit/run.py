@@ -70,7 +70,7 @@ def audit(
     for number in choose(len(dataset), limit):
         sample = dataset[number]
         witness, record = Witness(model, sample, texts), sample.record
-        target = find_target_of(record, dataset.target)
+        target = find_target_of(record, dataset.row_of(record))
         if witness.truth.any():
             asked = plan(dataset.records, number, target, absent)
         else:
