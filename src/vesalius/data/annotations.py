@@ -1,5 +1,6 @@
 """The benchmark's annotation files: which mask and which prompts belong to an image."""
 
+import os
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,7 +75,11 @@ def asks_for_absent(row: object) -> bool:
 def _check_name(name: object, place: str) -> None:
     if not isinstance(name, str) or not PureWindowsPath(name).parts:
         raise DataError(f"{place} must be a file name, got {reprlib.repr(name)}.")
-    if any(ord(letter) < 32 for letter in _check_text(name, place)):
+    try:
+        os.fsencode(name)  # names that are not UTF-8 are read with lone surrogates, and written with them
+    except UnicodeEncodeError as error:
+        raise DataError(f"{place} holds half a character ({name!a}); rename the file.") from error
+    if any(ord(letter) < 32 for letter in name):
         raise DataError(f"{place} must be a file name without control characters, got {name!r}.")
     path = PureWindowsPath(name)  # splits at / and \, and knows drives
     if path.anchor or ".." in path.parts:

@@ -73,7 +73,7 @@ def read_outline(path: Path, threshold: float | None = None) -> NDArray[np.bool_
         return found
     kind, values, _ = judge_values(stored)
     if kind in (ValueKind.ARTEFACTS, ValueKind.COLOUR):
-        return np.asarray(grey > (32767 if grey.dtype == np.uint16 else 127))
+        return np.asarray(grey.astype(np.float64) > (32767 if grey.dtype == np.uint16 else 127))
     raise DataError(f"{path}: {ask_inside(values)}")
 
 
