@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from vesalius.errors import OutputError
-from vesalius.files import write_json, write_text, writing
+from vesalius.files import check_absent, distinct_stems, stem_of, write_json, write_text, writing
 
 
 def write_half(path: Path) -> None:
@@ -40,3 +40,45 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
 def test_texts_are_written_in_utf_8(tmp_path):
     write_text(tmp_path / "new" / "a.md", "Größe ≤ 5 mm\n")
     assert (tmp_path / "new" / "a.md").read_bytes() == "Größe ≤ 5 mm\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("scan.nii.gz", "scan"),
+        ("1.2.840.113619.2.1.dcm", "1.2.840.113619.2.1"),
+        ("1.2.840.113619.2.2", "1.2.840.113619.2.2"),
+        ("case.001.PNG", "case.001"),
+        ("a.b.tar.gz", "a.b.tar.gz"),
+        (".nii.gz", ".nii.gz"),
+    ],
+)
+def test_only_suffixes_of_images_are_no_part_of_a_name(name, stem):
+    assert stem_of(Path("folder.dcm") / name) == stem
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["x/a.png", "x/b.png"], ["a", "b"]),
+        (["x/a.png", "y/a.png"], ["x-a", "y-a"]),
+        (["x/a.png", "x/A.png"], ["a-1", "A-2"]),
+        (["x/a.png", "x/a.jpg"], ["a.png", "a.jpg"]),
+        (["x/a.png", "y/a.png", "z/x-a.png"], ["a.png", "y-a", "x-a"]),
+        (["1/x/a.png", "2/x/a.png", "a-1.png"], ["a-2", "a-3", "a-1"]),
+    ],
+)
+def test_different_files_have_different_names(paths, names):
+    found = distinct_stems([Path(each) for each in paths])
+    assert len({each.casefold() for each in found}) == len(found)
+    assert found == names
+
+
+def test_what_is_there_is_replaced_only_when_asked(tmp_path):
+    for name in "abcd":
+        (tmp_path / name).touch()
+    paths = [tmp_path / name for name in "abcde"]
+    with pytest.raises(OutputError, match=r"b, .*c and 1 more: there already; .*--overwrite"):
+        check_absent(paths, overwrite=False)
+    check_absent(paths, overwrite=True)
+    check_absent([tmp_path / "e"], overwrite=False)

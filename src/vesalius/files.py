@@ -4,9 +4,11 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
+from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,6 +18,75 @@ LARGEST_JSON = 512 * 2**20
 """Bytes of a JSON file; no annotation file has more."""
 
 SURROGATE = re.compile("[\\ud800-\\udfff]")
+KNOWN_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+"""Of images; whatever else follows a dot belongs to a file's name."""
+LISTED = 3
+"""Files named in a message."""
+
+
+def stem_of(path: Path) -> str:
+    """A file's name without the suffix of a known kind of image.
+
+    >>> [stem_of(Path(name)) for name in ("case.001.nii.gz", "1.2.840.2.1.dcm", "1.2.840.2.2")]
+    ['case.001', '1.2.840.2.1', '1.2.840.2.2']
+    """
+    suffix = next((each for each in KNOWN_SUFFIXES if path.name.lower().endswith(each)), "")
+    return path.name[: len(path.name) - len(suffix)] or path.name
+
+
+def distinct_stems(paths: Sequence[Path]) -> list[str]:
+    """One name a path for files made from it, no two of which differ in case alone.
+
+    >>> distinct_stems([Path("a/1.dcm"), Path("b/1.dcm"), Path("b/2.dcm")])
+    ['a-1', 'b-1', '2']
+
+    Args:
+        paths: Files or folders, in the order of the names. Where several have the same stem, the folder takes part,
+            then the suffix, then both, and where nothing tells them apart, a number.
+    """
+    names: dict[int, str] = {}
+    taken: set[str] = set()
+    for form in _FORMS:
+        made = {place: form(path) for place, path in enumerate(paths) if place not in names}
+        counts = Counter(name.casefold() for name in made.values())
+        alone = {place: name for place, name in made.items() if counts[name.casefold()] == 1}
+        names |= {place: name for place, name in alone.items() if name.casefold() not in taken}
+        taken = {name.casefold() for name in names.values()}
+    for place in range(len(paths)):
+        if place not in names:
+            names[place] = _number(stem_of(paths[place]), taken)
+            taken.add(names[place].casefold())
+    return [names[place] for place in range(len(paths))]
+
+
+def _number(stem: str, taken: Container[str]) -> str:
+    return next(name for number in count(1) if (name := f"{stem}-{number}").casefold() not in taken)
+
+
+_FORMS: tuple[Callable[[Path], str], ...] = (
+    stem_of,
+    lambda path: f"{path.parent.name}-{stem_of(path)}",
+    lambda path: path.name,
+    lambda path: f"{path.parent.name}-{path.name}",
+)
+"""What tells paths apart, the shortest first."""
+
+
+def check_absent(paths: Iterable[Path], overwrite: bool) -> None:
+    """Refuse to write over what is there, before anything is computed.
+
+    Args:
+        paths: What is to be written.
+        overwrite: Whether the user asked for it.
+
+    Raises:
+        OutputError: If one is there.
+    """
+    there = [] if overwrite else [path for path in paths if path.exists()]
+    if there:
+        more = f" and {len(there) - LISTED} more" if len(there) > LISTED else ""
+        listed = f"{', '.join(map(str, there[:LISTED]))}{more}"
+        raise OutputError(f"{listed}: there already; choose another name, or replace with --overwrite.")
 
 
 @contextmanager

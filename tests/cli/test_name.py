@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,12 @@ from PIL import Image
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
+from vesalius.errors import ImageError
 from vesalius.imaging import write_rgb
 from vesalius.models.checkpoints import save_model
+from vesalius.naming import AuditRule
+
+RULE = AuditRule(0.1, -0.7, 3, 32, 0.05, 0.04, 0.7, 0.3)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +41,9 @@ def test_every_series_of_a_folder_is_named_and_the_broken_one_told_at_the_end(ru
     assert "1 of 3 series could not be named" in err
     content = json.loads(out)
     assert [each["modality"]["label"] for each in content["series"]][0] == "CT"
-    assert content["failed"][0]["source"].endswith("b.dcm")
+    (failure,) = content["failures"]
+    assert failure["source"].endswith("b.dcm")
+    assert failure["reason"].startswith(failure["source"])
     rows = (tmp_path / "o" / "found.series.csv").read_text(encoding="utf-8").splitlines()
     assert len(list(csv.DictReader(rows))) == 2
 
@@ -54,7 +61,103 @@ def test_a_strip_is_drawn_of_each_series(run, folder, weights, tmp_path):
     with Image.open(tmp_path / "s.png") as drawn:
         assert drawn.width > 1000
     run("name", folder, "--model", weights, "--strip", tmp_path / "all.png")
-    assert sorted(path.name for path in tmp_path.glob("all*")) == ["all-1.png", "all-2.png"]
+    assert sorted(path.name for path in tmp_path.glob("all*")) == ["all.a.png", "all.c.png"]
+
+
+@pytest.mark.parametrize("option", [("--strip", "s.png"), ("--out", "s.csv"), ("--out", "s.json")])
+def test_results_are_replaced_only_when_asked(run, folder, weights, tmp_path, option):
+    (tmp_path / option[1]).write_text("precious")
+    code, _, err = run("name", folder / "c.png", "--model", weights, *option)
+    assert code == 2
+    assert f"{option[1]}: there already; choose another name, or replace with --overwrite." in err
+    assert (tmp_path / option[1]).read_text() == "precious"
+    code, _, _ = run("name", folder / "c.png", "--model", weights, *option, "--overwrite")
+    assert code == 0
+    assert (tmp_path / option[1]).read_bytes() != b"precious"
+
+
+def test_a_table_of_series_is_not_replaced_either(run, folder, weights, tmp_path):
+    (tmp_path / "s.series.csv").write_text("precious")
+    code, _, err = run("name", folder / "c.png", "--model", weights, "--out", "s.csv")
+    assert code == 2
+    assert "s.series.csv: there already" in err
+
+
+def test_a_result_never_replaces_what_is_read(run, weights, tmp_path):
+    write_rgb(tmp_path / "c.png", np.zeros((8, 8, 3)))
+    code, _, err = run("name", "c.png", "--model", weights, "--strip", "c.png", "--overwrite")
+    assert code == 2
+    assert "is an image to be named" in err
+
+
+def test_strips_of_equal_names_do_not_replace_each_other(run, weights, tmp_path):
+    for place in ("p/1.2.1.png", "p/1.2.2.png", "q/1.2.2.png"):
+        write_rgb(tmp_path / "in" / place, np.zeros((8, 8, 3)))
+    code, _, err = run("name", "in", "--model", weights, "--strip", "s.png")
+    assert code == 0
+    assert sorted(path.name for path in tmp_path.glob("s.*")) == ["s.1.2.1.png", "s.p-1.2.2.png", "s.q-1.2.2.png"]
+
+
+def fail_with(monkeypatch, *errors):
+    """Reading fails with each of these in turn, and then works."""
+    from vesalius.naming.finding import FoundSeries
+
+    read, left = FoundSeries.read, list(errors)
+    monkeypatch.setattr(FoundSeries, "read", lambda self: (_ for _ in ()).throw(left.pop(0)) if left else read(self))
+
+
+def write_pictures(folder, *names):
+    for name in names:
+        write_rgb(folder / name, np.random.default_rng(0).random((40, 48, 3)))
+
+
+def test_whatever_is_wrong_with_one_image_the_others_are_named(run, weights, tmp_path, monkeypatch):
+    write_pictures(tmp_path / "in", "a.png", "b.png", "c.png")
+    fail_with(monkeypatch, IndexError("list index out of range"), ImageError("in/b.png: is damaged."))
+    code, out, err = run("name", "in", "--model", weights, "--json", "--out", "o.json")
+    assert code == 2
+    assert "2 of 3 series could not be named" in err
+    assert "in/a.png: unexpected IndexError (list index out of range): a fault of Vesalius" in err
+    content = json.loads(out)
+    assert [each["source"] for each in content["failures"]] == ["in/a.png", "in/b.png"]
+    assert [each["source"] for each in content["series"]] == ["in/c.png"]
+    assert json.loads((tmp_path / "o.json").read_text())["failures"] == content["failures"]
+
+
+def test_a_model_that_cannot_name_is_said_once(run, build_tiny, tmp_path):
+    write_pictures(tmp_path / "in", "a.png", "b.png")
+    save_model(build_tiny("unet_d"), tmp_path / "outlines.safetensors")
+    code, _, err = run("name", "in", "--model", "outlines.safetensors")
+    assert code == 2
+    assert err.count("cannot name") == 1
+
+
+def test_a_strip_that_cannot_be_written_loses_no_name(run, weights, tmp_path):
+    write_pictures(tmp_path / "in", "a.png", "b.png")
+    (tmp_path / "full").write_text("no folder")
+    code, out, err = run("name", "in", "--model", weights, "--strip", "full/s.png", "--json")
+    assert code == 2
+    assert len(json.loads(out)["series"]) == 2
+    assert "full/s.a.png: cannot be written" in err
+
+
+def test_what_is_said_of_many_stays_short(run, weights, tmp_path):
+    write_pictures(tmp_path / "in", *(f"{'abcdefghi'[place]}.png" for place in range(9)))
+    code, _, err = run("name", "in", "--model", weights, "--strip", "s.png")
+    assert code == 0
+    assert "Written: s.a.png, s.b.png, s.c.png, s.d.png, s.e.png, and 4 more" in err
+
+
+def test_what_the_reader_had_to_assume_is_told(run, weights, tmp_path, monkeypatch):
+    from vesalius.naming.finding import FoundSeries
+
+    write_pictures(tmp_path, "a.png")
+    read, notice = FoundSeries.read, "2 of 9 slices are left out: another echo."
+    monkeypatch.setattr(FoundSeries, "read", lambda self: [replace(each, notices=(notice,)) for each in read(self)])
+    _, out, _ = run("name", "a.png", "--model", weights, "--json")
+    assert json.loads(out)["series"][0]["notices"] == [notice]
+    _, _, err = run("name", "a.png", "--model", weights)
+    assert f"a.png: {notice}" in err
 
 
 def test_the_audit_lays_header_and_pixels_side_by_side(run, folder, weights, tmp_path):
@@ -64,10 +167,22 @@ def test_the_audit_lays_header_and_pixels_side_by_side(run, folder, weights, tmp
     code, out, _ = run("name", tmp_path / "head.dcm", "--model", weights, "--audit", "--json")
     assert code == 0
     (line,) = json.loads(out)["audit"]
-    assert (line["body_part"], line["verdict"]) == ("HEAD", "unsure")
+    assert (line["body_part"], line["verdict"]) == ("HEAD", "not judged")
     code, out, _ = run("name", tmp_path / "head.dcm", "--model", weights, "--audit")
     assert code == 0
     assert "verdict" in out
+    assert "modality" in out
+
+
+def test_the_audit_says_how_often_it_is_wrong(run, build_tiny, folder, tmp_path):
+    notes = {"naming": {"threshold": 0.0, "audit": asdict(RULE)}}
+    save_model(build_tiny("pocket"), tmp_path / "judge.safetensors", notes)
+    code, out, err = run("name", folder / "a.dcm", "--model", tmp_path / "judge.safetensors", "--audit", "--json")
+    assert code == 0
+    assert json.loads(out)["audit_rule"]["wrongly_contradicts"] == 0.04
+    code, _, err = run("name", folder / "a.dcm", "--model", tmp_path / "judge.safetensors", "--audit")
+    assert code == 0
+    assert "Of 32 patients the model never saw, 4% of right headers were contradicted" in err
 
 
 @pytest.mark.parametrize(

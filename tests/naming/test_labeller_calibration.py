@@ -6,6 +6,12 @@ from vesalius.naming.calibration import LEAST_PROBABILITY, Calibration
 ORGANS = {"labels": ["liver", "brain"], "slopes": [1.0, 2.0], "offsets": [0.0, -1.0]}
 
 
+RULE = {
+    "agrees": 0.1, "contradicts": -0.7, "least_slices": 3, "patients": 32, "wrongly_agrees": 0.05,
+    "wrongly_contradicts": 0.04, "found_right": 0.7, "found_wrong": 0.3,
+}  # fmt: skip
+
+
 def read(threshold=0.5, **said):
     return Calibration.from_notes(
         {"naming": {"held_out": {}, "calibration": said, "threshold": threshold}}, "m.safetensors"
@@ -22,6 +28,20 @@ def test_notes_tell_scalings_and_threshold():
     assert found.least_probability == 0.7
     assert found.scalings["organs"].labels == ("liver", "brain")
     assert "stations" not in found.scalings
+
+
+def test_notes_tell_from_which_margin_a_header_is_judged():
+    rule = Calibration.from_notes({"naming": {"audit": RULE}}, "m").audit
+    assert (rule.agrees, rule.contradicts, rule.least_slices, rule.found_wrong) == (0.1, -0.7, 3, 0.3)
+    assert Calibration.from_notes({}, "m").audit is None
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"agrees": 2}, {"contradicts": 0.5}, {"patients": None}, {"found_right": float("nan")}]
+)
+def test_damaged_thresholds_are_named(wrong):
+    with pytest.raises(ModelError, match=f"audit: expected {next(iter(wrong))} from"):
+        Calibration.from_notes({"naming": {"audit": {**RULE, **wrong}}}, "m")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ def export(
 
     Images, prompts and masks are three graphs, and export.json says what goes in and comes out. Every command takes the
     folder as its model. An export that gives other numbers than the model is refused: a logit may differ by 0.001, or
-    in 8 bits the mean Dice on up to 50 validation images by 0.01.
+    in 8 bits the mean Dice on up to 50 validation images by 0.01. The export outlines, judges existence and names as the
+    model does; where it does not name, the command says so.
 
     Examples:
         vesalius export pocket -o exported
@@ -58,12 +59,16 @@ def export(
 def _describe(report: "ExportReport") -> dict[str, object]:
     from dataclasses import asdict
 
+    from vesalius.models.export_contract import JOBS
+
     before, after = report.timings
     return {
         "folder": str(report.folder),
         "largest_difference_float32": report.difference,
         "dice": None if report.dice is None else asdict(report.dice),
         "bytes": dict(zip(("checkpoint", "export"), report.sizes, strict=True)),
+        "jobs": [job for job in JOBS if job not in report.refused],
+        "refused_jobs": dict(report.refused),
         "milliseconds": {"pytorch": asdict(before), "export": asdict(after)},
     }
 
@@ -85,4 +90,6 @@ def _print(report: "ExportReport", model: str, form: str) -> None:
     else:
         found = report.dice
         say(f"Dice on {found.images} validation images: {found.before:.3f} in PyTorch, {found.after:.3f} in 8 bits.")
+    for job, reason in report.refused.items():
+        say(f"It does not {job}: {reason}.")
     say(f"Written: {report.folder}; give it to any command as its model.")

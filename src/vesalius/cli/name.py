@@ -1,24 +1,27 @@
 """``vesalius name PATH``."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from vesalius.errors import ImageError
+from vesalius.errors import ImageError, ModelError, VesaliusError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rich.progress import Progress, TaskID
 
     from vesalius.imaging import MedicalImage
-    from vesalius.naming import AnatomyLabeller, Answer, AuditLine, FoundSeries, LabelRange, SeriesName
+    from vesalius.naming import AnatomyLabeller, Answer, AuditLine, AuditRule, FoundSeries, LabelRange, SeriesName
 
 OF_MR_ONLY = "of MR only"
 LISTED = 5
-"""Failures told on the terminal one by one."""
+"""Failures, notices, files and labels told on the terminal one by one."""
 
 
 def name(
@@ -29,6 +32,7 @@ def name(
     smoothing: Annotated[bool, Parameter(negative="--no-smoothing")] = True,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
     strip: Path | None = None,
+    overwrite: bool = False,
     audit: bool = False,
     series: str | None = None,
     stack: int | None = None,
@@ -56,7 +60,8 @@ def name(
         smoothing: Let neighbouring slices speak for one another.
         out: File for the names: .json, or .csv or .parquet with a row a slice, and beside it results.series.csv with a
             row a series.
-        strip: Picture to draw of the series; of many, strip-1.png and so on.
+        strip: Picture to draw of the series; of many, strip.NAME.png for each.
+        overwrite: Replace results that are there already.
         audit: Compare each header's BodyPartExamined with the pixels.
         series: Of a folder, the only DICOM series to name: its UID, or its number from 1 in the order of files.
         stack: Of a DICOM series with several stacks of slices (echoes, orientations), the one to name, from 1.
@@ -65,7 +70,7 @@ def name(
         as_json: Print one JSON object, with every slice.
     """
     from vesalius.console import print_json, progress_bar
-    from vesalius.naming import AnatomyLabeller, audit_series, find_series, write_table
+    from vesalius.naming import AnatomyLabeller, audit_series, find_series
     from vesalius.naming.strip import check_strip
     from vesalius.naming.tables import check_table
 
@@ -76,51 +81,89 @@ def name(
     with progress_bar() as bar:
         task = bar.add_task("Looking for series", total=None)
         found = find_series(path, series=series, stack=stack, volume=volume, frame=frame)
+        strips = _name_strips(strip, found)
+        _check_results(out, strips, found, overwrite)
         bar.update(task, description=f"Loading {model}")
         labeller = AnatomyLabeller(model)
         bar.remove_task(task)
-        work = _Work(labeller, smoothing, strip, bar)
+        work = _Work(labeller, smoothing, strips, bar)
         work.name_all(found)
-    lines = [audit_series(each) for each in work.named] if audit else []
+    rule = labeller.calibration.audit
+    lines = [audit_series(each, rule) for each in work.named] if audit else []
     content = {
         "model": model,
         "least_probability": labeller.calibration.least_probability,
         "series": [each.to_dict() for each in work.named],
-        "failed": work.failed,
-        **({"audit": [line.to_dict() for line in lines]} if audit else {}),
+        "failures": work.failures,
+        **({"audit": [line.to_dict() for line in lines], "audit_rule": rule and asdict(rule)} if audit else {}),
     }
-    written = write_table(out, work.named, content) if out is not None and work.named else []
+    work.write(out, content)
     if as_json:
         print_json(content)
     else:
-        _print(work.named, lines, audit)
-        _print_files([*written, *work.written])
-    _refuse(work.failed, len(found), path)
+        _print(work.named)
+        if audit:
+            _print_audit(lines, rule)
+        _print_notices(work.named)
+        _print_files(work.written)
+    _refuse(work.failures, len(found), path)
+
+
+def _name_strips(strip: Path | None, found: "Sequence[FoundSeries]") -> list[Path]:
+    """A picture for each series, or none."""
+    from vesalius.files import distinct_stems
+
+    if strip is None or len(found) == 1:
+        return [] if strip is None else [strip]
+    stems = distinct_stems([each.source for each in found])
+    return [strip.with_name(f"{strip.stem}.{stem}{strip.suffix}") for stem in stems]
+
+
+def _check_results(out: Path | None, strips: "Sequence[Path]", found: "Sequence[FoundSeries]", overwrite: bool) -> None:
+    """Refuse to replace what is there unasked, and to replace an image that is to be read.
+
+    Raises:
+        OutputError: If something would be.
+    """
+    from vesalius.errors import OutputError
+    from vesalius.files import check_absent
+    from vesalius.naming.tables import table_files
+
+    results = [*([] if out is None else table_files(out)), *strips]
+    check_absent(results, overwrite)
+    read = {file.resolve() for each in found for file in (each.source, *each.files)}
+    if lost := [each for each in results if each.resolve() in read]:
+        raise OutputError(f"{lost[0]}: is an image to be named, and a result would replace it; choose another name.")
 
 
 class _Work:
     """Names series after series; one that fails stops nobody."""
 
-    def __init__(self, labeller: "AnatomyLabeller", smooth: bool, strip: Path | None, bar: "Progress") -> None:
-        self.labeller, self.smooth, self.strip, self.bar = labeller, smooth, strip, bar
+    def __init__(self, labeller: "AnatomyLabeller", smooth: bool, strips: "Sequence[Path]", bar: "Progress") -> None:
+        self.labeller, self.smooth, self.strips, self.bar = labeller, smooth, strips, bar
         self.named: list[SeriesName] = []
-        self.failed: list[dict[str, str]] = []
+        self.failures: list[dict[str, str]] = []
         self.written: list[Path] = []
-        self.many = False
 
     def name_all(self, found: "Sequence[FoundSeries]") -> None:
+        """Name each, and remember which failed."""
         task = self.bar.add_task("Series", total=len(found), visible=len(found) > 1)
-        self.many = len(found) > 1
-        for each in found:
+        for place, each in enumerate(found):
             step = self.bar.add_task(f"Reading {each.source.name}", total=None)
-            try:
-                self._name(each.read(), step)
-            except ImageError as error:
-                self.failed.append({"source": str(each.source), "error": str(error)})
+            with self._remembering(each.source):
+                self._name(each.read(), self.strips[place] if self.strips else None, step)
             self.bar.remove_task(step)
             self.bar.advance(task)
 
-    def _name(self, stacks: "Sequence[MedicalImage]", step: "TaskID") -> None:
+    def write(self, out: Path | None, content: "Mapping[str, object]") -> None:
+        """Write the names."""
+        from vesalius.naming import write_table
+
+        if out is not None and self.named:
+            with self._remembering(out):
+                self.written = [*write_table(out, self.named, content), *self.written]
+
+    def _name(self, stacks: "Sequence[MedicalImage]", strip: Path | None, step: "TaskID") -> None:
         from vesalius.naming.labeller import choose_stacks
         from vesalius.naming.strip import write_strip
 
@@ -129,19 +172,30 @@ class _Work:
         self.bar.update(step, description=f"Naming {stacks[0].source.name}", total=total)
         series = self.labeller.label(stacks, smooth=self.smooth, on_slices=lambda count: self.bar.advance(step, count))
         self.named.append(series)
-        if self.strip is not None:
-            numbered = self.strip.with_name(f"{self.strip.stem}-{len(self.named)}{self.strip.suffix}")
-            self.written.append(numbered if self.many else self.strip)
-            write_strip(self.written[-1], series, chosen)
+        if strip is not None:
+            with self._remembering(strip):
+                write_strip(strip, series, chosen)
+                self.written.append(strip)
+
+    @contextmanager
+    def _remembering(self, place: Path) -> Iterator[None]:
+        """Go on after whatever is wrong with one image or result; a model that cannot name fails for all alike."""
+        try:
+            yield
+        except ModelError:
+            raise
+        except VesaliusError as error:
+            self.failures.append({"source": str(place), "reason": str(error)})
+        except Exception as error:  # a fault of ours in one image must not lose the names of all others
+            kind = type(error).__name__
+            reason = f"{place}: unexpected {kind} ({error}): a fault of Vesalius; please report it with the file."
+            self.failures.append({"source": str(place), "reason": reason})
 
 
-def _print(named: "Sequence[SeriesName]", lines: "Sequence[AuditLine]", audit: bool) -> None:
+def _print(named: "Sequence[SeriesName]") -> None:
     from vesalius.console import print_table
 
-    if audit:
-        rows = [(line.source, line.body_part or "–", _tell(line), line.verdict, line.proposed) for line in lines]
-        print_table(("series", "BodyPartExamined", "pixels surely show", "verdict", "term for that"), rows)
-    elif len(named) == 1:
+    if len(named) == 1:
         _print_one(named[0])
     elif named:
         columns = ("series", "slices", "modality", "plane", "stations", "organs")
@@ -149,15 +203,42 @@ def _print(named: "Sequence[SeriesName]", lines: "Sequence[AuditLine]", audit: b
         print_table(columns, [_summarise(each, folder) for each in named], title=folder)
 
 
+def _print_audit(lines: "Sequence[AuditLine]", rule: "AuditRule | None") -> None:
+    from vesalius.console import print_table, say
+
+    columns = ("series", "BodyPartExamined", "verdict", "why", "term for the pixels")
+    rows = [(line.source.name, line.body_part or "–", line.verdict, line.reason, line.proposed) for line in lines]
+    print_table(columns, rows, title="Does BodyPartExamined fit the pixels?")
+    if rule is not None:
+        say(
+            f"Of {rule.patients} patients the model never saw, {rule.wrongly_contradicts:.0%} of right headers were "
+            f"contradicted and {rule.wrongly_agrees:.0%} of wrong ones agreed with; {rule.found_wrong:.0%} of wrong "
+            "headers were found."
+        )
+
+
+def _print_notices(named: "Sequence[SeriesName]") -> None:
+    from vesalius.console import say
+
+    notices = [f"{each.source.name}: {notice}" for each in named for notice in each.notices]
+    for notice in notices[:LISTED]:
+        say(notice)
+    if len(notices) > LISTED:
+        say(f"… and {len(notices) - LISTED} more notices, which --json lists.")
+
+
 def _print_files(written: "Sequence[Path]") -> None:
     from vesalius.console import say
 
     if written:
-        say(f"Written: {', '.join(map(str, written))}")
+        say(f"Written: {_few(map(str, written))}")
 
 
-def _tell(line: "AuditLine") -> str:
-    return ", ".join(f"{each.label} {each.probability:.2f}" for each in line.pixels) or "nothing"
+def _few(labels: "Iterable[str]") -> str:
+    """The first of many, and how many more there are."""
+    told = list(labels)
+    more = [f"and {len(told) - LISTED} more"] if len(told) > LISTED else []
+    return ", ".join([*told[:LISTED], *more])
 
 
 def _summarise(series: "SeriesName", folder: str) -> tuple[object, ...]:
@@ -168,8 +249,8 @@ def _summarise(series: "SeriesName", folder: str) -> tuple[object, ...]:
         len(series.slices),
         " ".join(word for word in words if word),
         series.plane.label or series.plane.evidence or "unsure",
-        ", ".join(label or "unsure" for label in stations),
-        ", ".join(label for label in organs if label),
+        _few(label or "unsure" for label in stations),
+        _few(label for label in organs if label),
     )
 
 
@@ -224,16 +305,22 @@ def _remarks(series: "SeriesName") -> list[str]:
     return remarks
 
 
-def _refuse(failed: "Sequence[dict[str, str]]", count: int, path: Path) -> None:
-    """Say at the end what could not be named.
+def _refuse(failures: "Sequence[Mapping[str, str]]", count: int, path: Path) -> None:
+    """Say at the end what could not be named or written.
 
     Raises:
         ImageError: If there is anything.
     """
-    if not failed:
+    if not failures:
         return
     if count == 1:
-        raise ImageError(failed[0]["error"])
-    listed = "; ".join(each["error"] for each in failed[:LISTED])
-    more = f"; and {len(failed) - LISTED} more, which --json lists" if len(failed) > LISTED else ""
-    raise ImageError(f"{path}: {len(failed)} of {count} series could not be named: {listed}{more}")
+        raise ImageError(failures[0]["reason"])
+    listed = [_with_source(each) for each in failures[:LISTED]]
+    more = [f"and {len(failures) - LISTED} more, which --json lists"] if len(failures) > LISTED else []
+    told = "; ".join([*listed, *more])
+    raise ImageError(f"{path}: {len(failures)} of {count} series could not be named or drawn: {told}")
+
+
+def _with_source(failure: "Mapping[str, str]") -> str:
+    source, reason = failure["source"], failure["reason"]
+    return reason if source in reason else f"{source}: {reason}"

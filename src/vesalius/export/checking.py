@@ -12,12 +12,16 @@ from vesalius.data.datasets import Sample, SegmentationDataset
 from vesalius.errors import ModelError
 from vesalius.evaluation.metrics import dice
 from vesalius.models import Segmenter
+from vesalius.models.zero_shot import label_logits, logit_scale, phrase_vectors
 from vesalius.prompts import sort_families, variants
+from vesalius.prompts.anatomy import phrases_of
 
 TOLERANCE = 1e-3
 """Largest difference of any logit in 32-bit floats."""
 DICE_TOLERANCE = 0.01
 """Largest change of mean Dice in 8 bits."""
+NAMING_TOLERANCE = 0.5
+"""Largest change in 8 bits of any station's log-odds, with which the export may still name."""
 CHECKED = 50
 """Validation images that an 8-bit export is compared on."""
 PHRASES = ("", "polyp", "one small round benign tumour, located in the top left of the image")
@@ -39,11 +43,14 @@ class DiceChange:
 
 @torch.inference_mode()
 def largest_difference(model: Segmenter, exported: Segmenter) -> float:
-    """Of any logit, existence or image embedding, on made-up pictures, one at a time and several together.
+    """Of any logit, existence or embedding, on made-up pictures, one at a time and several together.
 
     Args:
         model: In evaluation mode.
         exported: Made from it.
+
+    Raises:
+        ModelError: If the export answers less than the model, such as no existence.
     """
     pictures = _pictures(len(PHRASES))
     together = _difference(model, exported, pictures, PHRASES)
@@ -51,14 +58,18 @@ def largest_difference(model: Segmenter, exported: Segmenter) -> float:
 
 
 def _difference(model: Segmenter, exported: Segmenter, pictures: Tensor, prompts: tuple[str, ...]) -> float:
-    pairs = zip(_answer(model, pictures, prompts), _answer(exported, pictures, prompts), strict=True)
-    return max((one - other).abs().max().item() for one, other in pairs if one.numel())
+    before, after = _answer(model, pictures, prompts), _answer(exported, pictures, prompts)
+    shapes, found = ({name: list(value.shape) for name, value in each.items()} for each in (before, after))
+    if shapes != found:
+        raise ModelError(f"{model.recipe.name}: the export answers otherwise: expected {shapes}, got {found}.")
+    return max((one - after[name]).abs().max().item() for name, one in before.items() if one.numel())
 
 
-def _answer(model: Segmenter, pictures: Tensor, prompts: tuple[str, ...]) -> list[Tensor]:
-    image = model.encode_image(pictures)
-    found = model.decode(image, model.encode_text(prompts))
-    return [found.logits, image.embedding, *([] if found.existence is None else [found.existence])]
+def _answer(model: Segmenter, pictures: Tensor, prompts: tuple[str, ...]) -> dict[str, Tensor]:
+    image, text = model.encode_image(pictures), model.encode_text(prompts)
+    found = model.decode(image, text)
+    existence = {} if found.existence is None else {"existence": found.existence}
+    return {"logits": found.logits, "image": image.embedding, "text": text.embedding, **existence}
 
 
 def _pictures(count: int) -> Tensor:
@@ -107,6 +118,35 @@ def check_dice(
         remedy = "calibrate on data the model was trained for, or export without --int8"
         raise ModelError(f"{model.recipe.name}: 8 bits change {change}, more than {DICE_TOLERANCE}; {remedy}.")
     return found
+
+
+@torch.inference_mode()
+def why_not_naming(model: Segmenter, exported: Segmenter, dataset: SegmentationDataset | None) -> str | None:
+    """Why an export cannot name slices; None if it can.
+
+    Args:
+        model: In evaluation mode.
+        exported: Made from it.
+        dataset: Images to compare both on, where the export is meant to give other numbers.
+    """
+    widths = [model.encode_image(_pictures(1)).embedding.shape[1], model.encode_text([""]).embedding.shape[1]]
+    if widths[0] != widths[1] or not widths[0]:
+        return "the model's image and text vectors share no space"
+    if dataset is None:
+        return None
+    shift = 0.0
+    phrases = phrases_of("station")
+    words = [phrase_vectors(each, phrases) for each in (model, exported)]
+    for index in range(min(len(dataset), CHECKED)):
+        picture = dataset[index].image[None]
+        before, after = (
+            label_logits(F.normalize(each.encode_image(picture).embedding, dim=-1), own, logit_scale(model))
+            for each, own in zip((model, exported), words, strict=True)
+        )
+        shift = max(shift, (before - after).abs().max().item())
+    if shift <= NAMING_TOLERANCE:
+        return None
+    return f"8 bits change a station's log-odds by {shift:.1f}, more than {NAMING_TOLERANCE:g}"
 
 
 def choose_prompt(sample: Sample) -> str:

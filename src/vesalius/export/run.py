@@ -12,14 +12,14 @@ from rich.progress import Progress
 from vesalius import __version__
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import DataError, OutputError, require
-from vesalius.export.checking import CHECKED, DiceChange, check_dice, check_numbers
+from vesalius.export.checking import CHECKED, DiceChange, check_dice, check_numbers, why_not_naming
 from vesalius.export.measuring import Timing, measure
 from vesalius.export.quantising import quantise
 from vesalius.export.tracing import Tracing, check_exportable, trace_model, write_graph
 from vesalius.models import Segmenter
 from vesalius.models.checkpoints import find_checkpoint, load_segmenter, read_notes
 from vesalius.models.checksums import sha256_of
-from vesalius.models.export_contract import ExportContract, GraphName, Precision, write_contract
+from vesalius.models.export_contract import ExportContract, GraphName, Job, Precision, write_contract
 from vesalius.models.exported import open_exported
 from vesalius.models.runtimes import SUFFIX, RuntimeName, import_openvino, unreported
 
@@ -37,6 +37,8 @@ class ExportReport:
     """Bytes of the checkpoint and of the folder."""
     timings: tuple[Timing, Timing]
     """In PyTorch and of the export."""
+    refused: Mapping[Job, str]
+    """Jobs that it does not do, and why."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,12 @@ class _Work:
 
     def opened(self, runtime: RuntimeName) -> Segmenter:
         """The graphs as they are in the folder now."""
-        return open_exported(self.folder, self.contract(runtime, "float32", {}))
+        return open_exported(self.folder, self.contract(runtime))
 
-    def contract(self, runtime: RuntimeName, precision: Precision, notes: Mapping[str, object]) -> ExportContract:
+    def contract(self, runtime: RuntimeName) -> ExportContract:
         """Of the files as they are now."""
         files = {path.name: sha256_of(path) for path in sorted(self.folder.iterdir())}
-        return ExportContract(runtime, precision, self.model.recipe, files, notes)
+        return ExportContract(runtime, "float32", self.model.recipe, files, {})
 
 
 def export_model(
@@ -120,10 +122,13 @@ def _fill(
         found = check_dice(work.model, exported, val, lambda: work.bar.advance(task))
     work.bar.add_task("Measuring", total=None)
     before, after = measure([work.model, exported])
-    contract = work.contract(runtime, "float32" if data is None else "int8", read_notes(checkpoint))
+    reason = why_not_naming(work.model, exported, None if data is None else data[1])
+    refused: dict[Job, str] = {} if reason is None else {"name": reason}
+    precision: Precision = "float32" if data is None else "int8"
+    contract = replace(work.contract(runtime), precision=precision, notes=read_notes(checkpoint), refused=refused)
     write_contract(work.folder, contract, work.model.spec, _facts(work, difference, found))
     size = sum(path.stat().st_size for path in work.folder.iterdir())
-    return ExportReport(work.folder, difference, found, (checkpoint.stat().st_size, size), (before, after))
+    return ExportReport(work.folder, difference, found, (checkpoint.stat().st_size, size), (before, after), refused)
 
 
 def _write_graphs(work: _Work) -> None:

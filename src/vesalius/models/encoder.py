@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal, Self
 
+import torch
 from torch import Tensor, nn
 
 from vesalius.errors import ModelError, unknown_name
@@ -29,6 +30,11 @@ class VisionLanguageEncoder(nn.Module, ABC):
         self.tokenizer = tokenizer
         self._frozen: set[Part] = set()
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie; the processor for a model without any, such as an export."""
+        return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
+
     @abstractmethod
     def encoder_modules(self, part: Part) -> list[nn.Module]:
         """The modules ``freeze(part)`` holds still."""
@@ -48,8 +54,7 @@ class VisionLanguageEncoder(nn.Module, ABC):
     def encode_text(self, prompts: Sequence[str]) -> TextFeatures:
         """B prompts to features; the empty string is a prompt like any other."""
         tokens = self.tokenizer(prompts)
-        device = next(self.parameters()).device
-        return self.encode_tokens(tokens.input_ids.to(device), tokens.attention_mask.to(device))
+        return self.encode_tokens(tokens.input_ids.to(self.device), tokens.attention_mask.to(self.device))
 
     def freeze(self, *parts: Part) -> Self:
         """Hold exactly these encoders still: no gradients, and normalisation and dropout as in evaluation.

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -22,6 +22,8 @@ MAX_BYTES = 10_000_000
 GraphName = Literal["image", "text", "decoder"]
 GRAPHS: tuple[GraphName, ...] = get_args(GraphName)
 Precision = Literal["float32", "int8"]
+Job = Literal["segment", "name"]
+JOBS: tuple[Job, ...] = get_args(Job)
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class ExportContract:
     """sha256 by file name."""
     notes: Mapping[str, object]
     """Those of the checkpoint."""
+    refused: Mapping[Job, str] = field(default_factory=dict)
+    """Jobs that the export does not do, and why."""
 
     def graph_file(self, graph: GraphName) -> str | None:
         """The file that the runtime opens; None if the model has no such graph (one that does not read)."""
@@ -67,6 +71,8 @@ def write_contract(folder: Path, contract: ExportContract, spec: EncoderSpec, fa
             "std": spec.std,
         },
         **facts,
+        "jobs": [job for job in JOBS if job not in contract.refused],
+        "refused_jobs": dict(contract.refused),
         "files": dict(contract.files),
         "notes": dict(contract.notes),
     }
@@ -84,9 +90,9 @@ def read_contract(path: Path) -> ExportContract:
             raise ModelError(f"{path}: too large for a description of an export, more than {MAX_BYTES} bytes.")
         content = json.loads(path.read_text(encoding="utf-8"))
         recipe = ModelRecipe.from_json(json.dumps(content["model"]))
-        contract = ExportContract(
-            content["runtime"], content["precision"], recipe, dict(content["files"]), dict(content["notes"])
-        )
+        files, notes, said = (dict(content.get(name, {})) for name in ("files", "notes", "refused_jobs"))
+        refused = {job: str(said[job]) for job in JOBS if job in said}
+        contract = ExportContract(content["runtime"], content["precision"], recipe, files, notes, refused)
         version = content["format"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: not a description of an export, or damaged ({error!r}); export again.") from error

@@ -1,6 +1,6 @@
 """A segmenter whose graphs another program runs; to everything else it is a segmenter like any other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn, Self
 
@@ -29,6 +29,7 @@ class ExportedSegmenter(Segmenter):
         super().__init__(original.spec, original.tokenizer)
         self.recipe = original.recipe
         self.reads_text = original.reads_text
+        self.judges_existence = original.judges_existence
         self._graphs = graphs
 
     def encoder_modules(self, part: Part) -> list[nn.Module]:
@@ -52,11 +53,6 @@ class ExportedSegmenter(Segmenter):
             ModelError: Always.
         """
         self._refuse("be saved as a checkpoint")
-
-    def encode_text(self, prompts: Sequence[str]) -> TextFeatures:
-        """B prompts to features."""
-        tokens = self.tokenizer(prompts)
-        return self.encode_tokens(tokens.input_ids, tokens.attention_mask)
 
     def encode_pixels(self, pixel_values: Tensor) -> ImageFeatures:
         """Normalised pixels [B, 3, S, S] to features; S is the one size of the graph."""

@@ -4,6 +4,7 @@ They use as many threads as ``torch.get_num_threads()`` says when a graph is ope
 """
 
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,12 +99,16 @@ class OpenVinoGraph:
             self._compiled = core.compile_model(path, "CPU", settings)
         except RuntimeError as error:
             raise ModelError(_unreadable(path, "OpenVINO", error)) from error
+        self._own = threading.local()
         self._inputs = [each.get_any_name() for each in self._compiled.inputs]
         self._outputs = [each.get_any_name() for each in self._compiled.outputs]
 
     def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Outputs by name."""
-        found = self._compiled({name: tensors[name].numpy() for name in self._inputs})
+        # A request holds the tensors it works on, so no two threads may share one.
+        if not hasattr(self._own, "request"):
+            self._own.request = self._compiled.create_infer_request()
+        found = self._own.request.infer({name: tensors[name].numpy() for name in self._inputs})
         return {name: torch.from_numpy(found[name].copy()) for name in self._outputs}
 
 

@@ -1,7 +1,7 @@
 """Name what slices and series show: modality, protocol, plane, stations and organs."""
 
 from vesalius.naming.audit import AuditLine, audit_series
-from vesalius.naming.calibration import Calibration
+from vesalius.naming.calibration import AuditRule, Calibration
 from vesalius.naming.finding import FoundSeries, find_series
 from vesalius.naming.labeller import AnatomyLabeller
 from vesalius.naming.names import Answer, LabelRange, SeriesName, SliceName
@@ -12,6 +12,7 @@ __all__ = [
     "AnatomyLabeller",
     "Answer",
     "AuditLine",
+    "AuditRule",
     "Calibration",
     "FoundSeries",
     "LabelRange",

@@ -2,19 +2,18 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Literal
 
+from vesalius.naming.calibration import AuditRule
 from vesalius.naming.names import LabelRange, SeriesName
 from vesalius.prompts.codes import body_part_of, stations_of_body_part
 
 Verdict = Literal["agrees", "contradicts", "covers a part", "unsure", "missing", "unknown term", "not judged"]
 KEYWORD = "BodyPartExamined"
-SURE = 0.8
-"""Mean probability over a range of slices from which it may contradict a header."""
-LEAST_SHARE = 0.5
-"""Of the slices that must be named so surely for any judgement."""
 NOT_JUDGED = ("report", "projection")
 """Purposes whose pixels are no slices."""
+NO_RULE = "the model's notes hold no audit thresholds; recipes/pocket/audit_thresholds.py computes them"
 
 
 @dataclass(frozen=True)
@@ -25,62 +24,107 @@ class AuditLine:
     body_part: str
     """As it stands in the header; may be empty."""
     verdict: Verdict
+    reason: str
+    """Why that verdict, with the numbers it rests on."""
+    margin: float | None
+    """How much likelier slices show the header's stations than others, -1 to 1, see ``margin_of``; None without any."""
     header_stations: tuple[str, ...]
     """Those of which such an image may show slices."""
     pixels: tuple[LabelRange, ...]
-    """Ranges that are named surely enough."""
+    """Named ranges."""
     calibrated: bool
     """Whether their probabilities are."""
     proposed: str | None
-    """Term for the stations that surely show; None if there is none."""
+    """Term for the named stations, if it would agree; None if there is none."""
 
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON."""
         return {**asdict(self), "source": str(self.source)}
 
 
-def audit_series(series: SeriesName, sure: float = SURE) -> AuditLine:
+def audit_series(series: SeriesName, rule: AuditRule | None) -> AuditLine:
     """Compare what the header says with what the slices look like.
 
-    Only slices named with at least ``sure`` probability count, and at least half of all must be. "contradicts" means
-    that none of them shows a station of the header's; "covers a part", that most show none, though some do. A term that
-    is missing or not known is no contradiction.
+    A term that is missing or not known is no contradiction, and neither is one of which at least one slice is named.
 
     Args:
         series: As named.
-        sure: Least mean probability of a range, 0 to 1.
+        rule: The model's own, ``labeller.calibration.audit``; without one nothing is judged.
     """
     text = series.header.get(KEYWORD, "").strip()
     told = stations_of_body_part(text)
-    ranges = tuple(each for each in series.stations if each.probability is not None and each.probability >= sure)
-    shown = {each.label for each in ranges if each.label is not None}
-    part = body_part_of(shown) if shown else None
+    named = tuple(each for each in series.stations if each.label is not None)
+    margin = margin_of(series, told) if told else None
+    verdict, reason = _compare(series, text, margin, rule)
     return AuditLine(
         source=series.source,
         body_part=text,
-        verdict=_judge(series, text, told, ranges),
+        verdict=verdict,
+        reason=reason,
+        margin=margin,
         header_stations=tuple(sorted(told)),
-        pixels=ranges,
+        pixels=named,
         calibrated="stations" in series.calibrated,
-        proposed=part.term if part else None,
+        proposed=_propose(series, named, rule),
     )
 
 
-def _judge(series: SeriesName, text: str, told: frozenset[str], ranges: tuple[LabelRange, ...]) -> Verdict:
+def margin_of(series: SeriesName, stations: frozenset[str]) -> float:
+    """How much likelier slices show these stations than others.
+
+    Args:
+        series: As named.
+        stations: One or more.
+
+    Returns:
+        Mean over slices of the likeliest of ``stations`` less the likeliest of all others, -1 to 1; each slice as it
+        looks alone.
+    """
+    rows = [each.station_probabilities for each in series.slices]
+    return fmean(
+        max((row[name] for name in row if name in stations), default=0.0)
+        - max((row[name] for name in row if name not in stations), default=0.0)
+        for row in rows
+    )
+
+
+def _compare(series: SeriesName, text: str, margin: float | None, rule: AuditRule | None) -> tuple[Verdict, str]:
     if not text:
-        return "missing"
-    if not told:
-        return "unknown term"
+        return "missing", f"{KEYWORD} is empty or absent"
+    if margin is None:
+        return "unknown term", "no defined term of DICOM, and no older one that is known"
+    if rule is None:
+        return "not judged", NO_RULE
+    if reason := _why_not_judged(series, rule):
+        return "not judged", reason
+    return _judge(series, margin, rule)
+
+
+def _judge(series: SeriesName, margin: float, rule: AuditRule) -> tuple[Verdict, str]:
+    told = stations_of_body_part(series.header[KEYWORD])
+    seen = sum(not told.isdisjoint(each.stations) for each in series.slices)
+    if margin >= rule.agrees:
+        return "agrees", f"margin {margin:.2f}, at least {rule.agrees:.2f}"
+    if seen:
+        return "covers a part", f"{seen} of {len(series.slices)} slices are named as {' or '.join(sorted(told))}"
+    if margin <= rule.contradicts:
+        return "contradicts", f"margin {margin:.2f}, at most {rule.contradicts:.2f}"
+    limits = f"{rule.contradicts:.2f}, which contradicts, and {rule.agrees:.2f}, which agrees"
+    return "unsure", f"margin {margin:.2f} lies between {limits}"
+
+
+def _why_not_judged(series: SeriesName, rule: AuditRule) -> str | None:
     if series.purpose.label in NOT_JUDGED:
-        return "not judged"
-    named = _places(ranges)
-    if len(named) < LEAST_SHARE * len(series.slices):
-        return "unsure"
-    covered = len(named & _places(tuple(each for each in ranges if each.label in told))) / len(named)
-    if not covered:
-        return "contradicts"
-    return "agrees" if covered >= LEAST_SHARE else "covers a part"
+        return f"a {series.purpose.label} shows no slices"
+    if len(series.slices) < rule.least_slices:
+        return f"{len(series.slices)} slices, and the thresholds hold for series of {rule.least_slices} or more"
+    return None
 
 
-def _places(ranges: tuple[LabelRange, ...]) -> set[int]:
-    return {place for each in ranges for place in range(each.first, each.last + 1)}
+def _propose(series: SeriesName, named: tuple[LabelRange, ...], rule: AuditRule | None) -> str | None:
+    """A term is proposed only where a header with that term would agree."""
+    shown = frozenset(each.label for each in named if each.label is not None)
+    if rule is None or not shown or _why_not_judged(series, rule) or margin_of(series, shown) < rule.agrees:
+        return None
+    part = body_part_of(shown)
+    return part.term if part else None

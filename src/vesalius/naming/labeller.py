@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vesalius.errors import ImageError
-from vesalius.imaging import MedicalImage, Slice
+from vesalius.imaging import MedicalImage
 from vesalius.models.encoder import VisionLanguageEncoder
+from vesalius.models.features import resize
 from vesalius.naming.calibration import Calibration
 from vesalius.naming.finding import find_series
 from vesalius.naming.headers import tell_modality, tell_plane, tell_protocol
@@ -36,7 +37,7 @@ class _Seen:
 
 
 class AnatomyLabeller:
-    """Names pictures, series and volumes.
+    """Names pictures, series and volumes; one labeller may be used by several threads at once.
 
     Args:
         model: "pocket", a checkpoint or run's folder, "pubmedclip" or other public weights by name, or a model in
@@ -93,25 +94,28 @@ class AnatomyLabeller:
             smoothed=smoothing_of(chosen[0]) if smooth else None,
             calibrated=tuple(sorted(self.calibration.scalings)),
             header=chosen[0].header,
+            notices=tuple(dict.fromkeys(notice for each in stacks for notice in each.notices)),
         )
 
     def _look(self, image: MedicalImage, on_slices: Callable[[int], None]) -> _Seen:
-        slices = image.slices()
+        """Slices are drawn one by one and shrunk to what the model looks at, so a long series takes no more memory."""
+        slices, side = image.slices(), self.model.spec.image_size
         positions: list[float | None] = []
         vectors = []
         for start in range(0, len(slices), SLICES_AT_ONCE):
-            some = slices[start : start + SLICES_AT_ONCE]
-            positions += [each.position_mm for each in some]
-            vectors.append(self._encode(some))
-            on_slices(len(some))
+            small = []
+            for place in range(start, min(start + SLICES_AT_ONCE, len(slices))):
+                each = slices[place]
+                positions.append(each.position_mm)
+                small.append(resize(rgb_to_tensor(each.rgb_square()), (side, side)))
+            vectors.append(self._encode(torch.cat(small)))
+            on_slices(len(small))
         return _Seen(image, positions, self._phrases.odds(torch.cat(vectors)))
 
-    def _encode(self, some: Sequence[Slice]) -> Tensor:
-        """Unit vectors [B, E]."""
-        device = next(self.model.parameters()).device
-        images = torch.cat([rgb_to_tensor(each.rgb_square()) for each in some]).to(device)
+    def _encode(self, images: Tensor) -> Tensor:
+        """RGB [B, 3, S, S] in [0, 1] to unit vectors [B, E]."""
         with torch.inference_mode():
-            return F.normalize(self.model.encode_image(images).embedding.float(), dim=-1).cpu()
+            return F.normalize(self.model.encode_image(images.to(self.model.device)).embedding.float(), dim=-1).cpu()
 
     def _choose(self, question: str, seen: Sequence[_Seen]) -> Answer:
         """One answer for all slices together."""

@@ -86,6 +86,8 @@ class SeriesName:
     """Questions whose probabilities were calibrated; others are shares among the labels."""
     header: Mapping[str, str] = field(default_factory=dict)
     """As in ``MedicalImage.header``."""
+    notices: tuple[str, ...] = ()
+    """What the reader assumed, left out or could not tell, as in ``MedicalImage.notices``."""
 
     @property
     def stations(self) -> list[LabelRange]:

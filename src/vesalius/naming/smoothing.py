@@ -21,6 +21,8 @@ INDEPENDENT_MM = 10.0
 """Slices closer than this show much the same: together they count as one such step."""
 SUREST = 0.99
 """No slice counts for more, however sure the model is of it."""
+ROUNDING_MM = 1e-6
+"""Headers write places in decimals, whose sums are not exact."""
 CHAIN = PAPER_STATIONS[::-1]
 """From feet to head, as axial slices ascend."""
 
@@ -64,8 +66,14 @@ def average_near(values: Array, positions_mm: Sequence[float], within_mm: float 
         [D, L].
     """
     places = np.asarray(positions_mm, np.float64)
-    near = np.abs(places[:, None] - places) <= within_mm
-    return np.asarray(near @ values / near.sum(1, keepdims=True))
+    order = np.argsort(places, kind="stable")
+    along = places[order]
+    reach = within_mm + ROUNDING_MM
+    first, stop = np.searchsorted(along, places - reach), np.searchsorted(along, places + reach, side="right")
+    # Slices in one place have the same neighbours: each such window is averaged once.
+    windows, own = np.unique(np.stack([first, stop], axis=1), axis=0, return_inverse=True)
+    means = np.stack([values[order[low:high]].mean(0) for low, high in windows])
+    return np.asarray(means[own.reshape(-1)])
 
 
 def _states(labels: Sequence[str]) -> NDArray[np.bool_]:

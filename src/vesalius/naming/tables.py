@@ -26,6 +26,11 @@ def check_table(path: Path) -> None:
         raise ConfigError(f"--out {path}: expected a name that ends in {', '.join(SUFFIXES)}, got '{path.suffix}'.")
 
 
+def table_files(path: Path) -> list[Path]:
+    """What ``write_table`` writes."""
+    return [path] if path.suffix.lower() == ".json" else [path, path.with_name(f"{path.stem}.series{path.suffix}")]
+
+
 def write_table(path: Path, series: Sequence[SeriesName], content: Mapping[str, object]) -> list[Path]:
     """Write what was named.
 
@@ -43,14 +48,14 @@ def write_table(path: Path, series: Sequence[SeriesName], content: Mapping[str, 
         OutputError: If a file cannot be written.
     """
     check_table(path)
+    files = table_files(path)
     if path.suffix.lower() == ".json":
         write_json(path, content)
-        return [path]
-    beside = path.with_name(f"{path.stem}.series{path.suffix}")
+        return files
     write = _WRITERS[path.suffix.lower()]
     write(path, [_slice_row(each, one) for each in series for one in each.slices])
-    write(beside, [_series_row(each) for each in series])
-    return [path, beside]
+    write(files[1], [_series_row(each) for each in series])
+    return files
 
 
 def _slice_row(series: SeriesName, one: SliceName) -> Row:

@@ -63,7 +63,7 @@ def _why_not(model: Segmenter) -> str | None:
 
 @torch.no_grad()
 def _encode(model: Segmenter, images: Tensor) -> dict[str, Tensor]:
-    return flatten_image(model.encode_frozen(images.to(next(model.parameters()).device)))
+    return flatten_image(model.encode_frozen(images.to(model.device)))
 
 
 def _name_stores(

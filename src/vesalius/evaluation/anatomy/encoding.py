@@ -67,7 +67,7 @@ def encode_slices(
         slices: RGB in [0, 1], all of one size, such as ``AnatomySlices``.
         on_step: Called with the number of slices after each batch, for progress.
     """
-    device, vectors = next(model.parameters()).device, []
+    device, vectors = model.device, []
     shown: list[AnatomyLabel] = []
     patients: list[str] = []
     samples = (slices[index] for index in range(len(slices)))

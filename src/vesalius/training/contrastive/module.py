@@ -164,7 +164,7 @@ def top1_hits(scores: Tensor, labels: Sequence[AnatomyLabel], field: str) -> Ten
 
 def _check_space(model: VisionLanguageEncoder) -> None:
     with torch.no_grad():
-        image = model.eval().encode_image(torch.zeros(1, 3, 32, 32, device=next(model.parameters()).device))
+        image = model.eval().encode_image(torch.zeros(1, 3, 32, 32, device=model.device))
         text = model.encode_text(["a"])
     model.train()
     if image.embedding.shape != text.embedding.shape or not image.embedding.shape[1]:
