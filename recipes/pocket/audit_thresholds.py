@@ -2,9 +2,9 @@
 
 python recipes/pocket/audit_thresholds.py runs/pocket/named.safetensors ../shared/data/anatomy/series
 
-Every series of people the model never saw is named and audited with its right term and with wrong ones. Thresholds are the
-mildest with at most 5 % wrong answers of either kind, each person counting the same. What is written as their error rates
-comes from thresholds that were chosen without the person they judge.
+Every series of people the model never saw is named and audited with its right term and with wrong ones. Thresholds are
+the mildest with at most 5 % wrong answers of either kind, each person counting the same. What is written as their error
+rates comes from thresholds that were chosen without the person they judge.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from vesalius.imaging import read_image
 from vesalius.models.checkpoints import find_checkpoint, read_notes
 from vesalius.naming import AnatomyLabeller, AuditRule, SeriesName, audit_series
 from vesalius.naming.audit import KEYWORD, margin_of
-from vesalius.progress import progress_bar
+from vesalius.console import progress_bar
 from vesalius.prompts.codes import stations_of_body_part
 
 TABLE = Path(__file__).with_name("body_parts.toml")

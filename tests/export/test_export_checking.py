@@ -1,9 +1,17 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import ModelError
-from vesalius.export.checking import check_dice, check_numbers, largest_difference
+from vesalius.export.checking import check_dice, check_numbers, largest_difference, why_not_naming
+from vesalius.models import MaskPrediction
+
+
+@pytest.fixture
+def namers(build_tiny):
+    return build_tiny("pocket"), build_tiny("pocket")
 
 
 @pytest.fixture
@@ -44,3 +52,35 @@ def test_equal_masks_have_equal_dice(pair, tiny_dataset):
     seen = []
     found = check_dice(*pair, SegmentationDataset(tiny_dataset, "val"), lambda: seen.append(1))
     assert (found.images, len(seen), found.change) == (2, 2, 0)
+
+
+def test_an_export_without_existence_is_refused(namers, monkeypatch):
+    decode = namers[1].decode
+    monkeypatch.setattr(namers[1], "decode", lambda *features: MaskPrediction(decode(*features).logits))
+    with pytest.raises(ModelError, match="the export answers otherwise: expected .*'existence'"):
+        check_numbers(*namers)
+
+
+def test_vectors_that_only_naming_uses_are_compared_too(namers, monkeypatch):
+    turn_images(namers[1], monkeypatch, 0.01)
+    assert largest_difference(*namers) == pytest.approx(0.01, abs=1e-4)
+
+
+def test_an_export_names_where_its_model_does_and_little_changes(namers, tiny_dataset, monkeypatch, build_tiny):
+    validation = SegmentationDataset(tiny_dataset, "val")
+    assert why_not_naming(*namers, None) is None
+    assert why_not_naming(*namers, validation) is None
+    turn_images(namers[1], monkeypatch, 1.0)
+    assert "8 bits change a station's log-odds by" in why_not_naming(*namers, validation)
+    assert "share no space" in why_not_naming(build_tiny("unet_d"), build_tiny("unet_d"), None)
+
+
+def turn_images(model, monkeypatch, by):
+    """Add a number to every entry of the image vectors."""
+    encode = model.encode_image
+
+    def turned(images):
+        features = encode(images)
+        return replace(features, embedding=features.embedding + by * torch.eye(1, features.embedding.shape[1]))
+
+    monkeypatch.setattr(model, "encode_image", turned)

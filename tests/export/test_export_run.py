@@ -3,7 +3,9 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,7 +13,9 @@ from vesalius import Predictor
 from vesalius.console import progress_bar
 from vesalius.errors import DataError, ModelError, OutputError
 from vesalius.export.run import export_model
+from vesalius.imaging import MedicalImage
 from vesalius.models.checkpoints import find_checkpoint, load_segmenter, read_notes, save_model
+from vesalius.naming import AnatomyLabeller
 
 
 def test_an_export_gives_the_numbers_of_its_model(report, checkpoint):
@@ -41,6 +45,37 @@ def test_both_sizes_and_times_are_reported(report, checkpoint):
     assert report.sizes[0] == checkpoint.stat().st_size
     assert report.sizes[1] > report.sizes[0] // 2
     assert all(timing.answer > 0 for timing in report.timings)
+
+
+def test_an_export_says_which_jobs_it_does_not_do(report):
+    assert report.refused == {"name": "the model's image and text vectors share no space"}
+    with pytest.raises(
+        ModelError, match="this export does not name: the model's image and text vectors share no space"
+    ):
+        AnatomyLabeller(report.folder)
+
+
+@pytest.mark.slow
+def test_an_export_of_pocket_outlines_judges_existence_and_names(build_tiny, tmp_path):
+    pytest.importorskip("onnxscript")
+    scaling = {"labels": ["head", "chest"], "slopes": [0.5, 0.5], "offsets": [0.0, 0.0]}
+    notes = {"naming": {"calibration": {"stations": scaling}, "threshold": 0.1}}
+    save_model(build_tiny("pocket", text_layers=1), tmp_path / "model.safetensors", notes)
+    with progress_bar() as bar:
+        report = export_model(tmp_path / "model.safetensors", tmp_path / "out", bar)
+    assert report.refused == {}
+    rgb = torch.rand(40, 56, 3).numpy()
+    models = (tmp_path / "model.safetensors", report.folder)
+    expected, found = (Predictor(model).set_image(rgb).predict("polyp")[0].existence for model in models)
+    assert found == pytest.approx(expected, abs=1e-4)
+    image = MedicalImage(torch.rand(3, 40, 56).numpy(), source=tmp_path, affine=np.eye(4), modality="CT")
+    before, after = (AnatomyLabeller(model) for model in models)
+    assert after.calibration == before.calibration
+    expected, found = before.label(image), after.label(image)
+    assert [each.stations for each in found.slices] == [each.stations for each in expected.slices]
+    assert found.slices[0].station_probabilities == pytest.approx(expected.slices[0].station_probabilities, abs=1e-3)
+    with ThreadPoolExecutor(8) as pool:
+        assert [each.to_dict() for each in pool.map(after.label, [image] * 16)] == [found.to_dict()] * 16
 
 
 def test_an_existing_folder_is_left_alone(checkpoint, tmp_path):

@@ -32,6 +32,15 @@ def test_what_is_written_is_read_again(folder):
     check_files(folder, contract)
 
 
+def test_jobs_that_an_export_does_not_do_are_remembered(folder):
+    assert read_contract(folder / CONTRACT_NAME).refused == {}
+    assert json.loads((folder / CONTRACT_NAME).read_text())["jobs"] == ["segment", "name"]
+    contract = ExportContract("onnx", "int8", ModelRecipe("clipseg", {}), {}, {}, {"name": "no common space"})
+    write_contract(folder, contract, EncoderSpec(32), {})
+    assert read_contract(folder / CONTRACT_NAME).refused == {"name": "no common space"}
+    assert json.loads((folder / CONTRACT_NAME).read_text())["jobs"] == ["segment"]
+
+
 def test_others_can_read_how_pixels_are_prepared(folder):
     pixels = json.loads((folder / CONTRACT_NAME).read_text())["pixel_values"]
     assert pixels["shape"] == ["batch", 3, 32, 32]

@@ -1,9 +1,14 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
 from vesalius.errors import ModelError
+from vesalius.imaging import MedicalImage
 from vesalius.models.exported import ExportedSegmenter
 from vesalius.models.flat_features import flatten_image, flatten_text, restore_image, restore_text
+from vesalius.naming import AnatomyLabeller
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +36,16 @@ def test_it_answers_as_the_model_it_was_made_from(pair):
         expected, found = model.predict(images, prompts), exported.predict(images, prompts)
     assert torch.equal(found.logits, expected.logits)
     assert torch.equal(found.existence, expected.existence)
+
+
+def test_it_judges_existence_where_its_model_does(pair):
+    assert pair[1].judges_existence
+
+
+def test_it_names_as_its_model_does(pair):
+    image = MedicalImage(torch.rand(3, 40, 48).numpy(), source=Path("x"), affine=np.eye(4), modality="CT")
+    expected, found = (AnatomyLabeller(model).label(image).to_dict() for model in pair)
+    assert found == expected
 
 
 def test_it_cannot_be_trained(pair):

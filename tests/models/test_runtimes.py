@@ -1,7 +1,10 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+import torch
 
 from vesalius.errors import MissingPackageError, ModelError
-from vesalius.models.runtimes import open_graph
+from vesalius.models.runtimes import import_openvino, open_graph, unreported
 
 
 @pytest.mark.parametrize(("package", "suffix"), [("onnxruntime", "onnx"), ("openvino", "xml")])
@@ -18,3 +21,19 @@ def test_a_missing_program_is_named(tmp_path, package, suffix, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, package, None)
     with pytest.raises(MissingPackageError, match=rf"{package} is not installed .*vesalius\[export\]"):
         open_graph(tmp_path / f"image.{suffix}")
+
+
+@pytest.mark.slow
+def test_threads_share_a_graph_of_openvino(tmp_path):
+    pytest.importorskip("openvino_telemetry")
+    openvino = import_openvino()
+    with unreported():
+        model = openvino.convert_model(torch.nn.Conv2d(3, 3, 3), example_input=torch.zeros(1, 3, 64, 64))
+    model.inputs[0].set_names({"pixels"})
+    model.outputs[0].set_names({"found"})
+    openvino.save_model(model, tmp_path / "image.xml")
+    graph, pictures = open_graph(tmp_path / "image.xml"), [torch.rand(1, 3, 64, 64) for _ in range(40)]
+    expected = [graph({"pixels": each})["found"] for each in pictures]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda each: graph({"pixels": each})["found"], pictures))
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))

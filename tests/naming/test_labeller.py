@@ -1,3 +1,5 @@
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -134,3 +136,30 @@ def test_pocket_names_at_any_size(build_tiny):
     )
     assert len(named.slices) == 3
     assert sum(named.slices[0].station_probabilities.values()) == pytest.approx(1)
+
+
+def test_a_long_series_takes_no_more_memory_than_a_few_slices(labeller):
+    volume = MedicalImage(np.zeros((300, 64, 64), np.uint8), source=Path("x"), affine=np.eye(4), modality="CT")
+    tracemalloc.start()
+    labeller.label(volume, smooth=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 300 * 64 * 64 * 3 * 4 / 3
+
+
+def test_threads_share_a_labeller(build_tiny):
+    labeller, rng = AnatomyLabeller(build_tiny("pocket")), np.random.default_rng(0)
+    images = [
+        MedicalImage(rng.random((2 + place % 5, 32 + place, 40), np.float32), source=Path(f"{place}"), affine=np.eye(4))
+        for place in range(8)
+    ]
+    expected = [labeller.label(image).to_dict() for image in images]
+    with ThreadPoolExecutor(8) as pool:
+        found = [series.to_dict() for series in pool.map(labeller.label, images * 2)]
+    assert found == expected * 2
+
+
+def test_what_readers_had_to_assume_is_handed_on(labeller, make_volume):
+    stacks = [make_volume("head", "head", notices=("a", "b")), make_volume("head", notices=("b", "c"))]
+    assert labeller.label(stacks).notices == ("a", "b", "c")
+    assert labeller.label(stacks).to_dict()["notices"] == ("a", "b", "c")

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -65,3 +67,21 @@ def test_close_slices_are_averaged():
     values = np.array([[0.0], [1.0], [0.5]])
     assert average_near(values, [0.0, 4.0, 20.0]).ravel().tolist() == [0.5, 0.5, 0.5]
     assert average_near(values, [0.0, 6.0, 20.0]).tolist() == values.tolist()
+
+
+def test_averages_take_memory_in_proportion_to_the_series():
+    count = 4_000
+    tracemalloc.start()
+    averaged = average_near(np.ones((count, 2)), np.arange(count) * 2.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (averaged == 1).all()
+    assert peak < 1000 * count
+
+
+def test_slices_in_any_order_have_the_same_neighbours():
+    rng = np.random.default_rng(0)
+    values, places = rng.random((30, 3)), rng.integers(0, 40, 30) * 1.1
+    near = np.abs(places[:, None] - places) <= 5.0
+    expected = [values[row].mean(0) for row in near]
+    np.testing.assert_allclose(average_near(values, places), expected, rtol=1e-12)

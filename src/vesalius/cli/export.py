@@ -23,8 +23,8 @@ def export(
 
     Images, prompts and masks are three graphs, and export.json says what goes in and comes out. Every command takes the
     folder as its model. An export that gives other numbers than the model is refused: a logit may differ by 0.001, or
-    in 8 bits the mean Dice on up to 50 validation images by 0.01. The export outlines, judges existence and names as the
-    model does; where it does not name, the command says so.
+    in 8 bits the mean Dice on up to 50 validation images by 0.01. The export outlines, judges existence and names as
+    the model does; where it does not name, the command says so.
 
     Examples:
         vesalius export pocket -o exported
