@@ -49,4 +49,5 @@ train fitted $runs/finished "${hard[@]}" "${pictures[@]}" $made/abdomen_*
         "${pictures[@]}" $made/brain_absent $made/abdomen_*
 [ -f $runs/named.safetensors ] ||
     python recipes/pocket/anatomy.py $runs/listening.safetensors "$shared" $runs/named.safetensors
+python recipes/pocket/audit_thresholds.py $runs/named.safetensors "$shared/anatomy/series"
 python recipes/pocket/pack.py $runs/named.safetensors

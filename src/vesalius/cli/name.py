@@ -199,15 +199,19 @@ def _print(named: "Sequence[SeriesName]") -> None:
         _print_one(named[0])
     elif named:
         columns = ("series", "slices", "modality", "plane", "stations", "organs")
-        folder = os.path.commonpath([each.source for each in named])
-        print_table(columns, [_summarise(each, folder) for each in named], title=folder)
+        folder = _home(named)
+        print_table(columns, [_summarise(each, folder) for each in named], title=str(folder))
 
 
 def _print_audit(lines: "Sequence[AuditLine]", rule: "AuditRule | None") -> None:
     from vesalius.console import print_table, say
 
     columns = ("series", "BodyPartExamined", "verdict", "why", "term for the pixels")
-    rows = [(line.source.name, line.body_part or "–", line.verdict, line.reason, line.proposed) for line in lines]
+    folder = _home(lines)
+    rows = [
+        (line.source.relative_to(folder), line.body_part or "–", line.verdict, line.reason, line.proposed)
+        for line in lines
+    ]
     print_table(columns, rows, title="Does BodyPartExamined fit the pixels?")
     if rule is not None:
         say(
@@ -215,6 +219,13 @@ def _print_audit(lines: "Sequence[AuditLine]", rule: "AuditRule | None") -> None
             f"contradicted and {rule.wrongly_agrees:.0%} of wrong ones agreed with; {rule.found_wrong:.0%} of wrong "
             "headers were found."
         )
+
+
+def _home(named: "Sequence[SeriesName | AuditLine]") -> Path:
+    """The folder that all lie in."""
+    if len(named) == 1:
+        return named[0].source.parent
+    return Path(os.path.commonpath([each.source for each in named])) if named else Path()
 
 
 def _print_notices(named: "Sequence[SeriesName]") -> None:
@@ -241,7 +252,7 @@ def _few(labels: "Iterable[str]") -> str:
     return ", ".join([*told[:LISTED], *more])
 
 
-def _summarise(series: "SeriesName", folder: str) -> tuple[object, ...]:
+def _summarise(series: "SeriesName", folder: Path) -> tuple[object, ...]:
     words = [series.modality.label or "unsure", series.protocol.label, series.purpose.label]
     stations, organs = (dict.fromkeys(each.label for each in ranges) for ranges in (series.stations, series.organs))
     return (

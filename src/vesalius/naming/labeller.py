@@ -94,7 +94,7 @@ class AnatomyLabeller:
             smoothed=smoothing_of(chosen[0]) if smooth else None,
             calibrated=tuple(sorted(self.calibration.scalings)),
             header=chosen[0].header,
-            notices=tuple(dict.fromkeys(notice for each in stacks for notice in each.notices)),
+            notices=tuple(dict.fromkeys(str(notice) for each in stacks for notice in each.notices)),
         )
 
     def _look(self, image: MedicalImage, on_slices: Callable[[int], None]) -> _Seen:

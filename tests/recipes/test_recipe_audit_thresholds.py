@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from vesalius.models.checkpoints import load_model, read_notes, save_model
+from vesalius.naming import Answer, SeriesName, SliceName
+from vesalius.naming.calibration import Calibration
+
+TABLE = {"patients": {"a": "CHEST", "b": "CHEST", "c": "HEAD", "d": "HEAD"}, "wrong": ["HEAD", "CHEST", "PELVIS"]}
+
+
+@pytest.fixture(scope="module")
+def recipe(import_script):
+    return import_script("recipes/pocket", "audit_thresholds")
+
+
+def show(**probabilities: float) -> SeriesName:
+    nothing = Answer(None, None, "pixels")
+    slices = tuple(
+        SliceName(index, None, None, nothing, station_probabilities={"pelvis": 0.0, **probabilities})
+        for index in range(3)
+    )
+    return SeriesName(Path("x"), nothing, nothing, nothing, slices)
+
+
+def test_the_mildest_thresholds_that_are_seldom_wrong_are_chosen(recipe):
+    chest, head = show(chest=0.9, head=0.2), show(chest=0.3, head=0.8)
+    named = [("a", chest), ("b", chest), ("b", chest), ("c", head), ("d", head)]
+    rule = recipe.choose_rule(recipe.make_examples(named, TABLE), 3)
+    assert (rule.agrees, rule.contradicts, rule.patients, rule.least_slices) == (0.0, 0.0, 4, 3)
+    assert (rule.wrongly_agrees, rule.wrongly_contradicts, rule.found_right, rule.found_wrong) == (0, 0, 1, 1)
+
+
+def test_one_confident_mistake_makes_the_thresholds_strict_and_is_counted(recipe):
+    mistake = show(chest=0.1, head=0.7)
+    named = [("a", show(chest=0.9, head=0.2)), ("b", mistake), ("c", show(head=0.8)), ("d", show(head=0.8))]
+    rule = recipe.choose_rule(recipe.make_examples(named, TABLE), 3)
+    assert rule.contradicts == -0.61
+    assert rule.agrees == 0.61
+    # Chosen without "b", the thresholds are mild: of right headers one of four is contradicted, of wrong ones half of b's.
+    assert (rule.wrongly_contradicts, rule.wrongly_agrees) == (0.25, 0.125)
+
+
+def test_wrong_terms_share_no_station_with_the_right_one(recipe):
+    examples = recipe.make_examples([("a", show(chest=1.0))], TABLE)
+    assert [(each.series.header["BodyPartExamined"], each.right, each.weight) for each in examples] == [
+        ("CHEST", True, 1.0), ("HEAD", False, 0.5), ("PELVIS", False, 0.5),
+    ]  # fmt: skip
+
+
+def test_notes_change_and_weights_do_not(recipe, build_tiny, tmp_path):
+    model, path = build_tiny("pocket"), tmp_path / "model.safetensors"
+    save_model(model, path, {"epochs": 3})
+    rule = {
+        "agrees": 0.1, "contradicts": -0.7, "least_slices": 3, "patients": 32, "wrongly_agrees": 0.05,
+        "wrongly_contradicts": 0.04, "found_right": 0.7, "found_wrong": 0.3,
+    }  # fmt: skip
+    recipe.write_notes(path, read_notes(path) | {"naming": {"audit": rule}})
+    assert read_notes(path)["epochs"] == 3
+    assert Calibration.from_notes(read_notes(path), path).audit.patients == 32
+    found = load_model(path).state_dict()
+    assert all(torch.equal(found[key], value) for key, value in model.state_dict().items())
