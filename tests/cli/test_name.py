@@ -11,6 +11,7 @@ from pydicom.data import get_testdata_file
 
 from vesalius.errors import ImageError
 from vesalius.imaging import write_rgb
+from vesalius.imaging.notices import Notice
 from vesalius.models.checkpoints import save_model
 from vesalius.naming import AuditRule
 
@@ -152,12 +153,12 @@ def test_what_the_reader_had_to_assume_is_told(run, weights, tmp_path, monkeypat
     from vesalius.naming.finding import FoundSeries
 
     write_pictures(tmp_path, "a.png")
-    read, notice = FoundSeries.read, "2 of 9 slices are left out: another echo."
+    read, notice = FoundSeries.read, Notice("slices left out", "another echo", count=2, total=9)
     monkeypatch.setattr(FoundSeries, "read", lambda self: [replace(each, notices=(notice,)) for each in read(self)])
     _, out, _ = run("name", "a.png", "--model", weights, "--json")
-    assert json.loads(out)["series"][0]["notices"] == [notice]
+    assert [each["message"] for each in json.loads(out)["series"][0]["notices"]] == [str(notice)]
     _, _, err = run("name", "a.png", "--model", weights)
-    assert f"a.png: {notice}" in err
+    assert "a.png: 2 of 9 slices left out: another echo." in err
 
 
 def test_the_audit_lays_header_and_pixels_side_by_side(run, folder, weights, tmp_path):

@@ -9,6 +9,7 @@ import torch
 from vesalius.errors import ImageError, ModelError
 from vesalius.evaluation.anatomy.platt import PlattScaling
 from vesalius.imaging import MedicalImage, write_rgb
+from vesalius.imaging.notices import Notice
 from vesalius.models.features import ImageFeatures
 from vesalius.naming import AnatomyLabeller, Calibration
 from vesalius.naming.labeller import choose_stacks
@@ -160,6 +161,7 @@ def test_threads_share_a_labeller(build_tiny):
 
 
 def test_what_readers_had_to_assume_is_handed_on(labeller, make_volume):
-    stacks = [make_volume("head", "head", notices=("a", "b")), make_volume("head", notices=("b", "c"))]
-    assert labeller.label(stacks).notices == ("a", "b", "c")
-    assert labeller.label(stacks).to_dict()["notices"] == ("a", "b", "c")
+    one, two = Notice("slices left out", "another echo", count=2, total=9), Notice("units guessed", "no header")
+    named = labeller.label([make_volume("head", "head", notices=(one,)), make_volume("head", notices=(one, two))])
+    assert named.notices == (one, two)
+    assert [each["message"] for each in named.to_dict()["notices"]] == [str(one), str(two)]

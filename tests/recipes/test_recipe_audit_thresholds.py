@@ -38,7 +38,7 @@ def test_one_confident_mistake_makes_the_thresholds_strict_and_is_counted(recipe
     rule = recipe.choose_rule(recipe.make_examples(named, TABLE), 3)
     assert rule.contradicts == -0.61
     assert rule.agrees == 0.61
-    # Chosen without "b", the thresholds are mild: of right headers one of four is contradicted, of wrong ones half of b's.
+    # Thresholds chosen without "b" are mild: 1 of 4 right headers is contradicted, 1 of 8 wrong ones agrees.
     assert (rule.wrongly_contradicts, rule.wrongly_agrees) == (0.25, 0.125)
 
 

@@ -1,6 +1,7 @@
 """``vesalius name PATH``."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from vesalius.errors import ImageError, ModelError, VesaliusError
+from vesalius.errors import ImageError, ImageNotice, ModelError, VesaliusError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -87,7 +88,9 @@ def name(
         labeller = AnatomyLabeller(model)
         bar.remove_task(task)
         work = _Work(labeller, smoothing, strips, bar)
-        work.name_all(found)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ImageNotice)  # told below, after the names
+            work.name_all(found)
     rule = labeller.calibration.audit
     lines = [audit_series(each, rule) for each in work.named] if audit else []
     content = {

@@ -66,7 +66,7 @@ class SliceStack(Sequence[Slice]):
         if isinstance(index, slice):
             return [self[each] for each in range(*index.indices(len(self)))]
         place = range(len(self))[index]
-        return Slice(self._render(place), place, self.plane, self._position_mm(place), self.pixel_spacing_mm)
+        return Slice(self._render(place), place, self.plane, self.position_mm(place), self.pixel_spacing_mm)
 
     def render_small(self, index: int, longest: int) -> NDArray[np.float32]:
         """Render one slice no larger than needed, without ever holding all of it as real numbers.
@@ -96,7 +96,8 @@ class SliceStack(Sequence[Slice]):
             shades = 1 - shades
         return shades if shades.ndim == 3 else np.repeat(shades[..., None], 3, axis=2)
 
-    def _position_mm(self, index: int) -> float | None:
+    def position_mm(self, index: int) -> float | None:
+        """Where a slice lies, see `Slice.position_mm`; nothing is rendered."""
         if self.affine is None:
             return None
         corner = self.affine[:3, 3] + index * self.affine[:3, 0]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vesalius.errors import ImageError
 from vesalius.imaging import MedicalImage
+from vesalius.imaging.slices import to_square_pixels
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.features import resize
 from vesalius.naming.calibration import Calibration
@@ -22,6 +23,8 @@ from vesalius.naming.slices import Probabilities, build_names, cap_organs, name_
 from vesalius.predict import DEFAULT_MODEL, rgb_to_tensor
 
 SLICES_AT_ONCE = 16
+FINER = 2
+"""Large slices are drawn this many times finer than the model looks, so that none is held as real numbers."""
 MIXED = "localizer"
 """The purpose whose stacks all count; of other series the largest is named."""
 
@@ -94,7 +97,7 @@ class AnatomyLabeller:
             smoothed=smoothing_of(chosen[0]) if smooth else None,
             calibrated=tuple(sorted(self.calibration.scalings)),
             header=chosen[0].header,
-            notices=tuple(dict.fromkeys(str(notice) for each in stacks for notice in each.notices)),
+            notices=tuple(dict.fromkeys(notice for each in stacks for notice in each.notices)),
         )
 
     def _look(self, image: MedicalImage, on_slices: Callable[[int], None]) -> _Seen:
@@ -105,9 +108,9 @@ class AnatomyLabeller:
         for start in range(0, len(slices), SLICES_AT_ONCE):
             small = []
             for place in range(start, min(start + SLICES_AT_ONCE, len(slices))):
-                each = slices[place]
-                positions.append(each.position_mm)
-                small.append(resize(rgb_to_tensor(each.rgb_square()), (side, side)))
+                positions.append(slices.position_mm(place))
+                rgb = to_square_pixels(slices.render_small(place, FINER * side), slices.pixel_spacing_mm)
+                small.append(resize(rgb_to_tensor(rgb), (side, side)))
             vectors.append(self._encode(torch.cat(small)))
             on_slices(len(small))
         return _Seen(image, positions, self._phrases.odds(torch.cat(vectors)))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from vesalius.imaging.header import Finding
+from vesalius.imaging.notices import Notice
 from vesalius.naming.coding import SeriesCodes, code_series
 
 Source = Literal["header", "values", "pixels"]
@@ -86,8 +87,8 @@ class SeriesName:
     """Questions whose probabilities were calibrated; others are shares among the labels."""
     header: Mapping[str, str] = field(default_factory=dict)
     """As in ``MedicalImage.header``."""
-    notices: tuple[str, ...] = ()
-    """What the reader assumed, left out or could not tell, as in ``MedicalImage.notices``."""
+    notices: tuple[Notice, ...] = ()
+    """What the reader left out or guessed, as in ``MedicalImage.notices``."""
 
     @property
     def stations(self) -> list[LabelRange]:
@@ -109,6 +110,7 @@ class SeriesName:
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON, with ranges and standard codes; slices come last."""
         content = {**asdict(self), "source": str(self.source), "header": self._told()}
+        content["notices"] = [each.to_dict() for each in self.notices]
         ranges = {name: [asdict(each) for each in getattr(self, name)] for name in ("stations", "organs")}
         slices = content.pop("slices")
         return {**content, **ranges, "codes": asdict(self.codes), "slices": slices}
