@@ -2,6 +2,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vesalius.errors import OutputError
 from vesalius.files import check_absent, distinct_stems, stem_of, write_json, write_text, writing
@@ -82,3 +84,29 @@ def test_what_is_there_is_replaced_only_when_asked(tmp_path):
         check_absent(paths, overwrite=False)
     check_absent(paths, overwrite=True)
     check_absent([tmp_path / "e"], overwrite=False)
+
+
+NAMES = st.text(st.sampled_from("aA1.-_ é"), min_size=1, max_size=6).filter(lambda name: name.strip("."))
+FILES = st.tuples(NAMES, NAMES, st.sampled_from(["", ".dcm", ".PNG", ".nii.gz", ".nii"])).map(
+    lambda parts: Path(parts[0]) / f"{parts[1]}{parts[2]}"
+)
+
+
+@settings(max_examples=200, deadline=None, database=None)
+@given(st.lists(FILES, max_size=12))
+def test_no_two_files_ever_share_a_name(paths):
+    names = distinct_stems(paths)
+    assert len({name.casefold() for name in names}) == len(paths)
+    assert all(name and "/" not in name for name in names)
+    stems = [stem_of(path).casefold() for path in paths]
+    for path, name in zip(paths, names, strict=True):
+        if stems.count(stem_of(path).casefold()) == 1:
+            assert name == stem_of(path)
+
+
+@settings(max_examples=100, deadline=None, database=None)
+@given(FILES)
+def test_a_stem_and_what_was_dropped_are_the_name(path):
+    stem = stem_of(path)
+    assert path.name.startswith(stem)
+    assert path.name[len(stem) :].lower() in ("", ".dcm", ".png", ".nii.gz", ".nii")

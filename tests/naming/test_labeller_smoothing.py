@@ -2,7 +2,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
+from vesalius.naming.slices import Probabilities, name_organs, name_stations
 from vesalius.naming.smoothing import average_near, order_stations
 from vesalius.prompts.anatomy import STATIONS
 
@@ -85,3 +89,52 @@ def test_slices_in_any_order_have_the_same_neighbours():
     near = np.abs(places[:, None] - places) <= 5.0
     expected = [values[row].mean(0) for row in near]
     np.testing.assert_allclose(average_near(values, places), expected, rtol=1e-12)
+
+
+@st.composite
+def series(draw):
+    """Probabilities of all stations [D, L], and places in half millimetres, ascending."""
+    count = draw(st.integers(1, 12))
+    shape = (count, len(STATIONS))
+    values = draw(arrays.arrays(np.float64, shape, elements=st.floats(0, 1, width=32)))
+    steps = draw(st.lists(st.integers(0, 60), min_size=count, max_size=count))
+    return values, np.cumsum(steps) / 2
+
+
+@settings(max_examples=50, deadline=None, database=None)
+@given(series(), st.randoms(use_true_random=False))
+def test_averages_stay_between_the_values_and_know_no_order(case, random):
+    values, places = case
+    averaged = average_near(values, places)
+    assert (averaged <= values.max(0) + 1e-12).all()
+    assert (averaged >= values.min(0) - 1e-12).all()
+    order = list(range(len(values)))
+    random.shuffle(order)
+    for turned in (order, order[::-1]):
+        np.testing.assert_allclose(average_near(values[turned], places[turned]), averaged[turned], atol=1e-12)
+
+
+@settings(max_examples=50, deadline=None, database=None)
+@given(series(), st.floats(0.1, 0.9))
+def test_smoothing_never_raises_a_confidence(case, least):
+    values, places = case
+    found = Probabilities(STATIONS, values)
+    for smoothing in ("ordered", "averaged", None):
+        shown = name_stations(found, places, smoothing, least)
+        organs = name_organs(found, places, smoothing, least)
+        assert (values.max(0)[shown.any(0)] >= least - 1e-12).all()
+        assert (values.max(0)[organs.any(0)] >= least - 1e-12).all()
+        assert not shown[:, values.max(0) < least - 1e-12].any()
+        for column, own in zip(shown.T, values.T, strict=True):
+            if column.all():
+                assert own.mean() >= least - 1e-12
+
+
+@settings(max_examples=50, deadline=None, database=None)
+@given(series(), st.floats(0.1, 0.9))
+def test_slices_side_by_side_are_named_alike_from_both_ends(case, least):
+    values, places = case
+    there = name_stations(Probabilities(STATIONS, values), places, "averaged", least)
+    back = name_stations(Probabilities(STATIONS, values[::-1]), places[::-1], "averaged", least)
+    sure = np.abs(values.mean(0) - least) > 1e-9
+    assert np.array_equal(there[:, sure], back[::-1][:, sure])
