@@ -138,7 +138,9 @@ def test_a_strip_that_cannot_be_written_loses_no_name(run, weights, tmp_path):
     (tmp_path / "full").write_text("no folder")
     code, out, err = run("name", "in", "--model", weights, "--strip", "full/s.png", "--json")
     assert code == 2
-    assert len(json.loads(out)["series"]) == 2
+    content = json.loads(out)
+    assert len(content["series"]) == 2
+    assert [each["source"] for each in content["failures"]] == ["full/s.a.png", "full/s.b.png"]
     assert "full/s.a.png: cannot be written" in err
 
 
