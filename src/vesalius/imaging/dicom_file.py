@@ -1,5 +1,6 @@
 """One DICOM file: whether it is one, its header, and its pixels frame by frame."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -227,21 +228,23 @@ def _find_pixels(header: Dataset, path: Path, file: BinaryIO) -> DicomFile:
     palette = header if header.get("PhotometricInterpretation") == "PALETTE COLOR" else None
     if syntax == DeflatedExplicitVRLittleEndian:
         return DicomFile(path, header, StoredPixels(path, None, options, palette), frames)
-    options.update(_read_pixel_tag(file, syntax, path))
+    options.update(_read_pixel_tag(file, header, path))
     offset = file.tell()
     if not syntax.is_compressed:
         _check_length(options, path, path.stat().st_size - offset)
     return DicomFile(path, header, StoredPixels(path, offset, options, palette), frames)
 
 
-def _read_pixel_tag(file: BinaryIO, syntax: UID, path: Path) -> dict[str, object]:
+def _read_pixel_tag(file: BinaryIO, header: Dataset, path: Path) -> dict[str, object]:
     """Step over tag, value representation and length of the pixel element, at which the file stands."""
-    order = "little" if syntax.is_little_endian else "big"
-    start = file.read(8 if syntax.is_implicit_VR else 12)
-    element = int.from_bytes(start[2:4], order)  # type: ignore[arg-type]
+    implicit, little = header.original_encoding
+    start = file.read(8)
+    explicit = not implicit and start[4:6].isalpha()  # some files are not encoded as their transfer syntax says
+    file.seek(4 if explicit else 0, os.SEEK_CUR)
+    element = int.from_bytes(start[2:4], "little" if little else "big")
     if len(start) < 8 or element not in _PIXEL_KEYWORDS:
         raise ImageError(f"{path}: its pixels are missing; it is incomplete, so copy or export it again.")
-    representation = "OW" if syntax.is_implicit_VR else start[4:6].decode("ascii", "replace")
+    representation = start[4:6].decode("ascii") if explicit else "OW"
     return {"pixel_keyword": _PIXEL_KEYWORDS[element], "pixel_vr": representation}
 
 
