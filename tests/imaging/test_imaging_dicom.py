@@ -1,5 +1,7 @@
 import io
 import shutil
+import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from vesalius.errors import ImageError
+from vesalius.imaging import read_image
 from vesalius.imaging.dicom import read_dicom, read_series, read_stacks
 from vesalius.imaging.dicom_file import is_dicom
 
@@ -23,6 +26,14 @@ def sample(name: str) -> Path:
     if found is None:
         pytest.skip(f"pydicom does not ship {name}")
     return Path(str(found))
+
+
+def shown_or_refused(path: Path) -> bool | str:
+    """Whether the first slice is shown in numbers; of a file that is refused, how the message begins."""
+    try:
+        return bool(np.isfinite(read_dicom(path).slices()[0].rgb).all())
+    except ImageError as error:
+        return str(error)[: len(f"{path}: ")]
 
 
 class TestCompression:
@@ -124,14 +135,21 @@ class TestSilence:
 
     @pytest.mark.slow
     def test_every_sample_of_pydicom_is_read_or_refused_by_name(self):
-        read, refused = [], []
-        for path in sorted(sample("CT_small.dcm").parent.glob("*.dcm")):
+        read, refused, slow = [], [], []
+        tracemalloc.start()
+        for path in sorted(path for path in sample("CT_small.dcm").parent.rglob("*") if path.is_file()):
+            start = time.monotonic()
             try:
-                read.append(np.ptp(read_dicom(path).slices()[0].rgb) > 0)
+                read.append(read_image(path).slices()[0].rgb.ndim == 3)
             except ImageError as error:
-                refused.append(path.name in str(error))
-        assert len(read) > 50
+                refused.append(str(error).startswith(f"{path}: "))
+            slow += [path.name] if time.monotonic() - start > 10 else []
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(read) > 80
         assert all(read + refused)
+        assert slow == []
+        assert peak < 1.2 * 2**30
 
 
 class TestRefusals:
@@ -178,6 +196,71 @@ class TestRefusals:
     def test_objects_without_pixels_are_refused(self):
         with pytest.raises(ImageError, match="without pixels"):
             read_dicom(sample("rtplan.dcm"))
+
+    @pytest.mark.parametrize(
+        ("kind", "reason"),
+        [
+            ("1.2.840.10008.5.1.4.1.1.77.1.6", "is a whole-slide image: its frames are tiles"),
+            ("1.2.840.10008.5.1.4.1.1.66.4", "is a segmentation, the result of an analysis"),
+            ("1.2.840.10008.5.1.4.1.1.481.2", "is a planned dose"),
+            ("1.2.840.10008.5.1.4.1.1.88.11", "is a report, not an image"),
+            ("1.2.840.10008.5.1.4.1.1.11.1", "is a presentation state, not an image"),
+            ("1.2.840.10008.5.1.4.1.1.481.3", "is a radiotherapy object without pixels"),
+        ],
+    )
+    def test_results_and_whole_slides_are_refused_and_left_out_of_folders(self, write_dicom, tmp_path, kind, reason):
+        path = write_dicom("s/b.dcm", np.zeros((2, 4, 6), np.uint8), SOPClassUID=kind)
+        with pytest.raises(ImageError, match=rf"b\.dcm: {reason}"):
+            read_dicom(path)
+        with pytest.raises(ImageError, match=rf"b\.dcm: {reason}"):
+            read_series(tmp_path / "s")
+        write_dicom("s/a.dcm", np.zeros((4, 6), np.uint8))
+        (notice,) = read_series(tmp_path / "s").notices
+        assert str(notice).startswith(f"1 of 2 DICOM files left out: b.dcm {reason}")
+
+    def test_a_radiograph_of_radiotherapy_is_an_image(self, write_dicom):
+        path = write_dicom("a.dcm", np.zeros((4, 6), np.uint8), SOPClassUID="1.2.840.10008.5.1.4.1.1.481.1")
+        assert read_dicom(path).pixels.shape == (1, 4, 6)
+
+    def test_what_no_plugin_decodes_names_one_that_would(self):
+        with pytest.raises(ImageError, match=r"JPEG Extended.*install a plugin.*pip install python-gdcm"):
+            read_dicom(sample("JPEG-lossy.dcm"))
+
+    @pytest.mark.parametrize(
+        "attributes",
+        [
+            {"SOPClassUID": ["1.2.840.10008.5.1.4.1.1.2", "1.2.3"]},
+            {"Rows": None},
+            {"BitsAllocated": None},
+            {"RescaleSlope": float("nan"), "PixelSpacing": [float("inf"), 1]},
+            {"PhotometricInterpretation": "NONSENSE", "SamplesPerPixel": 5},
+        ],
+    )
+    def test_odd_headers_are_read_or_refused_by_name(self, write_dicom, attributes):
+        path = write_dicom("a.dcm", np.zeros((4, 6), np.uint16), **attributes)
+        assert shown_or_refused(path) in (True, f"{path}: ")
+
+    @pytest.mark.parametrize("error", [RecursionError("deep"), MemoryError(), AttributeError("none"), KeyError(1)])
+    def test_whatever_pydicom_raises_becomes_an_error_that_names_the_file(self, write_dicom, monkeypatch, error):
+        path = write_dicom("a.dcm", np.zeros((4, 6), np.uint16))
+
+        def fail(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(pydicom, "dcmread", fail)
+        with pytest.raises(ImageError, match=r"a\.dcm: cannot be read as DICOM"):
+            read_dicom(path)
+
+    @pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small_RLE.dcm", "SC_rgb_rle_2frame.dcm"])
+    def test_files_with_wrong_bytes_are_read_or_refused(self, tmp_path, name):
+        content, rng = sample(name).read_bytes(), np.random.default_rng(0)
+        path = tmp_path / "a.dcm"
+        for _ in range(40):
+            damaged = bytearray(content)
+            for place in rng.integers(128, min(len(content), 3000), 4):
+                damaged[place] = rng.integers(256)
+            path.write_bytes(damaged)
+            assert shown_or_refused(path) in (True, f"{path}: ")
 
     def test_a_missing_file_or_folder_is_named(self, tmp_path):
         with pytest.raises(ImageError, match=r"none\.dcm: cannot be opened \(No such file or directory\)"):

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
@@ -129,6 +131,39 @@ class TestStacks:
             pixels = np.full((4, 6), value, np.int16)
             write_dicom(f"s/{number}", pixels, Modality="MR", InstanceNumber=number, **place)
         assert [heights(image) for image in read_stacks(tmp_path / "s")] == [[1, 1], [2, 2], [3]]
+
+    @pytest.mark.parametrize(
+        ("some", "others"),
+        [
+            ({"EchoTime": "12"}, {"EchoTime": "12.0"}),
+            ({"EchoTime": "12"}, {"EchoTime": "12.05"}),
+            ({"DiffusionBValue": 1000.0}, {"DiffusionBValue": 995.0}),
+            ({"PixelSpacing": ["2", "0.5"]}, {"PixelSpacing": ["2.0000", "0.50010"]}),
+            ({"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"]}, {"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL", "ADD"]}),
+            ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND"]}, {"ImageType": ["DERIVED", "PRIMARY", "M", "DIS2D"]}),
+            ({"ImageType": ["ORIGINAL", "PRIMARY", "M_FFE"]}, {"ImageType": ["ORIGINAL", "PRIMARY", "M"]}),
+        ],
+    )
+    def test_what_is_written_differently_and_means_the_same_is_one_stack(self, write_series, tmp_path, some, others):
+        write_series([0.0, 6.0], start=1, Modality="MR", **some)
+        write_series([3.0, 9.0], start=5, Modality="MR", **others)
+        image = read_series(tmp_path / "series")
+        assert heights(image) == [0, 3, 6, 9]
+        assert image.notices == ()
+
+    @pytest.mark.parametrize("word", ["P", "PHASE MAP", "ADC", "TRACEW", "WATER", "MIP"])
+    def test_image_types_of_another_contrast_are_another_stack_which_is_told(self, write_series, tmp_path, word):
+        write_series([0.0, 6.0, 12.0], start=1, ImageType=["ORIGINAL", "PRIMARY", "OTHER"])
+        write_series([3.0], start=5, ImageType=["ORIGINAL", "PRIMARY", word])
+        (notice,) = read_series(tmp_path / "series").notices
+        assert str(notice).startswith("1 of 4 slices left out: the largest of 2 stacks is taken: 1 (axial, 3 slices")
+
+    def test_a_frame_that_is_there_twice_counts_once(self, write_series, tmp_path):
+        folder = write_series([0.0, 3.0, 6.0])
+        shutil.copy(next(folder.iterdir()), folder / "copy")
+        image = read_series(folder)
+        assert heights(image) == [0, 3, 6]
+        assert str(image.notices[0]).startswith("1 of 4 frames left out: they are copies")
 
     def test_cosines_that_differ_by_rounding_belong_together(self, write_series, tmp_path):
         write_series([0.0, 6.0], start=1, ImageOrientationPatient=[0.99996, 0.009, 0, -0.009, 0.99996, 0])

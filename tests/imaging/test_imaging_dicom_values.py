@@ -1,7 +1,9 @@
 import numpy as np
+import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
+from vesalius.errors import ImageError
 from vesalius.imaging.dicom import read_dicom, read_series
 
 
@@ -104,3 +106,75 @@ def test_slices_with_and_without_a_slope_form_one_stack(write_dicom, tmp_path):
         attributes = {"Modality": "PT", "PixelSpacing": [1, 1], "RescaleSlope": slope, "RescaleIntercept": 0}
         write_dicom(f"s/{number}", np.full((2, 4), 7, np.uint8), **place, **attributes)
     np.testing.assert_array_equal(read_series(tmp_path / "s").pixels[:, 0, 0], [7, 14])
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({}, False),  # a screen shot of a CT
+        ({"RescaleIntercept": 0, "RescaleSlope": 1}, True),
+        ({"RescaleIntercept": -1024, "RescaleSlope": 1, "RescaleType": "HU"}, True),
+        ({"RescaleIntercept": 0, "RescaleSlope": 1, "RescaleType": "US"}, False),
+        ({"Modality": "MR", "RescaleIntercept": 0}, False),
+    ],
+)
+def test_values_are_hu_only_where_the_file_says_how_to_rescale(write_dicom, attributes, expected):
+    image = read_dicom(write_dicom("a.dcm", np.array([[0, 500, 2000]], np.int16), **attributes))
+    assert image.hounsfield is expected
+
+
+def test_a_screen_shot_of_a_ct_is_shown_in_full_and_has_no_lung_window(write_dicom):
+    pixels = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))
+    image = read_dicom(write_dicom("a.dcm", pixels, SOPClassUID="1.2.840.10008.5.1.4.1.1.7"))
+    assert image.pixels.dtype == np.uint8
+    np.testing.assert_allclose(image.slices()[0].rgb[0, :, 0], pixels[0] / 255, atol=1e-6)
+    with pytest.raises(ImageError, match=r"a\.dcm: window 'lung' is in HU, and the file does not say"):
+        image.slices(window="lung")
+
+
+def test_a_ct_that_is_not_in_hu_keeps_values_below_air(write_dicom):
+    image = read_dicom(write_dicom("a.dcm", np.array([[-3000, 0, 40]], np.int16)))
+    np.testing.assert_array_equal(image.pixels[0], [[-3000, 0, 40]])
+    assert np.ptp(image.slices()[0].rgb) == 1
+
+
+def test_the_background_of_an_mr_does_not_wash_it_out_where_rescaling_moves_it(write_dicom):
+    pixels = np.zeros((64, 64), np.uint16)
+    pixels[16:48, 16:48] = np.linspace(1900, 2100, 32)
+    attributes = {"Modality": "MR", "RescaleSlope": "9.57", "RescaleIntercept": "-19595"}
+    shown = read_dicom(write_dicom("a.dcm", pixels, **attributes)).slices()[0].rgb[..., 0]
+    plain = read_dicom(write_dicom("b.dcm", pixels, Modality="MR")).slices()[0].rgb[..., 0]
+    np.testing.assert_allclose(shown, plain, atol=1e-4)
+    assert np.ptp(shown[16:48, 16:48]) == 1
+
+
+@pytest.mark.parametrize("function", ["LINEAR_EXACT", "SIGMOID"])
+@pytest.mark.parametrize(("center", "width"), [(0.5, 1.0), (0.3, 0.2), (40.0, 400.0)])
+def test_windows_of_other_functions_follow_the_standard(write_dicom, function, center, width):
+    stored = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    slope = max(1.0, center + width) / 4096
+    window = {"WindowCenter": center, "WindowWidth": width, "VOILUTFunction": function}
+    attributes = {"Modality": "PT", "RescaleSlope": f"{slope:.10f}", "RescaleIntercept": "0"}
+    image = read_dicom(write_dicom("a.dcm", stored, **attributes, **window))
+    x = stored * float(f"{slope:.10f}")
+    exact = np.clip((x - center) / width + 0.5, 0, 1)
+    expected = exact if function == "LINEAR_EXACT" else 1 / (1 + np.exp(-4 * (x - center) / width))
+    assert image.window_function == function
+    np.testing.assert_allclose(image.slices()[0].rgb[..., 0], expected, atol=1e-5)
+
+
+def test_a_linear_window_narrower_than_one_is_not_used_and_an_exact_one_is(write_dicom):
+    window = {"WindowCenter": 0.5, "WindowWidth": 0.4, "Modality": "PT"}
+    pixels = np.array([[0, 1]], np.uint16)
+    assert read_dicom(write_dicom("a.dcm", pixels, **window)).window is None
+    assert read_dicom(write_dicom("b.dcm", pixels, VOILUTFunction="SIGMOID", **window)).window == (0.5, 0.4)
+
+
+def test_float_pixels_stay_float(write_dicom):
+    values = np.array([[0.125, -3.5, 1e6]], np.float32)
+    path = write_dicom("a.dcm", np.zeros((1, 3), np.uint16), Modality="MR")
+    dataset = pydicom.dcmread(path)
+    del dataset.PixelData
+    dataset.BitsAllocated, dataset.FloatPixelData = 32, values.tobytes()
+    dataset.save_as(path)
+    np.testing.assert_array_equal(read_dicom(path).pixels[0], values)

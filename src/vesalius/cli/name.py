@@ -39,6 +39,7 @@ def name(
     stack: int | None = None,
     volume: int | None = None,
     frame: int | None = None,
+    each: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Say which modality, protocol, plane, body stations and organs a picture, series or volume shows.
@@ -68,6 +69,7 @@ def name(
         stack: Of a DICOM series with several stacks of slices (echoes, orientations), the one to name, from 1.
         volume: Of a NIfTI file with several volumes, the one to name, from 1.
         frame: Of a multi-frame DICOM file or a TIFF, the only frame to name, from 1.
+        each: Name numbered pictures of one size one by one, not as the slices of one stack.
         as_json: Print one JSON object, with every slice.
     """
     from vesalius.console import print_json, progress_bar
@@ -81,7 +83,7 @@ def name(
         check_strip(strip)
     with progress_bar() as bar:
         task = bar.add_task("Looking for series", total=None)
-        found = find_series(path, series=series, stack=stack, volume=volume, frame=frame)
+        found = find_series(path, series=series, stack=stack, volume=volume, frame=frame, each=each)
         strips = _name_strips(strip, found)
         _check_results(out, strips, found, overwrite)
         bar.update(task, description=f"Loading {model}")

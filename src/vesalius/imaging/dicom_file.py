@@ -118,7 +118,9 @@ class StoredPixels:
                 if self.palette is not None:
                     stored = apply_color_lut(stored, self.palette)
                 return stored.astype(stored.dtype.newbyteorder("="))
-        except Exception as error:  # every decoding plugin raises its own kinds
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # every decoding plugin raises its own kinds, those in Rust even this one
             raise ImageError(self._refusal(error)) from error
 
     def _decode(self, index: int) -> NDArray[np.generic]:
@@ -134,7 +136,7 @@ class StoredPixels:
     def _syntax(self) -> UID:
         return UID(str(self.options["transfer_syntax_uid"]))
 
-    def _refusal(self, error: Exception) -> str:
+    def _refusal(self, error: BaseException) -> str:
         reason = f"{self.path}: its pixels ({self._syntax.name}) cannot be decoded ({in_one_line(error)})"
         if self._syntax in _VIDEO:
             return f"{reason}; it is a video, which Vesalius does not read. Export its frames as pictures."
@@ -204,7 +206,7 @@ def sop_class(header: Dataset) -> str:
     return ""
 
 
-def in_one_line(error: Exception) -> str:
+def in_one_line(error: BaseException) -> str:
     """An exception's message, shortened; its kind where it has none."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 

@@ -1,5 +1,6 @@
 """Decoded DICOM pixels → the values Vesalius keeps: rescaled, padding filled, palettes and tables looked up."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,6 +87,8 @@ def grey_rules(frame: FrameAttributes) -> GreyRules:
     """What a header says of the values of one of its grey frames."""
     slope, intercept = frame.number("RescaleSlope"), frame.number("RescaleIntercept")
     scale, shift = 1.0 if slope is None else slope, intercept or 0.0
+    if not (math.isfinite(scale) and math.isfinite(shift)):
+        raise ValueError(f"RescaleSlope {scale} and RescaleIntercept {shift} are no finite numbers")
     table = bool(frame.dataset.get("ModalityLUTSequence"))
     hounsfield = is_hounsfield(frame)
     plain_bytes = frame.number("BitsAllocated") in (1, 8) and not frame.number("PixelRepresentation")

@@ -35,6 +35,11 @@ def has_dicom_mark(start: bytes) -> bool:
     return start[_PREAMBLE:] == _DICOM_MARK
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a name ends as pictures of everyday formats do."""
+    return path.suffix.lower() in RASTER_SUFFIXES
+
+
 def visible_files(folder: Path) -> list[Path]:
     """All files of a folder and its subfolders, in the order of their paths; hidden files and folders left out."""
     found = []

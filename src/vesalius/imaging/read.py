@@ -5,9 +5,19 @@ from pathlib import Path
 from types import ModuleType
 
 from vesalius.errors import ImageError, MissingPackageError
-from vesalius.imaging.formats import IMAGE_SUFFIXES, RASTER_SUFFIXES, VOLUME_SUFFIXES, has_dicom_mark, read_start
+from vesalius.imaging.formats import (
+    DICOM_SUFFIXES,
+    IMAGE_SUFFIXES,
+    RASTER_SUFFIXES,
+    VOLUME_SUFFIXES,
+    has_dicom_mark,
+    is_picture,
+    read_start,
+    visible_files,
+)
 from vesalius.imaging.image import MedicalImage
 from vesalius.imaging.notices import warn_of
+from vesalius.imaging.picture_stack import find_picture_stacks, read_picture_stack
 from vesalius.imaging.raster import is_raster, read_raster
 
 Choices = dict[str, int | str | None]
@@ -30,7 +40,7 @@ def read_image(
     volume: int | None = None,
     frame: int | None = None,
 ) -> MedicalImage:
-    """Read a picture, a DICOM file, a folder with one DICOM series, or a NIfTI volume.
+    """Read a picture, a DICOM file, a folder with one DICOM series or numbered pictures, or a NIfTI volume.
 
     Of several stacks of slices in a DICOM series (echoes, orientations of a localizer) the largest is taken, of several
     volumes in a NIfTI file the first. Whatever is left out or guessed stands in `MedicalImage.notices`, and a warning
@@ -82,7 +92,23 @@ def _read_file(path: Path, choices: Choices) -> MedicalImage:
 def _read_folder(folder: Path, choices: Choices) -> MedicalImage:
     if not any(folder.iterdir()):
         raise ImageError(f"{folder}: is an empty folder; name a file or a folder with a DICOM series.")
+    files = visible_files(folder)
+    pictures = [file for file in files if is_picture(file)]
+    stacks = [] if any(map(_is_marked, files)) else find_picture_stacks(pictures)
+    if len(stacks) == 1 and len(stacks[0]) == len(pictures):
+        _only(folder, choices)
+        return read_picture_stack(stacks[0], folder)
+    if files and len(pictures) == len(files):
+        raise ImageError(
+            f"{folder}: holds no DICOM image; name a folder with a series, or a single picture file (its "
+            f"{len(pictures)} pictures are not numbered slices of one size and prefix)."
+        )
     return _read_with("dicom", "read_series", folder, _only(folder, choices, "series", "stack"))
+
+
+def _is_marked(path: Path) -> bool:
+    """Whether the name, or the mark, of a file that is no picture says DICOM."""
+    return not is_picture(path) and (path.suffix.lower() in DICOM_SUFFIXES or has_dicom_mark(read_start(path)))
 
 
 def _only(path: Path, choices: Choices, *allowed: str) -> Choices:

@@ -8,6 +8,7 @@ from pathlib import Path
 from vesalius.errors import ImageError
 from vesalius.imaging import MedicalImage, read_image
 from vesalius.imaging.formats import RASTER_SUFFIXES, VOLUME_SUFFIXES, visible_files
+from vesalius.imaging.picture_stack import find_picture_stacks, read_picture_stack
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,9 @@ class FoundSeries:
     source: Path
     """The file, or the folder in which its files lie."""
     files: tuple[Path, ...] = ()
-    """DICOM files of one series; none for what one file holds."""
+    """DICOM files of one series, or numbered pictures; none for what one file holds."""
+    pictures: bool = False
+    """Whether the files are numbered pictures."""
     choices: Mapping[str, int | str | None] = field(default_factory=dict)
     """What was chosen among series, stacks, volumes and frames, as `read_image` takes it."""
 
@@ -29,6 +32,8 @@ class FoundSeries:
         """
         if self.choices:
             return [read_image(self.source, **self.choices)]  # type: ignore[arg-type]  # by name
+        if self.pictures:
+            return [read_picture_stack(self.files, self.source)]
         if self.files:
             from vesalius.imaging.dicom_folder import read_files  # pydicom loads slowly
 
@@ -48,11 +53,21 @@ def find_series(
     stack: int | None = None,
     volume: int | None = None,
     frame: int | None = None,
+    each: bool = False,
 ) -> list[FoundSeries]:
     """List the series of a file or of a folder with its subfolders.
 
-    Every DICOM series, every volume and every picture is one. Hidden files and folders are passed over. Where a series,
-    stack, volume or frame is chosen, as `read_image` takes them, that alone is listed.
+    Every DICOM series, every volume and every picture is one, and so are numbered pictures of one size and prefix.
+    Hidden files and folders are passed over. Where a series, stack, volume or frame is chosen, as `read_image` takes
+    them, that alone is listed.
+
+    Args:
+        path: File or folder.
+        series: See `read_image`.
+        stack: Likewise.
+        volume: Likewise.
+        frame: Likewise.
+        each: List numbered pictures one by one.
 
     Raises:
         ImageError: If nothing is there, or nothing that is an image.
@@ -68,10 +83,20 @@ def find_series(
     others: list[Path] = []
     for file in visible_files(path):
         (alone if file.name.lower().endswith((*RASTER_SUFFIXES, *VOLUME_SUFFIXES)) else others).append(file)
-    found = [*_find_dicom(others), *map(FoundSeries, alone)]
+    found = [*_find_dicom(others), *_find_alone(alone, each)]
     if not found:
         raise ImageError(f"{path}: holds no image; name a file, or a folder with DICOM, NIfTI or pictures.")
-    return sorted(found, key=lambda each: each.source.parts)
+    return sorted(found, key=lambda one: one.source.parts)
+
+
+def _find_alone(files: list[Path], each: bool) -> list[FoundSeries]:
+    """Volumes and pictures: a stack of pictures bears its folder's name if nothing else lies there."""
+    stacks = [] if each else find_picture_stacks(files)
+    stacked = {path for stack in stacks for path in stack}
+    homes = Counter(file.parent for file in files)
+    called = [stack[0].parent if homes[stack[0].parent] == len(stack) else stack[0] for stack in stacks]
+    found = [FoundSeries(name, tuple(stack), pictures=True) for name, stack in zip(called, stacks, strict=True)]
+    return [*found, *(FoundSeries(file) for file in files if file not in stacked)]
 
 
 def _find_dicom(files: list[Path]) -> list[FoundSeries]:

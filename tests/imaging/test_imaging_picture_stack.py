@@ -1,0 +1,100 @@
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vesalius.errors import ImageError, ImageNotice
+from vesalius.imaging import read_image
+from vesalius.imaging.picture_stack import find_picture_stacks
+from vesalius.naming.finding import find_series
+
+
+def write(folder: Path, names: dict[str, int], size: tuple[int, int] = (4, 6)) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, value in names.items():
+        Image.fromarray(np.full(size, value, np.uint8)).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def numbered(tmp_path):
+    """Ten slices, whose order as texts is not that of their numbers."""
+    return write(tmp_path / "head", {f"slice{number}.png": number for number in range(1, 11)})
+
+
+def test_numbered_pictures_of_one_size_are_one_stack_in_the_order_of_their_numbers(numbered):
+    with pytest.warns(ImageNotice, match=r"taken for the slices of one stack: slice1\.png to slice10\.png .*--each"):
+        image = read_image(numbered)
+    assert image.pixels[:, 0, 0].tolist() == list(range(1, 11))
+    assert image.source == numbered
+
+
+def test_a_damaged_picture_is_left_out_and_that_is_told(numbered):
+    (numbered / "slice4.png").write_bytes(b"\x89PNG damaged")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (4, 6), np.uint8)).save(numbered / "slice7.png")
+    whole = (numbered / "slice7.png").read_bytes()
+    (numbered / "slice7.png").write_bytes(whole[:55])
+    with pytest.warns(ImageNotice) as told:
+        image = read_image(numbered)
+    assert image.pixels[:, 0, 0].tolist() == [1, 2, 3, 5, 6, 8, 9, 10]
+    assert "2 of 10 pictures left out: they are damaged (slice4.png is the first)" in str(told[1].message)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a1.png", "a2.png"],  # too few
+        ["a1.png", "a2.png", "b3.png"],  # different prefixes
+        ["a1.png", "a2.jpg", "a3.png"],  # different formats
+        ["a1.png", "a900.png", "a7000.png", "a7003.png"],  # identifiers, not numbers of slices
+        ["a1.png", "a01.png", "a2.png", "a3.png"],  # one number twice
+    ],
+)
+def test_other_pictures_are_no_stack(tmp_path, names):
+    write(tmp_path, dict.fromkeys(names, 5))
+    assert find_picture_stacks(tmp_path.iterdir()) == []
+    with pytest.raises(ImageError, match=f"its {len(names)} pictures are not numbered slices of one size"):
+        read_image(tmp_path)
+
+
+def test_pictures_of_different_sizes_are_no_stack(numbered):
+    write(numbered, {"slice5.png": 5}, size=(8, 8))
+    assert find_picture_stacks(numbered.iterdir()) == []
+
+
+def test_slices_numbered_in_steps_are_a_stack(tmp_path):
+    names = {f"s{number:03d}_x.png": number for number in range(0, 60, 10)}
+    assert [path.name for path in find_picture_stacks(write(tmp_path, names).iterdir())[0]] == sorted(names)
+
+
+def test_a_folder_of_slices_is_one_series_and_its_pictures_are_many_on_request(numbered):
+    (series,) = find_series(numbered)
+    assert series.source == numbered
+    assert len(series.read()[0].pixels) == 10
+    assert len(find_series(numbered, each=True)) == 10
+
+
+def test_a_stack_beside_other_pictures_bears_the_name_of_its_first_file(numbered):
+    write(numbered, {"title.png": 0})
+    assert [each.source.name for each in find_series(numbered)] == ["slice1.png", "title.png"]
+
+
+def test_hidden_files_and_folders_are_passed_over(tmp_path):
+    write(tmp_path, {"a.png": 1, ".b.png": 2})
+    write(tmp_path / ".cache", {"c.png": 3})
+    assert [each.source.name for each in find_series(tmp_path)] == ["a.png"]
+
+
+@pytest.mark.slow
+def test_the_time_to_find_series_is_proportional_to_the_number_of_files(tmp_path):
+    content = (write(tmp_path / "one", {"a.png": 1}) / "a.png").read_bytes()
+    for number in range(50_000):
+        home = tmp_path / f"{number // 1000}"
+        home.mkdir(exist_ok=True)
+        (home / f"{number}_{number % 7}.png").write_bytes(content)
+        (home / f"{number}.txt").write_bytes(b"no image")
+    start = time.monotonic()
+    assert len(find_series(tmp_path)) > 0
+    assert time.monotonic() - start < 60
