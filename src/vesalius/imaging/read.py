@@ -1,6 +1,7 @@
 """One function for every file: what it holds decides, not what it is called."""
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -20,7 +21,7 @@ from vesalius.imaging.notices import warn_of
 from vesalius.imaging.picture_stack import find_picture_stacks, read_picture_stack
 from vesalius.imaging.raster import is_raster, read_raster
 
-Choices = dict[str, int | str | None]
+Choices = Mapping[str, int | str | None]
 """What the caller chose: series, stack, volume and frame; None where nothing."""
 
 FITS = {
@@ -64,13 +65,21 @@ def read_image(
         >>> from vesalius.imaging.read import read_image
         >>> read_image("knee/").slices("sagittal")  # doctest: +SKIP
     """
-    path = Path(path)
-    if not path.exists():
-        raise ImageError(f"{path}: no such file or folder; check the path.")
-    choices: Choices = {"series": series, "stack": stack, "volume": volume, "frame": frame}
-    image = _read_folder(path, choices) if path.is_dir() else _read_file(path, choices)
+    image = load_image(Path(path), {"series": series, "stack": stack, "volume": volume, "frame": frame})
     warn_of(image.notices, image.source)
     return image
+
+
+def load_image(path: Path, choices: Choices) -> MedicalImage:
+    """As `read_image`, for callers that tell the notices themselves: no warning is issued.
+
+    Args:
+        path: File or folder.
+        choices: Values of series, stack, volume and frame, of which those that are None may be left out.
+    """
+    if not path.exists():
+        raise ImageError(f"{path}: no such file or folder; check the path.")
+    return _read_folder(path, choices) if path.is_dir() else _read_file(path, choices)
 
 
 def _read_file(path: Path, choices: Choices) -> MedicalImage:
@@ -120,7 +129,7 @@ def _only(path: Path, choices: Choices, *allowed: str) -> Choices:
     for name, value in choices.items():
         if value is not None and name not in allowed:
             raise ImageError(f"{path}: '{name}' chooses among {FITS[name]}, which this is not; leave it out.")
-    return {name: choices[name] for name in allowed}
+    return {name: choices.get(name) for name in allowed}
 
 
 def _read_with(module: str, function: str, path: Path, choices: Choices) -> MedicalImage:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vesalius.errors import ImageError
-from vesalius.imaging import MedicalImage, read_image
-from vesalius.imaging.formats import RASTER_SUFFIXES, VOLUME_SUFFIXES, visible_files
+from vesalius.imaging import MedicalImage
+from vesalius.imaging.formats import RASTER_SUFFIXES, VOLUME_SUFFIXES, has_dicom_mark, read_start, visible_files
 from vesalius.imaging.picture_stack import find_picture_stacks, read_picture_stack
+from vesalius.imaging.read import load_image
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,17 @@ class FoundSeries:
             ImageError: If it cannot be read.
         """
         if self.choices:
-            return [read_image(self.source, **self.choices)]  # type: ignore[arg-type]  # by name
+            return [load_image(self.source, self.choices)]
         if self.pictures:
             return [read_picture_stack(self.files, self.source)]
         if self.files:
             from vesalius.imaging.dicom_folder import read_files  # pydicom loads slowly
 
             return [stack.image for stack in read_files(self.files, self.source)]
-        image = read_image(self.source)
-        if "SOPClassUID" not in image.header:
-            return [image]
+        if not self.source.is_file() or not has_dicom_mark(read_start(self.source)):
+            image = load_image(self.source, {})
+            if "SOPClassUID" not in image.header:
+                return [image]
         from vesalius.imaging.dicom import read_stacks
 
         return read_stacks(self.source)
