@@ -203,3 +203,23 @@ def test_wrong_options_are_told_in_one_line(run, folder, monkeypatch, tmp_path, 
     assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_numbered_pictures_are_one_stack_with_one_line(run, weights, tmp_path):
+    write_pictures(tmp_path / "in", *(f"slice-{place:03}.png" for place in range(12)))
+    code, out, err = run("name", "in", "--model", weights, "--strip", "s.png", "--json")
+    assert code == 0
+    (series,) = json.loads(out)["series"]
+    assert len(series["slices"]) == 12
+    assert "taken for the slices of one stack" in series["notices"][0]["message"]
+    assert [path.name for path in tmp_path.glob("s*.png")] == ["s.png"]
+    _, _, err = run("name", "in", "--model", weights)
+    assert err.count("taken for the slices of one stack") == 1
+
+
+def test_numbered_pictures_are_named_one_by_one_when_asked(run, weights, tmp_path):
+    write_pictures(tmp_path / "in", *(f"slice-{place}.png" for place in range(7)))
+    code, out, err = run("name", "in", "--model", weights, "--each", "--out", "o.csv", "--strip", "s.png")
+    assert code == 0
+    assert "slice-6.png" in out
+    assert "Written: o.csv, o.series.csv, s.slice-0.png, s.slice-1.png, s.slice-2.png, and 4 more" in err

@@ -1,7 +1,6 @@
 """``vesalius name PATH``."""
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from vesalius.errors import ImageError, ImageNotice, ModelError, VesaliusError
+from vesalius.errors import ImageError, ModelError, VesaliusError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -90,9 +89,7 @@ def name(
         labeller = AnatomyLabeller(model)
         bar.remove_task(task)
         work = _Work(labeller, smoothing, strips, bar)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ImageNotice)  # told below, after the names
-            work.name_all(found)
+        work.name_all(found)
     rule = labeller.calibration.audit
     lines = [audit_series(each, rule) for each in work.named] if audit else []
     content = {
