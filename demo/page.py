@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from html import escape
 from pathlib import Path
 from string import Template
 
 from findings import Answer, Findings, Judgement, NamedPicture, Part, Strip, summarise
+
+from vesalius.console import to_html, to_link
 
 TEMPLATE = Path(__file__).parent / "page.html"
 
@@ -21,13 +22,13 @@ def render(findings: Findings, credits_: str, facts: Mapping[str, str]) -> str:
     """
     rows = [(row.pictures, row.asked, row.outcome) for row in summarise(findings)]
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        model=escape(f"“{findings.model}”"),
+        model=to_html(f"“{findings.model}”"),
         summary=table(("pictures", "asked", "result"), rows),
-        skipped="".join(f'<p class="skipped">{escape(line)}</p>' for line in findings.skipped),
+        skipped="".join(f'<p class="skipped">{to_html(line)}</p>' for line in findings.skipped),
         parts="".join(_part(part) for part in findings.parts),
         named="".join(_named(picture) for picture in findings.named),
-        credits=escape(credits_),
-        facts=" · ".join(f"{escape(name)} {escape(value)}" for name, value in facts.items()),
+        credits=to_html(credits_),
+        facts=" · ".join(f"{to_html(name)} {to_html(value)}" for name, value in facts.items()),
     )
 
 
@@ -38,20 +39,20 @@ def today() -> str:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """An HTML table; every cell is escaped."""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
+    head = "".join(f'<th scope="col">{to_html(name)}</th>' for name in columns)
+    body = "".join(f"<tr>{''.join(f'<td>{to_html(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _part(part: Part) -> str:
     strips = "".join(_strip(strip) for strip in part.strips)
-    head = f"<h2>{escape(part.title)}</h2><p>{escape(part.intro)}</p>"
+    head = f"<h2>{to_html(part.title)}</h2><p>{to_html(part.intro)}</p>"
     return f'<section>{head}<div class="strips">{strips}</div></section>'
 
 
 def _strip(strip: Strip) -> str:
     tiles = _tile(strip.picture, "image", "", "") + "".join(_answer(answer) for answer in strip.answers)
-    return f'<article><h3>{escape(strip.title)}</h3><div class="tiles">{tiles}</div></article>'
+    return f'<article><h3>{to_html(strip.title)}</h3><div class="tiles">{tiles}</div></article>'
 
 
 def _answer(answer: Answer) -> str:
@@ -60,21 +61,21 @@ def _answer(answer: Answer) -> str:
 
 
 def _tile(picture: str, caption: str, result: str, kind: str) -> str:
-    source, text = escape(picture), escape(caption)
+    source, text = to_html(to_link(picture)), to_html(caption)
     image = f'<a href="{source}"><img src="{source}" alt="{text}" loading="lazy"></a>'
-    return f'<figure class="{kind}">{image}<figcaption>{text}<b>{escape(result)}</b></figcaption></figure>'
+    return f'<figure class="{kind}">{image}<figcaption>{text}<b>{to_html(result)}</b></figcaption></figure>'
 
 
 def _named(picture: NamedPicture) -> str:
     rows = "".join(_judgement(each) for each in picture.judgements)
-    source, title = escape(picture.picture), escape(picture.title)
+    source, title = to_html(to_link(picture.picture)), to_html(picture.title)
     return (
         f'<article class="named"><a href="{source}"><img src="{source}" alt="{title}" loading="lazy"></a>'
-        f"<div><h3>{title}</h3><p>{escape(picture.remark)}</p><table>{rows}</table></div></article>"
+        f"<div><h3>{title}</h3><p>{to_html(picture.remark)}</p><table>{rows}</table></div></article>"
     )
 
 
 def _judgement(each: Judgement) -> str:
     mark = {"right": "✓ right", "wrong": f"✗ is {each.truth}", "unsure": f"? is {each.truth}"}[each.verdict]
-    row = "".join(f"<td>{escape(cell)}</td>" for cell in (each.said or "unsure", each.origin, mark))
-    return f'<tr class="{each.verdict}"><th scope="row">{escape(each.aspect)}</th>{row}</tr>'
+    row = "".join(f"<td>{to_html(cell)}</td>" for cell in (each.said or "unsure", each.origin, mark))
+    return f'<tr class="{each.verdict}"><th scope="row">{to_html(each.aspect)}</th>{row}</tr>'

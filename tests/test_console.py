@@ -100,8 +100,9 @@ def test_html_keeps_text_text_in_bodies_and_attributes():
 
 def test_markdown_keeps_text_text():
     assert to_markdown("a|b\n*c* <b> [x](y) `d` &lt; ~e~ # \\") == (
-        r"a\|b\\n\*c\* \<b\> \[x\](y) \`d\` \&lt; \~e\~ \# \\"
+        r"a\|b\\n\*c\* &lt;b> [x\](y) \`d\` &amp;lt; \~e\~ \# \\"
     )
+    assert to_markdown("0.5 [0.4, 0.6], p < 0.001 & more") == "0.5 [0.4, 0.6], p < 0.001 & more"
     assert to_markdown("_a_ case_001") == r"\_a\_ case_001"
     assert [to_markdown(text) for text in ("- a", "+ a", "1. a", "-0.5", "1.5")] == [
         r"\- a", r"\+ a", r"1\. a", "-0.5", "1.5",

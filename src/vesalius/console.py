@@ -38,10 +38,12 @@ BLANK = frozenset(
 """Characters that Unicode counts as printable and that show nothing."""
 ASCII = str.maketrans({"–": "-", "−": "-", "·": "-", "…": "...", "×": "x", "“": '"', "”": '"', "\u00a0": " "})
 """How our own texts look where only ASCII can be shown."""
-MARKS = str.maketrans({character: f"\\{character}" for character in "\\`*[]<>|#~&"})
-"""What Markdown would take for its own."""
-EDGES = re.compile(r"(?<!\w)_|_(?!\w)|^[-+](?=\s|$)|(?<=^\d)[.)](?=\s|$)")
-"""Likewise, but only at the edge of a word or at the start of a text."""
+MARKUP = re.compile(
+    r"[\\`*|#~]|<(?=[A-Za-z/!?])|&(?=[\w#])|\](?=[(\[:])|(?<!\w)_|_(?!\w)|^[-+>](?=\s|$)|(?<=^\d)[.)](?=\s|$)"
+)
+"""What Markdown would take for its own; the last three only at the edge of a word or at the start of a text."""
+ENTITIES = {"<": "&lt;", "&": "&amp;"}
+"""Not every Markdown lets a back slash stand before these."""
 
 
 def to_terminal(text: object, encoding: str = "utf-8") -> str:
@@ -77,10 +79,10 @@ def to_html(text: object) -> str:
 def to_markdown(text: object) -> str:
     r"""A text for a paragraph, a heading or a cell of Markdown.
 
-    >>> print(to_markdown("a|b [c]"))
-    a\|b \[c\]
+    >>> print(to_markdown("a|b [c](d) <e>"))
+    a\|b [c\](d) &lt;e>
     """
-    return EDGES.sub(r"\\\g<0>", to_terminal(text).translate(MARKS))
+    return MARKUP.sub(lambda found: ENTITIES.get(found[0], f"\\{found[0]}"), to_terminal(text))
 
 
 def to_link(path: str | os.PathLike[str]) -> str:
@@ -188,7 +190,8 @@ class _Count(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         if task.total is None:
-            return Text(f"{task.elapsed or 0:.0f} s")
+            done = f"{task.completed:.0f}, " if task.completed else ""
+            return Text(f"{done}{task.elapsed or 0:.0f} s")
         return Text(f"{task.completed:.0f}/{task.total:.0f}")
 
 

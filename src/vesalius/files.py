@@ -17,7 +17,8 @@ from vesalius.errors import DataError, OutputError
 LARGEST_JSON = 512 * 2**20
 """Bytes of a JSON file; no annotation file has more."""
 
-SURROGATE = re.compile("[\\ud800-\\udfff]")
+UNSAFE = re.compile(r"[\ud800-\udfff\x85\u2028\u2029]")
+"""What UTF-8 cannot hold, and what readers of lines take for the end of one."""
 KNOWN_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 """Of images; whatever else follows a dot belongs to a file's name."""
 LISTED = 3
@@ -136,13 +137,22 @@ def to_json(content: object, *, indent: int | None = 2, ascii_only: bool = True)
     Args:
         content: Mappings, lists, numbers and texts, also those of NumPy; of anything else, its ``str``.
         indent: Spaces of a level; None for one line.
-        ascii_only: Escape all other characters; otherwise only the lone surrogates of file names that are not UTF-8.
+        ascii_only: Escape all other characters; otherwise only those that would break a line or UTF-8.
 
     >>> to_json({"dice": float("nan")}, indent=None)
     '{"dice": null}'
     """
     text = json.dumps(_to_plain(content), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
-    return SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def to_utf8(row: Mapping[str, object]) -> dict[str, object]:
+    """A row whose texts UTF-8 can hold: lone surrogates, which stand for bytes in other file names, become escapes."""
+    return {name: _escape_surrogates(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def _escape_surrogates(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _to_plain(value: object) -> object:

@@ -24,7 +24,7 @@ def test_the_page_has_numbers_notes_captions_and_how_each_was_made(report, tmp_p
     assert text.startswith("# Tiny\n\n| model | Kvasir-SEG | paper |\n| --- | --- | --- |\n| unet_d | 0.")
     assert "| unet_from_weights | –¹ ² | 0.602 |" in text
     assert "\n1. unet_from_weights on kvasir_polyp, seed 0: unet_d: no public weights" in text
-    assert all(line in text for line in report.explain())
+    assert all(line in text.replace("\\", "") for line in report.explain())
     assert text.count("| unet_d | Kvasir-SEG |") == 2
     assert f"on: {report.makings[0].machine}." in text
     assert "show something" not in text
@@ -45,7 +45,7 @@ def test_a_page_without_any_number_is_written_too(report, tmp_path):
 
 def test_what_a_message_says_cannot_break_the_page(report, tmp_path):
     failed = dataclasses.replace(report.scores[1], failures=("a | b\n<script>",))
-    assert "1. a \\| b &lt;script>" in write_text(dataclasses.replace(report, scores=(failed,)), tmp_path)
+    assert r"1. a \| b\\n&lt;script>" in write_text(dataclasses.replace(report, scores=(failed,)), tmp_path)
 
 
 def test_the_sheet_has_a_line_for_each_score(report, tmp_path):

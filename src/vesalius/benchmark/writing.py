@@ -8,7 +8,8 @@ from vesalius.benchmark.making import Making
 from vesalius.benchmark.report import BenchmarkReport
 from vesalius.benchmark.scores import Score
 from vesalius.benchmark.table import Table, data_title
-from vesalius.files import write_json, write_text, writing
+from vesalius.console import markdown_table, to_markdown
+from vesalius.files import to_utf8, write_json, write_text, writing
 
 TEXT_NAME, SHEET_NAME, JSON_NAME = "table.md", "table.csv", "table.json"
 SHEET = ("data", "model", "dice", "low", "high", "images", "dice_present", "images_present", "seeds", "published")
@@ -21,10 +22,13 @@ def write_benchmark(report: BenchmarkReport, out: Path) -> None:
         OutputError: If the folder cannot be written.
     """
     write_text(out / TEXT_NAME, _to_markdown(report))
-    with writing(out / SHEET_NAME) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+    with (
+        writing(out / SHEET_NAME) as unfinished,
+        unfinished.open("w", newline="", encoding="utf-8") as file,
+    ):
         sheet = csv.DictWriter(file, SHEET)
         sheet.writeheader()
-        sheet.writerows(map(_to_sheet_row, report.scores))
+        sheet.writerows(to_utf8(_to_sheet_row(score)) for score in report.scores)
     write_json(out / JSON_NAME, report.to_dict())
 
 
@@ -45,16 +49,15 @@ def _to_sheet_row(score: Score) -> Mapping[str, object]:
 
 
 def _to_markdown(report: BenchmarkReport) -> str:
-    blocks = [f"# {_escape(report.recipe.title)}", _set_table(report.table)]
+    blocks = [f"# {to_markdown(report.recipe.title)}", _set_table(report.table)]
     blocks += [_set_notes(report.table.notes)] if report.table.notes else []
-    blocks += report.explain()
+    blocks += map(to_markdown, report.explain())
     if present := report.present_table:
         blocks += ["Images that show something alone:", _set_table(present)]
     if report.makings:
         blocks += ["## How each was made", _set_table(_arrange_makings(report.makings))]
-        blocks += [
-            f"Minutes since the last interruption, on: {'; '.join(sorted({m.machine for m in report.makings}))}."
-        ]
+        machines = to_markdown("; ".join(sorted({each.machine for each in report.makings})))
+        blocks += [f"Minutes since the last interruption, on: {machines}."]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -82,14 +85,8 @@ def _arrange_makings(makings: Sequence[Making]) -> Table:
 
 
 def _set_table(table: Table) -> str:
-    lines = [table.columns, ("---",) * len(table.columns), *table.rows]
-    return "\n".join(f"| {' | '.join(map(_escape, cells))} |" for cells in lines)
+    return markdown_table(table.columns, table.rows)
 
 
 def _set_notes(notes: Sequence[str]) -> str:
-    return "\n".join(f"{number}. {_escape(note)}" for number, note in enumerate(notes, 1))
-
-
-def _escape(text: str) -> str:
-    """Keep a cell within its cell, and Markdown from reading tags."""
-    return " ".join(text.replace("|", r"\|").replace("<", "&lt;").split())
+    return "\n".join(f"{number}. {to_markdown(note)}" for number, note in enumerate(notes, 1))

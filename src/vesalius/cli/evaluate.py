@@ -76,10 +76,17 @@ def evaluate(
         evaluation = segmentation.evaluate(
             trained, dataset, families, tolerance=tolerance, on_image=lambda: bar.advance(task)
         )
-        bar.add_task("Drawing resamples", total=None)
+        drawing = bar.add_task("Drawing resamples", total=len(evaluation.metrics))
         settings = {"prompts": prompts, "tolerance": tolerance, "group_regex": group_regex}
         manifest = {"settings": settings, **_describe(model, dataset, started)}
-        content = describe_evaluation(evaluation, dataset, model=model, manifest=manifest, group_regex=group_regex)
+        content = describe_evaluation(
+            evaluation,
+            dataset,
+            model=model,
+            manifest=manifest,
+            group_regex=group_regex,
+            on_metric=lambda: bar.advance(drawing),
+        )
         if out is not None:
             _write(evaluation, content, out, dataset, trained, pictures, bar)
     if as_json:
@@ -117,23 +124,21 @@ def _write(
 def _describe(model: str, dataset: "SegmentationDataset", started: "datetime") -> dict[str, object]:
     """Command, weights, data and machine of an evaluation, and how the weights were trained."""
     import platform
-    import shlex
-    import sys
     from datetime import UTC, datetime
 
     import torch
 
     from vesalius.models.checkpoints import find_checkpoint, read_notes
     from vesalius.models.checksums import sha256_of
-    from vesalius.training.manifest import fingerprint
+    from vesalius.training.manifest import describe_command, identify
 
     weights = find_checkpoint(model)
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": describe_command(),
         "started": started.isoformat(timespec="seconds"),
         "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
         "machine": {"processor": platform.machine(), "threads": torch.get_num_threads()},
-        "data": {"annotations_sha256": fingerprint(dataset.root)},
+        "data": {"path": str(dataset.root.resolve()), **identify(dataset.root)},
         "weights": {"file": weights.name, "sha256": sha256_of(weights)},
         "training": read_notes(weights),
     }

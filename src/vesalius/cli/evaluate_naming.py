@@ -7,7 +7,6 @@ from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from vesalius.evaluation.anatomy.evaluate import AnatomyEvaluation
-    from vesalius.evaluation.report.content import Cell
 
 
 def evaluate_naming(
@@ -93,10 +92,4 @@ def _print(found: "list[AnatomyEvaluation]") -> None:
 
     for table in build_tables(found):
         if table.title.lower() in found[0].aspects:
-            print_table(table.columns, [[_write(cell) for cell in row] for row in table.rows], title=table.title)
-
-
-def _write(cell: "Cell") -> str | None:
-    if cell is None or isinstance(cell, str):
-        return cell
-    return f"{cell.value} ({cell.ends})" if cell.ends else cell.value
+            print_table(table.columns, table.rows, title=table.title)

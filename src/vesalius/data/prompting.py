@@ -1,6 +1,5 @@
 """Prompts for a data set on disk: each record's, from its mask and image, into its annotation file."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from vesalius.data.annotations import ImageRecord, asks_for_absent, to_record
 from vesalius.data.prepare.report import Problem
 from vesalius.data.sizes import check_size
 from vesalius.errors import DataError, ImageError, MissingPackageError
-from vesalius.files import read_json, write_text
+from vesalius.files import read_json, to_json, write_text
 from vesalius.imaging import read_image, read_mask
 from vesalius.prompts import AttributeRules, FamilySet, ObjectWords, Templates, sort_families, variants, write_prompts
 from vesalius.prompts.attributes import Attributes, describe
@@ -122,7 +121,7 @@ def read_rows(root: Path, split: str) -> list[object]:
 
 
 def _write_rows(path: Path, rows: Sequence[object]) -> None:
-    write_text(path, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, to_json(rows, indent=1, ascii_only=False) + "\n")
 
 
 def _read_entries(

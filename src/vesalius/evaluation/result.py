@@ -1,6 +1,6 @@
 """What an evaluation found, and its summary."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -82,19 +82,24 @@ class Evaluation:
         """Means and medians with intervals, see ``statistics.summarise``."""
         return summarise(self.rows, metric, present_only=present_only, group_regex=group_regex)
 
-    def to_dict(self, *, group_regex: str | None = None) -> dict[str, object]:
+    def to_dict(
+        self, *, group_regex: str | None = None, on_metric: Callable[[], None] = lambda: None
+    ) -> dict[str, object]:
         """Rule, counts, and means and medians with intervals over all families and of each, ready for JSON.
 
         Args:
             group_regex: Names the patient in an image's file name; intervals then draw patients instead of images.
+            on_metric: Called after each of ``metrics``, for progress.
 
         Raises:
             ConfigError: If the expression does not fit the names.
         """
-        found = {
-            name: [self.summarise(name, present_only=present, group_regex=group_regex) for present in (False, True)]
-            for name in self.metrics
-        }
+        found = {}
+        for name in self.metrics:
+            found[name] = [
+                self.summarise(name, present_only=present, group_regex=group_regex) for present in (False, True)
+            ]
+            on_metric()
         return {
             "rule": self.rule,
             "images": self.images(),

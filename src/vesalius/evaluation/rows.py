@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vesalius.errors import DataError
-from vesalius.files import writing
+from vesalius.files import to_utf8, writing
 
 METRICS = ("dice", "iou", "precision", "recall", "nsd", "hd95")
 """Columns that say how good a mask was; all but the last lie in 0 to 1, and more is better."""
@@ -54,7 +54,7 @@ def write_rows(rows: Iterable[Row], path: Path) -> None:
     Raises:
         OutputError: If the file cannot be written.
     """
-    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA)
+    table = pa.Table.from_pylist([to_utf8(asdict(row)) for row in rows], schema=SCHEMA)
     with writing(path) as unfinished:
         pq.write_table(table, unfinished)
 

@@ -1,6 +1,6 @@
 """The folder that ``vesalius evaluate --out`` leaves: what was scored, by which rule, and every row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +42,7 @@ def describe_evaluation(
     model: str,
     manifest: Mapping[str, object],
     group_regex: str | None = None,
+    on_metric: Callable[[], None] = lambda: None,
 ) -> dict[str, object]:
     """What ``evaluation.json`` says.
 
@@ -51,6 +52,7 @@ def describe_evaluation(
         model: What was scored, as it was given.
         manifest: How it was made; JSON.
         group_regex: Names the patient in an image's file name.
+        on_metric: Called after each of the evaluation's metrics, for progress.
     """
     return {
         "model": model,
@@ -58,7 +60,7 @@ def describe_evaluation(
         "split": dataset.split,
         "versions": {name: version(name) for name in PACKAGES},
         MANIFEST: manifest,
-        **evaluation.to_dict(group_regex=group_regex),
+        **evaluation.to_dict(group_regex=group_regex, on_metric=on_metric),
     }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from vesalius.console import to_terminal
 from vesalius.errors import ConfigError
 from vesalius.imaging import MedicalImage, write_rgb
 from vesalius.imaging.display import shrink
@@ -65,8 +66,8 @@ def write_strip(path: Path, series: SeriesName, stacks: Sequence[MedicalImage]) 
 def _title(series: SeriesName) -> Image.Image:
     part = Image.new("RGB", (WIDTH, TITLE), PAPER)
     pen = ImageDraw.Draw(part)
-    pen.text((0, 0), series.source.name, INK, ImageFont.load_default(24))
-    pen.text((0, 34), " · ".join(describe(series)), SOFT, ImageFont.load_default(16))
+    pen.text((0, 0), to_terminal(series.source.name), INK, ImageFont.load_default(24))
+    pen.text((0, 34), to_terminal(" · ".join(describe(series))), SOFT, ImageFont.load_default(16))
     return part
 
 

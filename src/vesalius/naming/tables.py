@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from vesalius.errors import ConfigError
-from vesalius.files import write_json, writing
+from vesalius.files import to_utf8, write_json, writing
 from vesalius.naming.names import Answer, SeriesName, SliceName
 from vesalius.prompts.anatomy import ORGANS, STATIONS
 
@@ -104,10 +104,13 @@ def _answer(name: str, answer: Answer) -> Row:
 
 
 def _write_csv(path: Path, rows: Sequence[Row]) -> None:
-    with writing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+    with (
+        writing(path) as unfinished,
+        unfinished.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(map(to_utf8, rows))
 
 
 def _write_parquet(path: Path, rows: Sequence[Row]) -> None:
@@ -116,7 +119,7 @@ def _write_parquet(path: Path, rows: Sequence[Row]) -> None:
 
     kinds = {name: _KINDS.get(name, "float64" if name.endswith(NUMBERS) else "string") for name in rows[0]}
     schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in kinds.items()])
-    table = pa.Table.from_pylist(rows, schema=schema)
+    table = pa.Table.from_pylist([to_utf8(row) for row in rows], schema=schema)
     with writing(path) as unfinished:
         pq.write_table(table, unfinished)
 

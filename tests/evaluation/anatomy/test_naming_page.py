@@ -74,9 +74,9 @@ def test_the_page_has_every_system_in_every_table_and_its_figures_beside_it(syst
     figures = re.findall(r"\]\((.+?\.svg)\)", text)
     assert len(figures) == 5
     assert {path.name for path in tmp_path.iterdir()} == {"naming.md", "naming.json", *figures}
-    for name in ("tiny \\<CLIP\\>", "probe", "prevalence"):
+    for name in ("tiny &lt;CLIP>", "probe", "prevalence"):
         assert text.count(f"\n| {name} |") >= 8
-    assert "difference from tiny \\<CLIP\\>" in text
+    assert "difference from tiny &lt;CLIP>" in text
     content = json.loads((tmp_path / "naming.json").read_text(encoding="utf-8"))
     assert [each["name"] for each in content["systems"]] == ["tiny <CLIP>", "probe", "prevalence"]
 

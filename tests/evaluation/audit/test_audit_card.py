@@ -139,7 +139,7 @@ class TestPage:
         assert page.startswith("# pocket on kvasir, test\n\n**Reads which object is meant")
         assert "12 of 100 records" in page
         assert "The swap was left out." in page
-        assert "![flip_1 a.png](<flip_1 a.png>)" in page
+        assert "![flip_1 a.png](flip_1%20a.png)" in page
         for line in card.lines:
             assert f"| {line.kind} | {line.value} | {line.verdict} |" in page
             assert line.title in page

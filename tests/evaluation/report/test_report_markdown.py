@@ -21,4 +21,4 @@ def test_numbers_have_their_intervals_and_gaps_a_dash(report):
 
 def test_words_cannot_change_the_text_around_them(report):
     text = render_markdown(replace(report, title="a|b <script> *c* [d](e)\n# f"))
-    assert text.splitlines()[0] == r"# a\|b \<script\> \*c\* \[d\](e) \# f"
+    assert text.splitlines()[0] == r"# a\|b &lt;script> \*c\* [d\](e)\\n\# f"

@@ -1,12 +1,11 @@
 """The table of a folder of slices, ``slices.jsonl``: one JSON object a picture."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from vesalius.errors import DataError, PromptError
-from vesalius.files import parse_json, write_text
+from vesalius.files import parse_json, to_json, write_text
 from vesalius.prompts.anatomy import AnatomyLabel
 
 TABLE = "slices.jsonl"
@@ -79,7 +78,7 @@ def write_table(folder: Path, rows: Iterable[SliceRow]) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    lines = [json.dumps(row.to_dict(), ensure_ascii=False) + "\n" for row in rows]
+    lines = [to_json(row.to_dict(), indent=None, ascii_only=False) + "\n" for row in rows]
     write_text(folder / TABLE, "".join(lines))
 
 

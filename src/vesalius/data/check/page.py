@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -11,6 +10,7 @@ from string import Template
 from rich.progress import Progress
 
 from vesalius import __version__
+from vesalius.console import to_html
 from vesalius.data.check.findings import Finding, Place, read_kinds
 from vesalius.data.check.report import CheckReport
 from vesalius.data.check.rows import SPLITS, Row
@@ -52,14 +52,14 @@ def write_page(report: CheckReport, path: Path, bar: Progress | None = None) -> 
             bar.advance(task)
         sections.append(_section(kind, cards, len(report.by_kind()[kind])))
     page = _template().substitute(
-        name=escape(report.root.resolve().name),
+        name=to_html(report.root.resolve().name),
         verdict=_verdict(report),
         badges=_badges(report),
         records=_records(report),
         leaks=_leaks(report),
         contents=_contents(report),
         sections="".join(sections),
-        footer=escape(f"vesalius {__version__} · {date.today().isoformat()} · {report.root}"),
+        footer=to_html(f"vesalius {__version__} · {date.today().isoformat()} · {report.root}"),
     )
     write_text(path, page)
 
@@ -84,7 +84,7 @@ def _verdict(report: CheckReport) -> str:
 def _badges(report: CheckReport) -> str:
     counts = report.severities().items()
     return "".join(
-        f'<li class="{grade}"><b>{count:,}</b> {escape(_plural(str(grade), count))}</li>' for grade, count in counts
+        f'<li class="{grade}"><b>{count:,}</b> {to_html(_plural(str(grade), count))}</li>' for grade, count in counts
     )
 
 
@@ -107,7 +107,7 @@ def _contents(report: CheckReport) -> str:
     rows = []
     for each in report.counts():
         kind = kinds[each.kind]
-        link = f'<a href="#{each.kind}">{escape(kind.title)}</a>'
+        link = f'<a href="#{each.kind}">{to_html(kind.title)}</a>'
         numbers = "".join(f"<td>{count or '–'}</td>" for count in (each.findings, *(each.splits[s] for s in SPLITS)))
         rows.append(f'<tr class="{kind.severity}"><td><i>{kind.severity}</i></td><td>{link}</td>{numbers}</tr>')
     head = "".join(f'<th scope="col">{name}</th>' for name in ("", "what", "findings", *SPLITS))
@@ -115,17 +115,17 @@ def _contents(report: CheckReport) -> str:
 
 
 def _table(columns: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    head = "".join(f'<th scope="col">{to_html(name)}</th>' for name in columns)
+    body = "".join(f"<tr>{''.join(f'<td>{to_html(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _section(name: str, cards: Sequence[str], count: int) -> str:
     kind = read_kinds()[name]
     more = f'<p class="more">{count - len(cards):,} more in check.json.</p>' if count > len(cards) else ""
-    title = f'<i class="{kind.severity}">{kind.severity}</i> {escape(kind.title)} <small>{count:,}</small>'
-    remedy = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(kind.remedy))
-    intro = f"<p>{escape(kind.matters)} <em>{remedy}</em></p>"
+    title = f'<i class="{kind.severity}">{kind.severity}</i> {to_html(kind.title)} <small>{count:,}</small>'
+    remedy = re.sub(r"`([^`]+)`", r"<code>\1</code>", to_html(kind.remedy))
+    intro = f"<p>{to_html(kind.matters)} <em>{remedy}</em></p>"
     return f'<section><h2 id="{name}">{title}</h2>{intro}<div class="cards">{"".join(cards)}</div>{more}</section>'
 
 
@@ -133,7 +133,7 @@ def _card(finding: Finding, root: Path, rows: Rows) -> str:
     places = list(dict.fromkeys(finding.places))
     tiles = "".join(_tile(place, root, rows, stored=finding.kind in STORED) for place in places[:TILES])
     more = f'<p class="more">and {len(places) - TILES:,} more</p>' if len(places) > TILES else ""
-    text = f"<p>{escape(finding.message)} {_likeness(finding)}</p>"
+    text = f"<p>{to_html(finding.message)} {_likeness(finding)}</p>"
     return f'<article>{text}<div class="tiles">{tiles}</div>{more}</article>'
 
 
@@ -145,7 +145,7 @@ def _likeness(finding: Finding) -> str:
     least, most = (choose(pair["similarity"] for pair in pairs) for choose in (min, max))
     ways = sorted({str(pair["how"]) for pair in pairs} - {ORIENTATIONS[0]})
     span = f"{least:.3f}" if least == most else f"{least:.3f} to {most:.3f}"
-    return f"<em>Similarity {escape('; '.join([span, *ways]))}.</em>"
+    return f"<em>Similarity {to_html('; '.join([span, *ways]))}.</em>"
 
 
 def _tile(place: Place, root: Path, rows: Rows, *, stored: bool) -> str:
@@ -159,5 +159,5 @@ def _tile(place: Place, root: Path, rows: Rows, *, stored: bool) -> str:
 
 def _figure(picture: str | None, place: Place) -> str:
     image = f'<img src="{picture}" alt="" loading="lazy">' if picture else '<div class="none">no picture</div>'
-    split = f'<b class="{place.split}">{place.split}</b> {place.record} ' if place.split else ""
-    return f"<figure>{image}<figcaption>{split}{escape(place.file)}</figcaption></figure>"
+    split = f'<b class="{to_html(place.split)}">{to_html(place.split)}</b> {place.record} ' if place.split else ""
+    return f"<figure>{image}<figcaption>{split}{to_html(place.file)}</figcaption></figure>"

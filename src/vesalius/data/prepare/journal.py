@@ -12,6 +12,7 @@ from vesalius.data.prepare.items import Item
 from vesalius.data.prepare.report import Problem
 from vesalius.data.prepare.sources import Source
 from vesalius.errors import DataError, OutputError
+from vesalius.files import to_json
 from vesalius.prompts import Variants
 
 NAME = ".prepare.jsonl"
@@ -117,7 +118,7 @@ class Journal:
         return {path for entry in entries for example in entry.examples for path in self.files(example)}
 
     def _append(self, line: Mapping[str, object]) -> None:
-        self._write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._write(to_json(line, indent=None, ascii_only=False) + "\n")
 
     def _write(self, text: str) -> None:
         path = self.dest / NAME

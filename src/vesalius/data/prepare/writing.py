@@ -1,6 +1,5 @@
 """Writes images, masks and annotation files."""
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from vesalius.data.prepare.items import Item, Outline, Picture
 from vesalius.data.prepare.journal import Entry, Example, Journal
 from vesalius.data.prepare.report import Problem
 from vesalius.data.prepare.sources import Source
-from vesalius.files import write_text, writing
+from vesalius.files import to_json, write_text, writing
 
 PNG_LEVEL = 4
 """Pillow's 6 takes more than twice the time for endoscopy pictures and saves 3 % of the bytes."""
@@ -70,7 +69,7 @@ def write_records(path: Path, records: Sequence[ImageRecord]) -> None:
         }
         for row in records
     ]
-    write_text(path, json.dumps(rows, indent=1, ensure_ascii=False, default=dict))
+    write_text(path, to_json(rows, indent=1, ascii_only=False))
 
 
 def _write_picture(path: Path, picture: Picture) -> None:

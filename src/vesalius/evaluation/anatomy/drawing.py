@@ -5,9 +5,9 @@ Files of their own, so a page of Markdown can show them; text and colours are wi
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
+from vesalius.console import to_html
 from vesalius.evaluation.report.figures import TICKS, colour
 from vesalius.files import write_text
 
@@ -70,13 +70,14 @@ class Panel:
 
     def _words(self, side: float) -> Iterable[str]:
         half = side / 2
-        yield f'<text x="{half}" y="-7" text-anchor="middle" fill="{INK}">{escape(self.title)}</text>'
-        yield f'<text x="{half}" y="{side + 29}" text-anchor="middle" fill="{SOFT}">{escape(self.across)}</text>'
+        yield f'<text x="{half}" y="-7" text-anchor="middle" fill="{INK}">{to_html(self.title)}</text>'
+        yield f'<text x="{half}" y="{side + 29}" text-anchor="middle" fill="{SOFT}">{to_html(self.across)}</text>'
         turned = f"translate(-30 {half}) rotate(-90)"
-        yield f'<text transform="{turned}" text-anchor="middle" fill="{SOFT}">{escape(self.up)}</text>'
+        yield f'<text transform="{turned}" text-anchor="middle" fill="{SOFT}">{to_html(self.up)}</text>'
         for place, (series, note) in enumerate(reversed(self.notes)):
             y = side - 7 - 13 * place
-            yield f'<text x="{side - 6}" y="{y}" text-anchor="end" fill="{colour(series)}" {HALO}>{escape(note)}</text>'
+            where = f'x="{side - 6}" y="{y}" text-anchor="end" fill="{colour(series)}"'
+            yield f"<text {where} {HALO}>{to_html(note)}</text>"
 
 
 def draw_legend(names: Sequence[str]) -> str:
@@ -84,7 +85,7 @@ def draw_legend(names: Sequence[str]) -> str:
     parts, left = [], EDGE
     for series, name in enumerate(names):
         parts.append(f'<rect x="{left:.0f}" y="6" width="10" height="10" rx="2" fill="{colour(series)}"/>')
-        parts.append(f'<text x="{left + 15:.0f}" y="15" fill="{INK}">{escape(name)}</text>')
+        parts.append(f'<text x="{left + 15:.0f}" y="15" fill="{INK}">{to_html(name)}</text>')
         left += 35 + LETTER * len(name)
     return "".join(parts)
 
@@ -105,7 +106,7 @@ def to_svg(width: float, height: float, label: str, parts: Iterable[str]) -> str
     """
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
-        f'height="{height:.0f}" role="img" aria-label="{escape(label)}" {FONT}>'
+        f'height="{height:.0f}" role="img" aria-label="{to_html(label)}" {FONT}>'
         f'<rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}</svg>\n'
     )
 

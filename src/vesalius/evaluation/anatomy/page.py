@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from vesalius.console import markdown_table, to_markdown
 from vesalius.errors import ConfigError
 from vesalius.evaluation.anatomy.drawing import write_svg
 from vesalius.evaluation.anatomy.evaluate import AnatomyEvaluation
@@ -10,8 +11,7 @@ from vesalius.evaluation.anatomy.preference_figure import draw_preferences
 from vesalius.evaluation.anatomy.roc_figure import draw_roc
 from vesalius.evaluation.anatomy.tables import build_tables
 from vesalius.evaluation.anatomy.trust_figure import draw_trust
-from vesalius.evaluation.report.content import Cell, Number, Table
-from vesalius.evaluation.report.markdown import SPECIAL
+from vesalius.evaluation.report.content import Table
 from vesalius.files import write_json, write_text
 
 PAGE, NUMBERS = "naming.md", "naming.json"
@@ -38,9 +38,9 @@ def write_naming_page(evaluations: Sequence[AnatomyEvaluation], folder: Path, ti
     for name, svg in figures.items():
         write_svg(svg, folder / name)
     write_json(folder / NUMBERS, {"title": title, "systems": [each.to_dict() for each in evaluations]})
-    parts = [f"# {_plain(title)}", _plain(caption), _scope(evaluations[0])]
+    parts = [f"# {to_markdown(title)}", to_markdown(caption), _scope(evaluations[0])]
     parts += [part for table in tables for part in _section(table)]
-    parts += ["## Figures", *(f"![{_plain(Path(name).stem)}]({name})" for name in figures)]
+    parts += ["## Figures", *(f"![{to_markdown(Path(name).stem)}]({name})" for name in figures)]
     write_text(folder / PAGE, "\n\n".join(part for part in parts if part) + "\n")
 
 
@@ -66,21 +66,6 @@ def _scope(evaluation: AnatomyEvaluation) -> str:
 
 
 def _section(table: Table) -> Iterator[str]:
-    yield f"## {_plain(table.title)}"
-    lines = [
-        [_plain(name) for name in table.columns],
-        ["---", *["---:"] * (len(table.columns) - 1)],
-        *([_cell(cell) for cell in row] for row in table.rows),
-    ]
-    yield "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    yield _plain(table.note)
-
-
-def _cell(cell: Cell) -> str:
-    if isinstance(cell, Number):
-        return f"{cell.value} ({cell.ends})" if cell.ends else cell.value
-    return "–" if cell is None else _plain(cell)
-
-
-def _plain(text: str) -> str:
-    return text.translate(SPECIAL)
+    yield f"## {to_markdown(table.title)}"
+    yield markdown_table(table.columns, table.rows, align="---:")
+    yield to_markdown(table.note)

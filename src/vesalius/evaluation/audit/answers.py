@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vesalius.files import writing
+from vesalius.files import to_utf8, writing
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,6 @@ def write_answers(answers: Iterable[Answer], path: Path) -> None:
     Raises:
         OutputError: If the file cannot be written.
     """
-    table = pa.Table.from_pylist([asdict(answer) for answer in answers])
+    table = pa.Table.from_pylist([to_utf8(asdict(answer)) for answer in answers])
     with writing(path) as unfinished:
         pq.write_table(table, unfinished)

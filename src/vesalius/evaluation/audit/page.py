@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from vesalius.console import markdown_table, to_link, to_markdown
 from vesalius.evaluation.audit.card import Card
 from vesalius.evaluation.audit.line import Line
 from vesalius.evaluation.calibration import Calibration
@@ -23,8 +24,8 @@ def write_page(card: Card, title: str, pictures: Sequence[Path], path: Path) -> 
     Raises:
         OutputError: If it cannot be written.
     """
-    shown = [line for each in pictures for line in (f"![{each.name}](<{each.name}>)", "")]
-    text = "\n".join([f"# {title}", "", *render_body(card), "", *shown]).rstrip() + "\n"
+    shown = [line for each in pictures for line in (f"![{to_markdown(each.name)}]({to_link(each.name)})", "")]
+    text = "\n".join([f"# {to_markdown(title)}", "", *render_body(card), "", *shown]).rstrip() + "\n"
     write_text(path, text)
 
 
@@ -32,19 +33,16 @@ def render_body(card: Card) -> list[str]:
     """The card's sentences and tables, line by line."""
     first, *others = card.conclusion
     return [
-        f"**{first}**",
-        *others,
+        f"**{to_markdown(first)}**",
+        *map(to_markdown, others),
         "",
-        describe_scope(card),
-        *card.notes,
+        *map(to_markdown, (describe_scope(card), *card.notes)),
         "",
         "| exchange | value | verdict |",
         "|---|---|---|",
         *_lines(card.lines),
         "",
-        "| can its own doubt be trusted? | value | good |",
-        "|---|---|---|",
-        *(f"| {name} | {value} | {good} |" for name, value, good in describe_trust(card)),
+        markdown_table(("can its own doubt be trusted?", "value", "good"), describe_trust(card)),
     ]
 
 
@@ -63,9 +61,9 @@ def group_lines(lines: Sequence[Line]) -> Iterator[tuple[str, str, list[Line]]]:
 
 def _lines(lines: Sequence[Line]) -> Iterator[str]:
     for title, good, several in group_lines(lines):
-        yield f"| **{title}** | *good: {good}* | |"
+        yield f"| **{to_markdown(title)}** | *good: {to_markdown(good)}* | |"
         for line in several:
-            yield f"| {line.kind} | {line.value} | {line.verdict} |"
+            yield f"| {' | '.join(map(to_markdown, (line.kind, line.value, line.verdict)))} |"
 
 
 def describe_trust(card: Card) -> Iterator[tuple[str, str, str]]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from vesalius.console import to_terminal
 from vesalius.data.datasets import Sample, SegmentationDataset
 from vesalius.evaluation.audit.answers import Answer
 from vesalius.evaluation.audit.checks import QUIET
@@ -132,7 +133,7 @@ def _panel(rgb: Pixels, caption: str) -> Pixels:
     canvas = Image.new("RGB", (SIDE + GAP, SIDE + (TEXT + 4) * LINES), "white")
     canvas.paste(picture, ((SIDE - picture.width) // 2, (SIDE - picture.height) // 2))
     font = ImageFont.load_default(TEXT)
-    ImageDraw.Draw(canvas).multiline_text((2, SIDE + 2), _fold(caption, font), fill="black", font=font)
+    ImageDraw.Draw(canvas).multiline_text((2, SIDE + 2), _fold(to_terminal(caption), font), fill="black", font=font)
     return np.asarray(canvas)
 
 

@@ -17,6 +17,9 @@ class Number:
     value: str
     ends: str | None = None
 
+    def __str__(self) -> str:
+        return f"{self.value} ({self.ends})" if self.ends else self.value
+
 
 Cell = str | Number | None
 """None is what there is not."""

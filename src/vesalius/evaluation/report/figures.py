@@ -5,10 +5,10 @@ their size.
 """
 
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 
+from vesalius.console import to_html
 from vesalius.evaluation.report.content import ALL, NamedCurve, Strip
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -37,7 +37,7 @@ def draw_strip(strip: Strip) -> str:
     mean, middle = strip.mean, GROUND + 6
     low, high = (mean.value if end is None else end for end in (mean.low, mean.high))
     return (
-        f'<svg class="strip" width="100%" height="{HEIGHT}" role="img" aria-label="{escape(_tell(strip))}">'
+        f'<svg class="strip" width="100%" height="{HEIGHT}" role="img" aria-label="{to_html(_tell(strip))}">'
         f"{_grid(HEIGHT)}{_bars(strip.values, paint)}"
         f'<line x1="{low:.2%}" x2="{high:.2%}" y1="{middle}" y2="{middle}" stroke="{paint}" stroke-width="3"/>'
         f'<line x1="{strip.median:.2%}" x2="{strip.median:.2%}" y1="2" y2="{GROUND}" stroke="#1d2327"/>'
@@ -61,7 +61,7 @@ def draw_curves(curves: Sequence[NamedCurve]) -> str:
     lines = "".join(_line(each) for each in curves)
     box = f"{-MARGIN} -8 {SQUARE + MARGIN + 10} {SQUARE + MARGIN + 8}"
     return (
-        f'<svg class="curves" viewBox="{box}" role="img" aria-label="{escape(names)}">{_square()}'
+        f'<svg class="curves" viewBox="{box}" role="img" aria-label="{to_html(names)}">{_square()}'
         f'<line x1="0" y1="{SQUARE}" x2="{SQUARE}" y2="0" stroke="#9aa3a9" stroke-dasharray="4 4"/>{lines}</svg>'
     )
 

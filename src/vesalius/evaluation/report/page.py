@@ -4,12 +4,12 @@ import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from html import escape
 from importlib.resources import files
 from itertools import groupby
 from string import Template
 
 from vesalius import __version__
+from vesalius.console import to_html
 from vesalius.evaluation.report.content import Cell, Number, Report, StripGroup, Table, to_number
 from vesalius.evaluation.report.figures import colour, draw_axis, draw_curves, draw_strip, tell_curve
 from vesalius.evaluation.report.gallery import Shown
@@ -29,46 +29,46 @@ CAPTIONS = {"image": "image", "truth": "truth", "prediction": "prediction", "err
 def render_page(report: Report) -> str:
     """The whole page; all text is escaped, pictures are within."""
     return Template(files(__package__).joinpath("page.html").read_text(encoding="utf-8")).substitute(
-        title=escape(report.title),
+        title=to_html(report.title),
         facts=_list(report.facts),
         headline="".join(_headline(name, number) for name, number in report.headline),
         tables="".join(_table(table) for table in report.tables),
         strips=_strips(report.strips),
-        strips_note=escape(report.strips_note),
+        strips_note=to_html(report.strips_note),
         existence=_existence(report),
         gallery="".join(_kind(kind, list(shown)) for kind, shown in groupby(report.gallery, _kind_of)),
         gallery_note=_text(report.gallery_note),
         errors=_error_legend() if report.gallery else "",
-        manifests="".join(f"<h3>{escape(name)}</h3>{_list(flatten(each))}" for name, each in report.manifests.items()),
-        footer=escape(f"vesalius {__version__} · {date.today().isoformat()}"),
+        manifests="".join(f"<h3>{to_html(name)}</h3>{_list(flatten(each))}" for name, each in report.manifests.items()),
+        footer=to_html(f"vesalius {__version__} · {date.today().isoformat()}"),
     )
 
 
 def _text(text: str) -> str:
     """Escaped, what stands between back ticks as code; nothing for nothing."""
-    marked = CODE.sub(r"<code>\1</code>", escape(text))
+    marked = CODE.sub(r"<code>\1</code>", to_html(text))
     return f"<p>{marked}</p>" if text else ""
 
 
 def _list(pairs: Mapping[str, str]) -> str:
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in pairs.items())
+    rows = "".join(f"<dt>{to_html(name)}</dt><dd>{to_html(value)}</dd>" for name, value in pairs.items())
     return f"<dl>{rows}</dl>"
 
 
 def _headline(name: str, number: Number) -> str:
-    return f"<li><b>{escape(number.value)}</b> {_ends(number)}<span>{escape(name)}</span></li>"
+    return f"<li><b>{to_html(number.value)}</b> {_ends(number)}<span>{to_html(name)}</span></li>"
 
 
 def _ends(number: Number) -> str:
-    return f"<small>{escape(number.ends)}</small>" if number.ends else ""
+    return f"<small>{to_html(number.ends)}</small>" if number.ends else ""
 
 
 def _table(table: Table) -> str:
-    return f"<h3>{escape(table.title)}</h3>{_grid(table.columns, table.rows)}{_text(table.note)}"
+    return f"<h3>{to_html(table.title)}</h3>{_grid(table.columns, table.rows)}{_text(table.note)}"
 
 
 def _grid(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
+    head = "".join(f'<th scope="col">{to_html(name)}</th>' for name in columns)
     body = "".join(f'<tr><th scope="row">{_cell(first)}</th>{_cells(rest)}</tr>' for first, *rest in rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
@@ -79,8 +79,8 @@ def _cells(cells: Iterable[Cell]) -> str:
 
 def _cell(cell: Cell) -> str:
     if isinstance(cell, Number):
-        return f"{escape(cell.value)}{_ends(cell)}"
-    return "–" if cell is None else escape(cell)
+        return f"{to_html(cell.value)}{_ends(cell)}"
+    return "–" if cell is None else to_html(cell)
 
 
 def _strips(groups: Sequence[StripGroup]) -> str:
@@ -88,18 +88,18 @@ def _strips(groups: Sequence[StripGroup]) -> str:
 
 
 def _group(group: StripGroup) -> str:
-    example = f" <q>{escape(group.example)}</q>" if group.example else ""
+    example = f" <q>{to_html(group.example)}</q>" if group.example else ""
     several = len(group.strips) > 1
     strips = "".join(
         f'<div class="row">{_name(each.name, each.series) if several else ""}{draw_strip(each)}'
         f"<span>{_cell(to_number(each.mean))}</span></div>"
         for each in group.strips
     )
-    return f'<div class="group"><h4>{escape(group.title)}{example}</h4>{strips}</div>'
+    return f'<div class="group"><h4>{to_html(group.title)}{example}</h4>{strips}</div>'
 
 
 def _name(name: str, series: int) -> str:
-    return f'<em><i style="background:{colour(series)}"></i>{escape(name)}</em>'
+    return f'<em><i style="background:{colour(series)}"></i>{to_html(name)}</em>'
 
 
 def _existence(report: Report) -> str:
@@ -113,7 +113,7 @@ def _existence(report: Report) -> str:
 
 def _error_legend() -> str:
     names = " ".join(
-        f'<em><i style="background:rgb{paint}"></i>{escape(name)}</em>' for name, paint in ERROR_COLOURS.items()
+        f'<em><i style="background:rgb{paint}"></i>{to_html(name)}</em>' for name, paint in ERROR_COLOURS.items()
     )
     return f'<p class="legend">{names}</p>'
 
@@ -129,16 +129,16 @@ def _kind(kind: str, shown: Sequence[Shown]) -> str:
 def _shown(shown: Shown) -> str:
     example = shown.example
     row = example.row
-    asked = f"<q>{escape(row.prompt)}</q>" if row.prompt else "no words"
+    asked = f"<q>{to_html(row.prompt)}</q>" if row.prompt else "no words"
     spread = (
         f", {example.lowest:.3f}–{example.highest:.3f} over {example.answers} answers" if example.answers > 1 else ""
     )
-    text = f"<b>Dice {row.dice:.3f}</b>{spread} · {escape(row.family)}: {asked} · {escape(row.image)}"
+    text = f"<b>Dice {row.dice:.3f}</b>{spread} · {to_html(row.family)}: {asked} · {to_html(row.image)}"
     tiles = "".join(_tile(name, picture, row.image) for name, picture in shown.tiles.items())
     return f'<article><div class="tiles">{tiles}</div><p>{text}</p></article>'
 
 
 def _tile(name: str, picture: bytes, image: str) -> str:
     caption, source = CAPTIONS[name], b64encode(picture).decode("ascii")
-    alt = escape(f"{caption}, {image}")
+    alt = to_html(f"{caption}, {image}")
     return f'<figure><img src="data:image/jpeg;base64,{source}" alt="{alt}"><figcaption>{caption}</figcaption></figure>'
