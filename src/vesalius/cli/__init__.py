@@ -27,7 +27,7 @@ app = App(
     help_epilogue=write_epilogue(EXAMPLES, "README.md"),
     version=__version__,
     version_flags=("--version", "-V"),
-    default_parameter=Parameter(negative=()),
+    default_parameter=Parameter(negative=(), json_list=False, json_dict=False),  # "[a]" is a file, too
     result_action="return_none",
 )
 # Named here, not read from the commands' own descriptions, so that `--help` loads none of them.
@@ -131,7 +131,8 @@ def _stop_at_fault(error: Exception) -> None:
         for line in "".join(traceback.format_exception(error)).splitlines():
             say(line)
     told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    complain(f"This is a fault of Vesalius: {told}. VESALIUS_DEBUG=1 in the environment shows where; please report it.")
+    remedy = "VESALIUS_DEBUG=1 in the environment shows where; please report it"
+    complain(f"This is a fault of Vesalius: {told.rstrip('.')}. {remedy}.")
     sys.exit(70)
 
 

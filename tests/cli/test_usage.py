@@ -1,0 +1,209 @@
+"""What the command line says of itself, and how it ends whatever happens."""
+
+import dataclasses
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vesalius.cli import COMMANDS, GROUPS, app, main
+from vesalius.cli.usage import SYNONYMS
+from vesalius.training.config import TrainConfig
+
+ROOT = Path(__file__).parents[2]
+EVERY = [[name] for name in COMMANDS] + [[group, name] for group, names in GROUPS.items() for name in names]
+IDS = [" ".join(command) for command in EVERY]
+WITH_OUT = {"segment", "name", "train", "train-naming", "evaluate", "evaluate-naming", "compare", "report", "audit",
+            "benchmark", "export", "data check", "prompts generate", "weights import"}  # fmt: skip
+WITH_1 = {"benchmark", "data check", "prompts generate", "prompts check", "weights verify"}
+
+
+@pytest.mark.parametrize("command", [[], *([group] for group in GROUPS), *EVERY], ids=" ".join)
+def test_every_help_has_examples_exit_codes_and_the_page_of_the_documentation(run, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = run(*command, "--help")
+    assert (code, err) == (0, "")
+    examples = read_examples(out)
+    assert examples
+    assert all(shlex.split(each)[: len(command) + 1] == ["vesalius", *command] for each in examples)
+    assert re.search(r"^ • 2: A file, an option or a setting is wrong", out, re.MULTILINE)
+    assert (" • 1: " in out) == (" ".join(command) in WITH_1)
+    pages = re.search(r"^Documentation: (.+?)\s*$", out, re.MULTILINE)[1].split(", ")
+    assert all((ROOT / page).is_file() for page in pages)
+    assert ("--out -o" in out) == (" ".join(command) in WITH_OUT)
+
+
+def read_examples(text: str) -> list[str]:
+    """The command lines of a help; none is folded, so that it can be copied."""
+    section = re.search(r"^Examples\s*\n(.*?)^Exit codes", text, re.MULTILINE | re.DOTALL)[1]
+    return [line.strip() for line in section.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("command", EVERY, ids=IDS)
+def test_examples_are_understood(run, command):
+    _, out, _ = run(*command, "--help")
+    for example in read_examples(out):
+        app.parse_args(shlex.split(example)[1:], exit_on_error=False, print_error=False)
+
+
+def test_the_long_help_is_shown_and_lists_keep_the_short_one(run):
+    _, out, _ = run("train", "--help")
+    assert "Without a recipe the paper's settings hold: AdamW at 1e-5" in out
+    _, out, _ = run("--help")
+    assert "Train a model on your data." in out
+    assert "AdamW" not in out
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_the_version(run, option):
+    from vesalius import __version__
+
+    assert run(option) == (0, f"{__version__}\n", "")
+
+
+MEANT = {
+    ("train", "--lr"): "--learning-rate",
+    ("train", "--epochs"): "--max-epochs",
+    ("train", "--gpus"): "--devices",
+    ("train", "--device"): "--devices",
+    ("train", "--weight_decay"): "--set weight_decay=…",
+    ("train", "--target"): "--set prompts.target=…",
+    ("train", "--num-workers"): "--workers",
+    ("train", "--config"): "--recipe",
+    ("train", "--devcies"): "--devices",
+    ("evaluate", "--dataset"): "--data",
+    ("evaluate", "--output"): "--out",
+    ("segment", "--checkpoint"): "--model",
+    ("segment", "--prompt"): "PROMPTS, which is given without an option",
+    ("prompts generate", "--target"): "--class",
+}
+
+
+@pytest.mark.parametrize(("command", "option"), MEANT)
+def test_an_option_of_another_name_is_answered_with_ours(run, command, option):
+    needed = {"train": ["--model", "m", "--data", "d"], "evaluate": ["m", "--data", "d"]}
+    given = needed.get(command, ["x", "y"] if command == "segment" else ["x"])
+    code, _, err = run(*command.split(), *given, f"{option}=3")
+    expected = f"error: Unknown option: {option}. Did you mean {MEANT[command, option]}?"
+    assert (code, err) == (2, f"{expected} All options: vesalius {command} --help\n")
+
+
+def test_an_option_that_resembles_none_is_not_guessed(run):
+    code, _, err = run("segment", "x", "y", "--device", "cuda")
+    assert (code, err) == (2, "error: Unknown option: --device. All options: vesalius segment --help\n")
+
+
+def test_every_option_that_is_proposed_exists(run):
+    names = set()
+    for command in EVERY:
+        _, apps, _ = app.parse_commands(command)
+        names |= {name for each in apps[-1].assemble_argument_collection() for name in each.names}
+    proposed = {each for several in SYNONYMS.values() for each in several}
+    settings = {each.removeprefix("--set ").removesuffix("=…") for each in proposed if each.startswith("--set ")}
+    assert {each for each in proposed if not each.startswith("--set ")} <= names
+    for setting in settings:
+        kind = TrainConfig()
+        for part in setting.split("."):
+            assert part in {field.name for field in dataclasses.fields(kind)}
+            kind = getattr(kind, part)
+
+
+def test_a_folder_in_brackets_is_no_json(run, tmp_path):
+    code, _, err = run("compare", "[a]", "[b]")
+    assert code == 2
+    assert err.startswith("error: [a]: expected the folder of an evaluation")
+
+
+@pytest.fixture
+def fail(run, monkeypatch):
+    """Run a command that fails with an error."""
+
+    def fail(error: BaseException) -> tuple[int, str, str]:
+        def stumble(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr("vesalius.models.sources.read_sources", stumble)
+        return run("weights", "list")
+
+    return fail
+
+
+def test_a_fault_of_ours_is_one_line_and_70(fail, monkeypatch):
+    monkeypatch.delenv("VESALIUS_DEBUG", raising=False)
+    code, out, err = fail(ValueError("bad \x1b[31m [/b]"))
+    assert (code, out) == (70, "")
+    assert err == (
+        "error: This is a fault of Vesalius: ValueError: bad \\x1b[31m [/b]. "
+        "VESALIUS_DEBUG=1 in the environment shows where; please report it.\n"
+    )
+
+
+def test_with_debug_it_shows_where(fail, monkeypatch):
+    monkeypatch.setenv("VESALIUS_DEBUG", "1")
+    code, _, err = fail(ValueError("bad \x1b[31m"))
+    assert code == 70
+    assert "Traceback (most recent call last):" in err
+    assert "in stumble" in err
+    assert "\x1b" not in err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (PermissionError(13, "Permission denied", "a\x1b"), 2, "error: a\\x1b: Permission denied.\n"),
+        (OSError(28, "No space left on device"), 2, "error: No space left on device.\n"),
+        (KeyboardInterrupt(), 130, ""),
+        (BrokenPipeError(32, "Broken pipe"), 141, ""),
+    ],
+)
+def test_what_the_system_refuses_is_told_without_a_traceback(fail, error, code, message, monkeypatch):
+    monkeypatch.setattr("vesalius.cli._discard_output", lambda: None)
+    assert fail(error) == (code, "", message)
+
+
+def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    program = f"{shlex.quote(sys.executable)} -c 'from vesalius.cli import main; main()'"
+    source = {"PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run(
+        ["bash", "-c", line.replace("vesalius", program)],
+        capture_output=True, text=True, check=False, env=os.environ | source | environment,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+def test_a_reader_that_goes_away_a_full_disk_and_no_output_end_quietly():
+    many = "vesalius weights list --json"
+    gone = shell(f"{many} | true; echo ${{PIPESTATUS[0]}}")
+    assert (gone.stdout, gone.stderr) == ("141\n", "")
+    assert shell(f"{many} >&-").stderr == ""
+    if Path("/dev/full").exists():
+        full = shell(f"{many} > /dev/full")
+        assert (full.returncode, full.stderr) == (2, "error: No space left on device.\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+@pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
+def test_no_locale_stops_a_command(environment):
+    found = shell("vesalius segment $'a\\xff\\xc3\\x9f.png' polyp; vesalius weights list", **environment)
+    assert found.returncode == 0
+    assert r"error: a\udcff" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_what_libraries_log_is_shown_as_text(run, monkeypatch, caplog):
+    import logging
+
+    def log() -> dict[str, object]:
+        logging.getLogger("someone").warning("%s", "a \x1b[31m")
+        return {}
+
+    monkeypatch.setattr("vesalius.models.sources.read_sources", log)
+    assert run("weights", "list")[0] == 0
+    assert caplog.messages == [r"a \x1b[31m"]
+    main(["--version"])
+    logging.getLogger("someone").warning("%s", "b \x1b")
+    assert caplog.messages[-1] == "b \x1b"  # only while a command runs
