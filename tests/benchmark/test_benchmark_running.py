@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import shutil
+import signal
 
 import pytest
 
@@ -80,8 +81,10 @@ def test_what_is_trained_is_only_scored(run_tiny, cell, forbid):
 
 def test_an_interrupted_training_goes_on_and_comes_to_the_same(run_tiny, cell, monkeypatch):
     interrupt_after_first_epoch(monkeypatch)
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         run_cells([cell], lambda _: None)
+    assert signal.getsignal(signal.SIGINT) is before
     monkeypatch.undo()
     assert cell.interrupted
     steps = []
@@ -94,12 +97,12 @@ def test_an_interrupted_training_goes_on_and_comes_to_the_same(run_tiny, cell, m
 
 
 def interrupt_after_first_epoch(monkeypatch):
-    """Let training stop as Lightning stops it on Ctrl-C, when the second epoch begins."""
+    """Press Ctrl-C when the second epoch begins."""
     begin = NextEpoch.on_train_epoch_start
 
     def begin_or_stop(self, trainer, module):
         if trainer.current_epoch == 1:
-            raise SystemExit(1)
+            raise KeyboardInterrupt
         begin(self, trainer, module)
 
     monkeypatch.setattr(NextEpoch, "on_train_epoch_start", begin_or_stop)

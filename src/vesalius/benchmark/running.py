@@ -99,10 +99,7 @@ def _train(cell: Cell) -> None:
     model, origin = start_model(entry.model, seed=cell.seed, options=entry.options, pretrained=entry.pretrained)
     config = config.for_trained(model, entry.training) if origin == "trained" else config
     remember(cell)
-    try:
-        fit(model, [cell.data], cell.folder, config, Running(resume=cell.interrupted))
-    except SystemExit as stop:  # Lightning's answer to Ctrl-C, with the exit code that here says "incomplete"
-        raise KeyboardInterrupt from stop
+    fit(model, [cell.data], cell.folder, config, Running(resume=cell.interrupted))
 
 
 def _score(cell: Cell, dataset: SegmentationDataset) -> None:

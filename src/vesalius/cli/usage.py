@@ -31,7 +31,7 @@ SYNONYMS = {
     "dest": ("--out",),
     "device": ("--devices",),
     "epochs": ("--max-epochs",),
-    "force": ("--overwrite", "--replace"),
+    "force": ("--replace",),
     "format": ("--to", "--json"),
     "gpu": ("--devices",),
     "gpus": ("--devices",),

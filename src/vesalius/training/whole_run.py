@@ -1,6 +1,9 @@
 """A run from its first epoch to its manifest, whatever it trains."""
 
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pytorch_lightning import Callback
@@ -64,9 +67,23 @@ def train_module(
         for logger in trainer.loggers:
             logger.log_hyperparams(config.to_dict())
         checkpoint = out / LAST if running.resume else None
-        trainer.fit(module, train, val, ckpt_path=checkpoint, weights_only=True)
+        with _passing_interrupts():
+            trainer.fit(module, train, val, ckpt_path=checkpoint, weights_only=True)
     merge_lora(module.model)
     if trainer.is_global_zero:
         seconds = round(time.monotonic() - started, 1)
         write_json(out / MANIFEST, best.notes | {best.monitor: best.score, "seconds": seconds})
     return trainer.current_epoch
+
+
+@contextmanager
+def _passing_interrupts() -> Iterator[None]:
+    """Let Ctrl-C be seen by whoever asked for the run, and go on working; Lightning turns it off and exits with 1."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt from stop
+        raise
