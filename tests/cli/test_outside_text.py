@@ -18,6 +18,8 @@ from vesalius.models.checkpoints import save_model
 pytestmark = pytest.mark.filterwarnings("default:Invalid value for VR")  # told to users, of headers like ours
 NAME = "[red][b]\\[ \x1b[31m<script>\u202e|\n:skull:"
 """Of files and folders."""
+IMAGE = "[red][b]\\[ <script>\u202e|:skull:"
+"""Of images of a data set, whose names hold no control characters."""
 PROMPT = "[/b] brain [red]\\[ \x1b]0;x\x07<script>\u202e\u200b|\nerror: `x`"
 SHOWN_NAME = r"[red][b]\[ \x1b[31m<script>\u202e|\n:skull:"
 SHOWN_PROMPT = r"[/b] brain [red]\[ \x1b]0;x\x07<script>\u202e\u200b|\nerror: `x`"
@@ -50,7 +52,7 @@ def write_data(source: Path, root: Path) -> None:
         records = json.loads((source / f"anns/{split}.json").read_text())
         for record in records:
             for kind, folder in (("img_name", "images"), ("mask_name", "masks")):
-                name = NAME + record[kind]
+                name = IMAGE + record[kind]
                 (root / folder).mkdir(parents=True, exist_ok=True)
                 shutil.copy(source / folder / record[kind], root / folder / name)
                 record[kind] = name
@@ -154,7 +156,7 @@ def test_evaluate(call, world, tmp_path):
     assert shows(out, SHOWN_PROMPT)
     assert shows(err, SHOWN_NAME)
     parse((tmp_path / NAME / "evaluation.json").read_text())
-    assert_page(tmp_path / NAME / "report.html", NAME, PROMPT)
+    assert_page(tmp_path / NAME / "report.html", NAME, PROMPT, IMAGE)
     assert_markdown(tmp_path / NAME / "report.md")
     parse(call("evaluate", "@weights", "--data", "@data", "--json")[0])
 
@@ -209,7 +211,7 @@ def test_benchmark(call, folder, code):
 def test_data_check(call):
     out, err = call("data", "check", "@data", "--jobs", 1, "-o", NAME, code=1)
     assert shows(out, SHOWN_NAME)
-    assert_page(Path(NAME) / "check.html", NAME)
+    assert_page(Path(NAME) / "check.html", NAME, IMAGE)
     parse((Path(NAME) / "check.json").read_text())
     parse(call("data", "check", "@data", "--jobs", 1, "--json", code=1)[0])
 
