@@ -31,7 +31,7 @@ SYNONYMS = {
     "dest": ("--out",),
     "device": ("--devices",),
     "epochs": ("--max-epochs",),
-    "force": ("--replace",),
+    "force": ("--overwrite", "--replace"),
     "format": ("--to", "--json"),
     "gpu": ("--devices",),
     "gpus": ("--devices",),
