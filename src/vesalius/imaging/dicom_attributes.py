@@ -5,6 +5,7 @@ single-frame file at the top. `FrameAttributes.get` looks in that order.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -65,6 +66,16 @@ class Contrast:
         return ", ".join(dict.fromkeys([*told, *(word.lower() for word in sorted(self.words))]))
 
 
+def _values_in(groups: Sequence[Dataset]) -> dict[str, object]:
+    """Attributes in the sequences of functional groups by keyword, the first of each."""
+    found: dict[str, object] = {}
+    macros = [element.value[0] for group in groups for element in group if element.VR == "SQ" and element.value]
+    for macro in macros:
+        for element in macro:
+            found.setdefault(element.keyword, element.value)
+    return found
+
+
 def _same_number(one: float | None, other: float | None) -> bool:
     if one is None or other is None:
         return one is other
@@ -78,21 +89,50 @@ def _word_of_contrast(word: str) -> str | None:
     return LETTERS_OF_CONTRAST.get(tidy.split("_")[0])
 
 
+class FileAttributes:
+    """What a file says of all its frames; each attribute is looked up once, however many frames there are.
+
+    Args:
+        dataset: Header of the file.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.per_frame: Sequence[Dataset] = dataset.get("PerFrameFunctionalGroupsSequence") or []
+        self.shared = _values_in(dataset.get("SharedFunctionalGroupsSequence") or [])
+        self.frames = int(dataset.get("NumberOfFrames") or 1)
+        self._found: dict[str, object] = {}
+
+    def get(self, keyword: str) -> object:
+        """Value of an attribute; None if it is absent."""
+        if keyword in self.shared:
+            return self.shared[keyword]
+        if keyword not in self._found:
+            self._found[keyword] = self.dataset.get(keyword)
+        return self._found[keyword]
+
+    @cached_property
+    def vendor_b_value(self) -> float | None:
+        """b-value in s/mm² from a private attribute."""
+        return vendor_b_value(self.dataset)
+
+
 @dataclass(frozen=True)
 class FrameAttributes:
     """Typed access to what a file says of one of its frames."""
 
-    dataset: Dataset
+    file: FileAttributes
     index: int
     """Frame, from 0."""
 
+    @property
+    def dataset(self) -> Dataset:
+        """Header of the file."""
+        return self.file.dataset
+
     def get(self, keyword: str) -> object:
         """Value of an attribute; None if it is absent."""
-        for macro in self._macros:
-            if keyword in macro:
-                return macro[keyword].value
-        value: object = self.dataset.get(keyword)
-        return value
+        return self._own[keyword] if keyword in self._own else self.file.get(keyword)
 
     def text(self, keyword: str) -> str:
         """Value as text, several joined by DICOM's backslash; "" if absent or empty."""
@@ -168,7 +208,7 @@ class FrameAttributes:
         """What tells the frame from others of the same place; the b-value may come from a private attribute."""
         b_value, *others = (self.number(keyword) for keyword in NUMBERS_OF_CONTRAST)
         if b_value is None:
-            b_value = vendor_b_value(self.dataset)
+            b_value = self.file.vendor_b_value
         words = [*self.text("ImageType").split("\\")[1:], *self.text("FrameType").split("\\")[1:]]
         return Contrast((b_value, *others), frozenset(found for word in words if (found := _word_of_contrast(word))))
 
@@ -176,19 +216,17 @@ class FrameAttributes:
     def header(self) -> dict[str, str]:
         """Those of `HEADER_KEYWORDS` that are there; the b-value may come from a private attribute."""
         found = {keyword: text for keyword in HEADER_KEYWORDS if (text := self.text(keyword))}
-        if "DiffusionBValue" not in found and (b_value := vendor_b_value(self.dataset)) is not None:
+        if "DiffusionBValue" not in found and (b_value := self.file.vendor_b_value) is not None:
             found["DiffusionBValue"] = f"{b_value:g}"
         return found
 
     @cached_property
-    def _macros(self) -> list[Dataset]:
-        per_frame = self.dataset.get("PerFrameFunctionalGroupsSequence") or []
-        shared = self.dataset.get("SharedFunctionalGroupsSequence") or []
-        groups = [*per_frame[self.index : self.index + 1], *shared]
-        return [element.value[0] for group in groups for element in group if element.VR == "SQ" and element.value]
+    def _own(self) -> dict[str, object]:
+        """What stands in the frame's own functional groups."""
+        return _values_in(self.file.per_frame[self.index : self.index + 1])
 
     def _placement(self, keyword: str, length: int) -> NDArray[np.float64] | None:
-        if int(self.dataset.get("NumberOfFrames") or 1) > 1 and not self._macros:
+        if self.file.frames > 1 and not self._own and not self.file.shared:
             return None  # one place for many frames is the place of none
         values = np.array(self.numbers(keyword))
         return values if values.shape == (length,) else None

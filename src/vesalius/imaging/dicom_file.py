@@ -35,6 +35,9 @@ _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
 _PIXEL_KEYWORDS = {0x0008: "FloatPixelData", 0x0009: "DoubleFloatPixelData", 0x0010: "PixelData"}
 """Elements of group 7FE0 that hold pixels."""
 
+_ITEM = b"\xfe\xff\x00\xe0"
+"""How a piece of compressed pixels begins."""
+
 _PLUGINS = {
     "1.2.840.10008.1.2.4.51": "python-gdcm",
     "1.2.840.10008.1.2.4.57": "python-gdcm",
@@ -232,7 +235,9 @@ def _find_pixels(header: Dataset, path: Path, file: BinaryIO) -> DicomFile:
         return DicomFile(path, header, StoredPixels(path, None, options, palette), frames)
     options.update(_read_pixel_tag(file, header, path))
     offset = file.tell()
-    if not syntax.is_compressed:
+    if syntax.is_compressed:
+        _check_fragments(file, path)
+    else:
         _check_length(options, path, path.stat().st_size - offset)
     return DicomFile(path, header, StoredPixels(path, offset, options, palette), frames)
 
@@ -248,6 +253,16 @@ def _read_pixel_tag(file: BinaryIO, header: Dataset, path: Path) -> dict[str, ob
         raise ImageError(f"{path}: its pixels are missing; it is incomplete, so copy or export it again.")
     representation = start[4:6].decode("ascii") if explicit else "OW"
     return {"pixel_keyword": _PIXEL_KEYWORDS[element], "pixel_vr": representation}
+
+
+def _check_fragments(file: BinaryIO, path: Path) -> None:
+    """Step from one piece of compressed pixels to the next, which must all lie in the file."""
+    size = path.stat().st_size
+    while len(start := file.read(8)) == 8 and start[:4] == _ITEM:
+        end = file.tell() + int.from_bytes(start[4:], "little")
+        if end > size:
+            raise ImageError(f"{path}: its pixels are cut off; it is incomplete, so copy or export it again.")
+        file.seek(end)
 
 
 def _check_length(options: Mapping[str, object], path: Path, found: int) -> None:

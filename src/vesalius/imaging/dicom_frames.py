@@ -3,12 +3,13 @@
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.errors import ImageError
-from vesalius.imaging.dicom_attributes import Contrast, FrameAttributes
+from vesalius.imaging.dicom_attributes import Contrast, FileAttributes, FrameAttributes
 from vesalius.imaging.dicom_file import DicomFile, StoredPixels, reading
 from vesalius.imaging.dicom_mosaic import Mosaic, find_mosaic
 from vesalius.imaging.dicom_values import GreyRules, colour_values, grey_rules, window_function
@@ -86,7 +87,7 @@ class Frame:
         """[H, W] or [H, W, 3]."""
         return self.pixels.shape
 
-    @property
+    @cached_property
     def height(self) -> float | None:
         """Position along the slice normal, mm; None without geometry."""
         if self.orientation is None or self.position is None:
@@ -101,12 +102,13 @@ def frames_of(file: DicomFile) -> list[Frame]:
         ImageError: If its header is damaged, or a mosaic cannot be taken apart.
     """
     with reading(file.path):
-        first = FrameAttributes(file.header, 0)
+        whole = FileAttributes(file.header)
+        first = FrameAttributes(whole, 0)
         header = first.header
         mosaic = find_mosaic(first, file.path) if file.frames == 1 else None
         if mosaic is not None:
             return _tiles(_frame(file, first, header), mosaic)
-        return [_frame(file, FrameAttributes(file.header, number), header) for number in range(file.frames)]
+        return [_frame(file, FrameAttributes(whole, number), header) for number in range(file.frames)]
 
 
 def _frame(file: DicomFile, attributes: FrameAttributes, header: Mapping[str, str]) -> Frame:

@@ -90,12 +90,16 @@ def _without_copies(frames: Sequence[Frame]) -> list[Frame]:
 
 def _group(frames: Sequence[Frame]) -> list[list[Frame]]:
     groups: list[list[Frame]] = []
+    exact: dict[object, list[Frame]] = {}  # spares a long search: most frames equal another to the last digit
     for frame in sorted(frames, key=lambda frame: frame.order):
-        home = next((group for group in groups if _belong_together(group[0], frame)), None)
+        orientation = None if frame.orientation is None else tuple(frame.orientation.tolist())
+        key = _kind(frame), frame.contrast, frame.spacing, orientation
+        home = exact.get(key) or next((group for group in groups if _belong_together(group[0], frame)), None)
         if home is None:
-            groups.append([frame])
-        else:
-            home.append(frame)
+            home = []
+            groups.append(home)
+        home.append(frame)
+        exact[key] = home
     return groups
 
 

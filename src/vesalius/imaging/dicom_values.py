@@ -89,10 +89,10 @@ def grey_rules(frame: FrameAttributes) -> GreyRules:
     scale, shift = 1.0 if slope is None else slope, intercept or 0.0
     if not (math.isfinite(scale) and math.isfinite(shift)):
         raise ValueError(f"RescaleSlope {scale} and RescaleIntercept {shift} are no finite numbers")
-    table = bool(frame.dataset.get("ModalityLUTSequence"))
+    table = bool(frame.get("ModalityLUTSequence"))
     hounsfield = is_hounsfield(frame)
     plain_bytes = frame.number("BitsAllocated") in (1, 8) and not frame.number("PixelRepresentation")
-    to_voi = frame.window is None and frame.modality not in ("CT", "MR") and bool(frame.dataset.get("VOILUTSequence"))
+    to_voi = frame.window is None and frame.modality not in ("CT", "MR") and bool(frame.get("VOILUTSequence"))
     return GreyRules(
         slope=scale,
         intercept=shift,
@@ -112,7 +112,7 @@ def is_hounsfield(frame: FrameAttributes) -> bool:
     kind = frame.text("RescaleType").upper()
     if kind:
         return kind == "HU"
-    if frame.dataset.get("ModalityLUTSequence"):
+    if frame.get("ModalityLUTSequence"):
         return True
     slope, intercept = frame.number("RescaleSlope"), frame.number("RescaleIntercept")
     plain_bytes = frame.number("BitsAllocated") == 8 and slope in (None, 1) and not intercept
