@@ -1,7 +1,8 @@
 """Trained models at work: ``Predictor`` outlines what phrases name, in pictures, slices and whole volumes."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,27 @@ from torch import Tensor
 
 from vesalius.errors import ImageError, PromptError
 from vesalius.imaging import MedicalImage, SliceStack, read_image
+from vesalius.imaging.orientation import voxel_spacing
 from vesalius.models import MaskPrediction, Segmenter
 from vesalius.models.asking import ask
 from vesalius.models.checkpoints import load_segmenter
-from vesalius.models.features import ImageFeatures
+from vesalius.models.features import ImageFeatures, resize
 from vesalius.models.text_cache import TextCache
 
 DEFAULT_MODEL = "pocket"
 THRESHOLD = 0.5
+
+ENCODED_SIDE = 1024
+"""Pixels; models work at 224 to 480 a side, so pictures at least twice as long are reduced before one encodes them."""
+BAND_PIXELS = 2**22
+"""Pixels of an answer enlarged at a time."""
+
+RUN_MM = 10.0
+"""Length of the run of slices that must agree that something is there; shorter than most organs."""
+SHORTEST_RUN, LONGEST_RUN = 3, 21
+"""Slices of a run, whatever their distance; also of clips, whose frames have none."""
+SUREST = 0.99
+"""No slice counts for more in its run, however sure the model is of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,26 +40,35 @@ class Segmentation:
     """What one phrase names in one picture or slice."""
 
     prompt: str
-    probability: NDArray[np.float32]
-    """Of each pixel to be part of it, [H, W], at the picture's own size."""
+    logits: NDArray[np.float32]
+    """Log-odds of each pixel to be part of it, [h, w], at the resolution the model answers in."""
+    size: tuple[int, int]
+    """Height and width of the picture."""
     existence: float | None
     """Probability that the picture shows it at all; None for models that do not say."""
+    run_existence: float | None = None
+    """The same of the run of slices around this one, which decides whether a slice of a series is marked, see
+    `gate_by_runs`; None for pictures, and for models that do not say."""
+
+    @property
+    def probability(self) -> NDArray[np.float32]:
+        """Of each pixel to be part of it, [H, W], at the picture's own size."""
+        found = np.empty(self.size, np.float32)
+        for rows, logits in _enlarge(self.logits, self.size):
+            found[rows] = torch.sigmoid(logits).numpy()
+        return found
 
     @property
     def mask(self) -> NDArray[np.bool_]:
         """Pixels more likely inside than outside, [H, W]."""
-        return self.probability > THRESHOLD
+        return self.mask_at(self.size)
 
-
-@dataclass(frozen=True, eq=False)
-class VolumeSegmentation:
-    """What one phrase names in a stack of slices."""
-
-    prompt: str
-    mask: NDArray[np.bool_]
-    """[D, H, W], in the order of the slices."""
-    existence: tuple[float | None, ...]
-    """Per slice, see ``Segmentation.existence``."""
+    def mask_at(self, size: tuple[int, int]) -> NDArray[np.bool_]:
+        """The mask of a copy of the picture that has another size, [H, W]."""
+        found = np.empty(size, np.bool_)
+        for rows, logits in _enlarge(self.logits, size):
+            found[rows] = torch.sigmoid(logits).numpy() > THRESHOLD
+        return found
 
 
 class Predictor:
@@ -71,13 +94,9 @@ class Predictor:
             image: A file, an image of one slice, or RGB [H, W, 3] as bytes or as real numbers in [0, 1].
 
         Raises:
-            ImageError: If it cannot be read, or is a volume (use ``predict_slices``).
+            ImageError: If it cannot be read, holds other numbers, or is a volume (use ``predict_slices``).
         """
-        rgb = _to_rgb(image)
-        self._size = (rgb.shape[0], rgb.shape[1])
-        with torch.inference_mode():
-            self._features = self.model.encode_image(rgb_to_tensor(rgb))
-        return self
+        return self._encode(_only_slice(image), 0)
 
     def predict(self, prompts: str | Sequence[str]) -> list[Segmentation]:
         """Answer one phrase or several about the picture set before.
@@ -91,13 +110,27 @@ class Predictor:
         if self._features is None:
             raise ImageError("No image is set; call set_image first.")
         asked = [prompts] if isinstance(prompts, str) else list(prompts)
-        predictions = ask(self.model, self._features, asked, self._texts, self._size)
-        return [_to_segmentation(prompt, found) for prompt, found in zip(asked, predictions, strict=True)]
+        predictions = ask(self.model, self._features, asked, self._texts)
+        return [_to_segmentation(prompt, found, self._size) for prompt, found in zip(asked, predictions, strict=True)]
 
     def predict_slices(self, slices: SliceStack, prompts: Sequence[str]) -> Iterator[list[Segmentation]]:
-        """Answer the same phrases for slice after slice, as each is finished."""
-        for each in slices:
-            yield self.set_image(each.rgb).predict(prompts)
+        """Answer the same phrases for slice after slice.
+
+        Where the model judges existence, the slices of a series decide together: a mask is gated by the run of slices
+        around its own, see `gate_by_runs`. So answers come half a run late, and memory does not grow with the series.
+
+        Yields:
+            The answers for each slice, in order.
+        """
+        answers = (self._encode(slices, index).predict(prompts) for index in range(len(slices)))
+        run = run_length(len(slices), None if slices.affine is None else voxel_spacing(slices.affine)[0])
+        return gate_by_runs(answers, run)
+
+    def _encode(self, slices: SliceStack, index: int) -> "Predictor":
+        self._size = (slices.pixels.shape[1], slices.pixels.shape[2])
+        with torch.inference_mode():
+            self._features = self.model.encode_image(rgb_to_tensor(slices.render_small(index, ENCODED_SIDE)))
+        return self
 
 
 def segment(
@@ -128,24 +161,117 @@ def check_prompts(prompts: Sequence[str]) -> None:
         raise PromptError('A prompt is needed: say what to outline, for example "polyp" or "lungs".')
 
 
-def _to_segmentation(prompt: str, found: MaskPrediction) -> Segmentation:
-    existence = None if found.existence is None else found.existence.sigmoid().item()
-    return Segmentation(prompt, torch.sigmoid(found.logits[0, 0]).numpy(), existence)
+def run_length(slices: int, spacing_mm: float | None) -> int:
+    """How many neighbouring slices decide together; odd, but where a series is shorter.
+
+    Args:
+        slices: Of the series.
+        spacing_mm: Distance between them, None if unknown.
+
+    >>> run_length(100, 5.0), run_length(1000, 0.5), run_length(87, None), run_length(2, 5.0), run_length(1, None)
+    (3, 21, 3, 2, 1)
+    """
+    wanted = SHORTEST_RUN if spacing_mm is None else round(RUN_MM / spacing_mm) // 2 * 2 + 1
+    return min(slices, max(SHORTEST_RUN, min(LONGEST_RUN, wanted)))
 
 
-def _to_rgb(image: str | Path | MedicalImage | NDArray[np.generic]) -> NDArray[np.generic]:
+def gate_by_runs(answers: Iterable[list[Segmentation]], run: int) -> Iterator[list[Segmentation]]:
+    """The rule by which the slices of a series decide together whether something is there.
+
+    A slice's own score is one look; what is there shows on its neighbours too. Each slice takes the mean log-odds of
+    the run of slices around it, in which none counts as surer than `SUREST`; at the ends of the series, the nearest
+    whole run. That gates its mask in the place of its own score, and the series shows the thing as surely as its best
+    run does. So one false alarm among many slices makes nothing "there", and one slice on which it is overlooked leaves
+    no hole. The price: what shows on a single slice may be missed. `RUN_MM` and its companions were chosen, not fitted
+    to series; a run's existence is no calibrated probability.
+
+    Args:
+        answers: For each slice, one a phrase.
+        run: Slices of a run, 1 to their number, see `run_length`.
+
+    Yields:
+        The same with ``run_existence`` and gated by it, half a run after they came in; as they are where a run is one
+        slice or the model does not judge existence.
+    """
+    waiting: deque[list[Segmentation]] = deque()
+    recent: deque[list[Segmentation]] = deque(maxlen=run)
+    for answer in answers:
+        if run == 1 or any(each.existence is None for each in answer):
+            yield answer
+            continue
+        waiting.append(answer)
+        recent.append(answer)
+        while len(recent) == run and len(waiting) > run // 2:
+            yield _gate(waiting.popleft(), recent)
+    while waiting:
+        yield _gate(waiting.popleft(), recent)
+
+
+def _gate(answer: list[Segmentation], run: Iterable[list[Segmentation]]) -> list[Segmentation]:
+    scores = np.clip([[each.existence for each in slices] for slices in run], 1 - SUREST, SUREST)
+    log_odds = np.log(scores / (1 - scores)).mean(axis=0)
+    return [_regate(each, float(1 / (1 + np.exp(-odds)))) for each, odds in zip(answer, log_odds, strict=True)]
+
+
+def _regate(answer: Segmentation, existence: float) -> Segmentation:
+    """Take the slice's own existence out of its answer, the product of both probabilities, and put another in."""
+    own = max(answer.existence or 0.0, np.finfo(np.float64).tiny)
+    joint = -np.logaddexp(0, -answer.logits.astype(np.float64))  # log-probability
+    inside = np.minimum(joint - np.log(own), 0) + np.log(existence)
+    logits = (inside - np.log(-np.expm1(inside))).astype(np.float32)
+    return replace(answer, logits=logits, run_existence=existence)
+
+
+def _to_segmentation(prompt: str, found: MaskPrediction, size: tuple[int, int]) -> Segmentation:
+    existence = None if found.existence is None else found.existence.double().sigmoid().item()
+    return Segmentation(prompt, found.logits[0, 0].numpy(), size, existence)
+
+
+def _enlarge(logits: NDArray[np.float32], size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
+    """Bands of rows of an answer at a picture's size: a large one never lies whole in memory as real numbers."""
+    height, width = size
+    coarse = torch.from_numpy(logits)[None, None]
+    if height * width <= BAND_PIXELS or height <= coarse.shape[2]:
+        yield slice(0, height), resize(coarse, size)[0, 0]
+        return
+    wide = resize(coarse, (coarse.shape[2], width))[0, 0]  # bilinear, so one axis may follow the other
+    at = ((torch.arange(height, dtype=torch.float64) + 0.5) * (len(wide) / height) - 0.5).clamp(0, len(wide) - 1)
+    below = at.long()
+    above = (below + 1).clamp(max=len(wide) - 1)
+    for place in torch.arange(height).split(max(1, BAND_PIXELS // width)):
+        weight = (at[place] - below[place]).float()[:, None]
+        rows = slice(int(place[0]), int(place[-1]) + 1)
+        yield rows, torch.lerp(wide[below[place]], wide[above[place]], weight)
+
+
+def _only_slice(image: str | Path | MedicalImage | NDArray[np.generic]) -> SliceStack:
     if isinstance(image, np.ndarray):
-        if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-            raise ImageError(f"Expected RGB [H, W, 3], got an array of shape {list(image.shape)}.")
-        return image
+        return MedicalImage(_checked_rgb(image)[None], source=Path("array")).slices()
     picture = image if isinstance(image, MedicalImage) else read_image(image)
     slices = picture.slices()
     if len(slices) != 1:
         raise ImageError(f"{picture.source}: has {len(slices)} slices; use predict_slices(image.slices(), prompts).")
-    return slices[0].rgb
+    return slices
 
 
-def rgb_to_tensor(rgb: NDArray[np.generic]) -> Tensor:
-    """[H, W, 3] -> [1, 3, H, W] in [0, 1]."""
-    values = rgb.astype(np.float32) / 255 if rgb.dtype == np.uint8 else rgb.astype(np.float32)
-    return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))[None]
+def _checked_rgb(image: NDArray[np.generic]) -> NDArray[np.uint8 | np.float32]:
+    """RGB [H, W, 3] of one of two types, if it is what it should be."""
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ImageError(f"Expected RGB [H, W, 3], got an array of shape {list(image.shape)}.")
+    if image.dtype == np.uint8:
+        return image.astype(np.uint8, copy=False)
+    expected = "Expected RGB as bytes (uint8, 0 to 255) or as real numbers from 0 to 1"
+    if image.dtype.kind != "f":
+        raise ImageError(f"{expected}, got {image.dtype}; convert it, for example with image.astype(np.uint8).")
+    values = image.astype(np.float32, copy=False)
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
+        raise ImageError(f"{expected}, got NaN or infinite values; replace them first.")
+    if low < 0 or high > 1:
+        raise ImageError(f"{expected}, got values from {low:g} to {high:g}; scale or clip them first.")
+    return values
+
+
+def rgb_to_tensor(rgb: NDArray[np.float32]) -> Tensor:
+    """[H, W, 3] -> [1, 3, H, W]."""
+    return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None]

@@ -1,19 +1,38 @@
-"""Segmentations on their way to disk: masks, overlays and a few numbers for each phrase."""
+"""Segmentations on their way to disk: masks on the image's own grid, overlays, numbers, and a record of them all."""
 
+import json
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
-from vesalius.imaging import MedicalImage, Slice, SliceStack, overlay, to_square_pixels, write_mask, write_rgb
+from vesalius import __version__
+from vesalius.errors import OutputError
+from vesalius.files import write_json
+from vesalius.imaging import MedicalImage, SliceStack, overlay, to_square_pixels, write_mask, write_rgb
+from vesalius.imaging.formats import VOLUME_SUFFIXES, file_stem
+from vesalius.imaging.notices import Notice
+from vesalius.imaging.orientation import grid_order, straight_grid
 from vesalius.predict import Segmentation
 
 SHEET_SLICES = 12
 SHEET_COLUMNS = 4
 LONGEST_SLUG = 40
+OVERLAY_SIDE = 2048
+"""Pictures at least twice as long are drawn smaller; masks never are."""
+TILE_SIDE = 512
+"""The same for each slice of a sheet."""
+BLOCK = 8
+"""Slices of a mask volume put together at a time; a byte holds so many of its pixels."""
+
+RECORD = "segmentation.json"
+"""In the folder of results: what each file there was made from."""
 
 
 @dataclass(frozen=True)
@@ -22,115 +41,319 @@ class Result:
 
     prompt: str
     existence: float | None
-    """Highest probability over slices that the phrase's object is shown."""
+    """Probability that the image shows the phrase's object at all; of a series, that of its best run of slices."""
     share: float
     """Of all pixels that are marked."""
     volume_ml: float | None
     """Of the marked voxels, where a volume's spacing is known."""
     mask: Path
     overlay: Path
+    slice_existence: tuple[float | None, ...] | None = None
+    """Of each slice of a series, looked at alone; None for pictures and for models that do not say."""
 
     def to_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
-        return asdict(self)
+        """Ready for JSON: every number is finite or None."""
+        return {
+            "prompt": self.prompt,
+            "existence": _finite(self.existence),
+            "share": self.share,
+            "volume_ml": _finite(self.volume_ml),
+            "mask": self.mask,
+            "overlay": self.overlay,
+            "slice_existence": None
+            if self.slice_existence is None
+            else [_finite(each) for each in self.slice_existence],
+        }
+
+
+@dataclass(eq=False)
+class PackedMasks:
+    """Masks [H, W] of one slice after the other, a bit a pixel."""
+
+    size: tuple[int, int]
+    """H and W."""
+    rows: list[NDArray[np.uint8]] = field(default_factory=list)
+    marked: list[int] = field(default_factory=list)
+    """Pixels of each."""
+
+    def append(self, mask: NDArray[np.bool_]) -> None:
+        """Take the next slice's mask."""
+        self.rows.append(np.packbits(mask, axis=1))
+        self.marked.append(int(np.count_nonzero(mask)))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> NDArray[np.bool_]:
+        mask: NDArray[np.bool_] = self._unpack(self.rows[index][None], self.size[1])[0]
+        return mask
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """[D, H, W]."""
+        return len(self.rows), *self.size
+
+    def cut(self, axis: int, part: slice) -> NDArray[np.bool_]:
+        """A part of the volume along one axis, all of it along the others.
+
+        Args:
+            axis: 0 (slices), 1 (rows) or 2 (columns).
+            part: From where to where.
+
+        Returns:
+            Boolean array of three dimensions.
+        """
+        if axis == 0:
+            return self._unpack(np.stack(self.rows[part]), self.size[1])
+        if axis == 1:
+            return self._unpack(np.stack([rows[part] for rows in self.rows]), self.size[1])
+        first, last = part.start // 8, -(-part.stop // 8)
+        block = self._unpack(np.stack([rows[:, first:last] for rows in self.rows]), None)
+        inside: NDArray[np.bool_] = block[..., part.start - first * 8 : part.stop - first * 8]
+        return inside
+
+    @staticmethod
+    def _unpack(packed: NDArray[np.uint8], columns: int | None) -> NDArray[np.bool_]:
+        bits: NDArray[np.bool_] = np.unpackbits(packed, axis=2, count=columns).view(np.bool_)
+        return bits
+
+    def planes(self, order: Sequence[int], backwards: Sequence[bool]) -> Iterator[NDArray[np.bool_]]:
+        """The volume in another order, slice after slice along the last of the new axes.
+
+        Args:
+            order: For each new axis i, j and k the present one, 0 to 2.
+            backwards: Whether it runs the other way.
+
+        Yields:
+            Masks [j, i] for each k.
+        """
+        length = self.shape[order[2]]
+        for start in range(0, length, BLOCK):
+            stop = min(start + BLOCK, length)
+            part = slice(length - stop, length - start) if backwards[2] else slice(start, stop)
+            block = np.transpose(self.cut(order[2], part), order[::-1])
+            yield from np.flip(block, tuple(axis for axis, turned in enumerate(reversed(backwards)) if turned))
 
 
 class Results:
     """Collects the answers slice by slice and writes them all at the end.
+
+    Pictures get a mask of the file's own size, volumes and series a mask volume on the file's own grid: the same voxels
+    in the same order. A sheared grid (a CT with a tilted gantry), which few programs read, becomes a straight one; a
+    notice says so.
 
     Args:
         out: Folder, made when writing.
         image: Where the slices came from.
         slices: In the plane that was asked for.
         prompts: Phrases, in the order of every slice's answers.
+        overwrite: Replace results of an earlier run.
+        made_by: What else decides the result, such as the model; kept in the record.
+
+    Raises:
+        OutputError: If a result would replace a file that is there, or the folder's record cannot be read.
     """
 
-    def __init__(self, out: Path, image: MedicalImage, slices: SliceStack, prompts: Sequence[str]) -> None:
+    def __init__(
+        self,
+        out: Path,
+        image: MedicalImage,
+        slices: SliceStack,
+        prompts: Sequence[str],
+        *,
+        overwrite: bool = False,
+        made_by: Mapping[str, object] | None = None,
+    ) -> None:
         self.out = out
         self.image = image
         self.slices = slices
         self.prompts = list(prompts)
         self.names = file_names(image.source, prompts)
-        self._masks: list[list[NDArray[np.bool_]]] = [[] for _ in prompts]
-        self._existence: list[list[float]] = [[] for _ in prompts]
+        self.notices: list[Notice] = []
+        """What was done to the masks that nobody asked for."""
+        self._overwrite = overwrite
+        self._made_by = dict(made_by or {})
+        self._is_volume_file = image.source.name.lower().endswith(VOLUME_SUFFIXES)
+        self._is_volume = len(slices) > 1 or self._is_volume_file
+        size = (slices.pixels.shape[1], slices.pixels.shape[2])
+        self._masks = [PackedMasks(size) for _ in prompts]
+        self._existence: list[list[float | None]] = [[] for _ in prompts]
+        self._run_existence: list[list[float | None]] = [[] for _ in prompts]
+        self._last: Sequence[Segmentation] = ()
+        self._check_free()
 
     def add(self, answers: Sequence[Segmentation]) -> None:
         """Take the answers for the next slice."""
         for place, answer in enumerate(answers):
             self._masks[place].append(answer.mask)
-            if answer.existence is not None:
-                self._existence[place].append(answer.existence)
+            self._existence[place].append(answer.existence)
+            self._run_existence[place].append(
+                answer.existence if answer.run_existence is None else answer.run_existence
+            )
+        self._last = answers
 
     def write(self) -> list[Result]:
-        """Write mask and overlay of every phrase.
+        """Write mask and overlay of every phrase, and the folder's record.
 
         Raises:
-            OutputError: If the folder cannot be written.
+            OutputError: If the folder cannot be written, or a file has come to be there in the meantime.
         """
-        return [self._write_one(place) for place in range(len(self.prompts))]
+        self._check_free()
+        found = [self._write_one(place) for place in range(len(self.prompts))]
+        self._record(found)
+        return found
+
+    def paths(self, name: str) -> tuple[Path, Path]:
+        """Where mask and overlay of a phrase go."""
+        suffix = "nii.gz" if self._is_volume else "png"
+        return self.out / f"{name}.mask.{suffix}", self.out / f"{name}.overlay.png"
 
     def _write_one(self, place: int) -> Result:
-        masks = np.stack(self._masks[place])
-        name = self.names[place]
-        mask_path, overlay_path = self.out / f"{name}.mask.png", self.out / f"{name}.overlay.png"
-        if len(masks) == 1:
-            write_mask(mask_path, masks[0])
-            write_rgb(overlay_path, overlay(self.slices[0].rgb, masks[0]))
-        else:
-            mask_path = self.out / f"{name}.mask.nii.gz"
-            # Volumes alone need nibabel, which takes a fifth of a second to load.
-            from vesalius.imaging.nifti import write_mask_volume
-
-            write_mask_volume(mask_path, masks, self.slices.affine)
+        masks, own = self._masks[place], self._existence[place]
+        mask_path, overlay_path = self.paths(self.names[place])
+        if self._is_volume:
+            self._write_volume(mask_path, masks)
             write_rgb(overlay_path, contact_sheet(self.slices, masks))
-        existence = max(self._existence[place], default=None)
-        return Result(self.prompts[place], existence, float(masks.mean()), self._volume(masks), mask_path, overlay_path)
+        else:
+            write_mask(mask_path, self._picture_mask(masks))
+            rgb = self.slices.render_small(0, OVERLAY_SIDE)
+            write_rgb(overlay_path, overlay(rgb, self._last[place].mask_at((rgb.shape[0], rgb.shape[1]))))
+        is_series = len(own) > 1 and any(each is not None for each in own)
+        return Result(
+            self.prompts[place],
+            max((each for each in self._run_existence[place] if each is not None), default=None),
+            sum(masks.marked) / float(np.prod(masks.shape)),
+            self._volume(sum(masks.marked)),
+            mask_path,
+            overlay_path,
+            tuple(own) if is_series else None,
+        )
 
-    def _volume(self, masks: NDArray[np.bool_]) -> float | None:
-        if self.slices.affine is None or len(masks) == 1:
+    def _picture_mask(self, masks: PackedMasks) -> NDArray[np.bool_]:
+        """In the file's own rows and columns, of which the display may have exchanged or turned some."""
+        if self.slices.affine is None or self.image.source_affine is None:
+            return masks[0]
+        return next(masks.planes(*grid_order(self.slices.affine, self.image.source_affine)))
+
+    def _write_volume(self, path: Path, masks: PackedMasks) -> None:
+        # Volumes alone need nibabel, which takes a fifth of a second to load.
+        from vesalius.imaging.nifti import write_mask_volume
+
+        shown, source = self.slices.affine, self.image.source_affine
+        if shown is None:
+            order, backwards, target = [2, 1, 0], [False] * 3, None
+        else:
+            target = shown[:, [2, 1, 0, 3]] if source is None else source
+            order, backwards = grid_order(shown, target)
+        depth, rows, columns = (masks.shape[axis] for axis in reversed(order))
+        planes = masks.planes(order, backwards)
+        like = self.image.source if self._is_volume_file and self.image.source.is_file() else None
+        if target is not None and self.image.sheared and not self._is_volume_file:
+            grid = straight_grid(target, (columns, rows, depth))
+            planes, target, (columns, rows, depth) = grid.move(planes), grid.affine, grid.shape
+            self._say_straightened()
+        write_mask_volume(path, planes, (columns, rows, depth), target, like=like)
+
+    def _say_straightened(self) -> None:
+        notice = Notice(
+            "mask moved to a straight grid",
+            "the slices are sheared against each other, as with a tilted gantry, which mask volumes cannot express; "
+            "each slice of the mask was moved by whole pixels",
+        )
+        if notice not in self.notices:
+            self.notices.append(notice)
+
+    def _volume(self, marked: int) -> float | None:
+        if self.slices.affine is None or not self._is_volume:
             return None
-        return float(masks.sum() * abs(np.linalg.det(self.slices.affine[:3, :3])) / 1000)
+        return float(marked * abs(np.linalg.det(self.slices.affine[:3, :3])) / 1000)
+
+    def _check_free(self) -> None:
+        taken = [path for name in self.names for path in self.paths(name) if path.exists()]
+        made_from = {str(each.get("mask")): each for each in read_record(self.out)}
+        if taken and not self._overwrite:
+            earlier = made_from.get(taken[0].name, {}).get("image")
+            origin = f", made from {earlier}" if earlier else ""
+            raise OutputError(
+                f"{taken[0]}: is there already{origin}. Name another folder with --out, or replace it with --overwrite."
+            )
+
+    def _record(self, found: Sequence[Result]) -> None:
+        """Add to what the folder says of its files; several processes may do so at once."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        told = [notice.to_dict()["message"] for notice in (*self.image.notices, *self.notices)]
+        with FileLock(self.out / f".{RECORD}.lock"):
+            rows = {str(each.get("mask")): each for each in read_record(self.out)}
+            for result in found:
+                files = {"mask": result.mask.name, "overlay": result.overlay.name}
+                origin = {"image": str(self.image.source.absolute()), **self._made_by, "notices": told, "made": now}
+                rows[result.mask.name] = result.to_dict() | files | origin
+            write_json(self.out / RECORD, {"vesalius": __version__, "results": [rows[name] for name in sorted(rows)]})
 
 
-def contact_sheet(slices: SliceStack, masks: NDArray[np.bool_]) -> NDArray[np.float32]:
+def read_record(folder: Path) -> list[dict[str, object]]:
+    """What a folder of results says of its files; [] if there is no record.
+
+    Raises:
+        OutputError: If the file in its place is none.
+    """
+    path = folder / RECORD
+    if not path.exists():
+        return []
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["results"]
+        if not all(isinstance(row, dict) for row in rows):
+            raise TypeError("results")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise OutputError(f"{path}: is no record of segmentations; move it away, or name another --out.") from error
+    return list(rows)
+
+
+def contact_sheet(slices: SliceStack, masks: PackedMasks) -> NDArray[np.uint8]:
     """Overlays of up to 12 slices, evenly spread over those with a mark (or over all, if none has one).
 
     Args:
         slices: D slices.
-        masks: [D, H, W].
+        masks: Of each.
 
     Returns:
-        RGB in [0, 1], slices in reading order.
+        RGB, 0–255, slices in reading order.
     """
-    marked = np.flatnonzero(masks.any(axis=(1, 2)))
+    marked = np.flatnonzero(masks.marked)
     first, last = (marked[0], marked[-1]) if len(marked) else (0, len(masks) - 1)
     chosen = sorted({int(each) for each in np.linspace(first, last, SHEET_SLICES).round()})
-    tiles = [_tile(slices[each], masks[each]) for each in chosen]
+    tiles = [_tile(slices, each, masks[each]) for each in chosen]
     columns = min(SHEET_COLUMNS, len(tiles))
     grid = tiles + [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     rows = [np.concatenate(grid[start : start + columns], axis=1) for start in range(0, len(grid), columns)]
     return np.concatenate(rows)
 
 
-def _tile(each: Slice, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _tile(slices: SliceStack, index: int, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """The overlay with pixels as wide as high."""
-    drawn = np.divide(overlay(each.rgb, mask), 255, dtype=np.float32)
-    return to_square_pixels(drawn, each.pixel_spacing_mm)
+    rgb = slices.render_small(index, TILE_SIDE)
+    factor = max(1, max(mask.shape) // TILE_SIDE)
+    drawn = np.divide(overlay(rgb, mask[::factor, ::factor]), 255, dtype=np.float32)
+    return np.rint(to_square_pixels(drawn, slices.pixel_spacing_mm) * 255).astype(np.uint8)
 
 
 def file_names(source: Path, prompts: Sequence[str]) -> list[str]:
-    """One short, distinct file name a phrase: the image's name and the phrase's letters.
+    """One short, distinct file name a phrase: the image's name without its format's suffix, and the phrase's letters.
 
-    >>> file_names(Path("scan.nii.gz"), ["left lung", "left lung!"])
-    ['scan.left-lung', 'scan.left-lung-2']
+    >>> file_names(Path("scan.2.nii.gz"), ["left lung", "left lung!"])
+    ['scan.2.left-lung', 'scan.2.left-lung-2']
     """
-    stem = source.name.split(".")[0] or "image"
+    stem = source.resolve().name if source.is_dir() else file_stem(source.name)
     names: list[str] = []
     for prompt in prompts:
         slug = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-")[:LONGEST_SLUG] or "prompt"
-        name, number = f"{stem}.{slug}", 1
+        name, number = f"{stem or 'image'}.{slug}", 1
         while name in names:
             number += 1
-            name = f"{stem}.{slug}-{number}"
+            name = f"{stem or 'image'}.{slug}-{number}"
         names.append(name)
     return names
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and isfinite(value) else None

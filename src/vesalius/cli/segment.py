@@ -1,11 +1,13 @@
 """``vesalius segment IMAGE PROMPT…``."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from vesalius.errors import ConfigError
+from vesalius.errors import ConfigError, PromptError
 
 
 def segment(
@@ -14,6 +16,7 @@ def segment(
     *prompts: str,
     model: str = "pocket",
     out: Annotated[Path, Parameter(alias="-o")] = Path("segmentation"),
+    overwrite: bool = False,
     plane: Literal["axial", "coronal", "sagittal"] | None = None,
     window: str | None = None,
     series: str | None = None,
@@ -25,12 +28,14 @@ def segment(
     """Outline what phrases name in a picture, a DICOM file or series, or a volume.
 
     Pictures get a mask (PNG, at the picture's own size) and an overlay for each phrase; series and volumes a mask
-    volume (NIfTI) and a sheet of overlays.
+    volume (NIfTI, on the file's own voxel grid) and a sheet of overlays. segmentation.json in the folder of results
+    says what each file was made from.
 
     Examples:
         vesalius segment scan.png polyp "breast tumour"
         vesalius segment head.nii.gz brain --plane axial -o results
         vesalius segment scan.dcm lungs --window lung --json
+        vesalius segment bold.nii.gz brain --volume 3 --overwrite
 
     Documentation:
         README.md
@@ -40,6 +45,7 @@ def segment(
         prompts: What to outline, for example "polyp".
         model: A model's name, a checkpoint or a run's folder.
         out: Folder for the results.
+        overwrite: Replace results that are there.
         plane: Plane in which to go through a volume.
         window: Window of a CT: a name such as "lung", or center and width in HU such as "40,400".
         series: Of a folder with several DICOM series, the one to read: its UID, or its number from 1 as the message
@@ -51,32 +57,59 @@ def segment(
     """
     from vesalius.console import print_json, print_table, progress_bar
     from vesalius.imaging import read_image
+    from vesalius.imaging.notices import warn_of
     from vesalius.predict import Predictor, check_prompts
     from vesalius.results import Results
 
     check_prompts(prompts)
+    _refuse_files(prompts)
+    shades = _to_window(window)
     picture = read_image(image, series=series, stack=stack, volume=volume, frame=frame)
-    slices = picture.slices(plane, _to_window(window))
+    slices = picture.slices(plane, shades)
+    choices = {"plane": plane, "window": window, "series": series, "stack": stack, "volume": volume, "frame": frame}
+    made_by = {"model": model, **{name: value for name, value in choices.items() if value is not None}}
+    results = Results(out, picture, slices, prompts, overwrite=overwrite, made_by=made_by)
     predictor = Predictor(model)
-    results = Results(out, picture, slices, prompts)
     with progress_bar() as bar:
         for answers in bar.track(predictor.predict_slices(slices, prompts), len(slices), description="Segmenting"):
             results.add(answers)
     found = results.write()
+    warn_of(results.notices, picture.source)
     if as_json:
-        notices = [notice.to_dict() for notice in picture.notices]
-        results_told = [item.to_dict() for item in found]
-        print_json({"image": str(image), "model": model, "notices": notices, "results": results_told})
+        notices = [notice.to_dict() for notice in (*picture.notices, *results.notices)]
+        told = [item.to_dict() for item in found]
+        print_json({"image": str(image), "model": model, "notices": notices, "results": told})
         return
     rows = [(item.prompt, item.existence, f"{100 * item.share:.2f} %", item.overlay) for item in found]
     print_table(("prompt", "there?", "marked", "overlay"), rows)
 
 
+def _refuse_files(prompts: Sequence[str]) -> None:
+    """Only one image is segmented at a time; further ones would be taken for phrases.
+
+    Raises:
+        PromptError: If a prompt is the path of a file.
+    """
+    for prompt in prompts:
+        try:
+            there = Path(prompt).is_file()
+        except (OSError, ValueError):  # too long, or with characters that no path has
+            continue
+        if there:
+            raise PromptError(
+                f"'{prompt}' is a file where a phrase is expected: one image at a time is segmented. For several, call "
+                f'the command once for each, for example: for each in *.png; do vesalius segment "$each" polyp; done'
+            )
+
+
 def _to_window(text: str | None) -> str | tuple[float, float] | None:
     if text is None or "," not in text:
         return text
+    expected = "--window: expected a name or CENTER,WIDTH such as 40,400"
     try:
         center, width = (float(part) for part in text.split(","))
     except ValueError as error:
-        raise ConfigError(f"--window: expected a name or CENTER,WIDTH such as 40,400; got '{text}'.") from error
+        raise ConfigError(f"{expected}; got '{text}'.") from error
+    if not (math.isfinite(center) and math.isfinite(width) and width > 0):
+        raise ConfigError(f"{expected}, two finite numbers with a width above 0; got '{text}'.")
     return center, width

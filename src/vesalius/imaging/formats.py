@@ -1,9 +1,11 @@
 """How image files usually end, and how they begin; what they hold decides."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from vesalius.errors import ImageError
+from vesalius.errors import ImageError, VesaliusError
 
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 LOSSLESS_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
@@ -12,6 +14,17 @@ VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mgz")
 
 IMAGE_SUFFIXES = (*RASTER_SUFFIXES, *DICOM_SUFFIXES, *VOLUME_SUFFIXES)
 """Every suffix `read_image` expects; DICOM is also recognised without any."""
+
+RASTER_MARKS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM", b"GIF8", b"RIFF")
+
+OTHER_FORMATS = {
+    b"\x89HDF\r\n\x1a\n": ("HDF5, as MINC 2 (.mnc) is", "mnc2nii of the MINC tools"),
+    b"CDF": ("NetCDF, as MINC 1 (.mnc) is", "mnc2nii of the MINC tools"),
+    b"NRRD000": ("NRRD", "SimpleITK or 3D Slicer"),
+    b"ObjectType": ("MetaImage (.mha, .mhd)", "SimpleITK or 3D Slicer"),
+    b"%PDF": ("PDF", "pdfimages, which writes its pictures as PNG"),
+}
+"""How files of formats that are not read begin -> what they are, and what converts them."""
 
 _PREAMBLE = 128
 _DICOM_MARK = b"DICM"
@@ -38,6 +51,69 @@ def has_dicom_mark(start: bytes) -> bool:
 def is_picture(path: Path) -> bool:
     """Whether a name ends as pictures of everyday formats do."""
     return path.suffix.lower() in RASTER_SUFFIXES
+
+
+def has_raster_mark(start: bytes) -> bool:
+    """Whether a file that starts so is a picture, however damaged behind its first bytes."""
+    return start.startswith(RASTER_MARKS)
+
+
+def refuse_other_formats(path: Path, start: bytes) -> None:
+    """Say what a file is that is sound, but in a format that is not read.
+
+    Args:
+        path: The file.
+        start: Its first bytes, see `read_start`.
+
+    Raises:
+        ImageError: If it is of one of `OTHER_FORMATS`; the message says what converts it.
+    """
+    for mark, (name, converter) in OTHER_FORMATS.items():
+        if start.startswith(mark):
+            raise ImageError(f"{path}: is {name}, which is not read; convert it to NIfTI or PNG first ({converter}).")
+
+
+@contextmanager
+def reading(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever a library raises on a damaged or strange file into an error that names it.
+
+    Readers fail in every way: with their own exceptions, with those of decompressors, and with any that Python has when
+    a header's numbers lead somewhere they did not expect.
+
+    Args:
+        path: The file.
+        what: What it is read as, with its article.
+
+    Raises:
+        ImageError: In the place of any exception that is not ours.
+    """
+    try:
+        yield
+    except VesaliusError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageError(f"{path}: no such file; check the path.") from error
+    except MemoryError as error:
+        raise ImageError(
+            f"{path}: does not fit into memory as {what}; it is too large, or its header is damaged."
+        ) from error
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(
+            f"{path}: cannot be read as {what} ({reason}); it is damaged, incomplete or something else. "
+            "Export or copy it again."
+        ) from error
+
+
+def file_stem(name: str) -> str:
+    """A file's name without the suffix that says its format; other dots belong to the name.
+
+    >>> file_stem("scan.nii.gz"), file_stem("case.001.png"), file_stem("1.2.840.10008.1")
+    ('scan', 'case.001', '1.2.840.10008.1')
+    """
+    lower = name.lower()
+    suffix = max((each for each in IMAGE_SUFFIXES if lower.endswith(each)), key=len, default="")
+    return name[: len(name) - len(suffix)] or name
 
 
 def visible_files(folder: Path) -> list[Path]:

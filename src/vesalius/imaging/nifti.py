@@ -1,58 +1,138 @@
 """NIfTI and FreeSurfer volumes; needs nibabel."""
 
-import zlib
+import gzip
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from vesalius.errors import ImageError
 from vesalius.files import writing
 from vesalius.imaging.bids import read_sidecar
+from vesalius.imaging.formats import read_start, reading, refuse_other_formats
 from vesalius.imaging.image import MedicalImage
-from vesalius.imaging.orientation import Affine, nearest_plane, places_volume, plane_of, to_display_order, voxel_spacing
+from vesalius.imaging.lazy import LazyPixels, Pixels, keep_small
+from vesalius.imaging.limits import BYTES_PER_MEGABYTE, FRAMES, KEPT_MEGABYTES, MEGABYTES, PIXELS, megabytes
+from vesalius.imaging.notices import Notice
+from vesalius.imaging.orientation import (
+    Affine,
+    Plane,
+    nearest_plane,
+    places_volume,
+    plane_of,
+    to_display_order,
+    voxel_spacing,
+)
 
 THICK_SLICES = 1.3
 """Voxels this much longer along one axis than along both others were scanned across that axis."""
 
-CT_BELOW = -500
-"""Whole numbers reaching down to this value are taken for HU."""
+REACHES_AIR = -500.0
+"""Values that never fall so low are no CT that shows air."""
+AIR = (-1100.0, -900.0)
+"""HU of air, with its noise."""
+LUNG = (-950.0, -600.0)
+SOFT = (-150.0, 150.0)
+"""HU of water, fat, muscle and organs, roughly."""
+LEAST_AIR, LEAST_LUNG, LEAST_SOFT = 0.01, 0.05, 0.1
+"""Parts of all voxels from which these count as seen."""
+MOST_STRAY = 0.01
+"""Part of the voxels below air that is noise, next to one value for what lies outside the field of view."""
+SAMPLED_SLICES = 24
+"""Slices, evenly spread, from which units are guessed."""
+
+PLACING_FIELDS = ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y",
+                  "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units")  # fmt: skip
+"""What in a NIfTI header says where the voxels lie, next to the first four of pixdim."""
+
+READ_AT_ONCE = 2**20
+"""Bytes."""
+
+
+@dataclass(frozen=True, eq=False)
+class StoredVolume:
+    """One volume of a file, whose voxels stay there until somebody asks for them."""
+
+    path: Path
+    shape: tuple[int, int, int]
+    """Voxels along the file's axes i, j and k."""
+    affine: Affine
+    """Index (i, j, k) to RAS+ millimetres, [4, 4]."""
+    dtype: np.dtype[np.generic]
+    """Of the stored values."""
+    slope: float
+    intercept: float
+    view: Callable[[], NDArray[np.generic]]
+    """Gives stored values [i, j, k] without reading them."""
+    volumes: int
+    """How many the file holds."""
+
+    @property
+    def is_colour(self) -> bool:
+        """Whether values are red, green and blue."""
+        return self.dtype.names is not None
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether stored values differ from those meant."""
+        return (self.slope, self.intercept) != (1.0, 0.0)
+
+    def values(self, stored: NDArray[np.generic]) -> Pixels:
+        """What stored values mean: scaled float32 without NaN and infinities, or RGB bytes along a last axis."""
+        if self.is_colour:
+            channels: NDArray[np.void] = stored.view(np.ndarray)  # of named bytes
+            return np.stack([channels[name] for name in ("R", "G", "B")], axis=-1)
+        if self.is_scaled:
+            meant = (stored.astype(np.float64) * self.slope + self.intercept).astype(np.float32)
+        else:
+            meant = stored.astype(np.float32)
+        return np.nan_to_num(meant, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def read_nifti(path: Path, *, volume: int | None = None) -> MedicalImage:
     """Read a volume and turn it for display.
 
-    Slices run across the only axis of length 1, else across the axis of thick slices, else they are axial. Of a 4-D
-    file the first volume counts. Scaling is applied; NaN and infinities become 0. The header is that of a BIDS file,
-    ``scan.json``, beside the volume. Where that does not name the modality, whole numbers with a minimum of −500 or
-    less are taken for CT, and anything else stays unknown (None), shown like MR.
+    Slices run across the only axis of length 1, else across the axis of thick slices, else they are axial. Of a file
+    with more than three dimensions one volume is read. Scaling is applied; NaN and infinities become 0. The header is
+    that of a BIDS file, ``scan.json``, beside the volume. Where that does not name the modality, values are taken for
+    HU, and the volume for CT, if they look so (see `looks_like_hounsfield`); anything else stays unknown (None), shown
+    like MR. What was left out or guessed stands in the image's notices. Large volumes are read slice by slice.
 
     Args:
         path: .nii, .nii.gz or .mgz file.
         volume: Which of several volumes, from 1; by default the first.
 
     Returns:
-        Image [D, H, W] with its affine.
+        Image [D, H, W], or [D, H, W, 3] in colour, with its affine.
 
     Raises:
-        ImageError: If the file is missing, damaged, of complex or colour values, or of no use as a volume.
+        ImageError: If the file is missing, damaged, of complex values, has no such volume, or is of no use as one.
     """
-    stored, affine = _load(path, volume or 1)
-    axis = _slice_axis(stored.shape, affine)
-    values = _clean(stored)
+    stored = _open(path, volume or 1)
+    plane = nearest_plane(stored.affine, _slice_axis(stored.shape, stored.affine))
+    pixels, placed = _display_pixels(stored, plane)
     header = read_sidecar(path)
-    is_ct = values.min() <= CT_BELOW and bool(np.all(values == np.rint(values)))
-    shown, placed = to_display_order(values, affine, nearest_plane(affine, axis))
+    modality, notices = header.get("Modality"), _volumes_left_out(stored.volumes, volume)
+    if not modality and not stored.is_colour:
+        modality, guesses = _guess_modality(pixels)
+        notices += guesses
     return MedicalImage(
-        pixels=np.ascontiguousarray(shown),
+        pixels=keep_small(pixels),
         source=path,
         affine=placed,
-        modality=header.get("Modality") or ("CT" if is_ct else None),
+        modality=modality or None,
         plane=plane_of(placed),
         header=header,
-        source_affine=affine,
+        notices=notices,
+        source_affine=stored.affine,
         source_shape=stored.shape,
     )
 
@@ -67,59 +147,231 @@ def read_label_volume(path: Path) -> tuple[NDArray[np.integer], Affine]:
         Whole numbers [D, H, W] in axial display order, and their affine.
 
     Raises:
-        ImageError: If the file is missing, damaged, or of no use as a volume.
+        ImageError: If the file is missing, damaged, of no use as a volume, or too large to be held in memory.
     """
-    volume, affine = _load(path)
-    if volume.dtype.kind == "f":
-        volume = np.rint(_clean(volume)).astype(np.int32)
-    elif volume.dtype.kind == "b":
-        volume = volume.astype(np.uint8)
-    shown, placed = to_display_order(volume, affine, "axial")
-    return shown, placed  # type: ignore[return-value]  # float and bool are gone
+    stored = _open(path, 1)
+    if stored.is_colour:
+        raise ImageError(f"{path}: expected whole numbers, got colours; convert it.")
+    MEGABYTES.check(megabytes(int(np.prod(stored.shape, dtype=np.int64)) * stored.dtype.itemsize), path)
+    with reading(path, "a NIfTI or MGZ volume"):
+        labels = np.array(stored.view())
+    if stored.is_scaled or labels.dtype.kind == "f":
+        labels = np.rint(stored.values(labels)).astype(np.int32)
+    elif labels.dtype.kind == "b":
+        labels = labels.astype(np.uint8)
+    shown, placed = to_display_order(labels, stored.affine, "axial")
+    return shown, placed
 
 
-def write_mask_volume(path: Path, masks: NDArray[np.bool_], affine: Affine | None) -> None:
-    """Write a mask volume, whole or not at all; readers find it on the image it came from.
+def write_mask_volume(
+    path: Path,
+    planes: Iterable[NDArray[np.bool_]],
+    shape: tuple[int, int, int],
+    affine: Affine | None,
+    *,
+    like: Path | None = None,
+) -> None:
+    """Write a mask volume slice by slice, whole or not at all; readers find it on the image it came from.
 
     Args:
         path: Where to; .nii.gz compresses.
-        masks: [D, H, W], in the order of an image's slices.
-        affine: Those slices' index to RAS+ millimetres [4, 4]; None for clips, which lie nowhere.
+        planes: Masks [j, i] for each k.
+        shape: Voxels along i, j and k.
+        affine: Index (i, j, k) to RAS+ millimetres [4, 4]; None for clips, which lie nowhere.
+        like: Volume on the same grid, whose header says where that lies in every detail.
 
     Raises:
-        OutputError: If it cannot be written.
+        ImageError: If ``like`` cannot be read.
+        OutputError: If the mask cannot be written.
     """
-    volume = nib.Nifti1Image(masks.astype(np.uint8), np.eye(4) if affine is None else affine)
-    with writing(path) as unfinished:
-        nib.save(volume, unfinished)
+    header = nib.Nifti1Header()
+    header.set_data_shape(shape)
+    header.set_data_dtype(np.uint8)
+    if affine is not None:
+        header.set_sform(affine, code="scanner")
+        header.set_qform(affine, code="scanner", strip_shears=True)
+    if like is not None:
+        _copy_place(like, header)
+    with writing(path) as unfinished, unfinished.open("wb") as target, ExitStack() as stack:
+        file: IO[bytes] = target
+        if path.name.endswith(".gz"):
+            packed = gzip.GzipFile("", "wb", compresslevel=1, fileobj=target, mtime=0)
+            file = cast(IO[bytes], stack.enter_context(packed))
+        header.write_to(file)
+        for plane in planes:
+            file.write(np.ascontiguousarray(plane).view(np.uint8).tobytes())
 
 
-def _load(path: Path, number: int = 1) -> tuple[NDArray[np.generic], Affine]:
-    try:
-        image = nib.load(path)
-        volume = np.asanyarray(image.dataobj)
-        affine = np.asarray(image.affine, np.float64)
-    except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such file; check the path.") from error
-    except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise ImageError(
-            f"{path}: cannot be read as a NIfTI or MGZ volume ({error}); it is damaged, incomplete or something else. "
-            "Copy or convert it again."
-        ) from error
-    return _one_volume(volume, path, number), _checked(affine, path)
+def looks_like_hounsfield(values: NDArray[np.floating]) -> tuple[bool, str]:
+    """Guess from values alone whether they are HU, whole or not.
 
+    They are if they reach −500 and either a peak lies at air, near −1000, or lung and soft tissue both show; and if
+    next to nothing lies below air, but one value for what is outside the field of view. MR and phase images that happen
+    to reach so low are spread differently.
 
-def _one_volume(volume: NDArray[np.generic], path: Path, number: int) -> NDArray[np.generic]:
-    if volume.dtype.kind not in "iufb" or volume.ndim < 2 or not volume.size:
-        raise ImageError(
-            f"{path}: expected a grey volume of 2 or more dimensions, got {volume.dtype} {list(volume.shape)}; "
-            "convert it."
+    Args:
+        values: A sample of the image.
+
+    Returns:
+        The guess, and its reason as a phrase.
+    """
+    lowest = float(values.min())
+    if lowest > REACHES_AIR:
+        return False, f"no value is below {REACHES_AIR:g}"
+    air, lung, soft = (_share(values, low, high) for low, high in (AIR, LUNG, SOFT))
+    dark = _share(values, AIR[0], REACHES_AIR)
+    stray = _share(values, np.nextafter(lowest, np.inf), AIR[0])
+    if stray > MOST_STRAY:
+        return False, f"{100 * stray:.0f} % of the values are spread below {AIR[0]:g}, where a CT has none"
+    if air >= max(LEAST_AIR, dark / 2):
+        return True, f"{100 * air:.0f} % of the values lie near -1000, as air does in a CT"
+    if lung >= LEAST_LUNG and soft >= LEAST_SOFT:
+        return (
+            True,
+            f"{100 * lung:.0f} % of the values lie where lungs do in a CT and {100 * soft:.0f} % at soft tissue",
         )
-    volumes = volume.reshape((*volume.shape[:3], -1), order="F") if volume.ndim > 3 else volume[..., None]
-    if not 1 <= number <= volumes.shape[-1]:
-        raise ImageError(f"{path}: has no volume {number}; expected a number from 1 to {volumes.shape[-1]}.")
-    one = volumes[..., number - 1]
-    return one if one.ndim == 3 else one[..., None]
+    return False, f"values reach {lowest:g}, but have no peak near -1000, where air lies in a CT"
+
+
+def _share(values: NDArray[np.floating], low: float, high: float) -> float:
+    return float(np.mean((values >= low) & (values <= high)))
+
+
+def _guess_modality(pixels: LazyPixels) -> tuple[str | None, tuple[Notice, ...]]:
+    chosen = np.unique(np.linspace(0, len(pixels) - 1, SAMPLED_SLICES).round().astype(int)).tolist()
+    stride = max(1, pixels.shape[1] * pixels.shape[2] // READ_AT_ONCE)
+    sample = np.concatenate([pixels[index].ravel()[::stride] for index in chosen]).astype(np.float32, copy=False)
+    hounsfield, reason = looks_like_hounsfield(sample)
+    remedy = 'A file beside the volume, of the same name but .json, with {"Modality": "CT"} or "MR" settles it'
+    if hounsfield:
+        return "CT", (Notice("units guessed to be HU", reason, remedy),)
+    if float(sample.min()) <= REACHES_AIR:
+        return None, (Notice("units unknown", reason, remedy),)
+    return None, ()
+
+
+def _volumes_left_out(volumes: int, asked: int | None) -> tuple[Notice, ...]:
+    if asked is not None or volumes == 1:
+        return ()
+    why = "the file holds several, and the first is read"
+    return (Notice("volumes left out", why, "Choose another with volume", volumes - 1, volumes),)
+
+
+def _display_pixels(stored: StoredVolume, plane: Plane) -> tuple[LazyPixels, Affine]:
+    shown, placed = to_display_order(stored.view(), stored.affine, plane)
+    PIXELS.check(shown.shape[1] * shown.shape[2], stored.path)
+    FRAMES.check(len(shown), stored.path)
+
+    def read(index: int) -> Pixels:
+        # Opened anew each time, so that what was read of a file does not add up in memory.
+        with reading(stored.path, "a NIfTI or MGZ volume"):
+            return stored.values(np.array(to_display_order(stored.view(), stored.affine, plane)[0][index]))
+
+    colour = (3,) * stored.is_colour
+    kind = np.uint8 if stored.is_colour else np.float32
+    return LazyPixels(len(shown), read, (*shown.shape[1:], *colour), kind, stored.path), placed
+
+
+def _open(path: Path, number: int) -> StoredVolume:
+    with reading(path, "a NIfTI or MGZ volume"):
+        refuse_other_formats(path, read_start(path))
+        image = nib.load(path)
+        if not isinstance(image, (nib.Nifti1Image, nib.Nifti2Image, nib.MGHImage)):
+            kind = type(image).__name__.removesuffix("Image")
+            raise ImageError(f"{path}: is {kind}, which is no volume of voxels; export one as NIfTI.")
+        proxy = image.dataobj
+        shape, dtype = tuple(int(each) for each in proxy.shape), np.dtype(proxy.dtype)
+        _check_values(shape, dtype, path)
+        volumes = int(np.prod(shape[3:], dtype=object))
+        if not 1 <= number <= volumes:
+            raise ImageError(f"{path}: has no volume {number}; expected a number from 1 to {volumes}.")
+        one = (shape[0], shape[1], shape[2] if len(shape) > 2 else 1)
+        view, file = _find_voxels(path, int(proxy.offset), dtype, one, (number - 1, volumes))
+        affine = _checked(np.asarray(image.affine, np.float64), path)
+        found = StoredVolume(path, one, affine, dtype, float(proxy.slope), float(proxy.inter), view, volumes)
+        if file is not None:
+            weakref.finalize(found, file.close)
+    return found
+
+
+def _check_values(shape: tuple[int, ...], dtype: np.dtype[np.generic], path: Path) -> None:
+    colour = dtype.names is not None and {"R", "G", "B"} <= set(dtype.names)
+    if (dtype.kind in "iufb" or colour) and len(shape) >= 2 and min(shape) >= 1:
+        return
+    raise ImageError(
+        f"{path}: expected a grey or RGB volume of 2 or more dimensions, got {dtype} {list(shape)}; convert it."
+    )
+
+
+def _find_voxels(
+    path: Path, offset: int, dtype: np.dtype[np.generic], shape: tuple[int, int, int], which: tuple[int, int]
+) -> tuple[Callable[[], NDArray[np.generic]], IO[bytes] | None]:
+    """How to look at one volume of a file, and the unpacked file to close when nobody looks any more."""
+    number, volumes = which
+    size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    start, end = offset + number * size, offset + volumes * size
+    if not read_start(path).startswith(b"\x1f\x8b"):
+        present = path.stat().st_size
+        if present < end:
+            raise ImageError(
+                f"{path}: cannot be read as a NIfTI or MGZ volume: it has {present:,} bytes of {end:,}. It is "
+                "incomplete; copy or export it again."
+            )
+        return lambda: np.memmap(path, dtype, "r", start, shape, order="F"), None
+    if megabytes(size) <= KEPT_MEGABYTES.value:
+        kept = _unpack(path, start, size, end)
+        return lambda: np.frombuffer(kept, dtype).reshape(shape, order="F"), None
+    file = _unpack_to_disk(path, start, size, end)
+    return lambda: np.memmap(file, dtype, "r", 0, shape, order="F"), file
+
+
+def _unpack(path: Path, start: int, size: int, end: int) -> bytes:
+    parts: list[bytes] = []
+    _copy_unpacked(path, start, size, end, parts.append)
+    return b"".join(parts)
+
+
+def _unpack_to_disk(path: Path, start: int, size: int, end: int) -> IO[bytes]:
+    home = tempfile.gettempdir()
+    free = shutil.disk_usage(home).free
+    if free < size:
+        raise ImageError(
+            f"{path}: unpacking it needs {megabytes(size):,} megabytes in {home}, which has "
+            f"{free // BYTES_PER_MEGABYTE:,} free; make room, or name another folder in the variable TMPDIR."
+        )
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by whoever looks at it
+    try:
+        _copy_unpacked(path, start, size, end, file.write)
+        file.flush()
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _copy_unpacked(path: Path, start: int, size: int, end: int, write: Callable[[bytes], object]) -> None:
+    """Hand on one part of a compressed file; all of it is read, so that its checksum is compared."""
+    at = 0
+    with gzip.open(path) as packed:
+        while at < end:
+            part = packed.read(min(READ_AT_ONCE, end - at))
+            if not part:
+                raise EOFError(f"it ends after {at:,} bytes of {end:,}")
+            inside = part[max(0, start - at) : max(0, start + size - at)]
+            if inside:
+                write(inside)
+            at += len(part)
+        packed.read(1)
+
+
+def _copy_place(source: Path, header: nib.Nifti1Header) -> None:
+    with reading(source, "a NIfTI or MGZ volume"):
+        image = nib.load(source)
+        if not isinstance(image, (nib.Nifti1Image, nib.Nifti2Image)):
+            return
+        for name in PLACING_FIELDS:
+            header[name] = image.header[name]
+        header["pixdim"][:4] = image.header["pixdim"][:4]
 
 
 def _checked(affine: Affine, path: Path) -> Affine:
@@ -136,7 +388,3 @@ def _slice_axis(shape: tuple[int, ...], affine: Affine) -> int:
     if (spacing[thickest] > THICK_SLICES * np.delete(spacing, thickest)).all():
         return thickest
     return [nearest_plane(affine, axis) for axis in range(3)].index("axial")
-
-
-def _clean(volume: NDArray[np.generic]) -> NDArray[np.float32]:
-    return np.nan_to_num(volume.astype(np.float32), copy=False, nan=0.0, posinf=0.0, neginf=0.0)

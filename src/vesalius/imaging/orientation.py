@@ -7,7 +7,8 @@ the front at image left: the radiological convention.
 """
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypeVar
 
@@ -127,9 +128,61 @@ def to_grid(pixels: NDArray[Scalar], affine: Affine, target: Affine) -> NDArray[
     Returns:
         The volume (a view) with the axes of ``target``.
     """
+    order, backwards = grid_order(affine, target)
+    return np.flip(np.transpose(pixels, order), tuple(axis for axis, turned in enumerate(backwards) if turned))
+
+
+def grid_order(affine: Affine, target: Affine) -> tuple[list[int], list[bool]]:
+    """How the axes of one grid become those of another over the same voxels.
+
+    Args:
+        affine: Index along the axes to world millimetres, [4, 4].
+        target: The same of the other grid.
+
+    Returns:
+        For each axis of the other grid the present one, 0 to 2, and whether it runs backwards.
+    """
     steps = np.rint(np.linalg.inv(target)[:3, :3] @ affine[:3, :3]).astype(int)
     order = [int(np.abs(row).argmax()) for row in steps]
-    for axis, source in enumerate(order):
-        if steps[axis, source] < 0:
-            pixels = np.flip(pixels, source)
-    return np.transpose(pixels, order)
+    return order, [bool(steps[axis, present] < 0) for axis, present in enumerate(order)]
+
+
+@dataclass(frozen=True, eq=False)
+class StraightGrid:
+    """Slices that are sheared against each other, moved by whole pixels onto a grid whose axes are orthogonal."""
+
+    affine: Affine
+    """Index (i, j, k) to world millimetres, [4, 4]; k runs along the normal of the slices."""
+    shape: tuple[int, int, int]
+    """Voxels along i, j and k; enough to hold every moved slice."""
+    corners: NDArray[np.intp]
+    """Where the first pixel of each slice comes to lie, (i, j) for each k, [K, 2]."""
+
+    def move(self, planes: Iterable[NDArray[np.bool_]]) -> Iterator[NDArray[np.bool_]]:
+        """Masks [j, i] of one slice after the other, in the straight grid."""
+        for (column, row), plane in zip(self.corners, planes, strict=True):
+            moved = np.zeros((self.shape[1], self.shape[0]), np.bool_)
+            moved[row : row + plane.shape[0], column : column + plane.shape[1]] = plane
+            yield moved
+
+
+def straight_grid(affine: Affine, shape: tuple[int, int, int]) -> StraightGrid:
+    """The straight grid over slices that are sheared along k only, as in CT with a tilted gantry.
+
+    Args:
+        affine: Index (i, j, k) to world millimetres, [4, 4], with i orthogonal to j.
+        shape: Voxels along i, j and k.
+
+    Returns:
+        The grid: pixels and distance of the slices stay, no slice moves by more than half a pixel from its place.
+    """
+    along, step = affine[:3, :2], affine[:3, 2]
+    normal = np.cross(along[:, 0], along[:, 1])
+    normal /= np.linalg.norm(normal)
+    shift = (along / (along**2).sum(axis=0)).T @ step  # pixels along i and j from one slice to the next
+    moved = np.rint(np.arange(shape[2])[:, None] * shift).astype(np.intp)
+    start, room = moved.min(axis=0), np.ptp(moved, axis=0)
+    straight = affine.copy()
+    straight[:3, 2] = normal * (normal @ step)
+    straight[:3, 3] += along @ start
+    return StraightGrid(straight, (shape[0] + int(room[0]), shape[1] + int(room[1]), shape[2]), moved - start)

@@ -1,16 +1,34 @@
 """Pictures and masks in everyday formats: PNG, JPEG, TIFF and BMP, through Pillow."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from vesalius.errors import ImageError
 from vesalius.files import writing
-from vesalius.imaging.formats import LOSSLESS_SUFFIXES, RASTER_SUFFIXES
-from vesalius.imaging.image import MedicalImage, Pixels
+from vesalius.imaging.formats import LOSSLESS_SUFFIXES, RASTER_SUFFIXES, has_raster_mark, read_start, reading
+from vesalius.imaging.image import MedicalImage
+from vesalius.imaging.lazy import LazyPixels, Pixels, keep_small
+from vesalius.imaging.limits import FRAMES, PIXELS
+from vesalius.imaging.notices import Notice
+
+BAND_PIXELS = 2**20
+"""Pixels converted at a time, so that a large picture lies in memory once and not several times."""
+
+ORIENTATION_TAG = 0x0112
+"""EXIF: how the camera was held."""
+
+SIDEWAYS = (5, 6, 7, 8)
+"""Orientations that exchange rows and columns."""
+
+GREY_MODES = ("1", "L", "LA")
+
+# The limit above is checked, and named, before anything is decoded; Pillow's warning would come first.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def read_raster(path: Path, *, frame: int | None = None) -> MedicalImage:
@@ -18,7 +36,8 @@ def read_raster(path: Path, *, frame: int | None = None) -> MedicalImage:
 
     Grey of 8 and 16 bit stays as it is, 1 bit becomes 0 and 255, palettes and other colour spaces become RGB. Pillow
     gives 16-bit colour as 8 bit. Transparency is dropped where opaque, else composited on black. The pages of a TIFF
-    are frames; pages of another size or type than the first (thumbnails, pyramid levels) are left out.
+    are frames, read one by one where they take more than `limits.KEPT_MEGABYTES`; pages of another size or type than
+    the first (thumbnails, pyramid levels) are left out, which a notice says.
 
     Args:
         path: File in a format Pillow reads; the content counts, not the suffix.
@@ -28,35 +47,49 @@ def read_raster(path: Path, *, frame: int | None = None) -> MedicalImage:
         Image [D, H, W] or [D, H, W, 3] without affine; D is 1 but for TIFF.
 
     Raises:
-        ImageError: If the file is missing, truncated, too large to be safe, or no picture.
+        ImageError: If the file is missing, truncated, larger than `limits.PIXELS`, has no such page, or is no picture.
     """
-    pages = _read_pages(path)
-    if frame is not None:
-        if not 1 <= frame <= len(pages):
-            raise ImageError(f"{path}: has no frame {frame}; expected a number from 1 to {len(pages)}.")
-        pages = pages[frame - 1 : frame]
-    same = [page for page in pages if page.shape == pages[0].shape and page.dtype == pages[0].dtype]
-    return MedicalImage(pixels=np.stack(same), source=path)
+    with reading(path, "a picture"), _open(path) as picture:
+        count = _page_count(picture)
+        FRAMES.check(count, path)
+        if frame is not None and not 1 <= frame <= count:
+            raise ImageError(f"{path}: has no frame {frame}; expected a number from 1 to {count}.")
+        first = _read_page(path, picture, 0 if frame is None else frame - 1)
+        kind = _kind(picture)
+        alike = [0] if frame is not None else _pages_of(picture, kind, count)
+    if len(alike) == 1 or frame is not None:
+        pixels: Pixels | LazyPixels = first[None]
+    else:
+        dtype = np.float32 if kind[1] in ("I", "F") else first.dtype  # a later page may hold other numbers
+        pages = LazyPixels(len(alike), lambda index: _read_one(path, alike[index]), first.shape, dtype, path)
+        pixels = keep_small(pages)
+    return MedicalImage(pixels=pixels, source=path, notices=_left_out(count - len(alike), count, frame))
+
+
+def _left_out(pages: int, count: int, frame: int | None) -> tuple[Notice, ...]:
+    if frame is not None or not pages:
+        return ()
+    why = "they are of another size or type than the first, as thumbnails and reduced copies are"
+    return (Notice("pages left out", why, "Choose one with frame", pages, count),)
 
 
 def is_raster(path: Path) -> bool:
-    """Whether Pillow recognises the file's content, whatever its suffix."""
+    """Whether Pillow recognises the file's content, whatever its suffix; a damaged picture is still one."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `read_raster` refuses such files
-            Image.open(path).close()
-    except Image.DecompressionBombError:
-        return True
+        Image.open(path).close()
     except OSError:
         return False
+    except Exception:  # of any kind: a reader took the file for its own and failed
+        return has_raster_mark(read_start(path))
     return True
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
-    """Read a mask; foreground is the upper half of the pixel type's range.
+    """Read a mask: where a file holds 0 and one other value, that is foreground, else the type's upper half.
 
-    More than 127 of 8 bit (32767 of 16 bit) is foreground; in a file whose largest value is 1 or less, more than 0 is.
-    Colour masks count by their brightest channel. Only the first page is read.
+    So 0 and 1, 0 and 100, and 0 and 255 in 16 bit are masks; of more values (blurred or compressed ones), more than 127
+    of 8 bit and more than 32767 of 16 bit is foreground. Colour masks count by their brightest channel. Only the first
+    page is read.
 
     Returns:
         Mask [H, W].
@@ -64,9 +97,10 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     Raises:
         ImageError: As `read_raster`.
     """
-    values = _read_pages(path)[0]
+    values = _read_one(path, 0)
     grey = values.max(axis=2) if values.ndim == 3 else values
-    if grey.max() <= 1:
+    largest = grey.max()
+    if not ((grey != 0) & (grey != largest)).any() and (largest <= 1 or not grey.all()):
         return np.asarray(grey > 0)
     return np.asarray(grey > (32767 if grey.dtype == np.uint16 else 127))
 
@@ -110,49 +144,95 @@ def write_rgb(path: Path, rgb: NDArray[np.floating] | NDArray[np.uint8]) -> None
         Image.fromarray(levels.astype(np.uint8)).save(unfinished)
 
 
-def _read_pages(path: Path) -> list[Pixels]:
+def _open(path: Path) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                return [_read_page(picture, number) for number in range(_page_count(picture))]
+        return Image.open(path)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        limit = f"{Image.MAX_IMAGE_PIXELS:,}" if Image.MAX_IMAGE_PIXELS else "the limit of"
-        raise ImageError(f"{path}: has more than {limit} pixels; scale it down or cut it into tiles first.") from error
-    except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such file; check the path.") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ImageError(
-            f"{path}: cannot be read as a picture ({error}); it is damaged, incomplete or no picture. "
-            "Export or copy it again."
-        ) from error
+        limit = f"the limit of {PIXELS.value:,}, or than the {2 * (Image.MAX_IMAGE_PIXELS or 0):,} that Pillow opens"
+        raise ImageError(f"{path}: has more pixels than {limit}; make it smaller or cut it into tiles.") from error
 
 
 def _page_count(picture: Image.Image) -> int:
     return int(getattr(picture, "n_frames", 1)) if picture.format == "TIFF" else 1
 
 
-def _read_page(picture: Image.Image, number: int) -> Pixels:
+def _pages_of(picture: Image.Image, kind: tuple[object, ...], count: int) -> list[int]:
+    alike = []
+    for number in range(count):
+        picture.seek(number)
+        if _kind(picture) == kind:
+            alike.append(number)
+    return alike
+
+
+def _kind(picture: Image.Image) -> tuple[object, ...]:
+    """What pages must have in common to be frames of one image: size as shown, and type."""
+    sideways = _stored_orientation(picture) in SIDEWAYS
+    return picture.size[::-1] if sideways else picture.size, _type_of(picture)
+
+
+def _type_of(picture: Image.Image) -> str:
+    if picture.mode.startswith(("I", "F")):
+        return picture.mode.split(";")[0] if ";" not in picture.mode else "I;16"
+    return "L" if picture.mode in GREY_MODES else "RGB"
+
+
+def _read_one(path: Path, number: int) -> Pixels:
+    with reading(path, "a picture"), _open(path) as picture:
+        return _read_page(path, picture, number)
+
+
+def _read_page(path: Path, picture: Image.Image, number: int) -> Pixels:
     if number:
         picture.seek(number)
-    return _to_array(ImageOps.exif_transpose(picture))
+    PIXELS.check(picture.width * picture.height, path)
+    picture.load()
+    return _turn_upright(_to_array(picture), _stored_orientation(picture))
+
+
+def _stored_orientation(picture: Image.Image) -> int:
+    """From 1 (upright) to 8; a picture whose EXIF block is broken counts as upright, its pixels being sound."""
+    try:
+        return int(picture.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # whatever a damaged block makes of its reader
+        return 1
+
+
+def _turn_upright(pixels: Pixels, orientation: int) -> Pixels:
+    turns: dict[int, Callable[[Pixels], Pixels]] = {
+        2: np.fliplr,
+        3: lambda stored: np.rot90(stored, 2),
+        4: np.flipud,
+        5: lambda stored: stored.swapaxes(0, 1),
+        6: lambda stored: np.rot90(stored, -1),
+        7: lambda stored: np.rot90(stored, 2).swapaxes(0, 1),
+        8: np.rot90,
+    }
+    return turns[orientation](pixels) if orientation in turns else pixels
 
 
 def _to_array(page: Image.Image) -> Pixels:
     if page.mode.startswith(("I", "F")):
         return _deep_grey(np.asarray(page))
-    if page.mode in ("1", "L", "LA"):
-        return _on_black(page.convert("LA")) if page.has_transparency_data else np.array(page.convert("L"))
-    return _on_black(page.convert("RGBA")) if page.has_transparency_data else np.array(page.convert("RGB"))
+    grey, see_through = page.mode in GREY_MODES, page.has_transparency_data
+    mode = ("L" if grey else "RGB") + "A" * see_through
+    values = np.empty((page.height, page.width) if grey else (page.height, page.width, 3), np.uint8)
+    rows = max(1, BAND_PIXELS // page.width)
+    for top in range(0, page.height, rows):
+        bottom = min(top + rows, page.height)
+        band = np.asarray(page.crop((0, top, page.width, bottom)).convert(mode))
+        values[top:bottom] = _on_black(band) if see_through else band
+    return values
 
 
 def _deep_grey(values: NDArray[np.generic]) -> Pixels:
-    numbers = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    fits = np.issubdtype(values.dtype, np.integer) and numbers.min() >= 0 and numbers.max() <= 65535
-    return numbers.astype(np.uint16) if fits else numbers.astype(np.float32)
+    if np.issubdtype(values.dtype, np.integer) and values.min() >= 0 and values.max() <= 65535:
+        return values.astype(np.uint16)
+    return np.nan_to_num(values.astype(np.float32), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _on_black(page: Image.Image) -> NDArray[np.uint8]:
-    channels = np.asarray(page).astype(np.uint16)
-    shown = ((channels[..., :-1] * channels[..., -1:] + 127) // 255).astype(np.uint8)
-    return shown[..., 0] if page.mode == "LA" else shown
+def _on_black(channels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Grey with alpha [H, W, 2] -> [H, W], RGB with alpha [H, W, 4] -> [H, W, 3]."""
+    deep = channels.astype(np.uint16)
+    shown = ((deep[..., :-1] * deep[..., -1:] + 127) // 255).astype(np.uint8)
+    return shown[..., 0] if channels.shape[-1] == 2 else shown

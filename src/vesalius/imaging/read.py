@@ -14,6 +14,7 @@ from vesalius.imaging.formats import (
     has_dicom_mark,
     is_picture,
     read_start,
+    refuse_other_formats,
     visible_files,
 )
 from vesalius.imaging.image import MedicalImage
@@ -85,8 +86,10 @@ def load_image(path: Path, choices: Choices) -> MedicalImage:
 def _read_file(path: Path, choices: Choices) -> MedicalImage:
     if path.stat().st_size == 0:
         raise ImageError(f"{path}: is empty; copy or export it again.")
-    if has_dicom_mark(read_start(path)):
+    start = read_start(path)
+    if has_dicom_mark(start):
         return _read_with("dicom", "read_dicom", path, _only(path, choices, "stack", "frame"))
+    refuse_other_formats(path, start)
     if path.name.lower().endswith(VOLUME_SUFFIXES):
         return _read_with("nifti", "read_nifti", path, _only(path, choices, "volume"))
     if is_raster(path) or path.suffix.lower() in RASTER_SUFFIXES:

@@ -91,7 +91,7 @@ class SliceStack(Sequence[Slice]):
         return self._to_rgb(self.pixels[index])
 
     def _to_rgb(self, stored: NDArray[np.generic]) -> NDArray[np.float32]:
-        shades = to_shades(stored, self.shades)
+        shades = np.nan_to_num(to_shades(stored, self.shades), copy=False, nan=0.0)
         if self.inverted:
             shades = 1 - shades
         return shades if shades.ndim == 3 else np.repeat(shades[..., None], 3, axis=2)

@@ -13,7 +13,11 @@ PROMPTS_AT_ONCE = 4
 
 
 def ask(
-    model: Segmenter, image: ImageFeatures, prompts: Sequence[str], texts: TextCache, size: tuple[int, int]
+    model: Segmenter,
+    image: ImageFeatures,
+    prompts: Sequence[str],
+    texts: TextCache,
+    size: tuple[int, int] | None = None,
 ) -> list[MaskPrediction]:
     """Decode prompts about one image.
 
@@ -22,7 +26,7 @@ def ask(
         image: Features of the one image.
         prompts: P phrases.
         texts: Remembers the phrases' features.
-        size: Height and width to answer at.
+        size: Height and width to answer at; by default the resolution the decoder works in.
 
     Returns:
         P predictions, each with logits [1, 1, H, W] and existence [1] or None.
@@ -34,7 +38,8 @@ def ask(
         text = texts.encode(prompts)
         for rows in torch.arange(len(prompts)).split(PROMPTS_AT_ONCE):
             prediction = model.decode(image.take(torch.zeros_like(rows)), text.take(rows))
-            logits, existence = resize(prediction.logits, size), prediction.existence
+            logits = prediction.logits if size is None else resize(prediction.logits, size)
+            existence = prediction.existence
             for row in range(len(rows)):
                 answers.append(MaskPrediction(logits[row, None], None if existence is None else existence[row, None]))
     return answers
