@@ -5,7 +5,7 @@ import torch
 from vesalius.errors import ImageError, PromptError
 from vesalius.imaging import MedicalImage, write_rgb
 from vesalius.models.asking import PROMPTS_AT_ONCE
-from vesalius.predict import Predictor, segment
+from vesalius.predict import BAND_PIXELS, Predictor, Segmentation, gate_by_runs, run_length, segment
 
 RGB = np.random.default_rng(0).random((37, 53, 3)).astype(np.float32)
 
@@ -70,6 +70,124 @@ def test_a_grey_array_is_refused(model):
         segment(model, RGB[..., 0], "polyp")
 
 
+@pytest.mark.parametrize(
+    ("image", "got"),
+    [
+        ((RGB * 255).astype(np.int32), "got int32"),
+        (RGB > 0.5, "got bool"),
+        ((RGB * 65535).astype(np.uint16), "got uint16"),
+        (RGB * 255, "got values from 0"),
+        (RGB - 0.5, "got values from -0"),
+        (np.where(RGB > 0.5, np.nan, RGB), "got NaN or infinite values"),
+        (np.where(RGB > 0.5, np.inf, RGB), "got NaN or infinite values"),
+    ],
+)
+def test_arrays_of_other_numbers_are_refused_with_what_was_expected_and_got(model, image, got):
+    with pytest.raises(ImageError, match=rf"Expected RGB as bytes \(uint8.* from 0 to 1, {got}"):
+        segment(model, image, "polyp")
+
+
 def test_asking_before_setting_an_image_is_refused(model):
     with pytest.raises(ImageError, match="set_image"):
         Predictor(model).predict("polyp")
+
+
+def answers_of(existence: list[float | None], *, inside: float = 3.0) -> list[list[Segmentation]]:
+    """One answer a slice, of a single pixel that is inside by log-odds ``inside`` if the thing is there."""
+    found = []
+    for each in existence:
+        joint = (1.0 if each is None else each) / (1 + np.exp(-inside))
+        logits = np.full((1, 1), np.log(joint / (1 - joint)), np.float32)
+        found.append([Segmentation("brain", logits, (1, 1), each)])
+    return found
+
+
+def gated(existence: list[float | None], run: int = 3) -> list[Segmentation]:
+    return [each for (each,) in gate_by_runs(answers_of(existence), run)]
+
+
+class TestSlicesDecideTogether:
+    def test_one_false_alarm_makes_nothing_there(self):
+        found = gated([0.02] * 56 + [0.999] + [0.02] * 55)
+        assert len(found) == 112
+        assert max(each.run_existence for each in found) == pytest.approx(0.02)
+        assert not any(each.mask.any() for each in found)
+        assert found[56].existence == 0.999
+
+    def test_a_false_alarm_on_the_last_slice_makes_nothing_there(self):
+        assert not any(each.mask.any() for each in gated([0.02] * 9 + [0.999]))
+
+    def test_one_slice_on_which_it_is_overlooked_leaves_no_hole(self):
+        found = gated([0.02] * 4 + [0.97] * 4 + [0.1] + [0.97] * 3 + [0.02] * 4)
+        assert [bool(each.mask.any()) for each in found] == [False] * 4 + [True] * 8 + [False] * 4
+        assert max(each.run_existence for each in found) == pytest.approx(0.97)
+
+    def test_the_mask_is_the_product_with_the_run_s_existence(self):
+        for each in gated([0.9, 0.2, 0.6, 0.7], run=4):
+            assert each.probability.item() == pytest.approx(each.run_existence / (1 + np.exp(-3)), abs=1e-5)
+
+    def test_an_existence_that_rounds_to_nothing_or_all_stays_finite(self):
+        for each in gated([1e-60, 1 - 1e-9, 1e-60, 1 - 1e-9, 1e-30]):
+            assert np.isfinite(each.probability).all()
+            assert np.isfinite(each.run_existence)
+
+    def test_answers_come_half_a_run_late_and_no_later(self):
+        asked = []
+
+        def counted():
+            for each in answers_of([0.5] * 9):
+                asked.append(each)
+                yield each
+
+        late = []
+        for place, _ in enumerate(gate_by_runs(counted(), 3)):
+            late.append(len(asked) - place)
+        assert late == [3, 2, 2, 2, 2, 2, 2, 2, 1]
+
+    @pytest.mark.parametrize(("existence", "run"), [([0.7], 1), ([None] * 4, 3)])
+    def test_a_single_slice_and_a_model_that_does_not_judge_stay_as_they_are(self, existence, run):
+        for each, same in zip(gated(existence, run), answers_of(existence), strict=True):
+            assert each.run_existence is None
+            np.testing.assert_array_equal(each.logits, same[0].logits)
+
+    @pytest.mark.parametrize(
+        ("slices", "spacing", "run"),
+        [(1, 5.0, 1), (2, 5.0, 2), (100, 5.0, 3), (300, 1.0, 7), (999, 0.2, 21), (87, None, 3)],
+    )
+    def test_a_run_is_about_six_millimetres(self, slices, spacing, run):
+        assert run_length(slices, spacing) == run
+
+    def test_a_stack_is_answered_in_order_with_the_run_s_existence(self, model):
+        volume = MedicalImage(
+            (RGB[None] * np.linspace(1, 0.1, 6)[:, None, None, None] * 255).astype(np.uint8), "memory"
+        )
+        together = list(Predictor(model).predict_slices(volume.slices(), ["brain"]))
+        alone = [Predictor(model).set_image(each).predict("brain")[0] for each in np.asarray(volume.pixels)]
+        np.testing.assert_allclose(
+            [each.existence for (each,) in together], [each.existence for each in alone], atol=1e-6
+        )
+        assert all(each.run_existence is not None for (each,) in together)
+
+
+class TestLargePictures:
+    SIZE = (2100, 2050)
+    """Larger than one band, and large enough to be reduced before encoding."""
+
+    @pytest.fixture
+    def large(self):
+        return np.kron(RGB, np.ones((57, 39, 1), np.float32))[: self.SIZE[0], : self.SIZE[1]]
+
+    def test_they_are_answered_at_their_own_size_as_if_never_reduced(self, model, large):
+        assert large.shape[0] * large.shape[1] > BAND_PIXELS
+        found = segment(model, large, "polyp")
+        with torch.inference_mode():
+            logits = model(torch.from_numpy(large.transpose(2, 0, 1))[None], ["polyp"])
+        assert found.mask.shape == self.SIZE
+        np.testing.assert_allclose(found.probability, torch.sigmoid(logits)[0, 0], atol=0.02)
+        np.testing.assert_array_equal(found.mask, found.probability > 0.5)
+
+    def test_bands_fit_together_without_a_seam(self):
+        logits = np.random.default_rng(0).normal(size=(64, 48)).astype(np.float32)
+        found = Segmentation("polyp", logits, self.SIZE, None).probability
+        whole = torch.nn.functional.interpolate(torch.from_numpy(logits)[None, None], self.SIZE, mode="bilinear")
+        np.testing.assert_allclose(found, torch.sigmoid(whole)[0, 0], atol=1e-5)
