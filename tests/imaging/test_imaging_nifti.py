@@ -1,9 +1,17 @@
+import gzip
+import json
+import shutil
+
 import nibabel as nib
 import numpy as np
 import pytest
+from nibabel import cifti2
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
 
-from vesalius.errors import ImageError
+from vesalius.errors import ImageError, ImageNotice
+from vesalius.imaging import read_image
+from vesalius.imaging.intensity import CT_WINDOWS, window_range
+from vesalius.imaging.lazy import LazyPixels
 from vesalius.imaging.nifti import read_nifti
 
 SIZE = (10, 12, 14)
@@ -74,10 +82,29 @@ def test_a_flat_volume_is_a_single_slice(tmp_path):
     assert image.pixels.shape == (1, 5, 6)
 
 
-def test_of_four_dimensions_the_first_volume_counts(tmp_path):
-    series = np.stack([np.full((3, 4, 5), value, np.int16) for value in (7, 8)], axis=-1)
-    nib.save(nib.Nifti1Image(series, np.eye(4)), tmp_path / "a.nii.gz")
-    np.testing.assert_array_equal(read_nifti(tmp_path / "a.nii.gz").pixels, np.full((5, 4, 3), 7))
+class TestSeveralVolumes:
+    @pytest.fixture(params=[".nii", ".nii.gz"])
+    def path(self, tmp_path, request):
+        series = np.stack([np.full((3, 4, 5), value, np.int16) for value in range(6)], axis=-1)
+        path = tmp_path / f"a{request.param}"
+        nib.save(nib.Nifti1Image(series.reshape(3, 4, 5, 2, 3, order="F"), np.eye(4)), path)
+        return path
+
+    def test_the_first_counts_and_the_others_are_told(self, path):
+        with pytest.warns(ImageNotice, match="5 of 6 volumes left out: .* Choose another with"):
+            image = read_image(path)
+        np.testing.assert_array_equal(image.pixels, np.full((5, 4, 3), 0))
+
+    @pytest.mark.parametrize("number", [1, 4, 6])
+    def test_one_is_chosen_in_the_order_of_the_file(self, path, number):
+        image = read_image(path, volume=number)
+        assert (image.pixels == number - 1).all()
+        assert image.notices == ()
+
+    @pytest.mark.parametrize("number", [0, 7, -1])
+    def test_others_are_refused(self, path, number):
+        with pytest.raises(ImageError, match="expected a number from 1 to 6"):
+            read_nifti(path, volume=number)
 
 
 def test_scaling_is_applied(tmp_path):
@@ -94,13 +121,57 @@ def test_not_a_number_becomes_zero(tmp_path):
     assert sorted(read_nifti(tmp_path / "a.nii").pixels.ravel()) == [0, 3]
 
 
-@pytest.mark.parametrize(
-    ("values", "modality"),
-    [(np.array([-1024, 40], np.int16), "CT"), (np.array([-100, 40], np.int16), None), (np.array([-600.5, 1.2]), None)],
-)
-def test_whole_numbers_down_to_air_are_taken_for_ct(tmp_path, values, modality):
-    nib.save(nib.Nifti1Image(values.reshape(1, 1, 2), np.eye(4)), tmp_path / "a.nii")
-    assert read_nifti(tmp_path / "a.nii").modality == modality
+def write_values(path, values):
+    nib.save(nib.Nifti1Image(values.reshape(20, 10, -1), np.eye(4)), path)
+    return path
+
+
+def head(rng, air=-1000.0, noise=20.0):
+    """A third of air, the rest soft tissue."""
+    return np.where(rng.random((20, 10, 30)) < 0.3, air, 40.0) + rng.normal(0, noise, (20, 10, 30))
+
+
+RNG = np.random.default_rng(0)
+SPREAD_HU = {
+    "whole numbers": head(RNG).astype(np.int16),
+    "fractions": head(RNG).astype(np.float32),
+    "one value outside the field of view": np.where(RNG.random((20, 10, 30)) < 0.4, -3024, head(RNG)).astype(np.int16),
+    "lungs without air around": RNG.choice([-850.0, -750, 20, 50], (20, 10, 30), p=[0.2, 0.2, 0.4, 0.2]),
+}
+NO_HU = {
+    "an MR that reaches below -500": RNG.integers(-600, 20000, (40, 40, 20)).astype(np.int16),
+    "phase": RNG.integers(-4096, 4096, (20, 10, 30)).astype(np.int16),
+    "a map of real numbers": RNG.normal(0, 600, (20, 10, 30)).astype(np.float32),
+    "an MR whose background is not 0": np.where(
+        RNG.random((20, 10, 30)) < 0.5, -19595, RNG.normal(-1e3, 900, (20, 10, 30))
+    ),
+}
+
+
+class TestUnits:
+    @pytest.mark.parametrize("case", SPREAD_HU)
+    def test_what_is_spread_like_hu_is_taken_for_ct_and_the_reason_is_told(self, tmp_path, case):
+        image = read_nifti(write_values(tmp_path / "a.nii.gz", SPREAD_HU[case]))
+        assert image.modality == "CT"
+        assert [notice.what for notice in image.notices] == ["units guessed to be HU"]
+        assert image.slices().shades == window_range(CT_WINDOWS["soft tissue"])
+
+    @pytest.mark.parametrize("case", NO_HU)
+    def test_what_is_not_stays_unknown_and_that_is_told(self, tmp_path, case):
+        image = read_nifti(write_values(tmp_path / "a.nii.gz", NO_HU[case]))
+        assert image.modality is None
+        assert [notice.what for notice in image.notices] == ["units unknown"]
+
+    def test_an_ordinary_mr_needs_no_notice(self, tmp_path):
+        image = read_nifti(write_values(tmp_path / "a.nii", RNG.integers(0, 900, (20, 10, 4)).astype(np.int16)))
+        assert (image.modality, image.notices) == (None, ())
+
+    @pytest.mark.parametrize("modality", ["MR", "CT"])
+    def test_a_file_beside_it_settles_it(self, tmp_path, modality):
+        path = write_values(tmp_path / "a.nii.gz", SPREAD_HU["whole numbers"])
+        (tmp_path / "a.json").write_text(json.dumps({"Modality": modality}))
+        image = read_nifti(path)
+        assert (image.modality, image.notices) == (modality, ())
 
 
 def test_freesurfer_volumes_are_read(tmp_path):
@@ -130,8 +201,86 @@ def test_truncated_volumes_are_refused_by_name(tmp_path, name, kept):
         read_nifti(tmp_path / name)
 
 
-def test_colour_volumes_are_refused(tmp_path):
-    colour = np.zeros((3, 4, 5), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
+@pytest.mark.parametrize("names", ["RGB", "RGBA"])
+def test_colour_volumes_are_shown_in_colour(tmp_path, names):
+    colour = np.zeros((3, 4, 5), np.dtype([(name, "u1") for name in names]))
+    colour["R"][2, 0, 4] = 200
     nib.save(nib.Nifti1Image(colour, np.eye(4)), tmp_path / "a.nii")
-    with pytest.raises(ImageError, match="expected a grey volume"):
+    image = read_nifti(tmp_path / "a.nii")
+    assert (image.pixels.shape, image.pixels.dtype) == ((5, 4, 3, 3), np.uint8)
+    np.testing.assert_array_equal(image.pixels[4, 3, 0], [200, 0, 0])
+    assert image.slices()[4].rgb[3, 0, 0] == pytest.approx(200 / 255)
+
+
+def test_complex_volumes_are_refused(tmp_path):
+    nib.save(nib.Nifti1Image(np.zeros((3, 4, 5), np.complex64), np.eye(4)), tmp_path / "a.nii")
+    with pytest.raises(ImageError, match="expected a grey or RGB volume"):
         read_nifti(tmp_path / "a.nii")
+
+
+def test_values_on_surfaces_are_refused_as_what_they_are(tmp_path):
+    names = cifti2.ScalarAxis(["a"])
+    where = cifti2.BrainModelAxis.from_mask(np.ones((2, 2, 2), bool), name="thalamus_left", affine=np.eye(4))
+    nib.save(cifti2.Cifti2Image(np.zeros((1, 8), np.float32), (names, where)), tmp_path / "a.dscalar.nii")
+    with pytest.raises(ImageError, match=r"a\.dscalar\.nii: is a CIFTI-2 file .* export one as NIfTI"):
+        read_image(tmp_path / "a.dscalar.nii")
+
+
+class TestLargeVolumes:
+    @pytest.fixture
+    def values(self):
+        return np.random.default_rng(0).integers(0, 900, (80, 72, 60)).astype(np.int16)
+
+    @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.mgz"])
+    @pytest.mark.parametrize("scaled", [False, True])
+    def test_they_stay_in_their_file_and_hold_the_same(self, tmp_path, monkeypatch, values, name, scaled):
+        kind = nib.MGHImage if name.endswith("mgz") else nib.Nifti1Image
+        written = kind(values, np.diag([-1.0, 1, 2, 1]))
+        if scaled and name != "a.mgz":
+            written.header.set_slope_inter(0.5, -100)
+        nib.save(written, tmp_path / name)
+        whole = read_nifti(tmp_path / name)
+        monkeypatch.setenv("VESALIUS_KEPT_MEGABYTES", "1")
+        large = read_nifti(tmp_path / name)
+        assert isinstance(whole.pixels, np.ndarray)
+        assert isinstance(large.pixels, LazyPixels)
+        np.testing.assert_array_equal(np.asarray(large.pixels), whole.pixels)
+        np.testing.assert_array_equal(large.slices("sagittal").pixels[3], whole.slices("sagittal").pixels[3])
+
+    def test_without_room_to_unpack_they_are_refused_with_the_way_out(self, tmp_path, monkeypatch, values):
+        nib.save(nib.Nifti1Image(np.tile(values, (1, 1, 2)), np.eye(4)), tmp_path / "a.nii.gz")
+        monkeypatch.setenv("VESALIUS_KEPT_MEGABYTES", "1")
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(9, 9, 9))
+        with pytest.raises(ImageError, match="a.nii.gz: unpacking it needs 2 megabytes .* TMPDIR"):
+            read_nifti(tmp_path / "a.nii.gz")
+
+
+def test_a_wrong_checksum_is_noticed(tmp_path):
+    nib.save(nib.Nifti1Image(np.zeros((8, 9, 10), np.uint8), np.eye(4)), tmp_path / "a.nii.gz")
+    data = bytearray((tmp_path / "a.nii.gz").read_bytes())
+    data[-6] ^= 1
+    (tmp_path / "a.nii.gz").write_bytes(data)
+    with pytest.raises(ImageError, match="cannot be read as a NIfTI or MGZ volume"):
+        read_nifti(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", ["a.nii", "a.mgz"])
+def test_damaged_headers_are_read_or_refused_by_name(tmp_path, name, seed):
+    rng = np.random.default_rng(seed)
+    kind = nib.MGHImage if name == "a.mgz" else nib.Nifti1Image
+    nib.save(kind(rng.integers(0, 200, (4, 5, 6)).astype(np.uint8), np.eye(4)), tmp_path / name)
+    packed = (tmp_path / name).read_bytes()
+    sound = gzip.decompress(packed) if name == "a.mgz" else packed
+    refusals = []
+    for number in range(50):
+        data = bytearray(sound)
+        start, size = int(rng.integers(284)), int(rng.integers(1, 9))
+        data[start : start + size] = bytes(size) if number % 2 else rng.bytes(size)
+        (tmp_path / name).write_bytes(gzip.compress(data, 1) if name == "a.mgz" else data)
+        try:
+            read_nifti(tmp_path / name)
+        except ImageError as error:
+            refusals.append(str(error))
+    assert 0 < len(refusals) < 50
+    assert all(name in each for each in refusals)

@@ -53,6 +53,9 @@ PLACING_FIELDS = ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern
                   "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units")  # fmt: skip
 """What in a NIfTI header says where the voxels lie, next to the first four of pixdim."""
 
+KINDS = {"Cifti2Image": "CIFTI-2 file (values on surfaces and parts of the brain)"}
+"""Other files of the same suffixes, by nibabel's name for them."""
+
 READ_AT_ONCE = 2**20
 """Bytes."""
 
@@ -90,10 +93,9 @@ class StoredVolume:
         if self.is_colour:
             channels: NDArray[np.void] = stored.view(np.ndarray)  # of named bytes
             return np.stack([channels[name] for name in ("R", "G", "B")], axis=-1)
-        if self.is_scaled:
-            meant = (stored.astype(np.float64) * self.slope + self.intercept).astype(np.float32)
-        else:
-            meant = stored.astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite, and that 0
+            scaled = stored.astype(np.float64) * self.slope + self.intercept if self.is_scaled else stored
+            meant = scaled.astype(np.float32)
         return np.nan_to_num(meant, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 
@@ -116,7 +118,7 @@ def read_nifti(path: Path, *, volume: int | None = None) -> MedicalImage:
     Raises:
         ImageError: If the file is missing, damaged, of complex values, has no such volume, or is of no use as one.
     """
-    stored = _open(path, volume or 1)
+    stored = _open(path, 1 if volume is None else volume)
     plane = nearest_plane(stored.affine, _slice_axis(stored.shape, stored.affine))
     pixels, placed = _display_pixels(stored, plane)
     header = read_sidecar(path)
@@ -277,8 +279,8 @@ def _open(path: Path, number: int) -> StoredVolume:
         refuse_other_formats(path, read_start(path))
         image = nib.load(path)
         if not isinstance(image, (nib.Nifti1Image, nib.Nifti2Image, nib.MGHImage)):
-            kind = type(image).__name__.removesuffix("Image")
-            raise ImageError(f"{path}: is {kind}, which is no volume of voxels; export one as NIfTI.")
+            kind = KINDS.get(type(image).__name__, type(image).__name__)
+            raise ImageError(f"{path}: is a {kind}, not a volume of voxels; export one as NIfTI.")
         proxy = image.dataobj
         shape, dtype = tuple(int(each) for each in proxy.shape), np.dtype(proxy.dtype)
         _check_values(shape, dtype, path)
