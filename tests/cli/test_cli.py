@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -45,7 +46,37 @@ def test_segment_writes_what_it_says(run, picture, weights, tmp_path):
     results = json.loads(out)["results"]
     assert [each["prompt"] for each in results] == ["polyp", "lungs"]
     assert all(Path(each[kind]).is_file() for each in results for kind in ("mask", "overlay"))
-    assert len(list((tmp_path / "o").iterdir())) == 4
+    names = {path.name for path in (tmp_path / "o").iterdir() if not path.name.startswith(".")}
+    assert len(names) == 5
+    (row, _) = json.loads((tmp_path / "o" / "segmentation.json").read_text())["results"]
+    assert (row["image"], row["mask"], row["model"]) == (str(picture), "scan.lungs.mask.png", str(weights))
+
+
+def test_segment_replaces_nothing_unless_asked(run, picture, weights, tmp_path):
+    command = ["segment", picture, "polyp", "--model", weights, "--out", tmp_path]
+    assert run(*command)[0] == 0
+    mask = tmp_path / "scan.polyp.mask.png"
+    mask.write_bytes(b"mine")
+    code, out, err = run(*command)
+    assert (code, out, mask.read_bytes()) == (2, "", b"mine")
+    assert "scan.polyp.mask.png: is there already" in err
+    assert "--overwrite" in err
+    assert run(*command, "--overwrite")[0] == 0
+    assert mask.read_bytes() != b"mine"
+
+
+@pytest.mark.filterwarnings("default::vesalius.errors.ImageNotice")
+def test_segment_tells_what_was_guessed_and_takes_the_chosen_volume(run, weights, tmp_path):
+    series = np.random.default_rng(0).integers(0, 90, (6, 7, 8, 3)).astype(np.int16)
+    nib.save(nib.Nifti1Image(series, np.eye(4)), tmp_path / "bold.nii.gz")
+    code, out, err = run("segment", tmp_path / "bold.nii.gz", "brain", "--model", weights, "--json")
+    assert code == 0
+    assert "2 of 3 volumes left out" in err
+    told = json.loads(out, parse_constant=pytest.fail)
+    assert told["notices"][0]["count"] == 2
+    assert len(told["results"][0]["slice_existence"]) == 8
+    command = ["segment", tmp_path / "bold.nii.gz", "brain", "--model", weights, "--volume", 3, "-o", "third"]
+    assert run(*command)[0::2] == (0, "")
 
 
 def test_segment_prints_a_table(run, picture, weights):
@@ -111,6 +142,13 @@ WRONG = {
         "carries no weights of clipseg",
     ),
     "an unknown window": (["segment", "scan.png", "polyp", "--window", "a,b"], "CENTER,WIDTH"),
+    "a window that is no number": (["segment", "scan.png", "polyp", "--window", "nan,400"], "two finite numbers"),
+    "a window of no end": (["segment", "scan.png", "polyp", "--window", "40,inf"], "two finite numbers"),
+    "a window of negative width": (["segment", "scan.png", "polyp", "--window", "40,-400"], "a width above 0"),
+    "a second image for a prompt": (
+        ["segment", "scan.png", "text.png", "polyp"],
+        "'text.png' is a file where a phrase",
+    ),
     "an unknown command": (["segmnt", "scan.png"], 'Did you mean "segment"?'),
     "an unknown option": (["segment", "scan.png", "polyp", "--modle", "x"], "--modle"),
     "a missing data folder": (["evaluate", "pocket", "--data", "none"], "none: no such data folder"),

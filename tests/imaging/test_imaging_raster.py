@@ -1,10 +1,13 @@
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps, PngImagePlugin
 
-from vesalius.errors import ImageError, OutputError
+from vesalius.errors import ImageError, ImageNotice, OutputError
+from vesalius.imaging import read_image
+from vesalius.imaging.lazy import LazyPixels
 from vesalius.imaging.raster import read_mask, read_raster, write_mask, write_rgb
 
 RNG = np.random.default_rng(0)
@@ -80,12 +83,26 @@ def test_opaque_transparency_is_dropped_and_other_lies_on_black(tmp_path):
         np.testing.assert_allclose(shown[1, 1], original[1, 1] * (128 / 255), atol=0.51)
 
 
-def test_exif_orientation_turns_the_picture_upright(tmp_path):
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_exif_orientation_turns_the_picture_upright(tmp_path, orientation, suffix):
+    picture, path = Image.fromarray(RGB8), tmp_path / f"a{suffix}"
+    exif = picture.getexif()
+    exif[0x0112] = orientation
+    picture.save(path, exif=exif)
+    with Image.open(path) as stored:
+        expected = np.asarray(ImageOps.exif_transpose(stored))
+    assert expected.shape == ((7, 5, 3) if orientation > 4 else (5, 7, 3))
+    np.testing.assert_array_equal(read_raster(path).pixels[0], expected)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 77])
+def test_an_orientation_that_is_none_is_passed_over(tmp_path, orientation):
     picture = Image.fromarray(RGB8)
     exif = picture.getexif()
-    exif[0x0112] = 6  # the camera was turned: rotate by 90° clockwise to view
+    exif[0x0112] = orientation
     picture.save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(read_raster(tmp_path / "a.png").pixels[0], np.rot90(RGB8, -1))
+    np.testing.assert_array_equal(read_raster(tmp_path / "a.png").pixels[0], RGB8)
 
 
 def test_pages_of_a_tiff_are_frames_and_thumbnails_are_left_out(tmp_path):
@@ -114,12 +131,93 @@ def test_truncated_pictures_are_refused_by_name(tmp_path, suffix, kept):
         read_raster(path)
 
 
-@pytest.mark.parametrize("limit", [20, 30])
-def test_pictures_too_large_to_be_safe_are_refused(tmp_path, monkeypatch, limit):
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
+def test_pictures_larger_than_the_limit_are_refused_before_they_are_decoded(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"bomb{suffix}"
+    Image.fromarray(GREY8).save(path)
+    monkeypatch.setenv("VESALIUS_MAX_PIXELS", "34")
+    with pytest.raises(ImageError, match=r"bomb\..* has 35 pixels .* more than the limit of 34.* VESALIUS_MAX_PIXELS"):
+        read_raster(path)
+    monkeypatch.setenv("VESALIUS_MAX_PIXELS", "35")
+    assert read_raster(path).pixels.shape == (1, 5, 7)
+
+
+@pytest.mark.parametrize("limit", [16, 30])
+def test_pictures_larger_than_pillow_opens_are_refused_too(tmp_path, monkeypatch, limit):
     Image.fromarray(GREY8).save(tmp_path / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(ImageError, match=rf"bomb\.png: has more than {limit} pixels"):
+    with pytest.raises(ImageError, match=r"bomb\.png: has more pixels than the limit"):
         read_raster(tmp_path / "bomb.png")
+
+
+def text_bomb(path):
+    info = PngImagePlugin.PngInfo()
+    info.add_text("comment", "x" * 2_000_000, zip=True)
+    Image.new("L", (8, 8)).save(path.with_suffix(".png"), pnginfo=info)
+    return path.with_suffix(".png")
+
+
+def broken_second_page(path):
+    Image.new("L", (8, 8)).save(path.with_suffix(".tif"))
+    data = bytearray(path.with_suffix(".tif").read_bytes())
+    first = struct.unpack("<I", data[4:8])[0]
+    link = first + 2 + 12 * struct.unpack("<H", data[first : first + 2])[0]
+    data += b"\0" * (len(data) % 2)
+    data[link : link + 4] = struct.pack("<I", len(data))
+    data += struct.pack("<HHHIII", 1, 0x102, 3, 1, 8, 0)
+    path.with_suffix(".tif").write_bytes(data)
+    return path.with_suffix(".tif")
+
+
+@pytest.mark.parametrize("make", [text_bomb, broken_second_page])
+def test_whatever_pillow_raises_becomes_an_error_that_names_the_file(tmp_path, make):
+    path = make(tmp_path / "strange")
+    with pytest.raises(ImageError, match=r"strange\.\w+: cannot be read as a picture \(.+\)"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp"])
+def test_damaged_files_are_read_or_refused_by_name(tmp_path, suffix):
+    rng, path = np.random.default_rng(0), tmp_path / f"hurt{suffix}"
+    Image.fromarray(RGB8).save(path)
+    sound, refusals = path.read_bytes(), []
+    for number in range(200):
+        data = bytearray(sound)
+        start, size = int(rng.integers(len(data))), int(rng.integers(1, 9))
+        data[start : start + size] = bytes(size) if number % 2 else rng.bytes(size)
+        path.write_bytes(data)
+        try:
+            read_raster(path)
+        except ImageError as error:
+            refusals.append(str(error))
+    assert refusals
+    assert all(path.name in each for each in refusals)
+
+
+class TestPagesOfATiff:
+    @pytest.fixture
+    def pages(self):
+        return RNG.integers(0, 256, (4, 600, 700), dtype=np.uint8)
+
+    def test_many_stay_in_their_file(self, tmp_path, monkeypatch, pages):
+        first, *others = map(Image.fromarray, pages)
+        first.save(tmp_path / "a.tif", save_all=True, append_images=others)
+        monkeypatch.setenv("VESALIUS_KEPT_MEGABYTES", "1")
+        image = read_raster(tmp_path / "a.tif")
+        assert isinstance(image.pixels, LazyPixels)
+        np.testing.assert_array_equal(np.asarray(image.pixels), pages)
+
+    def test_one_is_chosen_by_its_number(self, tmp_path):
+        Image.fromarray(GREY8).save(tmp_path / "a.tif", save_all=True, append_images=[Image.fromarray(GREY8[:2])])
+        np.testing.assert_array_equal(read_image(tmp_path / "a.tif", frame=2).pixels, [GREY8[:2]])
+        with pytest.raises(ImageError, match="has no frame 3; expected a number from 1 to 2"):
+            read_image(tmp_path / "a.tif", frame=3)
+
+    def test_what_is_left_out_is_told(self, tmp_path):
+        pages = [Image.fromarray(each) for each in (GREY8[:2], GREY8, GREY16)]
+        Image.fromarray(GREY8).save(tmp_path / "a.tif", save_all=True, append_images=pages)
+        with pytest.warns(ImageNotice, match="2 of 4 pages left out: .* Choose one with"):
+            assert read_image(tmp_path / "a.tif").pixels.shape == (2, 5, 7)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
@@ -138,9 +236,14 @@ def test_masks_are_read_back_as_written(tmp_path, suffix):
         (np.array([[0, 32767, 32768, 65535]], np.uint16), [[False, False, True, True]]),
         (np.array([[0, 0]], np.uint8), [[False, False]]),
         (np.array([[[255, 0, 0], [0, 200, 0], [90, 90, 90]]], np.uint8), [[True, True, False]]),
+        (np.array([[0, 2, 2]], np.uint8), [[False, True, True]]),
+        (np.array([[0, 100, 0]], np.uint8), [[False, True, False]]),
+        (np.array([[0, 255, 0]], np.uint16), [[False, True, False]]),
+        (np.array([[0, 2, 100]], np.uint8), [[False, False, False]]),
+        (np.array([[255, 255]], np.uint8), [[True, True]]),
     ],
 )
-def test_foreground_is_the_upper_half_of_the_range(tmp_path, values, expected):
+def test_foreground_is_the_one_value_besides_0_or_the_upper_half_of_the_range(tmp_path, values, expected):
     Image.fromarray(values).save(tmp_path / "m.png")
     np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), expected)
 
