@@ -6,6 +6,8 @@ import pytest
 
 from vesalius.data.anatomy.dataset import AnatomySlices
 
+pytestmark = pytest.mark.filterwarnings("ignore::vesalius.errors.ImageNotice")  # units of CT are guessed
+
 
 @pytest.fixture
 def subject(tmp_path):

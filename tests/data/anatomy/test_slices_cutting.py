@@ -10,6 +10,8 @@ from vesalius.data.anatomy.settings import SliceRange
 from vesalius.errors import ConfigError, DataError, ImageError
 from vesalius.imaging import read_image, write_rgb
 
+pytestmark = pytest.mark.filterwarnings("ignore::vesalius.errors.ImageNotice")  # units of CT are guessed
+
 
 def pictures(source, said=None, **settings):
     return list(cut(find_volumes(source, said)[0], CutSettings(**{"size": 64, **settings})))

@@ -10,6 +10,8 @@ from vesalius.data.anatomy.table import read_slice_table
 from vesalius.data.prepare.splitting import SplitConfig
 from vesalius.errors import DataError, VesaliusError
 
+pytestmark = pytest.mark.filterwarnings("ignore::vesalius.errors.ImageNotice")  # units of CT are guessed
+
 SMALL = CutSettings(per_plane=2, size=32)
 
 

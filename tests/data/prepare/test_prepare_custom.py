@@ -261,7 +261,8 @@ class TestVolumes:
         image = read_image(tmp_path / "images/p1")
         mask = np.zeros(image.pixels.shape, bool)
         mask[:, 30:60, 40:90] = True
-        write_mask_volume(tmp_path / "masks/p1.nii.gz", mask, image.affine)
+        stored, affine = image.to_source_grid(mask)
+        write_mask_volume(tmp_path / "masks/p1.nii.gz", stored.transpose(2, 1, 0), stored.shape, affine)
         report = run(images=tmp_path / "images", masks=tmp_path / "masks", phrase="thing")
         (row,) = all_rows(report.dest)
         assert row["img_name"] == "p1_axial_0000.png"

@@ -218,6 +218,7 @@ def test_an_archive_gives_what_its_folder_gives(prepare_original, tmp_path):
     assert len({json.dumps(each | {"source": ""}) for each in summaries}) == 1
 
 
+@pytest.mark.filterwarnings("ignore::vesalius.errors.ImageNotice")  # units of CT are guessed
 @pytest.mark.parametrize(("name", "file"), [("totalsegmentator_ct", "ct"), ("totalsegmentator_mr", "mri")])
 def test_volumes_are_cut_into_slices_of_structures(name, file, prepare_original, tmp_path):
     values = np.arange(12 * 14 * 10).reshape(12, 14, 10).astype(np.int16) - (1024 if file == "ct" else 0)
