@@ -1,6 +1,5 @@
 """Segmentations on their way to disk: masks on the image's own grid, overlays, numbers, and a record of them all."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,8 +12,8 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from vesalius import __version__
-from vesalius.errors import OutputError
-from vesalius.files import write_json
+from vesalius.errors import DataError, OutputError
+from vesalius.files import read_json, write_json
 from vesalius.imaging import MedicalImage, SliceStack, overlay, to_square_pixels, write_mask, write_rgb
 from vesalius.imaging.formats import VOLUME_SUFFIXES, file_stem
 from vesalius.imaging.notices import Notice
@@ -301,12 +300,13 @@ def read_record(folder: Path) -> list[dict[str, object]]:
     if not path.exists():
         return []
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["results"]
-        if not all(isinstance(row, dict) for row in rows):
-            raise TypeError("results")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise OutputError(f"{path}: is no record of segmentations; move it away, or name another --out.") from error
-    return list(rows)
+        content = read_json(path)
+    except DataError as error:
+        raise OutputError(f"{error} Move it away, or name another --out.") from error
+    rows = content.get("results") if isinstance(content, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise OutputError(f"{path}: is no record of segmentations; move it away, or name another --out.")
+    return rows
 
 
 def contact_sheet(slices: SliceStack, masks: PackedMasks) -> NDArray[np.uint8]:
