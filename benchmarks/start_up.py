@@ -41,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "picture.png"
         write_rgb(picture, np.random.default_rng(0).random((384, 384, 3)))
-        whole = [run([command, "segment", str(picture), "polyp", "--out", folder]) for _ in range(RUNS)]
+        whole = [run([command, "segment", str(picture), "polyp", "--out", folder, "--overwrite"]) for _ in range(RUNS)]
     imports = [run([sys.executable, "-c", IMPORTS]) for _ in range(RUNS)]
     help_page = [run([command, "--help"]) for _ in range(RUNS)]
     seconds = statistics.median(each[0] for each in whole)
