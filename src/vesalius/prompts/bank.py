@@ -1,7 +1,7 @@
 """Ordinary phrases for segmentation targets, read from ``bank.toml``."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -10,6 +10,7 @@ from vesalius.errors import PromptError, unknown_name
 
 DISTRACTORS = "distractors"
 REQUESTS = "requests"
+GROUPS = "groups"
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Target:
     """Phrases that assert it is not there."""
     may_show: tuple[str, ...] = ()
     """Other targets, or distractors, that its images may show as well."""
+    nouns: tuple[str, ...] = ()
+    """Plain words for it."""
     compounds: tuple[str, ...] = ()
     """Each plain word for it in each place where its images show it, and in each way of asking."""
     vague: tuple[str, ...] = ()
@@ -36,33 +39,53 @@ class Target:
 @cache
 def read_bank() -> Mapping[str, Target]:
     """All targets by name; ``distractors`` holds phrases for things that images show no more than ``may_show`` says."""
-    tables = tomllib.loads(files("vesalius.prompts").joinpath("bank.toml").read_text(encoding="utf-8"))
-    return to_bank(tables)
+    return to_bank(_read_tables())
+
+
+@cache
+def _read_tables() -> Mapping[str, Mapping[str, Sequence[str]]]:
+    return tomllib.loads(files("vesalius.prompts").joinpath("bank.toml").read_text(encoding="utf-8"))
 
 
 def to_bank(tables: Mapping[str, Mapping[str, Sequence[str]]]) -> Mapping[str, Target]:
     """The tables of a bank as targets.
 
     Raises:
-        PromptError: If ``may_show`` has an entry that is neither another target nor a distractor; naming the closest.
+        PromptError: If ``may_show`` or a group has an entry that is neither another target nor a distractor (``may_show``
+            may also name a group); naming the closest.
     """
-    requests = tables.get(REQUESTS, {}).get("phrases", ())
-    bank = {name: _to_target(row, requests) for name, row in tables.items() if name != REQUESTS}
-    for name, target in bank.items():
-        known = {*bank.keys() - {name, DISTRACTORS}, *bank[DISTRACTORS].phrases}
-        for entry in target.may_show:
-            if entry not in known:
-                message = unknown_name("other target or distractor", entry, known)
-                raise PromptError(f"Prompt bank, [{name}], may_show: {message}")
-    return bank
+    requests, groups = tables.get(REQUESTS, {}).get("phrases", ()), tables.get(GROUPS, {})
+    rows = {name: row for name, row in tables.items() if name not in (REQUESTS, GROUPS)}
+    known = {*rows.keys() - {DISTRACTORS}, *rows[DISTRACTORS]["phrases"]}
+    for name, members in groups.items():
+        _check_shown(f"[{GROUPS}], {name}", "target or distractor", members, known)
+    for name, row in rows.items():
+        kind = "other target or distractor"
+        _check_shown(f"[{name}], may_show", kind, row.get("may_show", ()), {*known - {name}, *groups})
+    return {name: _to_target(name, row, requests, groups) for name, row in rows.items()}
 
 
-def _to_target(row: Mapping[str, Sequence[str]], requests: Sequence[str]) -> Target:
+def _check_shown(place: str, kind: str, entries: Sequence[str], known: Collection[str]) -> None:
+    for entry in entries:
+        if entry not in known:
+            raise PromptError(f"Prompt bank, {place}: {unknown_name(kind, entry, known)}")
+
+
+def _to_target(
+    name: str, row: Mapping[str, Sequence[str]], requests: Sequence[str], groups: Mapping[str, Sequence[str]]
+) -> Target:
     nouns = row.get("nouns", ())
     placed = (f"{noun} {place}" for noun in nouns for place in row.get("places", ()))
     asked = (request.format(noun) for noun in nouns for request in requests)
-    fields = {name: tuple(words) for name, words in row.items() if name not in ("nouns", "places")}
+    fields = {name: tuple(words) for name, words in row.items() if name != "places"}
+    fields["may_show"] = tuple(dict.fromkeys(each for each in _spread(row, groups) if each != name))
     return Target(**fields, compounds=(*placed, *asked))
+
+
+def _spread(row: Mapping[str, Sequence[str]], groups: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Entries of ``may_show``, each group's members in its place."""
+    for entry in row.get("may_show", ()):
+        yield from groups.get(entry, (entry,))
 
 
 def find_target(name: str) -> Target:
@@ -81,20 +104,34 @@ def list_targets() -> tuple[str, ...]:
     return tuple(name for name in read_bank() if name != DISTRACTORS)
 
 
-def foreign_targets(target: str) -> Mapping[str, Target]:
-    """The other targets by name, without those that images of ``target`` may show as well."""
-    shown = {target, DISTRACTORS, *find_target(target).may_show}
-    return {name: row for name, row in read_bank().items() if name not in shown}
+def list_groups() -> Mapping[str, tuple[str, ...]]:
+    """Names for targets and distractors that images show together, as ``may_show`` has them."""
+    return {name: tuple(members) for name, members in _read_tables().get(GROUPS, {}).items()}
 
 
-def foreign_phrases(target: str) -> tuple[tuple[str, ...], ...]:
+def foreign_targets(target: str, shown: Collection[str] | None = None) -> Mapping[str, Target]:
+    """The other targets by name, without those that images of ``target`` may show as well.
+
+    Args:
+        target: What the images outline.
+        shown: Targets and distractors that these images may show; by default what ``may_show`` says of the target.
+    """
+    ours = {target, DISTRACTORS, *(find_target(target).may_show if shown is None else shown)}
+    return {name: row for name, row in read_bank().items() if name not in ours}
+
+
+def foreign_phrases(target: str, shown: Collection[str] | None = None) -> tuple[tuple[str, ...], ...]:
     """Phrases whose answer on an image of ``target`` is "nothing", in groups that matter alike.
+
+    Args:
+        target: What the images outline.
+        shown: Targets and distractors that these images may show; by default what ``may_show`` says of the target.
 
     Returns:
         The target's absences, the plain names of all foreign targets, each one's phrases with its compounds, and the
         distractors, none of which its images may show.
     """
-    foreign, shown = foreign_targets(target).values(), find_target(target).may_show
-    distractors = tuple(phrase for phrase in read_bank()[DISTRACTORS].phrases if phrase not in shown)
+    foreign, own = foreign_targets(target, shown).values(), find_target(target).may_show if shown is None else shown
+    distractors = tuple(phrase for phrase in read_bank()[DISTRACTORS].phrases if phrase not in own)
     names = tuple(row.phrases[0] for row in foreign)
     return (find_target(target).absences, names, *(row.phrases + row.compounds for row in foreign), distractors)
