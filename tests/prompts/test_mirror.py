@@ -44,3 +44,11 @@ def test_a_word_keeps_its_capital():
 @pytest.mark.parametrize("prompt", ["bright spot", "topic", "a clefted polyp", "stopped", "upright patient"])
 def test_sides_inside_other_words_stay(prompt):
     assert mirror_prompt(prompt, horizontal=True, vertical=True) == prompt
+
+
+@pytest.mark.parametrize(
+    "prompt", ["left ventricle", "the Right atrium", "left and right ventricles", "left lower chamber of the heart"]
+)
+def test_a_side_that_belongs_to_a_name_stays(prompt):
+    assert mirror_prompt(prompt, horizontal=True, vertical=True) == prompt
+    assert mirror_prompt(f"{prompt} at the left", horizontal=True) == f"{prompt} at the right"

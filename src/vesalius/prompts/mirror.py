@@ -5,16 +5,25 @@ from collections.abc import Mapping
 
 _HORIZONTAL = {"left": "right", "right": "left"}
 _VERTICAL = {"top": "bottom", "bottom": "top", "upper": "lower", "lower": "upper"}
+_SIDE = r"(?:left|right)"
+_NAMES = re.compile(
+    rf"(\b{_SIDE}(?:\s+(?:and|or)\s+{_SIDE})?[\s-]+(?:(?:upper|lower)[\s-]+)?(?:atri|auric|cardiac|chamber|heart|ventric)\w*)",
+    re.IGNORECASE,
+)
+"""Parts whose name holds a side and does not change with the picture: a left ventricle stays one in a mirror."""
 
 
 def mirror_prompt(prompt: str, *, horizontal: bool = False, vertical: bool = False) -> str:
-    """Swap the words for sides that a flip exchanges.
+    """Swap the words for sides that a flip exchanges; sides that belong to a name stay ("left ventricle").
 
     >>> mirror_prompt("one small polyp, located in top left of the image", horizontal=True)
     'one small polyp, located in top right of the image'
     """
     swaps = (_HORIZONTAL if horizontal else {}) | (_VERTICAL if vertical else {})
-    return swap_words(prompt, swaps) if swaps else prompt
+    if not swaps:
+        return prompt
+    pieces = _NAMES.split(prompt)
+    return "".join(piece if place % 2 else swap_words(piece, swaps) for place, piece in enumerate(pieces))
 
 
 def swap_words(prompt: str, swaps: Mapping[str, str]) -> str:
