@@ -51,8 +51,8 @@ def to_bank(tables: Mapping[str, Mapping[str, Sequence[str]]]) -> Mapping[str, T
     """The tables of a bank as targets.
 
     Raises:
-        PromptError: If ``may_show`` or a group has an entry that is neither another target nor a distractor (``may_show``
-            may also name a group); naming the closest.
+        PromptError: If ``may_show`` or a group has an entry that is neither another target nor a distractor (of
+            ``may_show``, nor a group); naming the closest.
     """
     requests, groups = tables.get(REQUESTS, {}).get("phrases", ()), tables.get(GROUPS, {})
     rows = {name: row for name, row in tables.items() if name not in (REQUESTS, GROUPS)}
