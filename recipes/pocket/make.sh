@@ -51,3 +51,4 @@ train fitted $runs/finished "${hard[@]}" "${pictures[@]}" $made/abdomen_*
     python recipes/pocket/anatomy.py $runs/listening.safetensors "$shared" $runs/named.safetensors
 python recipes/pocket/audit_thresholds.py $runs/named.safetensors "$shared/anatomy/series"
 python recipes/pocket/pack.py $runs/named.safetensors
+python recipes/pocket/phrases.py

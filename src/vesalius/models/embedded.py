@@ -4,5 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 
 WEIGHTS = Path(str(files("vesalius.models") / "weights"))
+PHRASES = WEIGHTS / "phrases.safetensors"
+"""Sentence vectors of all names, by pocket's encoder, for ``vesalius.prompts.targets``."""
 EMBEDDED = {"pocket": WEIGHTS / "pocket.safetensors"}
 """Models whose trained weights the package carries."""

@@ -1,0 +1,196 @@
+"""How phrases are read, whatever their spelling and however they ask, by the word lists of ``lexicon.toml``."""
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+Words = tuple[str, ...]
+_WORD = re.compile(r"[^\W_]+|[,;:(]")
+_POSSESSIVE = re.compile(r"['’`]s?\b")
+_ARTICLES = frozenset({"the", "a", "an", "this", "these", "those", "my", "our", "her", "his", "their", "your"})
+_KEPT_ENDINGS = ("ss", "us", "is", "as", "ies")
+_DENIALS = re.compile(
+    r"^(?:there (?:is|are) |i see )?(?:no|not an?|absence of|lack of|without|free of|no longer an?)\s+"
+    r"(?:(?:sign|evidence|trace|part)s? of )?(?:an?y? |the )?(?P<what>.+)$"
+)
+_LACKING = re.compile(
+    r"^(?P<whole>.+?)\s+(?:without|with no|(?:is |are )?free of|lacking|with not an?)\s+(?:an?y? |the )?(?P<what>.+)$"
+)
+
+
+@dataclass(frozen=True)
+class NounPhrase:
+    """What a phrase names, and of or in what, by its words."""
+
+    head: Words
+    """Up to the first word that ends a name; its last word says what it is."""
+    complement: Words
+    """From there to the next such word."""
+    link: str
+    """What lies between them, empty if nothing does."""
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """Word lists, all in the form that ``to_words`` gives."""
+
+    requests: frozenset[Words]
+    closings: frozenset[Words]
+    relations: frozenset[Words]
+    parts: frozenset[Words]
+    transparent: frozenset[str]
+    harmless: frozenset[str]
+    of_lesions: frozenset[str]
+    sides: frozenset[str]
+    people: frozenset[Words]
+    cuts: frozenset[str]
+    diseases: tuple[str, ...]
+
+
+@cache
+def read_lexicon() -> Lexicon:
+    """The word lists of the package."""
+    tables = _read_tables()
+
+    def phrases(name: str) -> frozenset[Words]:
+        return frozenset(map(to_words, tables[name]))
+
+    def words(name: str) -> frozenset[str]:
+        return frozenset(word for entry in tables[name] for word in to_words(entry))
+
+    return Lexicon(
+        requests=phrases("requests"),
+        closings=phrases("closings"),
+        relations=phrases("relations"),
+        parts=phrases("parts"),
+        transparent=words("transparent"),
+        harmless=words("harmless"),
+        of_lesions=words("of_lesions"),
+        sides=words("sides"),
+        people=phrases("people"),
+        cuts=words("cuts"),
+        diseases=tuple(tables["diseases"]),
+    )
+
+
+def to_words(text: str) -> Words:
+    """Words in one spelling and number, without articles and the like, and without punctuation but commas.
+
+    >>> to_words("Tumours of the patient's kidneys")
+    ('tumor', 'of', 'patient', 'kidney')
+    """
+    plain = _POSSESSIVE.sub("", text.casefold())
+    tokens = ("," if token in ",;:(" else token for token in _WORD.findall(plain))
+    return tuple(word for token in tokens if token not in _ARTICLES for word in _normalise(token).split())
+
+
+def join(words: Iterable[str]) -> str:
+    """A key that does not tell "windpipe" from "wind pipe"."""
+    return "".join(word for word in words if word != ",")
+
+
+def strip_request(words: Words) -> Words:
+    """Without what asks at the beginning and at the end; one word stays at least.
+
+    >>> strip_request(to_words("Could you please outline the liver in this image?"))
+    ('liver',)
+    """
+    lexicon = read_lexicon()
+    while (end := _longest(words, lexicon.requests, start=True)) and end < len(words):
+        words = words[end:]
+    while (length := _longest(words, lexicon.closings, start=False)) and length < len(words):
+        words = _trim(words[:-length])
+    return _trim(words)
+
+
+def split_phrase(words: Words) -> NounPhrase:
+    """Head and complement of the words of a phrase.
+
+    >>> split_phrase(to_words("small polyp growing in the upper rectum, with blood"))
+    NounPhrase(head=('small', 'polyp', 'growing'), complement=('upper', 'rectum'), link='in')
+    """
+    places = [place for place in range(len(words)) if _cuts(words, place)]
+    first = next((place for place in places if place), len(words))
+    start = next((place for place in range(first, len(words)) if place not in places), len(words))
+    end = next((place for place in range(start, len(words)) if place in places), len(words))
+    head = words[1:first] if 0 in places else words[:first]
+    return NounPhrase(head, words[start:end], " ".join(words[first:start]))
+
+
+def _cuts(words: Words, place: int) -> bool:
+    """Whether a name ends before this word: not before an adjective that another word of the name follows."""
+    lexicon, word = read_lexicon(), words[place]
+    if word == ",":
+        return any(before not in lexicon.harmless | lexicon.sides | {","} for before in words[:place])
+    last = place + 1 == len(words) or words[place + 1] in lexicon.cuts
+    return word in lexicon.cuts and (last or word not in lexicon.harmless)
+
+
+def find_denial(phrase: str) -> tuple[str, str] | None:
+    """Split a denial into what it speaks of, empty if nothing, and what is said to be absent; None if it is none.
+
+    >>> find_denial("a colon free of polyps")
+    ('a colon', 'polyps')
+    """
+    plain = phrase.strip().rstrip(".!?").casefold()
+    if match := _DENIALS.match(plain):
+        return "", match["what"]
+    if match := _LACKING.match(plain):
+        return match["whole"], match["what"]
+    return None
+
+
+def _normalise(token: str) -> str:
+    words = _read_words()
+    if token in words:
+        return words[token]
+    for british, american in _read_spelling().items():
+        token = token.replace(british, american)
+    single = _to_singular(token)
+    return words.get(token, words.get(single, single))
+
+
+def _to_singular(word: str) -> str:
+    if word.endswith("ies") and len(word) > 5:
+        return word[:-3] + "y"
+    if not word.endswith("s") or len(word) < 4 or word.endswith(_KEPT_ENDINGS):
+        return word
+    return word[:-2] if word.endswith(("ches", "shes", "sses", "xes")) else word[:-1]
+
+
+def _longest(words: Words, entries: frozenset[Words], *, start: bool) -> int:
+    """Words at one end that are an entry, as many as possible."""
+    lengths = range(min(len(words), max(map(len, entries))), 0, -1)
+    return next((n for n in lengths if (words[:n] if start else words[-n:]) in entries), 0)
+
+
+def _trim(words: Words) -> Words:
+    while len(words) > 1 and words[-1] == ",":
+        words = words[:-1]
+    while len(words) > 1 and words[0] == ",":
+        words = words[1:]
+    return words
+
+
+@cache
+def _read_spelling() -> Mapping[str, str]:
+    return _read_mapping("spelling")
+
+
+@cache
+def _read_words() -> Mapping[str, str]:
+    return _read_mapping("words")
+
+
+def _read_mapping(name: str) -> Mapping[str, str]:
+    table = tomllib.loads(files("vesalius.prompts").joinpath("lexicon.toml").read_text(encoding="utf-8"))[name]
+    return {str(key): str(value) for key, value in table.items()}
+
+
+@cache
+def _read_tables() -> Mapping[str, Sequence[str]]:
+    tables = tomllib.loads(files("vesalius.prompts").joinpath("lexicon.toml").read_text(encoding="utf-8"))
+    return {name: entries for name, entries in tables.items() if isinstance(entries, list)}

@@ -1,0 +1,116 @@
+"""Sentence vectors of all names, with which a phrase is compared that words leave open."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from vesalius.errors import PromptError
+from vesalius.files import writing
+from vesalius.prompts.bank import DISTRACTORS, list_targets, read_bank
+from vesalius.prompts.names import read_unlearnt
+
+UNLEARNT = ""
+"""Owner of phrases for what nobody taught."""
+NEIGHBOURS = 3
+"""A target is as near as the mean of its nearest phrase and of so many of them."""
+NEAREST = 0.5
+"""Cosine that a target must have at least to be meant."""
+_REMEDY = "make it anew with recipes/pocket/phrases.py"
+
+
+@dataclass(frozen=True, eq=False)
+class PhraseIndex:
+    """Sentence vectors of all names, of targets and of what nobody taught."""
+
+    owners: tuple[str, ...]
+    """Row of the bank, or ``UNLEARNT``, [P]."""
+    vectors: NDArray[np.float32]
+    """Of length 1, [P, D]."""
+
+    @classmethod
+    def make(cls, encode: Callable[[Sequence[str]], NDArray[np.float32]]) -> "PhraseIndex":
+        """Encode all names.
+
+        Args:
+            encode: Gives phrases' sentence vectors, [P, D].
+        """
+        owners, phrases = zip(*list_phrases(), strict=True)
+        vectors = encode(phrases)
+        return cls(owners, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+    @classmethod
+    def read(cls, path: Path) -> "PhraseIndex":
+        """Read what ``write`` wrote.
+
+        Raises:
+            PromptError: If there is no such file, or it was made of other phrases than there are now.
+        """
+        try:
+            with safe_open(path, framework="numpy") as file:
+                digest, stored = (file.metadata() or {}).get("phrases"), file.get_tensor("vectors")
+        except (OSError, SafetensorError) as error:
+            raise PromptError(f"{path}: no vectors of phrases can be read ({error}); {_REMEDY}.") from error
+        if digest != digest_phrases():
+            raise PromptError(f"{path}: made of other phrases than the prompt bank has now; {_REMEDY}.")
+        vectors = stored.astype(np.float32)
+        owners = tuple(owner for owner, _ in list_phrases())
+        return cls(owners, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+    def write(self, path: Path) -> None:
+        """Write each vector in 8 bits, with a digest of the phrases."""
+        largest = np.abs(self.vectors).max(1, keepdims=True)
+        with writing(path) as unfinished:
+            tensors = {"vectors": np.rint(self.vectors / largest * 127).astype(np.int8)}
+            save_file(tensors, unfinished, metadata={"phrases": digest_phrases()})
+
+    def compare(self, vector: NDArray[np.float32], known: Iterable[str]) -> "Nearness":
+        """How near a phrase lies to each of the known targets, and to all else."""
+        cosines = self.vectors @ (vector / np.linalg.norm(vector))
+        wanted = dict.fromkeys(known)
+        rows: dict[str, list[int]] = {}
+        for row, owner in enumerate(self.owners):
+            rows.setdefault(owner if owner in wanted else UNLEARNT, []).append(row)
+        near = {owner: _nearness(cosines[found]) for owner, found in rows.items()}
+        other = near.pop(UNLEARNT, 0.0)
+        return Nearness(dict(sorted(near.items(), key=lambda each: -each[1])), other)
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """How near a phrase lies to targets."""
+
+    targets: Mapping[str, float]
+    """Target -> cosine, the nearest first."""
+    other: float
+    """Cosine of the nearest thing that is not learnt."""
+
+    def means(self, target: str, lead: float) -> bool:
+        """Whether it is near enough to a target, and by so much nearer than to what is not learnt."""
+        return self.targets[target] >= max(NEAREST, self.other + lead)
+
+
+def list_phrases() -> tuple[tuple[str, str], ...]:
+    """All names whose vectors a ``PhraseIndex`` has: owner and phrase."""
+    bank = read_bank()
+    rows = [(name, phrase) for name in list_targets() for phrase in (*bank[name].phrases, *bank[name].nouns)]
+    others = (
+        *bank[DISTRACTORS].phrases,
+        *(phrase for name, terms in read_unlearnt() if name != "changing" for phrase in terms),
+    )
+    return (*dict.fromkeys(rows), *((UNLEARNT, phrase) for phrase in dict.fromkeys(others)))
+
+
+def digest_phrases() -> str:
+    """Tells one set of names from another."""
+    return hashlib.sha256("\n".join(f"{owner}\t{phrase}" for owner, phrase in list_phrases()).encode()).hexdigest()
+
+
+def _nearness(cosines: NDArray[np.float32]) -> float:
+    best = np.sort(cosines)[::-1][:NEIGHBOURS]
+    return float(best[0] + best.mean()) / 2

@@ -1,0 +1,316 @@
+"""What words alone say of a phrase: whether a name is what it is about, so that a kidney stone is no kidney.
+
+What they leave open, ``targets.py`` decides by sentence vectors.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from vesalius.prompts.bank import find_target
+from vesalius.prompts.lexicon import (
+    NounPhrase,
+    Words,
+    find_denial,
+    join,
+    read_lexicon,
+    split_phrase,
+    strip_request,
+    to_words,
+)
+from vesalius.prompts.names import Names, name_words, read_names
+
+Kind = Literal["target", "vague", "denial", "several", "unknown"]
+SHORTEST = 5
+"""Letters of the names that a misspelt word may stand for; the word may have one less."""
+ALIKE = 0.79
+"""How alike (difflib) a misspelt word and the name are."""
+_WITHIN = ("of", "in", "within", "inside", "on", "at", "from", "into", "inside of", "bulging from", "through")
+_NUMBERED = re.compile(r"[a-z]?\d+")
+_LABELLED = re.compile(r"[a-z]\d+")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What words say of a phrase."""
+
+    kind: Kind
+    target: str | None = None
+    settled: bool = True
+    """Whether nothing else is to be asked."""
+    qualifier: str = ""
+    read_as: str = ""
+    barred: frozenset[str] = frozenset()
+    """Targets that it names, but is not about: the kidney of "kidney stone"."""
+    of: frozenset[str] = frozenset()
+    """Words of what it is a part or a lesion of, one of which the target's names must have."""
+    several: tuple[str, ...] = ()
+
+
+def read_phrase(phrase: str, known: frozenset[str]) -> Reading:
+    """What words say of a phrase.
+
+    Args:
+        phrase: Any.
+        known: Learnt targets, rows of the prompt bank.
+    """
+    names = read_names(known)
+    words = to_words(phrase)
+    if not words:
+        return Reading("vague")
+    if found := _look_up(words, names):
+        return found
+    if denied := _read_denial(phrase, known):
+        return denied
+    words = strip_request(words)
+    if found := _look_up(words, names):
+        return found
+    if several := _read_several(words, names):
+        return several
+    found = _read_noun_phrase(words, names)
+    if found.kind == "target" and found.settled:
+        return found
+    return _read_corrected(words, names) or found
+
+
+def _look_up(words: Words, names: Names) -> Reading | None:
+    """The whole of it is a name."""
+    key = join(words)
+    if key in names.targets:
+        return Reading("target", names.targets[key])
+    if key in names.vague:
+        return Reading("vague")
+    if key in names.denials:
+        return Reading("denial", names.denials[key])
+    return Reading("unknown") if key in names.unlearnt else None
+
+
+def _read_denial(phrase: str, known: frozenset[str]) -> Reading | None:
+    """As "no polyp" or "a bowel without polyps"; but "a brain without the skull" is a brain."""
+    if not (found := find_denial(phrase)):
+        return None
+    whole, what = found
+    denied = read_phrase(what, known)
+    if whole and (denied.target is None or not _is_lesion(denied.target)):
+        return None
+    if not denied.settled or denied.kind not in ("target", "vague"):
+        return Reading("unknown")
+    return Reading("denial", denied.target)
+
+
+def _read_several(words: Words, names: Names) -> Reading | None:
+    """As "liver and spleen"."""
+    pieces = " ".join(words).replace(" , ", " and ").replace(" plus ", " and ").replace(" or ", " and ").split(" and ")
+    if len(pieces) < 2:
+        return None
+    found = [_look_up(strip_request(tuple(piece.split())), names) for piece in pieces if piece]
+    targets = tuple(dict.fromkeys(each.target for each in found if each and each.kind == "target" and each.target))
+    if len(targets) < 2 or None in found:
+        return None
+    return Reading("several", several=targets)
+
+
+def _read_noun_phrase(words: Words, names: Names) -> Reading:
+    phrase = split_phrase(words)
+    return _read_relation(phrase, words, names) or _read_compound(phrase, names) or _read_piece(phrase, words, names)
+
+
+def _read_relation(phrase: NounPhrase, words: Words, names: Names) -> Reading | None:
+    """The "outline of the liver" and a "transverse view of the liver" are the liver."""
+    relations = read_lexicon().relations
+    if phrase.link != "of" or not phrase.complement:
+        return None
+    if _without_sides(phrase.head) in relations:
+        return _read_rest(words[len(phrase.head) + 1 :], names)
+    if phrase.head[-1:] in relations and not _find_named(phrase.head[:-1], names):
+        return _doubt(_read_rest(words[len(phrase.head) + 1 :], names))
+    return None
+
+
+def _read_piece(phrase: NounPhrase, words: Words, names: Names) -> Reading:
+    """The "upper pole of the kidney" is a piece of it; all else goes by the head."""
+    pieces = all((word,) in read_lexicon().parts for word in _without_sides(phrase.head))
+    if phrase.link != "of" or not phrase.complement or not pieces:
+        return _read_head(phrase, names)
+    found = _read_rest(words[len(phrase.head) + 1 :], names)
+    return replace(found, qualifier=" ".join((*phrase.head, *found.qualifier.split())))
+
+
+def _read_rest(words: Words, names: Names) -> Reading:
+    return _look_up(words, names) or _read_noun_phrase(words, names)
+
+
+def _doubt(found: Reading) -> Reading:
+    """A "transverse view of the liver" is the liver; a "dark area of the breast" may be anything."""
+    return found if found.kind == "target" else Reading("unknown", settled=False)
+
+
+def _without_sides(words: Words) -> Words:
+    lexicon = read_lexicon()
+    return tuple(word for word in words if word not in lexicon.sides and word not in lexicon.harmless)
+
+
+def _read_compound(phrase: NounPhrase, names: Names) -> Reading | None:
+    """A "tumour of the liver" is a liver tumour, a "valve of the heart" a heart valve."""
+    if phrase.link not in _WITHIN:
+        return None
+    longest = next(
+        (start for start in range(len(phrase.head)) if _is_name(phrase.head[start:], names)), len(phrase.head) - 1
+    )
+    for first in _spans(phrase.complement):
+        for start in range(longest + 1):
+            key, before = join((*first, *phrase.head[start:])), phrase.head[:start]
+            if key in names.targets and _is_harmless(before, names.targets[key]):
+                sides = _find_sides((*before, *phrase.complement), first)
+                return Reading("target", names.targets[key], qualifier=sides)
+            if key in names.unlearnt:
+                return Reading("unknown")
+    return None
+
+
+def _is_name(words: Words, names: Names) -> bool:
+    key = join(words)
+    return key in names.targets or key in names.vague or key in names.unlearnt
+
+
+def _spans(words: Words) -> Iterator[Words]:
+    """All runs of words, the longest first."""
+    for length in range(len(words), 0, -1):
+        for start in range(len(words) - length + 1):
+            yield words[start : start + length]
+
+
+def _read_head(phrase: NounPhrase, names: Names) -> Reading:
+    """By the longest name that the head ends with, but for pieces and sides ("femoral neck", "kidney left")."""
+    pieces: Words = ()
+    head = _strip_transparent(phrase.head, names)
+    while len(head) > 1 and _is_piece(head[-1]) and not _ends_named(head, names):
+        head, pieces = head[:-1], (head[-1], *pieces)
+    found = _read_name(head, phrase, names)
+    if pieces and found.target is None:
+        return Reading("unknown", settled=False, barred=_find_barred(head, (), names))
+    return replace(found, qualifier=" ".join((*found.qualifier.split(), *pieces)))
+
+
+def _read_name(head: Words, phrase: NounPhrase, names: Names) -> Reading:
+    for start in range(len(head)):
+        key, before = join(head[start:]), head[:start]
+        if key in names.targets:
+            return _read_named(key, before, phrase, names)
+        if key in names.vague:
+            return _read_vague(key, before, phrase, names)
+        if key in names.unlearnt:
+            return Reading("unknown")
+    last = head[-1] if head else ""
+    disease = last.endswith(read_lexicon().diseases)
+    return Reading("unknown", settled=disease, barred=_find_barred(head[:-1], phrase.complement, names, last))
+
+
+def _is_piece(word: str) -> bool:
+    """A side, a piece or a number ("L4", "segment 8")."""
+    lexicon = read_lexicon()
+    return word in lexicon.sides or (word,) in lexicon.parts or _NUMBERED.fullmatch(word) is not None
+
+
+def _ends_named(words: Words, names: Names) -> bool:
+    return any(
+        join(words[start:]) in names.targets or join(words[start:]) in names.unlearnt for start in range(len(words))
+    )
+
+
+def _strip_transparent(head: Words, names: Names) -> Words:
+    """Drop what adds nothing: "lung tissue" is lung, "mole cancerous" a mole; a name that ends so stays."""
+    lexicon = read_lexicon()
+    spare = lexicon.transparent | lexicon.harmless | lexicon.of_lesions
+    while len(head) > 1 and head[-1] in spare and not _ends_named(head, names):
+        head = head[:-1]
+    return head
+
+
+def _read_named(key: str, before: Words, phrase: NounPhrase, names: Names) -> Reading:
+    if set(before) & names.changing or (phrase.link == "of" and _is_everyday(phrase.complement, names)):
+        return Reading("unknown")
+    target = names.targets[key]
+    if key in names.shared and not (_is_harmless(before) and _is_harmless(phrase.complement)):
+        return Reading("unknown", settled=False)
+    certain = _is_harmless(before, target) and _is_fitting(target, phrase.complement, names)
+    return Reading("target", target, settled=certain, qualifier=_find_sides(before, ()))
+
+
+def _is_everyday(words: Words, names: Names) -> bool:
+    """As a dog or a book, but not a person."""
+    return any(join(span) in names.everyday and span not in read_lexicon().people for span in _spans(words))
+
+
+def _is_fitting(target: str, complement: Words, names: Names) -> bool:
+    """Whether nothing in the complement makes it another thing, such as a tumour elsewhere."""
+    words = _without_sides(complement)
+    if words in read_lexicon().people:
+        return True
+    shown = {target, *find_target(target).may_show}
+    lesion = _is_lesion(target)
+    for key in map(join, _spans(words)):
+        if lesion and (key in names.unlearnt or names.targets.get(key, target) not in shown):
+            return False
+    return True
+
+
+def _read_vague(key: str, before: Words, phrase: NounPhrase, names: Names) -> Reading:
+    if _is_harmless(before) and _is_harmless(phrase.complement):
+        return Reading("vague")
+    barred = _find_barred(before, phrase.complement, names) - names.vague[key]
+    named = frozenset(word for span in _find_named(phrase.complement, names) for word in span)
+    of = named if any(map(_is_lesion, names.vague[key])) else frozenset()
+    return Reading("unknown" if before or named else "vague", settled=False, barred=barred, of=of)
+
+
+def _find_named(words: Words, names: Names) -> list[Words]:
+    """Names among the words."""
+    return [span for span in _spans(words) if join(span) in names.targets or join(span) in names.unlearnt]
+
+
+def _is_harmless(words: Words, target: str | None = None) -> bool:
+    """Whether words beside a name leave it what it is."""
+    lexicon = read_lexicon()
+    plain = lexicon.harmless | lexicon.sides
+    words = tuple(word for word in words if not _NUMBERED.fullmatch(word))
+    if target and _is_lesion(target):
+        plain |= lexicon.of_lesions
+    return all(word in plain or (word,) in lexicon.people for word in words)
+
+
+def _is_lesion(target: str) -> bool:
+    return "lesion" in find_target(target).vague
+
+
+def _find_sides(words: Words, name: Words) -> str:
+    """Words for sides that are not part of the name."""
+    sides = (word for word in words if word in read_lexicon().sides or _LABELLED.fullmatch(word))
+    return " ".join(word for word in sides if word not in name)
+
+
+def _find_barred(before: Words, complement: Words, names: Names, last: str = "") -> frozenset[str]:
+    """Targets that are named, but not by the head's last word, which none of their names has."""
+    named = (names.targets.get(join(span)) for span in (*_spans(before), *_spans(complement)))
+    return frozenset(name for name in named if name and last not in name_words(name))
+
+
+def _read_corrected(words: Words, names: Names) -> Reading | None:
+    """With the words that are no words taken for names that they resemble."""
+    corrected = tuple(_correct(word, names) for word in words)
+    if corrected == words:
+        return None
+    found = _look_up(corrected, names) or _read_noun_phrase(corrected, names)
+    if found.kind not in ("target", "vague"):
+        return None
+    changed = (new for old, new in zip(words, corrected, strict=True) if old != new)
+    return replace(found, read_as=" ".join(changed))
+
+
+def _correct(word: str, names: Names) -> str:
+    if len(word) < SHORTEST - 1 or word in names.words or not word.isalpha():
+        return word
+    candidates = [each for each in names.correct if each[0] == word[0] and len(each) >= SHORTEST]
+    return next(iter(difflib.get_close_matches(word, candidates, 1, ALIKE)), word)

@@ -1,0 +1,142 @@
+"""Which learnt target a phrase means, or that it means none: asked before a model is.
+
+Words come first (``reading.py``). What they leave open is decided by sentences: how much nearer the phrase lies to the
+names of a learnt target than to those of things that nobody taught (``unlearnt.toml``).
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vesalius.prompts.bank import find_target
+from vesalius.prompts.lexicon import strip_request, to_words
+from vesalius.prompts.names import name_words
+from vesalius.prompts.phrase_vectors import Nearness, PhraseIndex
+from vesalius.prompts.reading import Kind, Reading, read_phrase
+
+Encode = Callable[[str], NDArray[np.float32]]
+"""A phrase's sentence vector, [D]."""
+LEAD = 0.05
+"""Cosine by which the nearest target must lie nearer than the nearest unlearnt thing; chosen on validation."""
+NAMED_LEAD = 0.0
+"""The same where the phrase's last word is a name of that target, with words beside it that nobody knows."""
+NAMES = 3
+"""So many nearest targets are named."""
+_MODALITIES = {
+    "cr": "xray", "dx": "xray", "rg": "xray", "px": "xray", "io": "xray", "x-ray": "xray", "mri": "mr",
+    "es": "endoscopy", "op": "fundus", "sm": "microscopy", "gm": "microscopy", "xc": "photo", "ultrasound": "us",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class KnownTarget:
+    """A target that a model learnt."""
+
+    name: str
+    """Row of the prompt bank."""
+    modalities: frozenset[str] = frozenset()
+    """Kinds of pictures that it was learnt on: ct, mr, us, xray, endoscopy, fundus, dermoscopy, microscopy, photo; none
+    where nothing says so."""
+
+    def is_expected(self, modality: str | None) -> bool:
+        """Whether it was learnt on pictures of this kind; true where either is not known.
+
+        Args:
+            modality: A kind as above, or DICOM's code, in any case.
+        """
+        if modality is None or not self.modalities:
+            return True
+        return _MODALITIES.get(modality.casefold(), modality.casefold()) in self.modalities
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What a phrase asks for."""
+
+    phrase: str
+    kind: Kind
+    """One learnt target ("target"), whatever is learnt of such pictures ("vague": "the lesion"), that something learnt
+    is not there ("denial": "no polyp"), more than one target ("several"), or nothing that is learnt ("unknown")."""
+    target: str | None = None
+    """Row of the prompt bank, of a denial what it denies; None where no single one is meant."""
+    qualifier: str = ""
+    """Words for a side or a piece, which is not learnt apart: "left" of "left lung"."""
+    read_as: str = ""
+    """The name that a misspelt word was taken for."""
+    nearest: tuple[str, ...] = ()
+    """Rows of the bank: learnt targets that it resembles, the nearest first."""
+
+    @property
+    def known(self) -> bool:
+        """Whether a model that learnt these targets may be asked it."""
+        return self.kind in ("target", "vague", "denial")
+
+    @property
+    def remark(self) -> str:
+        """What a user should know of how it was understood; empty if nothing."""
+        if self.kind == "unknown":
+            return f"'{self.phrase}' is not among what was learnt; nearest: {_names(self.nearest) or 'nothing'}."
+        if self.kind == "several":
+            return f"'{self.phrase}' names several targets ({_names(self.nearest)}); ask for one at a time."
+        parts = [f"read as '{self.read_as}'"] if self.read_as else []
+        if self.qualifier and self.target:
+            parts.append(f"{_names([self.target])}: learnt as a whole, '{self.qualifier}' is not told apart")
+        return f"'{self.phrase}': {'; '.join(parts)}." if parts else ""
+
+
+def resolve(
+    phrase: str, known: Sequence[KnownTarget], index: PhraseIndex | None = None, encode: Encode | None = None
+) -> Resolution:
+    """Say which learnt target a phrase means.
+
+    Args:
+        phrase: Any.
+        known: What the model learnt.
+        index: Vectors of all names; without them, words alone decide.
+        encode: Gives the phrase's vector, by the encoder that made the index; called only where words leave it open.
+
+    Raises:
+        PromptError: If a known target is no row of the prompt bank.
+    """
+    names = frozenset(target.name for target in known)
+    for name in sorted(names):
+        find_target(name)
+    found = read_phrase(phrase, names)
+    if found.kind != "unknown" and found.settled:
+        return _to_resolution(phrase, found)
+    if not names or index is None or encode is None:
+        return _judge_by_words(phrase, found, names)
+    return _judge(phrase, found, index.compare(encode(" ".join(strip_request(to_words(phrase)))), names))
+
+
+def _judge_by_words(phrase: str, found: Reading, known: frozenset[str]) -> Resolution:
+    """A name with words that nobody knows stands for its target, and all else is unknown."""
+    return replace(_to_resolution(phrase, found), nearest=_resembling(phrase, known))
+
+
+def _judge(phrase: str, found: Reading, near: Nearness) -> Resolution:
+    nearest = tuple(near.targets)[:NAMES]
+    best = found.target or nearest[0]
+    fits = best not in found.barred and (not found.of or bool(found.of & name_words(best)))
+    if not found.settled and fits and near.means(best, NAMED_LEAD if found.target else LEAD):
+        return replace(_to_resolution(phrase, replace(found, kind="target", target=best)), nearest=nearest)
+    return Resolution(phrase, "vague" if found.kind == "vague" else "unknown", nearest=nearest)
+
+
+def _to_resolution(phrase: str, found: Reading) -> Resolution:
+    return Resolution(phrase, found.kind, found.target, found.qualifier, found.read_as, found.several)
+
+
+def _resembling(phrase: str, known: frozenset[str]) -> tuple[str, ...]:
+    """Targets that share a word with the phrase, then those that are spelt alike."""
+    words = set(to_words(phrase))
+    shared = [name for name in sorted(known) if words & set(to_words(find_target(name).phrases[0]))]
+    alike = difflib.get_close_matches(phrase.casefold(), sorted(known), NAMES, 0.0)
+    return tuple(dict.fromkeys((*shared, *alike)))[:NAMES]
+
+
+def _names(targets: Iterable[str]) -> str:
+    return ", ".join(find_target(name).phrases[0] for name in targets)

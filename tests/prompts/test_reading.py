@@ -1,0 +1,128 @@
+from itertools import chain
+
+import pytest
+
+from vesalius.prompts import find_target, list_targets
+from vesalius.prompts.bank import DISTRACTORS, read_bank
+from vesalius.prompts.names import read_unlearnt
+from vesalius.prompts.reading import read_phrase
+
+ALL = frozenset(list_targets())
+
+
+@pytest.mark.parametrize("name", list_targets())
+def test_every_name_means_its_target_and_every_denial_denies_it(name):
+    row = find_target(name)
+    for phrase in (*row.phrases, *row.nouns):
+        found = read_phrase(phrase, ALL)
+        assert (found.kind, found.target, found.settled) == ("target", name, True), phrase
+    for phrase in row.absences:
+        found = read_phrase(phrase, ALL)
+        assert (found.kind, found.target) == ("denial", name), phrase
+
+
+@pytest.mark.parametrize("name", list_targets())
+def test_no_placed_or_asked_name_means_another_target(name):
+    for phrase in find_target(name).compounds[::7]:
+        found = read_phrase(phrase, ALL)
+        assert found.target in (name, None), phrase
+        assert found.target or not found.settled, phrase
+
+
+def test_vague_words_mean_no_single_target():
+    for phrase in chain.from_iterable(find_target(name).vague for name in list_targets()):
+        assert read_phrase(phrase, ALL).target is None, phrase
+
+
+def test_nothing_that_nobody_taught_is_a_target():
+    terms = chain.from_iterable(terms for kind, terms in read_unlearnt() if kind != "changing")
+    for phrase in (*terms, *read_bank()[DISTRACTORS].phrases):
+        found = read_phrase(phrase, ALL)
+        assert found.kind in ("unknown", "vague"), phrase
+        assert found.target is None, phrase
+
+
+@pytest.mark.parametrize(
+    ("phrase", "target"),
+    [
+        ("small polyp at the top left", "polyp"),
+        ("liver in a CT", "liver"),
+        ("outline of the liver", "liver"),
+        ("transverse view of the thyroid", "thyroid_gland"),
+        ("tumour of the right kidney", "kidney_tumour"),
+        ("adenoma of the pituitary gland", "pituitary_tumour"),
+        ("atrium of the left heart", "left_atrium"),
+        ("lung tissue", "lungs"),
+        ("liver of a child", "liver"),
+        ("brain without the skull", "brain"),
+    ],
+)
+def test_what_a_phrase_is_about_is_its_target(phrase, target):
+    found = read_phrase(phrase, ALL)
+    assert (found.kind, found.target, found.settled) == ("target", target, True)
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        "kidney stone", "stone in the left kidney", "liver abscess", "lung nodule", "heart valve", "valve of the heart",
+        "spleen rupture", "polyp forceps", "brain stem", "femoral artery", "pneumonia", "ribs", "rib fracture",
+        "pneumonia of the left lung", "fetal spine", "spine of a book", "a dog's liver", "pancreatitis",
+        "bladder tumour", "tumour of the pancreas",
+    ],
+)  # fmt: skip
+def test_what_only_has_the_name_of_a_target_in_it_is_none(phrase):
+    found = read_phrase(phrase, ALL)
+    assert found.kind == "unknown"
+    assert found.target is None
+
+
+@pytest.mark.parametrize(
+    ("phrase", "target", "qualifier"),
+    [
+        ("left lung", "lungs", "left"),
+        ("kidney right", "kidney", "right"),
+        ("upper pole of the left kidney", "kidney", "upper pole left"),
+        ("femoral neck", "femur", "neck"),
+        ("L4 vertebra", "spine", "l4"),
+        ("vertebrae T12", "spine", "t12"),
+        ("left ventricle", "left_ventricle", ""),
+        ("two polyps", "polyp", ""),
+    ],
+)
+def test_sides_and_pieces_are_told(phrase, target, qualifier):
+    found = read_phrase(phrase, ALL)
+    assert (found.target, found.qualifier) == (target, qualifier)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "target", "read_as"),
+    [("kidny", "kidney", "kidney"), ("brain tumer", "brain_tumour", "tumor"), ("the spleeen", "spleen", "spleen")],
+)
+def test_misspelt_names_are_read(phrase, target, read_as):
+    found = read_phrase(phrase, ALL)
+    assert (found.target, found.read_as) == (target, read_as)
+
+
+@pytest.mark.parametrize("word", ["lever", "skill", "never", "color", "heat", "grand"])
+def test_ordinary_words_are_no_misspelt_names(word):
+    assert read_phrase(word, ALL).target is None
+
+
+def test_two_targets_at_once_are_several():
+    found = read_phrase("liver and spleen", ALL)
+    assert (found.kind, found.several) == ("several", ("liver", "spleen"))
+    assert read_phrase("left and right lung", ALL).kind == "target"
+
+
+@pytest.mark.parametrize("phrase", ["", "?", "the lesion", "please mark the tumour", "what is abnormal here"])
+def test_what_means_whatever_is_learnt_is_vague(phrase):
+    assert read_phrase(phrase, ALL).kind == "vague"
+
+
+def test_what_a_model_did_not_learn_is_unknown_though_the_bank_has_it():
+    few = frozenset({"polyp", "liver"})
+    assert read_phrase("kidney", few).kind == "unknown"
+    assert read_phrase("tumour of the liver", few).target is None
+    assert read_phrase("no kidneys", few).kind == "unknown"
+    assert read_phrase("liver", few).target == "liver"

@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+
+from vesalius.errors import PromptError
+from vesalius.models.embedded import PHRASES
+from vesalius.prompts import list_targets
+from vesalius.prompts.phrase_vectors import UNLEARNT, PhraseIndex, list_phrases
+from vesalius.prompts.targets import KnownTarget, resolve
+
+KNOWN = [KnownTarget("liver", frozenset({"ct", "mr"})), KnownTarget("spleen"), KnownTarget("liver_tumour")]
+AXES = {"liver": 0, "spleen": 1, "liver_tumour": 2}
+
+
+def unit(owner: str) -> np.ndarray:
+    return np.eye(4, dtype=np.float32)[AXES.get(owner, 3)]
+
+
+INDEX = PhraseIndex(tuple(owner for owner, _ in list_phrases()), np.stack([unit(owner) for owner, _ in list_phrases()]))
+
+
+def towards(*weights: float):
+    return lambda _: np.array(weights, np.float32)
+
+
+def refuse(phrase: str) -> np.ndarray:
+    raise AssertionError(f"'{phrase}' needs no vector.")
+
+
+class TestResolve:
+    def test_words_that_settle_it_need_no_vector(self):
+        found = resolve("left liver", KNOWN, INDEX, refuse)
+        assert (found.known, found.kind, found.target) == (True, "target", "liver")
+        assert found.remark == "'left liver': liver: learnt as a whole, 'left' is not told apart."
+
+    def test_a_paraphrase_means_what_it_lies_near(self):
+        found = resolve("the thing behind the ribs", KNOWN, INDEX, towards(0.2, 1, 0, 0.3))
+        assert (found.known, found.target, found.nearest[0]) == (True, "spleen", "spleen")
+
+    def test_but_not_if_something_unlearnt_lies_nearer(self):
+        found = resolve("the thing behind the ribs", KNOWN, INDEX, towards(0.2, 1, 0, 1.1))
+        assert (found.known, found.kind, found.target) == (False, "unknown", None)
+        assert found.nearest == ("spleen", "liver", "liver_tumour")
+        assert found.remark == (
+            "'the thing behind the ribs' is not among what was learnt; nearest: spleen, liver, liver tumour."
+        )
+
+    def test_nor_if_nothing_lies_near(self):
+        index = PhraseIndex(INDEX.owners, INDEX.vectors * 0.4)
+        assert not resolve("gibberish", KNOWN, index, towards(0, 1, 0, 0)).known
+
+    def test_a_target_that_a_phrase_is_not_about_is_not_meant_however_near(self):
+        assert resolve("liver enzymes", KNOWN, INDEX, towards(1, 0, 0, 0)).kind == "unknown"
+        assert resolve("mass in the spleen", KNOWN, INDEX, towards(0, 0, 1, 0)).kind == "unknown"
+
+    def test_a_name_among_strange_words_is_less_doubtful(self):
+        assert resolve("hydatid spleen", KNOWN, INDEX, towards(0, 1, 0, 0.99)).target == "spleen"
+        assert resolve("hydatid thing", KNOWN, INDEX, towards(0, 1, 0, 0.99)).target is None
+
+    def test_vague_denied_several(self):
+        assert resolve("the lesion", KNOWN, INDEX, refuse).kind == "vague"
+        denied = resolve("no liver tumour", KNOWN, INDEX, refuse)
+        assert (denied.kind, denied.target, denied.known) == ("denial", "liver_tumour", True)
+        several = resolve("liver and spleen", KNOWN, INDEX, refuse)
+        assert (several.kind, several.known, several.nearest) == ("several", False, ("liver", "spleen"))
+        assert several.remark.endswith("names several targets (liver, spleen); ask for one at a time.")
+
+    def test_a_misspelt_name_is_said_to_be_read_so(self):
+        assert resolve("spleeen", KNOWN, INDEX, refuse).remark == "'spleeen': read as 'spleen'."
+
+    def test_without_vectors_words_decide(self):
+        assert resolve("hydatid spleen", KNOWN).target == "spleen"
+        unknown = resolve("the fist-sized thing near the liver edge", KNOWN)
+        assert (unknown.known, unknown.nearest[0]) == (False, "liver")
+
+    def test_nothing_learnt_means_nothing_known(self):
+        assert not resolve("liver", [], INDEX, refuse).known
+        assert resolve("liver", []).remark == "'liver' is not among what was learnt; nearest: nothing."
+
+    def test_a_target_that_the_bank_lacks_is_named(self):
+        with pytest.raises(PromptError, match="No target named 'livers'"):
+            resolve("liver", [KnownTarget("livers")])
+
+
+@pytest.mark.parametrize(
+    ("modality", "expected"), [("CT", True), ("mri", True), ("US", False), ("DX", False), (None, True)]
+)
+def test_a_target_is_expected_where_it_was_learnt(modality, expected):
+    assert KNOWN[0].is_expected(modality) == expected
+    assert KNOWN[1].is_expected(modality)
+
+
+class TestIndex:
+    def test_it_is_read_as_it_was_written_but_for_eight_bits(self, tmp_path):
+        vectors = np.random.default_rng(0).normal(size=(len(list_phrases()), 5)).astype(np.float32)
+        made = PhraseIndex.make(lambda phrases: vectors[: len(phrases)])
+        made.write(tmp_path / "phrases.safetensors")
+        read = PhraseIndex.read(tmp_path / "phrases.safetensors")
+        assert read.owners == made.owners
+        assert np.abs(read.vectors - made.vectors).max() < 0.01
+        assert np.allclose(np.linalg.norm(read.vectors, axis=1), 1)
+
+    def test_one_of_other_phrases_is_refused(self, tmp_path, monkeypatch):
+        INDEX.write(tmp_path / "phrases.safetensors")
+        monkeypatch.setattr("vesalius.prompts.phrase_vectors.list_phrases", lambda: list_phrases()[1:])
+        with pytest.raises(PromptError, match="made of other phrases than the prompt bank has now; make it anew with"):
+            PhraseIndex.read(tmp_path / "phrases.safetensors")
+
+    def test_a_file_that_is_missing_or_broken_is_named(self, tmp_path):
+        with pytest.raises(PromptError, match=r"none\.safetensors: no vectors of phrases can be read"):
+            PhraseIndex.read(tmp_path / "none.safetensors")
+        (tmp_path / "broken.safetensors").write_bytes(b"nothing")
+        with pytest.raises(PromptError, match="can be read"):
+            PhraseIndex.read(tmp_path / "broken.safetensors")
+
+    def test_phrases_are_the_names_of_all_targets_and_what_nobody_taught(self):
+        owners = {owner for owner, _ in list_phrases()}
+        assert owners == {*list_targets(), UNLEARNT}
+        assert len(set(list_phrases())) == len(list_phrases())
+
+    def test_the_package_s_is_of_the_phrases_there_are(self):
+        """If not, recipes/pocket/phrases.py is to be run."""
+        index = PhraseIndex.read(PHRASES)
+        assert index.vectors.shape == (len(list_phrases()), 384)
+
+    def test_the_package_s_knows_neighbours(self):
+        index = PhraseIndex.read(PHRASES)
+        row = [phrase for _, phrase in list_phrases()].index("the fist-sized organ behind the stomach")
+        near = index.compare(index.vectors[row], list_targets())
+        assert next(iter(near.targets)) == "spleen"
+        assert near.means("spleen", 0.05)
