@@ -5,6 +5,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from vesalius.imaging.dicom import read_dicom, read_series, read_stacks
+from vesalius.imaging.dicom_frames import FramePixels
 
 AXIAL, CORONAL, SAGITTAL = [1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1]
 
@@ -157,6 +158,23 @@ class TestStacks:
         write_series([3.0], start=5, ImageType=["ORIGINAL", "PRIMARY", word])
         (notice,) = read_series(tmp_path / "series").notices
         assert str(notice).startswith("1 of 4 slices left out: the largest of 2 stacks is taken: 1 (axial, 3 slices")
+
+    def test_stacks_that_nobody_chose_stay_in_their_files(self, write_series, tmp_path, monkeypatch):
+        for echo in (10, 20, 30):
+            write_series([0.0, 3.0], start=echo, EchoTime=echo)
+        decoded = []
+        read = FramePixels.read
+        monkeypatch.setattr(FramePixels, "read", lambda self: decoded.append(self) or read(self))
+        assert len(read_series(tmp_path / "series", stack=2).pixels) == 2
+        assert len(decoded) == 2
+
+    def test_stacks_are_kept_in_memory_as_far_as_there_is_room(self, write_dicom, tmp_path, monkeypatch):
+        monkeypatch.setenv("VESALIUS_KEPT_MEGABYTES", "1")
+        for number in range(3):
+            write_dicom(f"s/{number}", np.zeros((400, 400), np.uint16), Modality="MR", EchoTime=10 * (number + 1))
+        stacks = read_stacks(tmp_path / "s")
+        assert [isinstance(image.pixels, np.ndarray) for image in stacks] == [True, False, False]
+        assert stacks[2].slices()[0].rgb.shape == (400, 400, 3)
 
     def test_a_frame_that_is_there_twice_counts_once(self, write_series, tmp_path):
         folder = write_series([0.0, 3.0, 6.0])

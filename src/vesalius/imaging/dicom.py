@@ -8,7 +8,7 @@ from vesalius.errors import ImageError
 from vesalius.imaging.dicom_file import open_dicom
 from vesalius.imaging.dicom_folder import SeriesFiles, Sorted, read_files, sort_files
 from vesalius.imaging.dicom_frames import frames_of
-from vesalius.imaging.dicom_stacks import Stack, build_stacks, describe
+from vesalius.imaging.dicom_stacks import Stack, build_stacks, describe, keep
 from vesalius.imaging.formats import visible_files
 from vesalius.imaging.image import MedicalImage
 from vesalius.imaging.notices import Notice
@@ -32,7 +32,7 @@ def read_dicom(path: Path, *, stack: int | None = None, frame: int | None = None
         if not 1 <= frame <= len(frames):
             raise ImageError(f"{path}: has no frame {frame}; expected a number from 1 to {len(frames)}.")
         frames = frames[frame - 1 : frame]
-    return choose_stack(build_stacks(frames, path), path, stack)
+    return choose_stack(keep(build_stacks(frames, path), (stack or 1) - 1), path, stack)
 
 
 def read_series(folder: Path, *, series: str | int | None = None, stack: int | None = None) -> MedicalImage:
@@ -53,7 +53,7 @@ def read_series(folder: Path, *, series: str | int | None = None, stack: int | N
             f"{folder}: holds {len(found.series)} series: {_listed(found.series)}. Name one folder, or choose one by "
             "its UID or number: series=2 in Python, --series 2 on the command line."
         )
-    return choose_stack(_read(folder, found, series), folder, stack)
+    return choose_stack(_read(folder, found, series, (stack or 1) - 1), folder, stack)
 
 
 def read_stacks(path: Path, *, series: str | int | None = None) -> list[MedicalImage]:
@@ -70,7 +70,7 @@ def read_stacks(path: Path, *, series: str | int | None = None) -> list[MedicalI
         ImageError: If there is no image, or none that can be read.
     """
     if path.is_file():
-        return [stack.image for stack in build_stacks(frames_of(open_dicom(path)), path)]
+        return [stack.image for stack in keep(build_stacks(frames_of(open_dicom(path)), path))]
     return [stack.image for stack in _read(path, _find_series(path), series)]
 
 
@@ -110,9 +110,9 @@ def _find_series(folder: Path) -> Sorted:
     return found
 
 
-def _read(folder: Path, found: Sorted, series: str | int | None) -> list[Stack]:
+def _read(folder: Path, found: Sorted, series: str | int | None, only: int | None = None) -> list[Stack]:
     chosen = found.series if series is None else [_choose(folder, found.series, str(series))]
-    return read_files([path for each in chosen for path in each.paths], folder, found.broken)
+    return read_files([path for each in chosen for path in each.paths], folder, found.broken, only)
 
 
 def _choose(folder: Path, series: Sequence[SeriesFiles], asked: str) -> SeriesFiles:

@@ -9,7 +9,7 @@ import pydicom
 from vesalius.errors import ImageError
 from vesalius.imaging.dicom_file import check_is_image, is_dicom, open_dicom, reading
 from vesalius.imaging.dicom_frames import Frame, frames_of
-from vesalius.imaging.dicom_stacks import Stack, build_stacks
+from vesalius.imaging.dicom_stacks import Stack, build_stacks, keep
 from vesalius.imaging.formats import DICOM_SUFFIXES
 from vesalius.imaging.notices import Notice
 
@@ -60,13 +60,19 @@ def sort_files(paths: Sequence[Path]) -> Sorted:
     return Sorted(list(series.values()), broken)
 
 
-def read_files(paths: Sequence[Path], source: Path, broken: Sequence[tuple[Path, ImageError]] = ()) -> list[Stack]:
+def read_files(
+    paths: Sequence[Path],
+    source: Path,
+    broken: Sequence[tuple[Path, ImageError]] = (),
+    only: int | None = None,
+) -> list[Stack]:
     """Read the files of one series.
 
     Args:
         paths: DICOM images; one that cannot be read is left out, and the images say so.
         source: What the images name as their origin.
         broken: Files that were left out before, and why.
+        only: The one stack that is wanted, from 0; None for all.
 
     Returns:
         Every stack of parallel slices, the one with most slices first.
@@ -83,32 +89,28 @@ def read_files(paths: Sequence[Path], source: Path, broken: Sequence[tuple[Path,
             failed.append((path, error))
     if not frames:
         raise failed[0][1]
-    return _build(frames, source, failed, len(paths) + len(broken))
-
-
-def _build(frames: list[Frame], source: Path, failed: list[tuple[Path, ImageError]], total: int) -> list[Stack]:
-    """Build stacks; a frame that turns out damaged while it is decoded is left out."""
+    total = len(paths) + len(broken)
+    stacks = build_stacks(frames, source, _left_out(failed, total))
     try:
-        return build_stacks(frames, source, _left_out(failed, total))
-    except ImageError as error:
-        bad = _undecodable(frames)
-        if not bad or len(bad) == len(frames):
-            raise error
-        failed = failed + [(path, reason) for path, reason in dict(bad).items()]
-        damaged = {path for path, _ in bad}
-        rest = [frame for frame in frames if frame.pixels.stored.path not in damaged]
-        if not rest:
-            raise error
-        return build_stacks(rest, source, _left_out(failed, total))
+        return keep(stacks, only)
+    except ImageError:
+        bad = _undecodable(
+            [frame for stack in stacks[only : None if only is None else only + 1] for frame in stack.frames]
+        )
+        rest = [frame for frame in frames if frame.pixels.stored.path not in bad]
+        if not bad or not rest:
+            raise
+        return keep(build_stacks(rest, source, _left_out([*failed, *bad.items()], total)), only)
 
 
-def _undecodable(frames: Sequence[Frame]) -> list[tuple[Path, ImageError]]:
-    bad = []
+def _undecodable(frames: Sequence[Frame]) -> dict[Path, ImageError]:
+    """Files of frames that cannot be decoded, and why."""
+    bad = {}
     for frame in frames:
         try:
             frame.pixels.read()
         except ImageError as error:
-            bad.append((frame.pixels.stored.path, error))
+            bad[frame.pixels.stored.path] = error
     return bad
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from vesalius.imaging.dicom_frames import Frame
 from vesalius.imaging.image import MedicalImage
-from vesalius.imaging.lazy import LazyPixels, keep_small
-from vesalius.imaging.limits import FRAMES
+from vesalius.imaging.lazy import LazyPixels
+from vesalius.imaging.limits import BYTES_PER_MEGABYTE, FRAMES, KEPT_MEGABYTES
 from vesalius.imaging.notices import Notice
 from vesalius.imaging.orientation import Affine, nearest_plane, plane_of, to_display_order
 
@@ -59,8 +59,11 @@ def build_stacks(frames: Sequence[Frame], source: Path, notices: Sequence[Notice
         source: What the images name as their origin.
         notices: What was left out before; each image carries it.
 
+    Returns:
+        Stacks whose pixels are still in their files, see `keep`.
+
     Raises:
-        ImageError: If there are too many, or one that is kept in memory is damaged.
+        ImageError: If there are too many.
     """
     FRAMES.check(len(frames), source)
     once = _without_copies(frames)
@@ -71,6 +74,30 @@ def build_stacks(frames: Sequence[Frame], source: Path, notices: Sequence[Notice
     stacks = [layer for group in _group(once) for layer in _layers(_sorted(group))]
     stacks.sort(key=len, reverse=True)
     return [Stack(stack, _to_image(stack, source, notices)) for stack in stacks]
+
+
+def keep(stacks: Sequence[Stack], only: int | None = None) -> list[Stack]:
+    """Load the pixels of stacks as long as they take no more than `limits.KEPT_MEGABYTES` together.
+
+    Args:
+        stacks: See `build_stacks`.
+        only: Load none but this, from 0; None for all.
+
+    Returns:
+        The stacks in the same order; those that are not loaded are read slice by slice.
+
+    Raises:
+        ImageError: If one that is loaded is damaged.
+    """
+    room = KEPT_MEGABYTES.value * BYTES_PER_MEGABYTE
+    kept = []
+    for place, stack in enumerate(stacks):
+        pixels = stack.image.pixels
+        if isinstance(pixels, LazyPixels) and only in (None, place) and pixels.nbytes <= room:
+            room -= pixels.nbytes
+            stack = replace(stack, image=replace(stack.image, pixels=np.asarray(pixels)))
+        kept.append(stack)
+    return kept
 
 
 def describe(stacks: Sequence[Stack]) -> str:
@@ -146,7 +173,7 @@ def _to_image(stack: list[Frame], source: Path, notices: Sequence[Notice]) -> Me
     pixels, affine = _lazy(stack, placed, source)
     height, width = first.shape[:2]
     return MedicalImage(
-        pixels=keep_small(pixels),
+        pixels=pixels,
         source=source,
         affine=affine,
         modality=first.modality,
