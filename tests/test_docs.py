@@ -22,13 +22,12 @@ BLOCK = re.compile(r"^```(bash|python|json)\n(.*?)^```", re.DOTALL | re.MULTILIN
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, write_dataset) -> Path:
-    """`scan.png`, `scan.dcm`, `head.nii.gz`, `pocket.toml` and the data set `kvasir`."""
+    """`scan.png`, `scan.dcm`, `head.nii.gz` and the data set `kvasir`."""
     root = tmp_path_factory.mktemp("docs")
     rng = np.random.default_rng(0)
     write_rgb(root / "scan.png", rng.random((64, 80, 3)))
     shutil.copy(get_testdata_file("CT_small.dcm", download=False), root / "scan.dcm")
     nib.save(nib.Nifti1Image(rng.random((20, 24, 3)).astype(np.float32), np.diag([2, 2, 4, 1])), root / "head.nii.gz")
-    shutil.copy(ROOT / "recipes" / "pocket" / "segmentation.toml", root / "pocket.toml")
     shutil.copytree(write_dataset("docs_data", train=16), root / "kvasir")
     return root
 

@@ -15,7 +15,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 LAYERS = [
     {"errors"},
     {"files"},
-    {"console"},
+    {"console", "folders"},
     {"imaging"},
     {"prompts"},
     {"data", "models"},

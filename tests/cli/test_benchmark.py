@@ -68,3 +68,40 @@ def test_a_wrong_recipe_gives_2_and_writes_nothing(run, write_recipe, tmp_path):
     assert code == 2
     assert "No setting named 'x'" in err
     assert not (tmp_path / "runs").exists()
+
+
+WEIGHTS = """
+[models.clipseg]
+pretrained = true
+[models.ensemble_c]
+pretrained = true
+"""
+
+
+def test_a_dry_run_tells_the_hours_and_trains_nothing(run, write_recipe, tiny_dataset, tmp_path):
+    recipe = write_recipe(RECIPE.format(root="", sets="kvasir_polyp"))
+    code, out, _ = run("benchmark", recipe, "--data", tiny_dataset.parent, "--dry-run", "--json")
+    assert code == 0
+    told = json.loads(out)
+    assert told["missing"] == {}
+    assert told["hours"].keys() == {"unet_d on kvasir_polyp, seed 0"}
+    assert not (tmp_path / "runs").exists()
+
+
+def test_all_that_is_missing_is_told_at_once_with_one_command(run, write_recipe, tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("VESALIUS_WEIGHTS", str(tmp_path / "none"))
+    recipe = write_recipe(RECIPE.format(root="", sets='kvasir_polyp", "nowhere') + WEIGHTS)
+    code, out, err = run("benchmark", recipe, "--data", tiny_dataset.parent, "--dry-run")
+    assert code == 1
+    assert "vesalius weights fetch clipseg-rd64-refined biomedclip pubmedbert-vocabulary" in err
+    assert "clipseg-rd64-refined" in err
+    assert "(needed by clipseg on kvasir_polyp, seed 0, ensemble_c on kvasir_polyp, seed 0" in err
+    assert "nowhere: no such data folder" in err
+    assert "1 to train, 0 finished: about 0.0 hours on this machine" in err
+    assert "unet_d on kvasir_polyp, seed 0" in out
+
+
+def test_the_same_is_told_before_the_first_training(run, write_recipe, tiny_dataset):
+    recipe = write_recipe(RECIPE.format(root="", sets="kvasir_polyp"))
+    _, _, err = run("benchmark", recipe, "--data", tiny_dataset.parent)
+    assert err.index("hours on this machine") < err.index("seed 0: training")

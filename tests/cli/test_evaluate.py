@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vesalius.cli.evaluate import evaluate
+from vesalius.data.fingerprints import Fingerprints, take_fingerprints, write_fingerprints
 from vesalius.evaluation.rows import METRICS, read_rows
 from vesalius.evaluation.truth import TOLERANCE
 from vesalius.imaging import write_mask
@@ -90,3 +91,38 @@ def test_what_cannot_be_scored_gives_2_and_one_line_and_writes_nothing(run, tiny
     assert err.startswith("error: ")
     assert message in err
     assert not (tmp_path / "e").exists()
+
+
+def test_images_that_the_model_was_trained_on_are_counted_and_told(run, write_dataset, build_tiny, tmp_path):
+    root = write_dataset("kvasir_polyp")
+    save_model(build_tiny("unet_d"), tmp_path / "mine.safetensors")
+    first = [root / "images" / "test_0.png"]
+    write_fingerprints(Fingerprints(take_fingerprints(first), complete=True), tmp_path / "mine.seen.safetensors")
+    arguments = ("evaluate", "mine.safetensors", "--data", root, "--out", "e")
+    code, out, err = run(*arguments)
+    assert code == 0
+    assert "2 images, 1 of them seen in training" in out
+    assert "Seen in training: 1 of 2 images; mean Dice of the others" in err
+    seen = json.loads((tmp_path / "e/evaluation.json").read_text())["seen_in_training"]
+    assert (seen["images"], seen["of"], seen["names"]) == (1, 2, ["test_0.png"])
+    assert 0 <= seen["mean_dice_of_others"] <= 1
+    assert "1 of 2 images" in (tmp_path / "e/report.md").read_text()
+
+
+def test_a_model_without_fingerprints_says_that_nothing_is_known(run, tiny_dataset, weights):
+    code, out, err = run("evaluate", weights, "--data", tiny_dataset, "--json")
+    assert code == 0
+    assert json.loads(out)["seen_in_training"]["images"] is None
+
+
+def test_a_folder_of_another_evaluation_is_refused_and_replaced_on_demand(run, tiny_dataset, weights, tmp_path):
+    arguments = ("evaluate", weights, "--data", tiny_dataset, "--out", tmp_path / "e", "--prompts", "p1")
+    assert run(*arguments)[0] == 0
+    before = (tmp_path / "e/rows.parquet").read_bytes()
+    code, _, err = run(*arguments, "--split", "val")
+    assert code == 2
+    assert "data.split was" in err
+    assert "--overwrite" in err
+    assert (tmp_path / "e/rows.parquet").read_bytes() == before
+    assert run(*arguments, "--split", "val", "--overwrite")[0] == 0
+    assert json.loads((tmp_path / "e/evaluation.json").read_text())["split"] == "val"

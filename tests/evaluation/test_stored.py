@@ -14,7 +14,7 @@ def rows(make_row):
 def test_an_evaluation_comes_back(store, rows, tmp_path):
     found = read_evaluation(store(tmp_path / "mine", rows, model="runs/x"))
     assert asdict(found) == {
-        "name": "mine", "model": "runs/x", "data": "/data/kvasir", "split": "test", "rule": "threshold 0.5",
+        "name": "mine", "model": "runs/x", "data": "/data/kvasir", "split": "test", "rule": "threshold 0.5", "seen": "",
         "rows": [asdict(row) for row in rows],
     }  # fmt: skip
 

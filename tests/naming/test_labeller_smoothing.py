@@ -138,3 +138,13 @@ def test_slices_side_by_side_are_named_alike_from_both_ends(case, least):
     back = name_stations(Probabilities(STATIONS, values[::-1]), places[::-1], "averaged", least)
     sure = np.abs(values.mean(0) - least) > 1e-9
     assert np.array_equal(there[:, sure], back[::-1][:, sure])
+
+
+def test_between_near_slices_no_station_is_jumped_over():
+    """However sure each slice is: a body has no pelvis next to its head."""
+    seen = order(look(*["pelvis"] * 6, *["head"] * 6, sure=0.99))
+    assert (seen[0], seen[-1]) == ({"pelvis"}, {"head"})
+    chain = [name for name in STATIONS[::-1] if name in ("pelvis", "abdomen", "chest", "head")]
+    places = [[chain.index(name) for name in each] for each in seen]
+    assert all(min(after) <= max(before) + 1 for before, after in zip(places, places[1:], strict=False))
+    assert {"abdomen", "chest"} <= set.union(*seen)

@@ -103,8 +103,14 @@ def test_whole_numbers_are_numbers():
 )
 def test_a_trained_model_keeps_its_norms_and_its_judgement(name, given, norms, absent):
     config = TrainConfig.from_dict(given).for_trained(build_model(name), given)
+    assert config.learning_rate == 3e-4
     assert config.keep_norms == norms
     assert config.prompts.absent == pytest.approx(absent)
+
+
+def test_a_chosen_learning_rate_is_kept():
+    given = {"learning_rate": 1e-5}
+    assert TrainConfig.from_dict(given).for_trained(build_model("unet_d"), given).learning_rate == 1e-5
 
 
 def test_a_missing_recipe_is_named(tmp_path):

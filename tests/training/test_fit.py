@@ -9,8 +9,9 @@ from pytorch_lightning import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
 from vesalius.data.datasets import SegmentationDataset
+from vesalius.data.fingerprints import Fingerprints, read_fingerprints
 from vesalius.data.views import PromptMix, ValidationView, collate
-from vesalius.errors import ConfigError, DataError
+from vesalius.errors import ConfigError, DataError, OutputError
 from vesalius.evaluation.metrics import dice
 from vesalius.models import Segmenter
 from vesalius.models.checkpoints import load_model, read_notes
@@ -45,9 +46,16 @@ def encoder_weights(model: Segmenter) -> list[torch.Tensor]:
 
 
 class TestResults:
-    def test_a_run_leaves_four_files(self, finished):
+    def test_a_run_leaves_what_it_says(self, finished):
         names = {path.name for path in finished.checkpoint.parent.iterdir()}
-        assert names == {"model.safetensors", "manifest.json", "metrics.csv", "last.ckpt"}
+        assert names == {
+            "made.json",
+            "model.seen.safetensors",
+            "model.safetensors",
+            "manifest.json",
+            "metrics.csv",
+            "last.ckpt",
+        }
         assert finished.epochs == 1
 
     @torch.no_grad()
@@ -154,3 +162,70 @@ class TestSettings:
         with pytest.raises(DataError, match="nowhere: no such data folder"):
             fit(build_tiny("unet_d"), [tmp_path / "nowhere"], tmp_path / "run", ONE_EPOCH)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_a_short_fine_tuning_with_the_defaults_shows_an_effect(build_tiny, write_dataset, tmp_path):
+    """One epoch of 32 pictures; at the paper's step size nothing can be seen of it."""
+    data, before = write_dataset("kvasir_polyp", train=32), build_tiny("pocket")
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        old = torch.sigmoid(before(image, ["polyp"]))
+    moved = {}
+    for name, given in (("default", {}), ("paper", {"learning_rate": 1e-5})):
+        model = build_tiny("pocket")
+        config = TrainConfig.from_dict({"max_epochs": 1, **given}).for_trained(model, given)
+        fit(model, [data], tmp_path / name, config)
+        with torch.no_grad():
+            moved[name] = (torch.sigmoid(load_model(tmp_path / name)(image, ["polyp"])) - old).abs().max().item()
+    assert moved["default"] > 10 * moved["paper"]
+    assert moved["default"] > 0.001
+
+
+class TestUsedFolders:
+    def test_the_same_run_again_is_finished_and_says_so(self, build_tiny, tiny_dataset, tmp_path):
+        first = fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, ONE_EPOCH)
+        times = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+        again = fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, ONE_EPOCH)
+        assert (first.earlier, again.earlier) == (False, True)
+        assert (again.val_dice, again.epochs) == (pytest.approx(first.val_dice), first.epochs)
+        assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == times
+
+    def test_another_seed_configuration_or_start_is_refused(self, build_tiny, tiny_dataset, tmp_path):
+        fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, ONE_EPOCH)
+        weights = (tmp_path / "model.safetensors").read_bytes()
+        seed = dataclasses.replace(ONE_EPOCH, seed=5)
+        for model, config, change in ((0, seed, "config.seed was 0, is 5"), (9, ONE_EPOCH, "weights was")):
+            with pytest.raises(OutputError, match=f"made from something else .*{change}.*--overwrite"):
+                fit(build_tiny("unet_d", seed=model), [tiny_dataset], tmp_path, config)
+        assert (tmp_path / "model.safetensors").read_bytes() == weights
+
+    def test_overwrite_replaces_the_run_and_nothing_else(self, build_tiny, tiny_dataset, tmp_path):
+        fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, ONE_EPOCH)
+        (tmp_path / "letter.txt").touch()
+        result = fit(build_tiny("unet_d", seed=9), [tiny_dataset], tmp_path, ONE_EPOCH, Running(overwrite=True))
+        assert not result.earlier
+        assert (tmp_path / "letter.txt").is_file()
+        assert fit(build_tiny("unet_d", seed=9), [tiny_dataset], tmp_path, ONE_EPOCH).earlier
+
+    def test_an_interrupted_run_goes_on_by_itself(self, build_tiny, tiny_dataset, tmp_path, monkeypatch):
+        def cut(callback: NextEpoch, trainer: Trainer, module: LightningModule) -> None:
+            if trainer.current_epoch == 1:
+                raise RuntimeError("power cut")
+
+        two = dataclasses.replace(ONE_EPOCH, max_epochs=2)
+        with monkeypatch.context() as patch:
+            patch.setattr(NextEpoch, "on_train_epoch_start", cut)
+            with pytest.raises(RuntimeError, match="power cut"):
+                fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, two)
+        fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, two)
+        assert [row["epoch"] for row in read_history(tmp_path)] == ["0", "1"]
+
+    def test_a_run_carries_fingerprints_of_its_images_and_of_those_before(self, build_tiny, write_dataset, tmp_path):
+        first, second = write_dataset("kvasir_polyp"), write_dataset("busi", train=6)
+        fit(build_tiny("unet_d"), [first], tmp_path / "one", ONE_EPOCH, before=Fingerprints(complete=True))
+        known = read_fingerprints(tmp_path / "one/model.seen.safetensors")
+        assert (len(known.images), known.complete) == (4, True)
+        fit(build_tiny("unet_d"), [second, second], tmp_path / "two", ONE_EPOCH, before=known)
+        assert len(read_fingerprints(tmp_path / "two/model.seen.safetensors").images) == 6  # four are the same
+        fit(build_tiny("unet_d"), [first], tmp_path / "three", ONE_EPOCH)
+        assert not read_fingerprints(tmp_path / "three/model.seen.safetensors").complete

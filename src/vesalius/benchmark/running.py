@@ -7,9 +7,10 @@ from functools import partial
 
 from vesalius.benchmark.cells import Cell, check_unchanged, remember
 from vesalius.benchmark.making import read_making
+from vesalius.benchmark.preflight import check_prompts
 from vesalius.console import progress_bar
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.errors import PromptError, VesaliusError, unknown_name
+from vesalius.errors import VesaliusError
 from vesalius.evaluation.segmentation import evaluate
 from vesalius.evaluation.stored import describe_evaluation, read_evaluation, write_evaluation
 from vesalius.models.checkpoints import CHECKPOINT_NAME, load_segmenter, read_notes
@@ -64,7 +65,7 @@ def _attempt(cell: Cell, on_step: Callable[[str], None]) -> Outcome:
 
 def _finish(cell: Cell, on_step: Callable[[str], None]) -> None:
     dataset = SegmentationDataset(cell.data, SPLIT)
-    _check_prompts(dataset, cell.prompts or ())
+    check_prompts(dataset, cell.prompts or ())
     check_unchanged(cell)
     if cell.finished:
         on_step("finished earlier")
@@ -77,15 +78,6 @@ def _finish(cell: Cell, on_step: Callable[[str], None]) -> None:
     _score(cell, dataset)
     # Optimiser states are as large as weights, and nothing goes on from here.
     (cell.folder / LAST).unlink(missing_ok=True)
-
-
-def _check_prompts(dataset: SegmentationDataset, families: Sequence[str]) -> None:
-    """Complain before hours of training, not after."""
-    for record in dataset.records:
-        for family in families:
-            if family not in record.prompts:
-                place = f"{dataset.root}/anns/{dataset.split}.json, record of '{record.img_name}'"
-                raise PromptError(f"{place}: {unknown_name('prompt family', family, record.prompts)}")
 
 
 def _check_results(cell: Cell) -> None:

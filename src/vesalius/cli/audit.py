@@ -20,6 +20,7 @@ def audit(
     group_regex: str | None = None,
     pictures: int = 3,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    overwrite: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Find out whether a model reads its prompts: other words, wrong words, no words, things that are not there.
@@ -41,6 +42,7 @@ def audit(
             of images.
         pictures: Of the worst answers, for each of three reasons; needs --out.
         out: Folder for audit.json, audit.md, answers.parquet (a row an exchange) and the pictures.
+        overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
     from importlib.metadata import version
@@ -55,13 +57,21 @@ def audit(
     from vesalius.evaluation.audit.pictures import draw_worst, find_worst
     from vesalius.evaluation.clusters import name_clusters
     from vesalius.files import write_json
-    from vesalius.models.checkpoints import load_segmenter
+    from vesalius.folders import Claim
+    from vesalius.models.checkpoints import find_checkpoint, load_segmenter
+    from vesalius.models.checksums import sha256_of
 
     if pictures < 0:
         raise ConfigError(f"--pictures: expected 0 or more, got {pictures}.")
     dataset = SegmentationDataset(data, split)
     name_clusters([record.img_name for record in dataset.records], group_regex)  # complains now, not after the pass
     trained = load_segmenter(model)
+    asked = {"limit": limit, "absent": absent, "group_regex": group_regex}
+    weights = {"file": str(find_checkpoint(model).resolve()), "sha256": sha256_of(find_checkpoint(model))}
+    origin = {"weights": weights, "data": str(data.resolve()), "split": split, **asked}
+    claim = out and Claim(out, "audit", origin, ["answers.parquet", "audit.json", "audit.md"], overwrite)
+    if claim:
+        claim.check()
     with progress_bar() as bar:
         task = bar.add_task(f"Questioning {model}", total=len(run.choose(len(dataset), limit)))
         found = run.audit(trained, dataset, limit=limit, absent=absent, on_image=lambda: bar.advance(task))
@@ -75,7 +85,9 @@ def audit(
     }
     title = f"{model} on {data.name}, {split}"
     drawn: list[Path] = []
-    if out is not None:
+    if claim:
+        claim.make()
+        out = claim.folder
         with progress_bar() as bar:
             task = bar.add_task("Drawing the worst", total=len(find_worst(found.answers, pictures)))
             drawn = draw_worst(

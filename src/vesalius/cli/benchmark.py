@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from vesalius.benchmark.preflight import Preflight
     from vesalius.benchmark.report import BenchmarkReport
 
 
@@ -16,6 +17,8 @@ def benchmark(
     *,
     data: Path | None = None,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    dry_run: bool = False,
+    overwrite: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Train and score every model of a recipe on every data set, and put the numbers beside published ones.
@@ -37,22 +40,37 @@ def benchmark(
         data: Folder that holds the data sets' folders; goes before the recipe's.
         out: Folder for table.md, table.csv, table.json and, in DATA/MODEL/seed-0, weights and evaluations, which
             `vesalius report` and `vesalius compare` read; runs/benchmark-RECIPE by default.
+        dry_run: Only say what is missing and how many hours it will take; the exit code is 1 if something is missing.
+        overwrite: Replace the table of another recipe in the folder.
         as_json: Print one JSON object.
     """
     from vesalius.benchmark.cells import list_cells
+    from vesalius.benchmark.preflight import inspect
     from vesalius.benchmark.recipe import read_benchmark
     from vesalius.benchmark.report import build_report
     from vesalius.benchmark.running import run_cells
-    from vesalius.benchmark.writing import TEXT_NAME, write_benchmark
+    from vesalius.benchmark.writing import JSON_NAME, SHEET_NAME, TEXT_NAME, write_benchmark
     from vesalius.console import print_json, progress_bar, say
     from vesalius.errors import ConfigError
+    from vesalius.folders import Claim
 
     plan = read_benchmark(recipe)
     root = data or plan.root
     if root is None:
         raise ConfigError(f"{recipe}: [data] has no root, the folder that holds the data sets; give it with --data.")
     folder = out or Path("runs") / f"benchmark-{recipe.stem}"
-    outcomes = run_cells(list_cells(plan, root, folder), say)
+    origin = {"recipe": str(recipe.resolve()), "data": str(root.resolve())}
+    claim = Claim(folder, "benchmark", origin, (TEXT_NAME, SHEET_NAME, JSON_NAME), overwrite)
+    claim.check()
+    cells = list_cells(plan, root, folder)
+    found = inspect(cells, lambda label: say(f"Measuring a step of {label} …"))
+    if dry_run:
+        _finish_dry(found, as_json=as_json)
+        return
+    for line in found.lines():
+        say(line)
+    claim.make()
+    outcomes = run_cells(cells, say)
     with progress_bar() as bar:
         task = bar.add_task("Drawing resamples", total=len(plan.sets) * len(plan.entries))
         report = build_report(plan, outcomes, on_score=lambda: bar.advance(task))
@@ -63,6 +81,20 @@ def benchmark(
         _print(report)
     say(f"Written: {folder / TEXT_NAME}, and the same as .csv and .json")
     if any(each.failure for each in outcomes):
+        sys.exit(1)
+
+
+def _finish_dry(found: "Preflight", *, as_json: bool) -> None:
+    from vesalius.console import print_json, print_table, say
+
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        if found.hours:
+            print_table(("to train", "hours at most"), [(cell, f"{hours:.1f}") for cell, hours in found.hours.items()])
+        for line in found.lines():
+            say(line)
+    if found.missing:
         sys.exit(1)
 
 

@@ -19,6 +19,7 @@ def compare(
     group_regex: str | None = None,
     present_only: bool = False,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    overwrite: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Compare evaluations of the same data, image by image: intervals, paired tests, stability of the ranking.
@@ -36,6 +37,7 @@ def compare(
         group_regex: Names the patient or video in an image's file name: its first bracket, or all that matches.
         present_only: Leave out images whose true mask is empty.
         out: Folder for comparison.json.
+        overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
     from math import comb
@@ -44,8 +46,14 @@ def compare(
     from vesalius.evaluation import comparison
     from vesalius.evaluation.stored import read_evaluations
     from vesalius.files import write_json
+    from vesalius.folders import Claim
 
     stored = read_evaluations(evaluations)
+    asked = {"metric": metric, "group_regex": group_regex, "present_only": present_only}
+    origin = {"evaluations": [str(each.resolve()) for each in evaluations], **asked}
+    claim = out and Claim(out, "compare", origin, ["comparison.json"], overwrite)
+    if claim:
+        claim.check()
     with progress_bar() as bar:
         task = bar.add_task("Drawing resamples", total=len(stored) + comb(len(stored), 2))
         found = comparison.compare(
@@ -55,8 +63,9 @@ def compare(
             group_regex=group_regex,
             on_step=lambda: bar.advance(task),
         )
-    if out is not None:
-        write_json(out / "comparison.json", found.to_dict())
+    if claim:
+        claim.make()
+        write_json(claim.folder / "comparison.json", found.to_dict())
     if as_json:
         print_json(found.to_dict())
     else:

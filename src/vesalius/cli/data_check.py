@@ -24,6 +24,7 @@ def data_check(
     group_regex: str | None = None,
     group_field: str | None = None,
     jobs: int | None = None,
+    overwrite: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Look for what is wrong with a data set: files, masks, prompts, duplicates, leaks.
@@ -45,20 +46,29 @@ def data_check(
         group_regex: Names the patient or video in an image's file name: its first bracket, or all that matches.
         group_field: Field of the records that names the patient or video.
         jobs: Files read at the same time; by default one for each processor.
+        overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
+    from dataclasses import asdict
+
     from vesalius.console import print_json, progress_bar, say
     from vesalius.data.check import CheckSettings, Grouping, check_dataset
     from vesalius.data.check.page import write_page
     from vesalius.files import write_json
+    from vesalius.folders import Claim
 
     processes = os.cpu_count() or 1 if jobs is None else jobs
     settings = CheckSettings(similarity, Grouping(group_regex, group_field), processes)
+    origin = {"data": str(folder.resolve()), "similarity": similarity, **asdict(settings.grouping)}
+    claim = out and Claim(out, "data check", origin, ["check.html", "check.json"], overwrite)
+    if claim:
+        claim.check()
     with progress_bar() as bar:
         report = check_dataset(folder, settings, bar)
-        if out is not None:
-            write_json(out / "check.json", report.to_dict())
-            write_page(report, out / "check.html", bar)
+        if claim:
+            claim.make()
+            write_json(claim.folder / "check.json", report.to_dict())
+            write_page(report, claim.folder / "check.html", bar)
     if as_json:
         print_json(report.to_dict())
     else:

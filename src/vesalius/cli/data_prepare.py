@@ -1,7 +1,7 @@
 """``vesalius data prepare NAME SOURCE DEST`` and ``vesalius data prepare custom … DEST``."""
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +25,7 @@ def data_prepare(
     split: Annotated[SplitConfig, Flat] = SplitConfig(),  # noqa: B008 - frozen
     slices: Annotated[SliceConfig, Flat] = SliceConfig(),  # noqa: B008 - frozen
     custom: Annotated[CustomConfig, Flat] = CustomConfig(),  # noqa: B008 - frozen
+    overwrite: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Bring a data set into the layout that training reads: images/, masks/, anns/{train,val,test}.json.
@@ -49,6 +50,7 @@ def data_prepare(
         split: Sizes of the splits.
         slices: How volumes are cut.
         custom: Where your own data lie.
+        overwrite: Replace what was prepared in DEST from something else, or annotation files that were changed since.
         as_json: Print one JSON object.
     """
     from vesalius.console import progress_bar
@@ -59,11 +61,21 @@ def data_prepare(
     found, source = find_custom(custom, slices) if name == CUSTOM else _find_original(name, paths[0], slices)
     with source, progress_bar() as bar:
         task = bar.add_task(f"Preparing {name}", total=len(found.items))
-        report = prepare(found, source, dest, Plan(name, split, given), on_item=lambda: bar.advance(task))
+        plan = Plan(name, split, given, _describe(annotations, slices, custom), overwrite)
+        report = prepare(found, source, dest, plan, on_item=lambda: bar.advance(task))
     if as_json:
         print_json(report.to_dict())
     else:
         _print(report, name, has_prompts=given is not None)
+
+
+def _describe(annotations: Path | None, slices: SliceConfig, custom: CustomConfig) -> dict[str, object]:
+    """All that decides the result beside source and splits, but for the source's files."""
+    return {
+        "annotations": annotations and str(annotations.resolve()),
+        "slices": asdict(slices),
+        "custom": {name: str(value) for name, value in asdict(custom).items() if value is not None},
+    }
 
 
 def _find_original(name: str, path: Path, slices: SliceConfig) -> tuple[Found, Source]:

@@ -30,6 +30,7 @@ def data_slices(
     protocol: str | None = None,
     stations: tuple[str, ...] = (),
     organs: tuple[str, ...] = (),
+    overwrite: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Cut volumes into labelled slices for naming: slices/*.png and slices.jsonl.
@@ -56,6 +57,8 @@ def data_slices(
         protocol: T1, T2, FLAIR, DWI, ADC or STIR, of a single series.
         stations: Stations on every slice of a single series.
         organs: Organs on every slice of a single series.
+        overwrite: Replace all slices in the folder; without it, those of other volumes that were cut in the same way
+            stay, and these are added.
         as_json: Print one JSON object.
     """
     from vesalius.console import progress_bar
@@ -67,7 +70,7 @@ def data_slices(
     volumes = find_volumes(source, said if said != Said() else None)
     with progress_bar() as bar:
         task = bar.add_task("Cutting volumes", total=sum(steps_of(volume) for volume in volumes))
-        report = cut_slices(volumes, out, settings, split, on_step=lambda steps: bar.advance(task, steps))
+        report = cut_slices(volumes, out, settings, split, lambda steps: bar.advance(task, steps), overwrite=overwrite)
     if as_json:
         print_json(report.to_dict())
     else:
@@ -86,7 +89,8 @@ def _print(report: "CutReport") -> None:
             say(f"{kind} that nothing here tells: {', '.join(sorted(states.keys() - told.keys()))}")
     earlier = f" ({report.resumed} in an earlier run)" if report.resumed else ""
     volumes = "volume" if report.volumes == 1 else "volumes"
-    say(f"Cut {report.volumes} {volumes}{earlier} into {len(report.rows)} slices in {report.dest}.")
+    kept = f", beside {report.kept} of other volumes" if report.kept else ""
+    say(f"Cut {report.volumes} {volumes}{earlier} into {len(report.rows) - report.kept} slices in {report.dest}{kept}.")
     for problem in report.problems[:SHOWN]:
         say(f"left out: {problem}")
     if len(report.problems) > SHOWN:

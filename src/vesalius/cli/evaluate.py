@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from vesalius.data.datasets import SegmentationDataset
+    from vesalius.data.fingerprints import Seen
     from vesalius.evaluation.result import Evaluation
     from vesalius.evaluation.statistics import Centre
     from vesalius.models import Segmenter
@@ -28,9 +29,12 @@ def evaluate(
     group_regex: str | None = None,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
     pictures: int = 3,
+    overwrite: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Score a model on a data set, every image and prompt, at native resolution.
+
+    Says how many of the images the model was trained on, as far as it carries fingerprints of its training images.
 
     Dice, IoU, precision, recall, the normalised surface distance (NSD) and the 95 % Hausdorff distance (HD95), with
     95 % intervals.
@@ -53,46 +57,58 @@ def evaluate(
         out: Folder for report.html and report.md, for people, and for rows.parquet (one row an image and wording) and
             evaluation.json, which `vesalius compare` and `vesalius report` read.
         pictures: Images of each kind (worst, median, best, false alarm) that the report shows, up to 6; 0 for none.
+        overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
     from datetime import UTC, datetime
 
     from vesalius.console import print_json, progress_bar, say
     from vesalius.data.datasets import SegmentationDataset
+    from vesalius.data.fingerprints import find_seen, fingerprints_path, read_fingerprints
     from vesalius.evaluation import segmentation
     from vesalius.evaluation.clusters import name_clusters
     from vesalius.evaluation.report import PAGE_NAME
     from vesalius.evaluation.report.examples import choose_examples
     from vesalius.evaluation.stored import ROWS_NAME, describe_evaluation
-    from vesalius.models.checkpoints import load_segmenter
+    from vesalius.folders import Claim
+    from vesalius.models.checkpoints import find_checkpoint, load_segmenter
 
     dataset = SegmentationDataset(data, split)
     name_clusters([record.img_name for record in dataset.records], group_regex)  # complains now, not after the pass
     choose_examples((), pictures)  # so does this
     families = None if prompts == "all" else list(dict.fromkeys(each.strip() for each in prompts.split(",")))
-    trained, started = load_segmenter(model), datetime.now(UTC)
+    settings: dict[str, object] = {"prompts": prompts, "tolerance": tolerance, "group_regex": group_regex}
+    weights, trained, started = find_checkpoint(model), load_segmenter(model), datetime.now(UTC)
+    known = read_fingerprints(fingerprints_path(weights))
+    claim = out and Claim(out, "evaluate", {**_identify(weights, dataset), "settings": settings}, FILES, overwrite)
+    if claim:
+        claim.check()
     with progress_bar() as bar:
+        names = [record.img_name for record in dataset.records]
+        looking = bar.add_task("Looking for training images", total=len(set(names)) if known else 0)
+        seen = find_seen(data, names, known, lambda steps: bar.advance(looking, steps))
         task = bar.add_task(f"Evaluating {data.name}", total=len(dataset))
         evaluation = segmentation.evaluate(
             trained, dataset, families, tolerance=tolerance, on_image=lambda: bar.advance(task)
         )
         drawing = bar.add_task("Drawing resamples", total=len(evaluation.metrics))
-        settings = {"prompts": prompts, "tolerance": tolerance, "group_regex": group_regex}
-        manifest = {"settings": settings, **_describe(model, dataset, started)}
+        manifest = {"settings": settings, **_describe(weights, dataset, started)}
         content = describe_evaluation(
             evaluation,
             dataset,
             model=model,
             manifest=manifest,
             group_regex=group_regex,
+            seen=seen,
             on_metric=lambda: bar.advance(drawing),
         )
-        if out is not None:
-            _write(evaluation, content, out, dataset, trained, pictures, bar)
+        if claim:
+            claim.make()
+            _write(evaluation, content, claim.folder, dataset, trained, pictures, bar)
     if as_json:
         print_json(content)
     else:
-        _print(evaluation, f"{model} on {data.name}, {split}", group_regex)
+        _print(evaluation, f"{model} on {data.name}, {split}", group_regex, seen)
     if out is not None:
         say(f"{len(evaluation.rows)} rows: {out / ROWS_NAME}; report: {out / PAGE_NAME}")
 
@@ -121,18 +137,26 @@ def _write(
     write_report(read_report(out), out)
 
 
-def _describe(model: str, dataset: "SegmentationDataset", started: "datetime") -> dict[str, object]:
+def _identify(weights: Path, dataset: "SegmentationDataset") -> dict[str, object]:
+    """The weights and the data, by their content."""
+    from vesalius.models.checksums import sha256_of
+    from vesalius.training.manifest import fingerprint
+
+    data = {"folder": str(dataset.root.resolve()), "split": dataset.split, "annotations": fingerprint(dataset.root)}
+    return {"weights": {"file": str(weights.resolve()), "sha256": sha256_of(weights)}, "data": data}
+
+
+def _describe(weights: Path, dataset: "SegmentationDataset", started: "datetime") -> dict[str, object]:
     """Command, weights, data and machine of an evaluation, and how the weights were trained."""
     import platform
     from datetime import UTC, datetime
 
     import torch
 
-    from vesalius.models.checkpoints import find_checkpoint, read_notes
+    from vesalius.models.checkpoints import read_notes
     from vesalius.models.checksums import sha256_of
     from vesalius.training.manifest import describe_command, identify
 
-    weights = find_checkpoint(model)
     return {
         "command": describe_command(),
         "started": started.isoformat(timespec="seconds"),
@@ -144,20 +168,26 @@ def _describe(model: str, dataset: "SegmentationDataset", started: "datetime") -
     }
 
 
+FILES = ("evaluation.json", "pictures.json", "report.html", "report.md", "rows.parquet")
+"""What an evaluation leaves in its folder."""
 COLUMNS = ("dice", "precision", "recall", "nsd", "hd95")
 """Metrics of the table; IoU says the same as Dice, and a terminal is narrow."""
 
 
-def _print(evaluation: "Evaluation", title: str, group_regex: str | None) -> None:
+def _print(evaluation: "Evaluation", title: str, group_regex: str | None, seen: "Seen") -> None:
     from vesalius.console import say
 
     empty, undefined = evaluation.empty_images(), evaluation.undefined()
     images = f"{evaluation.images()} images"
-    _print_table(evaluation, f"{title}: {images}", group_regex, present_only=False)
+    told = f", {len(seen.names)} of them seen in training" if seen.names else ""
+    _print_table(evaluation, f"{title}: {images}{told}", group_regex, present_only=False)
     if empty:
         kept = f"the {evaluation.images() - empty} of {images} that show something"
         _print_table(evaluation, f"{title}: {kept}", group_regex, present_only=True)
     say(f"Means over images with 95 % intervals: {evaluation.rule}.")
+    others = evaluation.without(seen.names).mean("dice") if seen.names else None
+    unseen = "" if others is None else f"; mean Dice of the others {others:.3f}"
+    say(f"Seen in training: {seen}{unseen}.")
     if undefined:
         say(f"HD95 leaves out {undefined} of {len(evaluation.rows)} answers, where just one of the two masks is empty.")
 

@@ -18,6 +18,7 @@ def evaluate_naming(
     baselines: bool = False,
     least_patients: int = 10,
     paper_stations: bool = False,
+    overwrite: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Measure how well a model names the test slices of a folder, with thresholds and calibration from its val slices.
@@ -38,8 +39,10 @@ def evaluate_naming(
         baselines: Measure a linear probe of the same vectors, and guessing by frequency, too; both need train slices.
         least_patients: Patients who must show a label for it to enter macro means.
         paper_stations: Ask for the paper's five stations, without the upper limb.
+        overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
+    from dataclasses import asdict
     from functools import partial
 
     from vesalius.console import print_json, progress_bar, say
@@ -51,10 +54,12 @@ def evaluate_naming(
         evaluate_probe,
     )
     from vesalius.evaluation.anatomy.evaluate import evaluate_naming as evaluate
-    from vesalius.evaluation.anatomy.page import PAGE, write_naming_page
+    from vesalius.evaluation.anatomy.page import NUMBERS, PAGE, write_naming_page
     from vesalius.evaluation.anatomy.settings import NamingSettings
+    from vesalius.folders import Claim
     from vesalius.naming.loading import load_namer
     from vesalius.prompts.anatomy import PAPER_STATIONS, STATIONS
+    from vesalius.training.manifest import fingerprint
 
     stations = PAPER_STATIONS if paper_stations else STATIONS
     settings = NamingSettings(least_patients=least_patients, stations=stations)
@@ -62,6 +67,11 @@ def evaluate_naming(
     splits = {split: AnatomySlices(data, split) for split in names}
     trained, _ = load_namer(model)
     trained.eval()
+    origin = {"model": _name(model), "data": str(data.resolve()), "table": fingerprint(data), **asdict(settings)}
+    origin["baselines"] = baselines
+    claim = out and Claim(out, "evaluate-naming", origin, [PAGE, NUMBERS], overwrite)
+    if claim:
+        claim.check()
     encoded: dict[str, EncodedSlices] = {}
     with progress_bar() as bar:
         for split, slices in splits.items():
@@ -76,14 +86,20 @@ def evaluate_naming(
         if train is not None:
             found.append(evaluate_probe(train, val, test, f"linear probe of {name}", settings))
             found.append(evaluate_prevalence(train, val, test, settings))
-    if out is not None:
-        write_naming_page(found, out, f"Naming by {name}", f"{model} on the test slices of {data.name}.")
+    if claim:
+        claim.make()
+        write_naming_page(found, claim.folder, f"Naming by {name}", f"{model} on the test slices of {data.name}.")
     if as_json:
         print_json({"data": str(data), "systems": [each.to_dict() for each in found]})
     else:
         _print(found)
     if out is not None:
         say(f"Report: {out / PAGE}")
+
+
+def _name(model: str) -> str:
+    """A path in full, or a name."""
+    return str(Path(model).resolve()) if Path(model).exists() else model
 
 
 def _print(found: "list[AnatomyEvaluation]") -> None:

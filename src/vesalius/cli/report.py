@@ -8,12 +8,14 @@ from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from vesalius.evaluation.report.content import Report
+    from vesalius.folders import Claim
 
 
 def report(
     *evaluations: Path,
     group_regex: str | None = None,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    overwrite: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Write the report of an evaluation anew, or put several evaluations of the same data side by side.
@@ -33,24 +35,30 @@ def report(
         group_regex: Names the patient in an image's file name; by default as the evaluation was made.
         out: Folder for report.html and report.md, and for comparison.json where there are several evaluations; by
             default the folder of the evaluation.
+        overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
     from vesalius.console import print_json, print_table, progress_bar, say
-    from vesalius.errors import ConfigError
     from vesalius.evaluation.report import PAGE_NAME, TEXT_NAME, write_report
+    from vesalius.evaluation.report.several import COMPARISON_NAME
     from vesalius.evaluation.report.single import read_report
+    from vesalius.files import write_json
 
-    if not evaluations:
-        raise ConfigError("No evaluation is given; `vesalius evaluate MODEL --data DIR --out FOLDER` makes one.")
-    if len(evaluations) > 1 and out is None:
-        raise ConfigError("The report of several evaluations needs a folder of its own; give one with --out.")
+    _check(evaluations, out)
     folder = out or evaluations[0]
+    claim = _claim(evaluations, group_regex, folder, overwrite)
+    if claim:
+        claim.check()
     with progress_bar() as bar:
         bar.add_task("Drawing resamples", total=None)
         if len(evaluations) == 1:
-            content = read_report(evaluations[0], group_regex=group_regex)
+            content, comparison = read_report(evaluations[0], group_regex=group_regex), None
         else:
-            content = _report_several(evaluations, group_regex, folder)
+            content, comparison = _report_several(evaluations, group_regex)
+    if claim:
+        claim.make()
+    if comparison is not None:
+        write_json(folder / COMPARISON_NAME, comparison)
     write_report(content, folder)
     written = {"page": str(folder / PAGE_NAME), "text": str(folder / TEXT_NAME)}
     if as_json:
@@ -62,14 +70,33 @@ def report(
     say(f"Written: {written['page']}, {written['text']}")
 
 
-def _report_several(folders: Sequence[Path], group_regex: str | None, out: Path) -> "Report":
+def _check(evaluations: Sequence[Path], out: Path | None) -> None:
+    from vesalius.errors import ConfigError
+
+    if not evaluations:
+        raise ConfigError("No evaluation is given; `vesalius evaluate MODEL --data DIR --out FOLDER` makes one.")
+    if len(evaluations) > 1 and out is None:
+        raise ConfigError("The report of several evaluations needs a folder of its own; give one with --out.")
+
+
+def _claim(evaluations: Sequence[Path], group_regex: str | None, folder: Path, overwrite: bool) -> "Claim | None":
+    """None for the folder of an evaluation, whose report is its own."""
+    from vesalius.folders import Claim
+
+    folders = [each.resolve() for each in evaluations]
+    if folder.resolve() in folders:
+        return None
+    files = ["report.html", "report.md", *(["comparison.json"] if len(folders) > 1 else [])]
+    origin = {"evaluations": [str(each) for each in folders], "group_regex": group_regex}
+    return Claim(folder, "report", origin, files, overwrite)
+
+
+def _report_several(folders: Sequence[Path], group_regex: str | None) -> "tuple[Report, dict[str, object]]":
     from vesalius.evaluation.report.manifest import read_manifest
-    from vesalius.evaluation.report.several import COMPARISON_NAME, build_comparison_report
+    from vesalius.evaluation.report.several import build_comparison_report
     from vesalius.evaluation.stored import read_evaluations
-    from vesalius.files import write_json
 
     stored = read_evaluations(folders)
     manifests = {each.name: read_manifest(folder) for each, folder in zip(stored, folders, strict=True)}
     found, comparison = build_comparison_report(stored, manifests, group_regex=group_regex)
-    write_json(out / COMPARISON_NAME, comparison.to_dict())
-    return found
+    return found, comparison.to_dict()

@@ -1,12 +1,15 @@
 """``vesalius train``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from vesalius.cli.recipe_options import RecipeOptions
 from vesalius.training.running import Running
+
+if TYPE_CHECKING:
+    from vesalius.data.fingerprints import Fingerprints
 
 _RECIPE, _RUNNING = RecipeOptions(), Running()
 
@@ -26,8 +29,8 @@ def train(
     """Train a model on one data set or several, keeping the weights with the best validation Dice.
 
     Without a recipe the paper's settings hold: AdamW at 1e-5, Dice and cross-entropy, batch 10, encoders frozen, early
-    stopping after 20 epochs without progress. Trained weights keep the statistics of their batch norms unless the
-    recipe says otherwise.
+    stopping after 20 epochs without progress. Trained weights take steps of 3e-4, so that a short run shows, and keep
+    the statistics of their batch norms unless the recipe says otherwise.
 
     Examples:
         vesalius train --model pocket --data kvasir --max-epochs 5 -o runs/mine
@@ -70,10 +73,26 @@ def train(
     tell(f"{model}: {origin} weights; results in {folder}")
     if running.features and not config.views:
         tell("--features has no effect: nothing is stored without --views, or views in the recipe.")
-    result = fit(start, data, folder, config, running)
+    result = fit(start, data, folder, config, running, _read_seen(model, origin))
     if as_json:
         rank_zero_only(print_json)(
-            {"checkpoint": str(result.checkpoint), "val_dice": result.val_dice, "epochs": result.epochs}
+            {
+                "checkpoint": str(result.checkpoint),
+                "val_dice": result.val_dice,
+                "epochs": result.epochs,
+                "earlier": result.earlier,
+            }
         )
     else:
-        tell(f"Best validation Dice {result.val_dice:.3f} after {result.epochs} epochs: {result.checkpoint}")
+        earlier = " (finished earlier; train it anew with --overwrite)" if result.earlier else ""
+        tell(f"Best validation Dice {result.val_dice:.3f} after {result.epochs} epochs: {result.checkpoint}{earlier}")
+
+
+def _read_seen(model: str, origin: str) -> "Fingerprints | None":
+    """Fingerprints of what the weights that training begins with were trained on; None if that is not known."""
+    from vesalius.data.fingerprints import Fingerprints, fingerprints_path, read_fingerprints
+    from vesalius.models.checkpoints import find_checkpoint
+
+    if origin == "untrained":
+        return Fingerprints(complete=True)
+    return read_fingerprints(fingerprints_path(find_checkpoint(model))) if origin == "trained" else None

@@ -20,6 +20,7 @@ def train_naming(
     save_minutes: float = 10.0,
     log: list[Literal["tensorboard", "mlflow"]] | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Train a model to name slices, on captions of what they show, keeping the weights that name validation best.
@@ -45,7 +46,9 @@ def train_naming(
         workers: Processes that prepare slices; 0 for none but the one that trains.
         save_minutes: Between savings of the run's state inside an epoch; it is saved after each anyway.
         log: Report to TensorBoard or MLflow too; repeat it for both.
-        resume: Go on where an interrupted run in the same folder stopped, as if it had not been interrupted.
+        resume: Go on where an interrupted run in the same folder stopped, as if it had not been interrupted. The same
+            command does so by itself; this refuses to begin anew.
+        overwrite: Begin anew where the folder holds a run, and replace that.
         as_json: Print one JSON object.
     """
     from vesalius.console import print_json, say
@@ -62,13 +65,16 @@ def train_naming(
     config = ContrastiveConfig.from_dict(given)
     folder = out or Path("runs") / f"{Path(model).stem}-{data[0].name}"
     start, origin = start_encoder(model, seed=config.seed, options=options)
-    running = Running(resume=resume, workers=workers, save_minutes=save_minutes, loggers=tuple(log or ()))
+    running = Running(
+        resume=resume, overwrite=overwrite, workers=workers, save_minutes=save_minutes, loggers=tuple(log or ())
+    )
     tell(f"{model}: {origin} weights; results in {folder}")
     result = fit_contrastive(start, data, folder, config.for_model(start, given), running)
     if as_json:
-        print_json({"checkpoint": str(result.checkpoint), "val_top1": result.val_top1, "epochs": result.epochs})
+        told = {"checkpoint": str(result.checkpoint), "val_top1": result.val_top1, "epochs": result.epochs}
+        print_json({**told, "earlier": result.earlier})
     else:
         say(
             f"Right first names on validation slices {result.val_top1:.3f} after {result.epochs} epochs: "
-            f"{result.checkpoint}"
+            f"{result.checkpoint}{' (finished earlier; train it anew with --overwrite)' if result.earlier else ''}"
         )

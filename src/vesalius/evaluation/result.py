@@ -1,6 +1,6 @@
 """What an evaluation found, and its summary."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -56,6 +56,11 @@ class Evaluation:
     def undefined(self) -> int:
         """Number of answers without HD95, as just one of the two masks is empty."""
         return sum(row.hd95 is None for row in self.rows)
+
+    def without(self, images: Collection[str]) -> "Evaluation":
+        """The same without some images."""
+        left_out = set(images)
+        return Evaluation(tuple(row for row in self.rows if row.image not in left_out), self.tolerance)
 
     def mean(self, metric: str, family: str | None = None, *, present_only: bool = False) -> float | None:
         """Mean over images of the mean over wordings; without a family, of each image's mean over its families.

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from vesalius.data.datasets import SegmentationDataset
+from vesalius.data.fingerprints import Seen
 from vesalius.errors import ConfigError, DataError
 from vesalius.evaluation.result import Evaluation
 from vesalius.evaluation.rows import Row, read_rows, write_rows
@@ -14,6 +15,7 @@ from vesalius.files import read_json, write_json
 ROWS_NAME = "rows.parquet"
 EVALUATION_NAME = "evaluation.json"
 FIELDS = ("model", "data", "split", "rule")
+SEEN = "seen_in_training"
 MANIFEST = "manifest"
 """Field of ``evaluation.json`` that says how it was made."""
 PACKAGES = ("vesalius", "torch", "numpy", "scipy")
@@ -33,6 +35,8 @@ class StoredEvaluation:
     rule: str
     """Threshold, resolution and what empty masks count."""
     rows: Sequence[Row]
+    seen: str = ""
+    """How many of the images the model was trained on, in words; "" where nobody looked."""
 
 
 def describe_evaluation(
@@ -42,6 +46,7 @@ def describe_evaluation(
     model: str,
     manifest: Mapping[str, object],
     group_regex: str | None = None,
+    seen: Seen | None = None,
     on_metric: Callable[[], None] = lambda: None,
 ) -> dict[str, object]:
     """What ``evaluation.json`` says.
@@ -52,6 +57,7 @@ def describe_evaluation(
         model: What was scored, as it was given.
         manifest: How it was made; JSON.
         group_regex: Names the patient in an image's file name.
+        seen: Which of the images the model was trained on, if somebody looked.
         on_metric: Called after each of the evaluation's metrics, for progress.
     """
     return {
@@ -59,9 +65,15 @@ def describe_evaluation(
         "data": str(dataset.root.resolve()),
         "split": dataset.split,
         "versions": {name: version(name) for name in PACKAGES},
+        **({SEEN: _describe_seen(evaluation, seen)} if seen else {}),
         MANIFEST: manifest,
         **evaluation.to_dict(group_regex=group_regex, on_metric=on_metric),
     }
+
+
+def _describe_seen(evaluation: Evaluation, seen: Seen) -> dict[str, object]:
+    others = evaluation.without(seen.names)
+    return {**seen.to_dict(), "mean_dice_of_others": others.mean("dice") if seen.known and others.rows else None}
 
 
 def write_evaluation(evaluation: Evaluation, content: Mapping[str, object], folder: Path) -> None:
@@ -114,4 +126,6 @@ def _read_about(path: Path) -> dict[str, str]:
     if not isinstance(content, dict) or not all(isinstance(content.get(field), str) for field in FIELDS):
         got = ", ".join(content) if isinstance(content, dict) else type(content).__name__
         raise DataError(f"{path}: expected an object with the texts {', '.join(FIELDS)}; got {got}.")
-    return {field: content[field] for field in FIELDS}
+    seen = content.get(SEEN)
+    text = seen.get("text") if isinstance(seen, dict) else None
+    return {**{field: content[field] for field in FIELDS}, "seen": text if isinstance(text, str) else ""}

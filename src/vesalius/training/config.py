@@ -20,6 +20,8 @@ Settings = TypeVar("Settings")
 Schedule = Literal["plateau", "one_cycle", "cosine"]
 ABSENT = 0.2
 """Share of prompts for what is absent with which a trained existence score goes on being trained."""
+FINE_TUNING_RATE = 3e-4
+"""Learning rate of a model that comes trained: the paper's 1e-5, meant for a thousand epochs, shows nothing in one."""
 _TABLES = {
     "augment": AugmentConfig,
     "prompts": PromptMix,
@@ -133,8 +135,9 @@ class TrainConfig(FitConfig):
     def for_trained(self, model: Segmenter, given: Mapping[str, object]) -> "TrainConfig":
         """The settings for a start from trained weights, which shall not lose what they can.
 
-        Unless it was chosen otherwise, batch norms keep their statistics, and a model that judges existence goes on
-        being asked for what is absent: shown only what is there, it soon finds everything everywhere.
+        Unless it was chosen otherwise, steps are large enough for a short run to show, batch norms keep their
+        statistics, and a model that judges existence goes on being asked for what is absent: shown only what is there,
+        it soon finds everything everywhere.
 
         Args:
             model: With these weights.
@@ -143,7 +146,9 @@ class TrainConfig(FitConfig):
         words, chosen = self.prompts, check_table(given.get("prompts", {}), "[prompts]")
         if model.judges_existence and "absent" not in chosen:
             words = dataclasses.replace(words, absent=min(ABSENT, 1 - words.paraphrases))
-        return dataclasses.replace(self, keep_norms=self.keep_norms or "keep_norms" not in given, prompts=words)
+        rate = self.learning_rate if "learning_rate" in given else FINE_TUNING_RATE
+        keep = self.keep_norms or "keep_norms" not in given
+        return dataclasses.replace(self, learning_rate=rate, keep_norms=keep, prompts=words)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, object]) -> "TrainConfig":

@@ -17,7 +17,10 @@ class Running:
     """Machine, places and habits of a run."""
 
     resume: bool = False
-    """Go on where an interrupted run in the same folder stopped, as if it had not been interrupted."""
+    """Go on where an interrupted run in the same folder stopped, as if it had not been interrupted. The same command
+    does so by itself; this refuses to begin anew."""
+    overwrite: bool = False
+    """Begin anew where the folder holds a run, and replace that."""
     features: Path | None = None
     """Folder for stored features, which several runs can share; OUT/features by default."""
     devices: int = 1
@@ -35,5 +38,7 @@ class Running:
         check_at_least(self, 1, "devices", "nodes")
         check_at_least(self, 0, "workers")
         check_positive(self, "save_minutes")
+        if self.resume and self.overwrite:
+            raise ConfigError("--resume goes on with a run and --overwrite replaces it; choose one.")
         if len(set(self.loggers)) < len(self.loggers):
             raise ConfigError(f"loggers are named twice: {', '.join(self.loggers)}.")

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from vesalius.data.anatomy import CutSettings, cut_slices, find_volumes
 from vesalius.data.anatomy.dataset import AnatomySlices
 from vesalius.data.anatomy.table import read_slice_table
 from vesalius.data.prepare.splitting import SplitConfig
-from vesalius.errors import DataError, VesaliusError
+from vesalius.errors import DataError, OutputError, VesaliusError
 
 pytestmark = pytest.mark.filterwarnings("ignore::vesalius.errors.ImageNotice")  # units of CT are guessed
 
@@ -24,8 +25,8 @@ def source(write_subject):
     return folder
 
 
-def make(source, dest, settings=SMALL, split=None):
-    return cut_slices(find_volumes(source), dest, settings, split or SplitConfig())
+def make(source, dest, settings=SMALL, split=None, **options):
+    return cut_slices(find_volumes(source), dest, settings, split or SplitConfig(), **options)
 
 
 def test_the_folder_reads_back_as_tensors_labels_and_patients(source, tmp_path):
@@ -69,9 +70,42 @@ def test_a_lost_picture_a_changed_file_or_other_settings_are_cut_again(source, t
     mask = source / "s0002/segmentations/liver.nii.gz"
     mask.write_bytes(mask.read_bytes() + b"\0")
     assert make(source, out).resumed == 1
-    fewer = make(source, out, CutSettings(per_plane=1, size=32))
+    with pytest.raises(OutputError, match=r"settings\.per_plane was 2, is 1.*--overwrite"):
+        make(source, out, CutSettings(per_plane=1, size=32))
+    fewer = make(source, out, CutSettings(per_plane=1, size=32), overwrite=True)
     assert fewer.resumed == 0
     assert len(list((out / "slices").iterdir())) == len(fewer.rows) == 6, "what is not wanted any more is gone"
+
+
+def test_a_second_volume_is_added_and_the_first_one_stays(source, tmp_path):
+    out, other = tmp_path / "out", tmp_path / "more"
+    first = make(source, out)
+    shutil.copytree(source / "s0001", other / "t0001")
+    both = make(other, out)
+    assert (both.volumes, both.kept, len(both.rows)) == (1, 12, 18)
+    assert {row.volume for row in AnatomySlices(out).rows} == {"s0001", "s0002", "t0001"}
+    assert all((out / row.file).is_file() for row in both.rows)
+    assert [row for row in both.rows if row.volume != "t0001"] == list(first.rows)
+    assert make(other, out).resumed == 1
+    assert make(source, out).kept == 6
+    assert make(other, out, overwrite=True).kept == 0
+    assert {row.volume for row in AnatomySlices(out).rows} == {"t0001"}
+    assert len(list((out / "slices").iterdir())) == 6
+
+
+def test_a_volume_does_not_take_the_place_of_another_of_its_name(source, tmp_path):
+    make(source, tmp_path / "out")
+    shutil.copytree(source / "s0001", tmp_path / "more/s0001")
+    with pytest.raises(DataError, match=r"more/s0001/ct.nii.gz would take the place of .*s0001/ct.nii.gz"):
+        make(tmp_path / "more", tmp_path / "out")
+
+
+def test_a_patient_added_to_another_split_is_refused(source, tmp_path):
+    make(source, tmp_path / "out")
+    shutil.copytree(source / "s0001", tmp_path / "more/t0001")
+    (tmp_path / "more/meta.csv").write_text("image_id;patient_id;split\nt0001;s0001;test\n")
+    with pytest.raises(DataError, match="patient s0001 is in two splits"):
+        make(tmp_path / "more", tmp_path / "out")
 
 
 def test_a_subject_that_cannot_be_read_is_left_out_and_named(source, tmp_path):

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +14,15 @@ from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.prepare import Plan, Source, SplitConfig, find_items, prepare, read_given
 from vesalius.data.prepare.journal import Journal
 from vesalius.data.prepare.writing import write_item
-from vesalius.errors import DataError
+from vesalius.errors import DataError, OutputError
 
 
-def run(root: Path, dest: Path, *, given: Path | None = None, stop_after: int | None = None, seed: int = 0):
+def run(
+    root: Path, dest: Path, *, given: Path | None = None, stop_after: int | None = None, seed: int = 0, overwrite=False
+):
     source = Source(root)
-    plan = Plan("kvasir_polyp", SplitConfig(0.25, 0.25, seed), read_given(given) if given else None)
+    rows = read_given(given) if given else None
+    plan = Plan("kvasir_polyp", SplitConfig(0.25, 0.25, seed), rows, overwrite=overwrite)
     left = iter(range(stop_after or 10**6))
 
     def on_item() -> None:
@@ -94,9 +98,9 @@ def test_what_changed_or_vanished_is_done_again(kvasir, tmp_path):
 def test_another_seed_changes_the_splits_alone(kvasir, tmp_path):
     run(kvasir, tmp_path / "dest")
     before = tree(tmp_path / "dest")
-    assert run(kvasir, tmp_path / "dest", seed=3).resumed == 8
+    assert run(kvasir, tmp_path / "dest", seed=3, overwrite=True).resumed == 8
     changed = {name for name, content in tree(tmp_path / "dest").items() if before[name] != content}
-    assert changed <= {"anns/train.json", "anns/val.json", "anns/test.json", "prepare.json"}
+    assert changed <= {"anns/train.json", "anns/val.json", "anns/test.json", "made.json", "prepare.json"}
     assert len(changed) > 2
 
 
@@ -119,7 +123,7 @@ def test_given_annotations_are_kept_row_by_row(kvasir, tmp_path, given):
 def test_files_that_are_wanted_no_more_are_removed_and_no_others(kvasir, tmp_path, given):
     run(kvasir, tmp_path / "dest")
     (tmp_path / "dest/images/mine.txt").write_text("keep")
-    run(kvasir, tmp_path / "dest", given=given)
+    run(kvasir, tmp_path / "dest", given=given, overwrite=True)
     assert not (tmp_path / "dest/masks/cju0.png").exists()
     assert not (tmp_path / "dest/images/cju4.jpg").exists()
     assert (tmp_path / "dest/images/mine.txt").exists()
@@ -267,3 +271,31 @@ def test_a_journal_that_names_a_file_outside_its_folder_deletes_nothing_there(kv
         journal.write(json.dumps(line) + "\n")
     run(kvasir, tmp_path / "dest")
     assert victim.read_bytes() == b"precious"
+
+
+def test_another_source_another_seed_or_other_splits_are_refused_and_replaced_on_demand(kvasir, tmp_path):
+    run(kvasir, tmp_path / "dest")
+    before = tree(tmp_path / "dest")
+    shutil.copytree(kvasir, tmp_path / "other")
+    for root, seed in ((kvasir, 1), (tmp_path / "other", 0)):
+        with pytest.raises(OutputError, match=r"made from something else \((split\.seed|source) was .*--overwrite"):
+            run(root, tmp_path / "dest", seed=seed)
+        assert tree(tmp_path / "dest") == before
+    assert run(kvasir, tmp_path / "dest", seed=1, overwrite=True).resumed == 8
+    assert json.loads((tmp_path / "dest/made.json").read_text())["data prepare"]["from"]["split"]["seed"] == 1
+
+
+def test_prompts_that_were_written_since_are_not_lost(kvasir, tmp_path):
+    run(kvasir, tmp_path / "dest")
+    path = tmp_path / "dest/anns/train.json"
+    path.write_text(path.read_text().replace('"polyp"', '"large polyp"'))
+    report = run(kvasir, tmp_path / "dest")
+    assert "large polyp" in path.read_text()
+    assert [str(each) for each in report.notes] == ["anns/train.json: was changed since, and stays as it is."]
+    for name in ("images", "masks"):
+        (kvasir / name / "cju7.jpg").unlink()
+    with pytest.raises(OutputError, match=r"train\.json: was changed since it was prepared, and other records are due"):
+        run(kvasir, tmp_path / "dest")
+    assert "large polyp" in path.read_text()
+    run(kvasir, tmp_path / "dest", overwrite=True)
+    assert "large polyp" not in path.read_text()

@@ -11,7 +11,7 @@ from vesalius.data.anatomy.settings import CutSettings
 from vesalius.data.anatomy.sources import LabelledVolume
 from vesalius.data.anatomy.table import PICTURES, TABLE, SliceRow, to_row
 from vesalius.errors import DataError
-from vesalius.files import write_json
+from vesalius.files import read_json, write_json
 
 FOLDER = ".volumes"
 
@@ -35,34 +35,63 @@ class CutJournal:
 
     def finished(self, name: str, stamp: str) -> list[SliceRow] | None:
         """Rows of a volume that was cut from the same files in the same way, if all its pictures are there."""
+        before, rows = self._read(name)
+        there = before == stamp and all((self.dest / row.file).is_file() for row in rows)
+        return rows if there else None
+
+    def _read(self, name: str) -> tuple[object, list[SliceRow]]:
+        """Stamp and rows of a volume; of a damaged note, nothing."""
         path = self._path(name)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            rows = [to_row(row, str(path)) for row in content["rows"]]
-        except (OSError, ValueError, RecursionError, KeyError, TypeError, DataError):
+            return content.get("stamp"), [to_row(row, str(path)) for row in content["rows"]]
+        except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError, DataError):
+            return None, []
+
+    def image_of(self, name: str) -> str | None:
+        """The file that the volume of this name was cut from; None if there is none, or nobody noted it."""
+        try:
+            content = read_json(self._path(name))
+        except DataError:
             return None
-        there = content.get("stamp") == stamp and all((self.dest / row.file).is_file() for row in rows)
-        return rows if there else None
+        image = content.get("image") if isinstance(content, dict) else None
+        return image if isinstance(image, str) else None
 
-    def begin(self, name: str) -> None:
-        """Forget what an earlier run made of a volume, as its pictures will be overwritten."""
+    def begin(self, name: str) -> set[str]:
+        """Forget what an earlier run made of a volume, as its pictures will be overwritten; gives their files."""
+        files = {row.file for row in self._read(name)[1]}
         self._path(name).unlink(missing_ok=True)
+        return files
 
-    def add(self, name: str, stamp: str, rows: Sequence[SliceRow]) -> None:
+    def add(self, name: str, image: Path, stamp: str, rows: Sequence[SliceRow]) -> None:
         """Note that a volume is finished.
 
         Raises:
             OutputError: If that cannot be written.
         """
-        write_json(self._path(name), {"stamp": stamp, "rows": [row.to_dict() for row in rows]})
+        note = {"stamp": stamp, "image": str(image.resolve()), "rows": [row.to_dict() for row in rows]}
+        write_json(self._path(name), note)
 
-    def remove_others(self, rows: Iterable[SliceRow], names: Iterable[str]) -> None:
-        """Delete pictures that no row names, and notes on volumes that are not wanted any more."""
+    def remove_others(
+        self, rows: Iterable[SliceRow], names: Iterable[str], before: Iterable[str], *, everything: bool
+    ) -> None:
+        """Delete pictures that no row names any more.
+
+        Args:
+            rows: All of the table.
+            names: Volumes of this run.
+            before: Pictures that earlier runs made of them.
+            everything: Delete those of all other volumes, too, and the notes on them.
+        """
         wanted = {self.dest / row.file for row in rows}
         notes = {self._path(name) for name in names}
-        for path in [*(self.dest / PICTURES).glob("*.png"), *(self.dest / FOLDER).glob("*.json")]:
-            if path not in wanted and path not in notes:
-                path.unlink()
+        inside = (self.dest / PICTURES).resolve()
+        paths = [self.dest / file for file in before]
+        if everything:
+            paths = [*(self.dest / PICTURES).glob("*.png"), *(self.dest / FOLDER).glob("*.json")]
+        for path in paths:
+            if path not in wanted and path not in notes and (everything or path.resolve().is_relative_to(inside)):
+                path.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
         return self.dest / FOLDER / f"{name}.json"

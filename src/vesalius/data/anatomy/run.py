@@ -14,14 +14,15 @@ from vesalius.data.anatomy.outlines import mask_files
 from vesalius.data.anatomy.rules import read_rules
 from vesalius.data.anatomy.settings import CutSettings
 from vesalius.data.anatomy.sources import LabelledVolume
-from vesalius.data.anatomy.subjects import assign_split, check_splits
-from vesalius.data.anatomy.table import PICTURES, SliceRow, write_table
+from vesalius.data.anatomy.subjects import Subject, assign_split, check_splits
+from vesalius.data.anatomy.table import PICTURES, TABLE, SliceRow, read_slice_table, write_table
 from vesalius.data.prepare.naming import to_slug
 from vesalius.data.prepare.report import Problem
 from vesalius.data.prepare.splitting import SplitConfig
 from vesalius.data.prepare.tables import SPLITS
 from vesalius.errors import DataError, VesaliusError
 from vesalius.files import write_json, writing
+from vesalius.folders import Claim
 from vesalius.prompts.anatomy import ORGANS, STATIONS
 
 SUMMARY = "summary.json"
@@ -40,6 +41,8 @@ class CutReport:
     """Volumes that an earlier run had finished."""
     problems: Sequence[Problem]
     """Volumes that were left out."""
+    kept: int = 0
+    """Slices among the rows that were cut from other sources before."""
 
     def to_dict(self) -> dict[str, object]:
         """For ``--json`` and ``summary.json``."""
@@ -48,6 +51,7 @@ class CutReport:
             "slices": len(self.rows),
             "volumes": self.volumes,
             "resumed": self.resumed,
+            "kept": self.kept,
             "patients": len({row.patient for row in self.rows}),
             "splits": self.splits(),
             "planes": dict(Counter(row.label.plane for row in self.rows)),
@@ -82,10 +86,13 @@ def cut_slices(
     settings: CutSettings,
     splits: SplitConfig,
     on_step: Callable[[int], None] = lambda steps: None,
+    *,
+    overwrite: bool = False,
 ) -> CutReport:
     """Cut volumes into ``slices/*.png`` and ``slices.jsonl``; what an earlier run has finished is kept.
 
-    The table and ``summary.json`` come last, so a folder that has them is complete.
+    Slices of other volumes that were cut into the folder in the same way stay, and these are added to them. The table
+    and ``summary.json`` come last, so a folder that has them is complete.
 
     Args:
         volumes: What to cut.
@@ -93,14 +100,20 @@ def cut_slices(
         settings: Which slices, and how they look.
         splits: Sizes of the splits, for patients whom nobody put into one.
         on_step: Called with a number of finished `steps_of` a volume.
+        overwrite: Replace whatever slices are in the folder, also if they were cut in another way.
 
     Raises:
         DataError: If the folder is used otherwise, a patient is in two splits, or nothing could be cut.
-        OutputError: If a file cannot be written.
+        OutputError: If the folder holds slices that were cut in another way, or a file cannot be written.
     """
-    named = _by_slug(volumes)
-    check_splits({volume.name: volume.subject for volume in volumes}, splits)
-    work = _Work(CutJournal(dest), settings, on_step)
+    named, journal = _by_slug(volumes), CutJournal(dest)
+    claim = Claim(dest, "data slices", {"settings": asdict(settings), "split": asdict(splits)}, (TABLE,), overwrite)
+    claim.check()
+    kept = [] if overwrite else _others(dest, journal, named)
+    subjects = {row.volume: Subject(row.patient, row.split) for row in kept}
+    check_splits(subjects | {volume.name: volume.subject for volume in volumes}, splits)
+    claim.make()
+    work = _Work(journal, settings, on_step)
     for slug, volume in named.items():
         work.do(slug, volume)
     if not work.rows:
@@ -109,15 +122,31 @@ def cut_slices(
     rows = [
         replace(row, split=assign_split(named[slug].subject, splits)) for slug, own in work.rows.items() for row in own
     ]
-    report = CutReport(dest, rows, len(work.rows), work.resumed, work.problems)
+    rows = sorted([*kept, *rows], key=lambda row: to_slug(row.volume)) if kept else rows
+    report = CutReport(dest, rows, len(work.rows), work.resumed, work.problems, len(kept))
     write_table(dest, rows)
     described = {key: value for key, value in report.to_dict().items() if key not in ("dest", "resumed")}
     write_json(
         dest / SUMMARY,
         {**described, "settings": asdict(settings), "split": asdict(splits), "vesalius": __version__},
     )
-    work.journal.remove_others(rows, named)
+    journal.remove_others(rows, named, work.before, everything=overwrite)
     return report
+
+
+def _others(dest: Path, journal: CutJournal, named: Mapping[str, LabelledVolume]) -> list[SliceRow]:
+    """Rows of volumes that were cut before and are not among these.
+
+    Raises:
+        DataError: If one of these has the name of another volume that was.
+    """
+    for slug, volume in named.items():
+        before = journal.image_of(slug)
+        if before not in (None, str(volume.image.resolve())):
+            other = f"{volume.image} would take the place of {before}, which has the same name"
+            raise DataError(f"{dest}: {other}; rename one, name another folder, or replace all with --overwrite.")
+    rows = read_slice_table(dest) if (dest / TABLE).is_file() else []
+    return [row for row in rows if to_slug(row.volume) not in named]
 
 
 def steps_of(volume: LabelledVolume) -> int:
@@ -135,6 +164,8 @@ class _Work:
         self.rows: dict[str, list[SliceRow]] = {}
         self.problems: list[Problem] = []
         self.resumed = 0
+        self.before: set[str] = set()
+        """Pictures that earlier runs made of volumes that were cut again."""
 
     def do(self, slug: str, volume: LabelledVolume) -> None:
         left = steps_of(volume)
@@ -156,12 +187,12 @@ class _Work:
         if rows is not None:
             self.resumed += 1
         else:
-            self.journal.begin(slug)
+            self.before |= self.journal.begin(slug)
             pictures = cut(volume, self.settings, on_mask)
             rows = [self._write(slug, volume, picture) for picture in pictures]
             if not rows:
                 raise DataError(f"{volume.image}: has no slice with tissue.")
-            self.journal.add(slug, stamp, rows)
+            self.journal.add(slug, volume.image, stamp, rows)
         self.rows[slug] = rows
 
     def _write(self, slug: str, volume: LabelledVolume, picture: LabelledPicture) -> SliceRow:

@@ -76,14 +76,12 @@ def reorient(array: NDArray[np.generic], orientation: int) -> NDArray[np.generic
 
 
 def _describe_pair(signatures: NDArray[np.float32], first: int, second: int) -> Pair:
-    similarities = [
-        float(np.sum(signatures[first] * _laid(signatures[second], way))) for way in range(len(ORIENTATIONS))
-    ]
+    similarities = [float(np.sum(signatures[first] * lay(signatures[second], way))) for way in range(len(ORIENTATIONS))]
     orientation = int(np.argmax(similarities))
     return Pair(first, second, min(similarities[orientation], 1.0), orientation)
 
 
-def _laid(signature: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
+def lay(signature: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
     """The signature that the picture would have if it were laid so."""
     laid = (signature.T if orientation & 4 else signature).copy()
     laid[1::2] *= -1 if orientation & 2 else 1

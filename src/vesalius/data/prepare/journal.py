@@ -64,10 +64,19 @@ class Journal:
         if (dest / NAME).is_file():
             for key, entry in _read(dest / NAME, name):
                 self._keep(key, entry)
-            self._write("\n")  # ends a line that was cut off; empty lines do not matter
         else:
             _check_empty(dest)
-            self._append({"data": name})
+
+    def open(self) -> None:
+        """Begin to write.
+
+        Raises:
+            OutputError: If that is not possible.
+        """
+        if (self.dest / NAME).is_file():
+            self._write("\n")  # ends a line that was cut off; empty lines do not matter
+        else:
+            self._append({"data": self.name})
 
     def finished(self, item: Item, stamp: str) -> Entry | None:
         """What an earlier run made of an item, if neither it nor its files have changed."""

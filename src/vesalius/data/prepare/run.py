@@ -1,7 +1,8 @@
 """Prepares a data set: every item once, then the annotation files."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from vesalius import __version__
@@ -14,13 +15,16 @@ from vesalius.data.prepare.report import PrepareReport, Problem
 from vesalius.data.prepare.sources import Source
 from vesalius.data.prepare.splitting import SplitConfig
 from vesalius.data.prepare.work import Work, wanted_names
-from vesalius.data.prepare.writing import write_records
-from vesalius.data.targets import write_target
-from vesalius.errors import DataError
-from vesalius.files import write_json
+from vesalius.data.prepare.writing import format_records
+from vesalius.data.targets import DESCRIPTION, write_target
+from vesalius.errors import DataError, OutputError
+from vesalius.files import read_json, write_json, write_text
+from vesalius.folders import Claim
 from vesalius.imaging.formats import read_start
 
 SUMMARY = "prepare.json"
+HASHES = "annotations_sha256"
+"""Field of the summary: split -> what was written, so that changes made since are not lost."""
 PNG = b"\x89PNG"
 
 Records = Mapping[str, Sequence[ImageRecord]]
@@ -36,6 +40,10 @@ class Plan:
     """Used where neither the authors nor annotation files say."""
     given: Given | None = None
     """Annotation files to follow."""
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """What else decides the result, as JSON, so that another preparation does not take its place."""
+    overwrite: bool = False
+    """Replace what was prepared in the folder from something else, or changed there since."""
 
 
 def prepare(
@@ -55,13 +63,19 @@ def prepare(
 
     Raises:
         DataError: If the folder is used otherwise, or nothing could be prepared.
-        OutputError: If a file cannot be written.
+        OutputError: If the folder holds what was prepared from something else, annotation files in it were changed
+            since, or a file cannot be written.
     """
     _check_apart(source.root, dest)
     items = [item for item in found.items if wanted_names(item, plan.given) != ()]
     if not items:
         raise _nothing(source, [*found.problems, *(plan.given.problems if plan.given else ())])
-    work = Work(source, Journal(dest, plan.name), plan.given)
+    journal = Journal(dest, plan.name)
+    claim = Claim(dest, "data prepare", _describe(source, plan), (), plan.overwrite)
+    claim.check()
+    journal.open()
+    claim.make()
+    work = Work(source, journal, plan.given)
     for item in items:
         work.do(item)
         on_item()
@@ -70,11 +84,47 @@ def prepare(
     report = _summarise(found, plan, work, made)
     if not any(made.records.values()):
         raise _nothing(source, report.problems)
-    _write(report, made.records, plan, source)
+    texts = {split: format_records(rows) for split, rows in made.records.items()}
+    changed = [] if plan.overwrite else _find_changed(dest, texts)
+    notes = [Problem(f"anns/{split}.json", "was changed since, and stays as it is.") for split in changed]
+    report = replace(report, notes=(*report.notes, *notes))
+    _write(report, texts, changed, plan, source)
     targets = {example.target for entry in entries.values() for example in entry.examples}
-    write_target(dest, targets.pop() if len(targets) == 1 else "")
+    if plan.overwrite or not (dest / DESCRIPTION).exists():
+        write_target(dest, targets.pop() if len(targets) == 1 else "")
     work.journal.remove_others(entries)
     return report
+
+
+def _find_changed(dest: Path, texts: Mapping[str, str]) -> list[str]:
+    """Splits whose annotation file somebody changed since it was written, with new prompts for example.
+
+    Raises:
+        OutputError: If one of them would have to be written anew.
+    """
+    before = read_json(dest / SUMMARY) if (dest / SUMMARY).is_file() else {}
+    hashes = before.get(HASHES) if isinstance(before, dict) else None
+    changed = []
+    for split, text in texts.items():
+        path = dest / "anns" / f"{split}.json"
+        written = hashes.get(split) if isinstance(hashes, dict) else None
+        there = _hash(path.read_bytes()) if path.is_file() else None
+        if there in (None, written, _hash(text.encode())):
+            continue
+        if written != _hash(text.encode()):
+            remedy = "name another folder, or write it anew with --overwrite, which loses those changes"
+            raise OutputError(f"{path}: was changed since it was prepared, and other records are due; {remedy}.")
+        changed.append(split)
+    return changed
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _describe(source: Source, plan: Plan) -> dict[str, object]:
+    drawn = None if plan.given else asdict(plan.split)
+    return {"data": plan.name, "source": str(source.root.resolve()), "split": drawn, **plan.settings}
 
 
 def _summarise(found: Found, plan: Plan, work: Work, made: Assembled) -> PrepareReport:
@@ -115,10 +165,12 @@ def _disguised(work: Work) -> list[Problem]:
     return [Problem("annotations", message)] if count else []
 
 
-def _write(report: PrepareReport, records: Records, plan: Plan, source: Source) -> None:
-    for split, rows in records.items():
-        write_records(report.dest / "anns" / f"{split}.json", rows)
+def _write(report: PrepareReport, texts: Mapping[str, str], changed: Sequence[str], plan: Plan, source: Source) -> None:
+    for split, text in texts.items():
+        if split not in changed:
+            write_text(report.dest / "anns" / f"{split}.json", text)
     summary = {**report.to_dict(), "data": plan.name, "source": str(source.root), "vesalius": __version__}
+    summary[HASHES] = {split: _hash(text.encode()) for split, text in texts.items()}
     if plan.given is None:
         summary["split"] = asdict(plan.split)
     # How often it was interrupted, and where it lies, are no properties of the data.

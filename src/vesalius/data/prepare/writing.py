@@ -13,7 +13,7 @@ from vesalius.data.prepare.items import Item, Outline, Picture
 from vesalius.data.prepare.journal import Entry, Example, Journal
 from vesalius.data.prepare.report import Problem
 from vesalius.data.prepare.sources import Source
-from vesalius.files import to_json, write_text, writing
+from vesalius.files import to_json, writing
 
 PNG_LEVEL = 4
 """Pillow's 6 takes more than twice the time for endoscopy pictures and saves 3 % of the bytes."""
@@ -53,12 +53,8 @@ def write_item(item: Item, source: Source, journal: Journal, namer: Namer, stamp
     return entry
 
 
-def write_records(path: Path, records: Sequence[ImageRecord]) -> None:
-    """Write an annotation file in the benchmark's layout.
-
-    Raises:
-        OutputError: If it cannot be written.
-    """
+def format_records(records: Sequence[ImageRecord]) -> str:
+    """An annotation file in the benchmark's layout."""
     rows = [
         {
             "img_name": row.img_name,
@@ -69,7 +65,7 @@ def write_records(path: Path, records: Sequence[ImageRecord]) -> None:
         }
         for row in records
     ]
-    write_text(path, to_json(rows, indent=1, ascii_only=False))
+    return to_json(rows, indent=1, ascii_only=False)
 
 
 def _write_picture(path: Path, picture: Picture) -> None:

@@ -101,6 +101,7 @@ def describe_facts(evaluation: StoredEvaluation, result: Evaluation, table: Scor
         "Data": evaluation.data,
         "Split": evaluation.split,
         "Images": images,
+        **({"Seen in training": evaluation.seen} if evaluation.seen else {}),
         "Answers": f"{len(result.rows):,}, to {len(result.families())} prompt families",
         "Rule": evaluation.rule,
         "Intervals": describe_intervals(len(table.images), table.cluster_count),

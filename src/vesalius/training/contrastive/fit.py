@@ -19,7 +19,7 @@ from vesalius.training.manifest import describe_run
 from vesalius.training.optimizer import count_steps
 from vesalius.training.preparing import prepare
 from vesalius.training.running import Running
-from vesalius.training.whole_run import check_resumable, train_module
+from vesalius.training.whole_run import Finished, begin, train_module
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class ContrastiveResult:
     """Their share of right first names, organs and stations together."""
     epochs: int
     """Passes over the training slices."""
+    earlier: bool = False
+    """Whether the same run was finished before, so that nothing was computed."""
 
 
 def fit_contrastive(
@@ -51,6 +53,7 @@ def fit_contrastive(
         running: What does not; Running() by default.
 
     Raises:
+        OutputError: If the folder holds another run, or other results.
         DataError: If a folder is damaged or lacks a split, or nothing is known of the validation slices.
         ConfigError: If there is nothing to resume, or several devices are to share a batch.
         ModelError: If images and text share no space.
@@ -58,13 +61,16 @@ def fit_contrastive(
     running = running or Running()
     if running.devices * running.nodes > 1:
         raise ConfigError("Contrastive training compares all slices of a batch with one another; take one device.")
-    check_resumable(out, running)
+    open_slices(data, "train")  # a wrong folder is named before anything is written
+    begun = begin(model, data, out, config, running, "train-naming")
+    if isinstance(begun, Finished):
+        return ContrastiveResult(out / CHECKPOINT_NAME, begun.score, begun.epochs, earlier=True)
     seed_everything(config.seed, verbose=False)
     prepare(model, config)
-    train, val = _load(model, data, config, running)
+    train, val = _load(model, data, config, begun)
     module = ContrastiveModule(model, config, count_steps(config, len(train)))
     best = KeepBest(model, out / CHECKPOINT_NAME, describe_run(model, data, config), MONITOR, config.keep)
-    epochs = train_module(module, (train, val), best, out, config, running)
+    epochs = train_module(module, (train, val), best, out, config, begun)
     return ContrastiveResult(best.path, best.score, epochs)
 
 
