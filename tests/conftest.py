@@ -38,7 +38,7 @@ TINY = {
     "clipseg_b": TINY_CLIPSEG,
     "cris": {"image_size": 64, "trunk_width": 8, "text_width": 64, "text_layers": 2, "decoder_layers": 2},
     "ensemble_c": {"a": TINY_BIOMEDCLIPSEG, "b": TINY_CLIPSEG},
-    "pocket": {"image_size": 64, "text_width": 48, "text_layers": 1, "decoder_scale": 2, "condition": 16},
+    "pocket": {"image_size": 64, "trunk": 0, "text_width": 48, "text_layers": 1, "decoder_scale": 2, "condition": 16},
     "unet_d": {"image_size": 32},
 }
 PROMPTS = {

@@ -75,7 +75,7 @@ def encode(model: PocketSegmenter, slices: Sequence[LabelledSlice], tested: Coll
     with progress_bar() as bar:
         task = bar.add_task("Encoding slices", total=len(jobs))
         for batch in batched(views, BATCH):
-            pooled.append(model.projection.pool(model.encode_image(torch.stack(batch)).taps))
+            pooled.append(model.projection.pool(model.encode_frozen(torch.stack(batch)).taps))
             bar.advance(task, len(batch))
     return Views(torch.cat(pooled).clone(), [place for place, _ in jobs])
 

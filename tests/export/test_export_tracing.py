@@ -10,7 +10,7 @@ def test_a_model_has_three_graphs(build_tiny):
     assert tracings["image"].inputs == ["pixel_values"]
     assert tracings["text"].inputs == ["input_ids", "attention_mask"]
     assert tracings["decoder"].inputs == [
-        "image_embedding", *(f"image_tap{index}" for index in range(5)), "text_embedding",
+        "image_embedding", *(f"image_tap{index}" for index in range(6)), "text_embedding",
     ]  # fmt: skip
 
 

@@ -58,14 +58,14 @@ class TestLoading:
         def change(state, header):
             del state["sentences.segment"]
             state["extra.weight"] = torch.zeros(2)
-            state["decoder.to_logits.bias"] = torch.zeros(3)
+            state["outline.to_coarse_logits.bias"] = torch.zeros(3)
 
         path = rewrite(written, tmp_path / "other.safetensors", change)
         with pytest.raises(ModelError) as caught:
             load_model(path)
         assert str(caught.value) == (
             f"{path}: these weights are not those of PocketSegmenter: 1 missing: sentences.segment; "
-            "1 unexpected: extra.weight; 1 of another shape: decoder.to_logits.bias [3] for [1]."
+            "1 unexpected: extra.weight; 1 of another shape: outline.to_coarse_logits.bias [3] for [1]."
         )
 
     def test_a_model_that_does_not_segment_is_refused_where_one_that_does_is_needed(self, build_tiny, tmp_path):

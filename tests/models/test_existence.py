@@ -2,60 +2,80 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vesalius.models.existence import Existence, Standardize
+from vesalius.models.existence import Existence, ExistenceEvidence
 
-CHANNELS, SENTENCE = (3, 6), 16
+CHANNELS, SENTENCE, WIDTH = (3, 4, 6), 16, 8
+SIZES = (16, 8, 4)
+
+
+@pytest.fixture
+def evidence() -> ExistenceEvidence:
+    torch.manual_seed(0)
+    return ExistenceEvidence(CHANNELS, WIDTH)
 
 
 @pytest.fixture
 def existence() -> Existence:
-    torch.manual_seed(0)
-    return Existence(CHANNELS, SENTENCE, width=8)
+    torch.manual_seed(1)
+    return Existence(SENTENCE, WIDTH)
 
 
-def pairs(count: int, *, by_scene: bool = False) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Pictures of two kinds, by a place in their map or by their means, sentences for both, and whether they fit."""
+def draw_maps(count: int) -> tuple[torch.Tensor, ...]:
+    return tuple(torch.randn(count, width, size, size) for width, size in zip(CHANNELS, SIZES, strict=True))
+
+
+def draw(count: int, where: str) -> tuple[tuple[torch.Tensor, ...], torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Maps, outlines and sentences of two kinds, and whether they fit: by a map, the scene or the outline."""
     shown, named = torch.randint(2, (2, count))
-    maps, means = torch.randn(count, CHANNELS[-1], 4, 5), torch.randn(count, sum(CHANNELS))
-    sentences, each = torch.zeros(count, SENTENCE), torch.arange(count)
-    if by_scene:
-        means[each, shown] += 8
+    maps, outline, each = draw_maps(count), torch.randn(count, 1, 8, 8), torch.arange(count)
+    if where == "deep":
+        maps[-1][each, shown, 2, 3] += 8
+    elif where == "middle":
+        maps[-2][each, shown, 2, 3] += 8
+    elif where == "scene":
+        maps[0][each, shown] += 3
     else:
-        maps[each, shown, 2, 3] += 8
+        outline[shown == named] += 6
+    sentences = torch.zeros(count, SENTENCE)
     sentences[each, named] = 1
-    return maps, means, sentences, (shown == named).float()
+    return maps, outline, sentences, (shown == named).float()
 
 
 @torch.no_grad()
-def test_each_pair_is_judged_by_itself_at_any_size_of_map(existence):
-    *asked, _ = pairs(5)
-    together = existence(*asked)
+def test_each_pair_is_judged_by_itself_at_any_size_of_map(evidence, existence):
+    evidence.eval()
+    existence.eval()
+    maps, outline, sentences, _ = draw(5, "deep")
+    together = existence(*evidence(maps), outline, sentences)
     assert together.shape == (5,)
     for place in range(5):
-        torch.testing.assert_close(existence(*(each[place, None] for each in asked))[0], together[place])
-    assert existence(torch.randn(2, CHANNELS[-1], 9, 3), *(each[:2] for each in asked[1:])).shape == (2,)
+        alone = existence(
+            *evidence(tuple(each[place, None] for each in maps)), outline[place, None], sentences[place, None]
+        )
+        torch.testing.assert_close(alone[0], together[place])
+    larger = tuple(F.interpolate(each, scale_factor=2) for each in maps)
+    assert existence(*evidence(larger), F.interpolate(outline, scale_factor=2), sentences).shape == (5,)
 
 
-@pytest.mark.parametrize("by_scene", [False, True])
-def test_it_learns_which_words_belong_to_which_pictures(existence, by_scene):
-    optimizer = torch.optim.AdamW(existence.parameters(), lr=1e-2)
-    for _ in range(300):
-        *asked, true = pairs(32, by_scene=by_scene)
-        loss = F.binary_cross_entropy_with_logits(existence(*asked), true)
+@pytest.mark.parametrize("where", ["deep", "middle", "scene", "outline"])
+def test_it_learns_from_maps_scene_and_outline(evidence, existence, where):
+    optimizer = torch.optim.AdamW([*evidence.parameters(), *existence.parameters()], lr=1e-2)
+    for _ in range(200):
+        maps, outline, sentences, true = draw(32, where)
+        loss = F.binary_cross_entropy_with_logits(existence(*evidence(maps), outline, sentences), true)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    *asked, true = pairs(200, by_scene=by_scene)
-    assert ((existence(*asked) > 0).float() == true).float().mean() > 0.95
+    evidence.eval()
+    existence.eval()
+    maps, outline, sentences, true = draw(200, where)
+    assert ((existence(*evidence(maps), outline, sentences) > 0).float() == true).float().mean() > 0.95
 
 
-def test_statistics_are_those_of_all_parts_together():
-    parts = [torch.randn(count, 4, 3, 2) * 5 + 7 for count in (3, 8)]
-    norm = Standardize(4)
-    torch.testing.assert_close(norm(parts[0]), parts[0])
-    norm.learn(parts)
-    values = norm(torch.cat(parts)).transpose(0, 1).flatten(1)
-    torch.testing.assert_close(values.mean(dim=1), torch.zeros(4), rtol=0, atol=1e-5)
-    torch.testing.assert_close(values.std(dim=1, correction=0), torch.ones(4))
-    norm.learn([torch.ones(2, 4)])
-    assert norm(torch.ones(2, 4)).isfinite().all()
+def test_the_score_teaches_neither_the_trunk_nor_the_outline(evidence, existence):
+    maps = tuple(each.requires_grad_() for each in draw_maps(4))
+    outline = torch.randn(4, 1, 8, 8, requires_grad=True)
+    existence(*evidence(maps), outline, torch.randn(4, SENTENCE)).sum().backward()
+    assert outline.grad is None
+    assert all(each.grad is None for each in maps)
+    assert all(each.grad is not None for each in (*evidence.parameters(), *existence.parameters()))

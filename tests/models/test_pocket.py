@@ -60,3 +60,21 @@ def test_sentences_of_one_meaning_are_one_vector_whatever_their_case(model):
 def test_masks_are_decoded_at_half_the_working_resolution(model):
     logits = model.decode(model.encode_image(torch.rand(1, 3, 100, 80)), model.encode_text(["polyp"])).logits
     assert logits.shape == (1, 1, 32, 32)
+
+
+@torch.no_grad()
+def test_the_finest_map_and_the_coarse_one_both_draw(model):
+    features, text = model.encode_image(torch.rand(2, 3, 64, 64)), model.encode_text(["polyp", "lungs"])
+    before, coarse, _ = model.outline_and_judge(features, text)
+    assert coarse.shape == (2, 1, 8, 8)
+    for place in (0, 2):  # the coarse map, the finest
+        maps = list(features.taps)
+        maps[place] = maps[place] + torch.randn_like(maps[place])
+        after, *_ = model.outline_and_judge(type(features)(features.embedding, tuple(maps)), text)
+        assert (after - before).abs().max() > 1e-4
+
+
+def test_naming_does_not_teach_the_trunk(model):
+    model.train()
+    model.encode_image(torch.rand(2, 3, 64, 64)).embedding.sum().backward()
+    assert all(each.grad is None for each in model.trunk.parameters())

@@ -1,6 +1,4 @@
 import json
-import tomllib
-from pathlib import Path
 
 import pytest
 
@@ -8,9 +6,6 @@ from vesalius.data.augment import AugmentConfig
 from vesalius.errors import ConfigError
 from vesalius.models import build_model
 from vesalius.training.config import TrainConfig, read_recipe
-
-FILES = sorted((Path(__file__).parents[2] / "recipes").glob("pocket/*.toml"))
-RECIPES = [path for path in FILES if "learning_rate" in read_recipe(path)]
 
 
 def test_the_defaults_are_the_papers():
@@ -20,28 +15,6 @@ def test_the_defaults_are_the_papers():
     # What the paper leaves open is its benchmark's.
     assert (config.weight_decay, config.max_epochs, config.min_epochs, config.clip) == (1e-3, 1000, 10, 0.5)
     assert config.schedule == "plateau"
-
-
-def test_there_are_recipes():
-    assert RECIPES
-
-
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_a_recipe_file_says_what_the_configuration_holds(path):
-    def holds(tables: dict, settings: dict) -> bool:
-        return all(
-            holds(value, settings[name]) if isinstance(value, dict) else list_of(settings[name]) == list_of(value)
-            for name, value in tables.items()
-        )
-
-    def list_of(value: object) -> object:
-        return list(value) if isinstance(value, tuple) else value
-
-    settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    settings.pop("model", None)
-    config = TrainConfig.from_dict(settings)
-    assert config != TrainConfig()
-    assert holds(settings, config.to_dict())
 
 
 @pytest.mark.parametrize("config", [TrainConfig(), TrainConfig(freeze=(), augment=AugmentConfig(rotation=3.0))])

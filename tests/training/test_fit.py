@@ -128,12 +128,12 @@ class TestSettings:
 
     def test_a_frozen_encoder_is_the_same_bit_for_bit_and_the_rest_is_not(self, build_tiny, tiny_dataset, tmp_path):
         model = build_tiny("pocket")
-        before, rest = encoder_weights(model), model.decoder.to_logits.weight.clone()
+        before, rest = encoder_weights(model), model.outline.to_coarse_logits.weight.clone()
         config = dataclasses.replace(ONE_EPOCH, freeze=("image", "text"), learning_rate=0.1)
         result = fit(model, [tiny_dataset], tmp_path, config)
         for trained in (model, load_model(result.checkpoint)):
             assert all(torch.equal(a, b) for a, b in zip(before, encoder_weights(trained), strict=True))
-            assert not torch.equal(rest, trained.decoder.to_logits.weight)
+            assert not torch.equal(rest, trained.outline.to_coarse_logits.weight)
 
     def test_an_encoder_that_is_set_free_moves(self, build_tiny, tiny_dataset, tmp_path):
         model = build_tiny("pocket")

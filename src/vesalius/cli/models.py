@@ -5,21 +5,28 @@ from typing import Annotated
 from cyclopts import Parameter
 
 
-def models(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
-    """List the named models: what they are, how large, and which of them the package carries weights of.
+def models(model: str | None = None, /, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+    """List the named models, or what one of them learnt to outline.
 
-    Parameters are counted at default sizes; trainable are those of the papers' recipe, with both encoders frozen.
+    What they are, how large, and which of them the package carries weights of. Parameters are counted at default sizes;
+    trainable are those of the papers' recipe, with both encoders frozen. Of one model: its targets, the kinds of
+    pictures it learnt them on, and how many training pictures showed each.
 
     Examples:
         vesalius models
+        vesalius models pocket
         vesalius models --json
 
     Documentation:
         docs/models-speed.md, docs/weights.md
 
     Args:
+        model: A model's name, a checkpoint or a run's folder, to list what it learnt.
         as_json: Print one JSON object.
     """
+    if model is not None:
+        _list_targets(model, as_json)
+        return
     from vesalius.console import print_json, print_table, say
     from vesalius.models import list_encoders, list_models
     from vesalius.models.embedded import EMBEDDED
@@ -32,6 +39,28 @@ def models(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> Non
     columns = ("name", "kind", "parameters", "trainable", "description")
     print_table(columns, ([_cell(row[column]) for column in columns] for row in rows))
     say(f"The package carries weights of {', '.join(EMBEDDED)}; for others see: vesalius weights list")
+
+
+def _list_targets(model: str, as_json: bool) -> None:
+    from vesalius.console import print_json, print_table, say
+    from vesalius.knowledge import MODALITY_NAMES, Knowledge
+
+    targets = Knowledge.read(model).targets
+    if as_json:
+        rows = [{"target": each.phrase, "modalities": each.modalities, "pictures": each.pictures} for each in targets]
+        print_json({"model": model, "targets": rows})
+        return
+    if not targets:
+        say(f"{model} does not tell what it learnt; it is asked whatever a prompt says.")
+        return
+    print_table(
+        ("target", "pictures in training", "learnt on"),
+        [
+            (each.phrase, each.pictures, ", ".join(MODALITY_NAMES.get(kind, kind) for kind in each.modalities))
+            for each in targets
+        ],
+        title=f"What {model} learnt to outline",
+    )
 
 
 def _describe(name: str, kind: str) -> dict[str, object]:

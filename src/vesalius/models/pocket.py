@@ -1,20 +1,21 @@
 """pocket: the small text-prompted model the package carries.
 
-An EfficientNet-Lite0 trunk and a U-Net decoder whose every stage is scaled and shifted by the prompt's sentence vector
-(FiLM, Perez et al., 2018) and reweighted by channel attention (ECA, Wang et al., 2020). A head judges whether the
-image shows what the prompt names at all; the mask's probability is the product of the two, so an absent object gets an
-empty mask. The same trunk names slices: its pooled features are projected into the sentence space.
+An EfficientNet-Lite trunk and a U-Net decoder that knows nothing of prompts draw maps of an image once. Each phrase
+then costs little: its sentence vector scales and shifts a coarse map (FiLM, Perez et al., 2018), and makes the filters
+(as CondInst's, Tian et al., 2020) that read the outline off the finest map, steered by the coarse one. A score judges
+whether the image shows what the phrase names at all; the mask's probability is the product of the two, so an absent
+object gets an empty mask. The same trunk names slices: its pooled features are projected into the sentence space.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vesalius.models.attention import EfficientChannelAttention
 from vesalius.models.bert import BertConfig, BertEncoder, mean_pool
-from vesalius.models.efficientnet import EfficientNetLite0, global_averages
+from vesalius.models.conv_norm import ConvNorm
+from vesalius.models.efficientnet import EfficientNetLite, global_averages
 from vesalius.models.encoder import Part
-from vesalius.models.existence import Existence
+from vesalius.models.existence import Existence, ExistenceEvidence
 from vesalius.models.features import EncoderSpec, ImageFeatures, MaskPrediction, TextFeatures, joint_logits
 from vesalius.models.film import FiLM
 from vesalius.models.registry import register_model
@@ -25,45 +26,71 @@ from vesalius.models.vocabularies import read_bert
 CONTEXT_LENGTH = 64
 
 
-class PromptedBlock(nn.Module):
-    """Two 3×3 convolutions; the prompt acts between them, channel attention after them."""
+class PixelDecoder(nn.Module):
+    """From the deepest map upwards, joining the trunk's map of each resolution; the same for every prompt.
 
-    def __init__(self, in_channels: int, channels: int, condition: int) -> None:
-        super().__init__()
-        self.mix = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
-        self.mix_norm = nn.BatchNorm2d(channels)
-        self.film = FiLM(condition, channels)
-        self.refine = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.refine_norm = nn.BatchNorm2d(channels)
-        self.attention = EfficientChannelAttention(channels)
+    Args:
+        taps: Widths of the trunk's maps, fine to coarse.
+        widths: Of this decoder's, coarse to fine.
+    """
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Map x [B, C, H, W], condition [B, E] -> [B, C', H, W]."""
-        x = F.relu(self.film(self.mix_norm(self.mix(x)), condition))
-        return self.attention(F.relu(self.refine_norm(self.refine(x))))
-
-
-class PromptedDecoder(nn.Module):
-    """From the deepest map upwards, joining the trunk's map of each resolution."""
-
-    def __init__(self, taps: tuple[int, ...], widths: tuple[int, ...], condition: int) -> None:
+    def __init__(self, taps: tuple[int, ...], widths: tuple[int, ...]) -> None:
         super().__init__()
         deepest, *skips = reversed(taps)
         inputs = [deepest, *(width + skip for width, skip in zip(widths, skips, strict=False))]
         self.blocks = nn.ModuleList(
-            PromptedBlock(channels, width, condition) for channels, width in zip(inputs, widths, strict=True)
+            nn.Sequential(ConvNorm(channels, width, 3), ConvNorm(width, width, 3))
+            for channels, width in zip(inputs, widths, strict=True)
         )
-        self.to_logits = nn.Conv2d(widths[-1], 1, 1)
 
-    def forward(self, taps: tuple[Tensor, ...], condition: Tensor) -> Tensor:
-        """Maps from fine to coarse and condition [B, E] -> logits at the finest map's size."""
+    def forward(self, taps: tuple[Tensor, ...]) -> list[Tensor]:
+        """The trunk's maps, fine to coarse -> maps coarse to fine, each at its tap's size."""
         deepest, *skips = reversed(taps)
-        x = self.blocks[0](deepest, condition)
+        maps = [self.blocks[0](deepest)]
         for block, skip in zip(list(self.blocks)[1:], skips, strict=True):
-            larger = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
-            x = block(torch.cat([larger, skip], dim=1), condition)
-        logits: Tensor = self.to_logits(x).float()
-        return logits
+            larger = _resize_to(maps[-1], skip)
+            maps.append(block(torch.cat([larger, skip], dim=1)))
+        return maps
+
+
+class PromptedOutline(nn.Module):
+    """What a phrase names in the decoder's maps.
+
+    Args:
+        coarse: Width of the map at stride 16.
+        middle: Width of the map at stride 8.
+        fine: Width of the map at stride 2.
+        hidden: Channels that the phrase's filters make of the finest map.
+        condition: Width of the vector that steers.
+    """
+
+    def __init__(self, *, coarse: int, middle: int, fine: int, hidden: int, condition: int) -> None:
+        super().__init__()
+        self.fine, self.hidden = fine, hidden
+        self.coarse_film = FiLM(condition, coarse)
+        self.from_coarse = ConvNorm(coarse, middle, 3)
+        self.middle_film = FiLM(condition, middle)
+        self.from_middle = ConvNorm(middle, middle, 3)
+        self.to_coarse_logits = nn.Conv2d(middle, 1, 1)
+        self.steer = nn.Conv2d(middle, hidden, 1)
+        self.to_filters = nn.Linear(condition, hidden * fine + 2 * hidden + 1)
+        nn.init.normal_(self.to_filters.weight, std=0.02)
+        nn.init.normal_(self.to_filters.bias, std=fine**-0.5)
+
+    def forward(self, coarse: Tensor, middle: Tensor, fine: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps of B images, condition [B, E] -> logits [B, 1, H, W] at stride 2, and coarse ones at stride 8."""
+        x = self.from_coarse(F.relu(self.coarse_film(coarse, condition)))
+        x = self.from_middle(F.relu(self.middle_film(_resize_to(x, middle) + middle, condition)))
+        coarse_logits: Tensor = self.to_coarse_logits(x)
+        filters = self.to_filters(condition)
+        sizes = (self.hidden * self.fine, self.hidden, self.hidden, 1)
+        first, first_bias, second, second_bias = filters.split(sizes, dim=1)
+        cells = fine.flatten(2)
+        seen = torch.bmm(first.unflatten(1, (self.hidden, self.fine)), cells) + first_bias[:, :, None]
+        seen = F.relu(seen.unflatten(2, fine.shape[-2:]) + _resize_to(self.steer(x), fine))
+        logits = torch.bmm(second[:, None], seen.flatten(2)) + second_bias[:, :, None]
+        drawn = logits.unflatten(2, fine.shape[-2:]) + _resize_to(coarse_logits, fine)
+        return drawn.float(), coarse_logits.float()
 
 
 class SentenceProjection(nn.Module):
@@ -89,19 +116,28 @@ class PocketSegmenter(Segmenter):
     Args:
         spec: Input contract.
         text: Sizes of the sentence encoder.
-        widths: Channels of the decoder's stages, coarse to fine, one for each of the trunk's five maps.
-        condition: Width of the vectors that steer the decoder and the existence score.
+        trunk: Variant of EfficientNet-Lite.
+        unit: The decoder's maps are 24, 16, 12, 8 and 4 of it wide, coarse to fine.
+        condition: Width of the vectors that steer outlines and the existence score.
     """
 
     judges_existence = True
 
-    def __init__(self, spec: EncoderSpec, text: BertConfig, widths: tuple[int, ...], condition: int) -> None:
+    def __init__(self, spec: EncoderSpec, text: BertConfig, *, trunk: int, unit: int, condition: int) -> None:
         super().__init__(spec, WordPieceTokenizer(read_bert, spec.context_length))
-        self.trunk = EfficientNetLite0()
+        self.trunk = EfficientNetLite(trunk)
         self.sentences = BertEncoder(text)
+        widths = (24 * unit, 16 * unit, 12 * unit, 8 * unit, 4 * unit)
+        coarse, middle = 12 * unit, 8 * unit
+        self.decoder = PixelDecoder(self.trunk.channels, widths)
+        self.to_coarse = nn.Conv2d(widths[1], coarse, 1)
+        self.to_middle = nn.Conv2d(widths[2], middle, 1)
         self.to_condition = nn.Sequential(nn.Linear(text.width, condition), nn.GELU())
-        self.decoder = PromptedDecoder(self.trunk.channels, widths, condition)
-        self.existence = Existence(self.trunk.channels, text.width, condition)
+        self.outline = PromptedOutline(
+            coarse=coarse, middle=middle, fine=widths[-1], hidden=2 * unit, condition=condition
+        )
+        self.evidence = ExistenceEvidence(self.trunk.channels, condition)
+        self.existence = Existence(text.width, condition)
         self.projection = SentenceProjection(sum(self.trunk.channels[-2:]), text.width)
 
     def encoder_modules(self, part: Part) -> list[nn.Module]:
@@ -109,17 +145,17 @@ class PocketSegmenter(Segmenter):
         return [self.trunk] if part == "image" else [self.sentences]
 
     def encode_pixels(self, pixel_values: Tensor) -> ImageFeatures:
-        """Taps at strides 2 to 32, and the unit vector in the sentence space."""
-        return self._project(self._tap(pixel_values))
+        """All that an image gives whatever the prompt: maps for the outline, evidence, its vector for naming."""
+        return self._draw(self._tap(pixel_values))
 
     def encode_frozen(self, images: Tensor) -> ImageFeatures:
-        """The trunk's taps; the projection into the sentence space trains."""
+        """The trunk's maps; all after them trains."""
         taps = self._tap(self.spec.prepare(images))
         return ImageFeatures(images.new_zeros(len(images), 0), taps)
 
     def complete(self, images: Tensor, frozen: ImageFeatures) -> ImageFeatures:
-        """Add the unit vector in the sentence space."""
-        return self._project(frozen.taps)
+        """Draw the decoder's maps from the trunk's."""
+        return self._draw(frozen.taps)
 
     def encode_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> TextFeatures:
         """Unit sentence vectors [B, 384]."""
@@ -127,9 +163,15 @@ class PocketSegmenter(Segmenter):
 
     def decode(self, image: ImageFeatures, text: TextFeatures) -> MaskPrediction:
         """Logits at half the working resolution, and the existence score."""
-        existence = self.existence(image.taps[-1], global_averages(image.taps), text.embedding)
-        logits = self.decoder(image.taps, self.to_condition(text.embedding))
+        logits, _, existence = self.outline_and_judge(image, text)
         return MaskPrediction(joint_logits(logits, existence), existence)
+
+    def outline_and_judge(self, image: ImageFeatures, text: TextFeatures) -> tuple[Tensor, Tensor, Tensor]:
+        """What ``decode`` joins, for training: outlines [B, 1, H, W], coarse ones [B, 1, h, w], existence [B]."""
+        coarse, middle, fine, deep_evidence, middle_evidence, scene = image.taps
+        logits, coarse_logits = self.outline(coarse, middle, fine, self.to_condition(text.embedding))
+        existence = self.existence(deep_evidence, middle_evidence, scene, coarse_logits, text.embedding)
+        return logits, coarse_logits, existence
 
     def _tap(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
         # The trunk is nearly all depthwise convolutions: on a CPU they run 1.5 times faster in this layout, and train
@@ -138,23 +180,36 @@ class PocketSegmenter(Segmenter):
         with torch.autocast(pixels.device.type, enabled=pixels.is_cuda and torch.is_autocast_enabled("cuda")):
             return self.trunk(pixels)
 
-    def _project(self, taps: tuple[Tensor, ...]) -> ImageFeatures:
-        return ImageFeatures(self.projection(self.projection.pool(taps)), taps)
+    def _draw(self, taps: tuple[Tensor, ...]) -> ImageFeatures:
+        _, coarse, middle, _, fine = self.decoder(taps)
+        vector = self.projection(self.projection.pool(tuple(tap.detach() for tap in taps)))
+        return ImageFeatures(vector, (self.to_coarse(coarse), self.to_middle(middle), fine, *self.evidence(taps)))
 
 
 @register_model
 def pocket(
-    *, image_size: int = 256, text_width: int = 384, text_layers: int = 6, decoder_scale: int = 8, condition: int = 128
+    *,
+    image_size: int = 320,
+    trunk: int = 2,
+    text_width: int = 384,
+    text_layers: int = 6,
+    decoder_scale: int = 8,
+    condition: int = 256,
 ) -> PocketSegmenter:
-    """Small text-prompted U-Net on EfficientNet-Lite0 and MiniLM-L6, carried by the package.
+    """Small text-prompted U-Net on EfficientNet-Lite and MiniLM-L6, carried by the package.
 
     Args:
         image_size: Side the network works on, pixels.
+        trunk: Variant of EfficientNet-Lite: 0, 1 or 2.
         text_width: Width of the sentence encoder.
         text_layers: Its depth.
-        decoder_scale: Width of the decoder's unit; its stages are 24, 16, 12, 6 and 4 units wide.
-        condition: Width of the vector that steers the decoder.
+        decoder_scale: Width of the decoder's unit; its stages are 24, 16, 12, 8 and 4 units wide.
+        condition: Width of the vectors that steer the outline and the existence score.
     """
     text = BertConfig(width=text_width, layers=text_layers, hidden=4 * text_width)
-    widths = tuple(units * decoder_scale for units in (24, 16, 12, 6, 4))
-    return PocketSegmenter(EncoderSpec(image_size, context_length=CONTEXT_LENGTH), text, widths, condition)
+    spec = EncoderSpec(image_size, context_length=CONTEXT_LENGTH)
+    return PocketSegmenter(spec, text, trunk=trunk, unit=decoder_scale, condition=condition)
+
+
+def _resize_to(x: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)

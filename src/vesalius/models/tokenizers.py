@@ -7,13 +7,15 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 import torch.nn.functional as F
-from instant_clip_tokenizer import Tokenizer as BytePairs
 from tokenizers.implementations import BertWordPieceTokenizer
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from instant_clip_tokenizer import Tokenizer as BytePairs
 
 CLIP_END = 49407
 
@@ -55,8 +57,10 @@ class ClipTokenizer:
 
 
 @cache
-def _byte_pairs() -> BytePairs:
+def _byte_pairs() -> "BytePairs":
     """CLIP's table, read once and outside of models: it cannot be copied, and they can."""
+    from instant_clip_tokenizer import Tokenizer as BytePairs  # only models with CLIP's text need it
+
     return BytePairs()
 
 

@@ -44,5 +44,5 @@ def check_encoders(model: VisionLanguageEncoder, config: FitConfig) -> None:
 def hold_norms(model: nn.Module) -> None:
     """Put every batch norm in evaluation mode; its weight and bias still train."""
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.eval()

@@ -48,6 +48,10 @@ class Finished:
     epochs: int
 
 
+MAY_CHANGE = ("weights ", "config.max_epochs ", "config.max_steps ")
+"""Of what a run began with, when it is resumed."""
+
+
 def begin(
     model: VisionLanguageEncoder, data: Sequence[Path], out: Path, config: FitConfig, running: Running, command: str
 ) -> Running | Finished:
@@ -97,12 +101,12 @@ def _claim(
 
 
 def _check_resumed(out: Path, command: str, origin: Mapping[str, object]) -> None:
-    """Weights need not be those that the run began with: what is held still is compared when its state is read."""
+    """A run may go on for longer, and from its own weights: what is held still is compared when its state is read."""
     note = read_notes(out).get(command)
     if note is None:  # left by a version that wrote none
         return
     before, now = note["from"], parse_json(to_json(origin), "origin")
-    changes = [each for each in tell_differences(before, now) if not each.startswith("weights ")]
+    changes = [each for each in tell_differences(before, now) if not each.startswith(MAY_CHANGE)]
     if changes:
         raise ConfigError(f"{out}: the run to resume was begun with other settings ({'; '.join(changes[:3])}).")
 

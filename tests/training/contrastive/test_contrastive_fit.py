@@ -32,7 +32,7 @@ def test_training_leaves_weights_a_history_and_what_was_done(build_tiny, tiny_sl
     _, result = fit(build_tiny, tiny_slices, tmp_path, config)
     notes = read_notes(result.checkpoint)
     assert notes["config"]["loss"]["kind"] == kind
-    assert len(notes["data"][str(tiny_slices.resolve())]) == 64
+    assert len(notes["data"][str(tiny_slices.resolve())]["annotations_sha256"]) == 64
     assert notes[MONITOR] == pytest.approx(result.val_top1)
     assert json.loads((tmp_path / "manifest.json").read_text())["config"] == notes["config"]
     assert (tmp_path / "metrics.csv").read_text().count("\n") == 2

@@ -58,14 +58,14 @@ class ContrastiveConfig(FitConfig):
             raise ConfigError(f"batch_size must be 2 or more, for slices to be told apart, got {self.batch_size}.")
 
     def for_model(self, model: VisionLanguageEncoder, given: Collection[str]) -> "ContrastiveConfig":
-        """The settings for a model, of which one that segments keeps both encoders still unless it was said.
+        """The settings for a model, of which one that segments keeps encoders and norms still unless it was said.
 
         Args:
             model: To be trained.
             given: Names of the settings that were chosen.
         """
         whole = "freeze" in given or not isinstance(model, Segmenter)
-        return self if whole else dataclasses.replace(self, freeze=("image", "text"))
+        return self if whole else dataclasses.replace(self, freeze=("image", "text"), keep_norms=True)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, object]) -> "ContrastiveConfig":

@@ -163,10 +163,12 @@ def top1_hits(scores: Tensor, labels: Sequence[AnatomyLabel], field: str) -> Ten
 
 
 def _check_space(model: VisionLanguageEncoder) -> None:
+    training = [module for module in model.modules() if module.training]
     with torch.no_grad():
         image = model.eval().encode_image(torch.zeros(1, 3, 32, 32, device=model.device))
         text = model.encode_text(["a"])
-    model.train()
+    for module in training:
+        module.training = True
     if image.embedding.shape != text.embedding.shape or not image.embedding.shape[1]:
         raise ModelError(
             f"{model.recipe.name}: its image and text vectors share no space; expected a model such as clip_vit_b32, "

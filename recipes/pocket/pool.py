@@ -1,0 +1,209 @@
+"""Packed pictures and words on a device, and what is asked of each batch."""
+
+import io
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from batch_augment import FREEDOM, TURNED, Freedom
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import safe_open
+from torch import Tensor
+
+FOREIGN, FOREIGN_ALIKE = 1, 2
+"""A target that a folder's pictures surely lack, of another or of the same modality."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one record says of a picture."""
+
+    target: int
+    mask: int
+    """Its number; -1 where nothing of the target is there."""
+    prompts: tuple[int, ...]
+    """Vectors of the record's own wordings."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One phrase about one picture of a batch."""
+
+    place: int
+    """Of the picture in the batch."""
+    target: int
+    """-1 where the phrase names none."""
+    vector: int
+    mask: int
+    """-1 where there is nothing to outline."""
+    weight: float
+    """Of its outline in the loss; 0 where only its existence counts."""
+    plain: int
+    """The vector to ask with where the picture's places and sides have changed."""
+
+
+class Pool:
+    """All that is packed.
+
+    Args:
+        images: File of ``pack_images.py``.
+        words: File of ``pack_words.py``.
+        device: Where pictures, masks and vectors are kept.
+    """
+
+    def __init__(self, images: Path, words: Path, device: torch.device) -> None:
+        with safe_open(words, "pt") as opened:
+            facts: dict[str, Any] = json.loads(opened.metadata()["words"])
+            self.vectors = (opened.get_tensor("vectors").float() * opened.get_tensor("scales")).to(device)
+            self.trunk = {name: opened.get_tensor(name).float() for name in opened.keys() if name.startswith("trunk.")}  # noqa: SIM118
+        self.targets: list[str] = facts["targets"]
+        self.phrases: list[list[int]] = facts["phrases"]
+        self.absences: list[list[int]] = facts["absences"]
+        self.distractors: list[int] = facts["distractors"]
+        folders: dict[str, dict[str, Any]] = facts["folders"]
+        with safe_open(images, "pt") as opened:
+            packed: list[dict[str, Any]] = json.loads(opened.metadata()["pictures"])
+            self.images = _decode(opened, "images", "RGB").permute(0, 3, 1, 2).contiguous().to(device)
+            self.masks = _decode(opened, "masks", "L")[:, None].to(device)
+        prompts: list[list[list[int]]] = facts["prompts"]
+        self.folders = [each["folder"] for each in packed]
+        self.splits = [each["split"] for each in packed]
+        self.foreign = {name: np.array(each["foreign"], np.int8) for name, each in folders.items()}
+        self.lacks = {
+            name: {int(shown): tuple(lacking) for shown, lacking in each["lacks"].items()}
+            for name, each in folders.items()
+        }
+        self.freedom: list[Freedom] = [_freedom(each["folder"], folders) for each in packed]
+        self.records = [
+            [
+                Record(self.targets.index(target), mask, tuple(own))
+                for target, mask, own in zip(_named(each, folders), each["masks"], wordings, strict=True)
+                if target is not None
+            ]
+            for each, wordings in zip(packed, prompts, strict=True)
+        ]
+
+    def places(self, split: str) -> dict[int, tuple[list[tuple[int, int]], list[tuple[int, int]]]]:
+        """Target -> its records in a split that show it, and those that do not: numbers of picture and record."""
+        found: dict[int, tuple[list[tuple[int, int]], list[tuple[int, int]]]] = {}
+        for picture, records in enumerate(self.records):
+            if self.splits[picture] == split:
+                for number, record in enumerate(records):
+                    shown, lacking = found.setdefault(record.target, ([], []))
+                    (shown if record.mask >= 0 else lacking).append((picture, number))
+        return found
+
+
+def _freedom(folder: str, folders: dict[str, dict[str, Any]]) -> Freedom:
+    usual = FREEDOM[folders[folder]["freedom"]]
+    return replace(usual, **{TURNED[folder]: True}) if folder in TURNED else usual
+
+
+def _named(picture: dict[str, Any], folders: dict[str, dict[str, Any]]) -> list[str | None]:
+    """What each record is about, in the words of the bank; None where it is not learnt."""
+    known: dict[str, str] = folders[picture["folder"]]["targets"]
+    return [known.get(target if target is not None else "") for target in picture["targets"]]
+
+
+def _decode(opened: safe_open, name: str, mode: str) -> Tensor:
+    """All pictures or masks, [N, S, S(, 3)] bytes."""
+    stored: NDArray[np.uint8] = opened.get_tensor(name).numpy()
+    ends: list[int] = opened.get_tensor(f"{name[:-1]}_ends").tolist()
+
+    def one(place: int) -> NDArray[np.uint8]:
+        start = ends[place - 1] if place else 0
+        with Image.open(io.BytesIO(stored[start : ends[place]].tobytes())) as picture:
+            return np.asarray(picture.convert(mode))
+
+    with ThreadPoolExecutor() as threads:
+        return torch.from_numpy(np.stack(list(threads.map(one, range(len(ends))))))
+
+
+class Asker:
+    """Draws pictures by target, and questions about each.
+
+    Args:
+        pool: Packed data.
+        balance: A target with n pictures is drawn in proportion to n to this power.
+        questions: Of each picture.
+        seed: Decides all.
+    """
+
+    def __init__(self, pool: Pool, *, balance: float, questions: int, seed: int) -> None:
+        self.pool, self.questions = pool, questions
+        self.places = pool.places("train")
+        self.names = sorted(self.places)
+        sizes = np.array([max(1, len(self.places[each][0])) for each in self.names], np.float64) ** balance
+        self.shares = sizes / sizes.sum()
+        self.random = np.random.default_rng(seed)
+        self.unlabelled = [place for place, own in enumerate(pool.records) if not own and pool.splits[place] == "train"]
+        self.alike = {name: np.flatnonzero(each == FOREIGN_ALIKE) for name, each in pool.foreign.items()}
+        self.other = {name: np.flatnonzero(each == FOREIGN) for name, each in pool.foreign.items()}
+
+    def draw(self, count: int) -> tuple[list[int], list[Question]]:
+        """Numbers of so many pictures, and all questions about them."""
+        pictures: list[int] = []
+        asked: list[Question] = []
+        for place, target in enumerate(self.random.choice(len(self.names), count, p=self.shares)):
+            if self.unlabelled and self.random.random() < 0.02:
+                picture, first = self.unlabelled[self.random.integers(len(self.unlabelled))], None
+            else:
+                picture, first = self._choose(self.names[target])
+            pictures.append(picture)
+            asked += self._ask(place, picture, first)
+        return pictures, asked
+
+    def _choose(self, target: int) -> tuple[int, int]:
+        shown, lacking = self.places[target]
+        own = lacking if lacking and (not shown or self.random.random() < 0.22) else shown
+        picked: tuple[int, int] = own[self.random.integers(len(own))]
+        return picked
+
+    def _ask(self, place: int, picture: int, first: int | None) -> list[Question]:
+        records = self.pool.records[picture]
+        others = [number for number in range(len(records)) if number != first]
+        self.random.shuffle(others)
+        chosen = ([] if first is None else [first]) + others[: self.questions - 2]
+        asked = [self._about(place, records[number]) for number in chosen]
+        folder = self.pool.folders[picture]
+        while len(asked) < self.questions:
+            asked.append(self._elsewhere(place, folder, records))
+        return asked
+
+    def _about(self, place: int, record: Record) -> Question:
+        plain = self._pick(self.pool.phrases[record.target])
+        own = bool(record.prompts) and self.random.random() < 0.5
+        vector = self._pick(record.prompts) if own else plain
+        return Question(place, record.target, vector, record.mask, 1.0 if record.mask >= 0 else 0.5, plain)
+
+    def _elsewhere(self, place: int, folder: str, records: Sequence[Record]) -> Question:
+        """A phrase for something that is surely not there."""
+        chance = self.random.random()
+        shown = [each for each in records if each.mask >= 0]
+        if chance < 0.06 and shown:
+            absences = self.pool.absences[shown[self.random.integers(len(shown))].target]
+            if absences:
+                vector = self._pick(absences)
+                return Question(place, -1, vector, -1, 0.0, vector)
+        if chance < 0.14:
+            vector = self._pick(self.pool.distractors)
+            return Question(place, -1, vector, -1, 0.05, vector)
+        lacking = [each for record in shown for each in self.pool.lacks[folder].get(record.target, ())]
+        if lacking and chance > 0.7:
+            target = self._pick(lacking)
+            vector = self._pick(self.pool.phrases[target])
+            return Question(place, target, vector, -1, 0.3, vector)
+        near, far = self.alike[folder], self.other[folder]
+        options = near if len(near) and (chance < 0.8 or not len(far)) else far
+        target = int(options[self.random.integers(len(options))])
+        vector = self._pick(self.pool.phrases[target])
+        return Question(place, target, vector, -1, 0.1, vector)
+
+    def _pick(self, options: Sequence[int]) -> int:
+        return options[self.random.integers(len(options))]

@@ -1,0 +1,179 @@
+"""What a model learnt to outline, and which of it a phrase asks for.
+
+A model that was never taught "fracture" would still outline something, or say with confidence that there is none. So a
+phrase is first matched to what was learnt; one that matches nothing is answered in words.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vesalius.errors import ModelError, PromptError
+from vesalius.models.checkpoints import find_checkpoint, read_notes
+from vesalius.models.embedded import PHRASES
+from vesalius.models.text_cache import TextCache
+from vesalius.prompts.bank import find_target
+from vesalius.prompts.phrase_vectors import PhraseIndex, list_phrases
+from vesalius.prompts.targets import KnownTarget, Resolution, resolve
+
+NOTES = "targets"
+"""Entry of a checkpoint's notes: target of the prompt bank -> ``{"modalities": […], "pictures": n}``."""
+MODALITY_NAMES = {
+    "ct": "CT",
+    "mr": "MR",
+    "us": "ultrasound",
+    "xray": "X-rays",
+    "endoscopy": "endoscopy",
+    "fundus": "fundus photographs",
+    "dermoscopy": "dermoscopy",
+    "microscopy": "microscopy",
+    "photo": "photographs",
+}
+
+UNTOLD = frozenset({"OT", "XC", "SC"})
+"""DICOM's codes for pictures that may be of any kind: other, photographs, screen shots."""
+
+SAME_ENCODER = 0.99
+"""Cosine of two vectors of one phrase, one of them in 8 bits, if one encoder made both."""
+MOST_REMEMBERED = 1024
+"""Phrases whose understanding is kept: a series asks the same of every slice."""
+
+
+@dataclass(frozen=True)
+class LearntTarget:
+    """Something that a model was taught."""
+
+    name: str
+    """Row of the prompt bank."""
+    modalities: tuple[str, ...]
+    """Kinds of pictures it was taught on: keys of ``MODALITY_NAMES``."""
+    pictures: int
+    """That showed it in training."""
+
+    @property
+    def phrase(self) -> str:
+        """Its plain name."""
+        return find_target(self.name).phrases[0]
+
+
+@dataclass(frozen=True)
+class Understanding:
+    """How a phrase was understood."""
+
+    prompt: str
+    asked: str | None
+    """The phrase that the model is asked; None where it is not asked, as it learnt nothing of the kind."""
+    known: bool = True
+    """Whether the model learnt what the phrase names; True for models that do not tell what they learnt."""
+    expected: bool = True
+    """Whether it learnt that on pictures of this kind."""
+    target: str | None = None
+    """Plain name of what is meant, if it is one thing."""
+    nearest: tuple[str, ...] = ()
+    """Plain names of learnt targets that an unknown phrase resembles, the nearest first."""
+    remark: str = ""
+    """What the user should know of it, a sentence; empty if nothing."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        told: dict[str, object] = {"prompt": self.prompt, "known": self.known, "expected": self.expected}
+        if self.target is not None:
+            told["target"] = self.target
+        if self.nearest:
+            told["nearest"] = list(self.nearest)
+        return told | ({"remark": self.remark} if self.remark else {})
+
+
+class Knowledge:
+    """What a model learnt; ``understand`` matches phrases to it.
+
+    Args:
+        targets: All of it; where there is none, the model is asked everything.
+        texts: Encodes phrases; None lets words alone decide.
+    """
+
+    def __init__(self, targets: Sequence[LearntTarget] = (), texts: TextCache | None = None) -> None:
+        self.targets = tuple(targets)
+        self._known = [KnownTarget(each.name, frozenset(each.modalities)) for each in targets]
+        self._texts = texts
+        self._index: PhraseIndex | None = None
+        self._understood: dict[tuple[str, str | None], Understanding] = {}
+
+    @classmethod
+    def read(cls, model: str | Path, texts: TextCache | None = None) -> "Knowledge":
+        """What the notes of a checkpoint say.
+
+        Args:
+            model: A model's name, a checkpoint, a run's folder or an export.
+            texts: Of this model.
+
+        Raises:
+            ModelError: If there is no such model, or its notes are damaged.
+        """
+        path = find_checkpoint(model)
+        try:
+            return cls(list_targets(read_notes(path)), texts)
+        except (AttributeError, KeyError, TypeError, ValueError, PromptError) as error:
+            raise ModelError(f"{path}: what it says of its targets is damaged ({error!r}).") from error
+
+    def understand(self, prompt: str, modality: str | None = None) -> Understanding:
+        """Match a phrase to what was learnt.
+
+        Args:
+            prompt: Any phrase.
+            modality: DICOM's code for the picture, such as "CT"; None if not known.
+        """
+        if not self.targets or not prompt.strip():
+            return Understanding(prompt, prompt)
+        if (prompt, modality) not in self._understood:
+            if len(self._understood) >= MOST_REMEMBERED:
+                self._understood.clear()
+            self._understood[prompt, modality] = self._match(prompt, modality)
+        return self._understood[prompt, modality]
+
+    def _match(self, prompt: str, modality: str | None) -> Understanding:
+        self._open_index()
+        found = resolve(prompt, self._known, self._index, self._encode if self._index is not None else None)
+        if not found.known:
+            nearest = tuple(find_target(each).phrases[0] for each in found.nearest)
+            return Understanding(prompt, None, known=False, nearest=nearest, remark=found.remark)
+        target = next((each for each in self.targets if each.name == found.target), None)
+        if target is None:
+            return Understanding(prompt, prompt, remark=found.remark)
+        known = next(each for each in self._known if each.name == target.name)
+        if not known.is_expected(None if modality in UNTOLD else modality):
+            learnt = " and ".join(MODALITY_NAMES.get(each, each) for each in target.modalities)
+            remark = f"'{prompt}': {target.phrase} was learnt on {learnt}, and is not expected on {modality}."
+            return Understanding(prompt, None, expected=False, target=target.phrase, remark=remark)
+        return Understanding(prompt, _wording(prompt, found, target), target=target.phrase, remark=found.remark)
+
+    def _open_index(self) -> None:
+        """Read the vectors of all names, if this model's encoder made them; else words alone decide from now on."""
+        if self._texts is None or self._index is not None:
+            return
+        index = PhraseIndex.read(PHRASES)
+        own = self._encode(list_phrases()[0][1])
+        if own.shape == index.vectors[0].shape and own @ index.vectors[0] >= SAME_ENCODER * np.linalg.norm(own):
+            self._index = index
+        else:
+            self._texts = None
+
+    def _encode(self, phrase: str) -> NDArray[np.float32]:
+        assert self._texts is not None
+        vector: NDArray[np.float32] = self._texts.encode([phrase]).embedding[0].numpy()
+        return vector
+
+
+def list_targets(notes: Mapping[str, object]) -> list[LearntTarget]:
+    """The targets in a checkpoint's notes; none where it does not tell."""
+    told = notes.get(NOTES, {})
+    assert isinstance(told, Mapping)
+    return [LearntTarget(name, tuple(each["modalities"]), int(each["pictures"])) for name, each in told.items()]
+
+
+def _wording(prompt: str, found: Resolution, target: LearntTarget) -> str:
+    """The user's own, but where it is misspelt."""
+    return target.phrase if found.read_as else prompt

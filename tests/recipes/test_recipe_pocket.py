@@ -1,0 +1,167 @@
+"""Pocket's recipe on a handful of tiny pictures, from folders to a calibrated checkpoint."""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vesalius.imaging import write_mask, write_rgb
+from vesalius.models.checkpoints import load_segmenter, read_notes, save_model
+
+POLYPS, ORGANS = "kvasir_polyp", "curvas-abdominal-multiorgan"
+SIZE = 48
+
+
+def write_folder(root: Path, records: dict[str, list[tuple[str, str | None, bool]]]) -> None:
+    """Pictures with a bright square where their target is."""
+    for split, rows in records.items():
+        written = []
+        for name, target, present in rows:
+            rgb = np.random.default_rng(len(name)).uniform(0, 0.4, (SIZE, SIZE, 3)).astype(np.float32)
+            mask = np.zeros((SIZE, SIZE), bool)
+            mask[10:34, 12:40] = present
+            rgb[mask] += 0.5
+            file = f"{target or 'mask'}/{name}"
+            write_rgb(root / "images" / name, rgb)
+            write_mask(root / "masks" / file, mask)
+            told = {} if target is None else {"target": target, **({} if present else {"absent": True})}
+            written.append({"img_name": name, "mask_name": file, "prompts": {"p0": "", "p1": "it"}, **told})
+        (root / "anns").mkdir(exist_ok=True)
+        (root / "anns" / f"{split}.json").write_text(json.dumps(written), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def recipe(import_script):
+    return {
+        name: import_script("recipes/pocket", name)
+        for name in ("pack_images", "pack_words", "pool", "train", "assemble", "calibrate")
+    }
+
+
+def run(script, *arguments: object) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [script.__name__, *map(str, arguments)])
+        script.main()
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory, recipe, build_tiny):
+    """A folder with packs of both splits and the model to begin with."""
+    folder = tmp_path_factory.mktemp("packs")
+    shared, made = folder / "shared", folder / "made"
+    for name in ("brain_mr", "brain_absent", "trunk_ct"):
+        write_folder(made / name, {})
+        (made / name).mkdir(parents=True, exist_ok=True)
+    polyps = [(f"p{place}.png", None, place != 2) for place in range(6)]
+    write_folder(shared / "segmentation" / POLYPS, {"train": polyps, "val": polyps[:3], "test": polyps})
+    organs = [(f"o{place}.png", target, target == "liver") for place in range(5) for target in ("liver", "kidneys")]
+    write_folder(shared / "targets" / ORGANS, {"train": organs, "val": organs[:4]})
+    save_model(build_tiny("pocket"), folder / "start.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipe["pack_images"], "SIDE", 64)
+        for split in ("train", "val"):
+            run(recipe["pack_images"], shared, made, folder / f"{split}.safetensors", "--split", split)
+    start, words = folder / "start.safetensors", folder / "words.safetensors"
+    run(recipe["pack_words"], start, folder / "train.safetensors", words)
+    run(recipe["pack_words"], start, folder / "val.safetensors", folder / "val_words.safetensors", "--learnt", words)
+    return folder
+
+
+def open_pool(recipe, folder: Path, split: str = "train"):
+    words = "words" if split == "train" else "val_words"
+    return recipe["pool"].Pool(folder / f"{split}.safetensors", folder / f"{words}.safetensors", torch.device("cpu"))
+
+
+def test_only_what_has_pictures_enough_is_learnt_and_records_keep_their_masks(recipe, packed):
+    pool = open_pool(recipe, packed)
+    assert pool.targets == ["polyp", "liver"]  # no kidney is shown
+    assert pool.splits == ["train"] * 11
+    assert Counter(record.target for own in pool.records for record in own) == {0: 6, 1: 5}
+    assert [own[0].mask >= 0 for own in pool.records][:6] == [True, True, False, True, True, True]
+    inside = pool.masks[pool.records[0][0].mask, 0] > 127
+    assert inside.float().mean() == pytest.approx(24 * 28 / SIZE**2, abs=0.03)
+    assert pool.images[0].float()[:, inside].mean() > pool.images[0].float()[:, ~inside].mean() + 60
+
+
+def test_phrases_keep_their_vectors(recipe, packed):
+    pool, model = open_pool(recipe, packed), load_segmenter(packed / "start.safetensors")
+    words = recipe["pack_words"].read_facts(packed / "words.safetensors")
+    for number in (*pool.phrases[0][:3], *pool.phrases[1][:3]):
+        expected = model.encode_text([words["texts"][number]]).embedding[0]
+        assert torch.cosine_similarity(pool.vectors[number], expected, dim=0) > 0.999
+    assert words["texts"][pool.phrases[1][0]] == "liver"
+    assert open_pool(recipe, packed, "val").targets == pool.targets
+
+
+def test_questions_never_deny_what_may_be_there(recipe, packed):
+    pool = open_pool(recipe, packed)
+    asker = recipe["pool"].Asker(pool, balance=0.5, questions=4, seed=0)
+    pictures, asked = asker.draw(200)
+    assert len(asked) == 4 * len(pictures)
+    polyp, liver = 0, 1
+    for question in asked:
+        about = pool.folders[pictures[question.place]]
+        if question.mask >= 0:
+            assert question.target == (polyp if about == POLYPS else liver)
+        elif question.target == polyp and about == POLYPS:
+            assert pool.records[pictures[question.place]][0].mask < 0  # the one picture whose record says so
+        elif question.target == liver:
+            assert about == POLYPS
+    assert {question.place for question in asked} == set(range(200))
+
+
+def test_it_trains_saves_assembles_and_calibrates(recipe, packed, build_tiny, tmp_path):
+    train = recipe["train"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "build_model", lambda name: build_tiny(name, seed=3).train())
+        patch.setattr(train.Config, "small_side", 64)
+        words = packed / "words.safetensors"
+        options = ("--minutes", 0.1, "--batch", 4, "--questions", 3)
+        run(train, packed / "train.safetensors", words, "--out", tmp_path / "trained", *options)
+    outlined, calibrated = tmp_path / "outlined.safetensors", tmp_path / "calibrated.safetensors"
+    run(recipe["assemble"], packed / "start.safetensors", tmp_path / "trained", words, outlined)
+    model, start = load_segmenter(outlined), load_segmenter(packed / "start.safetensors")
+    told = read_notes(outlined)
+    assert told["targets"]["liver"] == {"modalities": ["ct"], "pictures": 5}
+    assert told["training"]["steps"] >= 1
+    assert torch.equal(model.sentences.tokens.weight, start.sentences.tokens.weight)
+    assert not torch.equal(model.decoder.blocks[0][0][0].weight, start.decoder.blocks[0][0][0].weight)
+    run(recipe["calibrate"], outlined, packed / "val.safetensors", packed / "val_words.safetensors", calibrated)
+    after = load_segmenter(calibrated)
+    images = torch.rand(1, 3, 64, 64)
+    assert torch.equal(after.encode_image(images).taps[2], model.encode_image(images).taps[2])
+    assert after.predict(images, ["polyp"]).existence != model.predict(images, ["polyp"]).existence
+
+
+def test_calibration_separates_what_a_shift_can(recipe):
+    rng = np.random.default_rng(0)
+    targets = np.repeat([0, 1], 200)
+    there = np.tile([True, False], 200)
+    vectors = np.eye(4)[targets]
+    odds = rng.normal(np.where(there, 2.0, 0.0) + np.where(targets == 0, 3.0, -3.0), 0.3)
+    heard = recipe["calibrate"].Heard(odds, vectors, there, targets)
+    slope, offset, shift = recipe["calibrate"].fit(heard)
+    assert ((odds > 0) == there).mean() < 0.6
+    assert ((slope * odds + offset + vectors @ shift > 0) == there).mean() > 0.97
+
+
+def test_moved_masks_stay_on_what_they_mark(import_script):
+    augment = import_script("recipes/pocket", "batch_augment")
+    torch.manual_seed(0)
+    images = torch.zeros(16, 3, 64, 64)
+    images[:, :, 20:44, 16:40] = 1
+    masks = images[:, :1].clone()
+    kinds = list(augment.FREEDOM.values())
+    kinds = (kinds * 2)[:16]
+    moves = augment.draw_moves(kinds, 64, 1.0, torch.device("cpu"))
+    moved, marks = augment.move(images, masks, torch.arange(16), moves)
+    assert torch.equal(moved[:, :1], marks)
+    assert (marks.mean(dim=(1, 2, 3)) != masks.mean(dim=(1, 2, 3))).all()
+    changed = augment.recolour(moved, kinds, 1.0)
+    assert changed.shape == moved.shape
+    assert changed.min() >= 0
+    assert changed.max() <= 1
