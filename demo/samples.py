@@ -68,7 +68,7 @@ def read_brain() -> Brain:
         image, mask = Path(folder) / "mni152_t1.nii.gz", Path(folder) / "mni152_brain.nii.gz"
         load_mni152_template(resolution=1).to_filename(image)
         load_mni152_brain_mask(resolution=1).to_filename(mask)
-        return Brain(read_image(image), np.asarray(read_image(mask).pixels) > 0.5)
+        return Brain(read_image(image), np.asarray(read_image(mask).pixels, np.float32) > 0.5)
 
 
 def read_dicom_sample(sample: DicomSample) -> MedicalImage | None:
