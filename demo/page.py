@@ -8,15 +8,19 @@ from string import Template
 from findings import Answer, Findings, Judgement, NamedPicture, Part, Strip, summarise
 
 from vesalius.console import to_html, to_link
+from vesalius.knowledge import MODALITY_NAMES, Knowledge, LearntTarget
 
 TEMPLATE = Path(__file__).parent / "page.html"
+UNLEARNT = ("fracture", "kidney stone", "a cat", "left kidney")
+"""Phrases whose answers show what becomes of a phrase before the model is asked."""
 
 
-def render(findings: Findings, credits_: str, facts: Mapping[str, str]) -> str:
+def render(findings: Findings, knowledge: Knowledge, credits_: str, facts: Mapping[str, str]) -> str:
     """The whole page.
 
     Args:
         findings: What to show.
+        knowledge: What the model learnt.
         credits_: Where the sample images come from.
         facts: For the footer, such as the version.
     """
@@ -27,9 +31,21 @@ def render(findings: Findings, credits_: str, facts: Mapping[str, str]) -> str:
         skipped="".join(f'<p class="skipped">{to_html(line)}</p>' for line in findings.skipped),
         parts="".join(_part(part) for part in findings.parts),
         named="".join(_named(picture) for picture in findings.named),
+        learnt=table(("target", "learnt on", "training pictures"), map(_target, knowledge.targets)),
+        unlearnt=table(("asked for", "answer"), ((each, _reply(knowledge, each)) for each in UNLEARNT)),
         credits=to_html(credits_),
         facts=" · ".join(f"{to_html(name)} {to_html(value)}" for name, value in facts.items()),
     )
+
+
+def _target(each: LearntTarget) -> tuple[str, str, int]:
+    return each.phrase, ", ".join(MODALITY_NAMES.get(kind, kind) for kind in each.modalities), each.pictures
+
+
+def _reply(knowledge: Knowledge, phrase: str) -> str:
+    """What a user is told; a model that does not tell what it learnt is asked everything."""
+    understood = knowledge.understand(phrase)
+    return understood.remark or "outlined wherever the model finds it likely"
 
 
 def today() -> str:

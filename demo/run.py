@@ -36,9 +36,10 @@ def main() -> None:
     started = time.monotonic()
     page = args.out / "index.html"
     try:
-        findings = find(args.model, args.shared, page)
+        predictor = Predictor(args.model)
+        findings = find(args.model, predictor, args.shared, page)
         facts = {"Vesalius": __version__, "model": findings.model, "made": today()}
-        write_text(page, render(findings, CREDITS, facts))
+        write_text(page, render(findings, predictor.knowledge, CREDITS, facts))
     except VesaliusError as error:
         say(f"error: {error}")
         sys.exit(2)
@@ -47,9 +48,8 @@ def main() -> None:
     print(page.resolve())
 
 
-def find(model: str, shared: Path, page: Path) -> Findings:
+def find(model: str, predictor: Predictor, shared: Path, page: Path) -> Findings:
     """Ask the model everything; pictures go beside the page."""
-    predictor = Predictor(model)
     album = Album(page)
     say("Reading the MNI152 template …")
     brain = read_brain()

@@ -2,6 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from vesalius.knowledge import Knowledge, LearntTarget
+
 
 @pytest.fixture(scope="module")
 def demo(import_script):
@@ -35,8 +37,8 @@ def results(demo):
     return demo.findings.Findings("my <model>", (part,), (named,), ("b.dcm: not <there>",))
 
 
-def render(demo, results):
-    return demo.page.render(results, "by <someone>", {"Vesalius": "0 & 1"})
+def render(demo, results, knowledge=Knowledge()):  # noqa: B008
+    return demo.page.render(results, knowledge, "by <someone>", {"Vesalius": "0 & 1"})
 
 
 def test_a_phrase_is_summed_up_over_its_pictures(demo, results):
@@ -108,3 +110,12 @@ def test_the_page_needs_nothing_from_elsewhere(demo, results):
 )
 def test_a_small_share_is_not_rounded_to_nothing(demo, share, text):
     assert demo.findings.percent(share) == text
+
+
+def test_the_page_tells_what_was_learnt_and_what_becomes_of_other_phrases(demo, results):
+    knowledge = Knowledge([LearntTarget("kidney", ("ct", "<mr>"), 97)])
+    html = render(demo, results, knowledge)
+    assert "<td>kidneys</td><td>CT, &lt;mr&gt;</td><td>97</td>" in html
+    assert "&#x27;kidney stone&#x27; is not among what was learnt" in html
+    assert "is not told apart" in html
+    assert "outlined wherever the model finds it likely" in render(demo, results)
