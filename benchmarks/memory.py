@@ -37,7 +37,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         for name, make in _cases(lengths):
             path = make(Path(home) / name)
-            seconds, peak = run([command, "segment", str(path), PROMPT, "--out", str(Path(home) / "out")])
+            seconds, peak = run([command, "segment", str(path), PROMPT, "--out", str(Path(home) / "out" / path.name)])
             print(f"{name:16} {peak:8.0f} {seconds:8.1f}{'  too much' * (peak > LIMIT_MIB)}", flush=True)
             _remove(path)
 
