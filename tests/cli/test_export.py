@@ -42,4 +42,4 @@ def test_the_embedded_model_is_exported_and_used(run, tiny_dataset):
     assert str(answers["exported"]).replace("exported", "pocket") == str(answers["pocket"])
     code, _, message = run("train", "--model", "exported", "--data", tiny_dataset, "--max-steps", 1)
     assert code == 2
-    assert "cannot be trained" in message
+    assert "use the checkpoint it was exported from" in message

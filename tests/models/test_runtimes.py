@@ -25,6 +25,7 @@ def test_a_missing_program_is_named(tmp_path, package, suffix, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_every_thread_has_its_own_request_of_openvino(tmp_path, monkeypatch):
     pytest.importorskip("openvino_telemetry")
     openvino = import_openvino()

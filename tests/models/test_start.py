@@ -223,6 +223,10 @@ def test_files_in_their_places_become_a_model_of_full_size(golden, folder, monke
         write(weights, source.path)
         # These are not the published bytes, so their number is not the published one.
         monkeypatch.setitem(read_sources(), name, replace(source, size=None, sha256=None))
+    vocabulary = find_source("pubmedbert-vocabulary")
+    vocabulary.path.parent.mkdir(parents=True)
+    vocabulary.path.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\npolyp\n", encoding="utf-8")
+    monkeypatch.setitem(read_sources(), vocabulary.name, replace(vocabulary, size=None, sha256=None))
     model, origin = start_model("biomedclipseg_d", pretrained=True)
     assert origin == "pretrained"
     assert torch.equal(model.vision.class_token, biomedclip["visual.trunk.cls_token"][0, 0])

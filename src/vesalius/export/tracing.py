@@ -58,7 +58,7 @@ class DecoderGraph(nn.Module):
 
     def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits [B, 1, h, w], and existence [B] of models that have it."""
-        batch = len(next(iter(features.values())))
+        batch = next(iter(features.values())).shape[0]
         found = self.model.decode(restore_image(features, batch), restore_text(features, batch))
         return {"logits": found.logits} | ({} if found.existence is None else {"existence": found.existence})
 
