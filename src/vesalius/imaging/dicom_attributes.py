@@ -16,6 +16,8 @@ from pydicom.multival import MultiValue
 
 from vesalius.imaging.diffusion import vendor_b_value
 from vesalius.imaging.header import HEADER_KEYWORDS
+from vesalius.imaging.intensity import LARGEST
+from vesalius.imaging.orientation import CLOSEST_MM, FARTHEST_MM
 
 SPACING_KEYWORDS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 """Where a pixel's size may stand, the one in the patient before the one on the detector."""
@@ -180,7 +182,7 @@ class FrameAttributes:
         """Row and column distance, mm."""
         for keyword in SPACING_KEYWORDS:
             distances = self.numbers(keyword)
-            if len(distances) == 2 and min(distances) > 0:
+            if len(distances) == 2 and all(CLOSEST_MM < distance < FARTHEST_MM for distance in distances):
                 return distances[0], distances[1]
         return None
 
@@ -192,13 +194,14 @@ class FrameAttributes:
     @property
     def thickness(self) -> float:
         """Distance to the next slice, mm, as far as one frame can tell; 1 if it does not."""
-        return abs(self.number("SpacingBetweenSlices") or self.number("SliceThickness") or 1.0)
+        told = (abs(self.number(keyword) or 0.0) for keyword in ("SpacingBetweenSlices", "SliceThickness"))
+        return next((distance for distance in told if CLOSEST_MM < distance < FARTHEST_MM), 1.0)
 
     @property
     def window(self) -> tuple[float, float] | None:
         """Center and width of the first window; None if absent or not valid."""
         center, width = self.number("WindowCenter"), self.number("WindowWidth")
-        if center is None or width is None or not math.isfinite(center) or not math.isfinite(width):
+        if center is None or width is None or not (abs(center) < LARGEST and width < LARGEST):
             return None
         exact = self.text("VOILUTFunction").upper() in ("LINEAR_EXACT", "SIGMOID")
         return (center, width) if (width > 0 if exact else width >= 1) else None
@@ -229,4 +232,4 @@ class FrameAttributes:
         if self.file.frames > 1 and not self._own and not self.file.shared:
             return None  # one place for many frames is the place of none
         values = np.array(self.numbers(keyword))
-        return values if values.shape == (length,) else None
+        return values if values.shape == (length,) and (np.abs(values) < FARTHEST_MM).all() else None

@@ -229,6 +229,8 @@ def _find_pixels(header: Dataset, path: Path, file: BinaryIO) -> DicomFile:
     options = as_pixel_options(header, transfer_syntax_uid=syntax)
     frames = int(options["number_of_frames"])
     PIXELS.check(int(header.Rows) * int(header.Columns), path)
+    if frames < 1:
+        raise ImageError(f"{path}: says it has {frames} frames; it is damaged, so copy or export it again.")
     FRAMES.check(frames, path)
     palette = header if header.get("PhotometricInterpretation") == "PALETTE COLOR" else None
     if syntax == DeflatedExplicitVRLittleEndian:

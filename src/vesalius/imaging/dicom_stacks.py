@@ -13,7 +13,7 @@ from vesalius.imaging.image import MedicalImage
 from vesalius.imaging.lazy import LazyPixels
 from vesalius.imaging.limits import BYTES_PER_MEGABYTE, FRAMES, KEPT_MEGABYTES
 from vesalius.imaging.notices import Notice
-from vesalius.imaging.orientation import Affine, nearest_plane, plane_of, to_display_order
+from vesalius.imaging.orientation import Affine, nearest_plane, places_volume, plane_of, to_display_order
 
 Vector = NDArray[np.float64]
 
@@ -212,7 +212,10 @@ def _lazy(stack: list[Frame], affine: Affine | None, source: Path) -> tuple[Lazy
 
 
 def _affine(stack: list[Frame]) -> Affine | None:
-    """Index (d, row, column) to RAS+ mm; d steps from the first slice to the last in equal parts."""
+    """Index (d, row, column) to RAS+ mm; d steps from the first slice to the last in equal parts.
+
+    None if the header does not place the slices, or its numbers make no volume.
+    """
     first, last = stack[0], stack[-1]
     if first.orientation is None or first.spacing is None or first.position is None or last.position is None:
         return None
@@ -226,7 +229,7 @@ def _affine(stack: list[Frame]) -> Affine | None:
     affine[:3, 2] = along_columns * first.spacing[1]
     affine[:3, 3] = first.position
     placed: Affine = LPS_TO_RAS @ affine
-    return placed
+    return placed if places_volume(placed) else None
 
 
 def _notices(stack: list[Frame], affine: Affine | None) -> list[Notice]:

@@ -1,6 +1,5 @@
 """Decoded DICOM pixels → the values Vesalius keeps: rescaled, padding filled, palettes and tables looked up."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,10 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from vesalius.imaging.dicom_attributes import FrameAttributes
 from vesalius.imaging.image import Pixels
-from vesalius.imaging.intensity import WindowFunction
+from vesalius.imaging.intensity import LARGEST, WindowFunction, finite
+
+LARGEST_SCALE = 1e20
+"""Slopes from here on come from a damaged header."""
 
 AIR_HU = -1024.0
 """Padding outside a CT's field of view, and the least value a CT keeps."""
@@ -64,7 +66,8 @@ class GreyRules:
             return np.asarray(apply_modality_lut(stored, self.modality_table), np.float32)
         if self.bytes_stay and stored.dtype == np.uint8:
             return stored.astype(np.uint8)
-        return (stored.astype(np.float64) * self.slope + self.intercept).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # stored real numbers may be anything
+            return finite((stored.astype(np.float64) * self.slope + self.intercept).astype(np.float32))
 
     def _fill_padding(self, values: Pixels, stored: NDArray[np.generic]) -> Pixels:
         padding = self._find_padding(stored)
@@ -87,8 +90,8 @@ def grey_rules(frame: FrameAttributes) -> GreyRules:
     """What a header says of the values of one of its grey frames."""
     slope, intercept = frame.number("RescaleSlope"), frame.number("RescaleIntercept")
     scale, shift = 1.0 if slope is None else slope, intercept or 0.0
-    if not (math.isfinite(scale) and math.isfinite(shift)):
-        raise ValueError(f"RescaleSlope {scale} and RescaleIntercept {shift} are no finite numbers")
+    if not (abs(scale) < LARGEST_SCALE and abs(shift) < LARGEST):
+        raise ValueError(f"RescaleSlope {scale:g} and RescaleIntercept {shift:g} scale nothing a scanner measures")
     table = bool(frame.get("ModalityLUTSequence"))
     hounsfield = is_hounsfield(frame)
     plain_bytes = frame.number("BitsAllocated") in (1, 8) and not frame.number("PixelRepresentation")

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vesalius.errors import ImageError, VesaliusError
+from vesalius.imaging.quiet import quiet
 
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 LOSSLESS_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
@@ -78,7 +79,7 @@ def reading(path: Path, what: str) -> Iterator[None]:
     """Turn whatever a library raises on a damaged or strange file into an error that names it.
 
     Readers fail in every way: with their own exceptions, with those of decompressors, and with any that Python has when
-    a header's numbers lead somewhere they did not expect.
+    a header's numbers lead somewhere they did not expect. What they only warn of, they read well, so that is silenced.
 
     Args:
         path: The file.
@@ -88,7 +89,8 @@ def reading(path: Path, what: str) -> Iterator[None]:
         ImageError: In the place of any exception that is not ours.
     """
     try:
-        yield
+        with quiet("PIL"), quiet("nibabel"):
+            yield
     except VesaliusError:
         raise
     except FileNotFoundError as error:

@@ -20,6 +20,12 @@ MR_PERCENTILES = (0.5, 99.5)
 BACKGROUND_SHARE = 0.02
 """Part of all voxels from which the smallest value counts as background, that nothing was measured in."""
 
+LARGEST = 1e30
+"""Numbers as large stand for nothing measured: they mark missing values, or come from a damaged file."""
+
+SMALLEST_EXTENT = 1e-30
+"""Of a range; less is a step, since nothing of type float32 can be divided by it."""
+
 SAMPLED = 2**24
 """Values from which a range is estimated; of more, evenly spread slices and rows are looked at."""
 
@@ -75,7 +81,7 @@ def window_range(window: tuple[float, float], function: WindowFunction = "LINEAR
         ImageError: If a number is not finite, or the width smaller than the standard allows.
     """
     center, width = window
-    if not (np.isfinite(center) and np.isfinite(width)):
+    if not (abs(center) < LARGEST and abs(width) < LARGEST):
         raise ImageError(f"Window ({center:g}, {width:g}): expected two finite numbers, (center, width).")
     if function != "LINEAR":
         if not width > 0:
@@ -104,15 +110,22 @@ def to_shades(values: NDArray[np.generic], shades: ShadeRange) -> NDArray[np.flo
     A `SigmoidRange` gives 1 / (1 + exp(−4 (x − center) / width)) instead.
     """
     numbers = values.astype(np.float32)
+    if shades.high - shades.low < SMALLEST_EXTENT:
+        return (numbers > shades.low).astype(np.float32)
     if isinstance(shades, SigmoidRange):
         center, width = (shades.low + shades.high) / 2, shades.high - shades.low
         steepness = np.clip(-4 * (numbers - np.float32(center)) / np.float32(width), -80, 80)
         return np.asarray(1 / (1 + np.exp(steepness)), np.float32)
-    if shades.high <= shades.low:
-        return (numbers > shades.low).astype(np.float32)
     scale = np.float32(1 / (shades.high - shades.low))
     shaded: NDArray[np.float32] = np.clip((numbers - np.float32(shades.low)) * scale, 0, 1)
     return shaded
+
+
+def finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Put 0, in place, for NaN, infinities and numbers as large as `LARGEST`."""
+    values[~(values < LARGEST)] = 0
+    values[values <= -LARGEST] = 0
+    return values
 
 
 def apply_window(values: NDArray[np.generic], window: tuple[float, float] | str) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ from vesalius.files import writing
 from vesalius.imaging.bids import read_sidecar
 from vesalius.imaging.formats import read_start, reading, refuse_other_formats
 from vesalius.imaging.image import MedicalImage
+from vesalius.imaging.intensity import finite
 from vesalius.imaging.lazy import LazyPixels, Pixels, keep_small
 from vesalius.imaging.limits import BYTES_PER_MEGABYTE, FRAMES, KEPT_MEGABYTES, MEGABYTES, PIXELS, megabytes
 from vesalius.imaging.notices import Notice
@@ -31,6 +32,7 @@ from vesalius.imaging.orientation import (
     to_display_order,
     voxel_spacing,
 )
+from vesalius.imaging.quiet import overheard
 
 THICK_SLICES = 1.3
 """Voxels this much longer along one axis than along both others were scanned across that axis."""
@@ -52,6 +54,9 @@ SAMPLED_SLICES = 24
 PLACING_FIELDS = ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y",
                   "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units")  # fmt: skip
 """What in a NIfTI header says where the voxels lie, next to the first four of pixdim."""
+
+NIBABEL = "nibabel.global"
+"""The logger of nibabel."""
 
 KINDS = {"Cifti2Image": "CIFTI-2 file (values on surfaces and parts of the brain)"}
 """Other files of the same suffixes, by nibabel's name for them."""
@@ -77,6 +82,8 @@ class StoredVolume:
     """Gives stored values [i, j, k] without reading them."""
     volumes: int
     """How many the file holds."""
+    repaired: tuple[str, ...]
+    """What was wrong in the header, and what was made of it."""
 
     @property
     def is_colour(self) -> bool:
@@ -96,7 +103,7 @@ class StoredVolume:
         with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite, and that 0
             scaled = stored.astype(np.float64) * self.slope + self.intercept if self.is_scaled else stored
             meant = scaled.astype(np.float32)
-        return np.nan_to_num(meant, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        return finite(meant)
 
 
 def read_nifti(path: Path, *, volume: int | None = None) -> MedicalImage:
@@ -122,7 +129,8 @@ def read_nifti(path: Path, *, volume: int | None = None) -> MedicalImage:
     plane = nearest_plane(stored.affine, _slice_axis(stored.shape, stored.affine))
     pixels, placed = _display_pixels(stored, plane)
     header = read_sidecar(path)
-    modality, notices = header.get("Modality"), _volumes_left_out(stored.volumes, volume)
+    modality = header.get("Modality")
+    notices = (*_repairs(stored.repaired), *_volumes_left_out(stored.volumes, volume))
     if not modality and not stored.is_colour:
         modality, guesses = _guess_modality(pixels)
         notices += guesses
@@ -252,6 +260,10 @@ def _guess_modality(pixels: LazyPixels) -> tuple[str | None, tuple[Notice, ...]]
     return None, ()
 
 
+def _repairs(repaired: tuple[str, ...]) -> tuple[Notice, ...]:
+    return (Notice("header is damaged and was read as well as it goes", "; ".join(repaired)),) if repaired else ()
+
+
 def _volumes_left_out(volumes: int, asked: int | None) -> tuple[Notice, ...]:
     if asked is not None or volumes == 1:
         return ()
@@ -275,7 +287,8 @@ def _display_pixels(stored: StoredVolume, plane: Plane) -> tuple[LazyPixels, Aff
 
 
 def _open(path: Path, number: int) -> StoredVolume:
-    with reading(path, "a NIfTI or MGZ volume"):
+    # Damaged headers hold any number; nibabel logs what it repairs.
+    with reading(path, "a NIfTI or MGZ volume"), np.errstate(all="ignore"), overheard(NIBABEL) as repaired:
         refuse_other_formats(path, read_start(path))
         image = nib.load(path)
         if not isinstance(image, (nib.Nifti1Image, nib.Nifti2Image, nib.MGHImage)):
@@ -290,7 +303,8 @@ def _open(path: Path, number: int) -> StoredVolume:
         one = (shape[0], shape[1], shape[2] if len(shape) > 2 else 1)
         view, file = _find_voxels(path, int(proxy.offset), dtype, one, (number - 1, volumes))
         affine = _checked(np.asarray(image.affine, np.float64), path)
-        found = StoredVolume(path, one, affine, dtype, float(proxy.slope), float(proxy.inter), view, volumes)
+        scale = float(proxy.slope), float(proxy.inter)
+        found = StoredVolume(path, one, affine, dtype, *scale, view, volumes, tuple(repaired))
         if file is not None:
             weakref.finalize(found, file.close)
     return found
@@ -367,7 +381,7 @@ def _copy_unpacked(path: Path, start: int, size: int, end: int, write: Callable[
 
 
 def _copy_place(source: Path, header: nib.Nifti1Header) -> None:
-    with reading(source, "a NIfTI or MGZ volume"):
+    with reading(source, "a NIfTI or MGZ volume"), overheard(NIBABEL):
         image = nib.load(source)
         if not isinstance(image, (nib.Nifti1Image, nib.Nifti2Image)):
             return

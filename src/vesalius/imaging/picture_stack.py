@@ -17,6 +17,7 @@ from vesalius.imaging.image import MedicalImage
 from vesalius.imaging.lazy import LazyPixels, keep_small
 from vesalius.imaging.limits import FRAMES
 from vesalius.imaging.notices import Notice
+from vesalius.imaging.quiet import quiet
 from vesalius.imaging.raster import read_raster
 
 FEWEST = 3
@@ -124,7 +125,7 @@ def _is_one_size(stack: Sequence[Path]) -> bool:
 def _size(path: Path) -> tuple[int, int, str, int] | None:
     """Width, height, mode and pages; None if Pillow cannot open it."""
     try:
-        with Image.open(path) as picture:
+        with quiet("PIL"), Image.open(path) as picture:
             return picture.width, picture.height, picture.mode, int(getattr(picture, "n_frames", 1))
     except Exception:  # of any kind, from any of Pillow's readers
         return None

@@ -1,5 +1,6 @@
-"""Silence for libraries that warn of files they read well, safe for threads."""
+"""Silence for libraries that warn of files they read well, and what they log, safe for threads."""
 
+import logging
 import threading
 import warnings
 from collections import Counter
@@ -40,3 +41,41 @@ def quiet(package: str) -> Iterator[None]:
                 for each in (filters, cast("list[object]", warnings.filters)):
                     if placed in each:
                         each.remove(placed)
+
+
+class _Overhearing(logging.Filter, threading.local):
+    """Takes the records of a thread that listens, and lets all others pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if self.heard is not None and record.getMessage() not in self.heard:
+            self.heard.append(record.getMessage())
+        return self.heard is None
+
+
+_OVERHEARING: dict[str, _Overhearing] = {}
+
+
+@contextmanager
+def overheard(logger: str) -> Iterator[list[str]]:
+    """Collect what a library logs on this thread, which its own handler would write to the terminal.
+
+    Args:
+        logger: Name of the library's logger.
+
+    Yields:
+        The messages so far, each once.
+    """
+    with _LOCK:
+        if logger not in _OVERHEARING:
+            _OVERHEARING[logger] = _Overhearing()
+            logging.getLogger(logger).addFilter(_OVERHEARING[logger])
+    ear, before = _OVERHEARING[logger], _OVERHEARING[logger].heard
+    ear.heard = []
+    try:
+        yield ear.heard
+    finally:
+        ear.heard = before

@@ -12,9 +12,11 @@ from vesalius.errors import ImageError
 from vesalius.files import writing
 from vesalius.imaging.formats import LOSSLESS_SUFFIXES, RASTER_SUFFIXES, has_raster_mark, read_start, reading
 from vesalius.imaging.image import MedicalImage
+from vesalius.imaging.intensity import finite
 from vesalius.imaging.lazy import LazyPixels, Pixels, keep_small
 from vesalius.imaging.limits import FRAMES, PIXELS
 from vesalius.imaging.notices import Notice
+from vesalius.imaging.quiet import quiet
 
 BAND_PIXELS = 2**20
 """Pixels converted at a time, so that a large picture lies in memory once and not several times."""
@@ -76,7 +78,8 @@ def _left_out(pages: int, count: int, frame: int | None) -> tuple[Notice, ...]:
 def is_raster(path: Path) -> bool:
     """Whether Pillow recognises the file's content, whatever its suffix; a damaged picture is still one."""
     try:
-        Image.open(path).close()
+        with quiet("PIL"):
+            Image.open(path).close()
     except OSError:
         return False
     except Exception:  # of any kind: a reader took the file for its own and failed
@@ -228,7 +231,7 @@ def _to_array(page: Image.Image) -> Pixels:
 def _deep_grey(values: NDArray[np.generic]) -> Pixels:
     if np.issubdtype(values.dtype, np.integer) and values.min() >= 0 and values.max() <= 65535:
         return values.astype(np.uint16)
-    return np.nan_to_num(values.astype(np.float32), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    return finite(values.astype(np.float32))
 
 
 def _on_black(channels: NDArray[np.uint8]) -> NDArray[np.uint8]:
