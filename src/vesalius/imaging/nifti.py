@@ -55,9 +55,6 @@ PLACING_FIELDS = ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern
                   "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units")  # fmt: skip
 """What in a NIfTI header says where the voxels lie, next to the first four of pixdim."""
 
-NIBABEL = "nibabel.global"
-"""The logger of nibabel."""
-
 KINDS = {"Cifti2Image": "CIFTI-2 file (values on surfaces and parts of the brain)"}
 """Other files of the same suffixes, by nibabel's name for them."""
 
@@ -130,7 +127,9 @@ def read_nifti(path: Path, *, volume: int | None = None) -> MedicalImage:
     pixels, placed = _display_pixels(stored, plane)
     header = read_sidecar(path)
     modality = header.get("Modality")
-    notices = (*_repairs(stored.repaired), *_volumes_left_out(stored.volumes, volume))
+    notices = _volumes_left_out(stored.volumes, volume)
+    if stored.repaired:
+        notices += (Notice("header is damaged and was read as well as it goes", "; ".join(stored.repaired)),)
     if not modality and not stored.is_colour:
         modality, guesses = _guess_modality(pixels)
         notices += guesses
@@ -260,10 +259,6 @@ def _guess_modality(pixels: LazyPixels) -> tuple[str | None, tuple[Notice, ...]]
     return None, ()
 
 
-def _repairs(repaired: tuple[str, ...]) -> tuple[Notice, ...]:
-    return (Notice("header is damaged and was read as well as it goes", "; ".join(repaired)),) if repaired else ()
-
-
 def _volumes_left_out(volumes: int, asked: int | None) -> tuple[Notice, ...]:
     if asked is not None or volumes == 1:
         return ()
@@ -288,7 +283,7 @@ def _display_pixels(stored: StoredVolume, plane: Plane) -> tuple[LazyPixels, Aff
 
 def _open(path: Path, number: int) -> StoredVolume:
     # Damaged headers hold any number; nibabel logs what it repairs.
-    with reading(path, "a NIfTI or MGZ volume"), np.errstate(all="ignore"), overheard(NIBABEL) as repaired:
+    with reading(path, "a NIfTI or MGZ volume"), np.errstate(all="ignore"), overheard("nibabel.global") as repaired:
         refuse_other_formats(path, read_start(path))
         image = nib.load(path)
         if not isinstance(image, (nib.Nifti1Image, nib.Nifti2Image, nib.MGHImage)):
@@ -381,7 +376,7 @@ def _copy_unpacked(path: Path, start: int, size: int, end: int, write: Callable[
 
 
 def _copy_place(source: Path, header: nib.Nifti1Header) -> None:
-    with reading(source, "a NIfTI or MGZ volume"), overheard(NIBABEL):
+    with reading(source, "a NIfTI or MGZ volume"), overheard("nibabel.global"):
         image = nib.load(source)
         if not isinstance(image, (nib.Nifti1Image, nib.Nifti2Image)):
             return
