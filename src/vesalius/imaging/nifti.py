@@ -282,7 +282,6 @@ def _display_pixels(stored: StoredVolume, plane: Plane) -> tuple[LazyPixels, Aff
 
 
 def _open(path: Path, number: int) -> StoredVolume:
-    # Damaged headers hold any number; nibabel logs what it repairs.
     with reading(path, "a NIfTI or MGZ volume"), np.errstate(all="ignore"), overheard("nibabel.global") as repaired:
         refuse_other_formats(path, read_start(path))
         image = nib.load(path)
