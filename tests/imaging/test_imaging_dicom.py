@@ -241,6 +241,12 @@ class TestRefusals:
         path = write_dicom("a.dcm", np.zeros((4, 6), np.uint16), **attributes)
         assert shown_or_refused(path) in (True, f"{path}: ")
 
+    @pytest.mark.parametrize("frames", [-1, -20000])
+    def test_a_file_of_less_than_one_frame_is_refused(self, write_dicom, frames):
+        path = write_dicom("a.dcm", np.zeros((4, 6), np.uint16), NumberOfFrames=frames)
+        with pytest.raises(ImageError, match=rf"a\.dcm: says it has {frames} frames|a\.dcm: cannot be read as DICOM"):
+            read_dicom(path)
+
     @pytest.mark.parametrize("error", [RecursionError("deep"), MemoryError(), AttributeError("none"), KeyError(1)])
     def test_whatever_pydicom_raises_becomes_an_error_that_names_the_file(self, write_dicom, monkeypatch, error):
         path = write_dicom("a.dcm", np.zeros((4, 6), np.uint16))

@@ -142,3 +142,16 @@ def test_no_private_header_is_no_fault():
     from pydicom.dataset import Dataset
 
     assert read_csa(Dataset()) == {}
+
+
+@pytest.mark.parametrize("normal", [(0, 0, 0), (float("nan"), 0, 1), (1e300, 1e300, 1e300), (float("inf"), 0, 0)])
+def test_a_mosaic_whose_slices_have_no_direction_is_refused(write_mosaic, normal):
+    path = write_mosaic(header=told(normal=normal))
+    with pytest.raises(ImageError, match=r"mosaic\.dcm: is a mosaic .*missing or incomplete"):
+        read_dicom(path)
+
+
+def test_a_mosaic_of_no_number_of_slices_is_refused(write_mosaic):
+    header = csa({"NumberOfImagesInMosaic": ["nan"], "SliceNormalVector": ["0", "0", "1"]})
+    with pytest.raises(ImageError, match=r"mosaic\.dcm: is a mosaic .*missing or incomplete"):
+        read_dicom(write_mosaic(header=header))

@@ -4,7 +4,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from vesalius.errors import ImageError
-from vesalius.imaging.dicom import read_dicom, read_series
+from vesalius.imaging.dicom import read_dicom, read_series, read_stacks
 
 
 def lookup_table(entries: list[int], first: int, bits: int) -> Dataset:
@@ -178,3 +178,42 @@ def test_float_pixels_stay_float(write_dicom):
     dataset.BitsAllocated, dataset.FloatPixelData = 32, values.tobytes()
     dataset.save_as(path)
     np.testing.assert_array_equal(read_dicom(path).pixels[0], values)
+
+
+class TestNumbersThatNothingWasMeasuredWith:
+    @pytest.mark.parametrize("scale", [{"RescaleSlope": 1e30}, {"RescaleIntercept": "1e31"}])
+    def test_a_scale_beyond_any_scanner_is_refused(self, write_dicom, scale):
+        path = write_dicom("a.dcm", np.ones((4, 6), np.int16), **scale)
+        with pytest.raises(ImageError, match=r"a\.dcm: .*scale nothing a scanner measures"):
+            read_dicom(path)
+
+    @pytest.mark.parametrize("window", [{"WindowCenter": 1e30}, {"WindowWidth": 1e30}, {"WindowWidth": float("nan")}])
+    def test_a_window_beyond_any_value_is_passed_over(self, write_dicom, window):
+        usual = {"WindowCenter": 40, "WindowWidth": 400}
+        assert read_dicom(write_dicom("a.dcm", np.ones((4, 6), np.int16), **{**usual, **window})).window is None
+
+    @pytest.mark.parametrize("spacing", [[1e-12, 1], [1e30, 1e30], [float("nan"), 1]])
+    def test_a_spacing_no_detector_has_is_passed_over(self, write_dicom, spacing):
+        path = write_dicom("a.dcm", np.ones((4, 6), np.int16), PixelSpacing=spacing, ImagerPixelSpacing=[2, 3])
+        assert read_dicom(path).pixel_spacing == (2, 3)
+
+    @pytest.mark.parametrize("thickness", [1e30, 1e-30, float("inf")])
+    def test_a_thickness_no_slice_has_is_passed_over(self, write_dicom, thickness):
+        place = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "ImagePositionPatient": [0, 0, 0]}
+        path = write_dicom(
+            "a.dcm", np.ones((4, 6), np.int16), PixelSpacing=[2, 3], SpacingBetweenSlices=thickness, **place
+        )
+        assert read_dicom(path).spacing == (1, 2, 3)
+
+    @pytest.mark.parametrize("position", [[1e30, 0, 0], [float("nan"), 0, 0], [0, 0]])
+    def test_a_position_outside_the_room_places_nothing(self, write_dicom, position):
+        place = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "ImagePositionPatient": position}
+        assert read_dicom(write_dicom("a.dcm", np.ones((4, 6), np.int16), PixelSpacing=[2, 3], **place)).affine is None
+
+    def test_slices_that_step_within_their_own_plane_make_no_volume(self, write_series, write_dicom):
+        folder = write_series([0.0])
+        pixels, place = np.zeros((4, 6), np.int16), [0.0, 4000.0, 0.5]
+        series = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [2.0, 0.5], "SliceThickness": 3.0}
+        write_dicom("series/other", pixels, ImagePositionPatient=place, InstanceNumber=2, **series)
+        (stack,) = read_stacks(folder)
+        assert (len(stack.pixels), stack.affine) == (2, None)

@@ -7,6 +7,7 @@ from vesalius.errors import ImageError
 from vesalius.imaging.intensity import (
     CT_WINDOWS,
     ShadeRange,
+    SigmoidRange,
     apply_window,
     asked_range,
     default_range,
@@ -89,3 +90,14 @@ def test_a_window_in_hu_is_refused_for_mr():
 def test_a_window_is_refused_for_colour():
     with pytest.raises(ImageError, match="colour picture"):
         asked_range((40, 400), modality=None, colour=True, source=Path("a.png"))
+
+
+@pytest.mark.parametrize("shades", [ShadeRange(5, 5), ShadeRange(0, 1e-40), SigmoidRange(5, 5)])
+def test_a_range_that_nothing_can_be_divided_by_is_a_step(shades):
+    assert to_shades(np.array([-1.0, shades.low, 6.0]), shades).tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("window", [(1e30, 400), (40, 1e30), (float("nan"), 400), (-1e31, 1)])
+def test_a_window_as_large_as_markers_of_nothing_is_refused(window):
+    with pytest.raises(ImageError, match="expected two finite numbers"):
+        window_range(window)

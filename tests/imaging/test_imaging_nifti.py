@@ -284,3 +284,30 @@ def test_damaged_headers_are_read_or_refused_by_name(tmp_path, name, seed):
             refusals.append(str(error))
     assert 0 < len(refusals) < 50
     assert all(name in each for each in refusals)
+
+
+def test_what_nibabel_repairs_is_told_and_not_printed(tmp_path, capfd):
+    volume = nib.Nifti1Image(marked_volume(), RAS_AFFINE)
+    content = bytearray(volume.to_bytes())
+    content[80:84] = np.float32(-1).tobytes()  # a distance between voxels
+    (tmp_path / "a.nii").write_bytes(content)
+    notices = read_nifti(tmp_path / "a.nii").notices
+    assert [notice.what for notice in notices] == ["header is damaged and was read as well as it goes"]
+    assert "pixdim" in notices[0].why
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("stray", [1e30, -1e30, np.inf, np.nan])
+def test_values_as_large_as_markers_of_nothing_become_0(tmp_path, stray):
+    volume = np.ones((4, 5, 6), np.float32)
+    volume[0, 0, 0] = stray
+    nib.save(nib.Nifti1Image(volume, np.eye(4)), tmp_path / "a.nii")
+    pixels = np.asarray(read_nifti(tmp_path / "a.nii").pixels)
+    assert (pixels.min(), pixels.max()) == (0, 1)
+
+
+def test_a_scale_that_overflows_gives_0_and_no_warning(tmp_path):
+    content = bytearray(nib.Nifti1Image(marked_volume(), RAS_AFFINE).to_bytes())
+    content[112:116] = np.float32(1e38).tobytes()  # scl_slope
+    (tmp_path / "a.nii").write_bytes(content)
+    assert not np.asarray(read_nifti(tmp_path / "a.nii").pixels).any()

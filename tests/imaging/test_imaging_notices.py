@@ -1,8 +1,10 @@
+import logging
 import threading
 import warnings
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vesalius.errors import ConfigError, ImageError, ImageNotice
 from vesalius.imaging import Notice, read_image
@@ -10,7 +12,7 @@ from vesalius.imaging.dicom import read_series
 from vesalius.imaging.image import MedicalImage
 from vesalius.imaging.lazy import LazyPixels, keep_small
 from vesalius.imaging.limits import FRAMES, MEGABYTES, PIXELS
-from vesalius.imaging.quiet import quiet
+from vesalius.imaging.quiet import overheard, quiet
 
 AXIAL = [1, 0, 0, 0, 1, 0]
 
@@ -173,3 +175,24 @@ def test_silence_ends_even_if_filters_were_saved_meanwhile():
     with warnings.catch_warnings():
         silence.__exit__(None, None, None)
     assert warnings.filters == before
+
+
+def test_what_a_library_logs_is_heard_on_one_thread_and_printed_on_others(caplog):
+    log = logging.getLogger("vesalius-test")
+    with overheard("vesalius-test") as heard:
+        log.error("one")
+        log.error("one")
+        thread = threading.Thread(target=log.error, args=("two",))
+        thread.start()
+        thread.join()
+    log.error("three")
+    assert heard == ["one"]
+    assert caplog.messages == ["two", "three"]
+
+
+def test_large_pictures_are_read_without_a_warning_of_their_library(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    Image.new("L", (6, 5)).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").pixels.shape == (1, 5, 6)
+    with pytest.warns(Image.DecompressionBombWarning):  # only while Vesalius reads
+        Image.open(tmp_path / "a.png").close()

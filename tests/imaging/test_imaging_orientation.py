@@ -7,6 +7,7 @@ from vesalius.imaging.orientation import (
     DISPLAY_SIGNS,
     WORLD_AXES,
     nearest_plane,
+    places_volume,
     plane_of,
     slice_normal,
     to_display_order,
@@ -79,3 +80,20 @@ def test_slice_normal_points_where_the_world_coordinate_grows():
 
 def test_spacing_is_the_length_of_each_voxel_axis():
     assert voxel_spacing(np.diag([3.0, -0.5, 2.0, 1.0])) == (3.0, 0.5, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [(0, 1.0, True), (0, 0.0, False), (0, 1e-7, False), (0, 1e7, False), (3, 1e7, False), (3, np.nan, False)],
+)
+def test_only_numbers_that_a_scanner_may_give_place_a_volume(column, value, expected):
+    affine = np.eye(4)
+    affine[0, column] = value
+    assert places_volume(affine) is expected
+
+
+def test_axes_that_lie_almost_in_one_plane_place_no_volume():
+    affine = np.eye(4)
+    affine[:3, 2] = (1, 1, 1e-4)
+    assert not places_volume(affine)
+    assert not places_volume(np.eye(3))

@@ -5,6 +5,7 @@ from pathlib import Path
 from PIL import Image
 
 from vesalius.errors import DataError
+from vesalius.imaging.quiet import quiet
 
 ORIENTATION = 0x0112
 """The EXIF tag that says how a picture is to be turned before it is shown."""
@@ -45,7 +46,7 @@ def explain_turn(image: Path, image_size: tuple[int, ...], mask: Path, mask_size
 def read_orientation(path: Path) -> int:
     """The EXIF orientation of a picture, 1 to 8; 1, upright, where it has none."""
     try:
-        with Image.open(path) as picture:
+        with quiet("PIL"), Image.open(path) as picture:
             return int(picture.getexif().get(ORIENTATION, 1))
     except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError):
         return 1

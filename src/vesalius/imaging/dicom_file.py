@@ -1,5 +1,7 @@
 """One DICOM file: whether it is one, its header, and its pixels frame by frame."""
 
+import io
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import get_frame
 from pydicom.multival import MultiValue
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
@@ -21,9 +24,11 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    RLELossless,
 )
 
 from vesalius.errors import ImageError, VesaliusError
+from vesalius.imaging.compressed import DENSEST_RUN, read_stated_size
 from vesalius.imaging.formats import has_dicom_mark, read_start
 from vesalius.imaging.limits import FRAMES, PIXELS
 from vesalius.imaging.purpose import refusal_of
@@ -121,7 +126,7 @@ class StoredPixels:
                 if self.palette is not None:
                     stored = apply_color_lut(stored, self.palette)
                 return stored.astype(stored.dtype.newbyteorder("="))
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit, ImageError):
             raise
         except BaseException as error:  # every decoding plugin raises its own kinds, those in Rust even this one
             raise ImageError(self._refusal(error)) from error
@@ -132,8 +137,41 @@ class StoredPixels:
             return whole
         with self.path.open("rb") as file:
             file.seek(self.offset)
+            if self._syntax.is_compressed:
+                self._check_frame(file, index)
+                file.seek(self.offset)
+            # Of two decoders of run-length coding, the one that says nothing on the terminal when it fails.
+            plugin = "pydicom" if self._syntax == RLELossless else ""
             decoder = get_decoder(self._syntax)
-            return decoder.as_array(file, index=index, **self.options)[0]  # type: ignore[arg-type]
+            return decoder.as_array(file, index=index, decoding_plugin=plugin, **self.options)[0]  # type: ignore[arg-type]
+
+    def _check_frame(self, file: BinaryIO, index: int) -> None:
+        """Refuse compressed pixels of another size than the header's, before a decoder makes room for them.
+
+        Raises:
+            ImageError: If there are too few bytes, or the stream itself says another size.
+        """
+        offsets, frames = self.options.get("extended_offsets"), self._number("number_of_frames")
+        content = get_frame(file, index, number_of_frames=frames, extended_offsets=offsets)  # type: ignore[arg-type]
+        size = tuple(self._number(key) for key in ("rows", "columns", "samples_per_pixel"))
+        stated = None if self._syntax == RLELossless else read_stated_size(io.BytesIO(content))
+        if self._syntax == RLELossless:
+            fits = math.prod(size) * self._number("bits_allocated") // 8 <= DENSEST_RUN * len(content)
+        else:
+            fits = stated is None or stated.fits_in(len(content))
+        if stated is not None and stated.shape != size:
+            raise ImageError(
+                f"{self.path}: its pixels say they are {'×'.join(map(str, stated.shape))} (rows, columns, values a "
+                f"pixel) where the header says {'×'.join(map(str, size))}; it is damaged, so copy or export it again."
+            )
+        if not fits:
+            raise ImageError(
+                f"{self.path}: {len(content):,} bytes cannot hold its {size[0]}×{size[1]} pixels; it is damaged or "
+                "incomplete, so copy or export it again."
+            )
+
+    def _number(self, option: str) -> int:
+        return int(str(self.options.get(option, 1)))
 
     @property
     def _syntax(self) -> UID:

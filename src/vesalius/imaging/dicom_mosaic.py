@@ -57,7 +57,7 @@ def find_mosaic(frame: FrameAttributes, path: object) -> Mosaic | None:
     told = read_csa(frame.dataset)
     count, normal = int(next(iter(_numbers(told, "NumberOfImagesInMosaic")), 0)), _numbers(told, "SliceNormalVector")
     size, spacing = (int(frame.number("Rows") or 0), int(frame.number("Columns") or 0)), frame.spacing
-    if count < 1 or len(normal) != 3 or frame.orientation is None or frame.position is None or spacing is None:
+    if count < 1 or not _is_direction(normal) or frame.orientation is None or frame.position is None or spacing is None:
         raise ImageError(
             f"{path}: is a mosaic of slices, and the private header (CSA) that says how many and where is missing or "
             "incomplete. Export it with its private attributes, or convert it to NIfTI."
@@ -122,6 +122,11 @@ def _text(content: bytes) -> str:
 
 def _numbers(told: dict[str, list[str]], name: str) -> Sequence[float]:
     try:
-        return [float(value) for value in told.get(name, [])]
+        numbers = [float(value) for value in told.get(name, [])]
     except ValueError:
         return []
+    return numbers if all(map(math.isfinite, numbers)) else []
+
+
+def _is_direction(vector: Sequence[float]) -> bool:
+    return len(vector) == 3 and 0.5 < math.hypot(*vector) < 2

@@ -17,7 +17,7 @@ _MARK = "(?#vesalius)"
 
 @contextmanager
 def quiet(package: str) -> Iterator[None]:
-    """Silence the user warnings that a package issues, until the last thread inside has left.
+    """Silence all warnings that a package issues, until the last thread inside has left.
 
     ``warnings.catch_warnings`` saves and restores all filters; where threads overlap, the last to leave restores what
     another had set for a moment. Here the first to enter places one filter and the last to leave removes that one.
@@ -27,7 +27,7 @@ def quiet(package: str) -> Iterator[None]:
     """
     with _LOCK:
         if not _DEPTH[package]:
-            warnings.filterwarnings("ignore", category=UserWarning, module=rf"{package}\b{_MARK}")
+            warnings.filterwarnings("ignore", category=Warning, module=rf"{package}\b{_MARK}")
             filters = cast("list[object]", warnings.filters)  # a list in every Python
             _PLACED[package] = filters, filters[0]
         _DEPTH[package] += 1

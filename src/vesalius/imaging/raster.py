@@ -1,6 +1,5 @@
 """Pictures and masks in everyday formats: PNG, JPEG, TIFF and BMP, through Pillow."""
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from PIL import Image
 
 from vesalius.errors import ImageError
 from vesalius.files import writing
+from vesalius.imaging.compressed import read_stated_size
 from vesalius.imaging.formats import LOSSLESS_SUFFIXES, RASTER_SUFFIXES, has_raster_mark, read_start, reading
 from vesalius.imaging.image import MedicalImage
 from vesalius.imaging.intensity import finite
@@ -28,9 +28,6 @@ SIDEWAYS = (5, 6, 7, 8)
 """Orientations that exchange rows and columns."""
 
 GREY_MODES = ("1", "L", "LA")
-
-# The limit above is checked, and named, before anything is decoded; Pillow's warning would come first.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def read_raster(path: Path, *, frame: int | None = None) -> MedicalImage:
@@ -150,7 +147,7 @@ def write_rgb(path: Path, rgb: NDArray[np.floating] | NDArray[np.uint8]) -> None
 def _open(path: Path) -> Image.Image:
     try:
         return Image.open(path)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         limit = f"the limit of {PIXELS.value:,}, or than the {2 * (Image.MAX_IMAGE_PIXELS or 0):,} that Pillow opens"
         raise ImageError(f"{path}: has more pixels than {limit}; make it smaller or cut it into tiles.") from error
 
@@ -189,8 +186,25 @@ def _read_page(path: Path, picture: Image.Image, number: int) -> Pixels:
     if number:
         picture.seek(number)
     PIXELS.check(picture.width * picture.height, path)
+    if picture.format in ("JPEG", "MPO"):
+        _check_jpeg(path)
     picture.load()
     return _turn_upright(_to_array(picture), _stored_orientation(picture))
+
+
+def _check_jpeg(path: Path) -> None:
+    """Refuse a JPEG too short for its pixels, which its decoder would fill with grey.
+
+    Raises:
+        ImageError: If it is.
+    """
+    with path.open("rb") as file:
+        stated = read_stated_size(file)
+    if stated is not None and not stated.fits_in(path.stat().st_size):
+        raise ImageError(
+            f"{path}: its {path.stat().st_size:,} bytes cannot hold the {stated.rows}×{stated.columns} pixels that it "
+            "says it has; it is damaged or incomplete, so copy or export it again."
+        )
 
 
 def _stored_orientation(picture: Image.Image) -> int:
