@@ -24,7 +24,6 @@ from vesalius.data.anatomy.dataset import AnatomySlices
 from vesalius.data.anatomy.table import read_slice_table
 from vesalius.evaluation.anatomy.encoding import EncodedSlices, encode_slices, score_labels
 from vesalius.evaluation.anatomy.evaluate import AnatomyEvaluation, count_steps, evaluate_naming
-from vesalius.evaluation.anatomy.label_scores import Aspect
 from vesalius.evaluation.anatomy.naming_scores import chance_of_top1, top1_in_set
 from vesalius.evaluation.anatomy.page import write_naming_page
 from vesalius.evaluation.anatomy.settings import NamingSettings
@@ -34,7 +33,7 @@ from vesalius.models import build_model
 from vesalius.models.checkpoints import fill_model, load_model
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.pocket import PocketSegmenter
-from vesalius.prompts.anatomy import ORGANS, PAPER_STATIONS
+from vesalius.prompts.anatomy import ORGANS, PAPER_STATIONS, Aspect
 from vesalius.training.config import read_recipe
 from vesalius.training.contrastive.config import ContrastiveConfig
 from vesalius.training.contrastive.fit import fit_contrastive

@@ -24,8 +24,9 @@ from vesalius.export.measuring import Timing, measure
 from vesalius.export.run import export_model
 from vesalius.files import write_text
 from vesalius.models import build_model
-from vesalius.models.checkpoints import find_checkpoint, load_segmenter, save_model
-from vesalius.models.runtimes import RUNTIMES, RuntimeName
+from vesalius.models.checkpoint_file import find_checkpoint
+from vesalius.models.checkpoints import load_segmenter, save_model
+from vesalius.models.export_contract import RUNTIMES, RuntimeName
 
 OUT = Path(__file__).parents[1] / "docs" / "export-results.md"
 TITLES: dict[RuntimeName, str] = {"onnx": "ONNX Runtime", "openvino": "OpenVINO"}

@@ -27,9 +27,10 @@ from vesalius.console import progress_bar
 from vesalius.files import write_text
 from vesalius.models import Segmenter
 from vesalius.models.asking import ask
-from vesalius.models.checkpoints import find_checkpoint, load_segmenter, read_notes
+from vesalius.models.checkpoint_file import find_checkpoint, read_notes
+from vesalius.models.checkpoints import load_segmenter
 from vesalius.models.text_cache import TextCache
-from vesalius.predict import DEFAULT_MODEL, rgb_to_tensor
+from vesalius.predict import DEFAULT_MODEL
 from vesalius.prompts.bank import find_target, foreign_targets, list_groups
 
 ROOT = Path(__file__).parents[1]
@@ -94,7 +95,8 @@ def answers(
         foreign = [alike[(place * FOREIGN_ASKED + each) % len(alike)] for each in range(min(FOREIGN_ASKED, len(alike)))]
         asked = [*truths, *foreign]
         with torch.inference_mode():
-            features = model.encode_image(rgb_to_tensor(np.divide(rgb, 255, dtype=np.float32)))
+            pixels = torch.from_numpy(np.divide(rgb, 255, dtype=np.float32).transpose(2, 0, 1))
+            features = model.encode_image(pixels[None])
             found = ask(model, features, [find_target(each).phrases[0] for each in asked], texts, rgb.shape[:2])
         for target, each in zip(asked, found, strict=True):
             marked = (each.logits[0, 0] > 0).numpy()

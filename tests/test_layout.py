@@ -19,6 +19,7 @@ LAYERS = [
     {"imaging"},
     {"prompts"},
     {"data", "models"},
+    {"runtime"},
     {"knowledge"},
     {"evaluation", "training"},
     {"benchmark", "export", "predict"},

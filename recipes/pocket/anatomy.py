@@ -22,15 +22,16 @@ from labelled_slice import LabelledSlice
 from torch import Tensor
 
 from vesalius.console import progress_bar
-from vesalius.evaluation.anatomy.label_scores import Aspect, LabelScores, truth_of
+from vesalius.evaluation.anatomy.label_scores import LabelScores, truth_of
 from vesalius.evaluation.anatomy.platt import fit_temperature
 from vesalius.files import write_json
-from vesalius.models.checkpoints import find_checkpoint, load_segmenter, read_notes, save_model
+from vesalius.models.checkpoint_file import find_checkpoint, read_notes
+from vesalius.models.checkpoints import load_segmenter, save_model
 from vesalius.models.pocket import PocketSegmenter
 from vesalius.models.text_cache import TextCache
 from vesalius.naming.calibration import Calibration
 from vesalius.naming.phrasebook import Phrasebook
-from vesalius.prompts.anatomy import ORGANS, STATIONS
+from vesalius.prompts.anatomy import ORGANS, STATIONS, Aspect
 from vesalius.training.naming import NamingConfig, fit_naming
 
 PAGE = Path(__file__).parents[2] / "docs" / "pocket-naming.md"

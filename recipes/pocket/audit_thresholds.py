@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from vesalius.console import progress_bar
 from vesalius.files import writing
 from vesalius.imaging import read_image
-from vesalius.models.checkpoints import find_checkpoint, read_notes
+from vesalius.models.checkpoint_file import find_checkpoint, read_notes
 from vesalius.naming import AnatomyLabeller, AuditRule, SeriesName, audit_series
 from vesalius.naming.audit import KEYWORD, margin_of
 from vesalius.prompts.codes import stations_of_body_part

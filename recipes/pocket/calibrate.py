@@ -20,7 +20,8 @@ from pool import FOREIGN_ALIKE, Pool
 from scipy.optimize import minimize
 
 from vesalius.console import progress_bar
-from vesalius.models.checkpoints import find_checkpoint, load_segmenter, read_notes, save_model
+from vesalius.models.checkpoint_file import find_checkpoint, read_notes
+from vesalius.models.checkpoints import load_segmenter, save_model
 from vesalius.models.features import TextFeatures
 from vesalius.models.pocket import PocketSegmenter
 

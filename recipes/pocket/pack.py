@@ -6,7 +6,8 @@ python recipes/pocket/pack.py runs/pocket/named.safetensors
 import argparse
 from pathlib import Path
 
-from vesalius.models.checkpoints import load_model, read_notes, save_model
+from vesalius.models.checkpoint_file import read_notes
+from vesalius.models.checkpoints import load_model, save_model
 from vesalius.models.embedded import EMBEDDED
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.errors import ModelError, PromptError
-from vesalius.models.checkpoints import find_checkpoint, read_notes
+from vesalius.models.checkpoint_file import find_checkpoint, read_notes
 from vesalius.models.embedded import PHRASES
-from vesalius.models.text_cache import TextCache
 from vesalius.prompts.bank import find_target
 from vesalius.prompts.phrase_vectors import PhraseIndex, list_phrases
 from vesalius.prompts.targets import KnownTarget, Resolution, resolve
+from vesalius.runtime.contract import Runtime
 
 NOTES = "targets"
 """Entry of a checkpoint's notes: target of the prompt bank -> ``{"modalities": […], "pictures": n}``."""
@@ -92,30 +92,30 @@ class Knowledge:
 
     Args:
         targets: All of it; where there is none, the model is asked everything.
-        texts: Encodes phrases; None lets words alone decide.
+        runtime: Encodes phrases; None lets words alone decide.
     """
 
-    def __init__(self, targets: Sequence[LearntTarget] = (), texts: TextCache | None = None) -> None:
+    def __init__(self, targets: Sequence[LearntTarget] = (), runtime: Runtime | None = None) -> None:
         self.targets = tuple(targets)
         self._known = [KnownTarget(each.name, frozenset(each.modalities)) for each in targets]
-        self._texts = texts
+        self._runtime = runtime
         self._index: PhraseIndex | None = None
         self._understood: dict[tuple[str, str | None], Understanding] = {}
 
     @classmethod
-    def read(cls, model: str | Path, texts: TextCache | None = None) -> "Knowledge":
+    def read(cls, model: str | Path, runtime: Runtime | None = None) -> "Knowledge":
         """What the notes of a checkpoint say.
 
         Args:
             model: A model's name, a checkpoint, a run's folder or an export.
-            texts: Of this model.
+            runtime: Of this model.
 
         Raises:
             ModelError: If there is no such model, or its notes are damaged.
         """
         path = find_checkpoint(model)
         try:
-            return cls(list_targets(read_notes(path)), texts)
+            return cls(list_targets(read_notes(path)), runtime)
         except (AttributeError, KeyError, TypeError, ValueError, PromptError) as error:
             raise ModelError(f"{path}: what it says of its targets is damaged ({error!r}).") from error
 
@@ -152,18 +152,18 @@ class Knowledge:
 
     def _open_index(self) -> None:
         """Read the vectors of all names, if this model's encoder made them; else words alone decide from now on."""
-        if self._texts is None or self._index is not None:
+        if self._runtime is None or self._index is not None:
             return
         index = PhraseIndex.read(PHRASES)
         own = self._encode(list_phrases()[0][1])
         if own.shape == index.vectors[0].shape and own @ index.vectors[0] >= SAME_ENCODER * np.linalg.norm(own):
             self._index = index
         else:
-            self._texts = None
+            self._runtime = None
 
     def _encode(self, phrase: str) -> NDArray[np.float32]:
-        assert self._texts is not None
-        vector: NDArray[np.float32] = self._texts.encode([phrase]).embedding[0].numpy()
+        assert self._runtime is not None
+        vector: NDArray[np.float32] = self._runtime.encode_text([phrase]).vectors[0]
         return vector
 
 

@@ -4,21 +4,22 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vesalius.errors import ImageError, PromptError
 from vesalius.imaging import MedicalImage, SliceStack, read_image
 from vesalius.imaging.orientation import voxel_spacing
 from vesalius.knowledge import Knowledge, Understanding
-from vesalius.models import MaskPrediction, Segmenter
-from vesalius.models.asking import ask
-from vesalius.models.checkpoints import load_segmenter
-from vesalius.models.features import ImageFeatures, resize
-from vesalius.models.text_cache import TextCache
+from vesalius.runtime import RuntimeChoice, as_runtime
+from vesalius.runtime.contract import EncodedImages, Runtime
+from vesalius.runtime.resample import resize_plane, sigmoid
+
+if TYPE_CHECKING:
+    from vesalius.models import Segmenter
+    from vesalius.models.devices import Precision
 
 DEFAULT_MODEL = "pocket"
 THRESHOLD = 0.5
@@ -66,7 +67,7 @@ class Segmentation:
         """Of each pixel to be part of it, [H, W], at the picture's own size."""
         found = np.empty(self.size, np.float32)
         for rows, logits in _enlarge(self.logits, self.size):
-            found[rows] = torch.sigmoid(logits).numpy()
+            found[rows] = sigmoid(logits)
         return found
 
     @property
@@ -78,7 +79,7 @@ class Segmentation:
         """The mask of a copy of the picture that has another size, [H, W]."""
         found = np.empty(size, np.bool_)
         for rows, logits in _enlarge(self.logits, size):
-            found[rows] = torch.sigmoid(logits).numpy() > THRESHOLD
+            found[rows] = sigmoid(logits) > THRESHOLD
         return found
 
 
@@ -90,18 +91,29 @@ class Predictor:
 
     Args:
         model: A name ("pocket"), a checkpoint or run folder; or a model in memory, which is asked everything.
+        runtime: What runs it, see `vesalius.runtime.open_runtime`; not looked at for models in memory.
+        device: Where: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        precision: Of computation in PyTorch.
 
     Raises:
+        ConfigError: If there is no such device, or the runtime cannot do that.
+        MissingPackageError: If PyTorch is needed and not installed.
         ModelError: If there is no such model or no weights of it.
     """
 
-    def __init__(self, model: str | Path | Segmenter = DEFAULT_MODEL) -> None:
-        self.model = (model if isinstance(model, Segmenter) else load_segmenter(model)).eval()
-        self._features: ImageFeatures | None = None
+    def __init__(
+        self,
+        model: "str | Path | Runtime | Segmenter" = DEFAULT_MODEL,
+        *,
+        runtime: RuntimeChoice = "auto",
+        device: str = "auto",
+        precision: "Precision" = "32",
+    ) -> None:
+        self.runtime = as_runtime(model, runtime=runtime, device=device, precision=precision)
+        self._encoded: EncodedImages | None = None
         self._size = (0, 0)
         self._modality: str | None = None
-        self._texts = TextCache(self.model)
-        self.knowledge = Knowledge() if isinstance(model, Segmenter) else Knowledge.read(model, self._texts)
+        self.knowledge = Knowledge.read(model, self.runtime) if isinstance(model, str | Path) else Knowledge()
 
     def set_image(self, image: str | Path | MedicalImage | NDArray[np.generic]) -> "Predictor":
         """Encode the picture that the next phrases are about.
@@ -123,14 +135,14 @@ class Predictor:
         Raises:
             ImageError: If no picture was set.
         """
-        if self._features is None:
+        if self._encoded is None:
             raise ImageError("No image is set; call set_image first.")
         asked = [prompts] if isinstance(prompts, str) else list(prompts)
         understood = [self.knowledge.understand(prompt, self._modality) for prompt in asked]
         phrases = [each.asked for each in understood if each.asked is not None]
-        predictions = iter(ask(self.model, self._features, phrases, self._texts))
+        found = iter(_decode(self.runtime, self._encoded, phrases))
         return [
-            _nothing(each, self._size) if each.asked is None else _to_segmentation(each, next(predictions), self._size)
+            _nothing(each, self._size) if each.asked is None else _to_segmentation(each, next(found), self._size)
             for each in understood
         ]
 
@@ -150,13 +162,12 @@ class Predictor:
     def _encode(self, slices: SliceStack, index: int) -> "Predictor":
         self._size = (slices.pixels.shape[1], slices.pixels.shape[2])
         self._modality = slices.modality
-        with torch.inference_mode():
-            self._features = self.model.encode_image(rgb_to_tensor(slices.render_small(index, ENCODED_SIDE)))
+        self._encoded = self.runtime.encode_image(slices.render_small(index, ENCODED_SIDE)[None])
         return self
 
 
 def segment(
-    model: str | Path | Segmenter, image: str | Path | MedicalImage | NDArray[np.generic], prompt: str
+    model: "str | Path | Runtime | Segmenter", image: str | Path | MedicalImage | NDArray[np.generic], prompt: str
 ) -> Segmentation:
     """Outline what a phrase names in a picture or single slice.
 
@@ -247,9 +258,22 @@ def _regate(answer: Segmentation, existence: float) -> Segmentation:
     return replace(answer, logits=logits, run_existence=existence)
 
 
-def _to_segmentation(understood: Understanding, found: MaskPrediction, size: tuple[int, int]) -> Segmentation:
-    existence = None if found.existence is None else found.existence.double().sigmoid().item()
-    return Segmentation(understood.prompt, found.logits[0, 0].numpy(), size, existence, understanding=understood)
+def _decode(
+    runtime: Runtime, image: EncodedImages, phrases: Sequence[str]
+) -> Iterator[tuple[NDArray[np.float32], float | None]]:
+    """Logits [h, w] and existence for each phrase."""
+    if not phrases:
+        return
+    found = runtime.decode(image, runtime.encode_text(phrases))
+    for place, logits in enumerate(found.logits):
+        yield logits, None if found.existence is None else float(sigmoid(found.existence[place]))
+
+
+def _to_segmentation(
+    understood: Understanding, found: tuple[NDArray[np.float32], float | None], size: tuple[int, int]
+) -> Segmentation:
+    logits, existence = found
+    return Segmentation(understood.prompt, logits, size, existence, understanding=understood)
 
 
 def _nothing(understood: Understanding, size: tuple[int, int]) -> Segmentation:
@@ -258,21 +282,13 @@ def _nothing(understood: Understanding, size: tuple[int, int]) -> Segmentation:
     return Segmentation(understood.prompt, nowhere, size, None, understanding=understood)
 
 
-def _enlarge(logits: NDArray[np.float32], size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
+def _enlarge(logits: NDArray[np.float32], size: tuple[int, int]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Bands of rows of an answer at a picture's size: a large one never lies whole in memory as real numbers."""
     height, width = size
-    coarse = torch.from_numpy(logits)[None, None]
-    if height * width <= BAND_PIXELS or height <= coarse.shape[2]:
-        yield slice(0, height), resize(coarse, size)[0, 0]
-        return
-    wide = resize(coarse, (coarse.shape[2], width))[0, 0]  # bilinear, so one axis may follow the other
-    at = ((torch.arange(height, dtype=torch.float64) + 0.5) * (len(wide) / height) - 0.5).clamp(0, len(wide) - 1)
-    below = at.long()
-    above = (below + 1).clamp(max=len(wide) - 1)
-    for place in torch.arange(height).split(max(1, BAND_PIXELS // width)):
-        weight = (at[place] - below[place]).float()[:, None]
-        rows = slice(int(place[0]), int(place[-1]) + 1)
-        yield rows, torch.lerp(wide[below[place]], wide[above[place]], weight)
+    step = max(1, BAND_PIXELS // width)
+    for first in range(0, height, step):
+        rows = slice(first, min(first + step, height))
+        yield rows, resize_plane(logits, size, rows)
 
 
 def _only_slice(image: str | Path | MedicalImage | NDArray[np.generic]) -> SliceStack:
@@ -301,8 +317,3 @@ def _checked_rgb(image: NDArray[np.generic]) -> NDArray[np.uint8 | np.float32]:
     if low < 0 or high > 1:
         raise ImageError(f"{expected}, got values from {low:g} to {high:g}; scale or clip them first.")
     return values
-
-
-def rgb_to_tensor(rgb: NDArray[np.float32]) -> Tensor:
-    """[H, W, 3] -> [1, 3, H, W]."""
-    return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None]

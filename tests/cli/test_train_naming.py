@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from vesalius.models.checkpoints import read_notes, save_model
+from vesalius.models.checkpoint_file import read_notes
+from vesalius.models.checkpoints import save_model
 
 SHORT = ("--max-epochs", 1, "--batch-size", 4)
 

@@ -93,8 +93,8 @@ def test_an_option_of_another_name_is_answered_with_ours(run, command, option):
 
 
 def test_an_option_that_resembles_none_is_not_guessed(run):
-    code, _, err = run("segment", "x", "y", "--device", "cuda")
-    assert (code, err) == (2, "error: Unknown option: --device. All options: vesalius segment --help\n")
+    code, _, err = run("segment", "x", "y", "--colour", "red")
+    assert (code, err) == (2, "error: Unknown option: --colour. All options: vesalius segment --help\n")
 
 
 def test_every_option_that_is_proposed_exists(run):

@@ -10,7 +10,8 @@ import pytest
 
 from vesalius.cli import weights_import
 from vesalius.models import foreign, sources, start
-from vesalius.models.checkpoints import load_model, read_notes
+from vesalius.models.checkpoint_file import read_notes
+from vesalius.models.checkpoints import load_model
 from vesalius.models.foreign import LAYOUTS
 from vesalius.models.sources import WeightSource, read_sources
 

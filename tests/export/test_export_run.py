@@ -14,7 +14,8 @@ from vesalius.console import progress_bar
 from vesalius.errors import DataError, ModelError, OutputError
 from vesalius.export.run import export_model
 from vesalius.imaging import MedicalImage
-from vesalius.models.checkpoints import find_checkpoint, load_segmenter, read_notes, save_model
+from vesalius.models.checkpoint_file import find_checkpoint, read_notes
+from vesalius.models.checkpoints import load_segmenter, save_model
 from vesalius.naming import AnatomyLabeller
 
 

@@ -10,16 +10,8 @@ from torch import nn
 
 from vesalius.errors import ModelError, OutputError
 from vesalius.models import Segmenter, build_model, checkpoints
-from vesalius.models.checkpoints import (
-    CHECKPOINT_NAME,
-    LISTED,
-    fill_model,
-    find_checkpoint,
-    load_model,
-    load_segmenter,
-    read_notes,
-    save_model,
-)
+from vesalius.models.checkpoint_file import CHECKPOINT_NAME, find_checkpoint, read_notes
+from vesalius.models.checkpoints import LISTED, fill_model, load_model, load_segmenter, save_model
 from vesalius.models.foreign.renaming import Renaming
 from vesalius.models.foreign.towers import BERT, BERT_CHANGES, BERT_UNUSED
 from vesalius.prompts import read_bank

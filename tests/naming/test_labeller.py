@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from vesalius.errors import ImageError, ModelError
-from vesalius.evaluation.anatomy.platt import PlattScaling
 from vesalius.imaging import MedicalImage, write_rgb
 from vesalius.imaging.notices import Notice
+from vesalius.models.calibration import PlattScaling
 from vesalius.models.features import ImageFeatures
 from vesalius.naming import AnatomyLabeller, Calibration
 from vesalius.naming.labeller import choose_stacks

@@ -4,7 +4,7 @@ import pytest
 from vesalius.errors import PromptError
 from vesalius.models.embedded import PHRASES
 from vesalius.prompts import list_targets
-from vesalius.prompts.phrase_vectors import UNLEARNT, PhraseIndex, list_phrases
+from vesalius.prompts.phrase_vectors import UNLEARNT, PhraseIndex, list_phrases, write_phrase_vectors
 from vesalius.prompts.targets import KnownTarget, resolve
 
 KNOWN = [KnownTarget("liver", frozenset({"ct", "mr"})), KnownTarget("spleen"), KnownTarget("liver_tumour")]
@@ -90,19 +90,25 @@ def test_a_target_is_expected_where_it_was_learnt(modality, expected):
 
 
 class TestIndex:
-    def test_it_is_read_as_it_was_written_but_for_eight_bits(self, tmp_path):
-        vectors = np.random.default_rng(0).normal(size=(len(list_phrases()), 5)).astype(np.float32)
-        made = PhraseIndex.make(lambda phrases: vectors[: len(phrases)])
-        made.write(tmp_path / "phrases.safetensors")
-        read = PhraseIndex.read(tmp_path / "phrases.safetensors")
-        assert read.owners == made.owners
-        assert np.abs(read.vectors - made.vectors).max() < 0.01
-        assert np.allclose(np.linalg.norm(read.vectors, axis=1), 1)
+    @staticmethod
+    def write(path, phrases):
+        vectors = {each: np.random.default_rng(len(each)).normal(size=5).astype(np.float32) for each in phrases}
+        count = write_phrase_vectors(path, phrases, lambda texts: np.stack([vectors[each] for each in texts]))
+        assert count == len(set(phrases))
+        return vectors
 
-    def test_one_of_other_phrases_is_refused(self, tmp_path, monkeypatch):
-        INDEX.write(tmp_path / "phrases.safetensors")
-        monkeypatch.setattr("vesalius.prompts.phrase_vectors.list_phrases", lambda: list_phrases()[1:])
-        with pytest.raises(PromptError, match="made of other phrases than the prompt bank has now; make it anew with"):
+    def test_it_is_read_as_it_was_written_but_for_length(self, tmp_path):
+        owners, phrases = zip(*list_phrases(), strict=True)
+        vectors = self.write(tmp_path / "phrases.safetensors", [*phrases, "something else"])
+        read = PhraseIndex.read(tmp_path / "phrases.safetensors")
+        assert read.owners == owners
+        assert np.allclose(np.linalg.norm(read.vectors, axis=1), 1)
+        assert np.allclose(read.vectors[7], vectors[phrases[7]] / np.linalg.norm(vectors[phrases[7]]))
+
+    def test_one_that_lacks_a_phrase_is_refused(self, tmp_path):
+        lacking = list_phrases()[3][1]
+        self.write(tmp_path / "phrases.safetensors", [each for _, each in list_phrases() if each != lacking])
+        with pytest.raises(PromptError, match=rf"phrases of the prompt bank are missing, the first '{lacking}'"):
             PhraseIndex.read(tmp_path / "phrases.safetensors")
 
     def test_a_file_that_is_missing_or_broken_is_named(self, tmp_path):

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from vesalius.models.checkpoints import load_model, read_notes, save_model
+from vesalius.models.checkpoint_file import read_notes
+from vesalius.models.checkpoints import load_model, save_model
 from vesalius.naming import Answer, SeriesName, SliceName
 from vesalius.naming.calibration import Calibration
 

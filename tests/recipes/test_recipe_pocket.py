@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from vesalius.imaging import write_mask, write_rgb
-from vesalius.models.checkpoints import load_segmenter, read_notes, save_model
+from vesalius.models.checkpoint_file import read_notes
+from vesalius.models.checkpoints import load_segmenter, save_model
 
 POLYPS, ORGANS = "kvasir_polyp", "curvas-abdominal-multiorgan"
 SIZE = 48

@@ -14,7 +14,8 @@ from vesalius.data.views import PromptMix, ValidationView, collate
 from vesalius.errors import ConfigError, DataError, OutputError
 from vesalius.evaluation.metrics import dice
 from vesalius.models import Segmenter
-from vesalius.models.checkpoints import load_model, read_notes
+from vesalius.models.checkpoint_file import read_notes
+from vesalius.models.checkpoints import load_model
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import RunResult, fit
 from vesalius.training.resuming import NextEpoch

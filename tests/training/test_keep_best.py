@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import torch
 
-from vesalius.models.checkpoints import read_notes
+from vesalius.models.checkpoint_file import read_notes
 from vesalius.training.keep_best import KeepBest
 
 

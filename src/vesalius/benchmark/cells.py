@@ -10,7 +10,7 @@ from vesalius.benchmark.recipe import BenchmarkRecipe, Entry
 from vesalius.errors import ConfigError, DataError
 from vesalius.evaluation.stored import EVALUATION_NAME, ROWS_NAME
 from vesalius.files import read_json, write_json
-from vesalius.models.checkpoints import CHECKPOINT_NAME
+from vesalius.models.checkpoint_file import CHECKPOINT_NAME
 from vesalius.training.manifest import fingerprint
 from vesalius.training.trainer import LAST
 from vesalius.training.whole_run import MANIFEST

@@ -13,7 +13,8 @@ from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import VesaliusError
 from vesalius.evaluation.segmentation import evaluate
 from vesalius.evaluation.stored import describe_evaluation, read_evaluation, write_evaluation
-from vesalius.models.checkpoints import CHECKPOINT_NAME, load_segmenter, read_notes
+from vesalius.models.checkpoint_file import CHECKPOINT_NAME, read_notes
+from vesalius.models.checkpoints import load_segmenter
 from vesalius.models.start import start_model
 from vesalius.training.fit import fit
 from vesalius.training.running import Running

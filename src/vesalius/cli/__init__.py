@@ -21,6 +21,8 @@ from vesalius.errors import VesaliusError
 EXAMPLES = """vesalius segment scan.png "polyp"
 vesalius name head.nii.gz
 vesalius segment --help"""
+TRAIN_PACKAGES = ("torch", "pytorch_lightning", "torchmetrics", "instant_clip_tokenizer", "pyarrow")
+"""Of the extra ``train``, which whole commands rest on."""
 app = App(
     name="vesalius",
     help="Read medical images with words: segment what a phrase names, name what a slice shows.",
@@ -100,6 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(141)
     except OSError as error:
         _stop_at_file(error)
+    except ModuleNotFoundError as error:
+        _stop_at_package(error)
     except Exception as error:  # the last resort: nobody can do anything with a traceback but us
         _stop_at_fault(error)
 
@@ -117,6 +121,12 @@ def _run(arguments: Sequence[str]) -> None:
 def _stop(message: object) -> None:
     complain(message)
     sys.exit(2)
+
+
+def _stop_at_package(error: ModuleNotFoundError) -> None:
+    if (error.name or "").partition(".")[0] not in TRAIN_PACKAGES:
+        _stop_at_fault(error)
+    _stop(f"{error.name} is not installed and is needed here; install it with: pip install 'vesalius[train]'")
 
 
 def _stop_at_file(error: OSError) -> None:

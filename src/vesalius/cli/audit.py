@@ -58,7 +58,8 @@ def audit(
     from vesalius.evaluation.clusters import name_clusters
     from vesalius.files import write_json
     from vesalius.folders import Claim
-    from vesalius.models.checkpoints import find_checkpoint, load_segmenter
+    from vesalius.models.checkpoint_file import find_checkpoint
+    from vesalius.models.checkpoints import load_segmenter
     from vesalius.models.checksums import sha256_of
 
     if pictures < 0:

@@ -71,7 +71,8 @@ def evaluate(
     from vesalius.evaluation.report.examples import choose_examples
     from vesalius.evaluation.stored import ROWS_NAME, describe_evaluation
     from vesalius.folders import Claim
-    from vesalius.models.checkpoints import find_checkpoint, load_segmenter
+    from vesalius.models.checkpoint_file import find_checkpoint
+    from vesalius.models.checkpoints import load_segmenter
 
     dataset = SegmentationDataset(data, split)
     name_clusters([record.img_name for record in dataset.records], group_regex)  # complains now, not after the pass
@@ -153,7 +154,7 @@ def _describe(weights: Path, dataset: "SegmentationDataset", started: "datetime"
 
     import torch
 
-    from vesalius.models.checkpoints import read_notes
+    from vesalius.models.checkpoint_file import read_notes
     from vesalius.models.checksums import sha256_of
     from vesalius.training.manifest import describe_command, identify
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -39,6 +39,9 @@ def name(
     volume: int | None = None,
     frame: int | None = None,
     each: bool = False,
+    runtime: Literal["auto", "onnx", "torch"] = "auto",
+    device: str = "auto",
+    precision: Literal["32", "16-mixed", "bf16-mixed"] = "32",
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Say which modality, protocol, plane, body stations and organs a picture, series or volume shows.
@@ -69,6 +72,10 @@ def name(
         volume: Of a NIfTI file with several volumes, the one to name, from 1.
         frame: Of a multi-frame DICOM file or a TIFF, the only frame to name, from 1.
         each: Name numbered pictures of one size one by one, not as the slices of one stack.
+        runtime: Program that runs the model: onnx (pocket and what was fine-tuned from it, on the CPU), torch (any
+            model, anywhere), or the first that fits.
+        device: Where it computes: auto, cpu, cuda, cuda:1 or mps. On a GPU everything runs in PyTorch.
+        precision: Numbers it computes with in PyTorch.
         as_json: Print one JSON object, with every slice.
     """
     from vesalius.console import print_json, progress_bar
@@ -86,7 +93,7 @@ def name(
         strips = _name_strips(strip, found)
         _check_results(out, strips, found, overwrite)
         bar.update(task, description=f"Loading {model}")
-        labeller = AnatomyLabeller(model)
+        labeller = AnatomyLabeller(model, runtime=runtime, device=device, precision=precision)
         bar.remove_task(task)
         work = _Work(labeller, smoothing, strips, bar)
         work.name_all(found)

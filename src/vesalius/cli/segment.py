@@ -27,6 +27,9 @@ def segment(
     stack: int | None = None,
     volume: int | None = None,
     frame: int | None = None,
+    runtime: Literal["auto", "onnx", "torch"] = "auto",
+    device: str = "auto",
+    precision: Literal["32", "16-mixed", "bf16-mixed"] = "32",
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Outline what phrases name in a picture, a DICOM file or series, or a volume.
@@ -60,6 +63,10 @@ def segment(
         stack: Of a DICOM series with several stacks of slices (echoes, orientations), the one to read, from 1.
         volume: Of a NIfTI file with several volumes, the one to read, from 1.
         frame: Of a multi-frame DICOM file or a TIFF, the only frame to read, from 1.
+        runtime: Program that runs the model: onnx (pocket and what was fine-tuned from it, on the CPU), torch (any
+            model, anywhere), or the first that fits.
+        device: Where it computes: auto, cpu, cuda, cuda:1 or mps. On a GPU everything runs in PyTorch.
+        precision: Numbers it computes with in PyTorch.
         as_json: Print one JSON object.
     """
     from vesalius.console import print_json, print_table, progress_bar, say
@@ -75,7 +82,8 @@ def segment(
     slices = picture.slices(plane, shades)
     choices = {"plane": plane, "window": window, "series": series, "stack": stack, "volume": volume, "frame": frame}
     made_by = {"model": model, **{name: value for name, value in choices.items() if value is not None}}
-    predictor = Predictor(model)
+    predictor = Predictor(model, runtime=runtime, device=device, precision=precision)
+    made_by |= {"runtime": predictor.runtime.name, "device": predictor.runtime.device}
     understood = [predictor.knowledge.understand(prompt, slices.modality) for prompt in prompts]
     asked = [each.prompt for each in understood if each.asked is not None]
     results = Results(out, picture, slices, asked, overwrite=overwrite, made_by=made_by)

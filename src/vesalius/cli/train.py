@@ -91,7 +91,7 @@ def train(
 def _read_seen(model: str, origin: str) -> "Fingerprints | None":
     """Fingerprints of what the weights that training begins with were trained on; None if that is not known."""
     from vesalius.data.fingerprints import Fingerprints, fingerprints_path, read_fingerprints
-    from vesalius.models.checkpoints import find_checkpoint
+    from vesalius.models.checkpoint_file import find_checkpoint
 
     if origin == "untrained":
         return Fingerprints(complete=True)

@@ -17,11 +17,20 @@ from vesalius.export.measuring import Timing, measure
 from vesalius.export.quantising import quantise
 from vesalius.export.tracing import Tracing, check_exportable, trace_model, write_graph
 from vesalius.models import Segmenter
-from vesalius.models.checkpoints import find_checkpoint, load_segmenter, read_notes
+from vesalius.models.checkpoint_file import find_checkpoint, read_notes
+from vesalius.models.checkpoints import load_segmenter
 from vesalius.models.checksums import sha256_of
-from vesalius.models.export_contract import ExportContract, GraphName, Job, Precision, write_contract
+from vesalius.models.export_contract import (
+    SUFFIX,
+    ExportContract,
+    GraphName,
+    Job,
+    Precision,
+    RuntimeName,
+    write_contract,
+)
 from vesalius.models.exported import open_exported
-from vesalius.models.runtimes import SUFFIX, RuntimeName, import_openvino, unreported
+from vesalius.models.runtimes import import_openvino, unreported
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ from vesalius.errors import ImageError
 AMBER = (255, 176, 0)
 """Visible on grey and on mucosa, and to colour-blind readers."""
 
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Colours that colour-blind readers tell apart (Okabe and Ito)."""
+
 THICK_FROM = 512
 """Pictures whose shorter side has this many pixels get an outline of 2 pixels, smaller ones of 1."""
 

@@ -5,31 +5,26 @@ Matrices may be stored as 8-bit integers with one scale a row; they come back as
 """
 
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vesalius.errors import ModelError, unknown_name
+from vesalius.errors import ModelError
 from vesalius.files import writing
-from vesalius.models.embedded import EMBEDDED
+from vesalius.models.checkpoint_file import SCALE, find_checkpoint, open_tensors, read_recipe
 from vesalius.models.encoder import VisionLanguageEncoder
-from vesalius.models.export_contract import CONTRACT_NAME, read_contract
+from vesalius.models.export_contract import CONTRACT_NAME
 from vesalius.models.exported import load_exported
-from vesalius.models.recipe import ModelRecipe
-from vesalius.models.registry import as_segmenter, build_model, list_encoders, list_models
+from vesalius.models.registry import as_segmenter, build_model
 from vesalius.models.segmenter import Segmenter
 
-CHECKPOINT_NAME = "model.safetensors"
 LISTED = 12
 """Tensors named in a message; hundreds would hide what matters."""
-_SCALE = ".int8_scale"
 _Module = TypeVar("_Module", bound=nn.Module)
 
 
@@ -73,7 +68,7 @@ def load_model(source: str | Path) -> VisionLanguageEncoder:
     path = find_checkpoint(source)
     if path.name == CONTRACT_NAME:
         return load_exported(path.parent)
-    recipe = _read_recipe(path)
+    recipe = read_recipe(path)
     model = build_model(recipe.name, **recipe.options)
     return fill_model(model, _read_state(path), path).eval()
 
@@ -116,73 +111,19 @@ def fill_model(model: _Module, state: Mapping[str, Tensor], place: object) -> _M
     return model
 
 
-def read_notes(path: Path) -> dict[str, object]:
-    """What ``save_model`` was told to remember; an export remembers it too."""
-    if path.name == CONTRACT_NAME:
-        return dict(read_contract(path).notes)
-    notes: dict[str, object] = json.loads(_read_header(path).get("notes", "{}"))
-    return notes
-
-
-def find_checkpoint(source: str | Path) -> Path:
-    """The checkpoint file behind a model's name, a file or a run's folder; ``export.json`` of an exported model."""
-    if str(source) in EMBEDDED:
-        return EMBEDDED[str(source)]
-    path = Path(source)
-    if path.is_dir():
-        path = path / (CONTRACT_NAME if (path / CONTRACT_NAME).is_file() else CHECKPOINT_NAME)
-    if path.is_file():
-        return path
-    if str(source) in list_models():
-        remedy = f"train it (vesalius train --model {source} --data DIR) and give the run's folder"
-        raise ModelError(f"The package carries no weights of {source}; {remedy}.")
-    if str(source) in list_encoders():
-        remedy = "vesalius weights list shows where there are some, vesalius weights import makes a checkpoint of them"
-        raise ModelError(f"The package carries no weights of {source}, which encodes and outlines nothing; {remedy}.")
-    if path.suffix or os.sep in str(source):
-        raise ModelError(
-            f"{path}: no such checkpoint; expected a .safetensors file or a folder with {CHECKPOINT_NAME}."
-        )
-    raise ModelError(unknown_name("model", str(source), list_models()))
-
-
 def _shorten(keys: list[str]) -> str:
     return ", ".join(keys[:LISTED]) + (", …" if len(keys) > LISTED else "")
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[safe_open]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: not a safetensors file, or a damaged one ({error}).") from error
-
-
-def _read_header(path: Path) -> dict[str, str]:
-    with _opened(path) as file:
-        return file.metadata() or {}
-
-
-def _read_recipe(path: Path) -> ModelRecipe:
-    header = _read_header(path)
-    if "vesalius" not in header:
-        raise ModelError(f"{path}: not a Vesalius checkpoint; its header lacks 'vesalius'.")
-    try:
-        return ModelRecipe.from_json(header["vesalius"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: its recipe is damaged ({error!r}); get or train it again.") from error
-
-
 def _read_state(path: Path) -> dict[str, Tensor]:
-    with _opened(path) as file:
+    with open_tensors(path, "pt") as file:
         stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     state = {}
     for key, value in stored.items():
-        if key.endswith(_SCALE):
+        if key.endswith(SCALE):
             continue
         if value.dtype == torch.int8:
-            value = value.float() * stored[key + _SCALE].float()
+            value = value.float() * stored[key + SCALE].float()
         state[key] = value.float() if value.is_floating_point() else value
     return state
 
@@ -195,7 +136,7 @@ def _pack(state: Mapping[str, Tensor], model: VisionLanguageEncoder) -> dict[str
         if key in matrices:
             scale = value.abs().amax(dim=1, keepdim=True).clamp(min=1e-8) / 127
             packed[key] = (value / scale).round().to(torch.int8)
-            packed[key + _SCALE] = scale
+            packed[key + SCALE] = scale
         else:
             # Biases and statistics are few, and a variance of 1e-6 is lost in 16 bits.
             packed[key] = value.half() if value.is_floating_point() and value.dim() > 1 else value

@@ -4,14 +4,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from vesalius.errors import ModelError
 from vesalius.files import write_json
 from vesalius.models.checksums import sha256_of
-from vesalius.models.features import EncoderSpec
 from vesalius.models.recipe import ModelRecipe
-from vesalius.models.runtimes import RUNTIMES, SUFFIX, RuntimeName
+
+if TYPE_CHECKING:
+    from vesalius.models.features import EncoderSpec
 
 CONTRACT_NAME = "export.json"
 FORMAT = 1
@@ -19,6 +20,10 @@ FORMAT = 1
 MAX_BYTES = 10_000_000
 """A contract has some kilobytes; a file beyond this is none."""
 
+RuntimeName = Literal["onnx", "openvino"]
+RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
+SUFFIX: Mapping[RuntimeName, str] = {"onnx": ".onnx", "openvino": ".xml"}
+"""Of the file that a program opens."""
 GraphName = Literal["image", "text", "decoder"]
 GRAPHS: tuple[GraphName, ...] = get_args(GraphName)
 Precision = Literal["float32", "int8"]
@@ -47,7 +52,7 @@ class ExportContract:
         return name if name in self.files else None
 
 
-def write_contract(folder: Path, contract: ExportContract, spec: EncoderSpec, facts: Mapping[str, object]) -> None:
+def write_contract(folder: Path, contract: ExportContract, spec: "EncoderSpec", facts: Mapping[str, object]) -> None:
     """Write ``export.json``.
 
     Args:

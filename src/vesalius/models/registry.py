@@ -2,14 +2,16 @@
 
 import importlib
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from vesalius.errors import ModelError, unknown_name
-from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.recipe import ModelRecipe, Option
-from vesalius.models.segmenter import Segmenter
 
-Factory = Callable[..., VisionLanguageEncoder]
+if TYPE_CHECKING:  # names and descriptions are asked for where PyTorch need not be installed
+    from vesalius.models.encoder import VisionLanguageEncoder
+    from vesalius.models.segmenter import Segmenter
+
+Factory = Callable[..., "VisionLanguageEncoder"]
 _Maker = TypeVar("_Maker", bound=Factory)
 
 _FACTORIES: dict[str, Factory] = {}
@@ -51,7 +53,7 @@ def describe_model(name: str) -> str:
     return (_factory(name).__doc__ or "").strip().splitlines()[0]
 
 
-def build_model(name: str, **options: Option) -> VisionLanguageEncoder:
+def build_model(name: str, **options: Option) -> "VisionLanguageEncoder":
     """Build a named model with untrained weights.
 
     Args:
@@ -72,12 +74,14 @@ def build_model(name: str, **options: Option) -> VisionLanguageEncoder:
     return model
 
 
-def as_segmenter(model: VisionLanguageEncoder) -> Segmenter:
+def as_segmenter(model: "VisionLanguageEncoder") -> "Segmenter":
     """The model itself, if it segments.
 
     Raises:
         ModelError: If it only encodes.
     """
+    from vesalius.models.segmenter import Segmenter
+
     if isinstance(model, Segmenter):
         return model
     able = ", ".join(list_models())

@@ -9,17 +9,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from vesalius.errors import ModelError, require
+from vesalius.models.export_contract import SUFFIX
 
-RuntimeName = Literal["onnx", "openvino"]
-RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
-SUFFIX: Mapping[RuntimeName, str] = {"onnx": ".onnx", "openvino": ".xml"}
-"""Of the file that is opened."""
 _ERRORS_ONLY = 3
 
 

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from tokenizers.implementations import BertWordPieceTokenizer
 from torch import Tensor
 
+from vesalius.models.wordpieces import make_tokenizer, tokenize
+
 if TYPE_CHECKING:
     from instant_clip_tokenizer import Tokenizer as BytePairs
 
@@ -79,17 +81,11 @@ class WordPieceTokenizer:
 
     def __call__(self, prompts: Sequence[str]) -> Tokens:
         """Token ids [B, L], L the longest prompt's."""
-        encodings = self._pieces.encode_batch(list(prompts))
-        ids = torch.tensor([encoding.ids for encoding in encodings])
-        return Tokens(ids, torch.tensor([encoding.attention_mask for encoding in encodings]))
+        return Tokens(*map(torch.from_numpy, tokenize(self._pieces, prompts)))
 
     @cached_property
     def _pieces(self) -> BertWordPieceTokenizer:
-        ids = {piece: index for index, piece in enumerate(self._read_vocabulary())}
-        pieces = BertWordPieceTokenizer(vocab=ids, lowercase=True)
-        pieces.enable_truncation(self._context_length)
-        pieces.enable_padding()
-        return pieces
+        return make_tokenizer(self._read_vocabulary(), self._context_length)
 
 
 class JointTokenizer:

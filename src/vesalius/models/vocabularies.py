@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from safetensors.torch import load_file
+from safetensors.numpy import load_file
 
 from vesalius.errors import ModelError
 from vesalius.models.embedded import WEIGHTS
@@ -16,7 +16,7 @@ SIZE = 30522
 def read_bert() -> Sequence[str]:
     """BERT's lower-case word pieces, in order of their ids."""
     packed = load_file(WEIGHTS / "wordpiece.safetensors")["vocabulary"]
-    return bytes(packed.tolist()).decode().split("\n")
+    return packed.tobytes().decode().split("\n")
 
 
 def read_pubmedbert() -> Sequence[str]:

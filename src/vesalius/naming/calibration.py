@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vesalius.errors import DataError, ModelError
-from vesalius.evaluation.anatomy.platt import PlattScaling
+from vesalius.models.calibration import PlattScaling
 from vesalius.prompts.anatomy import MODALITIES, ORGANS, PLANES, PROTOCOLS, STATIONS
 
 LEAST_PROBABILITY = 0.5

@@ -3,24 +3,28 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
 
 from vesalius.errors import ImageError
 from vesalius.imaging import MedicalImage
 from vesalius.imaging.slices import to_square_pixels
-from vesalius.models.encoder import VisionLanguageEncoder
-from vesalius.models.features import resize
 from vesalius.naming.calibration import Calibration
 from vesalius.naming.finding import find_series
 from vesalius.naming.headers import tell_modality, tell_plane, tell_protocol
-from vesalius.naming.loading import load_namer
+from vesalius.naming.loading import open_namer
 from vesalius.naming.names import Answer, SeriesName, SliceName
-from vesalius.naming.phrasebook import Phrasebook
+from vesalius.naming.phrasebook import TINY, Phrasebook
 from vesalius.naming.slices import Probabilities, build_names, cap_organs, name_organs, name_stations, smoothing_of
-from vesalius.predict import DEFAULT_MODEL, rgb_to_tensor
+from vesalius.predict import DEFAULT_MODEL
+from vesalius.runtime import RuntimeChoice, as_runtime
+from vesalius.runtime.contract import Floats, Runtime
+from vesalius.runtime.resample import resize_rgb
+
+if TYPE_CHECKING:
+    from vesalius.models.devices import Precision
+    from vesalius.models.encoder import VisionLanguageEncoder
 
 SLICES_AT_ONCE = 16
 FINER = 2
@@ -35,7 +39,7 @@ class _Seen:
 
     image: MedicalImage
     positions: list[float | None]
-    odds: dict[str, Tensor]
+    odds: dict[str, Floats]
     """Question -> [D, L]."""
 
 
@@ -46,18 +50,32 @@ class AnatomyLabeller:
         model: "pocket", a checkpoint or run's folder, "pubmedclip" or other public weights by name, or a model in
             memory whose image vectors share a space with its text's.
         calibration: Of a model in memory; others bring their own.
+        runtime: What runs it, see `vesalius.runtime.open_runtime`; not looked at for models in memory.
+        device: Where: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        precision: Of computation in PyTorch.
 
     Raises:
+        ConfigError: If there is no such device, or the runtime cannot do that.
+        MissingPackageError: If PyTorch is needed and not installed.
         ModelError: If there is no such model, or no weights of it.
     """
 
     def __init__(
-        self, model: str | Path | VisionLanguageEncoder = DEFAULT_MODEL, calibration: Calibration | None = None
+        self,
+        model: "str | Path | Runtime | VisionLanguageEncoder" = DEFAULT_MODEL,
+        calibration: Calibration | None = None,
+        *,
+        runtime: RuntimeChoice = "auto",
+        device: str = "auto",
+        precision: "Precision" = "32",
     ) -> None:
-        loaded, own = (model, Calibration({})) if isinstance(model, VisionLanguageEncoder) else load_namer(model)
-        self.model = loaded.eval()
+        own = Calibration({})
+        if isinstance(model, str | Path):
+            self.runtime, own = open_namer(model, runtime=runtime, device=device, precision=precision)
+        else:
+            self.runtime = as_runtime(model, device=device, precision=precision)
         self.calibration = calibration or own
-        self._phrases = Phrasebook(self.model, self.calibration)
+        self._phrases = Phrasebook(self.runtime, self.calibration)
 
     def label(
         self,
@@ -102,7 +120,7 @@ class AnatomyLabeller:
 
     def _look(self, image: MedicalImage, on_slices: Callable[[int], None]) -> _Seen:
         """Slices are drawn one by one and shrunk to what the model looks at, so a long series takes no more memory."""
-        slices, side = image.slices(), self.model.spec.image_size
+        slices, side = image.slices(), self.runtime.image_size
         positions: list[float | None] = []
         vectors = []
         for start in range(0, len(slices), SLICES_AT_ONCE):
@@ -110,19 +128,19 @@ class AnatomyLabeller:
             for place in range(start, min(start + SLICES_AT_ONCE, len(slices))):
                 positions.append(slices.position_mm(place))
                 rgb = to_square_pixels(slices.render_small(place, FINER * side), slices.pixel_spacing_mm)
-                small.append(resize(rgb_to_tensor(rgb), (side, side)))
-            vectors.append(self._encode(torch.cat(small)))
+                small.append(resize_rgb(rgb, side))
+            vectors.append(self._encode(np.stack(small)))
             on_slices(len(small))
-        return _Seen(image, positions, self._phrases.odds(torch.cat(vectors)))
+        return _Seen(image, positions, self._phrases.odds(np.concatenate(vectors)))
 
-    def _encode(self, images: Tensor) -> Tensor:
-        """RGB [B, 3, S, S] in [0, 1] to unit vectors [B, E]."""
-        with torch.inference_mode():
-            return F.normalize(self.model.encode_image(images.to(self.model.device)).embedding.float(), dim=-1).cpu()
+    def _encode(self, rgb: Floats) -> Floats:
+        """RGB [B, S, S, 3] in [0, 1] to unit vectors [B, E]."""
+        vectors = self.runtime.encode_image(rgb).vectors
+        return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), TINY))
 
     def _choose(self, question: str, seen: Sequence[_Seen]) -> Answer:
         """One answer for all slices together."""
-        odds = torch.cat([each.odds[question] for each in seen])
+        odds = np.concatenate([each.odds[question] for each in seen])
         shares = self._phrases.probabilities(question, odds).mean(0)
         best = int(shares.argmax())
         probability = float(shares[best])

@@ -2,16 +2,17 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vesalius.errors import ModelError
-from vesalius.evaluation.anatomy.encoding import ensemble_phrases
-from vesalius.models.encoder import VisionLanguageEncoder
-from vesalius.models.zero_shot import label_logits, logit_scale, phrase_vectors
 from vesalius.naming.calibration import LABELS, Calibration
 from vesalius.prompts.anatomy import phrases_of
+from vesalius.prompts.anatomy_wording import ensemble_phrases
+from vesalius.runtime.contract import Floats, Runtime
 
 Array = NDArray[np.float64]
+
+TINY = 1e-12
+"""Keeps the length of an empty vector from dividing by 0."""
 
 
 class Phrasebook:
@@ -21,21 +22,21 @@ class Phrasebook:
     ensembles, Radford et al., 2021); the mean of their vectors counts.
 
     Args:
-        model: One whose image and text vectors share a space.
+        runtime: Of a model whose image and text vectors share a space.
         calibration: Its own.
 
     Raises:
         ModelError: If it reads no text.
     """
 
-    def __init__(self, model: VisionLanguageEncoder, calibration: Calibration) -> None:
+    def __init__(self, runtime: Runtime, calibration: Calibration) -> None:
         self.calibration = calibration
         own = {name: scaling.labels for name, scaling in calibration.scalings.items()}
         self.labels: dict[str, tuple[str, ...]] = {**LABELS, **own}
-        self._scale = logit_scale(model)
-        self._vectors = {name: _encode(model, name, labels) for name, labels in self.labels.items()}
+        self._scale = runtime.logit_scale
+        self._vectors = {name: _encode(runtime, name, labels) for name, labels in self.labels.items()}
 
-    def odds(self, vectors: Tensor) -> dict[str, Tensor]:
+    def odds(self, vectors: Floats) -> dict[str, Floats]:
         """Log-odds of every question's labels.
 
         Args:
@@ -53,9 +54,9 @@ class Phrasebook:
                     "This model outlines, but its image and text vectors share no space, so it cannot name; "
                     "use --model pocket, or a model that encodes (vesalius models lists them)."
                 )
-        return {name: label_logits(vectors, rows, self._scale) for name, rows in self._vectors.items()}
+        return {name: np.asarray(self._scale * vectors @ rows.T, np.float32) for name, rows in self._vectors.items()}
 
-    def probabilities(self, question: str, odds: Tensor) -> Array:
+    def probabilities(self, question: str, odds: Floats) -> Array:
         """That labels show: calibrated where the model is, otherwise the labels' shares among themselves.
 
         Args:
@@ -66,8 +67,11 @@ class Phrasebook:
             [D, L].
         """
         scaling = self.calibration.scalings.get(question)
-        values = odds.double()
-        return values.softmax(1).numpy() if scaling is None else scaling.probabilities(values.numpy())
+        values = odds.astype(np.float64)
+        if scaling is not None:
+            return scaling.probabilities(values)
+        shares = np.exp(values - values.max(1, keepdims=True))
+        return np.asarray(shares / shares.sum(1, keepdims=True))
 
 
 def ask_about(question: str, label: str) -> tuple[str, ...]:
@@ -83,6 +87,12 @@ def ask_about(question: str, label: str) -> tuple[str, ...]:
             return phrases_of(question)[label]
 
 
-def _encode(model: VisionLanguageEncoder, question: str, labels: tuple[str, ...]) -> Tensor:
-    vectors = phrase_vectors(model, {label: ask_about(question, label) for label in labels})
-    return vectors.float().cpu()
+def list_naming_phrases() -> list[str]:
+    """Everything that a labeller asks."""
+    return [phrase for question, labels in LABELS.items() for label in labels for phrase in ask_about(question, label)]
+
+
+def _encode(runtime: Runtime, question: str, labels: tuple[str, ...]) -> Floats:
+    """One unit vector a label, the mean of its phrases' vectors, [L, E]."""
+    means = np.stack([runtime.encode_text(ask_about(question, label)).vectors.mean(0) for label in labels])
+    return np.asarray(means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), TINY))

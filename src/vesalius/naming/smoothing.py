@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from vesalius.prompts.anatomy import PAPER_STATIONS
 
@@ -100,6 +99,11 @@ def _weights(steps: Array, count: int) -> Array:
     return np.asarray(np.clip(around / INDEPENDENT_MM, 0, 1))
 
 
+def _log_factorials(count: int) -> Array:
+    """Of 0 up to ``count`` - 1."""
+    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, count)))])
+
+
 def _transitions(distance_mm: float, states: NDArray[np.bool_], labels: Sequence[str]) -> Array:
     """Log-probability of the next slice's state (column) after this one's (row), [S, S]."""
     along = len(states) - sum(label not in CHAIN for label in labels)
@@ -107,7 +111,7 @@ def _transitions(distance_mm: float, states: NDArray[np.bool_], labels: Sequence
     steps = np.arange(along)[None, :] - np.arange(along)[:, None]
     # At most to the next station, which is two states away, unless slices are far apart.
     allowed = (steps >= 0) & (steps <= 2 * np.ceil(rate))
-    moves = np.where(allowed, steps * np.log(rate) - rate - gammaln(np.maximum(steps, 0) + 1), -np.inf)
+    moves = np.where(allowed, steps * np.log(rate) - rate - _log_factorials(len(steps))[np.maximum(steps, 0)], -np.inf)
     found = np.full((len(states), len(states)), -np.inf)
     found[:along, :along] = moves
     beside = np.arange(along, len(states))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from vesalius.evaluation.report.figures import PALETTE
+from vesalius.imaging.display import PALETTE
 from vesalius.naming.names import LabelRange, SeriesName, SliceName
 from vesalius.prompts.anatomy import STATIONS
 

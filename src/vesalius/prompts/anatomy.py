@@ -5,11 +5,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Literal
 
 from vesalius.errors import PromptError, unknown_name
 
 ASPECTS = ("modality", "plane", "station")
 """What ``name`` asks of a slice; each aspect has one true label among its own, or none."""
+Aspect = Literal["organs", "stations"]
+"""What a slice may show any number of."""
 PROTOCOL_MODALITY = "MR"
 """The one modality whose protocols have names here."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from vesalius.prompts.anatomy import ORGANS, STATIONS, Statement
+from vesalius.prompts.anatomy import ORGANS, STATIONS, Aspect, Statement, phrases_of
 
 SLOT = re.compile(r"\{(\w+)\}")
 PIECE = re.compile(r"\[([^\]]*)\]")
@@ -64,6 +64,21 @@ def read_anatomy_templates() -> tuple[Template, ...]:
 def fitting_templates(statement: Statement) -> tuple[Template, ...]:
     """Templates that say all of a statement; there is one for every statement."""
     return tuple(template for template in read_anatomy_templates() if template.fits(statement))
+
+
+def ensemble_phrases(aspect: Aspect, label: str) -> tuple[str, ...]:
+    """All that a label is asked with: its phrases, and every caption that says that it shows.
+
+    >>> ensemble_phrases("organs", "liver")[:3]
+    ('an image of the liver', 'a slice through the liver', 'An image of the liver')
+    """
+    return (*phrases_of(aspect.removesuffix("s"))[label], *write_captions(say_only(aspect, label)))
+
+
+def say_only(aspect: Aspect, label: str) -> Statement:
+    """The statement that an organ or a station shows, and nothing else."""
+    named = frozenset({label})
+    return Statement(organs=named) if aspect == "organs" else Statement(stations=named)
 
 
 def write_captions(statement: Statement) -> tuple[str, ...]:

@@ -1,6 +1,9 @@
-"""Sentence vectors of all names, with which a phrase is compared that words leave open."""
+"""Sentence vectors of all names: a phrase that words leave open is compared with them.
 
-import hashlib
+The file beside pocket's weights holds them for other uses, too: with it, a known phrase needs no text encoder.
+"""
+
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,40 +37,19 @@ class PhraseIndex:
     """Of length 1, [P, D]."""
 
     @classmethod
-    def make(cls, encode: Callable[[Sequence[str]], NDArray[np.float32]]) -> "PhraseIndex":
-        """Encode all names.
-
-        Args:
-            encode: Gives phrases' sentence vectors, [P, D].
-        """
-        owners, phrases = zip(*list_phrases(), strict=True)
-        vectors = encode(phrases)
-        return cls(owners, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
-
-    @classmethod
     def read(cls, path: Path) -> "PhraseIndex":
-        """Read what ``write`` wrote.
+        """Take the names' vectors out of a file of `write_phrase_vectors`.
 
         Raises:
-            PromptError: If there is no such file, or it was made of other phrases than there are now.
+            PromptError: If there is no such file, or it lacks a name that the prompt bank has now.
         """
-        try:
-            with safe_open(path, framework="numpy") as file:
-                digest, stored = (file.metadata() or {}).get("phrases"), file.get_tensor("vectors")
-        except (OSError, SafetensorError) as error:
-            raise PromptError(f"{path}: no vectors of phrases can be read ({error}); {_REMEDY}.") from error
-        if digest != digest_phrases():
-            raise PromptError(f"{path}: made of other phrases than the prompt bank has now; {_REMEDY}.")
-        vectors = stored.astype(np.float32)
-        owners = tuple(owner for owner, _ in list_phrases())
+        known = read_phrase_vectors(path)
+        owners, phrases = zip(*list_phrases(), strict=True)
+        if lacking := [phrase for phrase in phrases if phrase not in known]:
+            count = f"{len(lacking)} phrases of the prompt bank are missing, the first '{lacking[0]}'"
+            raise PromptError(f"{path}: {count}; {_REMEDY}.")
+        vectors = np.stack([known[phrase] for phrase in phrases])
         return cls(owners, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
-
-    def write(self, path: Path) -> None:
-        """Write each vector in 8 bits, with a digest of the phrases."""
-        largest = np.abs(self.vectors).max(1, keepdims=True)
-        with writing(path) as unfinished:
-            tensors = {"vectors": np.rint(self.vectors / largest * 127).astype(np.int8)}
-            save_file(tensors, unfinished, metadata={"phrases": digest_phrases()})
 
     def compare(self, vector: NDArray[np.float32], known: Iterable[str]) -> "Nearness":
         """How near a phrase lies to each of the known targets, and to all else."""
@@ -106,9 +88,37 @@ def list_phrases() -> tuple[tuple[str, str], ...]:
     return (*dict.fromkeys(rows), *((UNLEARNT, phrase) for phrase in dict.fromkeys(others)))
 
 
-def digest_phrases() -> str:
-    """Tells one set of names from another."""
-    return hashlib.sha256("\n".join(f"{owner}\t{phrase}" for owner, phrase in list_phrases()).encode()).hexdigest()
+def write_phrase_vectors(
+    path: Path, phrases: Iterable[str], encode: Callable[[Sequence[str]], NDArray[np.float32]]
+) -> int:
+    """Encode phrases into a file.
+
+    Args:
+        path: Of the file.
+        phrases: Any, repeats allowed.
+        encode: Gives phrases' sentence vectors, [P, D].
+
+    Returns:
+        How many different ones there are.
+    """
+    distinct = list(dict.fromkeys(phrases))
+    with writing(path) as unfinished:
+        save_file({"vectors": encode(distinct)}, unfinished, metadata={"phrases": json.dumps(distinct)})
+    return len(distinct)
+
+
+def read_phrase_vectors(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Phrase -> sentence vector [D].
+
+    Raises:
+        PromptError: If the file cannot be read.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            phrases, vectors = json.loads((file.metadata() or {})["phrases"]), file.get_tensor("vectors")
+        return dict(zip(phrases, vectors, strict=True))
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise PromptError(f"{path}: no vectors of phrases can be read ({error}); {_REMEDY}.") from error
 
 
 def _nearness(cosines: NDArray[np.float32]) -> float:

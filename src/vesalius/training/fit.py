@@ -12,7 +12,7 @@ from vesalius.data.fingerprints import Fingerprints, fingerprints_path, take_fin
 from vesalius.data.loading import Batches, Pool, ResumableLoader
 from vesalius.data.views import TrainingView, ValidationView, View
 from vesalius.models import Segmenter
-from vesalius.models.checkpoints import CHECKPOINT_NAME
+from vesalius.models.checkpoint_file import CHECKPOINT_NAME
 from vesalius.training.config import TrainConfig
 from vesalius.training.keep_best import KeepBest
 from vesalius.training.manifest import describe_run

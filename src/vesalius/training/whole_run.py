@@ -16,7 +16,7 @@ from vesalius.data.loading import ResumableLoader
 from vesalius.errors import ConfigError, DataError
 from vesalius.files import parse_json, read_json, to_json, write_json
 from vesalius.folders import Claim, read_notes, tell_differences
-from vesalius.models.checkpoints import CHECKPOINT_NAME
+from vesalius.models.checkpoint_file import CHECKPOINT_NAME
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.training.averaging import WeightAverage
 from vesalius.training.config import FitConfig

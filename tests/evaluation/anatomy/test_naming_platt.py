@@ -9,7 +9,8 @@ from scipy.special import expit
 from vesalius.errors import DataError
 from vesalius.evaluation.anatomy.equal_mass import count_equal_mass
 from vesalius.evaluation.anatomy.label_scores import LabelScores
-from vesalius.evaluation.anatomy.platt import PlattScaling, fit_platt, fit_temperature
+from vesalius.evaluation.anatomy.platt import fit_platt, fit_temperature
+from vesalius.models.calibration import PlattScaling
 
 
 def draw(rng, images, labels=2, slope=1.0, offset=0.0) -> LabelScores:

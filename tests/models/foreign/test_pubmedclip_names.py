@@ -21,7 +21,7 @@ def test_the_labeller_sees_what_the_original_sees(golden, tmp_path, monkeypatch)
     monkeypatch.setenv("VESALIUS_WEIGHTS", str(tmp_path))
     labeller = AnatomyLabeller("pubmedclip")
     path.unlink()
-    pixels, spec = original.image(), labeller.model.spec
+    pixels, spec = original.image(), labeller.runtime.model.spec
     mean, std = (torch.tensor(each)[:, None, None] for each in (spec.mean, spec.std))
     seen = labeller._encode(pixels * std + mean)
     expected = F.normalize(torch.from_numpy(original.outputs["out_image_features"]), dim=-1)

@@ -7,7 +7,8 @@ from pytorch_lightning import LightningModule, Trainer
 
 from vesalius.data.anatomy.table import read_slice_table, write_table
 from vesalius.errors import ConfigError, DataError, ModelError
-from vesalius.models.checkpoints import load_model, read_notes
+from vesalius.models.checkpoint_file import read_notes
+from vesalius.models.checkpoints import load_model
 from vesalius.prompts.anatomy_captions import PLAIN
 from vesalius.training.contrastive.config import ContrastiveConfig
 from vesalius.training.contrastive.fit import fit_contrastive

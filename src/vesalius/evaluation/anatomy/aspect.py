@@ -12,11 +12,12 @@ from vesalius.evaluation.anatomy.intervals import Found, Overall, find_group_int
 from vesalius.evaluation.anatomy.label_scores import Bools, LabelScores
 from vesalius.evaluation.anatomy.measures import Judged
 from vesalius.evaluation.anatomy.naming_scores import Counts, chance_of_top1, count_errors, fit_thresholds
-from vesalius.evaluation.anatomy.platt import PlattScaling, fit_platt, fit_temperature
+from vesalius.evaluation.anatomy.platt import fit_platt, fit_temperature
 from vesalius.evaluation.anatomy.settings import NamingSettings
 from vesalius.evaluation.calibration import ReliabilityPoint
 from vesalius.evaluation.statistics import Interval
 from vesalius.evaluation.uncertainty import RiskCoverage
+from vesalius.models.calibration import PlattScaling
 
 
 @dataclass(frozen=True)

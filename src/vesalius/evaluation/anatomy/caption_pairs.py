@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vesalius.evaluation.anatomy.encoding import EncodedSlices
-from vesalius.evaluation.anatomy.label_scores import Array, Aspect
+from vesalius.evaluation.anatomy.label_scores import Array
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.text_cache import TextCache
 from vesalius.models.zero_shot import label_logits, logit_scale
-from vesalius.prompts.anatomy import AnatomyLabel, Statement
+from vesalius.prompts.anatomy import AnatomyLabel, Aspect, Statement
 from vesalius.prompts.anatomy_contradictions import contradictions
 from vesalius.prompts.anatomy_wording import write_captions
 

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vesalius.data.anatomy.dataset import AnatomySample
-from vesalius.evaluation.anatomy.label_scores import Aspect, LabelScores, name_one, truth_of
+from vesalius.evaluation.anatomy.label_scores import LabelScores, truth_of
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.zero_shot import label_logits, logit_scale, phrase_vectors
-from vesalius.prompts.anatomy import AnatomyLabel, phrases_of
-from vesalius.prompts.anatomy_wording import write_captions
+from vesalius.prompts.anatomy import AnatomyLabel, Aspect
+from vesalius.prompts.anatomy_wording import ensemble_phrases
 
 BATCH = 32
 """Slices encoded together."""
@@ -79,15 +79,6 @@ def encode_slices(
         patients += [sample.patient for sample in batch]
         on_step(len(batch))
     return EncodedSlices(torch.cat(vectors), tuple(shown), tuple(patients))
-
-
-def ensemble_phrases(aspect: Aspect, label: str) -> tuple[str, ...]:
-    """All that a label is asked with: its phrases, and every caption that says that it shows.
-
-    >>> ensemble_phrases("organs", "liver")[:3]
-    ('an image of the liver', 'a slice through the liver', 'An image of the liver')
-    """
-    return (*phrases_of(aspect.removesuffix("s"))[label], *write_captions(name_one(aspect, label)))
 
 
 def score_labels(

@@ -10,13 +10,13 @@ from vesalius.evaluation.anatomy.aspect import AspectResult, evaluate_aspect
 from vesalius.evaluation.anatomy.caption_pairs import pair_captions
 from vesalius.evaluation.anatomy.contradiction import ContradictionResult, measure_contradictions
 from vesalius.evaluation.anatomy.encoding import EncodedSlices, score_labels
-from vesalius.evaluation.anatomy.label_scores import UNCERTAIN, Aspect, LabelScores, truth_of
+from vesalius.evaluation.anatomy.label_scores import UNCERTAIN, LabelScores, truth_of
 from vesalius.evaluation.anatomy.linear_probe import ProbeData, fit_probe
 from vesalius.evaluation.anatomy.prevalence import score_by_prevalence
 from vesalius.evaluation.anatomy.sensitivity import Sensitivity, measure_sensitivity
 from vesalius.evaluation.anatomy.settings import NamingSettings
 from vesalius.models.encoder import VisionLanguageEncoder
-from vesalius.prompts.anatomy import ORGANS
+from vesalius.prompts.anatomy import ORGANS, Aspect
 
 ASPECTS: tuple[Aspect, ...] = ("organs", "stations")
 

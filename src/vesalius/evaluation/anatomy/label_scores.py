@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.errors import DataError
-from vesalius.prompts.anatomy import AnatomyLabel, Statement
+from vesalius.prompts.anatomy import AnatomyLabel, Aspect
+from vesalius.prompts.anatomy_wording import say_only
 from vesalius.prompts.entailment import match_statements
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Aspect = Literal["organs", "stations"]
 PRESENT, ABSENT, UNCERTAIN = 1, 0, -1
 
 
@@ -95,11 +94,5 @@ def truth_of(shown: Sequence[AnatomyLabel], aspect: Aspect, labels: Sequence[str
     Raises:
         PromptError: If a label does not exist.
     """
-    matched = match_statements(shown, [name_one(aspect, label) for label in labels])
+    matched = match_statements(shown, [say_only(aspect, label) for label in labels])
     return np.where(matched.known, matched.true, UNCERTAIN).astype(np.int8)
-
-
-def name_one(aspect: Aspect, label: str) -> Statement:
-    """The statement that an organ or a station shows, and nothing else."""
-    named = frozenset({label})
-    return Statement(organs=named) if aspect == "organs" else Statement(stations=named)

@@ -5,59 +5,16 @@ drawn towards those of all labels together (half the squared distance is added t
 spread), so rare labels keep to the common ones and the loss has one minimum, even where scores separate the kinds.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-
 import numpy as np
 from scipy.special import expit
 
 from vesalius.errors import DataError
 from vesalius.evaluation.anatomy.label_scores import Array, Bools, LabelScores
+from vesalius.models.calibration import PlattScaling
 
 STEPS = 100
 """Of Newton's method; a handful suffice."""
 TOLERANCE = 1e-10
-
-
-@dataclass(frozen=True)
-class PlattScaling:
-    """Parameters for L labels."""
-
-    labels: tuple[str, ...]
-    slopes: tuple[float, ...]
-    """Log-odds a unit of score."""
-    offsets: tuple[float, ...]
-
-    def probabilities(self, scores: Array) -> Array:
-        """That a label shows.
-
-        Args:
-            scores: [N, L].
-
-        Returns:
-            [N, L].
-        """
-        return np.asarray(expit(scores * np.array(self.slopes) + np.array(self.offsets)))
-
-    def to_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
-        return asdict(self)
-
-    @staticmethod
-    def from_dict(content: Mapping[str, object]) -> "PlattScaling":
-        """Read what ``to_dict`` gave.
-
-        Raises:
-            DataError: If a field is missing or lengths differ.
-        """
-        try:
-            labels, slopes, offsets = (_as_list(content[name]) for name in ("labels", "slopes", "offsets"))
-            scaling = PlattScaling(tuple(map(str, labels)), tuple(map(_number, slopes)), tuple(map(_number, offsets)))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"not the parameters of a calibration ({error}); evaluate again to have them.") from error
-        if not len(labels) == len(slopes) == len(offsets):
-            raise DataError(f"calibration: {len(labels)} labels, {len(slopes)} slopes and {len(offsets)} offsets.")
-        return scaling
 
 
 def fit_temperature(val: LabelScores) -> PlattScaling:
@@ -126,15 +83,3 @@ def _shorten(step: Array, found: Array, inputs: Array, present: Bools, prior: Ar
 def _loss(found: Array, inputs: Array, present: Bools, prior: Array) -> float:
     logits = inputs @ found
     return float((np.logaddexp(0, logits) - logits * present).sum() + ((found - prior) ** 2).sum() / 2)
-
-
-def _as_list(value: object) -> Sequence[object]:
-    if not isinstance(value, list | tuple):
-        raise TypeError(f"expected a list, got {value!r}")
-    return value
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        raise TypeError(f"expected a number, got {value!r}")
-    return float(value)

@@ -7,8 +7,8 @@ import numpy as np
 from vesalius.evaluation.anatomy.contradiction import ContradictionResult
 from vesalius.evaluation.anatomy.drawing import INK, LEGEND, LINE, SOFT, draw_legend, legend_width, to_svg
 from vesalius.evaluation.anatomy.evaluate import AnatomyEvaluation
-from vesalius.evaluation.anatomy.label_scores import Aspect
 from vesalius.evaluation.report.figures import TICKS, colour
+from vesalius.prompts.anatomy import Aspect
 
 WIDTH, HEIGHT, GROUND = 440, 40, 28
 """Of a strip, pixels, and where its bars stand; mean and interval lie below."""

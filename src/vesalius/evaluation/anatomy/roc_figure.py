@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from vesalius.evaluation.anatomy.drawing import LEGEND, Curve, Panel, draw_legend, legend_width, to_svg
 from vesalius.evaluation.anatomy.evaluate import AnatomyEvaluation
-from vesalius.evaluation.anatomy.label_scores import Aspect
+from vesalius.prompts.anatomy import Aspect
 
 COLUMNS = 5
 SIDE = 150

@@ -9,10 +9,11 @@ from importlib.resources import files
 import numpy as np
 
 from vesalius.evaluation.anatomy.encoding import EncodedSlices, score_labels
-from vesalius.evaluation.anatomy.label_scores import Array, Aspect, Bools, LabelScores
+from vesalius.evaluation.anatomy.label_scores import Array, Bools, LabelScores
 from vesalius.evaluation.anatomy.naming_scores import top1_in_set
 from vesalius.evaluation.anatomy.ranking import rank_labels
 from vesalius.models.encoder import VisionLanguageEncoder
+from vesalius.prompts.anatomy import Aspect
 
 
 @dataclass(frozen=True)

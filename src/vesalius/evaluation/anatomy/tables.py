@@ -5,12 +5,12 @@ from dataclasses import astuple
 
 from vesalius.evaluation.anatomy.comparison import compare_naming
 from vesalius.evaluation.anatomy.evaluate import AnatomyEvaluation
-from vesalius.evaluation.anatomy.label_scores import Aspect
 from vesalius.evaluation.anatomy.measures import MEASURES
 from vesalius.evaluation.anatomy.preference_figure import TITLES
 from vesalius.evaluation.anatomy.sensitivity import Spread
 from vesalius.evaluation.report.content import Cell, Number, Table, to_number
 from vesalius.evaluation.statistics import Interval
+from vesalius.prompts.anatomy import Aspect
 
 SPREADS = (", mean ± SD", ", range")
 CONTRADICTION_NOTE = (

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from vesalius.evaluation.anatomy.drawing import LEGEND, Curve, Panel, draw_legend, legend_width, to_svg
 from vesalius.evaluation.anatomy.evaluate import AnatomyEvaluation
-from vesalius.evaluation.anatomy.label_scores import Aspect
+from vesalius.prompts.anatomy import Aspect
 
 SIDE = 260
 WIDE = SIDE + 64

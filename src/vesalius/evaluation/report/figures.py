@@ -10,9 +10,8 @@ import numpy as np
 
 from vesalius.console import to_html
 from vesalius.evaluation.report.content import ALL, NamedCurve, Strip
+from vesalius.imaging.display import PALETTE
 
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Of Okabe and Ito; names stand beside colours, which repeat after the sixth."""
 BINS = 40
 """Of the distribution, over Dice 0 to 1."""
 HEIGHT = 34

@@ -10,7 +10,7 @@ from vesalius.data.anatomy.dataset import open_slices
 from vesalius.data.anatomy.views import SliceView, collate_slices
 from vesalius.data.loading import Batches, Pool, ResumableLoader
 from vesalius.errors import ConfigError, DataError
-from vesalius.models.checkpoints import CHECKPOINT_NAME
+from vesalius.models.checkpoint_file import CHECKPOINT_NAME
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.training.contrastive.config import ContrastiveConfig
 from vesalius.training.contrastive.module import MONITOR, ContrastiveModule

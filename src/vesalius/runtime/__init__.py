@@ -1,0 +1,87 @@
+"""Programs that run a model: ONNX Runtime, which needs no PyTorch, and PyTorch, which runs every model anywhere."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from vesalius.errors import ConfigError, require
+from vesalius.models.checkpoint_file import find_checkpoint, read_recipe
+from vesalius.models.export_contract import CONTRACT_NAME
+from vesalius.runtime.contract import Runtime
+
+if TYPE_CHECKING:
+    from vesalius.models.devices import Precision
+    from vesalius.models.encoder import VisionLanguageEncoder
+
+RuntimeChoice = Literal["auto", "onnx", "torch"]
+
+
+def open_runtime(
+    model: str | Path, *, runtime: RuntimeChoice = "auto", device: str = "auto", precision: "Precision" = "32"
+) -> Runtime:
+    """Open a trained model.
+
+    Args:
+        model: A model's name ("pocket"), a checkpoint, a run's folder or an export.
+        runtime: "auto" takes ONNX Runtime for the checkpoints that it can run (pocket's, fine-tuned ones included)
+            where the device is a CPU, and PyTorch for all others.
+        device: "cpu", "cuda", "cuda:1" or "mps"; "auto" takes what the chosen runtime computes on at once: ONNX Runtime
+            the CPU, PyTorch a GPU where there is one.
+        precision: Of computation in PyTorch.
+
+    Raises:
+        ConfigError: If the runtime cannot do what is asked.
+        MissingPackageError: If PyTorch is needed and not installed.
+        ModelError: If there is no such model or it cannot be read.
+    """
+    path = find_checkpoint(model)
+    fits = _fits(path)
+    if runtime == "onnx" or (runtime == "auto" and fits and device in ("auto", "cpu") and precision == "32"):
+        _check_onnx(path, fits, device, precision)
+        from vesalius.runtime.onnx import OnnxRuntime  # whichever is opened, the other's library is not loaded
+
+        return OnnxRuntime(path)
+    require("torch", extra="train")
+    from vesalius.models.checkpoints import load_model
+    from vesalius.models.devices import choose_device
+    from vesalius.runtime.torch import TorchRuntime
+
+    return TorchRuntime(load_model(path), str(choose_device(device)), precision)
+
+
+def as_runtime(
+    model: "str | Path | Runtime | VisionLanguageEncoder",
+    *,
+    runtime: RuntimeChoice = "auto",
+    device: str = "auto",
+    precision: "Precision" = "32",
+) -> Runtime:
+    """A model from wherever it comes: see `open_runtime`; one in memory stays where it is unless a device is named."""
+    if isinstance(model, str | Path):
+        return open_runtime(model, runtime=runtime, device=device, precision=precision)
+    if isinstance(model, Runtime):
+        return model
+    from vesalius.runtime.torch import TorchRuntime
+
+    return TorchRuntime(model, device, precision)
+
+
+def _fits(path: Path) -> bool:
+    """Whether the package has graphs for a checkpoint."""
+    from vesalius.models.embedded import GRAPHS
+
+    if path.name == CONTRACT_NAME:
+        return False
+    recipe = read_recipe(path)
+    return recipe.name in GRAPHS and not recipe.options
+
+
+def _check_onnx(path: Path, fits: bool, device: str, precision: str) -> None:
+    """Refuse what ONNX Runtime does not do.
+
+    Raises:
+        ConfigError: Saying what does.
+    """
+    if not fits:
+        raise ConfigError(f"{path}: --runtime onnx runs pocket's architecture only; leave the option out.")
+    if device not in ("auto", "cpu") or precision != "32":
+        raise ConfigError(f"--runtime onnx computes on the CPU in 32-bit floats; for --device {device} leave it out.")

@@ -1,0 +1,149 @@
+"""Models in ONNX Runtime: the package's own graphs with any checkpoint that fits them, or an export's.
+
+Nothing here needs PyTorch. The three graphs are opened when they are first needed: whoever asks only for phrases whose
+vectors are known opens no text encoder.
+"""
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from vesalius.errors import ModelError
+from vesalius.models.embedded import EMBEDDED, GRAPHS, PHRASES
+from vesalius.models.vocabularies import read_bert
+from vesalius.models.wordpieces import make_tokenizer, tokenize
+from vesalius.prompts.phrase_vectors import read_phrase_vectors
+from vesalius.runtime.contract import EncodedImages, EncodedPhrases, Floats, Outlines
+from vesalius.runtime.resample import resize_rgb
+from vesalius.runtime.weights import CONTENTS, Binding, bind, needed, read_tensors
+
+PHRASES_AT_ONCE = 8
+"""Phrases decoded together; bounds memory, changes no number."""
+REMEMBERED = 4096
+"""Phrases whose vectors are kept, the least recently asked go first."""
+LOGIT_SCALE = 20.0
+"""pocket's factor from cosine similarity to log-odds."""
+_ERRORS_ONLY = 3
+
+
+class OnnxRuntime:
+    """A checkpoint of pocket's architecture on the graphs that the package carries.
+
+    Args:
+        checkpoint: Its file.
+        threads: That compute; 0 for all cores.
+
+    Raises:
+        ModelError: If its weights do not fit.
+    """
+
+    name = "onnx"
+    device = "cpu"
+    reads_text = True
+    judges_existence = True
+    logit_scale = LOGIT_SCALE
+
+    def __init__(self, checkpoint: Path, threads: int = 0) -> None:
+        self._checkpoint, self._folder, self._threads = checkpoint, GRAPHS["pocket"], threads
+        self._vectors: OrderedDict[str, Floats] = OrderedDict()
+        # The packaged model's sentence vectors of all names it may be asked are at hand: no text encoder is opened.
+        self._known = read_phrase_vectors(PHRASES) if checkpoint == EMBEDDED["pocket"] else {}
+        self._lock = threading.RLock()
+        contents = json.loads((self._folder / CONTENTS).read_text(encoding="utf-8"))
+        settings, self._bindings = contents["settings"], contents["bindings"]
+        self.image_size: int = settings["image_size"]
+        self._mean, self._std = (np.array(settings[name], np.float32) for name in ("mean", "std"))
+        self._tokenizer = make_tokenizer(read_bert(), settings["context_length"])
+
+    def encode_image(self, rgb: Floats) -> EncodedImages:
+        """See `Runtime`."""
+        pixels = np.stack([(resize_rgb(each, self.image_size) - self._mean) / self._std for each in rgb])
+        found = self._image.run({"pixel_values": np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32)})
+        return EncodedImages(found["image_embedding"], found)
+
+    def encode_text(self, phrases: Sequence[str]) -> EncodedPhrases:
+        """See `Runtime`."""
+        with self._lock:
+            self._vectors.update({each: self._known[each] for each in phrases if each in self._known})
+            new = sorted(set(phrases) - self._vectors.keys())
+            for start in range(0, len(new), PHRASES_AT_ONCE):
+                some = new[start : start + PHRASES_AT_ONCE]
+                ids, mask = tokenize(self._tokenizer, some)
+                vectors = self._text.run({"input_ids": ids, "attention_mask": mask})["text_embedding"]
+                self._vectors.update(zip(some, vectors, strict=True))
+            for phrase in phrases:
+                self._vectors.move_to_end(phrase)
+            found = np.stack([self._vectors[phrase] for phrase in phrases])
+            while len(self._vectors) > REMEMBERED:
+                self._vectors.popitem(last=False)
+        return EncodedPhrases(found)
+
+    def decode(self, image: EncodedImages, text: EncodedPhrases) -> Outlines:
+        """See `Runtime`."""
+        assert isinstance(image.maps, Mapping)
+        logits, existence = [], []
+        for start in range(0, len(text.vectors), PHRASES_AT_ONCE):
+            some = text.vectors[start : start + PHRASES_AT_ONCE]
+            maps = {name: np.repeat(value, len(some), axis=0) for name, value in image.maps.items()}
+            found = self._decoder.run(maps | {"text_embedding": some})
+            logits.append(found["logits"][:, 0])
+            existence.append(found["existence"].astype(np.float64))
+        return Outlines(np.concatenate(logits), np.concatenate(existence))
+
+    @cached_property
+    def _image(self) -> "Graph":
+        return self._open("image")
+
+    @cached_property
+    def _text(self) -> "Graph":
+        return self._open("text")
+
+    @cached_property
+    def _decoder(self) -> "Graph":
+        return self._open("decoder")
+
+    def _open(self, graph: str) -> "Graph":
+        return Graph(self._folder / f"{graph}.onnx", self._bindings[graph], self._checkpoint, self._threads)
+
+
+class Graph:
+    """A graph of the package with a checkpoint's weights.
+
+    Args:
+        path: Of the graph.
+        bindings: How each initializer follows from the checkpoint.
+        checkpoint: Where its weights are.
+        threads: That compute; 0 for all cores.
+
+    Raises:
+        ModelError: If the weights do not fit.
+    """
+
+    def __init__(self, path: Path, bindings: Mapping[str, Binding], checkpoint: Path, threads: int) -> None:
+        state = read_tensors(checkpoint, {name for each in bindings.values() for name in needed(each)})
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = _ERRORS_ONLY
+        # Its threads would otherwise keep their cores busy for a while after each call, and slow whatever runs next.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(bind(each, state)) for name, each in bindings.items()}
+        options.add_external_initializers(list(values), list(values.values()))
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its own classes share no other base
+            reason = str(error).strip().splitlines()[0]
+            raise ModelError(f"{checkpoint}: its weights do not fit the graph {path.name} ({reason}).") from error
+        self._inputs = [each.name for each in self._session.get_inputs()]
+        self._outputs = [each.name for each in self._session.get_outputs()]
+
+    def run(self, tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, Floats]:
+        """Outputs by name; tensors that are no inputs of the graph are ignored."""
+        found = self._session.run(None, {name: tensors[name] for name in self._inputs})
+        return dict(zip(self._outputs, found, strict=True))

@@ -1,0 +1,184 @@
+"""ONNX Runtime and PyTorch give the same answers."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vesalius.errors import ConfigError, ModelError
+from vesalius.models import build_model
+from vesalius.models.checkpoint_file import find_checkpoint, read_notes
+from vesalius.models.checkpoints import load_segmenter, save_model
+from vesalius.models.embedded import GRAPHS, PHRASES
+from vesalius.naming.phrasebook import list_naming_phrases
+from vesalius.predict import Predictor
+from vesalius.prompts.phrase_vectors import list_phrases, read_phrase_vectors
+from vesalius.runtime import open_runtime
+from vesalius.runtime.onnx import OnnxRuntime
+from vesalius.runtime.torch import TorchRuntime
+from vesalius.runtime.weights import CONTENTS
+
+RGB = np.random.default_rng(0).random((2, 230, 301, 3)).astype(np.float32)
+PHRASES_ASKED = ["polyp", "one small white polyp, located in the centre of the image", "left kidney"]
+
+
+@pytest.fixture(scope="module")
+def onnx() -> OnnxRuntime:
+    return open_runtime("pocket")
+
+
+@pytest.fixture(scope="module")
+def in_torch() -> TorchRuntime:
+    return open_runtime("pocket", runtime="torch", device="cpu")
+
+
+def test_pocket_runs_in_onnx_runtime_unless_told_otherwise(onnx, in_torch):
+    assert (onnx.name, in_torch.name) == ("onnx", "torch")
+    for attribute in ("image_size", "reads_text", "judges_existence", "logit_scale", "device"):
+        assert getattr(onnx, attribute) == getattr(in_torch, attribute)
+
+
+def test_images_phrases_and_outlines_are_the_same(onnx, in_torch):
+    ours, theirs = (each.encode_image(RGB) for each in (onnx, in_torch))
+    np.testing.assert_allclose(ours.vectors, theirs.vectors, atol=1e-5)
+    said, meant = (each.encode_text(PHRASES_ASKED) for each in (onnx, in_torch))
+    np.testing.assert_allclose(said.vectors, meant.vectors, atol=1e-5)
+    one, other = (each.decode(each.encode_image(RGB[:1]), each.encode_text(PHRASES_ASKED)) for each in (onnx, in_torch))
+    assert one.logits.shape == (3, 160, 160)
+    np.testing.assert_allclose(one.logits, other.logits, atol=2e-3)
+    np.testing.assert_allclose(one.existence, other.existence, atol=1e-3)
+
+
+def test_a_fine_tuned_checkpoint_runs_on_the_same_graphs(tmp_path):
+    model = load_segmenter("pocket")
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1 + 0.05 * torch.rand_like(parameter))
+    save_model(model, tmp_path / "model.safetensors")
+    tuned, packed = open_runtime(tmp_path), open_runtime("pocket")
+    assert tuned.name == "onnx"
+    theirs = TorchRuntime(model)
+    for runtime, same in ((tuned, True), (packed, False)):
+        found = runtime.decode(runtime.encode_image(RGB[:1]), runtime.encode_text(PHRASES_ASKED))
+        wanted = theirs.decode(theirs.encode_image(RGB[:1]), theirs.encode_text(PHRASES_ASKED))
+        assert np.allclose(found.logits, wanted.logits, atol=2e-3) == same
+
+
+def test_a_model_of_another_size_runs_in_pytorch(tmp_path, build_tiny):
+    save_model(build_tiny("pocket"), tmp_path / "model.safetensors")
+    assert open_runtime(tmp_path).name == "torch"
+    with pytest.raises(ConfigError, match="--runtime onnx runs pocket's architecture only"):
+        open_runtime(tmp_path, runtime="onnx")
+
+
+@pytest.mark.parametrize(("device", "precision"), [("cuda", "32"), ("cpu", "bf16-mixed")])
+def test_onnx_runtime_refuses_what_it_does_not_do(device, precision):
+    with pytest.raises(ConfigError, match="computes on the CPU in 32-bit floats"):
+        open_runtime("pocket", runtime="onnx", device=device, precision=precision)
+
+
+def test_a_device_that_is_not_there_is_named():
+    with pytest.raises(ConfigError, match=r"--device cuda:77: is not on this machine; there are: cpu"):
+        open_runtime("pocket", device="cuda:77")
+    with pytest.raises(ConfigError, match="expected auto, cpu, cuda"):
+        open_runtime("pocket", device="quantum")
+
+
+def test_half_precision_hardly_changes_an_answer(in_torch):
+    halves = open_runtime("pocket", device="cpu", precision="bf16-mixed")
+    assert halves.name == "torch"
+    found, wanted = (
+        each.decode(each.encode_image(RGB[:1]), each.encode_text(["polyp"])).existence for each in (halves, in_torch)
+    )
+    assert found == pytest.approx(wanted, abs=1)
+
+
+def test_weights_that_lack_a_tensor_are_refused(tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    state = load_file(find_checkpoint("pocket"))
+    header = {"vesalius": json.dumps({"name": "pocket", "options": {}}), "notes": "{}"}
+    del state["outline.steer.weight"]
+    save_file(state, tmp_path / "model.safetensors", header)
+    runtime = open_runtime(tmp_path)
+    with pytest.raises(ModelError, match=r"1 tensors of the model are missing, the first outline\.steer\.weight"):
+        runtime.decode(runtime.encode_image(RGB[:1]), runtime.encode_text(["polyp"]))
+
+
+def test_phrases_at_hand_are_those_that_the_encoder_gives():
+    """Made anew by recipes/pocket/phrases.py when words change."""
+    known = read_phrase_vectors(PHRASES)
+    asked = {*(phrase for _, phrase in list_phrases()), *list_naming_phrases()}
+    assert asked == known.keys()
+    some = sorted(asked)[::150]
+    vectors = open_runtime("pocket", runtime="torch", device="cpu").encode_text(some).vectors
+    np.testing.assert_allclose(np.stack([known[each] for each in some]), vectors, atol=1e-6)
+
+
+def test_vectors_are_forgotten_in_time(monkeypatch):
+    monkeypatch.setattr("vesalius.runtime.onnx.REMEMBERED", 2)
+    runtime = open_runtime("pocket")
+    first = runtime.encode_text(["polyp", "lungs", "liver"]).vectors
+    assert first.shape == (3, 384)
+    np.testing.assert_array_equal(runtime.encode_text(["polyp"]).vectors[0], first[0])
+
+
+def test_graphs_say_where_every_number_comes_from():
+    contents = json.loads((GRAPHS["pocket"] / CONTENTS).read_text(encoding="utf-8"))
+    assert contents["bindings"].keys() == {"image", "text", "decoder"}
+    assert contents["settings"]["image_size"] == build_model("pocket").spec.image_size
+    assert sum(path.stat().st_size for path in GRAPHS["pocket"].iterdir()) < 500_000
+
+
+def test_a_model_in_memory_stays_in_pytorch_and_its_notes_are_not_read(build_tiny):
+    predictor = Predictor(build_tiny("pocket"))
+    assert predictor.runtime.name == "torch"
+    assert not predictor.knowledge.targets
+    assert len(Predictor("pocket").knowledge.targets) == len(read_notes(find_checkpoint("pocket"))["targets"])
+
+
+def test_segmenting_and_naming_need_no_pytorch(tmp_path, picture):
+    """As where only the core is installed: importing any of these fails."""
+    script = f"""
+import sys
+sys.modules.update(dict.fromkeys(("torch", "pytorch_lightning", "torchmetrics", "instant_clip_tokenizer", "pyarrow")))
+sys.modules.update(dict.fromkeys(("onnx", "openvino", "scipy")))
+from vesalius.cli import main
+main(["segment", {str(picture)!r}, "polyp", "a polyp with a stalk", "-o", {str(tmp_path / "out")!r}])
+main(["name", {str(picture)!r}])
+main(["models", "pocket"])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(list(Path(tmp_path / "out").glob("*.mask.png"))) == 2
+
+
+def test_what_needs_pytorch_says_how_to_install_it(picture):
+    script = """
+import sys
+sys.modules.update(dict.fromkeys(("torch", "pytorch_lightning")))
+from vesalius.cli import main
+main({arguments})
+"""
+    for arguments in (
+        ["segment", str(picture), "polyp", "--device", "cuda"],
+        ["evaluate", "pocket", "--data", "folder"],
+    ):
+        code = script.replace("{arguments}", repr(arguments))
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 2
+        assert "pip install 'vesalius[train]'" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def picture(tmp_path) -> Path:
+    from vesalius.imaging import write_rgb
+
+    write_rgb(tmp_path / "picture.png", (RGB[0] * 255).astype(np.uint8))
+    return tmp_path / "picture.png"
