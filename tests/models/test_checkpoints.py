@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vesalius.errors import ModelError, OutputError
-from vesalius.models import Segmenter, build_model, checkpoints
+from vesalius.models import Segmenter, build_model, checkpoint_file
 from vesalius.models.checkpoint_file import CHECKPOINT_NAME, find_checkpoint, read_notes
 from vesalius.models.checkpoints import LISTED, fill_model, load_model, load_segmenter, save_model
 from vesalius.models.foreign.renaming import Renaming
@@ -32,7 +32,7 @@ def model(build_tiny) -> Segmenter:
 
 def rewrite(source: Path, target: Path, change) -> Path:
     """Copy a checkpoint with its tensors and its header changed."""
-    state, header = load_file(source), checkpoints._read_header(source)
+    state, header = load_file(source), checkpoint_file.read_header(source)
     change(state, header)
     save_file(state, target, header)
     return target

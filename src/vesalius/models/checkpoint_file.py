@@ -23,7 +23,7 @@ def read_notes(path: Path) -> dict[str, object]:
     """What ``save_model`` was told to remember; an export remembers it too."""
     if path.name == CONTRACT_NAME:
         return dict(read_contract(path).notes)
-    notes: dict[str, object] = json.loads(_read_header(path).get("notes", "{}"))
+    notes: dict[str, object] = json.loads(read_header(path).get("notes", "{}"))
     return notes
 
 
@@ -63,7 +63,12 @@ def open_tensors(path: Path, framework: str = "numpy") -> Iterator[safe_open]:
         raise ModelError(f"{path}: not a safetensors file, or a damaged one ({error}).") from error
 
 
-def _read_header(path: Path) -> dict[str, str]:
+def read_header(path: Path) -> dict[str, str]:
+    """What a safetensors file says beside its tensors, as it stands there.
+
+    Raises:
+        ModelError: If it is none, or damaged.
+    """
     with open_tensors(path) as file:
         return file.metadata() or {}
 
@@ -74,7 +79,7 @@ def read_recipe(path: Path) -> ModelRecipe:
     Raises:
         ModelError: If it is no checkpoint of ours, or damaged.
     """
-    header = _read_header(path)
+    header = read_header(path)
     if "vesalius" not in header:
         raise ModelError(f"{path}: not a Vesalius checkpoint; its header lacks 'vesalius'.")
     try:
