@@ -157,7 +157,7 @@ class TestSaving:
             target.write_bytes(b"half")
             raise SafetensorError("disk full")
 
-        monkeypatch.setattr(checkpoints, "save_file", fail)
+        monkeypatch.setattr("vesalius.models.checkpoints.save_file", fail)
         with pytest.raises(OutputError, match="disk full"):
             save_model(model, path)
         assert path.read_bytes() == written.read_bytes()
