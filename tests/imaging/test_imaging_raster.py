@@ -310,3 +310,19 @@ def test_a_jpeg_too_short_for_its_pixels_is_refused_and_a_plain_one_is_not(tmp_p
     path.write_bytes(content[:at] + struct.pack(">HH", 9000, 9900) + content[at + 4 :])
     with pytest.raises(ImageError, match=r"a\.jpg: its [\d,]+ bytes cannot hold the 9000×9900 pixels"):
         read_raster(path)
+
+
+def test_a_tiff_whose_strips_leave_rows_out_is_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    Image.fromarray(GREY8).save(path)
+    content = path.read_bytes()
+    rows = content.index(struct.pack("<HHI", 257, 4, 1)) + 8
+    path.write_bytes(content[:rows] + struct.pack("<I", 50) + content[rows + 4 :])
+    with pytest.raises(ImageError, match=r"a\.tif: its parts \(strips or tiles\) hold 35 of 350 pixels"):
+        read_raster(path)
+
+
+def test_a_tiff_of_several_strips_is_read(tmp_path):
+    values = np.tile(RGB8, (20, 3, 1))
+    Image.fromarray(values).save(tmp_path / "a.tif", tiffinfo={278: 16})
+    np.testing.assert_array_equal(read_raster(tmp_path / "a.tif").pixels[0], values)

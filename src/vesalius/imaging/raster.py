@@ -188,8 +188,25 @@ def _read_page(path: Path, picture: Image.Image, number: int) -> Pixels:
     PIXELS.check(picture.width * picture.height, path)
     if picture.format in ("JPEG", "MPO"):
         _check_jpeg(path)
+    if picture.format == "TIFF":
+        _check_parts(path, picture)
     picture.load()
     return _turn_upright(_to_array(picture), _stored_orientation(picture))
+
+
+def _check_parts(path: Path, picture: Image.Image) -> None:
+    """Refuse a TIFF whose strips or tiles leave out a part of the picture, which its decoder would leave black.
+
+    Raises:
+        ImageError: If they do.
+    """
+    places = [part[1] for part in picture.tile]
+    covered = sum((right - left) * (bottom - top) for left, top, right, bottom in places)
+    if covered < picture.width * picture.height:
+        raise ImageError(
+            f"{path}: its parts (strips or tiles) hold {covered:,} of {picture.width * picture.height:,} pixels; it is "
+            "damaged or incomplete, so copy or export it again."
+        )
 
 
 def _check_jpeg(path: Path) -> None:
