@@ -2,6 +2,9 @@
 
     python recipes/pocket/graphs.py
 
+``image`` draws an image's maps, ``text`` encodes a phrase, ``decoder`` finds it; ``vector`` is what naming needs of
+``image``.
+
 Each graph says of every number that training changes from which tensors of a checkpoint it comes, so one file of
 weights serves PyTorch and ONNX Runtime, and a fine-tuned checkpoint runs on the same graphs. To be run anew when the
 architecture changes; tests/runtime compares both runtimes.
@@ -21,6 +24,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
+from onnx.utils import Extractor
 
 from vesalius.export.tracing import trace_model, write_graph
 from vesalius.files import write_json
@@ -45,6 +49,9 @@ def main() -> None:
     with TemporaryDirectory() as temporary:
         for name in trace_model(models[0]):
             found = [trace(model, name, Path(temporary) / f"{name}.onnx") for model in models]
+            if name == "image":
+                short = [Extractor(each).extract_model(["pixel_values"], ["image_embedding"]) for each in found]
+                bindings["vector"] = write(folder / "vector.onnx", short, states)
             bindings[name] = write(folder / f"{name}.onnx", found, states)
     settings = {name: getattr(spec, name) for name in ("image_size", "mean", "std", "context_length")}
     write_json(folder / CONTENTS, {"settings": settings, "bindings": bindings})

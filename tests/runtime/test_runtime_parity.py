@@ -45,6 +45,7 @@ def test_pocket_runs_in_onnx_runtime_unless_told_otherwise(onnx, in_torch):
 def test_images_phrases_and_outlines_are_the_same(onnx, in_torch):
     ours, theirs = (each.encode_image(RGB) for each in (onnx, in_torch))
     np.testing.assert_allclose(ours.vectors, theirs.vectors, atol=1e-5)
+    np.testing.assert_allclose(onnx.embed_image(RGB), ours.vectors, atol=1e-5)
     said, meant = (each.encode_text(PHRASES_ASKED) for each in (onnx, in_torch))
     np.testing.assert_allclose(said.vectors, meant.vectors, atol=1e-5)
     one, other = (each.decode(each.encode_image(RGB[:1]), each.encode_text(PHRASES_ASKED)) for each in (onnx, in_torch))
@@ -130,7 +131,7 @@ def test_vectors_are_forgotten_in_time(monkeypatch):
 
 def test_graphs_say_where_every_number_comes_from():
     contents = json.loads((GRAPHS["pocket"] / CONTENTS).read_text(encoding="utf-8"))
-    assert contents["bindings"].keys() == {"image", "text", "decoder"}
+    assert contents["bindings"].keys() == {"image", "vector", "text", "decoder"}
     assert contents["settings"]["image_size"] == build_model("pocket").spec.image_size
     assert sum(path.stat().st_size for path in GRAPHS["pocket"].iterdir()) < 500_000
 

@@ -136,7 +136,7 @@ class AnatomyLabeller:
 
     def _encode(self, rgb: Floats) -> Floats:
         """RGB [B, S, S, 3] in [0, 1] to unit vectors [B, E]."""
-        vectors = self.runtime.encode_image(rgb).vectors
+        vectors = self.runtime.embed_image(rgb)
         return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), TINY))
 
     def _choose(self, question: str, seen: Sequence[_Seen]) -> Answer:

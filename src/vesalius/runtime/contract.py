@@ -67,6 +67,10 @@ class Runtime(Protocol):
         """
         ...
 
+    def embed_image(self, rgb: Floats) -> Floats:
+        """The vectors of ``encode_image`` alone, [B, E], which may cost less."""
+        ...
+
     def encode_text(self, phrases: Sequence[str]) -> EncodedPhrases:
         """Encode P phrases, or remember them; the empty one is a phrase like any other."""
         ...

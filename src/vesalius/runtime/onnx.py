@@ -1,6 +1,6 @@
 """Models in ONNX Runtime: the package's own graphs with any checkpoint that fits them, or an export's.
 
-Nothing here needs PyTorch. The three graphs are opened when they are first needed: whoever asks only for phrases whose
+Nothing here needs PyTorch. The graphs are opened when they are first needed: whoever asks only for phrases whose
 vectors are known opens no text encoder.
 """
 
@@ -64,9 +64,12 @@ class OnnxRuntime:
 
     def encode_image(self, rgb: Floats) -> EncodedImages:
         """See `Runtime`."""
-        pixels = np.stack([(resize_rgb(each, self.image_size) - self._mean) / self._std for each in rgb])
-        found = self._image.run({"pixel_values": np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32)})
+        found = self._image.run({"pixel_values": self._prepare(rgb)})
         return EncodedImages(found["image_embedding"], found)
+
+    def embed_image(self, rgb: Floats) -> Floats:
+        """See `Runtime`; draws no maps for outlines."""
+        return self._vector.run({"pixel_values": self._prepare(rgb)})["image_embedding"]
 
     def encode_text(self, phrases: Sequence[str]) -> EncodedPhrases:
         """See `Runtime`."""
@@ -97,9 +100,18 @@ class OnnxRuntime:
             existence.append(found["existence"].astype(np.float64))
         return Outlines(np.concatenate(logits), np.concatenate(existence))
 
+    def _prepare(self, rgb: Floats) -> Floats:
+        """[B, H, W, 3] in [0, 1] -> normalised pixel values [B, 3, S, S]."""
+        pixels = np.stack([(resize_rgb(each, self.image_size) - self._mean) / self._std for each in rgb])
+        return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32)
+
     @cached_property
     def _image(self) -> "Graph":
         return self._open("image")
+
+    @cached_property
+    def _vector(self) -> "Graph":
+        return self._open("vector")
 
     @cached_property
     def _text(self) -> "Graph":

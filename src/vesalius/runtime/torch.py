@@ -48,6 +48,10 @@ class TorchRuntime:
             features = self.model.encode_image(images.to(self.model.device))
         return EncodedImages(_to_numpy(features.embedding), features)
 
+    def embed_image(self, rgb: Floats) -> Floats:
+        """See `Runtime`."""
+        return self.encode_image(rgb).vectors
+
     def encode_text(self, phrases: Sequence[str]) -> EncodedPhrases:
         """See `Runtime`."""
         features = self._texts.encode(phrases)
