@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vesalius.models.encoder import VisionLanguageEncoder
 
 SLICES_AT_ONCE = 4
-"""More take memory (16 take 500 MB more) and, on CPUs, are slower."""
+"""More take memory (16 take 400 MB more) and, on CPUs, are slower."""
 FINER = 2
 """Large slices are drawn this many times finer than the model looks, so that none is held as real numbers."""
 MIXED = "localizer"
