@@ -37,16 +37,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         for name, make in _cases(lengths):
             path = make(Path(home) / name)
-            before = _processor_seconds()
-            seconds, peak = run([command, "segment", str(path), PROMPT, "--out", str(Path(home) / "out" / path.name)])
-            busy = _processor_seconds() - before
+            out = str(Path(home) / "out" / path.name)
+            seconds, peak, busy = run([command, "segment", str(path), PROMPT, "--out", out])
             print(f"{name:16} {peak:8.0f} {seconds:8.1f} {busy:12.1f}{'  too much' * (peak > LIMIT_MIB)}", flush=True)
             _remove(path)
-
-
-def _processor_seconds() -> float:
-    """Of all processes that have ended; on a busy machine they say more than the clock."""
-    return os.times().children_user + os.times().children_system
 
 
 def _cases(lengths: list[int]) -> Iterator[tuple[str, Callable[[Path], Path]]]:

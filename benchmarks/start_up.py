@@ -1,30 +1,63 @@
-"""Time and memory of `vesalius segment IMAGE "polyp"` as a whole process, and how much of it is importing.
+"""Whole processes of `vesalius segment` and `vesalius name`, in both runtimes, and what an installation weighs.
 
     python benchmarks/start_up.py
+    python benchmarks/start_up.py --install    # also two new environments from a wheel, which takes minutes
 
-Runs the command several times on a picture it makes, and reads the kernel's own figures of each process.
+The commands take turns on a picture and a volume that are made here, and the kernel's own figures of each process are
+read. Writes docs/start-up.md.
 """
 
+import argparse
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import venv
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
+from setting import describe_setting
 
 from vesalius.imaging import write_rgb
 
-RUNS = 5
-IMPORTS = "import vesalius.cli.segment, vesalius.predict, vesalius.results, vesalius.imaging"
+ROOT = Path(__file__).parents[1]
+OUT = ROOT / "docs" / "start-up.md"
+SLICES = 100
+MODULES = (
+    "import sys, vesalius.cli as c\ntry: c.main({})\nfinally: print(sum(m.startswith('vesalius') for m in sys.modules))"
+)
 
 
-def run(arguments: Sequence[str]) -> tuple[float, float]:
-    """Seconds of wall time and MiB of peak memory of one process."""
+@dataclass
+class Process:
+    """A command, and its figures."""
+
+    title: str
+    arguments: Sequence[str]
+    seconds: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    mebibytes: float = 0
+
+    def run(self) -> None:
+        """Once more."""
+        seconds, mebibytes, processor = run(self.arguments)
+        self.seconds.append(seconds)
+        self.processor.append(processor)
+        self.mebibytes = max(self.mebibytes, mebibytes)
+
+    def row(self) -> str:
+        """Of the table."""
+        median, work = statistics.median(self.seconds), min(self.processor)
+        return f"| {self.title} | {min(self.seconds):.2f} | {median:.2f} | {work:.2f} | {self.mebibytes:.0f} |"
+
+
+def run(arguments: Sequence[str]) -> tuple[float, float, float]:
+    """Seconds of wall time, MiB of peak memory and seconds of all cores of one process."""
     start = time.perf_counter()
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -32,24 +65,94 @@ def run(arguments: Sequence[str]) -> tuple[float, float]:
     if status:
         sys.exit(f"{' '.join(arguments)} failed")
     process.returncode = 0
-    return seconds, usage.ru_maxrss / 1024
+    return seconds, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime
+
+
+def make_images(folder: Path) -> tuple[Path, Path]:
+    """A picture, and a CT of noise."""
+    random = np.random.default_rng(0)
+    picture, volume = folder / "picture.png", folder / "ct.nii.gz"
+    write_rgb(picture, random.random((384, 384, 3)))
+    levels = random.integers(-1000, 1000, (256, 256, SLICES)).astype(np.int16)
+    nib.save(nib.Nifti1Image(levels, np.diag([1.5, 1.5, 3.0, 1.0])), volume)
+    return picture, volume
+
+
+def count_modules(arguments: Sequence[str]) -> int:
+    """Modules of ours that a command loads."""
+    done = subprocess.run(
+        [sys.executable, "-c", MODULES.format(list(arguments))], capture_output=True, text=True, check=True
+    )
+    return int(done.stdout.split()[-1])
+
+
+def measure_install(folder: Path) -> list[str]:
+    """Megabytes and seconds of new environments, without and with the extra ``train``."""
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, ROOT], check=True)
+    (wheel,) = folder.glob("vesalius-*.whl")
+    lines = [
+        "",
+        "## Installing",
+        "",
+        f"The wheel has {wheel.stat().st_size / 1e6:.0f} MB. New environments, all packages downloaded:",
+        "",
+        "| | MB on disk | seconds |",
+        "|---|---|---|",
+    ]
+    for extra in ("", "[train]"):
+        place = folder / f"environment{len(extra)}"
+        venv.create(place, with_pip=True)
+        before, start = disk_bytes(place), time.perf_counter()
+        subprocess.run([place / "bin/pip", "install", "-q", "--no-cache-dir", f"{wheel}{extra}"], check=True)
+        taken = time.perf_counter() - start
+        lines.append(f"| `pip install 'vesalius{extra}'` | {(disk_bytes(place) - before) / 1e6:.0f} | {taken:.0f} |")
+    return lines
+
+
+def disk_bytes(folder: Path) -> int:
+    """Of all files."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure in turns, and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--install", action="store_true")
+    args = parser.parse_args()
     command = str(Path(sys.executable).with_name("vesalius"))
-    with tempfile.TemporaryDirectory() as folder:
-        picture = Path(folder) / "picture.png"
-        write_rgb(picture, np.random.default_rng(0).random((384, 384, 3)))
-        whole = [run([command, "segment", str(picture), "polyp", "--out", folder, "--overwrite"]) for _ in range(RUNS)]
-    imports = [run([sys.executable, "-c", IMPORTS]) for _ in range(RUNS)]
-    help_page = [run([command, "--help"]) for _ in range(RUNS)]
-    seconds = statistics.median(each[0] for each in whole)
-    importing = statistics.median(each[0] for each in imports)
-    print(f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, {RUNS} runs, medians")
-    print(f"vesalius segment: {seconds:.2f} s, peak {max(each[1] for each in whole):.0f} MiB")
-    print(f"importing alone: {importing:.2f} s = {importing / seconds:.0%} of it")
-    print(f"vesalius --help: {statistics.median(each[0] for each in help_page):.2f} s")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        picture, volume = make_images(folder)
+        segment = ["segment", str(picture), "polyp", "--out", str(folder / "out"), "--overwrite"]
+        name = ["name", str(volume)]
+        processes = [
+            Process("`vesalius segment IMAGE polyp`", [command, *segment]),
+            Process("the same in PyTorch (`--runtime torch`)", [command, *segment, "--runtime", "torch"]),
+            Process(f"`vesalius name` of {SLICES} slices", [command, *name]),
+            Process("the same in PyTorch", [command, *name, "--runtime", "torch"]),
+            Process("`vesalius --help`", [command, "--help"]),
+        ]
+        for _ in range(args.runs):
+            for each in processes:
+                each.run()
+        modules = {title: count_modules(each) for title, each in (("segment", segment), ("name", name))}
+        install = measure_install(folder) if args.install else []
+    lines = [
+        "# How long a process takes",
+        "",
+        f"Written by `python benchmarks/start_up.py`: {describe_setting()}.",
+        f"{args.runs} runs in turns; the processor's seconds are of all cores together.",
+        "",
+        "| process | seconds, best | median | processor, best | peak MiB |",
+        "|---|---|---|---|---|",
+        *(each.row() for each in processes),
+        "",
+        f"Modules of ours loaded: {', '.join(f'{each} {count}' for each, count in modules.items())}.",
+        *install,
+    ]
+    OUT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":
