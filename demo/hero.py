@@ -89,7 +89,7 @@ def compose(tiles: list[Tile]) -> Image.Image:
 def _segment(predictor: Predictor, image: MedicalImage, plane: Plane, prompt: str, place: float = 0.5) -> Tile:
     slices = image.slices(plane)
     rgb = slices[round(place * len(slices))].rgb
-    found = predictor.set_image(rgb).predict(prompt)[0]
+    found = predictor.set_image(rgb).predict(prompt)
     return Tile(draw(rgb, found.mask), f"segment “{prompt}”", f"marks {100 * found.mask.mean():.0f} % of pixels")
 
 

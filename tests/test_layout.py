@@ -21,6 +21,8 @@ LAYERS = [
     {"data", "models"},
     {"runtime"},
     {"knowledge"},
+    {"segmentation"},
+    {"volumes"},
     {"evaluation", "training"},
     {"benchmark", "export", "predict"},
     {"naming"},

@@ -1,11 +1,19 @@
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from vesalius.errors import ImageError, PromptError
-from vesalius.imaging import MedicalImage, write_rgb
+from vesalius.errors import ImageError, OutputError, PromptError
+from vesalius.imaging import MedicalImage, overlay, read_image, read_mask, write_rgb
+from vesalius.imaging.orientation import to_display_order
+from vesalius.knowledge import Understanding
 from vesalius.models.asking import PROMPTS_AT_ONCE
-from vesalius.predict import BAND_PIXELS, Predictor, Segmentation, gate_by_runs, run_length, segment
+from vesalius.predict import Predictor, segment
+from vesalius.segmentation import BAND_PIXELS, Segmentation, gate_by_runs, run_length
 
 RGB = np.random.default_rng(0).random((37, 53, 3)).astype(np.float32)
 
@@ -61,30 +69,80 @@ def test_an_empty_prompt_is_refused(model, prompt):
 
 def test_a_volume_where_a_picture_is_needed_is_refused(model):
     volume = MedicalImage(np.zeros((3, 8, 8), np.uint8), source="memory")
-    with pytest.raises(ImageError, match="has 3 slices"):
+    with pytest.raises(ImageError, match="has 3 slices; use segment_volume"):
         Predictor(model).set_image(volume)
 
 
-def test_a_grey_array_is_refused(model):
-    with pytest.raises(ImageError, match=r"Expected RGB \[H, W, 3\]"):
-        segment(model, RGB[..., 0], "polyp")
+def test_one_phrase_gets_one_answer_and_a_list_gets_a_list(model):
+    one, many = segment(model, RGB, "polyp"), segment(model, RGB, ["polyp", "lungs"])
+    assert (one.prompt, [each.prompt for each in many]) == ("polyp", ["polyp", "lungs"])
+    predictor = Predictor(model).set_image(RGB)
+    assert (predictor.predict("polyp").prompt, len(predictor.predict(["polyp"]))) == ("polyp", 1)
+    volume = MedicalImage(np.zeros((2, 8, 8), np.uint8), source=Path("memory"))
+    assert [[each.prompt for each in found] for found in predictor.predict_slices(volume.slices(), "lungs")] == [
+        ["lungs"]
+    ] * 2
 
 
-@pytest.mark.parametrize(
-    ("image", "got"),
-    [
-        ((RGB * 255).astype(np.int32), "got int32"),
-        (RGB > 0.5, "got bool"),
-        ((RGB * 65535).astype(np.uint16), "got uint16"),
-        (RGB * 255, "got values from 0"),
-        (RGB - 0.5, "got values from -0"),
-        (np.where(RGB > 0.5, np.nan, RGB), "got NaN or infinite values"),
-        (np.where(RGB > 0.5, np.inf, RGB), "got NaN or infinite values"),
-    ],
-)
-def test_arrays_of_other_numbers_are_refused_with_what_was_expected_and_got(model, image, got):
-    with pytest.raises(ImageError, match=rf"Expected RGB as bytes \(uint8.* from 0 to 1, {got}"):
-        segment(model, image, "polyp")
+def test_a_window_changes_what_is_shown(model):
+    image = MedicalImage(RGB[None, ..., 0] * 1000, source=Path("memory"), modality="CT")
+    found = [segment(model, image, "polyp", window=window).logits for window in ("lung", (500, 100))]
+    assert not np.array_equal(*found)
+
+
+class TestAnswersOfOnePicture:
+    def test_an_overlay_shows_the_mask_on_the_picture(self, model):
+        found = segment(model, RGB, "polyp")
+        np.testing.assert_array_equal(found.overlay(), overlay(RGB, found.mask))
+
+    def test_an_answer_that_knows_no_picture_says_so(self):
+        with pytest.raises(ImageError, match="does not know its picture"):
+            Segmentation("polyp", np.zeros((2, 2), np.float32), (4, 4), 0.5).overlay()
+
+    def test_mask_and_overlay_are_saved_and_nothing_is_replaced_unasked(self, model, tmp_path):
+        found, paths = segment(model, RGB, "polyp"), (tmp_path / "new/mask.png", tmp_path / "overlay.png")
+        found.save(*paths)
+        np.testing.assert_array_equal(read_mask(paths[0]), found.mask)
+        assert read_image(paths[1]).pixels.shape == (1, *RGB.shape)
+        paths[0].unlink()
+        with pytest.raises(OutputError, match=r"overlay\.png: there already; .* replace with overwrite=True"):
+            found.save(*paths)
+        assert not paths[0].exists()
+        found.save(*map(str, paths), overwrite=True)
+        assert paths[0].exists()
+
+    def test_a_blurring_format_is_refused(self, model, tmp_path):
+        with pytest.raises(ImageError, match="lossless"):
+            segment(model, RGB, "polyp").save(tmp_path / "mask.jpg")
+
+    @pytest.mark.parametrize("turn", [np.eye(3), np.diag([-1, 1, 1]), np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]])])
+    def test_a_mask_is_saved_in_the_rows_and_columns_of_the_file(self, tmp_path, turn):
+        source = np.eye(4)  # index (column, row, slice) to millimetres
+        source[:3, :3] = turn @ np.diag([-2, -2, 4])
+        stored = np.random.default_rng(0).random((8, 6, 1)) > 0.5
+        shown, affine = to_display_order(stored, source, "axial")
+        image = MedicalImage(shown.astype(np.float32), Path("a.dcm"), affine, plane="axial", source_affine=source)
+        logits = np.where(shown[0], 9, -9).astype(np.float32)
+        Segmentation("polyp", logits, logits.shape, 0.5, slices=image.slices()).save(tmp_path / "mask.png")
+        np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), stored[..., 0].T)
+
+    def test_they_are_told_in_a_line_without_arrays(self):
+        found = Segmentation("a\x1b[31m", np.zeros((2, 2), np.float32), (40, 50), 0.987)
+        assert repr(found) == "Segmentation('a\\x1b[31m', 40×50, existence 0.99)"
+        unknown = replace(found, existence=None, understanding=Understanding("a", None, known=False))
+        assert repr(unknown) == "Segmentation('a\\x1b[31m', 40×50, not learnt)"
+
+    def test_a_notebook_shows_the_overlay_and_escapes_the_phrase(self, model):
+        found = segment(model, RGB, "<script>")
+        with Image.open(BytesIO(found._repr_png_())) as picture:
+            assert picture.size == RGB.shape[1::-1]
+        assert "&lt;script&gt;" in found._repr_html_()
+        assert "<script>" not in found._repr_html_()
+        assert "<img" not in Segmentation("x", np.zeros((2, 2), np.float32), (4, 4), 0.5)._repr_html_()
+
+    def test_a_predictor_is_told_in_a_line(self, model):
+        assert repr(Predictor(model)) == "Predictor('PocketSegmenter', torch on cpu, no image)"
+        assert repr(Predictor(model).set_image(RGB)).endswith("on cpu, 37×53)")
 
 
 def test_asking_before_setting_an_image_is_refused(model):
@@ -162,7 +220,7 @@ class TestSlicesDecideTogether:
             (RGB[None] * np.linspace(1, 0.1, 6)[:, None, None, None] * 255).astype(np.uint8), "memory"
         )
         together = list(Predictor(model).predict_slices(volume.slices(), ["brain"]))
-        alone = [Predictor(model).set_image(each).predict("brain")[0] for each in np.asarray(volume.pixels)]
+        alone = [Predictor(model).set_image(each).predict("brain") for each in np.asarray(volume.pixels)]
         np.testing.assert_allclose(
             [each.existence for (each,) in together], [each.existence for each in alone], atol=1e-6
         )

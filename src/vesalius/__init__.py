@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from vesalius.models import Segmenter, build_model, list_models
     from vesalius.models.checkpoints import load_model
     from vesalius.naming import AnatomyLabeller
-    from vesalius.predict import Predictor, Segmentation, segment
+    from vesalius.predict import Predictor, segment, segment_volume
+    from vesalius.segmentation import Segmentation
+    from vesalius.volumes import VolumeSegmentation
 
 __version__ = "0.1.0"
 
@@ -21,24 +23,28 @@ __all__ = [
     "Predictor",
     "Segmentation",
     "Segmenter",
+    "VolumeSegmentation",
     "build_model",
     "list_models",
     "load_model",
     "read_image",
     "segment",
+    "segment_volume",
 ]
 
 _HOMES = {
     "AnatomyLabeller": "naming",
     "MedicalImage": "imaging",
     "Predictor": "predict",
-    "Segmentation": "predict",
+    "Segmentation": "segmentation",
     "Segmenter": "models",
+    "VolumeSegmentation": "volumes",
     "build_model": "models",
     "list_models": "models",
     "load_model": "models.checkpoints",
     "read_image": "imaging",
     "segment": "predict",
+    "segment_volume": "predict",
 }
 
 

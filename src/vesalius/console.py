@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import unicodedata
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
@@ -74,6 +75,30 @@ def to_html(text: object) -> str:
     '&lt;b title=&quot;&quot;&gt;'
     """
     return html.escape(to_terminal(text))
+
+
+def html_figure(png: bytes | None, caption: str) -> str:
+    """A picture and what stands below it, for notebooks.
+
+    Args:
+        png: The file's content; None if there is no picture.
+        caption: Plain text.
+    """
+    told = to_html(caption)
+    image = "" if png is None else f'<img alt="{told}" src="data:image/png;base64,{b64encode(png).decode()}">'
+    return f'<figure style="margin: 0">{image}<figcaption>{told}</figcaption></figure>'
+
+
+def html_table(columns: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """A table of HTML, its cells escaped; None is a dash.
+
+    >>> html_table(["label"], [["<b>"]])
+    '<table><thead><tr><th>label</th></tr></thead><tbody><tr><td>&lt;b&gt;</td></tr></tbody></table>'
+    """
+    head = "".join(f"<th>{to_html(name)}</th>" for name in columns)
+    lines = ["".join(f"<td>{'–' if cell is None else to_html(cell)}</td>" for cell in row) for row in rows]
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def to_markdown(text: object) -> str:

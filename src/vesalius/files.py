@@ -73,12 +73,13 @@ _FORMS: tuple[Callable[[Path], str], ...] = (
 """What tells paths apart, the shortest first."""
 
 
-def check_absent(paths: Iterable[Path], overwrite: bool) -> None:
+def check_absent(paths: Iterable[Path], overwrite: bool, how: str = "--overwrite") -> None:
     """Refuse to write over what is there, before anything is computed.
 
     Args:
         paths: What is to be written.
         overwrite: Whether the user asked for it.
+        how: They may.
 
     Raises:
         OutputError: If one is there.
@@ -87,7 +88,7 @@ def check_absent(paths: Iterable[Path], overwrite: bool) -> None:
     if there:
         more = f" and {len(there) - LISTED} more" if len(there) > LISTED else ""
         listed = f"{', '.join(map(str, there[:LISTED]))}{more}"
-        raise OutputError(f"{listed}: there already; choose another name, or replace with --overwrite.")
+        raise OutputError(f"{listed}: there already; choose another name, or replace with {how}.")
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Segmentations on their way to disk: masks on the image's own grid, overlays, numbers, and a record of them all."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
@@ -14,21 +14,14 @@ from numpy.typing import NDArray
 from vesalius import __version__
 from vesalius.errors import DataError, OutputError
 from vesalius.files import read_json, write_json
-from vesalius.imaging import MedicalImage, SliceStack, overlay, to_square_pixels, write_mask, write_rgb
+from vesalius.imaging import MedicalImage, SliceStack, overlay, write_mask, write_rgb
 from vesalius.imaging.formats import VOLUME_SUFFIXES, file_stem
 from vesalius.imaging.notices import Notice
-from vesalius.imaging.orientation import grid_order, straight_grid
-from vesalius.predict import Segmentation
+from vesalius.imaging.orientation import grid_order
+from vesalius.segmentation import OVERLAY_SIDE, Segmentation
+from vesalius.volumes import PackedMasks, contact_sheet, volume_of, write_volume
 
-SHEET_SLICES = 12
-SHEET_COLUMNS = 4
 LONGEST_SLUG = 40
-OVERLAY_SIDE = 2048
-"""Pictures at least twice as long are drawn smaller; masks never are."""
-TILE_SIDE = 512
-"""The same for each slice of a sheet."""
-BLOCK = 8
-"""Slices of a mask volume put together at a time; a byte holds so many of its pixels."""
 
 RECORD = "segmentation.json"
 """In the folder of results: what each file there was made from."""
@@ -63,75 +56,6 @@ class Result:
             if self.slice_existence is None
             else [_finite(each) for each in self.slice_existence],
         }
-
-
-@dataclass(eq=False)
-class PackedMasks:
-    """Masks [H, W] of one slice after the other, a bit a pixel."""
-
-    size: tuple[int, int]
-    """H and W."""
-    rows: list[NDArray[np.uint8]] = field(default_factory=list)
-    marked: list[int] = field(default_factory=list)
-    """Pixels of each."""
-
-    def append(self, mask: NDArray[np.bool_]) -> None:
-        """Take the next slice's mask."""
-        self.rows.append(np.packbits(mask, axis=1))
-        self.marked.append(int(np.count_nonzero(mask)))
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> NDArray[np.bool_]:
-        mask: NDArray[np.bool_] = self._unpack(self.rows[index][None], self.size[1])[0]
-        return mask
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """[D, H, W]."""
-        return len(self.rows), *self.size
-
-    def cut(self, axis: int, part: slice) -> NDArray[np.bool_]:
-        """A part of the volume along one axis, all of it along the others.
-
-        Args:
-            axis: 0 (slices), 1 (rows) or 2 (columns).
-            part: From where to where.
-
-        Returns:
-            Boolean array of three dimensions.
-        """
-        if axis == 0:
-            return self._unpack(np.stack(self.rows[part]), self.size[1])
-        if axis == 1:
-            return self._unpack(np.stack([rows[part] for rows in self.rows]), self.size[1])
-        first, last = part.start // 8, -(-part.stop // 8)
-        block = self._unpack(np.stack([rows[:, first:last] for rows in self.rows]), None)
-        inside: NDArray[np.bool_] = block[..., part.start - first * 8 : part.stop - first * 8]
-        return inside
-
-    @staticmethod
-    def _unpack(packed: NDArray[np.uint8], columns: int | None) -> NDArray[np.bool_]:
-        bits: NDArray[np.bool_] = np.unpackbits(packed, axis=2, count=columns).view(np.bool_)
-        return bits
-
-    def planes(self, order: Sequence[int], backwards: Sequence[bool]) -> Iterator[NDArray[np.bool_]]:
-        """The volume in another order, slice after slice along the last of the new axes.
-
-        Args:
-            order: For each new axis i, j and k the present one, 0 to 2.
-            backwards: Whether it runs the other way.
-
-        Yields:
-            Masks [j, i] for each k.
-        """
-        length = self.shape[order[2]]
-        for start in range(0, length, BLOCK):
-            stop = min(start + BLOCK, length)
-            part = slice(length - stop, length - start) if backwards[2] else slice(start, stop)
-            block = np.transpose(self.cut(order[2], part), order[::-1])
-            yield from np.flip(block, tuple(axis for axis, turned in enumerate(reversed(backwards)) if turned))
 
 
 class Results:
@@ -211,7 +135,8 @@ class Results:
         masks, own = self._masks[place], self._existence[place]
         mask_path, overlay_path = self.paths(self.names[place])
         if self._is_volume:
-            self._write_volume(mask_path, masks)
+            told = write_volume(mask_path, self.image, self.slices, masks)
+            self.notices += [each for each in told if each not in self.notices]
             write_rgb(overlay_path, contact_sheet(self.slices, masks))
         else:
             write_mask(mask_path, self._picture_mask(masks))
@@ -222,7 +147,7 @@ class Results:
             self.prompts[place],
             max((each for each in self._run_existence[place] if each is not None), default=None),
             sum(masks.marked) / float(np.prod(masks.shape)),
-            self._volume(sum(masks.marked)),
+            volume_of(self.slices, masks) if self._is_volume else None,
             mask_path,
             overlay_path,
             tuple(own) if is_series else None,
@@ -233,39 +158,6 @@ class Results:
         if self.slices.affine is None or self.image.source_affine is None:
             return masks[0]
         return next(masks.planes(*grid_order(self.slices.affine, self.image.source_affine)))
-
-    def _write_volume(self, path: Path, masks: PackedMasks) -> None:
-        # Volumes alone need nibabel, which takes a fifth of a second to load.
-        from vesalius.imaging.nifti import write_mask_volume
-
-        shown, source = self.slices.affine, self.image.source_affine
-        if shown is None:
-            order, backwards, target = [2, 1, 0], [False] * 3, None
-        else:
-            target = shown[:, [2, 1, 0, 3]] if source is None else source
-            order, backwards = grid_order(shown, target)
-        depth, rows, columns = (masks.shape[axis] for axis in reversed(order))
-        planes = masks.planes(order, backwards)
-        like = self.image.source if self._is_volume_file and self.image.source.is_file() else None
-        if target is not None and self.image.sheared and not self._is_volume_file:
-            grid = straight_grid(target, (columns, rows, depth))
-            planes, target, (columns, rows, depth) = grid.move(planes), grid.affine, grid.shape
-            self._say_straightened()
-        write_mask_volume(path, planes, (columns, rows, depth), target, like=like)
-
-    def _say_straightened(self) -> None:
-        notice = Notice(
-            "mask moved to a straight grid",
-            "the slices are sheared against each other, as with a tilted gantry, which mask volumes cannot express; "
-            "each slice of the mask was moved by whole pixels",
-        )
-        if notice not in self.notices:
-            self.notices.append(notice)
-
-    def _volume(self, marked: int) -> float | None:
-        if self.slices.affine is None or not self._is_volume:
-            return None
-        return float(marked * abs(np.linalg.det(self.slices.affine[:3, :3])) / 1000)
 
     def _check_free(self) -> None:
         taken = [path for name in self.names for path in self.paths(name) if path.exists()]
@@ -307,34 +199,6 @@ def read_record(folder: Path) -> list[dict[str, object]]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise OutputError(f"{path}: is no record of segmentations; move it away, or name another --out.")
     return rows
-
-
-def contact_sheet(slices: SliceStack, masks: PackedMasks) -> NDArray[np.uint8]:
-    """Overlays of up to 12 slices, evenly spread over those with a mark (or over all, if none has one).
-
-    Args:
-        slices: D slices.
-        masks: Of each.
-
-    Returns:
-        RGB, 0–255, slices in reading order.
-    """
-    marked = np.flatnonzero(masks.marked)
-    first, last = (marked[0], marked[-1]) if len(marked) else (0, len(masks) - 1)
-    chosen = sorted({int(each) for each in np.linspace(first, last, SHEET_SLICES).round()})
-    tiles = [_tile(slices, each, masks[each]) for each in chosen]
-    columns = min(SHEET_COLUMNS, len(tiles))
-    grid = tiles + [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-    rows = [np.concatenate(grid[start : start + columns], axis=1) for start in range(0, len(grid), columns)]
-    return np.concatenate(rows)
-
-
-def _tile(slices: SliceStack, index: int, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The overlay with pixels as wide as high."""
-    rgb = slices.render_small(index, TILE_SIDE)
-    factor = max(1, max(mask.shape) // TILE_SIDE)
-    drawn = np.divide(overlay(rgb, mask[::factor, ::factor]), 255, dtype=np.float32)
-    return np.rint(to_square_pixels(drawn, slices.pixel_spacing_mm) * 255).astype(np.uint8)
 
 
 def file_names(source: Path, prompts: Sequence[str]) -> list[str]:

@@ -67,7 +67,7 @@ def test_an_export_of_pocket_outlines_judges_existence_and_names(build_tiny, tmp
     assert report.refused == {}
     rgb = torch.rand(40, 56, 3).numpy()
     models = (tmp_path / "model.safetensors", report.folder)
-    expected, found = (Predictor(model).set_image(rgb).predict("polyp")[0].existence for model in models)
+    expected, found = (Predictor(model).set_image(rgb).predict("polyp").existence for model in models)
     assert found == pytest.approx(expected, abs=1e-4)
     image = MedicalImage(torch.rand(3, 40, 56).numpy(), source=tmp_path, affine=np.eye(4), modality="CT")
     before, after = (AnatomyLabeller(model) for model in models)

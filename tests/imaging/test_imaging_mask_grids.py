@@ -11,8 +11,8 @@ from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
 from vesalius.imaging import MedicalImage, read_mask
 from vesalius.imaging.dicom import read_dicom, read_series
 from vesalius.imaging.nifti import read_nifti
-from vesalius.predict import Segmentation
 from vesalius.results import Result, Results
+from vesalius.segmentation import Segmentation
 
 SIZE = (5, 6, 7)
 CORNER = (4, 0, 6)

@@ -32,7 +32,7 @@ NO_SHEAR = 1e-3
 """Cosine between voxel axes up to which they count as orthogonal."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MedicalImage:
     """Stored values in display order, and where they lie in the patient.
 
@@ -87,6 +87,11 @@ class MedicalImage:
             raise ImageError(f"{self.source}: expected pixels [D, H, W] or [D, H, W, 3], got {list(shape)}.")
         if self.affine is not None and not places_volume(self.affine):
             raise ImageError(f"{self.source}: the affine places no volume in space; the header is damaged.")
+
+    def __repr__(self) -> str:
+        told = [self.modality, self.plane, f"{'×'.join(map(str, self.pixels.shape))} {self.pixels.dtype}"]
+        told += [] if self.spacing is None else [" × ".join(f"{each:.3g}" for each in self.spacing) + " mm"]
+        return f"{type(self).__name__}({self.source.name!r}: {', '.join(each for each in told if each)})"
 
     @property
     def sheared(self) -> bool:
@@ -160,7 +165,9 @@ class MedicalImage:
                 hounsfield=self.hounsfield,
             )
         spacing = in_plane_spacing(affine) or self.pixel_spacing
-        return SliceStack(pixels, affine, plane or self.plane, shades, self.inverted, spacing, self.modality)
+        return SliceStack(
+            pixels, affine, plane or self.plane, shades, self.inverted, spacing, self.modality, self.source_affine
+        )
 
     def to_source_grid(
         self, mask: NDArray[np.generic], affine: Affine | None = None

@@ -1,6 +1,7 @@
 """Pictures and masks in everyday formats: PNG, JPEG, TIFF and BMP, through Pillow."""
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,35 @@ def write_rgb(path: Path, rgb: NDArray[np.floating] | NDArray[np.uint8]) -> None
         Image.fromarray(levels.astype(np.uint8)).save(unfinished)
 
 
+def to_png(rgb: NDArray[np.uint8]) -> bytes:
+    """The content of a PNG file of a picture [H, W, 3], 0–255."""
+    content = BytesIO()
+    Image.fromarray(rgb).save(content, "PNG")
+    return content.getvalue()
+
+
+def read_pillow(picture: Image.Image) -> MedicalImage:
+    """A picture that Pillow holds, as `read_raster` would read its file; of several pages the present one.
+
+    Raises:
+        ImageError: If it has no pixels, too many, or cannot be decoded.
+    """
+    source = Path(getattr(picture, "filename", "") or "picture")
+    if 0 in picture.size:
+        raise ImageError(f"{source}: has {picture.width} × {picture.height} pixels; expected a picture.")
+    with reading(source, "a picture"):
+        PIXELS.check(picture.width * picture.height, source)
+        picture.load()
+        return MedicalImage(_turn_upright(_to_array(picture), _stored_orientation(picture))[None], source)
+
+
+def on_black(channels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Let what is transparent be black: grey [H, W, 2] -> [H, W], RGB [H, W, 4] -> [H, W, 3]."""
+    deep = channels.astype(np.uint16)
+    shown = ((deep[..., :-1] * deep[..., -1:] + 127) // 255).astype(np.uint8)
+    return shown[..., 0] if channels.shape[-1] == 2 else shown
+
+
 def _open(path: Path) -> Image.Image:
     try:
         return Image.open(path)
@@ -255,7 +285,7 @@ def _to_array(page: Image.Image) -> Pixels:
     for top in range(0, page.height, rows):
         bottom = min(top + rows, page.height)
         band = np.asarray(page.crop((0, top, page.width, bottom)).convert(mode))
-        values[top:bottom] = _on_black(band) if see_through else band
+        values[top:bottom] = on_black(band) if see_through else band
     return values
 
 
@@ -263,10 +293,3 @@ def _deep_grey(values: NDArray[np.generic]) -> Pixels:
     if np.issubdtype(values.dtype, np.integer) and values.min() >= 0 and values.max() <= 65535:
         return values.astype(np.uint16)
     return finite(values.astype(np.float32))
-
-
-def _on_black(channels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Grey with alpha [H, W, 2] -> [H, W], RGB with alpha [H, W, 4] -> [H, W, 3]."""
-    deep = channels.astype(np.uint16)
-    shown = ((deep[..., :-1] * deep[..., -1:] + 127) // 255).astype(np.uint8)
-    return shown[..., 0] if channels.shape[-1] == 2 else shown

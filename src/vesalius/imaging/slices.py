@@ -19,7 +19,7 @@ BAND_PIXELS = 2**20
 """Pixels that are turned into shades at a time where a slice is reduced."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Slice:
     """One slice, displayed radiologically and at its native pixels."""
 
@@ -34,12 +34,15 @@ class Slice:
     pixel_spacing_mm: tuple[float, float] | None
     """Distance between rows, and between columns; None if unknown."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.index}, {self.plane or 'no plane'}, {'×'.join(map(str, self.rgb.shape))})"
+
     def rgb_square(self) -> NDArray[np.float32]:
         """`rgb` with pixels as wide as high; unchanged where the spacing is unknown."""
         return to_square_pixels(self.rgb, self.pixel_spacing_mm)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SliceStack(Sequence[Slice]):
     """The slices of an image, each rendered when asked for, so a long series never lies in memory as RGB."""
 
@@ -56,6 +59,12 @@ class SliceStack(Sequence[Slice]):
     """Row and column distance."""
     modality: str | None = None
     """Of the image, see `MedicalImage.modality`."""
+    source_affine: Affine | None = None
+    """Of the image, see `MedicalImage.source_affine`."""
+
+    def __repr__(self) -> str:
+        size = "×".join(map(str, self.pixels.shape[1:]))
+        return f"{type(self).__name__}({len(self)} slices, {self.plane or 'no plane'}, {size})"
 
     def __len__(self) -> int:
         return len(self.pixels)

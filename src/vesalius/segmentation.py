@@ -1,0 +1,300 @@
+"""What one phrase names in one picture or slice, and how the slices of a series decide together."""
+
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vesalius.console import html_figure
+from vesalius.errors import ImageError
+from vesalius.files import check_absent
+from vesalius.imaging import SliceStack, overlay, write_mask, write_rgb
+from vesalius.imaging.orientation import grid_order
+from vesalius.imaging.raster import to_png
+from vesalius.knowledge import Understanding
+from vesalius.runtime.resample import resize_plane, sigmoid
+
+THRESHOLD = 0.5
+
+BAND_PIXELS = 2**22
+"""Pixels of an answer enlarged at a time."""
+
+RUN_MM = 6.0
+"""Length of the run of slices of which most must agree that something is there."""
+SHORTEST_RUN, LONGEST_RUN = 3, 21
+"""Slices of a run, whatever their distance; also of clips, whose frames have none."""
+MOST_LOG_ODDS = 60.0
+"""Of a gated answer, so that it stays finite."""
+
+SMOOTHING_MM = 2.0
+"""Standard deviation of the Gaussian across slices; chosen on half of the labelled volumes, see
+docs/pocket-volumes.md."""
+REACH = 3
+"""Standard deviations on either side beyond which slices do not count."""
+MOST_SLICES = 10
+"""On either side, however close they lie."""
+LEAST = float(np.finfo(np.float64).tiny)
+"""Existence whose logarithm is finite."""
+SUREST = 20.0
+"""Log-odds beyond which pixels do not outweigh their neighbours any further."""
+
+OVERLAY_SIDE = 2048
+"""Pictures at least twice as long are drawn smaller; masks never are."""
+NOTEBOOK_SIDE = 400
+"""The same in a notebook."""
+ASK_OVERWRITE = "overwrite=True"
+"""How results are replaced from Python."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Segmentation:
+    """What one phrase names in one picture or slice."""
+
+    prompt: str
+    logits: NDArray[np.float32]
+    """Log-odds of each pixel to be part of it, [h, w], at the resolution the model answers in."""
+    size: tuple[int, int]
+    """Height and width of the picture."""
+    existence: float | None
+    """Probability that the picture shows it at all; None for models that do not say."""
+    run_existence: float | None = None
+    """The same of the run of slices around this one, which decides whether a slice of a series is marked, see
+    `gate_by_runs`; None for pictures, and for models that do not say."""
+    understanding: Understanding | None = None
+    """How the phrase was understood, see `vesalius.knowledge`; None where nobody looked."""
+    slices: SliceStack | None = None
+    """What the picture is drawn from; None for answers made by hand, of which there is no overlay."""
+    index: int = 0
+    """Place of the slice among them."""
+
+    @property
+    def known(self) -> bool:
+        """Whether the model learnt what the phrase names, on pictures of this kind.
+
+        If not, it was not asked, nothing is marked, and ``existence`` is None.
+        """
+        return self.understanding is None or self.understanding.asked is not None
+
+    @property
+    def probability(self) -> NDArray[np.float32]:
+        """Of each pixel to be part of it, [H, W], at the picture's own size."""
+        found = np.empty(self.size, np.float32)
+        for rows, logits in _enlarge(self.logits, self.size):
+            found[rows] = sigmoid(logits)
+        return found
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Pixels more likely inside than outside, [H, W]."""
+        return self.mask_at(self.size)
+
+    def mask_at(self, size: tuple[int, int]) -> NDArray[np.bool_]:
+        """The mask of a copy of the picture that has another size, [H, W]."""
+        found = np.empty(size, np.bool_)
+        for rows, logits in _enlarge(self.logits, size):
+            found[rows] = sigmoid(logits) > THRESHOLD
+        return found
+
+    def overlay(self, longest: int = OVERLAY_SIDE) -> NDArray[np.uint8]:
+        """The mask drawn over the picture, RGB [H, W, 3], 0–255.
+
+        Args:
+            longest: Pixels of the longer side; pictures at least twice as long are drawn smaller.
+
+        Raises:
+            ImageError: If the answer does not know its picture.
+        """
+        if self.slices is None:
+            raise ImageError(f"{self!r} does not know its picture; use vesalius.imaging.overlay(rgb, answer.mask).")
+        rgb = self.slices.render_small(self.index, longest)
+        return overlay(rgb, self.mask_at((rgb.shape[0], rgb.shape[1])))
+
+    def save(self, path: str | Path, overlay_path: str | Path | None = None, *, overwrite: bool = False) -> None:
+        """Write the mask as a picture of 0 and 255, in the rows and columns of the file it came from.
+
+        Those are the mask's own but for DICOM and NIfTI files that store a slice turned or mirrored.
+
+        Args:
+            path: Of a lossless format, such as .png.
+            overlay_path: Where an overlay goes, if one is wanted.
+            overwrite: Replace files that are there.
+
+        Raises:
+            ImageError: If the format would blur a mask, or there is no picture to draw over.
+            OutputError: If a file is there, or cannot be written.
+        """
+        paths = [Path(each) for each in (path, overlay_path) if each is not None]
+        check_absent(paths, overwrite, ASK_OVERWRITE)
+        drawn = None if overlay_path is None else self.overlay()
+        write_mask(paths[0], self._as_stored())
+        if drawn is not None:
+            write_rgb(paths[1], drawn)
+
+    def _as_stored(self) -> NDArray[np.bool_]:
+        if self.slices is None or self.slices.affine is None or self.slices.source_affine is None:
+            return self.mask
+        order, backwards = grid_order(self.slices.affine, self.slices.source_affine)
+        if order[2] != 0:  # cut across the file's own slices
+            return self.mask
+        stored = self.mask if order[1] == 1 else self.mask.T  # rows j, columns i
+        turned = tuple(axis for axis, back in enumerate((backwards[1], backwards[0])) if back)
+        return np.ascontiguousarray(np.flip(stored, turned))
+
+    @property
+    def _verdict(self) -> str:
+        existence = self.existence if self.run_existence is None else self.run_existence
+        return describe_existence(existence, self.understanding)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.prompt!r}, {'×'.join(map(str, self.size))}, {self._verdict})"
+
+    def _repr_png_(self) -> bytes | None:
+        return None if self.slices is None else to_png(self.overlay(NOTEBOOK_SIDE))
+
+    def _repr_html_(self) -> str:
+        return html_figure(self._repr_png_(), f"“{self.prompt}”: {self._verdict}")
+
+
+def describe_existence(existence: float | None, understanding: Understanding | None) -> str:
+    """How sure a model is that something is there, in words.
+
+    >>> describe_existence(0.981, None), describe_existence(None, Understanding("fracture", None, known=False))
+    ('existence 0.98', 'not learnt')
+    """
+    if understanding is not None and understanding.asked is None:
+        return "not expected here" if understanding.known else "not learnt"
+    return "existence not judged" if existence is None else f"existence {existence:.2f}"
+
+
+def run_length(slices: int, spacing_mm: float | None) -> int:
+    """How many neighbouring slices decide together; odd, but where a series is shorter.
+
+    Args:
+        slices: Of the series.
+        spacing_mm: Distance between them, None if unknown.
+
+    >>> run_length(100, 5.0), run_length(1000, 0.5), run_length(87, None), run_length(2, 5.0), run_length(1, None)
+    (3, 13, 3, 2, 1)
+    """
+    wanted = SHORTEST_RUN if spacing_mm is None else round(RUN_MM / spacing_mm) // 2 * 2 + 1
+    return min(slices, max(SHORTEST_RUN, min(LONGEST_RUN, wanted)))
+
+
+def smooth_across(
+    answers: Iterable[list[Segmentation]], spacing_mm: float | None, sigma_mm: float = SMOOTHING_MM
+) -> Iterator[list[Segmentation]]:
+    """Let neighbouring slices decide together where the outline is: a Gaussian of the log-odds across them.
+
+    What is smoothed are the log-odds of a pixel to be inside if the thing is there; whether it is there stays the
+    slice's own word, see `gate_by_runs`.
+
+    Args:
+        answers: For each slice, one a phrase.
+        spacing_mm: Distance between slices; None if unknown.
+        sigma_mm: Standard deviation; 0 smooths nothing.
+
+    Yields:
+        The same, a few slices after they came in; as they are where slices are unplaced or too far apart, from 6 mm.
+    """
+    reach = 0 if spacing_mm is None else min(MOST_SLICES, int(REACH * sigma_mm / spacing_mm))
+    if spacing_mm is None or reach == 0:
+        yield from answers
+        return
+    weights = np.exp(-((np.arange(-reach, reach + 1) * spacing_mm / sigma_mm) ** 2) / 2)
+    window: deque[list[Segmentation] | None] = deque([None] * reach, maxlen=2 * reach + 1)
+    for answer in itertools.chain(answers, [None] * reach):
+        window.append(answer)
+        if len(window) == 2 * reach + 1 and (middle := window[reach]) is not None:
+            near = [(weight, each) for weight, each in zip(weights, window, strict=True) if each is not None]
+            yield [_smooth(each, [(weight, own[place]) for weight, own in near]) for place, each in enumerate(middle)]
+
+
+def gate_by_runs(answers: Iterable[list[Segmentation]], run: int) -> Iterator[list[Segmentation]]:
+    """The rule by which the slices of a series decide together whether something is there.
+
+    A slice's own score is one look; what is there shows on its neighbours too. Each slice takes the median existence of
+    the run of slices around it, at the ends of the series of the nearest whole run. That gates its mask in the place of
+    its own score, and the series shows the thing as surely as its best run does. So a false alarm on one slice makes
+    nothing "there", and a slice on which it is overlooked leaves no hole. The price: what shows on fewer than half the
+    slices of every run, about 3 mm, is missed. `RUN_MM` and its companions were chosen, not fitted to series; a run's
+    existence is no calibrated probability.
+
+    Args:
+        answers: For each slice, one a phrase.
+        run: Slices of a run, 1 to their number, see `run_length`.
+
+    Yields:
+        The same with ``run_existence`` and gated by it, half a run after they came in; as they are where a run is one
+        slice or the model does not judge existence.
+    """
+    waiting: deque[list[Segmentation]] = deque()
+    recent: deque[list[Segmentation]] = deque(maxlen=run)
+    for answer in answers:
+        if run == 1 or all(each.existence is None for each in answer):
+            yield answer
+            continue
+        waiting.append(answer)
+        recent.append(answer)
+        while len(recent) == run and len(waiting) > run // 2:
+            yield _gate(waiting.popleft(), recent)
+    while waiting:
+        yield _gate(waiting.popleft(), recent)
+
+
+def _gate(answer: list[Segmentation], run: Iterable[list[Segmentation]]) -> list[Segmentation]:
+    phrases = zip(*run, strict=True)
+    return [
+        each if each.existence is None else _regate(each, float(np.median([other.existence or 0.0 for other in own])))
+        for each, own in zip(answer, phrases, strict=True)
+    ]
+
+
+def _regate(answer: Segmentation, existence: float) -> Segmentation:
+    """Take the slice's own existence out of its answer, the product of both probabilities, and put another in."""
+    return replace(answer, logits=_with_existence(_log_inside(answer), existence), run_existence=existence)
+
+
+def _smooth(answer: Segmentation, near: Sequence[tuple[float, Segmentation]]) -> Segmentation:
+    """A slice's answer from those around it and itself, each with its weight."""
+    if not answer.known:
+        return answer
+    total = sum(weight for weight, _ in near)
+    odds = sum(weight / total * _odds_inside(each) for weight, each in near)
+    log_inside = -np.logaddexp(0, -np.asarray(odds))
+    return replace(answer, logits=_with_existence(log_inside, 1.0 if answer.existence is None else answer.existence))
+
+
+def _log_inside(answer: Segmentation) -> NDArray[np.float64]:
+    """Log-probability of each pixel to be inside if the thing is there."""
+    joint = -np.logaddexp(0, -answer.logits.astype(np.float64))
+    found: NDArray[np.float64] = np.minimum(
+        joint - np.log(max(1.0 if answer.existence is None else answer.existence, LEAST)), 0
+    )
+    return found
+
+
+def _odds_inside(answer: Segmentation) -> NDArray[np.float64]:
+    """The same as log-odds, none surer than `SUREST`."""
+    log_inside = np.minimum(_log_inside(answer), -np.exp(-SUREST))
+    odds: NDArray[np.float64] = np.maximum(log_inside - np.log(-np.expm1(log_inside)), -SUREST)
+    return odds
+
+
+def _with_existence(log_inside: NDArray[np.float64], existence: float) -> NDArray[np.float32]:
+    """Log-odds of the product of both probabilities."""
+    joint = np.minimum(log_inside + np.log(max(existence, LEAST)), -np.exp(-MOST_LOG_ODDS))
+    odds = np.clip(joint - np.log(-np.expm1(joint)), -MOST_LOG_ODDS, MOST_LOG_ODDS)
+    return np.asarray(odds, np.float32)
+
+
+def _enlarge(logits: NDArray[np.float32], size: tuple[int, int]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Bands of rows of an answer at a picture's size: a large one never lies whole in memory as real numbers."""
+    height, width = size
+    step = max(1, BAND_PIXELS // width)
+    for first in range(0, height, step):
+        rows = slice(first, min(first + step, height))
+        yield rows, resize_plane(logits, size, rows)
