@@ -230,7 +230,7 @@ def _check_parts(path: Path, picture: Image.Image) -> None:
     Raises:
         ImageError: If they do.
     """
-    places = [part[1] for part in picture.tile]
+    places = [part[1] for part in getattr(picture, "tile", ())]
     covered = sum((right - left) * (bottom - top) for left, top, right, bottom in places)
     if covered < picture.width * picture.height:
         raise ImageError(
