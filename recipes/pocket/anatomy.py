@@ -32,6 +32,7 @@ from vesalius.models.text_cache import TextCache
 from vesalius.naming.calibration import Calibration
 from vesalius.naming.phrasebook import Phrasebook
 from vesalius.prompts.anatomy import ORGANS, STATIONS, Aspect
+from vesalius.runtime.torch import TorchRuntime
 from vesalius.training.naming import NamingConfig, fit_naming
 
 PAGE = Path(__file__).parents[2] / "docs" / "pocket-naming.md"
@@ -57,7 +58,7 @@ class Head:
         tested = [place for place, each in enumerate(slices) if each.test or shows(each, self.patients)]
         self.views = encode(model, slices, tested)
         self.rows = {place: row for row, place in enumerate(tested)}
-        self.phrases = Phrasebook(model, Calibration({}))
+        self.phrases = Phrasebook(TorchRuntime(model), Calibration({}))
 
     def train(self, held_out: str | None = None) -> list[float]:
         """Train without a patient and without what is for testing; the loss of every epoch."""
@@ -78,8 +79,11 @@ class Head:
     def ask(self, places: Sequence[int]) -> dict[int, dict[str, Tensor]]:
         """Slice -> question -> log-odds of its labels, [L]."""
         rows = [self.rows[place] for place in places]
-        asked = self.phrases.odds(self.model.projection(self.views.pooled[rows]))
-        return {place: {name: values[row] for name, values in asked.items()} for row, place in enumerate(places)}
+        asked = self.phrases.odds(self.model.projection(self.views.pooled[rows]).numpy())
+        return {
+            place: {name: torch.from_numpy(values[row]) for name, values in asked.items()}
+            for row, place in enumerate(places)
+        }
 
 
 def main() -> None:
