@@ -4,13 +4,14 @@ import pytest
 
 from vesalius.benchmark import preflight
 from vesalius.benchmark.preflight import Cost, inspect
+from vesalius.models.devices import CPU
 
 
 @pytest.fixture
 def one_second(monkeypatch):
     """Every model takes a second an image to train, and as long to score."""
     measured = []
-    monkeypatch.setattr(preflight, "_measure", lambda entry: measured.append(entry.label) or Cost(1.0, 1.0))
+    monkeypatch.setattr(preflight, "_measure", lambda entry, device: measured.append(entry.label) or Cost(1.0, 1.0))
     return measured
 
 
@@ -37,6 +38,6 @@ def test_a_model_without_public_weights_is_told_before_it_fails(run_tiny):
 @pytest.mark.parametrize("name", ["clipseg", "cris", "pocket", "ensemble_c"])
 def test_a_step_is_measured_without_weights(run_tiny, build_tiny, name):
     entry = replace(run_tiny.cells[0].entry, model=name, options=build_tiny(name).recipe.options)
-    cost = preflight._measure(entry)
+    cost = preflight._measure(entry, CPU)
     assert isinstance(cost, Cost), cost
     assert min(cost.training, cost.scoring) > 0

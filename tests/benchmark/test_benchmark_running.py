@@ -151,5 +151,10 @@ def test_an_error_nobody_foresaw_is_named_by_its_kind(cell, monkeypatch):
 def test_the_evaluation_says_how_the_weights_came_about(run_tiny):
     manifest = json.loads((run_tiny.cells[0].folder / "evaluation.json").read_text())["manifest"]
     assert manifest["training"]["config"]["learning_rate"] == 1e-3
-    assert manifest["settings"] == {"prompts": ["p0", "p2"], "tolerance": 2.0}
+    assert manifest["settings"] == {
+        "prompts": ["p0", "p2"],
+        "tolerance": 2.0,
+        "device": "cpu",
+        "precision": "32",
+    }
     assert manifest["image_size"] == 32

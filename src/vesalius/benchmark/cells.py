@@ -11,6 +11,7 @@ from vesalius.errors import ConfigError, DataError
 from vesalius.evaluation.stored import EVALUATION_NAME, ROWS_NAME
 from vesalius.files import read_json, write_json
 from vesalius.models.checkpoint_file import CHECKPOINT_NAME
+from vesalius.models.devices import Precision
 from vesalius.training.manifest import fingerprint
 from vesalius.training.trainer import LAST
 from vesalius.training.whole_run import MANIFEST
@@ -30,6 +31,8 @@ class Cell:
     """Families to be scored; None for all."""
     folder: Path
     """Where its results lie."""
+    precision: Precision = "32"
+    """Of scoring; training's is one of its settings."""
 
     def __str__(self) -> str:
         """Such as "cris on busi, seed 0"."""
@@ -59,21 +62,23 @@ class Cell:
             "training": dataclasses.asdict(self.entry.config(self.seed)),
             "prompts": self.prompts,
             "annotations": fingerprint(self.data),
+            **({} if self.precision == "32" else {"scoring_precision": self.precision}),
         }
         described: dict[str, object] = json.loads(json.dumps(settings))
         return described
 
 
-def list_cells(recipe: BenchmarkRecipe, root: Path, out: Path) -> list[Cell]:
+def list_cells(recipe: BenchmarkRecipe, root: Path, out: Path, precision: Precision = "32") -> list[Cell]:
     """The grid, data set by data set.
 
     Args:
         recipe: What to do.
         root: Folder that holds the data sets' folders.
         out: Folder for all results; a cell's is DATA/MODEL/seed-0 in it.
+        precision: Of scoring.
     """
     return [
-        Cell(entry, root / name, seed, recipe.prompts, out / name / entry.label / f"seed-{seed}")
+        Cell(entry, root / name, seed, recipe.prompts, out / name / entry.label / f"seed-{seed}", precision)
         for name in recipe.sets
         for entry in recipe.entries
         for seed in recipe.seeds

@@ -12,6 +12,7 @@ from vesalius.benchmark.recipe import Entry
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import ModelError, PromptError, VesaliusError, unknown_name
 from vesalius.models import Segmenter
+from vesalius.models.devices import CPU, wait
 from vesalius.models.embedded import EMBEDDED
 from vesalius.models.registry import as_segmenter, build_model
 from vesalius.models.sources import find_source
@@ -74,12 +75,15 @@ class Preflight:
         return told
 
 
-def inspect(cells: Sequence[Cell], on_model: Callable[[str], None] = lambda label: None) -> Preflight:
+def inspect(
+    cells: Sequence[Cell], on_model: Callable[[str], None] = lambda label: None, device: torch.device = CPU
+) -> Preflight:
     """Look at every cell, and measure one short step of each model that is to be trained.
 
     Args:
         cells: What is to be done.
         on_model: Told the label of each model before it is measured.
+        device: Where it is measured.
     """
     missing: dict[str, list[str]] = {}
     weights: dict[str, None] = {}
@@ -96,7 +100,7 @@ def inspect(cells: Sequence[Cell], on_model: Callable[[str], None] = lambda labe
             key = _key(cell.entry)
             if key not in costs:
                 on_model(cell.entry.label)
-                costs[key] = _measure(cell.entry)
+                costs[key] = _measure(cell.entry, device)
             cost = costs[key]
             if isinstance(cost, str):
                 faults.append(cost)
@@ -146,38 +150,40 @@ def _key(entry: Entry) -> str:
     return json.dumps([entry.model, entry.options, entry.training], default=str, sort_keys=True)
 
 
-def _measure(entry: Entry) -> Cost | str:
+def _measure(entry: Entry, device: torch.device) -> Cost | str:
     """The cost of a model's step; why it has none, if it cannot be built or trained."""
     try:
         needed_weights(entry.model, entry.options, pretrained=entry.pretrained and entry.model not in EMBEDDED)
-        model = _build(entry)
+        model = _build(entry, device)
         prepare(model, entry.config(seed=0))
-        return _time(model, entry)
+        return _time(model, entry, device)
     except VesaliusError as error:
         return str(error)
 
 
-def _build(entry: Entry) -> Segmenter:
+def _build(entry: Entry, device: torch.device) -> Segmenter:
     """The architecture with weights that mean nothing, without the minute that drawing good ones takes."""
     with torch.device("meta"):
         model = as_segmenter(build_model(entry.model, **entry.options))
-    model.to_empty(device="cpu")
+    model.to_empty(device=device)
     with torch.no_grad():
         for value in (*model.parameters(), *model.buffers()):
             value.fill_(0.01 if value.is_floating_point() else 0)
     return model
 
 
-def _time(model: Segmenter, entry: Entry) -> Cost:
+def _time(model: Segmenter, entry: Entry, device: torch.device) -> Cost:
     side, weights = model.spec.image_size, entry.config(seed=0).loss
-    images, prompts = torch.rand(IMAGES, 3, side, side), ["polyp"] * IMAGES
-    masks = (torch.rand(IMAGES, 1, side, side) > 0.5).float()
+    images, prompts = torch.rand(IMAGES, 3, side, side, device=device), ["polyp"] * IMAGES
+    masks = (torch.rand(IMAGES, 1, side, side, device=device) > 0.5).float()
     started = time.perf_counter()
     segmentation_loss(model.predict(images, prompts), masks, weights).backward()
+    wait(device)
     trained = time.perf_counter()
     model.eval()
     with torch.inference_mode():
         model.predict(images, prompts)
+    wait(device)
     return Cost((trained - started) / IMAGES, (time.perf_counter() - trained) / IMAGES)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import torch
+
 from vesalius.benchmark.cells import Cell, check_unchanged, remember
 from vesalius.benchmark.making import read_making
 from vesalius.benchmark.preflight import check_prompts
@@ -15,6 +17,7 @@ from vesalius.evaluation.segmentation import evaluate
 from vesalius.evaluation.stored import describe_evaluation, read_evaluation, write_evaluation
 from vesalius.models.checkpoint_file import CHECKPOINT_NAME, read_notes
 from vesalius.models.checkpoints import load_segmenter
+from vesalius.models.devices import CPU, describe_device, place
 from vesalius.models.start import start_model
 from vesalius.training.fit import fit
 from vesalius.training.running import Running
@@ -32,7 +35,7 @@ class Outcome:
     """Why it has no numbers; None if it has."""
 
 
-def run_cells(cells: Sequence[Cell], on_step: Callable[[str], None]) -> list[Outcome]:
+def run_cells(cells: Sequence[Cell], on_step: Callable[[str], None], device: torch.device = CPU) -> list[Outcome]:
     """Finish every cell that can be finished; what stops one does not stop the others.
 
     A finished cell is left as it is, and a training that was interrupted goes on where it stopped.
@@ -40,9 +43,10 @@ def run_cells(cells: Sequence[Cell], on_step: Callable[[str], None]) -> list[Out
     Args:
         cells: What to do, in this order.
         on_step: Told in one line what happens, for progress.
+        device: Where models train and are scored.
     """
     return [
-        _attempt(cell, partial(_tell, on_step, f"[{number}/{len(cells)}] {cell}"))
+        _attempt(cell, device, partial(_tell, on_step, f"[{number}/{len(cells)}] {cell}"))
         for number, cell in enumerate(cells, 1)
     ]
 
@@ -51,9 +55,9 @@ def _tell(on_step: Callable[[str], None], place: str, step: str) -> None:
     on_step(f"{place}: {step}")
 
 
-def _attempt(cell: Cell, on_step: Callable[[str], None]) -> Outcome:
+def _attempt(cell: Cell, device: torch.device, on_step: Callable[[str], None]) -> Outcome:
     try:
-        _finish(cell, on_step)
+        _finish(cell, device, on_step)
     except VesaliusError as error:
         failure = str(error)
     except Exception as error:  # whatever else stops one cell, memory for example, must not cost the night
@@ -64,7 +68,7 @@ def _attempt(cell: Cell, on_step: Callable[[str], None]) -> Outcome:
     return Outcome(cell, failure)
 
 
-def _finish(cell: Cell, on_step: Callable[[str], None]) -> None:
+def _finish(cell: Cell, device: torch.device, on_step: Callable[[str], None]) -> None:
     dataset = SegmentationDataset(cell.data, SPLIT)
     check_prompts(dataset, cell.prompts or ())
     check_unchanged(cell)
@@ -74,9 +78,9 @@ def _finish(cell: Cell, on_step: Callable[[str], None]) -> None:
         return
     if not cell.trained:
         on_step("training goes on" if cell.interrupted else "training")
-        _train(cell)
+        _train(cell, device)
     on_step("scoring")
-    _score(cell, dataset)
+    _score(cell, dataset, device)
     # Optimiser states are as large as weights, and nothing goes on from here.
     (cell.folder / LAST).unlink(missing_ok=True)
 
@@ -87,22 +91,26 @@ def _check_results(cell: Cell) -> None:
     read_evaluation(cell.folder)
 
 
-def _train(cell: Cell) -> None:
+def _train(cell: Cell, device: torch.device) -> None:
     entry, config = cell.entry, cell.entry.config(cell.seed)
     model, origin = start_model(entry.model, seed=cell.seed, options=entry.options, pretrained=entry.pretrained)
     config = config.for_trained(model, entry.training) if origin == "trained" else config
     remember(cell)
-    fit(model, [cell.data], cell.folder, config, Running(resume=cell.interrupted))
+    fit(model, [cell.data], cell.folder, config, Running(resume=cell.interrupted, device=str(device)))
 
 
-def _score(cell: Cell, dataset: SegmentationDataset) -> None:
+def _score(cell: Cell, dataset: SegmentationDataset, device: torch.device) -> None:
     checkpoint, started = cell.folder / CHECKPOINT_NAME, time.monotonic()
-    model = load_segmenter(checkpoint)
+    model = place(load_segmenter(checkpoint), str(device), cell.precision)
     with progress_bar() as bar:
         task = bar.add_task(f"Scoring {cell}", total=len(dataset))
-        found = evaluate(model, dataset, cell.prompts, on_image=lambda: bar.advance(task))
+        found = evaluate(model, dataset, cell.prompts, precision=cell.precision, on_image=lambda: bar.advance(task))
     manifest = {
-        "settings": {"prompts": list(cell.prompts or ["all"]), "tolerance": found.tolerance},
+        "settings": {
+            "prompts": list(cell.prompts or ["all"]),
+            "tolerance": found.tolerance,
+            **describe_device(model.device, cell.precision),
+        },
         "seconds": round(time.monotonic() - started, 1),
         "image_size": model.spec.image_size,
         "training": read_notes(checkpoint),

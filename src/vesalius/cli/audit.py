@@ -20,6 +20,8 @@ def audit(
     group_regex: str | None = None,
     pictures: int = 3,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    device: str = "auto",
+    precision: Literal["32", "16-mixed", "bf16-mixed"] = "32",
     overwrite: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
@@ -30,7 +32,7 @@ def audit(
         vesalius audit runs/mine --data kvasir --absent tumour -o audits/mine
 
     Documentation:
-        docs/audit.md
+        docs/audit.md, docs/devices.md
 
     Args:
         model: A model's name, a checkpoint or a run's folder.
@@ -42,6 +44,8 @@ def audit(
             of images.
         pictures: Of the worst answers, for each of three reasons; needs --out.
         out: Folder for audit.json, audit.md, answers.parquet (a row an exchange) and the pictures.
+        device: "cpu", "cuda", "cuda:1" or "mps"; "auto" takes a GPU where there is one.
+        precision: Of computation; "mixed" halves the bits of numbers where that is safe, for GPUs.
         overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
@@ -61,26 +65,31 @@ def audit(
     from vesalius.models.checkpoint_file import find_checkpoint
     from vesalius.models.checkpoints import load_segmenter
     from vesalius.models.checksums import sha256_of
+    from vesalius.models.devices import describe_device, place
 
     if pictures < 0:
         raise ConfigError(f"--pictures: expected 0 or more, got {pictures}.")
     dataset = SegmentationDataset(data, split)
     name_clusters([record.img_name for record in dataset.records], group_regex)  # complains now, not after the pass
-    trained = load_segmenter(model)
+    trained = place(load_segmenter(model), device, precision)
+    computed = describe_device(trained.device, precision)
     asked = {"limit": limit, "absent": absent, "group_regex": group_regex}
     weights = {"file": str(find_checkpoint(model).resolve()), "sha256": sha256_of(find_checkpoint(model))}
-    origin = {"weights": weights, "data": str(data.resolve()), "split": split, **asked}
+    origin = {"weights": weights, "data": str(data.resolve()), "split": split, **asked, **computed}
     claim = out and Claim(out, "audit", origin, ["answers.parquet", "audit.json", "audit.md"], overwrite)
     if claim:
         claim.check()
     with progress_bar() as bar:
         task = bar.add_task(f"Questioning {model}", total=len(run.choose(len(dataset), limit)))
-        found = run.audit(trained, dataset, limit=limit, absent=absent, on_image=lambda: bar.advance(task))
+        found = run.audit(
+            trained, dataset, limit=limit, absent=absent, precision=precision, on_image=lambda: bar.advance(task)
+        )
     card = fill_card(found, group_regex=group_regex)
     content = {
         "model": model,
         "data": str(data.resolve()),
         "split": split,
+        **computed,
         "versions": {name: version(name) for name in ("vesalius", "torch", "numpy", "scipy")},
         **card.to_dict(),
     }
@@ -92,7 +101,13 @@ def audit(
         with progress_bar() as bar:
             task = bar.add_task("Drawing the worst", total=len(find_worst(found.answers, pictures)))
             drawn = draw_worst(
-                trained, dataset, found.answers, out, count=pictures, on_picture=lambda: bar.advance(task)
+                trained,
+                dataset,
+                found.answers,
+                out,
+                count=pictures,
+                precision=precision,
+                on_picture=lambda: bar.advance(task),
             )
         write_answers(found.answers, out / "answers.parquet")
         write_json(out / "audit.json", content)

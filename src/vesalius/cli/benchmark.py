@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -18,6 +18,8 @@ def benchmark(
     data: Path | None = None,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
     dry_run: bool = False,
+    device: str = "auto",
+    precision: Literal["32", "16-mixed", "bf16-mixed"] = "32",
     overwrite: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
@@ -33,7 +35,7 @@ def benchmark(
         vesalius benchmark recipes/benchmark/cpu.toml --data datasets
 
     Documentation:
-        docs/benchmark.md
+        docs/benchmark.md, docs/devices.md
 
     Args:
         recipe: TOML file, see recipes/benchmark/.
@@ -41,6 +43,9 @@ def benchmark(
         out: Folder for table.md, table.csv, table.json and, in DATA/MODEL/seed-0, weights and evaluations, which
             `vesalius report` and `vesalius compare` read; runs/benchmark-RECIPE by default.
         dry_run: Only say what is missing and how many hours it will take; the exit code is 1 if something is missing.
+        device: Where models train and are scored: "cpu", "cuda", "cuda:1" or "mps"; "auto" takes a GPU where there is
+            one.
+        precision: Of scoring; training computes as the recipe says.
         overwrite: Replace the table of another recipe in the folder.
         as_json: Print one JSON object.
     """
@@ -53,8 +58,9 @@ def benchmark(
     from vesalius.console import print_json, progress_bar, say
     from vesalius.errors import ConfigError
     from vesalius.folders import Claim
+    from vesalius.models.devices import choose_device
 
-    plan = read_benchmark(recipe)
+    plan, place = read_benchmark(recipe), choose_device(device)
     root = data or plan.root
     if root is None:
         raise ConfigError(f"{recipe}: [data] has no root, the folder that holds the data sets; give it with --data.")
@@ -62,15 +68,15 @@ def benchmark(
     origin = {"recipe": str(recipe.resolve()), "data": str(root.resolve())}
     claim = Claim(folder, "benchmark", origin, (TEXT_NAME, SHEET_NAME, JSON_NAME), overwrite)
     claim.check()
-    cells = list_cells(plan, root, folder)
-    found = inspect(cells, lambda label: say(f"Measuring a step of {label} …"))
+    cells = list_cells(plan, root, folder, precision)
+    found = inspect(cells, lambda label: say(f"Measuring a step of {label} …"), place)
     if dry_run:
         _finish_dry(found, as_json=as_json)
         return
     for line in found.lines():
         say(line)
     claim.make()
-    outcomes = run_cells(cells, say)
+    outcomes = run_cells(cells, say, place)
     with progress_bar() as bar:
         task = bar.add_task("Drawing resamples", total=len(plan.sets) * len(plan.entries))
         report = build_report(plan, outcomes, on_score=lambda: bar.advance(task))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vesalius.evaluation.result import Evaluation
     from vesalius.evaluation.statistics import Centre
     from vesalius.models import Segmenter
+    from vesalius.models.devices import Precision
 
 
 def evaluate(
@@ -29,6 +30,8 @@ def evaluate(
     group_regex: str | None = None,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
     pictures: int = 3,
+    device: str = "auto",
+    precision: Literal["32", "16-mixed", "bf16-mixed"] = "32",
     overwrite: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
@@ -44,7 +47,7 @@ def evaluate(
         vesalius evaluate runs/mine --data kvasir --prompts p1,p6
 
     Documentation:
-        docs/evaluation.md, docs/report.md
+        docs/evaluation.md, docs/report.md, docs/devices.md
 
     Args:
         model: A model's name, a checkpoint or a run's folder.
@@ -57,6 +60,8 @@ def evaluate(
         out: Folder for report.html and report.md, for people, and for rows.parquet (one row an image and wording) and
             evaluation.json, which `vesalius compare` and `vesalius report` read.
         pictures: Images of each kind (worst, median, best, false alarm) that the report shows, up to 6; 0 for none.
+        device: "cpu", "cuda", "cuda:1" or "mps"; "auto" takes a GPU where there is one.
+        precision: Of computation; "mixed" halves the bits of numbers where that is safe, for GPUs.
         overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
@@ -73,13 +78,16 @@ def evaluate(
     from vesalius.folders import Claim
     from vesalius.models.checkpoint_file import find_checkpoint
     from vesalius.models.checkpoints import load_segmenter
+    from vesalius.models.devices import describe_device, place
 
     dataset = SegmentationDataset(data, split)
     name_clusters([record.img_name for record in dataset.records], group_regex)  # complains now, not after the pass
     choose_examples((), pictures)  # so does this
     families = None if prompts == "all" else list(dict.fromkeys(each.strip() for each in prompts.split(",")))
     settings: dict[str, object] = {"prompts": prompts, "tolerance": tolerance, "group_regex": group_regex}
-    weights, trained, started = find_checkpoint(model), load_segmenter(model), datetime.now(UTC)
+    weights, trained = find_checkpoint(model), place(load_segmenter(model), device, precision)
+    started = datetime.now(UTC)
+    settings |= describe_device(trained.device, precision)
     known = read_fingerprints(fingerprints_path(weights))
     claim = out and Claim(out, "evaluate", {**_identify(weights, dataset), "settings": settings}, FILES, overwrite)
     if claim:
@@ -90,7 +98,7 @@ def evaluate(
         seen = find_seen(data, names, known, lambda steps: bar.advance(looking, steps))
         task = bar.add_task(f"Evaluating {data.name}", total=len(dataset))
         evaluation = segmentation.evaluate(
-            trained, dataset, families, tolerance=tolerance, on_image=lambda: bar.advance(task)
+            trained, dataset, families, tolerance=tolerance, precision=precision, on_image=lambda: bar.advance(task)
         )
         drawing = bar.add_task("Drawing resamples", total=len(evaluation.metrics))
         manifest = {"settings": settings, **_describe(weights, dataset, started)}
@@ -105,7 +113,7 @@ def evaluate(
         )
         if claim:
             claim.make()
-            _write(evaluation, content, claim.folder, dataset, trained, pictures, bar)
+            _write(evaluation, content, claim.folder, dataset, trained, precision, pictures, bar)
     if as_json:
         print_json(content)
     else:
@@ -120,6 +128,7 @@ def _write(
     out: Path,
     dataset: "SegmentationDataset",
     trained: "Segmenter",
+    precision: "Precision",
     pictures: int,
     bar: "Progress",
 ) -> None:
@@ -132,7 +141,7 @@ def _write(
 
     examples = choose_examples(evaluation.rows, pictures)
     task = bar.add_task("Drawing pictures", total=len(examples))
-    shown = draw_gallery(trained, dataset, examples, on_image=lambda: bar.advance(task))
+    shown = draw_gallery(trained, dataset, examples, precision=precision, on_image=lambda: bar.advance(task))
     write_evaluation(evaluation, content, out)
     write_gallery(shown, out / GALLERY_NAME)
     write_report(read_report(out), out)

@@ -1,7 +1,7 @@
 """``vesalius evaluate-naming MODEL --data DIR``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -18,6 +18,8 @@ def evaluate_naming(
     baselines: bool = False,
     least_patients: int = 10,
     paper_stations: bool = False,
+    device: str = "auto",
+    precision: Literal["32", "16-mixed", "bf16-mixed"] = "32",
     overwrite: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
@@ -30,7 +32,7 @@ def evaluate_naming(
         vesalius evaluate-naming pocket --data slices -o evaluations/names
 
     Documentation:
-        docs/anatomy-evaluation.md
+        docs/anatomy-evaluation.md, docs/devices.md
 
     Args:
         model: "pocket", a checkpoint, a run's folder, or a name of `vesalius weights list`.
@@ -39,6 +41,8 @@ def evaluate_naming(
         baselines: Measure a linear probe of the same vectors, and guessing by frequency, too; both need train slices.
         least_patients: Patients who must show a label for it to enter macro means.
         paper_stations: Ask for the paper's five stations, without the upper limb.
+        device: "cpu", "cuda", "cuda:1" or "mps"; "auto" takes a GPU where there is one.
+        precision: Of computation; "mixed" halves the bits of numbers where that is safe, for GPUs.
         overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
@@ -57,6 +61,7 @@ def evaluate_naming(
     from vesalius.evaluation.anatomy.page import NUMBERS, PAGE, write_naming_page
     from vesalius.evaluation.anatomy.settings import NamingSettings
     from vesalius.folders import Claim
+    from vesalius.models.devices import describe_device, place
     from vesalius.naming.loading import load_namer
     from vesalius.prompts.anatomy import PAPER_STATIONS, STATIONS
     from vesalius.training.manifest import fingerprint
@@ -66,9 +71,10 @@ def evaluate_naming(
     names = ("train", "val", "test") if baselines else ("val", "test")
     splits = {split: AnatomySlices(data, split) for split in names}
     trained, _ = load_namer(model)
-    trained.eval()
+    trained = place(trained.eval(), device, precision)
+    computed = describe_device(trained.device, precision)
     origin = {"model": _name(model), "data": str(data.resolve()), "table": fingerprint(data), **asdict(settings)}
-    origin["baselines"] = baselines
+    origin |= {"baselines": baselines, **computed}
     claim = out and Claim(out, "evaluate-naming", origin, [PAGE, NUMBERS], overwrite)
     if claim:
         claim.check()
@@ -76,7 +82,7 @@ def evaluate_naming(
     with progress_bar() as bar:
         for split, slices in splits.items():
             task = bar.add_task(f"Encoding {split}", total=len(slices))
-            encoded[split] = encode_slices(trained, slices, partial(bar.advance, task))
+            encoded[split] = encode_slices(trained, slices, partial(bar.advance, task), precision)
         train, val, test = (encoded.get(split) for split in ("train", "val", "test"))
         assert val is not None
         assert test is not None
@@ -88,9 +94,10 @@ def evaluate_naming(
             found.append(evaluate_prevalence(train, val, test, settings))
     if claim:
         claim.make()
-        write_naming_page(found, claim.folder, f"Naming by {name}", f"{model} on the test slices of {data.name}.")
+        caption = f"{model} on the test slices of {data.name}."
+        write_naming_page(found, claim.folder, f"Naming by {name}", caption, computed)
     if as_json:
-        print_json({"data": str(data), "systems": [each.to_dict() for each in found]})
+        print_json({"data": str(data), "manifest": computed, "systems": [each.to_dict() for each in found]})
     else:
         _print(found)
     if out is not None:

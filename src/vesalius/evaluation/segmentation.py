@@ -8,16 +8,16 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import torch
-
 from vesalius.data.annotations import ImageRecord
-from vesalius.data.datasets import Sample, SegmentationDataset
+from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import ConfigError, PromptError
 from vesalius.evaluation.result import Evaluation
 from vesalius.evaluation.rows import Row
 from vesalius.evaluation.truth import TOLERANCE, Truth
 from vesalius.models import Segmenter
-from vesalius.models.asking import ask
+from vesalius.models.asking import ask, encode_each
+from vesalius.models.devices import Precision
+from vesalius.models.features import ImageFeatures
 from vesalius.models.text_cache import TextCache
 from vesalius.prompts import sort_families, variants
 
@@ -37,18 +37,20 @@ def evaluate(
     families: Sequence[str] | None = None,
     *,
     tolerance: float = TOLERANCE,
+    precision: Precision = "32",
     on_image: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Score a model on every image and prompt of a data set.
 
-    A model that reads no text is asked once an image.
+    A model that reads no text is asked once an image. Images are encoded one by one on a CPU, together on a GPU.
 
     Args:
-        model: Any segmenter; it is put in evaluation mode.
+        model: Any segmenter, on any device; it is put in evaluation mode.
         dataset: One split.
         families: Prompt families, or None for all that each record has.
         tolerance: Of the normalised surface distance, in mm, or in pixels where an image does not say how large its
             pixels are.
+        precision: Of computation.
         on_image: Called after each image, for progress.
 
     Raises:
@@ -60,14 +62,14 @@ def evaluate(
         raise ConfigError(f"The tolerance of NSD must be 0 or more, in pixels or mm; got {tolerance:g}.")
     questions = [_questions(record, families, dataset) for record in dataset.records]
     model.eval()
-    with torch.inference_mode():
-        texts = TextCache(model)
-        rows: list[Row] = []
-        for index, asked in enumerate(questions):
-            sample = dataset[index]
-            truth = Truth(sample.record.img_name, sample.mask > 0.5, sample.pixel_spacing_mm, tolerance)
-            rows += _score_image(model, sample, truth, asked, texts)
-            on_image()
+    texts = TextCache(model)
+    rows: list[Row] = []
+    samples = (dataset[index] for index in range(len(questions)))
+    encoded = encode_each(model, samples, lambda sample: sample.image, precision)
+    for asked, (sample, features) in zip(questions, encoded, strict=True):
+        truth = Truth(sample.record.img_name, sample.mask > 0.5, sample.pixel_spacing_mm, tolerance)
+        rows += _score_image(model, features, truth, asked, texts, precision)
+        on_image()
     return Evaluation(tuple(rows), tolerance)
 
 
@@ -86,12 +88,17 @@ def _questions(record: ImageRecord, families: Sequence[str] | None, dataset: Seg
 
 
 def _score_image(
-    model: Segmenter, sample: Sample, truth: Truth, asked: Sequence[Question], texts: TextCache
+    model: Segmenter,
+    features: ImageFeatures,
+    truth: Truth,
+    asked: Sequence[Question],
+    texts: TextCache,
+    precision: Precision,
 ) -> list[Row]:
     # A model that reads no text gives one mask, whatever it is asked.
     prompts = {each.prompt: each.prompt if model.reads_text else "" for each in asked}
     distinct = sorted(set(prompts.values()))
-    answers = ask(model, model.encode_image(sample.image[None]), distinct, texts, _size(truth))
+    answers = ask(model, features, distinct, texts, _size(truth), precision)
     scored = {prompt: truth.score(answer, prompt) for prompt, answer in zip(distinct, answers, strict=True)}
     return [
         replace(scored[prompts[each.prompt]], family=each.family, variant=each.variant, prompt=each.prompt)

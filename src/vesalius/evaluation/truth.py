@@ -39,7 +39,7 @@ class Truth:
         Returns:
             A row of no family yet.
         """
-        found = answer.logits[:, 0] > 0
+        found = (answer.logits[:, 0] > 0).to(self.mask.device)
         distances = surface_distances(found[0].numpy(), self.mask[0].numpy(), self.spacing_mm or (1.0, 1.0))
         hd95 = distances.hd95()
         return Row(

@@ -44,7 +44,8 @@ class TextCache:
         for start in range(0, len(new), self.at_once):
             some = new[start : start + self.at_once]
             features = self.model.encode_text(some)
-            found |= {prompt: features.take(torch.tensor([row])) for row, prompt in enumerate(some)}
+            rows = torch.arange(len(some), device=features.embedding.device).split(1)
+            found |= {prompt: features.take(row) for prompt, row in zip(some, rows, strict=True)}
         for prompt in asked:
             self._remember(prompt, found[prompt])
         self._forget()

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from vesalius.models.asking import ask
-from vesalius.models.devices import Precision, choose_device, computing
+from vesalius.models.asking import ask, encode
+from vesalius.models.devices import Precision, choose_device
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.features import ImageFeatures
 from vesalius.models.registry import as_segmenter
@@ -33,7 +33,7 @@ class TorchRuntime:
     def __init__(self, model: VisionLanguageEncoder, device: str = "auto", precision: Precision = "32") -> None:
         place = model.device if device == "auto" else choose_device(device)
         self.model = model.to(place).eval()
-        self.device = str(place)
+        self.device = str(self.model.device)
         self.image_size = model.spec.image_size
         self.reads_text = not isinstance(model, Segmenter) or model.reads_text
         self.judges_existence = isinstance(model, Segmenter) and model.judges_existence
@@ -44,8 +44,7 @@ class TorchRuntime:
     def encode_image(self, rgb: Floats) -> EncodedImages:
         """See `Runtime`."""
         images = torch.from_numpy(np.ascontiguousarray(rgb.transpose(0, 3, 1, 2)))
-        with torch.inference_mode(), computing(self.model.device, self._precision):
-            features = self.model.encode_image(images.to(self.model.device))
+        features = encode(self.model, images, self._precision)
         return EncodedImages(_to_numpy(features.embedding), features)
 
     def embed_image(self, rgb: Floats) -> Floats:
@@ -66,8 +65,7 @@ class TorchRuntime:
         model = as_segmenter(self.model)
         assert isinstance(image.maps, ImageFeatures)
         assert isinstance(text.tokens, tuple)
-        with computing(self.model.device, self._precision):
-            answers = ask(model, image.maps, text.tokens, self._texts)
+        answers = ask(model, image.maps, text.tokens, self._texts, precision=self._precision)
         existence = [each.existence for each in answers if each.existence is not None]
         return Outlines(
             np.concatenate([_to_numpy(each.logits)[:, 0] for each in answers]),

@@ -25,6 +25,8 @@ class Running:
     """Folder for stored features, which several runs can share; OUT/features by default."""
     devices: int = 1
     """Accelerators of each machine that share every batch, or processes where there is none."""
+    device: Annotated[str, Parameter(parse=False)] = "auto"
+    """Of the benchmark: what the run trains on, "auto" being a GPU where there is one."""
     nodes: int = 1
     """Machines, on each of which SLURM or torchrun starts Vesalius."""
     workers: int = 0

@@ -77,9 +77,15 @@ class SaveInside(ModelCheckpoint):
             super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)  # type: ignore[arg-type]
 
 
+def _choose(device: str) -> dict[str, Any]:
+    """One device, in the trainer's words."""
+    kind, _, index = device.partition(":")
+    return {"accelerator": kind, "devices": [int(index or 0)] if kind == "cuda" else 1}
+
+
 def _share(running: Running) -> dict[str, Any]:
     if running.devices * running.nodes == 1:
-        return {"devices": 1}
+        return _choose(running.device)
     strategy = DDPStrategy(
         # Heads for naming do not train while segmentation does.
         find_unused_parameters=True,

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from vesalius.data.anatomy.dataset import AnatomySample
 from vesalius.evaluation.anatomy.label_scores import LabelScores, truth_of
+from vesalius.models.asking import encode
+from vesalius.models.devices import Precision
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.zero_shot import label_logits, logit_scale, phrase_vectors
 from vesalius.prompts.anatomy import AnatomyLabel, Aspect
@@ -58,7 +60,10 @@ class EncodedSlices:
 
 
 def encode_slices(
-    model: VisionLanguageEncoder, slices: Slices, on_step: Callable[[int], None] = lambda count: None
+    model: VisionLanguageEncoder,
+    slices: Slices,
+    on_step: Callable[[int], None] = lambda count: None,
+    precision: Precision = "32",
 ) -> EncodedSlices:
     """Encode every slice once.
 
@@ -66,15 +71,16 @@ def encode_slices(
         model: Its image and text embeddings share a space; it is used as it is, so in evaluation mode.
         slices: RGB in [0, 1], all of one size, such as ``AnatomySlices``.
         on_step: Called with the number of slices after each batch, for progress.
+        precision: Of computation; vectors are 32-bit floats, on the CPU.
     """
-    device, vectors = model.device, []
+    vectors = []
     shown: list[AnatomyLabel] = []
     patients: list[str] = []
     samples = (slices[index] for index in range(len(slices)))
     while batch := list(islice(samples, BATCH)):
-        images = torch.stack([sample.image for sample in batch]).to(device)
+        found = encode(model, torch.stack([sample.image for sample in batch]), precision).embedding
         with torch.inference_mode():
-            vectors.append(F.normalize(model.encode_image(images).embedding.float(), dim=-1).cpu())
+            vectors.append(F.normalize(found.float(), dim=-1).cpu())
         shown += [sample.label for sample in batch]
         patients += [sample.patient for sample in batch]
         on_step(len(batch))

@@ -1,6 +1,6 @@
 """A page of Markdown about naming, several systems side by side, with its figures and its numbers as JSON."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vesalius.console import markdown_table, to_markdown
@@ -17,7 +17,13 @@ from vesalius.files import write_json, write_text
 PAGE, NUMBERS = "naming.md", "naming.json"
 
 
-def write_naming_page(evaluations: Sequence[AnatomyEvaluation], folder: Path, title: str, caption: str) -> None:
+def write_naming_page(
+    evaluations: Sequence[AnatomyEvaluation],
+    folder: Path,
+    title: str,
+    caption: str,
+    manifest: Mapping[str, object] | None = None,
+) -> None:
     """Write ``naming.md``, ``naming.json`` and the figures ``*.svg``.
 
     Args:
@@ -25,6 +31,7 @@ def write_naming_page(evaluations: Sequence[AnatomyEvaluation], folder: Path, ti
         folder: Where to write.
         title: Of the page.
         caption: What was trained and tested on what, for readers who see nothing else.
+        manifest: How the numbers were made; JSON.
 
     Raises:
         ConfigError: If there is none, or two have the same name.
@@ -37,7 +44,8 @@ def write_naming_page(evaluations: Sequence[AnatomyEvaluation], folder: Path, ti
     tables, figures = build_tables(evaluations), dict(_figures(evaluations))
     for name, svg in figures.items():
         write_svg(svg, folder / name)
-    write_json(folder / NUMBERS, {"title": title, "systems": [each.to_dict() for each in evaluations]})
+    systems = [each.to_dict() for each in evaluations]
+    write_json(folder / NUMBERS, {"title": title, **({"manifest": manifest} if manifest else {}), "systems": systems})
     parts = [f"# {to_markdown(title)}", to_markdown(caption), _scope(evaluations[0])]
     parts += [part for table in tables for part in _section(table)]
     parts += ["## Figures", *(f"![{to_markdown(Path(name).stem)}]({name})" for name in figures)]

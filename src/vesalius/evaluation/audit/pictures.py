@@ -17,6 +17,8 @@ from vesalius.evaluation.audit.witness import Witness
 from vesalius.evaluation.uncertainty import disagreement_map
 from vesalius.imaging import overlay, write_rgb
 from vesalius.models import Segmenter
+from vesalius.models.asking import encode
+from vesalius.models.devices import Precision
 from vesalius.models.text_cache import TextCache
 
 SIDE = 320
@@ -78,6 +80,7 @@ def draw_worst(
     out: Path,
     *,
     count: int,
+    precision: Precision = "32",
     on_picture: Callable[[], None] = lambda: None,
 ) -> list[Path]:
     """Ask once more about the worst images and draw the answers.
@@ -88,6 +91,7 @@ def draw_worst(
         answers: All of the audit.
         out: Folder for the pictures.
         count: Pictures for each reason, at most.
+        precision: Of computation.
         on_picture: Called after each, for progress.
 
     Raises:
@@ -98,7 +102,8 @@ def draw_worst(
         ranks[worst.answer.test] += 1
         sample = dataset[worst.answer.record]
         wordings = [each for each in answers if each.record == worst.answer.record and each.test == "wording"]
-        panels = _panels(Witness(model, sample, texts), sample, worst, wordings)
+        features = encode(model, sample.image[None], precision)
+        panels = _panels(Witness(model, sample, features, texts, precision), sample, worst, wordings)
         paths.append(out / worst.name(ranks[worst.answer.test]))
         write_rgb(paths[-1], np.concatenate(panels, axis=1))
         on_picture()

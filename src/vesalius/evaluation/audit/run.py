@@ -16,6 +16,8 @@ from vesalius.evaluation.clusters import name_clusters
 from vesalius.evaluation.metrics import dice
 from vesalius.evaluation.uncertainty import soft_dice_confidence
 from vesalius.models import Segmenter
+from vesalius.models.asking import encode_each
+from vesalius.models.devices import Precision
 from vesalius.models.text_cache import TextCache
 
 
@@ -44,6 +46,7 @@ def audit(
     *,
     limit: int | None = None,
     absent: Sequence[str] = (),
+    precision: Precision = "32",
     on_image: Callable[[], None] = lambda: None,
 ) -> Audit:
     """Exchange the prompts of a data set's images and compare the answers.
@@ -51,10 +54,11 @@ def audit(
     Each image is encoded once, each prompt once; masks are compared at the resolution of the files, threshold 0.5.
 
     Args:
-        model: Any segmenter; it is put in evaluation mode.
+        model: Any segmenter, on any device; it is put in evaluation mode.
         dataset: One split.
         limit: Records to ask about, evenly spaced in the annotation file; all by default.
         absent: Phrases for what no image of the data set shows, beside those the audit has of its own.
+        precision: Of computation.
         on_image: Called after each record, for progress.
 
     Raises:
@@ -67,9 +71,10 @@ def audit(
     texts = TextCache(model)
     answers: list[Answer] = []
     rows: list[tuple[str, float, float, Reliability]] = []
-    for number in choose(len(dataset), limit):
-        sample = dataset[number]
-        witness, record = Witness(model, sample, texts), sample.record
+    chosen = choose(len(dataset), limit)
+    encoded = encode_each(model, (dataset[number] for number in chosen), lambda sample: sample.image, precision)
+    for number, (sample, features) in zip(chosen, encoded, strict=True):
+        witness, record = Witness(model, sample, features, texts, precision), sample.record
         target = find_target_of(record, dataset.row_of(record))
         if witness.truth.any():
             asked = plan(dataset.records, number, target, absent)

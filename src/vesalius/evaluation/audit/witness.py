@@ -13,6 +13,8 @@ from vesalius.evaluation.audit.exchanges import Exchange
 from vesalius.evaluation.metrics import dice
 from vesalius.models import Segmenter
 from vesalius.models.asking import PROMPTS_AT_ONCE, ask
+from vesalius.models.devices import Precision
+from vesalius.models.features import ImageFeatures, MaskPrediction
 from vesalius.models.text_cache import TextCache
 
 
@@ -31,19 +33,22 @@ class Witness:
     Args:
         model: In evaluation mode.
         sample: Image and truth.
+        features: Of the image, where the model is.
         texts: Remembers the prompts' features from image to image.
+        precision: Of computation.
     """
 
-    def __init__(self, model: Segmenter, sample: Sample, texts: TextCache) -> None:
-        self.model, self.texts = model, texts
+    def __init__(
+        self, model: Segmenter, sample: Sample, features: ImageFeatures, texts: TextCache, precision: Precision = "32"
+    ) -> None:
+        self.model, self.texts, self.precision = model, texts, precision
         self.truth = sample.mask > 0.5
-        with torch.inference_mode():
-            self._features = model.encode_image(sample.image[None])
+        self._features = features
         self._heard: dict[str, Heard] = {}
 
     def probability(self, prompt: str) -> NDArray[np.float32]:
         """Of each pixel to be part of what the prompt names, [H, W]."""
-        (answer,) = ask(self.model, self._features, [prompt], self.texts, self._size)
+        (answer,) = self._ask([prompt])
         found: NDArray[np.float32] = answer.logits[0, 0].sigmoid().numpy()
         return found
 
@@ -53,7 +58,7 @@ class Witness:
         # Few at a time: logits of one large image and many prompts would fill the memory, masks do not.
         for start in range(0, len(new), PROMPTS_AT_ONCE):
             some = sorted(new)[start : start + PROMPTS_AT_ONCE]
-            for prompt, found in zip(some, ask(self.model, self._features, some, self.texts, self._size), strict=True):
+            for prompt, found in zip(some, self._ask(some), strict=True):
                 existence = None if found.existence is None else found.existence.sigmoid().item()
                 self._heard[prompt] = Heard(found.logits[:, 0] > 0, existence)
 
@@ -90,6 +95,9 @@ class Witness:
             change=1 - dice(before.mask, after.mask).item(),
             existence=after.existence,
         )
+
+    def _ask(self, prompts: Sequence[str]) -> list[MaskPrediction]:
+        return ask(self.model, self._features, prompts, self.texts, self._size, self.precision)
 
     def _heard_as(self, prompt: str) -> str:
         return prompt if self.model.reads_text else ""

@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vesalius.data.datasets import Sample, SegmentationDataset
 from vesalius.errors import DataError
 from vesalius.evaluation.report.examples import KINDS, MOST, Example
@@ -21,7 +19,8 @@ from vesalius.evaluation.report.tiles import LARGEST_TILE, TILES, draw_tiles
 from vesalius.evaluation.rows import Row
 from vesalius.files import write_json
 from vesalius.models import Segmenter
-from vesalius.models.asking import ask
+from vesalius.models.asking import ask, encode
+from vesalius.models.devices import Precision
 from vesalius.models.text_cache import TextCache
 from vesalius.prompts import variants
 
@@ -44,14 +43,16 @@ def draw_gallery(
     dataset: SegmentationDataset,
     examples: Sequence[Example],
     *,
+    precision: Precision = "32",
     on_image: Callable[[], None] = lambda: None,
 ) -> list[Shown]:
     """Ask the model again and draw its answers.
 
     Args:
-        model: The one that was evaluated; it is put in evaluation mode.
+        model: The one that was evaluated, on any device; it is put in evaluation mode.
         dataset: The split that it was evaluated on.
         examples: Answers to draw.
+        precision: Of computation.
         on_image: Called after each, for progress.
 
     Raises:
@@ -62,7 +63,7 @@ def draw_gallery(
     shown, texts = [], TextCache(model)
     for example in examples:
         sample = _find_sample(dataset, example.row)
-        shown.append(Shown(example, _draw(model, sample, example.row.prompt, texts)))
+        shown.append(Shown(example, _draw(model, sample, example.row.prompt, texts, precision)))
         on_image()
     return shown
 
@@ -81,11 +82,10 @@ def _find_sample(dataset: SegmentationDataset, row: Row) -> Sample:
     )
 
 
-def _draw(model: Segmenter, sample: Sample, prompt: str, texts: TextCache) -> dict[str, bytes]:
+def _draw(model: Segmenter, sample: Sample, prompt: str, texts: TextCache, precision: Precision) -> dict[str, bytes]:
     truth = sample.mask[0] > 0.5
-    with torch.inference_mode():
-        features = model.encode_image(sample.image[None])
-        answer = ask(model, features, [prompt if model.reads_text else ""], texts, (truth.shape[0], truth.shape[1]))[0]
+    size, asked = (truth.shape[0], truth.shape[1]), [prompt if model.reads_text else ""]
+    (answer,) = ask(model, encode(model, sample.image[None], precision), asked, texts, size, precision)
     return draw_tiles(sample.image.numpy().transpose(1, 2, 0), truth.numpy(), (answer.logits[0, 0] > 0).numpy())
 
 
