@@ -8,6 +8,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Test images that the repository does not hold; where they are, the demo asks about them, too.
+HELD_OUT := ../shared/data/segmentation
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help demo test lint types check clean
@@ -20,7 +22,7 @@ help:
 	@echo "make clean   remove .venv and everything else that these commands made"
 
 demo: $(VENV)/demo.stamp
-	@$(BIN)/python demo/run.py
+	@$(BIN)/vesalius demo --out demo --overwrite $(if $(wildcard $(HELD_OUT)),--held-out $(HELD_OUT))
 
 test: $(VENV)/dev.stamp
 	@$(BIN)/python -m pytest -n auto
@@ -36,12 +38,12 @@ check: lint types
 	@$(MAKE) --no-print-directory test
 
 clean:
-	rm -rf $(VENV) demo/index.html demo/pictures dist .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf $(VENV) demo/index.html demo/made.json demo/pictures dist .mypy_cache .pytest_cache .ruff_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is older than pyproject.toml when the requirements may have changed.
 $(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
-	@echo "Installing Vesalius into $(VENV); the first time takes some minutes, most of them for torch ..." >&2
+	@echo "Installing Vesalius into $(VENV); the first time takes some minutes ..." >&2
 	@$(PIP) -e ".[demo]"
 	@touch $@
 

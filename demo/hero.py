@@ -7,12 +7,11 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
-from pictures import Rgb, draw, enlarge
 from PIL import Image, ImageDraw, ImageFont, ImageOps
-from samples import DICOM_SAMPLES, Brain, read_brain, read_dicom_sample
 
 from vesalius import AnatomyLabeller, MedicalImage, Predictor
 from vesalius.console import say
+from vesalius.demo.samples import DICOM_SAMPLES, Brain, Rgb, draw, enlarge, read_brain, read_dicom_sample
 from vesalius.files import writing
 from vesalius.imaging import Plane
 from vesalius.imaging.display import AMBER

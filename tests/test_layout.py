@@ -26,7 +26,7 @@ LAYERS = [
     {"evaluation", "training"},
     {"benchmark", "export", "predict"},
     {"naming"},
-    {"results"},
+    {"demo", "results"},
     {"cli"},
 ]
 """From the ground up; a part imports its own layer's file or folder and those below."""

@@ -5,13 +5,15 @@ over a terminal, letters that turn a line round. All of it is shown as it is, or
 """
 
 import html
+import logging
 import math
 import os
 import re
 import sys
 import unicodedata
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from urllib.parse import quote
 
 from rich.console import Console
@@ -45,6 +47,9 @@ MARKUP = re.compile(
 """What Markdown would take for its own; the last three only at the edge of a word or at the start of a text."""
 ENTITIES = {"<": "&lt;", "&": "&amp;"}
 """Not every Markdown lets a back slash stand before these."""
+LOG = logging.getLogger("vesalius")
+"""Told what is loaded and how long things take; ``--verbose`` shows it."""
+_quiet = False
 
 
 def to_terminal(text: object, encoding: str = "utf-8") -> str:
@@ -168,18 +173,35 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
 
 
 def say(message: object) -> None:
-    """One line for people, on stderr."""
-    _say(message)
+    """One line for people, on stderr, unless they want quiet."""
+    if not _quiet:
+        _say(message)
 
 
 def warn(message: object) -> None:
-    """A line on stderr of what may be wrong."""
-    _say(message, "warning:", "yellow")
+    """A line on stderr of what may be wrong, unless people want quiet."""
+    if not _quiet:
+        _say(message, "warning:", "yellow")
 
 
 def complain(message: object) -> None:
     """A line on stderr of what is wrong."""
     _say(message, "error:", "bold red")
+
+
+@contextmanager
+def keeping_quiet(quiet: bool = True) -> Iterator[None]:
+    """While the block lasts, nothing but errors reaches stderr: no notices, warnings or bars.
+
+    Args:
+        quiet: False changes nothing.
+    """
+    global _quiet
+    before, _quiet = _quiet, quiet or _quiet
+    try:
+        yield
+    finally:
+        _quiet = before
 
 
 def open_console(*, stderr: bool = False) -> Console:
@@ -194,13 +216,21 @@ def progress_bar(console: Console | None = None) -> Progress:
     """
     console = console or open_console(stderr=True)
     columns = (_Description(), BarColumn(), _Count(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return _Bar(*columns, console=console, transient=True, disable=_quiet or not console.is_terminal)
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Leave it to the command line, which ends with one exit code however the reader went away."""
         raise BrokenPipeError
+
+
+class _Bar(Progress):
+    def stop(self) -> None:
+        """Take it away, and log how long each task took."""
+        super().stop()
+        for task in self.tasks:
+            LOG.info("%s: %.0f in %.2f s", task.description, task.completed, task.elapsed or 0)
 
 
 class _Description(ProgressColumn):

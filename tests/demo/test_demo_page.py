@@ -2,13 +2,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from vesalius.demo import page
 from vesalius.knowledge import Knowledge, LearntTarget
 
 
 @pytest.fixture(scope="module")
-def demo(import_script):
-    """The demo's modules that need no model: scripts, imported from their folder."""
-    return SimpleNamespace(**{name: import_script("demo", name) for name in ("findings", "page")})
+def demo():
+    """The module that needs no model, under both names of what it holds."""
+    return SimpleNamespace(findings=page, page=page)
 
 
 @pytest.fixture

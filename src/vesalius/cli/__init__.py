@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,8 +15,8 @@ from cyclopts import App, Parameter
 from cyclopts.exceptions import CycloptsError, UnknownOptionError
 
 from vesalius import __version__
-from vesalius.cli.usage import explain_option, long_help, write_epilogue
-from vesalius.console import complain, open_console, say, to_terminal, warn
+from vesalius.cli.usage import Loudness, explain_option, long_help, take_loudness, write_epilogue
+from vesalius.console import LOG, complain, keeping_quiet, open_console, say, to_terminal, warn
 from vesalius.errors import VesaliusError
 
 EXAMPLES = """vesalius segment scan.png "polyp"
@@ -46,6 +47,8 @@ COMMANDS = {
     "benchmark": "Train and score a grid of models and data sets, and put the numbers beside published ones.",
     "models": "List the named models.",
     "export": "Write a model as graphs for ONNX Runtime or OpenVINO.",
+    "doctor": "Say what works on this machine and what is missing; with a timed test.",
+    "demo": "Segment and name real images that packages carry, and write a page of them.",
 }
 GROUPS = {
     "data": {
@@ -70,6 +73,11 @@ GROUP_PAGES = {"data": "docs/data.md", "prompts": "docs/prompts.md", "weights": 
 for command, summary in COMMANDS.items():
     module = command.replace("-", "_")
     app.command(f"vesalius.cli.{module}:{module}", name=command, help=summary)
+app.command(
+    "vesalius.cli.install_completion:install_completion",
+    name="--install-completion",
+    help="Let the shell complete commands and options.",
+)
 for group, commands in GROUPS.items():
     examples = "\n".join(f"vesalius {group} {command} --help" for command in commands)
     inner = App(name=group, help=GROUP_HELP[group], help_epilogue=write_epilogue(examples, GROUP_PAGES[group]))
@@ -89,7 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with _showing_all_as_text():
+        given, loudness = take_loudness(given)
+        with _showing_all_as_text(), keeping_quiet(loudness == "quiet"), _logging(loudness):
             _run(given)
     except UnknownOptionError as error:
         _stop(explain_option(error))
@@ -178,6 +187,35 @@ def _showing_all_as_text() -> Iterator[None]:
             yield
     finally:
         logging.setLogRecordFactory(make_record)
+
+
+class _Notices(logging.Handler):
+    """Logs as lines on stderr, with the seconds since the start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._started = time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"{time.monotonic() - self._started:6.2f} s  {record.getMessage()}")
+
+
+@contextmanager
+def _logging(loudness: Loudness) -> Iterator[None]:
+    """Show what Vesalius logs if that is wanted, and no library's warnings if quiet is."""
+    handler, level, disabled = _Notices(), LOG.level, logging.root.manager.disable
+    if loudness == "quiet":
+        logging.disable(logging.WARNING)
+    if loudness == "verbose":
+        LOG.addHandler(handler)
+        LOG.setLevel(logging.INFO)
+    try:
+        yield
+        LOG.info("done")
+    finally:
+        LOG.removeHandler(handler)
+        LOG.setLevel(level)
+        logging.disable(disabled)
 
 
 def _show_warning(

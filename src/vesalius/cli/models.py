@@ -1,5 +1,6 @@
 """``vesalius models``."""
 
+from importlib.util import find_spec
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -8,9 +9,9 @@ from cyclopts import Parameter
 def models(model: str | None = None, /, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
     """List the named models, or what one of them learnt to outline.
 
-    What they are, how large, and which of them the package carries weights of. Parameters are counted at default sizes;
-    trainable are those of the papers' recipe, with both encoders frozen. Of one model: its targets, the kinds of
-    pictures it learnt them on, and how many training pictures showed each.
+    What they are, how large, and which of them the package carries weights of. Parameters are counted at default sizes,
+    where PyTorch is installed; trainable are those of the papers' recipe, with both encoders frozen. Of one model: its
+    targets, the kinds of pictures it learnt them on, and how many training pictures showed each.
 
     Examples:
         vesalius models
@@ -31,13 +32,18 @@ def models(model: str | None = None, /, *, as_json: Annotated[bool, Parameter(na
     from vesalius.models import list_encoders, list_models
     from vesalius.models.embedded import EMBEDDED
 
+    uncounted = find_spec("torch") is None
     kinds = {"segmenter": list_models(), "encoder": list_encoders()}
-    rows = [_describe(name, kind) for kind, names in kinds.items() for name in names]
+    rows = [_describe(name, kind, uncounted) for kind, names in kinds.items() for name in names]
+    remark = "Parameters are not counted: that needs PyTorch; install it with: pip install 'vesalius[train]'"
     if as_json:
-        print_json({"models": rows})
+        print_json({"models": rows, **({"remark": remark} if uncounted else {})})
         return
-    columns = ("name", "kind", "parameters", "trainable", "description")
+    counts = () if uncounted else ("parameters", "trainable")
+    columns = ("name", "kind", *counts, "description")
     print_table(columns, ([_cell(row[column]) for column in columns] for row in rows))
+    if uncounted:
+        say(remark)
     say(f"The package carries weights of {', '.join(EMBEDDED)}; for others see: vesalius weights list")
 
 
@@ -63,20 +69,24 @@ def _list_targets(model: str, as_json: bool) -> None:
     )
 
 
-def _describe(name: str, kind: str) -> dict[str, object]:
+def _describe(name: str, kind: str, uncounted: bool) -> dict[str, object]:
     from vesalius.models import describe_model
     from vesalius.models.embedded import EMBEDDED
-    from vesalius.models.size import count_parameters
 
-    count = count_parameters(name)
     return {
         "name": name,
         "kind": kind,
-        "parameters": count.total,
-        "trainable": count.decoder,
+        **({"parameters": None, "trainable": None} if uncounted else _count(name)),
         "weights": name in EMBEDDED,
         "description": describe_model(name),
     }
+
+
+def _count(name: str) -> dict[str, object]:
+    from vesalius.models.size import count_parameters
+
+    count = count_parameters(name)
+    return {"parameters": count.total, "trainable": count.decoder}
 
 
 def _cell(value: object) -> str:

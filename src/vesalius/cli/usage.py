@@ -3,11 +3,14 @@
 import difflib
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 from cyclopts import App
 from cyclopts.exceptions import UnknownOptionError
+
+from vesalius.errors import ConfigError
 
 EXIT_CODES = {
     0: "Done.",
@@ -63,6 +66,10 @@ SYNONYMS = {
     "weights": ("--model",),
 }
 """What others call an option, and ours, the likeliest first; the first one that the command has is proposed."""
+Loudness = Literal["normal", "quiet", "verbose"]
+LOUDNESS: dict[str, Loudness] = {"--quiet": "quiet", "--verbose": "verbose"}
+"""Options that every command has."""
+LOUDNESS_HELP = "`--quiet`: nothing but results and errors. `--verbose`: what is loaded, and how long it takes."
 CLOSE = 0.75
 """Likeness from which an option of another spelling is proposed."""
 
@@ -104,7 +111,22 @@ def write_epilogue(examples: str, pages: str, codes: Mapping[int, str] = EXIT_CO
         codes: Exit codes and what they mean.
     """
     listed = "\n".join(f"- {code}: {told}" for code, told in sorted(codes.items()))
-    return f"**Examples**\n\n```text\n{examples}\n```\n\n**Exit codes**\n\n{listed}\n\n**Documentation:** {pages}"
+    below = f"**Exit codes**\n\n{listed}\n\n{LOUDNESS_HELP}\n\n**Documentation:** {pages}"
+    return f"**Examples**\n\n```text\n{examples}\n```\n\n{below}"
+
+
+def take_loudness(arguments: Sequence[str]) -> tuple[list[str], Loudness]:
+    """Take the options out of a command line that every command has, up to "--".
+
+    Raises:
+        ConfigError: If there are two of them.
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    asked = {each for each in arguments[:end] if each in LOUDNESS}
+    if len(asked) > 1:
+        raise ConfigError(f"{' and '.join(sorted(asked))} say the opposite of each other; choose one.")
+    rest = [each for each in arguments[:end] if each not in LOUDNESS] + list(arguments[end:])
+    return rest, LOUDNESS[asked.pop()] if asked else "normal"
 
 
 def explain_option(error: UnknownOptionError) -> str:

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from vesalius.console import LOG
 from vesalius.errors import ModelError
 from vesalius.files import writing
 from vesalius.models.checkpoint_file import SCALE, find_checkpoint, open_tensors, read_recipe
@@ -69,6 +70,7 @@ def load_model(source: str | Path) -> VisionLanguageEncoder:
     if path.name == CONTRACT_NAME:
         return load_exported(path.parent)
     recipe = read_recipe(path)
+    LOG.info("%s: %s, in PyTorch", path, recipe.name)
     model = build_model(recipe.name, **recipe.options)
     return fill_model(model, _read_state(path), path).eval()
 

@@ -1,7 +1,9 @@
 """The named models: one dict, filled by a decorator; a factory's name is its model's name."""
 
+import ast
 import importlib
 from collections.abc import Callable
+from importlib.resources import files
 from typing import TYPE_CHECKING, TypeVar
 
 from vesalius.errors import ModelError, unknown_name
@@ -49,8 +51,21 @@ def list_encoders() -> list[str]:
 
 
 def describe_model(name: str) -> str:
-    """First line of a model's description."""
-    return (_factory(name).__doc__ or "").strip().splitlines()[0]
+    """First line of a model's description; read from the source, so that PyTorch need not be installed.
+
+    Raises:
+        ModelError: If there is no such model.
+    """
+    text = _FACTORIES[name].__doc__ if name in _FACTORIES else _read_docstring(name)
+    return (text or "").strip().splitlines()[0]
+
+
+def _read_docstring(name: str) -> str | None:
+    if name not in _HOMES:
+        raise ModelError(unknown_name("model", name, _HOMES.keys() | _FACTORIES.keys()))
+    source = files("vesalius.models").joinpath(f"{_HOMES[name]}.py").read_text(encoding="utf-8")
+    found = (node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == name)
+    return ast.get_docstring(next(found))
 
 
 def build_model(name: str, **options: Option) -> "VisionLanguageEncoder":

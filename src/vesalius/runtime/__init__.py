@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from vesalius.console import LOG
 from vesalius.errors import ConfigError, require
 from vesalius.models.checkpoint_file import find_checkpoint, read_recipe
 from vesalius.models.export_contract import CONTRACT_NAME
@@ -39,6 +40,7 @@ def open_runtime(
         _check_onnx(path, fits, device, precision)
         from vesalius.runtime.onnx import OnnxRuntime  # whichever is opened, the other's library is not loaded
 
+        LOG.info("%s: weights, on the package's graphs in ONNX Runtime", path)
         return OnnxRuntime(path)
     require("torch", extra="train")
     from vesalius.models.checkpoints import load_model

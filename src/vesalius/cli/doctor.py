@@ -1,0 +1,309 @@
+"""``vesalius doctor``."""
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+CORE = {
+    "numpy": "numpy",
+    "onnxruntime": "onnxruntime",
+    "safetensors": "safetensors",
+    "tokenizers": "tokenizers",
+    "scipy": "scipy",
+    "pillow": "PIL",
+    "pydicom": "pydicom",
+    "nibabel": "nibabel",
+}
+"""Packages that segmenting needs, and what they are imported as."""
+SYNTAXES = {
+    "DeflatedExplicitVRLittleEndian": "deflated",
+    "RLELossless": "RLE",
+    "JPEGBaseline8Bit": "JPEG",
+    "JPEGExtended12Bit": "JPEG, 12 bit",
+    "JPEGLossless": "JPEG lossless",
+    "JPEGLosslessSV1": "JPEG lossless, first-order",
+    "JPEGLSLossless": "JPEG-LS lossless",
+    "JPEGLSNearLossless": "JPEG-LS near-lossless",
+    "JPEG2000Lossless": "JPEG 2000 lossless",
+    "JPEG2000": "JPEG 2000",
+    "HTJ2KLossless": "HTJ2K lossless",
+    "HTJ2KLosslessRPCL": "HTJ2K lossless RPCL",
+    "HTJ2K": "HTJ2K",
+}
+"""Transfer syntaxes of DICOM by pydicom's names, and ours; uncompressed ones need no decoder."""
+REQUIREMENT = re.compile(r"([\w.-]+)(?:\[([\w,-]+)\])?.*;.*extra == ['\"]([\w-]+)['\"]")
+"""A line of a package's metadata: package, its extras, the extra that brings it."""
+FOR_DEVELOPERS = {"dev"}
+REINSTALL = "pip install --force-reinstall vesalius"
+PHRASE, WORDING = "polyp", "a small growth on the wall of the bowel"
+"""One whose vector the package carries, and one that the text encoder has to read."""
+SIDE = 256
+"""Of the generated picture, pixels."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    group: str
+    name: str
+    state: Literal["ok", "missing", "broken"]
+    """"broken" is what segmenting and naming need; "missing" is what other jobs need."""
+    detail: str
+    remedy: str | None = None
+    milliseconds: float | None = None
+    """Of the timed test's steps."""
+
+
+def doctor(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+    """Say what works on this machine and what is missing, and time a small test.
+
+    Versions, decoders of compressed DICOM files, devices, weights, folders that can be written, optional extras, and a
+    test that segments and names a generated picture. Nothing is sent or downloaded. Send its output with a report of a
+    fault.
+
+    Exit codes:
+        1: Something that segmenting or naming needs is broken; what to do stands beside it.
+
+    Examples:
+        vesalius doctor
+        vesalius doctor --json
+
+    Documentation:
+        README.md, docs/devices.md
+
+    Args:
+        as_json: Print one JSON object.
+    """
+    from vesalius import __version__
+    from vesalius.console import print_json, print_table, say
+
+    found = list(examine())
+    broken = [each for each in found if each.state == "broken"]
+    if as_json:
+        names = [each.name for each in broken]
+        print_json({"vesalius": __version__, "checks": [asdict(each) for each in found], "broken": names})
+    else:
+        for group in dict.fromkeys(each.group for each in found):
+            rows = [(each.name, each.state, _tell(each)) for each in found if each.group == group]
+            print_table(("what", "state", "detail"), rows, title=group)
+        say("Segmenting and naming work here." if not broken else f"Broken: {', '.join(each.name for each in broken)}.")
+    if broken:
+        sys.exit(1)
+
+
+def examine() -> Iterator[Check]:
+    """Look at everything, one thing after the other; what stops one check does not stop the next."""
+    for look in (_versions, _decoders, _devices, _weights, _folders, _extras, _test):
+        yield from look()
+
+
+def _tell(check: Check) -> str:
+    return check.detail if check.remedy is None else f"{check.detail}; {check.remedy}"
+
+
+def _versions() -> Iterator[Check]:
+    from vesalius import __version__
+
+    group = "Versions"
+    yield Check(group, "vesalius", "ok", f"{__version__}, in {Path(__file__).parents[1]}")
+    yield Check(group, "python", "ok", f"{sys.version.split()[0]} on {sys.platform}, in {sys.prefix}")
+    for name, module in CORE.items():
+        try:
+            import_module(module)
+        except Exception as error:  # a package that is damaged may raise anything
+            yield Check(group, name, "broken", _one_line(error), REINSTALL)
+        else:
+            yield Check(group, name, "ok", version(name))
+    if find_spec("torch"):
+        yield Check(group, "torch", "ok", version("torch"))
+    else:
+        yield Check(group, "torch", "missing", "not needed to segment and name with pocket", _pip("train"))
+
+
+def _decoders() -> Iterator[Check]:
+    from pydicom import uid
+    from pydicom.pixels.decoders.base import get_decoder
+
+    for name, title in SYNTAXES.items():
+        syntax = getattr(uid, name)
+        if name.startswith("Deflated"):
+            yield Check("Compressed DICOM", title, "ok", str(syntax))
+            continue
+        decoder = get_decoder(syntax)
+        if decoder.is_available:
+            yield Check("Compressed DICOM", title, "ok", f"{syntax}, with {', '.join(decoder.available_plugins)}")
+        else:
+            yield Check("Compressed DICOM", title, "broken", f"{syntax}: no decoder is installed", REINSTALL)
+
+
+def _devices() -> Iterator[Check]:
+    group, cores = "Devices", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Check(group, "cpu", "ok", f"{cores} cores")
+    if not find_spec("torch"):
+        yield Check(group, "GPU", "missing", "only PyTorch computes on GPUs, and it is not installed", _pip("train"))
+        return
+    try:
+        import torch
+
+        from vesalius.models.devices import describe_device, list_devices
+
+        others = [torch.device(each) for each in list_devices() if each != "cpu"]
+        for device in others:
+            named = describe_device(device, "32").get("device_name")
+            yield Check(group, str(device), "ok", str(named or "Apple's GPU"))
+        if not others:
+            yield Check(group, "GPU", "missing", f"PyTorch {torch.__version__} finds none; all runs on the CPU")
+    except Exception as error:  # drivers raise what they like; the CPU still works
+        yield Check(group, "GPU", "missing", f"PyTorch: {_one_line(error)}")
+
+
+def _weights() -> Iterator[Check]:
+    from vesalius.models.embedded import EMBEDDED
+    from vesalius.models.sources import read_sources, weights_folder
+
+    for name, path in EMBEDDED.items():
+        yield _attempt("Weights", name, partial(_describe_embedded, path))
+    here = [each.name for each in read_sources().values() if each.is_here()]
+    told = f"{', '.join(here) or 'none'}, in {weights_folder()}"
+    yield Check(
+        "Weights", "public weights", "ok" if here else "missing", told, None if here else "vesalius weights list"
+    )
+
+
+def _describe_embedded(path: Path) -> str:
+    """Raises what is wrong with it."""
+    from vesalius.errors import ModelError
+    from vesalius.models.checkpoint_file import open_tensors
+    from vesalius.models.checksums import sha256_of
+
+    with open_tensors(path) as file:
+        tensors = len(file.keys())
+    digest, recorded = sha256_of(path), _recorded_sha256(path)
+    if recorded not in (None, digest):
+        raise ModelError(f"{path}: SHA-256 {digest}, and {recorded} when it was installed.")
+    checked = "as installed" if recorded else "no record of the installation to compare with"
+    return f"{path}, {path.stat().st_size / 1e6:.1f} MB, {tensors} tensors, SHA-256 {digest[:12]}… ({checked})"
+
+
+def _recorded_sha256(path: Path) -> str | None:
+    """Of the package's record of files; None for an installation in place."""
+    from base64 import urlsafe_b64decode
+
+    try:
+        files = distribution("vesalius").files or []
+    except PackageNotFoundError:
+        return None
+    for each in files:
+        if each.hash is not None and each.name == path.name and Path(str(each.locate())) == path:
+            return urlsafe_b64decode(each.hash.value + "==").hex()
+    return None
+
+
+def _folders() -> Iterator[Check]:
+    from vesalius.models.sources import weights_folder
+
+    folders = {"current folder": Path.cwd(), "public weights": weights_folder()}
+    for name, folder in (folders | {"temporary files": Path(tempfile.gettempdir())}).items():
+        there = next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                free = shutil.disk_usage(there).free
+        except OSError as error:
+            remedy = "name another folder for results with --out" if name == "current folder" else "make it writable"
+            yield Check("Folders", name, "missing", f"{folder}: cannot be written ({error.strerror})", remedy)
+        else:
+            yield Check("Folders", name, "ok", f"{folder}, {free / 1e9:.1f} GB free")
+
+
+def _extras() -> Iterator[Check]:
+    for extra, packages in read_extras().items():
+        lacking = [each for each in packages if not _is_installed(each)]
+        if lacking:
+            yield Check("Extras", extra, "missing", f"lacks {', '.join(lacking)}", _pip(extra))
+        else:
+            yield Check("Extras", extra, "ok", ", ".join(f"{each} {version(each)}" for each in packages))
+
+
+def read_extras() -> dict[str, list[str]]:
+    """Optional extras and the packages that each brings, as the package says of itself; none if it is not installed."""
+    try:
+        lines = distribution("vesalius").requires or []
+    except PackageNotFoundError:
+        return {}
+    return sort_extras(lines)
+
+
+def sort_extras(lines: Iterable[str]) -> dict[str, list[str]]:
+    """Extras and their packages from lines of a package's metadata; an extra of ours within another is taken apart."""
+    found = [match.groups() for line in lines if (match := REQUIREMENT.match(line))]
+    packages: dict[str, list[str]] = {extra: [] for _, _, extra in found if extra not in FOR_DEVELOPERS}
+    for name, inner, extra in found:
+        if extra in packages:
+            parts = inner.split(",") if inner and name == "vesalius" else []
+            packages[extra] += [each for each, _, own in found if own in parts] if parts else [name]
+    return packages
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _test() -> Iterator[Check]:
+    """Segment and name a generated picture."""
+    import numpy as np
+
+    from vesalius.imaging import MedicalImage
+    from vesalius.naming import AnatomyLabeller
+    from vesalius.predict import Predictor
+    from vesalius.runtime import open_runtime
+
+    rows, columns = np.mgrid[:SIDE, :SIDE] / SIDE
+    inside = (rows - 0.5) ** 2 + (columns - 0.5) ** 2 < 0.1
+    grey = np.rint(60 + 40 * rows + 120 * inside).astype(np.uint8)
+    rgb = np.repeat(grey[..., None], 3, axis=-1)
+    image = MedicalImage(grey[None], source=Path("generated"))
+    group = "Test on a generated picture"
+    steps: dict[str, Callable[[], str]] = {
+        "segment it": lambda: f"{Predictor().set_image(rgb).predict([PHRASE])[0].mask.mean():.1%} marked",
+        "read a new wording": lambda: f"vector of {open_runtime('pocket').encode_text([WORDING]).vectors.shape[1]}",
+        "name it": lambda: f"modality {AnatomyLabeller().label(image).modality.label or 'unsure'}",
+    }
+    for name, step in steps.items():
+        yield _attempt(group, name, step, timed=True)
+
+
+def _attempt(group: str, name: str, step: Callable[[], str], *, timed: bool = False) -> Check:
+    started = time.perf_counter()
+    try:
+        detail = step()
+    except Exception as error:  # whatever it is, it is what the user came to learn
+        return Check(group, name, "broken", _one_line(error), REINSTALL)
+    took = 1000 * (time.perf_counter() - started)
+    return Check(group, name, "ok", f"{took:.0f} ms: {detail}" if timed else detail, None, took if timed else None)
+
+
+def _pip(extra: str) -> str:
+    return f"pip install 'vesalius[{extra}]'"
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()).rstrip(".")
+    return text if type(error).__module__.startswith("vesalius.") else f"{type(error).__name__}: {text}"

@@ -1,0 +1,214 @@
+"""Everything the demo asks: of the MNI152 brain, of pydicom's DICOM files, and of held-out images where they are."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vesalius.console import progress_bar, say
+from vesalius.data.annotations import read_annotations
+from vesalius.data.catalog import read_catalog
+from vesalius.demo.page import Answer, Findings, Judgement, NamedPicture, Part, Strip
+from vesalius.demo.samples import (
+    DICOM_SAMPLES,
+    SLICES,
+    Album,
+    Brain,
+    Mask,
+    draw,
+    enlarge,
+    read_brain,
+    read_dicom_sample,
+)
+from vesalius.imaging import MedicalImage, read_image, read_mask
+from vesalius.naming import AnatomyLabeller
+from vesalius.naming import Answer as Named
+from vesalius.predict import Predictor
+from vesalius.prompts import AnatomyLabel, find_target
+
+WRONG_PHRASES = {
+    "kvasir_polyp": "lungs",
+    "clinicdb_polyp": "lungs",
+    "bkai_polyp": "breast tumour",
+    "busi": "polyp",
+    "cxr_lungs": "brain",
+}
+"""Held-out data sets, and what is certainly not on their images."""
+IMAGES_EACH = 4
+Step = Callable[[], None]
+
+
+def find(model: str, predictor: Predictor, held_out: Path | None) -> tuple[Findings, Album]:
+    """Ask the model everything.
+
+    Args:
+        model: A model's name, a checkpoint or a run's folder.
+        predictor: The same.
+        held_out: Folder of data sets in the benchmark's layout, by their names in the catalog.
+
+    Returns:
+        What it answered, and the pictures.
+
+    Raises:
+        DataError, ImageError: If a held-out image is missing or cannot be read.
+        MissingPackageError: If nilearn is not installed.
+        ModelError: If the model does not name.
+    """
+    album = Album()
+    say("Reading the MNI152 template …")
+    brain = read_brain()
+    parts, skipped = segment_all(predictor, brain, held_out, album)
+    say("Naming pictures …")
+    named, missing = name_samples(AnatomyLabeller(model), brain, album)
+    return Findings(model, tuple(parts), tuple(named), tuple(skipped + missing)), album
+
+
+def segment_all(
+    predictor: Predictor, brain: Brain, held_out: Path | None, album: Album
+) -> tuple[list[Part], list[str]]:
+    """The brain, and held-out images where they are at hand; second, a line for each data set that is not."""
+    with bar("Segmenting the brain", SLICES) as on_image:
+        parts, skipped = [segment_brain(predictor, brain, album, on_image)], []
+    for name in WRONG_PHRASES if held_out else ():
+        folder = Path(held_out or "") / name
+        if folder.is_dir():
+            with bar(f"Segmenting {name}", IMAGES_EACH) as on_image:
+                parts.append(segment_held_out(predictor, folder, album, on_image))
+        else:
+            skipped.append(f"{name}: not in {held_out}; skipped.")
+    return parts, skipped
+
+
+@contextmanager
+def bar(title: str, total: int) -> Iterator[Step]:
+    """A line on stderr and a bar under it."""
+    say(f"{title} …")
+    with progress_bar() as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda: progress.advance(task)
+
+
+def segment_brain(predictor: Predictor, brain: Brain, album: Album, on_image: Step) -> Part:
+    """Ask for the brain, and for two things that no head shows, on the middle axial slices of MNI152."""
+    slices = brain.image.slices("axial")
+    strips = []
+    for place in brain.middle_slices:
+        questions = {"brain": brain.mask[place], "polyp": None, "lungs": None}
+        title = f"Axial slice at z = {slices[place].position_mm:.0f} mm".replace("-", "−")
+        strips.append(ask(predictor, album, title, f"mni152-{place:03d}", slices[place].rgb, questions))
+        on_image()
+    intro = (
+        "The average T1 image of 152 healthy heads, as nilearn carries it. It is skull-stripped: everything but the "
+        "brain is black already, so this is an easy case. The truth is nilearn's own brain mask. “polyp” and “lungs” "
+        "name nothing that is there: their masks should be empty."
+    )
+    return Part("MNI152 T1 template", intro, tuple(strips))
+
+
+def segment_held_out(predictor: Predictor, folder: Path, album: Album, on_image: Step) -> Part:
+    """The right and a wrong phrase on a few test images of a data set, none of which the model was trained on."""
+    records = read_annotations(folder / "anns" / "test.json")
+    target = find_target(read_catalog()[folder.name].target).phrases[0]
+    strips, empty = [], 0
+    for place in spread(len(records)):
+        record = records[place]
+        rgb = read_image(folder / "images" / record.img_name).slices()[0].rgb
+        truth = read_mask(folder / "masks" / record.mask_name).astype(bool)
+        questions = {target: truth, WRONG_PHRASES[folder.name]: None}
+        empty += not truth.any()
+        name = f"{folder.name}-{place:03d}"
+        strips.append(ask(predictor, album, record.img_name, name, rgb, questions))
+        on_image()
+    title = read_catalog()[folder.name].title
+    intro = (
+        f"{len(strips)} of {len(records)} test images, spread evenly over the list and not chosen by result; "
+        f"vesalius evaluate scores all of them. “{WRONG_PHRASES[folder.name]}” is not on any of them."
+    )
+    if empty:
+        intro += f" On {empty} there is no {target}: there an empty mask scores 1 and any mark 0."
+    return Part(title, intro, tuple(strips))
+
+
+def ask(
+    predictor: Predictor,
+    album: Album,
+    title: str,
+    name: str,
+    rgb: NDArray[np.floating],
+    questions: Mapping[str, Mask | None],
+) -> Strip:
+    """Ask all phrases of one picture.
+
+    Args:
+        predictor: The model.
+        album: Takes the pictures.
+        title: Of the picture, for people.
+        name: Of its files.
+        rgb: [H, W, 3] in [0, 1].
+        questions: Phrases and their true masks [H, W]; None for what the picture does not show.
+    """
+    answers = []
+    for number, found in enumerate(predictor.set_image(rgb).predict(list(questions))):
+        truth = questions[found.prompt]
+        overlap = None if truth is None else overlap_of(found.mask, truth)
+        picture = album.add(f"{name}-{number}", draw(rgb, found.mask, truth))
+        answers.append(Answer(found.prompt, float(found.mask.mean()), overlap, picture))
+    return Strip(title, album.add(name, enlarge(rgb)), tuple(answers))
+
+
+def overlap_of(found: Mask, truth: Mask) -> float:
+    """Dice of two masks [H, W]; 1 where both are empty."""
+    marked = int(found.sum()) + int(truth.sum())
+    return 2 * int((found & truth).sum()) / marked if marked else 1.0
+
+
+def spread(count: int) -> list[int]:
+    """The middles of equal parts of a list.
+
+    >>> spread(100)
+    [12, 37, 62, 87]
+    """
+    return [count * (2 * part + 1) // (2 * IMAGES_EACH) for part in range(IMAGES_EACH)]
+
+
+def name_samples(labeller: AnatomyLabeller, brain: Brain, album: Album) -> tuple[list[NamedPicture], list[str]]:
+    """Name the DICOM files and a slice of MNI152; second, a line for each file that pydicom does not carry."""
+    title, remark = "MNI152 T1, middle slice", "Brain without skull; NIfTI does not say the modality"
+    truth = AnatomyLabel.partial("MR", plane="axial", stations=["head"])
+    named = [name_picture(labeller, brain.middle("axial"), truth, title, remark, album)]
+    missing = []
+    for sample in DICOM_SAMPLES:
+        image = read_dicom_sample(sample)
+        if image is None:
+            missing.append(f"{sample.file}: not among the files of the installed pydicom; skipped.")
+        else:
+            named.append(name_picture(labeller, image, sample.truth, sample.file, sample.remark, album))
+    return named, missing
+
+
+def name_picture(
+    labeller: AnatomyLabeller, image: MedicalImage, truth: AnatomyLabel, title: str, remark: str, album: Album
+) -> NamedPicture:
+    """Name a picture with its header, and once more as bare pixels, as if it were a screenshot."""
+    rgb = image.slices()[0].rgb_square()
+    whole = labeller.label(image)
+    bare = labeller.label(MedicalImage(np.rint(rgb * 255).astype(np.uint8)[None], image.source))
+    judgements = [
+        *_judge("modality", str(truth.modality), whole.modality, bare.modality),
+        *_judge("plane", str(truth.plane), whole.plane, bare.plane),
+        *_judge("station", str(truth.station), whole.slices[0].station),
+    ]
+    picture = album.add(f"named-{re.sub(r'[^A-Za-z0-9]+', '-', title)}", enlarge(rgb))
+    return NamedPicture(title, remark, picture, tuple(judgements))
+
+
+def _judge(aspect: str, truth: str, *answers: Named) -> list[Judgement]:
+    """One judgement a source; a second answer from pixels is left out."""
+    by_source = {answer.source: answer for answer in reversed(answers)}
+    return [
+        Judgement(aspect, truth, answer.label, answer.probability, source)
+        for source, answer in sorted(by_source.items())
+    ]
