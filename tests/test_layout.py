@@ -15,7 +15,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 LAYERS = [
     {"errors"},
     {"files"},
-    {"console", "folders"},
+    {"console", "folders", "record"},
     {"imaging"},
     {"prompts"},
     {"data", "models"},
@@ -27,6 +27,7 @@ LAYERS = [
     {"benchmark", "export", "predict"},
     {"naming"},
     {"demo", "results"},
+    {"segmenting"},
     {"cli"},
 ]
 """From the ground up; a part imports its own layer's file or folder and those below."""

@@ -7,7 +7,8 @@ import pytest
 
 from vesalius.errors import OutputError
 from vesalius.imaging import MedicalImage, read_image, read_mask
-from vesalius.results import RECORD, Result, Results, file_names
+from vesalius.record import RECORD
+from vesalius.results import Result, Results, file_names
 from vesalius.segmentation import Segmentation
 from vesalius.volumes import PackedMasks, contact_sheet
 

@@ -45,6 +45,7 @@ class Predictor:
         runtime: What runs it, see `vesalius.runtime.open_runtime`; not looked at for models in memory.
         device: Where: "auto", "cpu", "cuda", "cuda:1" or "mps".
         precision: Of computation in PyTorch.
+        threads: That compute on a CPU; 0 for all cores.
 
     Raises:
         ConfigError: If there is no such device, or the runtime cannot do that.
@@ -59,8 +60,9 @@ class Predictor:
         runtime: RuntimeChoice = "auto",
         device: str = "auto",
         precision: "Precision" = "32",
+        threads: int = 0,
     ) -> None:
-        self.runtime = as_runtime(model, runtime=runtime, device=device, precision=precision)
+        self.runtime = as_runtime(model, runtime=runtime, device=device, precision=precision, threads=threads)
         self.knowledge = Knowledge.read(model, self.runtime) if isinstance(model, str | Path) else Knowledge()
         self._name = str(model) if isinstance(model, str | Path) else type(model).__name__
         self._encoded: EncodedImages | None = None

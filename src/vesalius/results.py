@@ -8,23 +8,18 @@ from math import isfinite
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
-from vesalius import __version__
-from vesalius.errors import DataError, OutputError
-from vesalius.files import read_json, write_json
+from vesalius.errors import OutputError
 from vesalius.imaging import MedicalImage, SliceStack, overlay, write_mask, write_rgb
 from vesalius.imaging.formats import VOLUME_SUFFIXES, file_stem
 from vesalius.imaging.notices import Notice
 from vesalius.imaging.orientation import grid_order
+from vesalius.record import locked, read_record, read_whole_record, write_record
 from vesalius.segmentation import OVERLAY_SIDE, Segmentation
 from vesalius.volumes import PackedMasks, contact_sheet, volume_of, write_volume
 
 LONGEST_SLUG = 40
-
-RECORD = "segmentation.json"
-"""In the folder of results: what each file there was made from."""
 
 
 @dataclass(frozen=True)
@@ -173,32 +168,14 @@ class Results:
         """Add to what the folder says of its files; several processes may do so at once."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         told = [notice.to_dict()["message"] for notice in (*self.image.notices, *self.notices)]
-        with FileLock(self.out / f".{RECORD}.lock"):
-            rows = {str(each.get("mask")): each for each in read_record(self.out)}
+        with locked(self.out):
+            content = read_whole_record(self.out)
+            rows = [each for each in content["results"] if each.get("mask") not in {one.mask.name for one in found}]
             for result in found:
                 files = {"mask": result.mask.name, "overlay": result.overlay.name}
                 origin = {"image": str(self.image.source.absolute()), **self._made_by, "notices": told, "made": now}
-                rows[result.mask.name] = result.to_dict() | files | origin
-            write_json(self.out / RECORD, {"vesalius": __version__, "results": [rows[name] for name in sorted(rows)]})
-
-
-def read_record(folder: Path) -> list[dict[str, object]]:
-    """What a folder of results says of its files; [] if there is no record.
-
-    Raises:
-        OutputError: If the file in its place is none.
-    """
-    path = folder / RECORD
-    if not path.exists():
-        return []
-    try:
-        content = read_json(path)
-    except DataError as error:
-        raise OutputError(f"{error} Move it away, or name another --out.") from error
-    rows = content.get("results") if isinstance(content, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise OutputError(f"{path}: is no record of segmentations; move it away, or name another --out.")
-    return rows
+                rows.append(result.to_dict() | files | origin)
+            write_record(self.out, {**content, "results": rows})
 
 
 def file_names(source: Path, prompts: Sequence[str]) -> list[str]:
@@ -208,15 +185,20 @@ def file_names(source: Path, prompts: Sequence[str]) -> list[str]:
     ['scan.2.left-lung', 'scan.2.left-lung-2']
     """
     stem = source.resolve().name if source.is_dir() else file_stem(source.name)
-    names: list[str] = []
+    return [f"{stem or 'image'}.{slug}" for slug in slugs(prompts)]
+
+
+def slugs(prompts: Sequence[str]) -> list[str]:
+    """The letters of each phrase, as part of a file's name; no two are alike."""
+    found: list[str] = []
     for prompt in prompts:
-        slug = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-")[:LONGEST_SLUG] or "prompt"
-        name, number = f"{stem or 'image'}.{slug}", 1
-        while name in names:
+        letters = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-")[:LONGEST_SLUG] or "prompt"
+        slug, number = letters, 1
+        while slug in found:
             number += 1
-            name = f"{stem or 'image'}.{slug}-{number}"
-        names.append(name)
-    return names
+            slug = f"{letters}-{number}"
+        found.append(slug)
+    return found
 
 
 def _finite(value: float | None) -> float | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,19 @@ STRAIGHTENED = Notice(
     "the slices are sheared against each other, as with a tilted gantry, which mask volumes cannot express; each slice "
     "of the mask was moved by whole pixels",
 )
+
+
+class Planes(Protocol):
+    """A volume of masks or labels that can be gone through in any order."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """[D, H, W]."""
+        ...
+
+    def planes(self, order: Sequence[int], backwards: Sequence[bool]) -> Iterator[NDArray[np.bool_ | np.uint8]]:
+        """See `PackedMasks.planes`."""
+        ...
 
 
 @dataclass(eq=False)
@@ -249,8 +263,8 @@ class VolumeSegmentation:
         return html_figure(self._repr_png_(), f"“{self.prompt}”: {verdict}{marked}")
 
 
-def write_volume(path: Path, image: MedicalImage, slices: SliceStack, masks: PackedMasks) -> tuple[Notice, ...]:
-    """Write a mask volume on the grid of the file that an image came from.
+def write_volume(path: Path, image: MedicalImage, slices: SliceStack, masks: Planes) -> tuple[Notice, ...]:
+    """Write a volume of masks or labels on the grid of the file that an image came from.
 
     Args:
         path: Where to; .nii.gz compresses.

@@ -78,7 +78,6 @@ MEANT = {
     ("evaluate", "--dataset"): "--data",
     ("evaluate", "--output"): "--out",
     ("segment", "--checkpoint"): "--model",
-    ("segment", "--prompt"): "PROMPTS, which is given without an option",
     ("prompts generate", "--target"): "--class",
 }
 

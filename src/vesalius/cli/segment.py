@@ -1,23 +1,29 @@
-"""``vesalius segment IMAGE PROMPT…``."""
+"""``vesalius segment IMAGE PROMPT…``, and ``vesalius segment PATH… --prompt PHRASE`` for many images."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from vesalius.errors import ConfigError, PromptError
+from vesalius.errors import ConfigError, ImageError, PromptError
 
 if TYPE_CHECKING:
     from vesalius.knowledge import Understanding
     from vesalius.results import Result
+    from vesalius.segmenting.many import Summary
+    from vesalius.segmenting.request import Request
+
+LISTED = 5
+"""Failures and notices told on the terminal one by one."""
 
 
 def segment(
     image: Path,
     /,
     *prompts: str,
+    prompt: Annotated[list[str] | None, Parameter(alias="-p")] = None,
     model: str = "pocket",
     out: Annotated[Path, Parameter(alias="-o")] = Path("segmentation"),
     overwrite: bool = False,
@@ -27,6 +33,14 @@ def segment(
     stack: int | None = None,
     volume: int | None = None,
     frame: int | None = None,
+    each: bool = False,
+    labels: bool = False,
+    threshold: float = 0.5,
+    existence: float | None = None,
+    keep_largest: bool = False,
+    min_size: int = 0,
+    jobs: int = 1,
+    table: Path | None = None,
     runtime: Literal["auto", "onnx", "torch"] = "auto",
     device: str = "auto",
     precision: Literal["32", "16-mixed", "bf16-mixed"] = "32",
@@ -41,18 +55,26 @@ def segment(
     What the model never learnt ("fracture"), or learnt on other kinds of pictures, gets no mask and no probability, but
     "not learnt" or "not expected here" and a line that says why; `vesalius models pocket` lists what it learnt.
 
+    With --prompt any number of files, folders and patterns is segmented, each image once for all phrases, and the
+    folder of results gets a table (results.csv) and a page to look at (index.html). What failed is listed at the end,
+    with exit code 2; the same command again does only what is left. --labels, --threshold, --existence,
+    --keep-largest, --min-size, --each, --jobs and --table lead there, too.
+
     Examples:
         vesalius segment scan.png polyp "breast tumour"
         vesalius segment head.nii.gz brain --plane axial -o results
         vesalius segment scan.dcm lungs --window lung --json
         vesalius segment bold.nii.gz brain --volume 3 --overwrite
+        vesalius segment study/ extra.png -p polyp -p lungs --jobs 2 -o results
+        vesalius segment study/ -p liver -p spleen --labels --keep-largest
 
     Documentation:
-        README.md
+        docs/segmenting.md
 
     Args:
         image: A PNG, JPEG or TIFF file, a DICOM file, a folder with a series, or a NIfTI volume.
-        prompts: What to outline, for example "polyp".
+        prompts: What to outline, for example "polyp"; with --prompt further files, folders and patterns.
+        prompt: What to outline in all images; may be given several times.
         model: A model's name, a checkpoint or a run's folder.
         out: Folder for the results.
         overwrite: Replace results that are there.
@@ -63,30 +85,67 @@ def segment(
         stack: Of a DICOM series with several stacks of slices (echoes, orientations), the one to read, from 1.
         volume: Of a NIfTI file with several volumes, the one to read, from 1.
         frame: Of a multi-frame DICOM file or a TIFF, the only frame to read, from 1.
+        each: Take numbered pictures of one size one by one, not as the slices of one stack.
+        labels: Write one label map of all phrases instead of one mask each: 0 is background, 1 the first phrase. Where
+            phrases overlap, the more probable one has the pixel.
+        threshold: Probability above which a pixel is marked.
+        existence: Least probability that the image shows the thing at all, 0 to 1; below, its mask is empty. Without it
+            the masks are as the model gives them, which are empty where it sees nothing.
+        keep_largest: Keep the largest object of each mask alone.
+        min_size: Fewest pixels of an object (voxels in series and volumes), of the image's own grid.
+        jobs: Processes that segment at once, each with an equal share of the cores; each needs a model's memory.
+        table: File for the table instead of results.csv in the folder of results: .csv or .parquet.
         runtime: Program that runs the model: onnx (pocket and what was fine-tuned from it, on the CPU), torch (any
             model, anywhere), or the first that fits.
         device: Where it computes: auto, cpu, cuda, cuda:1 or mps. On a GPU everything runs in PyTorch.
         precision: Numbers it computes with in PyTorch.
         as_json: Print one JSON object.
     """
+    from vesalius.predict import check_prompts
+    from vesalius.segmenting.request import Request
+    from vesalius.segmenting.rules import MaskRules
+
+    choices = {"series": series, "stack": stack, "volume": volume, "frame": frame}
+    asked = Request(
+        tuple(prompt or prompts),
+        model=model,
+        plane=plane,
+        window=_to_window(window),
+        rules=MaskRules(threshold, existence, keep_largest, min_size, labels),
+        choices={name: value for name, value in choices.items() if value is not None},
+        runtime=runtime,
+        device=device,
+        precision=precision,
+    )
+    if not prompt:
+        check_prompts(prompts)
+        _refuse_files(prompts)
+    if prompt or each or table is not None or jobs != 1 or asked.rules != MaskRules():
+        paths: list[str | Path] = [image, *(prompts if prompt else ())]
+        _segment_many(paths, asked, out, table, jobs=jobs, each=each, overwrite=overwrite, as_json=as_json)
+    else:
+        made_by = {"model": model, "plane": plane, "window": window, **choices}
+        _segment_one(image, asked, out, made_by, overwrite=overwrite, as_json=as_json)
+
+
+def _segment_one(
+    image: Path, request: "Request", out: Path, made_by: Mapping[str, object], *, overwrite: bool, as_json: bool
+) -> None:
+    """Segment one image and tell what was found."""
     from vesalius.console import print_json, print_table, progress_bar, say
     from vesalius.imaging import read_image
     from vesalius.imaging.notices import warn_of
-    from vesalius.predict import Predictor, check_prompts
+    from vesalius.predict import Predictor
     from vesalius.results import Results
 
-    check_prompts(prompts)
-    _refuse_files(prompts)
-    shades = _to_window(window)
-    picture = read_image(image, series=series, stack=stack, volume=volume, frame=frame)
-    slices = picture.slices(plane, shades)
-    choices = {"plane": plane, "window": window, "series": series, "stack": stack, "volume": volume, "frame": frame}
-    made_by = {"model": model, **{name: value for name, value in choices.items() if value is not None}}
-    predictor = Predictor(model, runtime=runtime, device=device, precision=precision)
-    made_by |= {"runtime": predictor.runtime.name, "device": predictor.runtime.device}
-    understood = [predictor.knowledge.understand(prompt, slices.modality) for prompt in prompts]
+    picture = read_image(image, **request.choices)  # type: ignore[arg-type]  # as the command line gave them
+    slices = picture.slices(request.plane, request.window)
+    predictor = Predictor(request.model, runtime=request.runtime, device=request.device, precision=request.precision)
+    told_by = {name: value for name, value in made_by.items() if value is not None}
+    told_by |= {"runtime": predictor.runtime.name, "device": predictor.runtime.device}
+    understood = [predictor.knowledge.understand(prompt, slices.modality) for prompt in request.prompts]
     asked = [each.prompt for each in understood if each.asked is not None]
-    results = Results(out, picture, slices, asked, overwrite=overwrite, made_by=made_by)
+    results = Results(out, picture, slices, asked, overwrite=overwrite, made_by=told_by)
     if asked:
         with progress_bar() as bar:
             for answers in bar.track(predictor.predict_slices(slices, asked), len(slices), description="Segmenting"):
@@ -97,7 +156,7 @@ def segment(
     if as_json:
         notices = [notice.to_dict() for notice in (*picture.notices, *results.notices)]
         told = [each.to_dict() | ({} if item is None else item.to_dict()) for each, item in answered]
-        print_json({"image": str(image), "model": model, "notices": notices, "results": told})
+        print_json({"image": str(image), "model": request.model, "notices": notices, "results": told})
         return
     print_table(("prompt", "there?", "marked", "overlay"), [_row(each, item) for each, item in answered])
     for each in understood:
@@ -110,6 +169,95 @@ def _row(understood: "Understanding", item: "Result | None") -> tuple[object, ..
     if item is not None:
         return item.prompt, item.existence, f"{100 * item.share:.2f} %", item.overlay
     return understood.prompt, "not learnt" if not understood.known else "not expected here", None, None
+
+
+def _segment_many(
+    paths: "Sequence[str | Path]",
+    request: "Request",
+    out: Path,
+    table: Path | None,
+    *,
+    jobs: int,
+    each: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Segment all that the paths hold, and tell what became of it.
+
+    Raises:
+        ImageError: If anything failed.
+    """
+    from vesalius.console import print_json, progress_bar
+    from vesalius.segmenting.many import segment_many
+
+    with progress_bar() as bar:
+        summary = segment_many(
+            paths,
+            request,
+            out,
+            table=table,
+            jobs=jobs,
+            each=each,
+            overwrite=overwrite,
+            watch=lambda outcomes, total: iter(bar.track(outcomes, total, description="Segmenting")),
+        )
+    if as_json:
+        print_json({"model": request.model, **summary.to_dict()})
+    else:
+        _print_many(summary, request.prompts)
+    _refuse(summary)
+
+
+def _print_many(summary: "Summary", prompts: Sequence[str]) -> None:
+    """A row a phrase, and where everything is."""
+    from vesalius.console import print_table, say
+
+    columns = ("prompt", "images", "marked in", "nothing marked", "not asked")
+    print_table(columns, [_count(prompt, summary) for prompt in prompts])
+    for remark in dict.fromkeys(str(row["remark"]) for row in summary.rows if row.get("remark")):
+        say(remark)
+    notices = [f"{row['image']}: {each}" for row in summary.rows for each in _listed(row.get("notices"))]
+    notices = list(dict.fromkeys(notices))
+    for notice in notices[:LISTED]:
+        say(notice)
+    if len(notices) > LISTED:
+        say(f"… and {len(notices) - LISTED} more notices, which the table lists.")
+    skipped = f", {summary.skipped} done before and skipped" if summary.skipped else ""
+    failed = f", {len(summary.failures)} failed" if summary.failures else ""
+    say(f"Images: {summary.done} segmented{skipped}{failed}.")
+    if summary.rows:
+        say(f"Look at {summary.page}; numbers: {summary.table}")
+
+
+def _count(prompt: str, summary: "Summary") -> tuple[object, ...]:
+    rows = [row for row in summary.rows if row["prompt"] == prompt]
+    asked = [row for row in rows if row.get("mask")]
+    marked = sum(bool(row.get("share")) for row in asked)
+    return prompt, len(rows), marked, len(asked) - marked, len(rows) - len(asked)
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _refuse(summary: "Summary") -> None:
+    """Say at the end what failed.
+
+    Raises:
+        ImageError: If anything did.
+    """
+    failures = summary.failures
+    if not failures:
+        return
+    told = [
+        each["reason"] if each["source"] in each["reason"] else f"{each['source']}: {each['reason']}"
+        for each in failures
+    ]
+    if len(told) == 1:
+        raise ImageError(told[0])
+    more = f"; and {len(told) - LISTED} more, which --json and {summary.page} list" if len(told) > LISTED else ""
+    total = summary.done + summary.skipped + len(failures)
+    raise ImageError(f"{len(told)} of {total} images failed: {'; '.join(told[:LISTED])}{more}")
 
 
 def _refuse_files(prompts: Sequence[str]) -> None:
@@ -125,8 +273,8 @@ def _refuse_files(prompts: Sequence[str]) -> None:
             continue
         if there:
             raise PromptError(
-                f"'{prompt}' is a file where a phrase is expected: one image at a time is segmented. For several, call "
-                f'the command once for each, for example: for each in *.png; do vesalius segment "$each" polyp; done'
+                f"'{prompt}' is a file where a phrase is expected: one image at a time is segmented. For several, name "
+                "the phrases with --prompt, for example: vesalius segment *.png --prompt polyp"
             )
 
 

@@ -174,7 +174,7 @@ def read_label_volume(path: Path) -> tuple[NDArray[np.integer], Affine]:
 
 def write_mask_volume(
     path: Path,
-    planes: Iterable[NDArray[np.bool_]],
+    planes: Iterable[NDArray[np.bool_ | np.uint8]],
     shape: tuple[int, int, int],
     affine: Affine | None,
     *,
@@ -184,7 +184,7 @@ def write_mask_volume(
 
     Args:
         path: Where to; .nii.gz compresses.
-        planes: Masks [j, i] for each k.
+        planes: Masks or labels [j, i] for each k.
         shape: Voxels along i, j and k.
         affine: Index (i, j, k) to RAS+ millimetres [4, 4]; None for clips, which lie nowhere.
         like: Volume on the same grid, whose header says where that lies in every detail.

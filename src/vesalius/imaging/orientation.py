@@ -168,10 +168,10 @@ class StraightGrid:
     corners: NDArray[np.intp]
     """Where the first pixel of each slice comes to lie, (i, j) for each k, [K, 2]."""
 
-    def move(self, planes: Iterable[NDArray[np.bool_]]) -> Iterator[NDArray[np.bool_]]:
-        """Masks [j, i] of one slice after the other, in the straight grid."""
+    def move(self, planes: Iterable[NDArray[Scalar]]) -> Iterator[NDArray[Scalar]]:
+        """Masks or labels [j, i] of one slice after the other, in the straight grid."""
         for (column, row), plane in zip(self.corners, planes, strict=True):
-            moved = np.zeros((self.shape[1], self.shape[0]), np.bool_)
+            moved = np.zeros((self.shape[1], self.shape[0]), plane.dtype)
             moved[row : row + plane.shape[0], column : column + plane.shape[1]] = plane
             yield moved
 

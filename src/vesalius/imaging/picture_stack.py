@@ -72,7 +72,7 @@ def read_picture_stack(paths: Sequence[Path], source: Path) -> MedicalImage:
         raise ImageError(f"{source}: none of its {len(paths)} numbered pictures can be read; export them again.")
     first = readable[0].name, readable[-1].name
     why = f"{first[0]} to {first[1]} are numbered and of one size and prefix"
-    remedy = "Name one file to read it alone; vesalius name --each takes all one by one"
+    remedy = "Name one file to read it alone; --each takes all one by one"
     told = [Notice("pictures are taken for the slices of one stack", why, remedy)]
     try:
         pixels = keep_small(_lazy(readable, source))

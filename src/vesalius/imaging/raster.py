@@ -125,6 +125,20 @@ def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
         Image.fromarray(mask.astype(np.uint8) * 255).save(unfinished)
 
 
+def write_labels(path: Path, labels: NDArray[np.uint8]) -> None:
+    """Write a label map as grey levels, whole or not at all: a pixel's value is its label.
+
+    Args:
+        path: File to write, of a lossless format (.png).
+        labels: [H, W].
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    with writing(path) as unfinished:
+        Image.fromarray(labels).save(unfinished)
+
+
 def write_rgb(path: Path, rgb: NDArray[np.floating] | NDArray[np.uint8]) -> None:
     """Write a colour picture, whole or not at all.
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from vesalius.errors import ImageError
 from vesalius.imaging import MedicalImage
+from vesalius.imaging.finding import find_series
 from vesalius.imaging.slices import to_square_pixels
 from vesalius.naming.calibration import Calibration
-from vesalius.naming.finding import find_series
 from vesalius.naming.headers import tell_modality, tell_plane, tell_protocol
 from vesalius.naming.loading import open_namer
 from vesalius.naming.names import Answer, SeriesName, SliceName

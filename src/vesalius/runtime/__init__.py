@@ -17,7 +17,12 @@ RuntimeChoice = Literal["auto", "onnx", "torch"]
 
 
 def open_runtime(
-    model: str | Path, *, runtime: RuntimeChoice = "auto", device: str = "auto", precision: "Precision" = "32"
+    model: str | Path,
+    *,
+    runtime: RuntimeChoice = "auto",
+    device: str = "auto",
+    precision: "Precision" = "32",
+    threads: int = 0,
 ) -> Runtime:
     """Open a trained model.
 
@@ -28,6 +33,7 @@ def open_runtime(
         device: "cpu", "cuda", "cuda:1" or "mps"; "auto" takes what the chosen runtime computes on at once: ONNX Runtime
             the CPU, PyTorch a GPU where there is one.
         precision: Of computation in PyTorch.
+        threads: That compute on a CPU; 0 for all cores. PyTorch has one number for the whole process.
 
     Raises:
         ConfigError: If the runtime cannot do what is asked.
@@ -41,8 +47,10 @@ def open_runtime(
         from vesalius.runtime.onnx import OnnxRuntime  # whichever is opened, the other's library is not loaded
 
         LOG.info("%s: weights, on the package's graphs in ONNX Runtime", path)
-        return OnnxRuntime(path)
-    require("torch", extra="train")
+        return OnnxRuntime(path, threads)
+    torch = require("torch", extra="train")
+    if threads:
+        torch.set_num_threads(threads)
     from vesalius.models.checkpoints import load_model
     from vesalius.models.devices import choose_device
     from vesalius.runtime.torch import TorchRuntime
@@ -56,10 +64,11 @@ def as_runtime(
     runtime: RuntimeChoice = "auto",
     device: str = "auto",
     precision: "Precision" = "32",
+    threads: int = 0,
 ) -> Runtime:
     """A model from wherever it comes: see `open_runtime`; one in memory stays where it is unless a device is named."""
     if isinstance(model, str | Path):
-        return open_runtime(model, runtime=runtime, device=device, precision=precision)
+        return open_runtime(model, runtime=runtime, device=device, precision=precision, threads=threads)
     if isinstance(model, Runtime):
         return model
     from vesalius.runtime.torch import TorchRuntime

@@ -1,4 +1,4 @@
-"""What a path holds: one series, or many to be named one after the other."""
+"""What a path holds: one series, or many to be read one after the other."""
 
 from collections import Counter
 from collections.abc import Mapping

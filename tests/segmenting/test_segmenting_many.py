@@ -1,0 +1,264 @@
+import csv
+import json
+import os
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from vesalius.errors import ConfigError, ImageError, ModelError, OutputError
+from vesalius.imaging import read_mask, write_rgb
+from vesalius.record import RECORD
+from vesalius.segmenting import many
+from vesalius.segmenting.journal import Journal, alone
+from vesalius.segmenting.many import segment_many
+from vesalius.segmenting.request import Request
+from vesalius.segmenting.rules import MaskRules
+
+
+@pytest.fixture
+def ask(tiny_weights):
+    """Segment paths by the tiny model."""
+
+    def ask(paths, out, *prompts, rules=None, model=tiny_weights, choices=None, **options):
+        request = Request(prompts or ("polyp", "lungs"), model, rules=rules or MaskRules(), choices=choices or {})
+        return segment_many(paths if isinstance(paths, list) else [paths], request, out, **options)
+
+    return ask
+
+
+def visible(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_gets_masks_overviews_a_table_a_page_and_a_record(ask, pictures, tmp_path):
+    summary = ask(pictures, tmp_path / "out")
+    assert (summary.done, summary.skipped, summary.failures) == (3, 0, [])
+    files = {f"{name}.{part}" for name in ("red", "green", "blue") for part in PARTS}
+    assert visible(tmp_path / "out") == {*files, "index.html", "results.csv", RECORD}
+    rows = read_rows(summary.table)
+    assert [(Path(row["source"]).name, row["phrase"]) for row in rows[:2]] == [
+        ("blue.png", "polyp"),
+        ("blue.png", "lungs"),
+    ]
+    for row in rows:
+        mask = read_mask(tmp_path / "out" / row["mask"])
+        assert mask.shape == (24, 30)
+        assert float(row["share_marked"]) == pytest.approx(mask.mean())
+        assert (row["area_mm2"], row["volume_ml"], row["slices"]) == ("", "", "1")
+    record = json.loads((tmp_path / "out" / RECORD).read_text())
+    assert (len(record["results"]), "begun" in record) == (6, False)
+
+
+PARTS = ("polyp.mask.png", "lungs.mask.png", "overlay.jpg")
+
+
+def test_one_damaged_file_stops_no_other_and_is_on_the_page(ask, pictures, tmp_path):
+    (pictures / "red.png").write_bytes(b"\x89PNG and no more")
+    summary = ask([pictures, tmp_path / "none.png"], tmp_path / "out")
+    assert summary.done == 2
+    assert [Path(each["source"]).name for each in summary.failures] == ["none.png", "red.png"]
+    page = summary.page.read_text()
+    assert "Failed in the last run: 2" in page
+    assert "red.png" in page
+
+
+def test_what_is_done_is_skipped_and_new_files_are_not(ask, pictures, tmp_path):
+    ask(pictures, tmp_path / "out")
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.png")}
+    write_rgb(pictures / "white.png", np.ones((8, 8, 3)))
+    summary = ask(pictures, tmp_path / "out")
+    assert (summary.done, summary.skipped, summary.failures) == (1, 3, [])
+    assert len(read_rows(summary.table)) == 8
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.png")}
+    assert before.items() <= after.items()
+
+
+def test_other_settings_or_a_changed_file_are_refused_and_done_when_asked(ask, pictures, tmp_path):
+    ask(pictures, tmp_path / "out")
+    refused = ask(pictures, tmp_path / "out", rules=MaskRules(0.3))
+    assert (refused.done, refused.skipped, len(refused.failures)) == (0, 0, 3)
+    assert "made with other settings: threshold was null, is 0.3" in refused.failures[0]["reason"]
+    write_rgb(pictures / "red.png", np.zeros((24, 30, 3)))
+    (failure,) = ask(pictures, tmp_path / "out").failures
+    assert "was made before" in failure["reason"]
+    assert ask(pictures, tmp_path / "out", overwrite=True).done == 3
+    assert ask(pictures, tmp_path / "out").skipped == 3
+
+
+def test_what_another_phrase_left_goes_when_all_is_done_anew(ask, pictures, tmp_path):
+    ask(pictures, tmp_path / "out")
+    ask(pictures, tmp_path / "out", "polyp", overwrite=True)
+    assert not [name for name in visible(tmp_path / "out") if "lungs" in name]
+    assert len(read_rows(tmp_path / "out" / "results.csv")) == 3
+
+
+def test_other_weights_are_other_settings(ask, pictures, tmp_path, build_tiny):
+    from vesalius.models.checkpoints import save_model
+
+    ask(pictures, tmp_path / "out")
+    save_model(build_tiny("pocket", seed=1), tmp_path / "other.safetensors")
+    assert len(ask(pictures, tmp_path / "out", model=str(tmp_path / "other.safetensors")).failures) == 3
+
+
+def test_two_images_of_one_name_get_names_of_their_own_and_keep_them(ask, pictures, tmp_path):
+    write_rgb(tmp_path / "other" / "red.png", np.zeros((8, 8, 3)))
+    ask(pictures / "red.png", tmp_path / "out")
+    summary = ask([pictures, tmp_path / "other"], tmp_path / "out")
+    assert (summary.done, summary.skipped, summary.failures) == (3, 1, [])
+    assert {"red.polyp.mask.png", "other-red.polyp.mask.png"} <= visible(tmp_path / "out")
+
+
+def test_results_of_another_image_are_refused_for_that_image_alone(ask, pictures, tmp_path):
+    write_rgb(tmp_path / "other" / "red.png", np.zeros((8, 8, 3)))
+    ask(tmp_path / "other", tmp_path / "out")
+    summary = ask(pictures, tmp_path / "out")
+    assert summary.done == 2
+    (failure,) = summary.failures
+    assert f"made from {tmp_path / 'other' / 'red.png'}" in failure["reason"]
+    assert read_mask(tmp_path / "out" / "red.polyp.mask.png").shape == (8, 8)
+
+
+def test_files_of_nobody_knows_whom_stay(ask, pictures, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "red.polyp.mask.png").write_bytes(b"mine")
+    (failure,) = ask(pictures, tmp_path / "out").failures
+    assert "is there already" in failure["reason"]
+    assert (tmp_path / "out" / "red.polyp.mask.png").read_bytes() == b"mine"
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "results.csv").write_text("mine")
+    with pytest.raises(OutputError, match=r"results\.csv: there already"):
+        ask(pictures, tmp_path / "second")
+    assert visible(tmp_path / "second") == {"results.csv"}
+
+
+def test_an_image_is_never_replaced_by_a_result(ask, pictures, tmp_path):
+    write_rgb(pictures / "red.polyp.mask.png", np.zeros((8, 8, 3)))
+    summary = ask(pictures, pictures, overwrite=True)
+    assert [Path(each["source"]).name for each in summary.failures] == ["red.png"]
+    assert "is an image to be segmented" in summary.failures[0]["reason"]
+
+
+def test_results_beside_the_images_are_no_images(ask, pictures):
+    assert ask(pictures, pictures).done == 3
+    again = ask(pictures, pictures)
+    assert (again.done, again.skipped, again.failures) == (0, 3, [])
+
+
+def test_a_run_that_was_killed_leaves_what_the_next_one_finishes(ask, pictures, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:  # as a kill does: files are there that no row tells of
+        patch.setattr(Journal, "add", lambda self, rows: None)
+        patch.setattr(Journal, "end", lambda self: None)
+        patch.setattr(many, "write_table", lambda *_: None)
+        ask(pictures, tmp_path / "out")
+    (tmp_path / "out" / f".{'0' * 32}.red.polyp.mask.png").write_bytes(b"half")
+    (tmp_path / "out" / f".{'0' * 32}.mine.png").write_bytes(b"mine")
+    (tmp_path / "out" / "green.polyp.mask.png").unlink()
+    summary = ask(pictures, tmp_path / "out")
+    assert (summary.done, summary.failures) == (3, [])
+    assert not (tmp_path / "out" / f".{'0' * 32}.red.polyp.mask.png").exists()
+    assert (tmp_path / "out" / f".{'0' * 32}.mine.png").exists()
+    assert ask(pictures, tmp_path / "out").skipped == 3
+
+
+def test_a_missing_mask_is_made_again(ask, pictures, tmp_path):
+    ask(pictures, tmp_path / "out")
+    (tmp_path / "out" / "red.polyp.mask.png").unlink()
+    summary = ask(pictures, tmp_path / "out")
+    assert (summary.done, summary.skipped, summary.failures) == (1, 2, [])
+
+
+def test_a_fault_of_ours_in_one_image_is_told_and_stops_no_other(ask, pictures, tmp_path, monkeypatch):
+    from vesalius.segmenting import one_image
+
+    def stumble(path, slices, masks):
+        if "red" in path.name:
+            raise ZeroDivisionError("no")
+        path.write_bytes(b"drawn")
+
+    monkeypatch.setattr(one_image, "write_overview", stumble)
+    summary = ask(pictures, tmp_path / "out")
+    assert summary.done == 2
+    assert "unexpected ZeroDivisionError (no): a fault of Vesalius" in summary.failures[0]["reason"]
+    monkeypatch.undo()
+    assert ask(pictures, tmp_path / "out").done == 1  # its mask was written before the fault
+
+
+def test_volumes_are_in_millilitres_and_label_maps_on_their_grid(ask, tmp_path):
+    values = np.random.default_rng(0).random((10, 12, 4)).astype(np.float32)
+    affine = np.array([[0, -2, 0, 9], [-2, 0, 0, 9], [0, 0, 5, 0], [0, 0, 0, 1.0]])
+    nib.save(nib.Nifti1Image(values, affine), tmp_path / "v.nii.gz")
+    summary = ask(tmp_path / "v.nii.gz", tmp_path / "out", rules=MaskRules(0.2, labels=True))
+    labels = nib.load(tmp_path / "out" / "v.labels.nii.gz")
+    np.testing.assert_allclose(labels.affine, affine)
+    found = np.asarray(labels.dataobj)
+    assert found.shape == (10, 12, 4)
+    assert found.any()
+    for row, number in zip(summary.rows, (1, 2), strict=True):
+        assert (row["label"], row["mask"], row["slices"]) == (number, "v.labels.nii.gz", 4)
+        assert row["volume_ml"] == pytest.approx((found == number).sum() * 20 / 1000)
+        assert row["slices_marked"] == (found == number).any(axis=(0, 1)).sum()
+    assert len(json.loads((tmp_path / "out" / RECORD).read_text())["results"]) == 2
+
+
+def test_numbered_pictures_are_one_series_unless_taken_one_by_one(ask, tmp_path):
+    for number in range(4):
+        write_rgb(tmp_path / "in" / f"{number}.png", np.random.default_rng(number).random((8, 8, 3)))
+    (row, _) = ask(tmp_path / "in", tmp_path / "whole").rows
+    assert (row["slices"], row["stem"]) == (4, "in")
+    assert "--each takes all one by one" in row["notices"][0]
+    assert ask(tmp_path / "in", tmp_path / "alone", each=True).done == 4
+
+
+def test_patterns_are_taken_as_a_shell_does(ask, pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    summary = ask([f"in{os.sep}*e*.png", "in/red.png"], tmp_path / "out")
+    assert summary.done == 3  # none twice
+    with pytest.raises(ImageError, match="no file or folder has such a name"):
+        ask("in/*.tif", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_table_may_be_elsewhere_and_parquet(ask, pictures, tmp_path):
+    import pyarrow.parquet as pq
+
+    table = tmp_path / "t.parquet"
+    ask(pictures, tmp_path / "out", table=table)
+    found = pq.read_table(table).to_pydict()
+    assert (len(found["source"]), found["known"], found["label"]) == (6, [True] * 6, [None] * 6)
+    assert ask(pictures, tmp_path / "out", table=table).skipped == 3  # ours may be written anew
+    with pytest.raises(ConfigError, match=r"\.csv or \.parquet"):
+        ask(pictures, tmp_path / "out", table=tmp_path / "t.xlsx")
+
+
+def test_two_runs_do_not_write_one_folder_at_once(ask, pictures, tmp_path):
+    with alone(tmp_path / "out"), pytest.raises(OutputError, match="another vesalius segment writes there"):
+        ask(pictures, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        ({"jobs": 0}, ConfigError, "--jobs"),
+        ({"rules": MaskRules(2)}, ConfigError, "--threshold"),
+        ({"model": "pokcet"}, ModelError, "Did you mean 'pocket'"),
+    ],
+)
+def test_what_is_wrong_for_all_images_is_told_before_anything_is_written(ask, pictures, tmp_path, options, error, told):
+    with pytest.raises(error, match=told):
+        ask(pictures, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_several_processes_write_what_one_does(ask, pictures, tmp_path):
+    ask(pictures, tmp_path / "one")
+    assert ask(pictures, tmp_path / "two", jobs=2).done == 3
+    for path in (tmp_path / "one").glob("*.png"):
+        assert (tmp_path / "two" / path.name).read_bytes() == path.read_bytes()
