@@ -1,6 +1,48 @@
 """Vesalius reads medical images with words.
 
-The names below load their modules when first used, so that importing the package and ``vesalius --help`` stay instant.
+Segment what phrases name, in a picture or slice, or in a whole volume:
+
+    found = vesalius.segment("pocket", "scan.png", "polyp")            # a Segmentation; for a list of phrases a list
+    found.mask, found.probability, found.existence, found.known        # bool and float32 [H, W]; probability; learnt?
+    found.save("mask.png", "overlay.png")
+
+    liver = vesalius.segment_volume("pocket", "ct.nii.gz", "liver")    # a VolumeSegmentation, on the file's own grid
+    liver.mask, liver.volume_ml, liver.existence
+    liver.save("liver.nii.gz")
+
+    predictor = vesalius.Predictor("pocket", device="auto")            # opens a model once …
+    predictor.set_image("scan.png").predict(["polyp", "lungs"])        # … and encodes a picture once
+
+Images are files (PNG, JPEG, TIFF, DICOM, NIfTI), folders with a series, arrays, pictures of Pillow, or a MedicalImage:
+
+    image = vesalius.read_image("ct.nii.gz")                           # stored values, and where they lie
+    image.slices("coronal", window="lung")[0].rgb
+
+Name what an image shows: modality, protocol, plane, body stations and organs:
+
+    vesalius.AnatomyLabeller().label("ct.nii.gz").stations
+
+Models, which need the extra ``train`` (PyTorch) from here on:
+
+    vesalius.list_models()                                             # names
+    vesalius.build_model("clipseg")                                    # untrained; a Segmenter, or an encoder
+    vesalius.load_model("runs/mine")                                   # trained
+
+A model's name, a checkpoint and the folder of a run are equal wherever a model is asked for. Training data are in
+`vesalius.data`, all that can go wrong is in `vesalius.errors`, and docs/python.md has the tour.
+
+Examples:
+    >>> import numpy as np, vesalius
+    >>> black = np.zeros((64, 80), np.uint8)
+    >>> polyp, bicycle = vesalius.segment("pocket", black, ["polyp", "bicycle"])
+    >>> polyp.mask.shape, bool(polyp.mask.any()), polyp.known
+    ((64, 80), False, True)
+    >>> bicycle
+    Segmentation('bicycle', 64×80, not learnt)
+    >>> vesalius.segment_volume("pocket", np.zeros((3, 64, 80), np.uint8), "liver").mask.shape
+    (3, 64, 80)
+
+The names load their modules when first used, so that importing the package and ``vesalius --help`` stay instant.
 """
 
 import importlib

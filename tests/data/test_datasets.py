@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
-from vesalius.data.datasets import SegmentationDataset
+from vesalius.data.datasets import SegmentationDataset, collate_samples
 from vesalius.data.targets import write_target
 from vesalius.errors import DataError, ImageError
 
@@ -21,6 +22,25 @@ def test_samples_have_the_size_and_the_values_of_their_files(tiny_dataset):
     assert sample.mask.shape == (1, 40, 56)
     assert torch.equal(sample.mask[0], torch.from_numpy(mask > 127).float())
     assert 0 < sample.mask.mean() < 1
+
+
+def test_a_data_loader_joins_samples_of_any_sizes(write_dataset):
+    root = write_dataset()
+    for folder, mode in (("images", "RGB"), ("masks", "L")):
+        Image.new(mode, (30, 60), "white").save(root / folder / "val_1.png")
+    dataset = SegmentationDataset(root, "val")
+    (batch,) = DataLoader(dataset, batch_size=2, collate_fn=collate_samples)
+    assert (batch.images.shape, batch.masks.shape) == ((2, 3, 60, 56), (2, 1, 60, 56))
+    assert batch.sizes == [(40, 56), (60, 30)]
+    for place, sample in enumerate(dataset):
+        rows, columns = batch.sizes[place]
+        assert torch.equal(batch.images[place, :, :rows, :columns], sample.image)
+        assert torch.equal(batch.masks[place, :, :rows, :columns], sample.mask)
+        assert batch.records[place] is sample.record
+    assert not batch.images[0, :, 40:].any()
+    assert not batch.masks[1, :, :, 30:].any()
+    assert repr(batch) == "SampleBatch(2 samples, 60×56)"
+    assert repr(dataset[0]) == "Sample('val_0.png', 40×56)"
 
 
 def test_splits_are_kept_apart(tiny_dataset):

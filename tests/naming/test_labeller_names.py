@@ -1,4 +1,9 @@
 import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 from vesalius.naming.coding import code_series
 from vesalius.naming.names import find_ranges
@@ -19,6 +24,25 @@ def test_all_that_is_named_is_ready_for_json(labeller, make_volume):
     assert content["codes"]["body_part"] == "CHESTABDOMEN"
     assert content["header"] == {"BodyPartExamined": "CHEST"}
     assert content["slices"][0]["organs"] == ["liver"]
+
+
+def test_a_series_is_told_in_a_line_and_shown_as_a_table(labeller, make_volume):
+    named = labeller.label(make_volume("abdomen", "chest"))
+    assert repr(named).startswith(f"SeriesName({named.source.name!r}: {named.modality.label}")
+    assert "2 slices, abdomen, chest" in repr(named)
+    assert repr(named.slices[0]).startswith("SliceName(0, ")
+    assert max(len(repr(named)), len(repr(named.slices[0]))) < 200
+    table = replace(named, source=Path("<script>.nii"))._repr_html_()
+    assert "<td>station</td><td>chest</td>" in table
+    assert "&lt;script&gt;.nii" in table
+    assert "<script>" not in table
+
+
+def test_arrays_and_pictures_in_memory_are_named(labeller):
+    levels = np.full((8, 8), 64, np.uint8)
+    named = [labeller.label(image) for image in (levels, Image.fromarray(levels), np.dstack([levels] * 3))]
+    assert {each.modality.label for each in named} == {"CT"}
+    assert repr(labeller).startswith("AnatomyLabeller('")
 
 
 def test_codes_say_what_a_series_shows():

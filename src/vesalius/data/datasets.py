@@ -1,5 +1,6 @@
 """A segmentation data set on disk: ``images/``, ``masks/`` and ``anns/{train,val,test}.json``."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from vesalius.errors import DataError
 from vesalius.imaging import read_image, read_mask
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sample:
     """An image, what is outlined on it, and its record."""
 
@@ -28,9 +29,50 @@ class Sample:
     pixel_spacing_mm: tuple[float, float] | None = None
     """Distance between rows and columns; None where the file does not say."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.record.img_name!r}, {'×'.join(map(str, self.image.shape[1:]))})"
+
+
+@dataclass(frozen=True, repr=False)
+class SampleBatch:
+    """B samples; pictures smaller than the largest are padded with black at their lower and right edges."""
+
+    images: Tensor
+    """RGB in [0, 1], [B, 3, H, W]."""
+    masks: Tensor
+    """1 inside and 0 outside, float, [B, 1, H, W]."""
+    sizes: list[tuple[int, int]]
+    """Height and width of each picture without its padding."""
+    records: list[ImageRecord]
+    pixel_spacing_mm: list[tuple[float, float] | None]
+    """As in `Sample`."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.records)} samples, {'×'.join(map(str, self.images.shape[2:]))})"
+
+
+def collate_samples(samples: Sequence[Sample]) -> SampleBatch:
+    """Join samples of any sizes into a batch, for PyTorch's data loaders.
+
+    Example:
+        >>> from torch.utils.data import DataLoader
+        >>> DataLoader(data, batch_size=8, collate_fn=collate_samples)  # doctest: +SKIP
+    """
+    sizes = [(int(each.image.shape[1]), int(each.image.shape[2])) for each in samples]
+    height, width = (max(lengths) for lengths in zip(*sizes, strict=True))
+    images = torch.zeros(len(samples), 3, height, width)
+    masks = torch.zeros(len(samples), 1, height, width)
+    for place, (each, (rows, columns)) in enumerate(zip(samples, sizes, strict=True)):
+        images[place, :, :rows, :columns] = each.image
+        masks[place, :, :rows, :columns] = each.mask
+    spacing = [each.pixel_spacing_mm for each in samples]
+    return SampleBatch(images, masks, sizes, [each.record for each in samples], spacing)
+
 
 class SegmentationDataset(Dataset[Sample]):
     """The records of one split, read from disk one at a time.
+
+    Pictures keep their own size, so a data loader needs `collate_samples` to join them.
 
     Args:
         root: Folder in the benchmark's layout.

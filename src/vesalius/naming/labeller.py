@@ -9,6 +9,7 @@ import numpy as np
 
 from vesalius.errors import ImageError
 from vesalius.imaging import MedicalImage
+from vesalius.imaging.arrays import ImageLike, as_image
 from vesalius.imaging.finding import find_series
 from vesalius.imaging.slices import to_square_pixels
 from vesalius.naming.calibration import Calibration
@@ -75,12 +76,13 @@ class AnatomyLabeller:
             self.runtime, own = open_namer(model, runtime=runtime, device=device, precision=precision)
         else:
             self.runtime = as_runtime(model, device=device, precision=precision)
+        self._name = str(model) if isinstance(model, str | Path) else type(model).__name__
         self.calibration = calibration or own
         self._phrases = Phrasebook(self.runtime, self.calibration)
 
     def label(
         self,
-        image: str | Path | MedicalImage | Sequence[MedicalImage],
+        image: ImageLike | Sequence[MedicalImage],
         *,
         smooth: bool = True,
         on_slices: Callable[[int], None] = lambda count: None,
@@ -88,7 +90,8 @@ class AnatomyLabeller:
         """Name one series, slice by slice and as a whole; every slice is encoded once.
 
         Args:
-            image: A file, a folder with one series, an image in memory, or all stacks of one series.
+            image: A file, a folder with one series, an image in memory (an array [H, W], [H, W, 3] or [H, W, 4] or a
+                picture of Pillow, too), or all stacks of one series.
             smooth: Let neighbouring slices speak for one another.
             on_slices: Called with the number of slices just finished, for progress.
 
@@ -118,6 +121,9 @@ class AnatomyLabeller:
             header=chosen[0].header,
             notices=tuple(dict.fromkeys(notice for each in stacks for notice in each.notices)),
         )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._name!r}, {self.runtime.name} on {self.runtime.device})"
 
     def _look(self, image: MedicalImage, on_slices: Callable[[int], None]) -> _Seen:
         """Slices are drawn one by one and shrunk to what the model looks at, so a long series takes no more memory."""
@@ -169,11 +175,11 @@ def choose_stacks(stacks: Sequence[MedicalImage]) -> Sequence[MedicalImage]:
     return stacks if stacks[0].purpose.label == MIXED else stacks[:1]
 
 
-def _read(image: str | Path | MedicalImage | Sequence[MedicalImage]) -> Sequence[MedicalImage]:
-    if isinstance(image, MedicalImage):
-        return [image]
-    if not isinstance(image, str | Path):
+def _read(image: ImageLike | Sequence[MedicalImage]) -> Sequence[MedicalImage]:
+    if isinstance(image, Sequence) and not isinstance(image, str):
         return image
+    if not isinstance(image, str | Path):
+        return [as_image(image)]
     found = find_series(Path(image))
     if len(found) > 1:
         listed = ", ".join(str(each.source) for each in found[:3])

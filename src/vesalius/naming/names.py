@@ -6,6 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
+from vesalius.console import html_table
 from vesalius.imaging.header import Finding
 from vesalius.imaging.notices import Notice
 from vesalius.naming.coding import SeriesCodes, code_series
@@ -29,7 +30,7 @@ class Answer:
     """Of the header rule, 0 to 1, for protocols."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SliceName:
     """What one slice shows."""
 
@@ -49,6 +50,10 @@ class SliceName:
     organ_probabilities: Mapping[str, float] = field(default_factory=dict)
     """Likewise."""
 
+    def __repr__(self) -> str:
+        named = ", ".join((*self.stations, *self.organs)) or "unsure"
+        return f"{type(self).__name__}({self.index}, {self.plane or 'no plane'}, {named})"
+
 
 @dataclass(frozen=True)
 class LabelRange:
@@ -64,7 +69,7 @@ class LabelRange:
     """Mean over the slices, before smoothing; None without a label."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SeriesName:
     """What a picture, series or volume shows."""
 
@@ -115,6 +120,25 @@ class SeriesName:
         slices = content.pop("slices")
         return {**content, **ranges, "codes": asdict(self.codes), "slices": slices}
 
+    def __repr__(self) -> str:
+        facts = [each.label or "unsure" for each in (self.modality, self.plane)]
+        named = [name for name in dict.fromkeys(each.label for each in (*self.stations, *self.organs)) if name]
+        told = f"{' '.join(facts)}, {len(self.slices)} slices, {', '.join(named) or 'nothing named'}"
+        return f"{type(self).__name__}({self.source.name!r}: {told})"
+
+    def _repr_html_(self) -> str:
+        rows: list[tuple[object, ...]] = [
+            (question, answer.label or "unsure", _sure(answer.probability), answer.source)
+            for question, answer in (("modality", self.modality), ("protocol", self.protocol), ("plane", self.plane))
+            if answer.label or answer.probability is not None
+        ]
+        for kind, ranges in (("station", self.stations), ("organ", self.organs)):
+            rows += [
+                (kind, each.label or "unsure", _sure(each.probability), f"slices {each.first}–{each.last}")
+                for each in ranges
+            ]
+        return html_table((self.source.name, "label", "probability", "from"), rows)
+
     def _told(self) -> dict[str, str]:
         keywords = ("SeriesInstanceUID", "SeriesDescription", "BodyPartExamined")
         return {keyword: self.header[keyword] for keyword in keywords if keyword in self.header}
@@ -144,6 +168,10 @@ def find_ranges(slices: Sequence[SliceName], shown: Sequence[bool], label: str |
             sure = None if label is None else sum(_probability(each, label) for each in found) / len(found)
             ranges.append(LabelRange(label, first.index, last.index, first.position_mm, last.position_mm, sure))
     return ranges
+
+
+def _sure(probability: float | None) -> str | None:
+    return None if probability is None else f"{probability:.2f}"
 
 
 def _probability(slice_name: SliceName, label: str) -> float:

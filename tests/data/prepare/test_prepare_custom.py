@@ -47,6 +47,31 @@ class TestFolders:
         assert row["prompts"] == {"p0": "", "p1": "Lesion"}
         assert row["img_name"] == row["mask_name"]
 
+    def test_images_that_differ_in_their_suffix_alone_are_left_out_and_told(self, folders):
+        save_picture(folders["images"] / "p0_1.jpg", 1)
+        save_picture(folders["images"] / "deeper/p0_2.png", 2)
+        found, _ = find_custom(CustomConfig(**folders, phrase="lesion"))
+        assert len(found.items) == 11
+        assert "p0_1" not in {item.stem for item in found.items}
+        told = {problem.place.rsplit("/", 1)[1]: problem.message for problem in found.problems}
+        assert told.keys() == {"p0_1.png", "p0_1.jpg", "p0_1_mask.png", "p0_2.png"}
+        assert "p0_1.jpg is called 'p0_1', too" in told["p0_1.png"]
+        assert "2 images are called 'p0_1'" in told["p0_1_mask.png"]
+
+    def test_two_images_that_a_mask_may_belong_to_are_told(self, folders):
+        for name in ("a_image", "a_0000"):
+            save_picture(folders["images"] / f"{name}.png", 1)
+        save_mask(folders["masks"] / "a.png", blob(1))
+        found, _ = find_custom(CustomConfig(**folders, phrase="lesion"))
+        assert (len(found.items), len(found.problems)) == (12, 3)
+
+    def test_names_with_dots_stay_apart(self, folders):
+        for number in (1, 2):
+            save_picture(folders["images"] / f"1.2.{number}.png", number)
+            save_mask(folders["masks"] / f"1.2.{number}.png", blob(number))
+        found, _ = find_custom(CustomConfig(**folders, phrase="lesion"))
+        assert {"1.2.1", "1.2.2"} <= {item.stem for item in found.items}
+
     @pytest.mark.parametrize(
         ("image", "mask"),
         [

@@ -1,15 +1,15 @@
 """Which mask belongs to which image, by their names or by a table."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from vesalius.data.prepare.naming import plain_stem
 from vesalius.data.prepare.report import Problem
 from vesalius.data.prepare.tables import Row, find_column, read_table, to_split
 from vesalius.errors import DataError
-from vesalius.files import parse_json
+from vesalius.files import parse_json, stem_of
 from vesalius.imaging.formats import DICOM_SUFFIXES, IMAGE_SUFFIXES, has_dicom_mark, read_start
 from vesalius.prompts import Variants
 
@@ -44,25 +44,45 @@ def pair_by_name(images: Path, masks: Path) -> tuple[list[Pair], list[Problem]]:
         images: Searched with its subfolders, which count as part of a name.
         masks: Likewise.
 
+    Images whose names differ in their suffix alone (a.png and a.jpg) are left out with their masks, as nothing says
+    whose a mask is; a problem tells it of each.
+
     Raises:
         DataError: If one of the folders is missing.
     """
-    found = {_stem(path, images): path for path in _walk(images)}
-    short = {IMAGE_SUFFIX.sub("", stem): stem for stem in found}
+    named: dict[str, list[Path]] = {}
+    for path in _walk(images):
+        named.setdefault(_stem(path, images), []).append(path)
+    found = {stem: paths[0] for stem, paths in named.items() if len(paths) == 1}
+    problems = [problem for stem, paths in named.items() if len(paths) > 1 for problem in _alike(stem, paths)]
+    counts = Counter(IMAGE_SUFFIX.sub("", stem) for stem in named)
+    short = {IMAGE_SUFFIX.sub("", stem): stem for stem in named}
+    short = {name: stem for name, stem in short.items() if counts[name] == 1}
     matched: dict[str, list[Path]] = {}
-    problems = []
     for path in _walk(masks):
         stem = _stem(path, masks)
         names = (stem, MASK_SUFFIX.sub("", stem))
-        image = next((each for name in names for each in (name, short.get(name)) if each in found), None)
+        image = next((each for name in names for each in (name, short.get(name)) if each in named), None)
         if image is None:
             problems.append(Problem(str(path), f"has no image; expected '{names[1]}' with any suffix in {images}."))
-        else:
+        elif image in found:
             matched.setdefault(image, []).append(path)
+        else:
+            problems.append(Problem(str(path), f"is left out; {len(named[image])} images are called '{image}'."))
     for stem in found.keys() - matched.keys():
         problems.append(Problem(str(found[stem]), f"has no mask; expected a name that begins '{stem}' in {masks}."))
     pairs = [Pair(path, tuple(matched[stem]), stem, stem) for stem, path in found.items() if stem in matched]
     return pairs, sorted(problems, key=lambda problem: problem.place)
+
+
+def _alike(stem: str, paths: Sequence[Path]) -> Iterator[Problem]:
+    for path in paths:
+        others = ", ".join(other.name for other in paths if other != path)
+        yield Problem(
+            str(path),
+            f"is left out; {others} is called '{stem}', too, so that nothing says whose a mask is. Rename or move all "
+            "but one, or say with --table which mask belongs to which.",
+        )
 
 
 def pair_by_table(table: Path, images: Path | None, masks: Path | None) -> tuple[list[Pair], list[Problem]]:
@@ -161,5 +181,5 @@ def _stem(path: Path, home: Path) -> str:
     """Name without suffix, with the folders below `home`; without them for files elsewhere."""
     inside = path.resolve().is_relative_to(home.resolve())
     relative = PurePosixPath(path.resolve().relative_to(home.resolve()) if inside else path.name)
-    stem = relative.name if path.is_dir() else plain_stem(relative.name)
+    stem = relative.name if path.is_dir() else stem_of(Path(relative.name))
     return str(relative.with_name(stem))
