@@ -2,7 +2,7 @@
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -205,12 +205,17 @@ def smooth_across(
         yield from answers
         return
     weights = np.exp(-((np.arange(-reach, reach + 1) * spacing_mm / sigma_mm) ** 2) / 2)
-    window: deque[list[Segmentation] | None] = deque([None] * reach, maxlen=2 * reach + 1)
+    window: deque[tuple[list[Segmentation], list[NDArray[np.float64]]] | None] = deque([None] * (2 * reach + 1))
     for answer in itertools.chain(answers, [None] * reach):
-        window.append(answer)
-        if len(window) == 2 * reach + 1 and (middle := window[reach]) is not None:
-            near = [(weight, each) for weight, each in zip(weights, window, strict=True) if each is not None]
-            yield [_smooth(each, [(weight, own[place]) for weight, own in near]) for place, each in enumerate(middle)]
+        window.popleft()
+        window.append(None if answer is None else (answer, [_odds_inside(each) for each in answer]))
+        if (middle := window[reach]) is not None:
+            near = [(weight, each[1]) for weight, each in zip(weights, window, strict=True) if each is not None]
+            total = sum(weight for weight, _ in near)
+            yield [
+                _move_outline(each, np.asarray(sum(weight / total * odds[place] for weight, odds in near)))
+                for place, each in enumerate(middle[0])
+            ]
 
 
 def gate_by_runs(answers: Iterable[list[Segmentation]], run: int) -> Iterator[list[Segmentation]]:
@@ -258,14 +263,12 @@ def _regate(answer: Segmentation, existence: float) -> Segmentation:
     return replace(answer, logits=_with_existence(_log_inside(answer), existence), run_existence=existence)
 
 
-def _smooth(answer: Segmentation, near: Sequence[tuple[float, Segmentation]]) -> Segmentation:
-    """A slice's answer from those around it and itself, each with its weight."""
+def _move_outline(answer: Segmentation, odds: NDArray[np.float64]) -> Segmentation:
+    """The same existence with other log-odds of each pixel to be inside if the thing is there."""
     if not answer.known:
         return answer
-    total = sum(weight for weight, _ in near)
-    odds = sum(weight / total * _odds_inside(each) for weight, each in near)
-    log_inside = -np.logaddexp(0, -np.asarray(odds))
-    return replace(answer, logits=_with_existence(log_inside, 1.0 if answer.existence is None else answer.existence))
+    existence = 1.0 if answer.existence is None else answer.existence
+    return replace(answer, logits=_with_existence(-np.logaddexp(0, -odds), existence))
 
 
 def _log_inside(answer: Segmentation) -> NDArray[np.float64]:
