@@ -15,6 +15,8 @@ from vesalius.data.anatomy.table import PICTURES, SliceRow, write_table
 from vesalius.imaging import write_mask, write_rgb
 from vesalius.models import Segmenter, build_model
 from vesalius.prompts.anatomy import AnatomyLabel
+from vesalius.runtime.contract import EncodedImages, EncodedPhrases, Outlines
+from vesalius.runtime.resample import resize_plane
 
 # Tiny tensors are not worth a second thread: waking it costs more than it brings.
 torch.set_num_threads(1)
@@ -64,6 +66,31 @@ def build_tiny() -> BuildTiny:
         return build_model(name, **{**TINY[name], **options}).eval()
 
     return build
+
+
+class BrightRuntime:
+    """Outlines what is bright, for every phrase, in 8 by 8 blocks; surely there."""
+
+    name, device, image_size, reads_text, judges_existence, logit_scale = "bright", "cpu", 8, True, True, 1.0
+
+    def encode_image(self, rgb: np.ndarray) -> EncodedImages:
+        return EncodedImages(self.embed_image(rgb), resize_plane(rgb[0, ..., 0], (8, 8)))
+
+    def embed_image(self, rgb: np.ndarray) -> np.ndarray:
+        return np.zeros((len(rgb), 0), np.float32)
+
+    def encode_text(self, phrases: list[str]) -> EncodedPhrases:
+        return EncodedPhrases(np.zeros((len(phrases), 0), np.float32))
+
+    def decode(self, image: EncodedImages, text: EncodedPhrases) -> Outlines:
+        count = len(text.vectors)
+        return Outlines(np.stack([20 * (image.maps - 0.5)] * count), np.full(count, 3.0))
+
+
+@pytest.fixture(scope="session")
+def bright() -> BrightRuntime:
+    """A model that marks something, but not everything."""
+    return BrightRuntime()
 
 
 @pytest.fixture(scope="session")

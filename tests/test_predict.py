@@ -91,16 +91,17 @@ def test_a_window_changes_what_is_shown(model):
 
 
 class TestAnswersOfOnePicture:
-    def test_an_overlay_shows_the_mask_on_the_picture(self, model):
-        found = segment(model, RGB, "polyp")
+    def test_an_overlay_shows_the_mask_on_the_picture(self, bright):
+        found = segment(bright, RGB, "polyp")
+        assert 0.1 < found.mask.mean() < 0.9
         np.testing.assert_array_equal(found.overlay(), overlay(RGB, found.mask))
 
     def test_an_answer_that_knows_no_picture_says_so(self):
         with pytest.raises(ImageError, match="does not know its picture"):
             Segmentation("polyp", np.zeros((2, 2), np.float32), (4, 4), 0.5).overlay()
 
-    def test_mask_and_overlay_are_saved_and_nothing_is_replaced_unasked(self, model, tmp_path):
-        found, paths = segment(model, RGB, "polyp"), (tmp_path / "new/mask.png", tmp_path / "overlay.png")
+    def test_mask_and_overlay_are_saved_and_nothing_is_replaced_unasked(self, bright, tmp_path):
+        found, paths = segment(bright, RGB, "polyp"), (tmp_path / "new/mask.png", tmp_path / "overlay.png")
         found.save(*paths)
         np.testing.assert_array_equal(read_mask(paths[0]), found.mask)
         assert read_image(paths[1]).pixels.shape == (1, *RGB.shape)
@@ -111,9 +112,9 @@ class TestAnswersOfOnePicture:
         found.save(*map(str, paths), overwrite=True)
         assert paths[0].exists()
 
-    def test_a_blurring_format_is_refused(self, model, tmp_path):
+    def test_a_blurring_format_is_refused(self, bright, tmp_path):
         with pytest.raises(ImageError, match="lossless"):
-            segment(model, RGB, "polyp").save(tmp_path / "mask.jpg")
+            segment(bright, RGB, "polyp").save(tmp_path / "mask.jpg")
 
     @pytest.mark.parametrize("turn", [np.eye(3), np.diag([-1, 1, 1]), np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]])])
     def test_a_mask_is_saved_in_the_rows_and_columns_of_the_file(self, tmp_path, turn):
@@ -132,8 +133,8 @@ class TestAnswersOfOnePicture:
         unknown = replace(found, existence=None, understanding=Understanding("a", None, known=False))
         assert repr(unknown) == "Segmentation('a\\x1b[31m', 40×50, not learnt)"
 
-    def test_a_notebook_shows_the_overlay_and_escapes_the_phrase(self, model):
-        found = segment(model, RGB, "<script>")
+    def test_a_notebook_shows_the_overlay_and_escapes_the_phrase(self, bright):
+        found = segment(bright, RGB, "<script>")
         with Image.open(BytesIO(found._repr_png_())) as picture:
             assert picture.size == RGB.shape[1::-1]
         assert "&lt;script&gt;" in found._repr_html_()

@@ -29,15 +29,10 @@ def path(request, tmp_path) -> Path:
     return tmp_path / "scan.nii.gz"
 
 
-@pytest.fixture
-def model(build_tiny):
-    return build_tiny("pocket")
-
-
 @pytest.mark.parametrize("plane", [None, "coronal"])
-def test_mask_and_probability_lie_on_the_file_s_own_grid(model, path, plane):
+def test_mask_and_probability_lie_on_the_file_s_own_grid(bright, path, plane):
     stored = nib.load(path)
-    found = segment_volume(model, path, "brain", plane=plane)
+    found = segment_volume(bright, path, "brain", plane=plane)
     assert found.mask.shape == found.probability.shape == stored.shape
     np.testing.assert_allclose(found.affine, stored.affine, atol=1e-4)
     np.testing.assert_array_equal(found.mask, found.probability > 0.5)
@@ -51,11 +46,12 @@ def test_mask_and_probability_lie_on_the_file_s_own_grid(model, path, plane):
 
 
 @pytest.mark.parametrize("plane", [None, "sagittal"])
-def test_the_saved_mask_is_the_mask_and_that_of_the_command_line(model, path, tmp_path, plane):
-    found = segment_volume(model, path, ["brain", "lungs"], plane=plane)
+def test_the_saved_mask_is_the_mask_and_that_of_the_command_line(bright, path, tmp_path, plane):
+    found = segment_volume(bright, path, ["brain", "lungs"], plane=plane)
+    assert all(0.1 < each.share < 0.9 for each in found)
     image = read_image(path)
     results = Results(tmp_path / "out", image, image.slices(plane), ["brain", "lungs"])
-    for answers in Predictor(model).predict_slices(image.slices(plane), ["brain", "lungs"]):
+    for answers in Predictor(bright).predict_slices(image.slices(plane), ["brain", "lungs"]):
         results.add(answers)
     for own, written in zip(found, results.write(), strict=True):
         own.save(tmp_path / f"{own.prompt}.nii.gz")
@@ -68,8 +64,8 @@ def test_the_saved_mask_is_the_mask_and_that_of_the_command_line(model, path, tm
         assert own.volume_ml == pytest.approx(own.mask.sum() * abs(np.linalg.det(stored.affine[:3, :3])) / 1000)
 
 
-def test_nothing_is_replaced_unasked_and_other_formats_are_refused(model, path, tmp_path):
-    found = segment_volume(model, path, "brain")
+def test_nothing_is_replaced_unasked_and_other_formats_are_refused(bright, path, tmp_path):
+    found = segment_volume(bright, path, "brain")
     found.save(tmp_path / "a.nii.gz", tmp_path / "sheet.png")
     assert read_image(tmp_path / "sheet.png").is_colour
     with pytest.raises(OutputError, match=r"a\.nii\.gz: there already; .*overwrite=True"):
@@ -79,10 +75,10 @@ def test_nothing_is_replaced_unasked_and_other_formats_are_refused(model, path, 
         found.save(tmp_path / "a.png")
 
 
-def test_an_array_keeps_its_order_and_is_placed_nowhere(model, tmp_path):
+def test_an_array_keeps_its_order_and_is_placed_nowhere(bright, tmp_path):
     values = np.random.default_rng(0).random((4, 12, 7))
     told = []
-    found = Predictor(model).predict_volume(values, ["brain"], on_slices=told.append)[0]
+    found = Predictor(bright).predict_volume(values, ["brain"], on_slices=told.append)[0]
     assert found.mask.shape == values.shape
     assert (found.affine, found.volume_ml, told) == (None, None, [1] * 4)
     np.testing.assert_array_equal(found.mask[2], found.answers[2].mask)
@@ -90,27 +86,27 @@ def test_an_array_keeps_its_order_and_is_placed_nowhere(model, tmp_path):
     np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "a.nii").dataobj), found.mask.T)
 
 
-def test_a_sheared_series_is_straightened_and_says_so(model, tmp_path):
+def test_a_sheared_series_is_straightened_and_says_so(bright, tmp_path):
     affine = np.array([[0, 0, -1.0, 0], [1.0, -1.0, 0, 0], [2.0, 0, 0, 0], [0, 0, 0, 1]])
     image = MedicalImage(np.zeros((3, 8, 8), np.float32), Path("series"), affine, modality="CT", plane="axial")
-    found = segment_volume(model, image, "lungs")
+    found = segment_volume(bright, image, "lungs")
     with pytest.warns(ImageNotice, match="mask moved to a straight grid"):
         found.save(tmp_path / "a.nii.gz")
     assert found.mask.shape == (3, 8, 8)
 
 
-def test_too_much_to_hold_is_refused_with_the_way_out(model, monkeypatch):
+def test_too_much_to_hold_is_refused_with_the_way_out(bright, monkeypatch):
     monkeypatch.setenv("VESALIUS_MAX_MEGABYTES", "1")
-    found = segment_volume(model, np.zeros((2, 400, 400), np.uint8), "lungs")
+    found = segment_volume(bright, np.zeros((2, 400, 400), np.uint8), "lungs")
     assert found.mask.shape == (2, 400, 400)
     with pytest.raises(ImageError, match="VESALIUS_MAX_MEGABYTES"):
         found.probability  # noqa: B018
 
 
 @pytest.mark.parametrize("prompts", ["", [], ["brain", " "]])
-def test_a_question_that_asks_nothing_is_refused(model, prompts):
+def test_a_question_that_asks_nothing_is_refused(bright, prompts):
     with pytest.raises(PromptError, match="A prompt is needed"):
-        segment_volume(model, np.zeros((2, 4, 4), np.uint8), prompts)
+        segment_volume(bright, np.zeros((2, 4, 4), np.uint8), prompts)
 
 
 def test_a_phrase_that_was_not_learnt_is_told_and_marks_nothing():
@@ -119,8 +115,8 @@ def test_a_phrase_that_was_not_learnt_is_told_and_marks_nothing():
     assert repr(found) == "VolumeSegmentation('a bicycle', 'array', 2×8×8, not learnt)"
 
 
-def test_a_notebook_shows_a_contact_sheet_and_escapes_the_phrase(model):
-    found = segment_volume(model, np.zeros((30, 8, 10), np.uint8), "<b>")
+def test_a_notebook_shows_a_contact_sheet_and_escapes_the_phrase(bright):
+    found = segment_volume(bright, np.zeros((30, 8, 10), np.uint8), "<b>")
     with Image.open(BytesIO(found._repr_png_())) as picture:
         assert picture.size == (4 * 10, 3 * 8)
     assert "“&lt;b&gt;”: existence 0." in found._repr_html_()

@@ -67,7 +67,7 @@ class Segmentation:
     understanding: Understanding | None = None
     """How the phrase was understood, see `vesalius.knowledge`; None where nobody looked."""
     slices: SliceStack | None = None
-    """What the picture is drawn from; None for answers made by hand, of which there is no overlay."""
+    """What the picture is drawn from, kept with the answer; None for answers made by hand, which have no overlay."""
     index: int = 0
     """Place of the slice among them."""
 

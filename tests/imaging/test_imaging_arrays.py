@@ -47,6 +47,10 @@ def test_a_picture_of_pillow_is_turned_upright():
     np.testing.assert_array_equal(as_image(picture).pixels[0], np.rot90(LEVELS, -1))
 
 
+def test_byte_order_does_not_matter():
+    np.testing.assert_array_equal(shown(DEEP.astype(">u2")), shown(DEEP))
+
+
 def test_colour_of_16_bit_is_shown_from_0_to_65535():
     np.testing.assert_allclose(shown(np.full((5, 7, 3), 32768, np.uint16)), 0.5, atol=1e-4)
 

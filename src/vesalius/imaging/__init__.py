@@ -4,6 +4,7 @@ Series and stacks of DICOM, and NIfTI, live in `vesalius.imaging.dicom` and `ves
 and nibabel; nothing here does.
 """
 
+from vesalius.imaging.arrays import as_image
 from vesalius.imaging.display import overlay
 from vesalius.imaging.formats import IMAGE_SUFFIXES
 from vesalius.imaging.image import MedicalImage
@@ -24,6 +25,7 @@ __all__ = [
     "SliceStack",
     "Window",
     "apply_window",
+    "as_image",
     "from_square_pixels",
     "overlay",
     "read_image",

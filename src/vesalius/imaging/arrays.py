@@ -90,10 +90,8 @@ def _hint(shape: tuple[int, ...]) -> str:
 
 def _check_numbers(image: NDArray[np.generic]) -> Pixels:
     """The array as one of three types, if it holds what it should."""
-    if image.dtype == np.uint8:
-        return image.astype(np.uint8, copy=False)
-    if image.dtype == np.uint16:
-        return image.astype(np.uint16, copy=False)
+    if image.dtype.kind == "u" and image.dtype.itemsize <= 2:  # of either byte order
+        return image.astype(np.uint8 if image.dtype.itemsize == 1 else np.uint16, copy=False)
     if image.dtype.kind != "f":
         raise ImageError(
             f"{EXPECTED}, got {image.dtype}; convert it, for example with image.astype(np.uint8). Stored values such "
