@@ -119,3 +119,11 @@ def test_noise_has_the_length_asked_for_in_vectors_and_parts_and_leaves_words_al
 
 def test_models_without_words_have_nothing_to_blur():
     assert TextFeatures(torch.zeros(2, 0)).blur(0.4).embedding.shape == (2, 0)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_halves_are_resized_as_whole_floats(kind):
+    images = torch.rand(1, 2, 8, 8)
+    found = resize(images.to(kind), (5, 5))
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, resize(images, (5, 5)), rtol=0, atol=0.01)

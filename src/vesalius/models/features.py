@@ -110,10 +110,11 @@ class MaskPrediction:
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear, antialiased when shrinking: [B, C, H, W] -> [B, C, *size]."""
+    """Bilinear, antialiased when shrinking: [B, C, H, W] -> [B, C, *size], in 32-bit floats at least."""
     if tuple(images.shape[-2:]) == size:
         return images
-    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
+    wide = images.float() if images.element_size() < 4 else images  # PyTorch does not do halves on CPUs
+    return F.interpolate(wide, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def joint_logits(mask_logits: Tensor, existence: Tensor) -> Tensor:
