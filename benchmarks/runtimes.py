@@ -41,7 +41,7 @@ def compare_masks(folders: Sequence[Path], count: int) -> tuple[int, int, int, f
                 record = dataset.records[place]
                 phrase = variants(record.prompts, "p1")[0]
                 path = folder / "images" / record.img_name
-                one, other = (each.set_image(path).predict(phrase)[0] for each in predictors)
+                one, other = (each.set_image(path).predict(phrase) for each in predictors)
                 images, pixels = images + 1, pixels + one.mask.size
                 different += int((one.mask != other.mask).sum())
                 if one.existence is not None and other.existence is not None:

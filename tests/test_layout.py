@@ -139,6 +139,26 @@ def test_the_package_offers_exactly_its_public_names():
         vesalius.segmentt  # noqa: B018 - the lookup is the test
 
 
+def test_without_pytorch_the_help_works_and_what_needs_it_says_how_to_install_it():
+    code = """
+import sys
+sys.modules["torch"] = None
+import pydoc
+import vesalius
+from vesalius.errors import MissingPackageError
+shown = pydoc.render_doc(vesalius)
+assert "segment_volume" in shown and "class Segmenter" not in shown
+for ask in (lambda: vesalius.load_model("pocket"), lambda: vesalius.Segmenter, lambda: vesalius.build_model("pocket")):
+    try:
+        ask()
+    except MissingPackageError as error:
+        assert "vesalius[train]" in str(error)
+    else:
+        raise AssertionError("no error")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize("name", ["data", "evaluation", "imaging", "models", "prompts", "training"])
 def test_what_a_part_offers_is_there_and_in_order(name):
     module = importlib.import_module(f"vesalius.{name}")

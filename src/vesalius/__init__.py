@@ -90,11 +90,22 @@ _HOMES = {
 }
 
 
+_NEED_TORCH = {"Segmenter", "load_model"}
+
+
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'vesalius' has no attribute '{name}'")
+    if name in _NEED_TORCH:
+        from vesalius.errors import require
+
+        require("torch", extra="train")
     return getattr(importlib.import_module(f"vesalius.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    """All names that can be had here, so that ``help`` works without PyTorch."""
+    from importlib.util import find_spec
+
+    lacking = set() if find_spec("torch") else _NEED_TORCH
+    return sorted({*__all__, "__version__"} - lacking)

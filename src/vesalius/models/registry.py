@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import TYPE_CHECKING, TypeVar
 
-from vesalius.errors import ModelError, unknown_name
+from vesalius.errors import ModelError, require, unknown_name
 from vesalius.models.recipe import ModelRecipe, Option
 
 if TYPE_CHECKING:  # names and descriptions are asked for where PyTorch need not be installed
@@ -76,6 +76,7 @@ def build_model(name: str, **options: Option) -> "VisionLanguageEncoder":
         **options: The factory's keyword arguments.
 
     Raises:
+        MissingPackageError: If PyTorch is not installed.
         ModelError: If the name or an option is unknown, or no such model can be built.
 
     >>> build_model("unet_d").reads_text
@@ -105,6 +106,7 @@ def as_segmenter(model: "VisionLanguageEncoder") -> "Segmenter":
 
 def _factory(name: str) -> Factory:
     if name not in _FACTORIES and name in _HOMES:
+        require("torch", extra="train")
         importlib.import_module(f"vesalius.models.{_HOMES[name]}")
     if name not in _FACTORIES:
         raise ModelError(unknown_name("model", name, _HOMES.keys() | _FACTORIES.keys()))
