@@ -3,7 +3,8 @@
     python benchmarks/known_phrases.py
 
 Learnt counts whatever recipes/pocket/targets.toml marks. Rules and thresholds were chosen on known_phrases_val.toml;
-known_phrases_test.toml is only read here. `--words` leaves sentence vectors out, which shows what words alone decide.
+known_phrases_test.toml and known_phrases_late.toml are only read here. `--words` leaves sentence vectors out, which
+shows what words alone decide.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from vesalius.prompts.reading import Kind
 from vesalius.prompts.targets import Encode, KnownTarget, Resolution, resolve
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "pocket"
-SPLITS = ("val", "test")
+SPLITS = ("val", "test", "late")
 
 
 @dataclass(frozen=True)

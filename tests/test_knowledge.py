@@ -9,6 +9,7 @@ from vesalius.imaging import MedicalImage, write_rgb
 from vesalius.knowledge import Knowledge, LearntTarget, list_targets
 from vesalius.models.checkpoints import save_model
 from vesalius.predict import Predictor
+from vesalius.runtime import open_runtime
 
 NOTES = {
     "targets": {
@@ -44,6 +45,11 @@ def test_a_misspelt_phrase_is_asked_by_its_plain_name(knowledge):
     assert "read as" in found.remark
 
 
+@pytest.mark.parametrize("phrase", ["ren sinister", "die Niere", "les reins", "riñón derecho"])
+def test_a_synonym_is_asked_by_the_plain_name_that_the_model_learnt(knowledge, phrase):
+    assert knowledge.understand(phrase).asked == "kidneys"
+
+
 @pytest.mark.parametrize("phrase", ["fracture", "kidney stone", "liver", "a cat"])
 def test_what_was_not_learnt_is_not_asked(knowledge, phrase):
     found = knowledge.understand(phrase)
@@ -61,6 +67,39 @@ def test_a_target_on_pictures_it_was_not_learnt_on_is_not_expected(knowledge, mo
     assert found.expected == expected
     assert (found.asked is not None) == expected
     assert ("not expected on ES" in found.remark) == (not expected)
+
+
+@pytest.fixture(scope="module")
+def pocket():
+    return Knowledge.read("pocket", open_runtime("pocket"))
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        "suprasellar extension of the adenoma", "prolactinoma", "the dark regions on either side of the heart",
+        "the elevated lesion that should be removed", "the chamber inside the muscular ring", "optic disc rim and cup",
+        "the space between the lungs", "the muscle under the heart", "adenoma of the adrenal", "wall of the bladder",
+        "kidney stone", "LAD",
+    ],
+)  # fmt: skip
+def test_the_embedded_model_would_rather_not_answer_than_outline_something_else(pocket, phrase):
+    assert not pocket.understand(phrase).known
+
+
+@pytest.mark.parametrize(
+    ("phrase", "target"),
+    [
+        ("LA blood pool", "left atrium"),
+        ("atrium dextrum", "right atrium"),
+        ("arteria carotis communis", "carotid artery"),
+        ("organs that make the urine", "kidneys"),
+        ("the large organ under the right dome of the diaphragm", "liver"),
+        ("calvarial bone", "skull"),
+    ],
+)
+def test_the_embedded_model_understands_synonyms_and_descriptions(pocket, phrase, target):
+    assert pocket.understand(phrase).target == target
 
 
 def test_a_model_that_tells_nothing_is_asked_everything():

@@ -52,6 +52,27 @@ class TestResolve:
         assert resolve("liver enzymes", KNOWN, INDEX, towards(1, 0, 0, 0)).kind == "unknown"
         assert resolve("mass in the spleen", KNOWN, INDEX, towards(0, 0, 1, 0)).kind == "unknown"
 
+    def test_nor_if_another_target_lies_about_as_near(self):
+        assert resolve("the thing that breaks down cells", KNOWN, INDEX, towards(0.98, 1, 0, 0)).target is None
+        assert resolve("the thing that breaks down cells", KNOWN, INDEX, towards(0.8, 1, 0, 0)).target == "spleen"
+
+    def test_nor_if_a_word_of_it_contradicts_the_target_though_that_leaves_the_other_without_a_rival(self):
+        assert resolve("the large thing of the right side", KNOWN, INDEX, towards(0.9, 1, 0, 0)).target is None
+        assert resolve("the large thing of the right side", KNOWN, INDEX, towards(1, 0.98, 0, 0)).target == "liver"
+
+    def test_what_is_told_by_its_place_must_lie_much_nearer(self):
+        assert resolve("the thing behind the door", KNOWN, INDEX, towards(0.95, 1, 0, 0)).target is None
+        assert resolve("the thing behind the door", KNOWN, INDEX, towards(0.5, 1, 0, 0)).target == "spleen"
+        assert resolve("the thing beside the spleen", KNOWN, INDEX, towards(0, 1, 0, 0)).target is None
+
+    @pytest.mark.parametrize("phrase", ["XQZ of the trunk", "prolactimona", "zymogen region"])
+    def test_strange_words_and_abbreviations_are_unknown_however_near(self, phrase):
+        assert resolve(phrase, KNOWN, INDEX, towards(1, 0, 0, 0)).kind == "unknown"
+
+    def test_a_synonym_is_said_to_be_read_as_the_plain_name(self):
+        found = resolve("hepar", KNOWN, INDEX, refuse)
+        assert (found.target, found.remark) == ("liver", "'hepar': read as 'liver'.")
+
     def test_a_name_among_strange_words_is_less_doubtful(self):
         assert resolve("hydatid spleen", KNOWN, INDEX, towards(0, 1, 0, 0.99)).target == "spleen"
         assert resolve("hydatid thing", KNOWN, INDEX, towards(0, 1, 0, 0.99)).target is None

@@ -2,9 +2,10 @@
 
 import re
 import tomllib
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from importlib.resources import files
 
 Words = tuple[str, ...]
@@ -31,6 +32,8 @@ class NounPhrase:
     """From there to the next such word."""
     link: str
     """What lies between them, empty if nothing does."""
+    rest: Words = field(default=(), repr=False)
+    """What comes after the complement."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class Lexicon:
     requests: frozenset[Words]
     closings: frozenset[Words]
     relations: frozenset[Words]
+    lesion_relations: frozenset[Words]
+    neighbours: frozenset[Words]
+    imaging: frozenset[str]
     parts: frozenset[Words]
     transparent: frozenset[str]
     harmless: frozenset[str]
@@ -65,6 +71,9 @@ def read_lexicon() -> Lexicon:
         requests=phrases("requests"),
         closings=phrases("closings"),
         relations=phrases("relations"),
+        lesion_relations=phrases("lesion_relations"),
+        neighbours=phrases("neighbours"),
+        imaging=words("imaging"),
         parts=phrases("parts"),
         transparent=words("transparent"),
         harmless=words("harmless"),
@@ -76,13 +85,15 @@ def read_lexicon() -> Lexicon:
     )
 
 
+@lru_cache(maxsize=8192)
 def to_words(text: str) -> Words:
-    """Words in one spelling and number, without articles and the like, and without punctuation but commas.
+    """Words in one spelling and number, without articles, accents and the like, and without punctuation but commas.
 
     >>> to_words("Tumours of the patient's kidneys")
     ('tumor', 'of', 'patient', 'kidney')
     """
-    plain = _POSSESSIVE.sub("", text.casefold())
+    spelt = unicodedata.normalize("NFKD", text.casefold().replace("œ", "oe"))
+    plain = _POSSESSIVE.sub("", "".join(letter for letter in spelt if not unicodedata.combining(letter)))
     tokens = ("," if token in ",;:(" else token for token in _WORD.findall(plain))
     return tuple(word for token in tokens if token not in _ARTICLES for word in _normalise(token).split())
 
@@ -117,7 +128,7 @@ def split_phrase(words: Words) -> NounPhrase:
     start = next((place for place in range(first, len(words)) if place not in places), len(words))
     end = next((place for place in range(start, len(words)) if place in places), len(words))
     head = words[1:first] if 0 in places else words[:first]
-    return NounPhrase(head, words[start:end], " ".join(words[first:start]))
+    return NounPhrase(head, words[start:end], " ".join(words[first:start]), words[end:])
 
 
 def _cuts(words: Words, place: int) -> bool:
@@ -143,6 +154,7 @@ def find_denial(phrase: str) -> tuple[str, str] | None:
     return None
 
 
+@lru_cache(maxsize=8192)
 def _normalise(token: str) -> str:
     words = _read_words()
     if token in words:
@@ -163,8 +175,13 @@ def _to_singular(word: str) -> str:
 
 def _longest(words: Words, entries: frozenset[Words], *, start: bool) -> int:
     """Words at one end that are an entry, as many as possible."""
-    lengths = range(min(len(words), max(map(len, entries))), 0, -1)
+    lengths = range(min(len(words), _longest_of(entries)), 0, -1)
     return next((n for n in lengths if (words[:n] if start else words[-n:]) in entries), 0)
+
+
+@cache
+def _longest_of(entries: frozenset[Words]) -> int:
+    return max(map(len, entries))
 
 
 def _trim(words: Words) -> Words:

@@ -8,6 +8,7 @@ from importlib.resources import files
 
 from vesalius.prompts.bank import DISTRACTORS, find_target, list_targets, read_bank
 from vesalius.prompts.lexicon import join, read_lexicon, strip_request, to_words
+from vesalius.prompts.synonyms import read_synonyms
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class Names:
     shared: frozenset[str]
     """Names that longer names of other targets end with, such as "gland"."""
     changing: frozenset[str]
+    synonyms: frozenset[str]
+    """Those of the targets that the prompt bank lacks."""
+    devices: frozenset[str]
     words: frozenset[str] = field(repr=False, default=frozenset())
     """All words of all names."""
     correct: frozenset[str] = field(repr=False, default=frozenset())
@@ -36,28 +40,44 @@ def read_names(known: frozenset[str]) -> Names:
     bank = read_bank()
     learnt = [name for name in list_targets() if name in known]
     targets = {key: name for name in learnt for each in (*bank[name].phrases, *bank[name].nouns) for key in _keys(each)}
+    synonyms = {key: name for name in learnt for each in _synonyms(name) for key in [join(to_words(each))]}
+    synonyms = {key: name for key, name in synonyms.items() if key not in targets}
+    targets |= synonyms
     vague: dict[str, frozenset[str]] = {}
     for name in learnt:
         for key in {key for each in bank[name].vague for key in _keys(each)} - targets.keys():
             vague[key] = vague.get(key, frozenset()) | {name}
     denials = {join(to_words(each)): name for name in learnt for each in bank[name].absences}
     terms = dict(read_unlearnt())
-    others = [each for name in list_targets() if name not in known for each in (*bank[name].phrases, *bank[name].nouns)]
+    unknown = [name for name in list_targets() if name not in known]
+    others = [each for name in unknown for each in (*bank[name].phrases, *bank[name].nouns)]
     others += [*bank[DISTRACTORS].phrases, *(each for name in terms if name != "changing" for each in terms[name])]
-    unlearnt = frozenset(key for each in others for key in _keys(each)) - targets.keys()
+    strange = [*read_synonyms().unlearnt, *read_synonyms().unlearnt_descriptions]
+    strange += [each for name in unknown for each in _synonyms(name)]
+    unlearnt = frozenset(key for each in others for key in _keys(each))
+    unlearnt = (unlearnt | frozenset(join(to_words(each)) for each in strange)) - targets.keys()
     named = [(name, each) for name in learnt for each in (*bank[name].phrases, *bank[name].nouns)]
-    spelt = (word for each in (*others, *(each for _, each in named)) for word in to_words(each))
+    spelled = (*others, *strange, *(each for _, each in named), *(each for name in learnt for each in _synonyms(name)))
+    spelt = (word for each in spelled for word in to_words(each))
+    every = [(name, each) for name in list_targets() for each in (*bank[name].phrases, *bank[name].nouns)]
     return Names(
         targets,
         vague,
         denials,
         unlearnt,
         everyday=frozenset(key for each in terms["everyday"] for key in _keys(each)),
-        shared=_find_shared(named, targets),
+        shared=_find_shared(every, targets),
+        synonyms=frozenset(synonyms),
+        devices=frozenset(key for each in terms["devices"] for key in _keys(each)),
         changing=frozenset(word for each in terms["changing"] for word in to_words(each)),
         words=frozenset(spelt) | _common_words(),
         correct=frozenset(word for name in learnt for each in bank[name].nouns for word in to_words(each)),
     )
+
+
+def _synonyms(target: str) -> tuple[str, ...]:
+    synonyms = read_synonyms()
+    return (*synonyms.names.get(target, ()), *synonyms.descriptions.get(target, ()))
 
 
 def _find_shared(phrases: Iterable[tuple[str, str]], targets: Mapping[str, str]) -> frozenset[str]:

@@ -17,6 +17,7 @@ from vesalius.errors import PromptError
 from vesalius.files import writing
 from vesalius.prompts.bank import DISTRACTORS, list_targets, read_bank
 from vesalius.prompts.names import read_unlearnt
+from vesalius.prompts.synonyms import read_synonyms
 
 UNLEARNT = ""
 """Owner of phrases for what nobody taught."""
@@ -72,18 +73,24 @@ class Nearness:
     other: float
     """Cosine of the nearest thing that is not learnt."""
 
-    def means(self, target: str, lead: float) -> bool:
+    def means(self, target: str, lead: float, least: float = NEAREST) -> bool:
         """Whether it is near enough to a target, and by so much nearer than to what is not learnt."""
-        return self.targets[target] >= max(NEAREST, self.other + lead)
+        return self.targets[target] >= max(least, self.other + lead)
 
 
 def list_phrases() -> tuple[tuple[str, str], ...]:
     """All names whose vectors a ``PhraseIndex`` has: owner and phrase."""
     bank = read_bank()
-    rows = [(name, phrase) for name in list_targets() for phrase in (*bank[name].phrases, *bank[name].nouns)]
+    described = read_synonyms().descriptions
+    rows = [
+        (name, phrase)
+        for name in list_targets()
+        for phrase in (*bank[name].phrases, *bank[name].nouns, *described.get(name, ()))
+    ]
     others = (
         *bank[DISTRACTORS].phrases,
         *(phrase for name, terms in read_unlearnt() if name != "changing" for phrase in terms),
+        *read_synonyms().unlearnt_descriptions,
     )
     return (*dict.fromkeys(rows), *((UNLEARNT, phrase) for phrase in dict.fromkeys(others)))
 

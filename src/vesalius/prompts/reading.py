@@ -23,6 +23,8 @@ from vesalius.prompts.lexicon import (
 from vesalius.prompts.names import Names, name_words, read_names
 
 Kind = Literal["target", "vague", "denial", "several", "unknown"]
+FEWEST = 2
+"""Words that a vector needs to decide anything; with only so many, none may be strange."""
 SHORTEST = 5
 """Letters of the names that a misspelt word may stand for; the word may have one less."""
 ALIKE = 0.79
@@ -30,6 +32,8 @@ ALIKE = 0.79
 _WITHIN = ("of", "in", "within", "inside", "on", "at", "from", "into", "inside of", "bulging from", "through")
 _NUMBERED = re.compile(r"[a-z]?\d+")
 _LABELLED = re.compile(r"[a-z]\d+")
+_ABBREVIATION = re.compile(r"\b[A-Z][A-Z0-9]{1,4}\b")
+_LONGEST_NAME = 8
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,10 @@ class Reading:
     """Targets that it names, but is not about: the kidney of "kidney stone"."""
     of: frozenset[str] = frozenset()
     """Words of what it is a part or a lesion of, one of which the target's names must have."""
+    among: frozenset[str] = frozenset()
+    """Targets that its vague word may mean."""
+    located: bool = False
+    """Whether it tells by a word such as "beside" where a thing is, more than what it is."""
     several: tuple[str, ...] = ()
 
 
@@ -65,21 +73,64 @@ def read_phrase(phrase: str, known: frozenset[str]) -> Reading:
     if denied := _read_denial(phrase, known):
         return denied
     words = strip_request(words)
-    if found := _look_up(words, names):
+    if found := _look_up(words, names) or _read_several(words, names):
         return found
-    if several := _read_several(words, names):
-        return several
     found = _read_noun_phrase(words, names)
     if found.kind == "target" and found.settled:
         return found
-    return _read_corrected(words, names) or found
+    return _read_corrected(words, names) or _limit(found, phrase, words, names)
+
+
+def _mean(key: str, names: Names, qualifier: str = "", *, settled: bool = True) -> Reading:
+    """The target with this name; one that the prompt bank lacks is told by the plain name."""
+    target = names.targets[key]
+    read_as = find_target(target).phrases[0] if key in names.synonyms else ""
+    return Reading("target", target, settled=settled, qualifier=qualifier, read_as=read_as)
+
+
+def _limit(found: Reading, phrase: str, words: Words, names: Names) -> Reading:
+    """What sentence vectors may not decide: strange words, abbreviations, and what a phrase only says to be near."""
+    if found.settled or found.target:
+        return found
+    place, length = _find_neighbour(words)
+    if length and not any(map(_is_lesion, found.among)):
+        found = replace(found, kind="unknown", located=True)
+    if found.kind == "unknown" and not _is_telling(phrase, words, names):
+        return replace(found, settled=True)
+    near = _targets_in(words[place + length :], names) - _targets_in(words[:place], names) if length else frozenset()
+    return replace(found, barred=found.barred | near)
+
+
+def _is_telling(phrase: str, words: Words, names: Names) -> bool:
+    """Whether it says enough for its vector to be trusted: two words at least, and strange ones among others only."""
+    lexicon = read_lexicon()
+    if len(words) < FEWEST or set(to_words(" ".join(_ABBREVIATION.findall(phrase)))) - names.words - lexicon.imaging:
+        return False
+    empty = lexicon.harmless | lexicon.sides | lexicon.cuts | lexicon.imaging
+    telling = [word for word in words if word not in empty and not _NUMBERED.fullmatch(word)]
+    strange = [word for word in telling if word not in names.words]
+    named = any(key in names.targets and key not in names.synonyms for key in map(join, _spans(words)))
+    return not strange or len(strange) < len(telling) > FEWEST or named
+
+
+def _find_neighbour(words: Words) -> tuple[int, int]:
+    """Place and length of the first word, or words, such as "beside"; the length is 0 if there is none."""
+    entries = read_lexicon().neighbours
+    lengths = sorted({len(entry) for entry in entries}, reverse=True)
+    found = ((place, n) for place in range(len(words)) for n in lengths if words[place : place + n] in entries)
+    return next(found, (0, 0))
+
+
+def _targets_in(words: Words, names: Names) -> frozenset[str]:
+    keys = (join(span) for span in _spans(words) if len(span) <= _LONGEST_NAME)
+    return frozenset(names.targets[key] for key in keys if key in names.targets)
 
 
 def _look_up(words: Words, names: Names) -> Reading | None:
     """The whole of it is a name."""
     key = join(words)
     if key in names.targets:
-        return Reading("target", names.targets[key])
+        return _mean(key, names)
     if key in names.vague:
         return Reading("vague")
     if key in names.denials:
@@ -101,15 +152,17 @@ def _read_denial(phrase: str, known: frozenset[str]) -> Reading | None:
 
 
 def _read_several(words: Words, names: Names) -> Reading | None:
-    """As "liver and spleen"."""
+    """As "liver and spleen"; "SDH or EDH" is one target by two names."""
     pieces = " ".join(words).replace(" , ", " and ").replace(" plus ", " and ").replace(" or ", " and ").split(" and ")
     if len(pieces) < 2:
         return None
     found = [_look_up(strip_request(tuple(piece.split())), names) for piece in pieces if piece]
     targets = tuple(dict.fromkeys(each.target for each in found if each and each.kind == "target" and each.target))
-    if len(targets) < 2 or None in found:
+    if None in found or not targets:
         return None
-    return Reading("several", several=targets)
+    if len(targets) == 1 and all(each and each.target for each in found):
+        return found[0]
+    return Reading("several", several=targets) if len(targets) > 1 else None
 
 
 def _read_noun_phrase(words: Words, names: Names) -> Reading:
@@ -125,7 +178,10 @@ def _read_relation(phrase: NounPhrase, words: Words, names: Names) -> Reading | 
     if _without_sides(phrase.head) in relations:
         return _read_rest(words[len(phrase.head) + 1 :], names)
     if phrase.head[-1:] in relations and not _find_named(phrase.head[:-1], names):
-        return _doubt(_read_rest(words[len(phrase.head) + 1 :], names))
+        return _doubt(words[len(phrase.head) + 1 :], phrase.head[:-1], names)
+    if _without_sides(phrase.head) in read_lexicon().lesion_relations:
+        found = _read_rest(words[len(phrase.head) + 1 :], names)
+        return found if found.target and _is_lesion(found.target) else None
     return None
 
 
@@ -142,9 +198,13 @@ def _read_rest(words: Words, names: Names) -> Reading:
     return _look_up(words, names) or _read_noun_phrase(words, names)
 
 
-def _doubt(found: Reading) -> Reading:
+def _doubt(what: Words, before: Words, names: Names) -> Reading:
     """A "transverse view of the liver" is the liver; a "dark area of the breast" may be anything."""
-    return found if found.kind == "target" else Reading("unknown", settled=False)
+    found = _read_rest(what, names)
+    if found.kind == "target" and _is_harmless(before):
+        return found
+    barred = {found.target} if found.target and join(what) in names.shared else set()
+    return Reading("unknown", settled=False, barred=frozenset(barred))
 
 
 def _without_sides(words: Words) -> Words:
@@ -163,8 +223,7 @@ def _read_compound(phrase: NounPhrase, names: Names) -> Reading | None:
         for start in range(longest + 1):
             key, before = join((*first, *phrase.head[start:])), phrase.head[:start]
             if key in names.targets and _is_harmless(before, names.targets[key]):
-                sides = _find_sides((*before, *phrase.complement), first)
-                return Reading("target", names.targets[key], qualifier=sides)
+                return _mean(key, names, _find_sides((*before, *phrase.complement), first))
             if key in names.unlearnt:
                 return Reading("unknown")
     return None
@@ -233,10 +292,21 @@ def _read_named(key: str, before: Words, phrase: NounPhrase, names: Names) -> Re
     if set(before) & names.changing or (phrase.link == "of" and _is_everyday(phrase.complement, names)):
         return Reading("unknown")
     target = names.targets[key]
-    if key in names.shared and not (_is_harmless(before) and _is_harmless(phrase.complement)):
+    beside = (*before, *phrase.complement, *phrase.rest)
+    if (key in names.shared and not _is_harmless(beside)) or _is_cut(before, key, names):
         return Reading("unknown", settled=False)
     certain = _is_harmless(before, target) and _is_fitting(target, phrase.complement, names)
-    return Reading("target", target, settled=certain, qualifier=_find_sides(before, ()))
+    if key in names.synonyms and not certain:
+        return Reading("unknown", settled=False, barred=frozenset({target}))
+    return _mean(key, names, _find_sides(before, ()), settled=certain)
+
+
+def _is_cut(before: Words, key: str, names: Names) -> bool:
+    """Whether a name of another target begins before this one and ends in it: the "large bowel" of its loops."""
+    whole = join(before) + key
+    starts = [len(join(before[:place])) for place in range(len(before))]
+    ends = range(len(whole) - len(key) + 1, len(whole))
+    return any(names.targets.get(whole[a:b], names.targets[key]) != names.targets[key] for a in starts for b in ends)
 
 
 def _is_everyday(words: Words, names: Names) -> bool:
@@ -252,18 +322,20 @@ def _is_fitting(target: str, complement: Words, names: Names) -> bool:
     shown = {target, *find_target(target).may_show}
     lesion = _is_lesion(target)
     for key in map(join, _spans(words)):
-        if lesion and (key in names.unlearnt or names.targets.get(key, target) not in shown):
+        strange = key in names.unlearnt and key not in names.devices
+        if lesion and (strange or names.targets.get(key, target) not in shown):
             return False
     return True
 
 
 def _read_vague(key: str, before: Words, phrase: NounPhrase, names: Names) -> Reading:
-    if _is_harmless(before) and _is_harmless(phrase.complement):
+    if _is_harmless((*before, *phrase.complement, *phrase.rest)):
         return Reading("vague")
     barred = _find_barred(before, phrase.complement, names) - names.vague[key]
     named = frozenset(word for span in _find_named(phrase.complement, names) for word in span)
     of = named if any(map(_is_lesion, names.vague[key])) else frozenset()
-    return Reading("unknown" if before or named else "vague", settled=False, barred=barred, of=of)
+    kind: Kind = "unknown" if before or named else "vague"
+    return Reading(kind, settled=False, barred=barred, of=of, among=names.vague[key])
 
 
 def _find_named(words: Words, names: Names) -> list[Words]:
@@ -274,7 +346,7 @@ def _find_named(words: Words, names: Names) -> list[Words]:
 def _is_harmless(words: Words, target: str | None = None) -> bool:
     """Whether words beside a name leave it what it is."""
     lexicon = read_lexicon()
-    plain = lexicon.harmless | lexicon.sides
+    plain = lexicon.harmless | lexicon.sides | lexicon.imaging
     words = tuple(word for word in words if not _NUMBERED.fullmatch(word))
     if target and _is_lesion(target):
         plain |= lexicon.of_lesions
@@ -306,7 +378,7 @@ def _read_corrected(words: Words, names: Names) -> Reading | None:
     if found.kind not in ("target", "vague"):
         return None
     changed = (new for old, new in zip(words, corrected, strict=True) if old != new)
-    return replace(found, read_as=" ".join(changed))
+    return replace(found, read_as=found.read_as or " ".join(changed))
 
 
 def _correct(word: str, names: Names) -> str:

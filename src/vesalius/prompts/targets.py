@@ -14,13 +14,20 @@ from numpy.typing import NDArray
 from vesalius.prompts.bank import find_target
 from vesalius.prompts.lexicon import strip_request, to_words
 from vesalius.prompts.names import name_words
-from vesalius.prompts.phrase_vectors import Nearness, PhraseIndex
+from vesalius.prompts.phrase_vectors import NEAREST, Nearness, PhraseIndex
 from vesalius.prompts.reading import Kind, Reading, read_phrase
+from vesalius.prompts.synonyms import read_synonyms
 
 Encode = Callable[[str], NDArray[np.float32]]
 """A phrase's sentence vector, [D]."""
 LEAD = 0.05
 """Cosine by which the nearest target must lie nearer than the nearest unlearnt thing; chosen on validation."""
+NEXT_LEAD = 0.03
+"""Cosine by which it must lie nearer than the next target that the phrase's words do not exclude."""
+LOCATED_LEAD = 0.1
+"""Both where the phrase tells by a word such as "beside" where a thing is, as "the muscle under the heart"."""
+VAGUE_NEAREST = 0.6
+"""Cosine that the target of a vague phrase must have ("the chamber that …"), or it is asked as it is."""
 NAMED_LEAD = 0.0
 """The same where the phrase's last word is a name of that target, with words beside it that nobody knows."""
 NAMES = 3
@@ -109,7 +116,8 @@ def resolve(
         return _to_resolution(phrase, found)
     if not names or index is None or encode is None:
         return _judge_by_words(phrase, found, names)
-    return _judge(phrase, found, index.compare(encode(" ".join(strip_request(to_words(phrase)))), names))
+    words = strip_request(to_words(phrase))
+    return _judge(phrase, found, index.compare(encode(" ".join(words)), names), frozenset(words))
 
 
 def _judge_by_words(phrase: str, found: Reading, known: frozenset[str]) -> Resolution:
@@ -117,13 +125,28 @@ def _judge_by_words(phrase: str, found: Reading, known: frozenset[str]) -> Resol
     return replace(_to_resolution(phrase, found), nearest=_resembling(phrase, known))
 
 
-def _judge(phrase: str, found: Reading, near: Nearness) -> Resolution:
+def _judge(phrase: str, found: Reading, near: Nearness, words: frozenset[str]) -> Resolution:
     nearest = tuple(near.targets)[:NAMES]
-    best = found.target or nearest[0]
-    fits = best not in found.barred and (not found.of or bool(found.of & name_words(best)))
-    if not found.settled and fits and near.means(best, NAMED_LEAD if found.target else LEAD):
+    best = found.target or _choose(found, near, words)
+    lead = LOCATED_LEAD if found.located else NAMED_LEAD if found.target else LEAD
+    least = VAGUE_NEAREST if found.kind == "vague" else NEAREST
+    if not found.settled and best and near.means(best, lead, least):
         return replace(_to_resolution(phrase, replace(found, kind="target", target=best)), nearest=nearest)
     return Resolution(phrase, "vague" if found.kind == "vague" else "unknown", nearest=nearest)
+
+
+def _choose(found: Reading, near: Nearness, words: frozenset[str]) -> str | None:
+    """The nearest target, unless a word excludes it, the phrase only mentions it, or another is about as near."""
+    conflicts = read_synonyms().conflicts
+    excluded = {name for name in near.targets if words & conflicts.get(name, frozenset())}
+    best, *others = near.targets
+    if best in found.barred | excluded or (found.of and not found.of & name_words(best)):
+        return None
+    rivals = set(others) - excluded - (found.barred if found.located else set())
+    if best in found.among and not found.located:
+        rivals &= found.among | found.barred
+    next_best = max((near.targets[name] for name in rivals), default=0.0)
+    return best if near.targets[best] >= next_best + (LOCATED_LEAD if found.located else NEXT_LEAD) else None
 
 
 def _to_resolution(phrase: str, found: Reading) -> Resolution:
