@@ -151,12 +151,14 @@ sys.modules.update(dict.fromkeys(("torch", "pytorch_lightning", "torchmetrics", 
 sys.modules.update(dict.fromkeys(("onnx", "openvino", "scipy")))
 from vesalius.cli import main
 main(["segment", {str(picture)!r}, "polyp", "a polyp with a stalk", "-o", {str(tmp_path / "out")!r}])
+main(["segment", {str(picture)!r}, "-p", "polyp", "-o", {str(tmp_path / "many")!r}])
 main(["name", {str(picture)!r}])
 main(["models", "pocket"])
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert len(list(Path(tmp_path / "out").glob("*.mask.png"))) == 2
+    assert len(list(Path(tmp_path / "many").glob("*.mask.png"))) == 1
 
 
 def test_what_needs_pytorch_says_how_to_install_it(picture):
