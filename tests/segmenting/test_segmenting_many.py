@@ -1,6 +1,8 @@
 import csv
 import json
 import os
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import nibabel as nib
@@ -10,7 +12,7 @@ import pytest
 from vesalius.errors import ConfigError, ImageError, ModelError, OutputError
 from vesalius.imaging import read_mask, write_rgb
 from vesalius.record import RECORD
-from vesalius.segmenting import many
+from vesalius.segmenting import many, run
 from vesalius.segmenting.journal import Journal, alone
 from vesalius.segmenting.many import segment_many
 from vesalius.segmenting.request import Request
@@ -254,6 +256,38 @@ def test_what_is_wrong_for_all_images_is_told_before_anything_is_written(ask, pi
     with pytest.raises(error, match=told):
         ask(pictures, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+class Pool:
+    """Breaks as one of processes does when it is given the image `red`."""
+
+    def __init__(self, *_, **__):
+        self.broken = False
+
+    def submit(self, segment, item, *_):
+        if self.broken:
+            raise BrokenProcessPool
+        done: Future[run.Outcome] = Future()
+        self.broken = item.stem == "red"
+        if self.broken:
+            done.set_exception(BrokenProcessPool())
+        else:
+            done.set_result(segment(item, *_))
+        return done
+
+    def shutdown(self, **_):
+        pass
+
+
+def test_an_image_that_ends_its_process_fails_alone(ask, pictures, tmp_path, monkeypatch):
+    for number in range(4):
+        write_rgb(pictures / f"z{'abcd'[number]}.png", np.random.default_rng(number).random((8, 8, 3)))
+    monkeypatch.setattr(run, "ProcessPoolExecutor", Pool)
+    summary = ask(pictures, tmp_path / "out", jobs=2)
+    assert summary.done == 6
+    (failure,) = summary.failures
+    assert failure["source"].endswith("red.png")
+    assert "its process was ended from outside" in failure["reason"]
 
 
 @pytest.mark.slow

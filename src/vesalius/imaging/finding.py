@@ -102,7 +102,9 @@ def _find_alone(files: list[Path], each: bool) -> list[FoundSeries]:
 
 
 def _find_dicom(files: list[Path]) -> list[FoundSeries]:
-    from vesalius.imaging.dicom_folder import sort_files
+    if not files:
+        return []
+    from vesalius.imaging.dicom_folder import sort_files  # pydicom loads slowly
 
     found = sort_files(files)
     groups = [each.paths for each in found.series] + [[path] for path, _ in found.broken]
