@@ -46,7 +46,7 @@ def test_failures_are_listed_at_the_end_and_in_the_json(call):
     told = json.loads(out, parse_constant=pytest.fail)
     assert (told["done"], told["skipped"], len(told["results"])) == (2, 0, 2)
     assert [Path(each["source"]).name for each in told["failures"]] == ["c.png"]
-    assert Path(told["page"]).is_file()
+    assert all(Path(each).is_file() for each in (told["page"], told["table"], told["results"][0]["mask"]))
     code, _, err = call(".", "-p", "polyp")
     assert code == 2
     assert "Images: 0 segmented, 2 done before and skipped, 1 failed." in err

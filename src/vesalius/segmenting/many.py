@@ -18,6 +18,8 @@ from vesalius.segmenting.tables import check_table, write_table
 
 PAGE = "index.html"
 TABLE = "results.csv"
+FILES = ("mask", "overlay")
+"""Columns of the record that name files beside it."""
 
 Watch = Callable[[Iterator[Outcome], int], Iterator[Outcome]]
 """Passes outcomes on and shows how many of how many have come."""
@@ -39,14 +41,16 @@ class Summary:
     table: Path
 
     def to_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
+        """Ready for JSON, with the paths of all files."""
         return {
             "done": self.done,
             "skipped": self.skipped,
             "failures": self.failures,
             "page": self.page,
             "table": self.table,
-            "results": self.rows,
+            "results": [
+                row | {kind: self.page.with_name(str(row[kind])) for kind in FILES if row[kind]} for row in self.rows
+            ],
         }
 
 
