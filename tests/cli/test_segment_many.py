@@ -97,6 +97,7 @@ def test_a_single_image_leaves_the_rows_of_many_alone(call):
         (["a.png", "-p", ""], "A prompt is needed"),
         (["a.png", "-p", "polyp", "-p", "polyp"], "a phrase stands twice"),
         (["none.png", "-p", "polyp"], "none.png: no such file"),
+        ([".", "polyp"], "With the phrases after --prompt all images of a folder are segmented"),
         (["a.png", "b.png", "polyp", "--labels"], "--prompt polyp"),
         (["a.png", "-p", "polyp", "--table", "t.xls"], ".csv or .parquet"),
         (["a.png", "-p", "polyp", "--window", "a,b"], "CENTER,WIDTH"),

@@ -138,7 +138,12 @@ def _segment_one(
     from vesalius.predict import Predictor
     from vesalius.results import Results
 
-    picture = read_image(image, **request.choices)  # type: ignore[arg-type]  # as the command line gave them
+    try:
+        picture = read_image(image, **request.choices)  # type: ignore[arg-type]  # as the command line gave them
+    except ImageError as error:
+        if not image.is_dir() or request.choices:
+            raise
+        raise ImageError(f"{error} With the phrases after --prompt all images of a folder are segmented.") from error
     slices = picture.slices(request.plane, request.window)
     predictor = Predictor(request.model, runtime=request.runtime, device=request.device, precision=request.precision)
     told_by = {name: value for name, value in made_by.items() if value is not None}

@@ -42,15 +42,14 @@ class Summary:
 
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON, with the paths of all files."""
+        home = self.page.parent
         return {
             "done": self.done,
             "skipped": self.skipped,
             "failures": self.failures,
             "page": self.page,
             "table": self.table,
-            "results": [
-                row | {kind: self.page.with_name(str(row[kind])) for kind in FILES if row[kind]} for row in self.rows
-            ],
+            "results": [row | {kind: home / str(row[kind]) for kind in FILES if row[kind]} for row in self.rows],
         }
 
 

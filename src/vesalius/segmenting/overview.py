@@ -12,7 +12,7 @@ from vesalius.imaging import SliceStack, to_square_pixels
 from vesalius.imaging.display import AMBER, outline
 from vesalius.volumes import PackedMasks
 
-COLOURS = (AMBER, (86, 180, 233), (255, 255, 255), (0, 200, 140), (255, 120, 220), (60, 110, 255))
+COLOURS = (AMBER, (86, 180, 233), (255, 120, 220), (0, 200, 140), (60, 110, 255), (255, 255, 255))
 """Of the first, second … phrase, and again from the first; each is drawn with a dark rim, so that all are seen on grey,
 on white and on mucosa, by colour-blind readers, too."""
 PICTURE_SIDE = 640
