@@ -230,7 +230,8 @@ class _Bar(Progress):
         """Take it away, and log how long each task took."""
         super().stop()
         for task in self.tasks:
-            LOG.info("%s: %.0f in %.2f s", task.description, task.completed, task.elapsed or 0)
+            count = f"{task.completed:.0f} in " if task.completed else ""
+            LOG.info("%s: %s%.2f s", task.description, count, task.elapsed or 0)
 
 
 class _Description(ProgressColumn):
