@@ -5,15 +5,18 @@ over a terminal, letters that turn a line round. All of it is shown as it is, or
 """
 
 import html
+import io
 import logging
 import math
 import os
 import re
 import sys
 import unicodedata
+import warnings
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TextIO
 from urllib.parse import quote
 
 from rich.console import Console
@@ -204,6 +207,34 @@ def keeping_quiet(quiet: bool = True) -> Iterator[None]:
         _quiet = before
 
 
+@contextmanager
+def showing_all_as_text() -> Iterator[None]:
+    """Keep what libraries warn of and log from commanding the terminal, and let no character stop a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    make_record = logging.getLogRecordFactory()
+
+    def make_plain_record(*parts: object, **named: object) -> logging.LogRecord:
+        record: logging.LogRecord = make_record(*parts, **named)
+        with suppress(TypeError, ValueError):  # whoever logs an impossible format is told so by logging
+            record.msg, record.args = "\n".join(map(to_terminal, record.getMessage().splitlines())), ()
+        return record
+
+    logging.setLogRecordFactory(make_plain_record)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            yield
+    finally:
+        logging.setLogRecordFactory(make_record)
+
+
+def is_quiet() -> bool:
+    """Whether nothing but errors is to reach stderr."""
+    return _quiet
+
+
 def open_console(*, stderr: bool = False) -> Console:
     """Where to print: stdout or stderr, as they are now."""
     return _Console(stderr=stderr, soft_wrap=stderr, highlight=False)
@@ -274,3 +305,15 @@ def _is_visible(letter: str) -> bool:
 
 def _escape(letter: str) -> str:
     return letter.encode("unicode_escape").decode("ascii")
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """One line, without the place in our code that a user cannot change."""
+    warn(message)

@@ -1,22 +1,19 @@
 """The command line: ``vesalius --help``. Heavy modules load only when a command runs."""
 
-import io
 import logging
 import os
 import sys
 import time
 import traceback
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import TextIO
+from contextlib import contextmanager
 
 from cyclopts import App, Parameter
 from cyclopts.exceptions import CycloptsError, UnknownOptionError
 
 from vesalius import __version__
 from vesalius.cli.usage import Loudness, explain_option, long_help, take_loudness, write_epilogue
-from vesalius.console import LOG, complain, keeping_quiet, open_console, say, to_terminal, warn
+from vesalius.console import LOG, complain, keeping_quiet, open_console, say, showing_all_as_text
 from vesalius.errors import VesaliusError
 
 EXAMPLES = """vesalius segment scan.png "polyp"
@@ -98,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         given, loudness = take_loudness(given)
-        with _showing_all_as_text(), keeping_quiet(loudness == "quiet"), _logging(loudness):
+        with showing_all_as_text(), keeping_quiet(loudness == "quiet"), _logging(loudness):
             _run(given)
     except UnknownOptionError as error:
         _stop(explain_option(error))
@@ -166,29 +163,6 @@ def _discard_output() -> None:
     os.close(nowhere)
 
 
-@contextmanager
-def _showing_all_as_text() -> Iterator[None]:
-    """Keep what libraries warn of and log from commanding the terminal, and let no character stop a command."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    make_record = logging.getLogRecordFactory()
-
-    def make_plain_record(*parts: object, **named: object) -> logging.LogRecord:
-        record: logging.LogRecord = make_record(*parts, **named)
-        with suppress(TypeError, ValueError):  # whoever logs an impossible format is told so by logging
-            record.msg, record.args = "\n".join(map(to_terminal, record.getMessage().splitlines())), ()
-        return record
-
-    logging.setLogRecordFactory(make_plain_record)
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            yield
-    finally:
-        logging.setLogRecordFactory(make_record)
-
-
 class _Notices(logging.Handler):
     """Logs as lines on stderr, with the seconds since the start."""
 
@@ -216,15 +190,3 @@ def _logging(loudness: Loudness) -> Iterator[None]:
         LOG.removeHandler(handler)
         LOG.setLevel(level)
         logging.disable(disabled)
-
-
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """One line, without the place in our code that a user cannot change."""
-    warn(message)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -15,6 +15,7 @@ from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vesalius.console import is_quiet, keeping_quiet, showing_all_as_text
 from vesalius.errors import ModelError, VesaliusError
 from vesalius.predict import Predictor
 from vesalius.record import Row
@@ -25,6 +26,8 @@ from vesalius.segmenting.request import Item, Request
 if TYPE_CHECKING:
     from vesalius.models.devices import Precision
 
+_SPEAKING = ExitStack()
+"""How a process of ours speaks, until it ends."""
 ENDED = "its process was ended from outside, probably for lack of memory; try --jobs 1, or a smaller image"
 
 
@@ -127,16 +130,20 @@ def _open(model: str, runtime: RuntimeChoice, device: str, precision: "Precision
 @contextmanager
 def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     """Processes that end with the caller, however it ends."""
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare)
+    pool = ProcessPoolExecutor(
+        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare, initargs=(is_quiet(),)
+    )
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _prepare() -> None:
-    """Leave Ctrl-C to the caller, and end when it does: a killed one cannot say that there is no more work."""
+def _prepare(quiet: bool) -> None:
+    """Speak as the caller does, leave Ctrl-C to it, and end when it does, even if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _SPEAKING.enter_context(showing_all_as_text())
+    _SPEAKING.enter_context(keeping_quiet(quiet))
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
