@@ -9,6 +9,7 @@ from vesalius.imaging import MedicalImage, write_rgb
 from vesalius.knowledge import Knowledge, LearntTarget, list_targets
 from vesalius.models.checkpoints import save_model
 from vesalius.predict import Predictor
+from vesalius.prompts.targets import KnownTarget, resolve
 from vesalius.runtime import open_runtime
 
 NOTES = {
@@ -183,3 +184,13 @@ def test_the_command_lists_what_a_model_learnt(checkpoint, capsys):
     main(["models", str(checkpoint)])
     assert "X-rays" not in (told := capsys.readouterr().out)
     assert "2178" in told
+
+
+def test_a_plain_name_is_read_as_the_tables_would_read_it(pocket):
+    """The short way past the tables, which spares their reading."""
+    known = [KnownTarget(each.name, frozenset(each.modalities)) for each in pocket.targets]
+    for target in pocket.targets:
+        found = resolve(target.phrase, known)
+        assert (found.kind, found.target, found.remark) == ("target", target.name, "")
+        understood = pocket.understand(target.phrase)
+        assert (understood.asked, understood.target, understood.remark) == (target.phrase, target.phrase, "")
