@@ -2,7 +2,7 @@
 
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from vesalius.data.anatomy.table import PICTURES, SliceRow, write_table
 from vesalius.imaging import write_mask, write_rgb
-from vesalius.models import Segmenter, build_model
+from vesalius.models import Segmenter, build_model, unet
 from vesalius.prompts.anatomy import AnatomyLabel
 from vesalius.runtime.contract import EncodedImages, EncodedPhrases, Outlines
 from vesalius.runtime.resample import resize_plane
@@ -43,6 +43,13 @@ TINY = {
     "pocket": {"image_size": 64, "trunk": 0, "text_width": 48, "text_layers": 1, "decoder_scale": 2, "condition": 16},
     "unet_d": {"image_size": 32},
 }
+SLIM_UNET = {
+    "ENCODER_WIDTHS": (3, 14, 18, 22, 30),
+    "BOTTLENECK": 40,
+    "DECODER_WIDTHS": ((40, 20, 22), (42, 12, 18), (30, 10, 14), (24, 8, 0)),
+}
+"""Channels of the U-Nets of tests; untrained, `unet_d` of seed 0 marks most of a picture and that of seed 9 nothing."""
+PUBLISHED_UNET = {name: getattr(unet, name) for name in SLIM_UNET}
 PROMPTS = {
     "p0": "",
     "p1": "polyp",
@@ -55,6 +62,22 @@ SIZE = (40, 56)
 BuildTiny = Callable[..., Segmenter]
 ImportScript = Callable[[str, str], ModuleType]
 WriteDataset = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _slim_unet() -> Iterator[None]:
+    """U-Nets of few channels everywhere: the published 11.8 M parameters take seconds to train and to save."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SLIM_UNET.items():
+            patch.setattr(unet, name, value)
+        yield
+
+
+@pytest.fixture
+def _published_unet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """U-Nets of the published width, for a test whose point is the published size."""
+    for name, value in PUBLISHED_UNET.items():
+        monkeypatch.setattr(unet, name, value)
 
 
 @pytest.fixture(scope="session")

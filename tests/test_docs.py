@@ -18,6 +18,8 @@ from vesalius.models.checkpoint_file import CHECKPOINT_NAME, find_checkpoint
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LONG = {"README.md", "anatomy-evaluation.md", "audit.md", "naming.md", "python.md", "segmenting.md", "training.md"}
+"""Pages that keep the whole of `pocket` at work for more than a few seconds."""
 BLOCK = re.compile(r"^```(bash|python|json)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
@@ -29,14 +31,16 @@ def folder(tmp_path_factory, write_dataset) -> Path:
     write_rgb(root / "scan.png", rng.random((64, 80, 3)))
     shutil.copy(get_testdata_file("CT_small.dcm", download=False), root / "scan.dcm")
     nib.save(nib.Nifti1Image(rng.random((20, 24, 3)).astype(np.float32), np.diag([2, 2, 4, 1])), root / "head.nii.gz")
-    shutil.copytree(write_dataset("docs_data", train=16), root / "kvasir")
+    shutil.copytree(write_dataset("docs_data"), root / "kvasir")
     (root / "runs/kvasir").mkdir(parents=True)
     (root / "runs/kvasir" / CHECKPOINT_NAME).symlink_to(find_checkpoint("pocket"))
     return root
 
 
 @pytest.mark.filterwarnings("ignore:.*have no effect")  # the folder `kvasir` is in nobody's catalog
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] * (page.name in LONG), id=page.name) for page in PAGES]
+)
 def test_code_blocks_run(page, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     names: dict[str, object] = {}

@@ -16,6 +16,7 @@ def modules_with_examples() -> list[str]:
     return sorted(".".join(("vesalius", *path.relative_to(SOURCE).with_suffix("").parts)) for path in paths)
 
 
+@pytest.mark.usefixtures("_published_unet")
 @pytest.mark.parametrize("name", modules_with_examples())
 def test_examples_run_and_give_what_they_show(name):
     result = doctest.testmod(importlib.import_module(name.removesuffix(".__init__")), verbose=False)

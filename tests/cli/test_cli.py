@@ -112,6 +112,7 @@ def test_train_leaves_weights_that_load(run, tiny_dataset, weights, tmp_path):
     assert load_model(Path(result["checkpoint"]).parent).recipe.name == "pocket"
 
 
+@pytest.mark.usefixtures("_published_unet")
 def test_models_lists_all_with_their_sizes(run):
     code, out, _ = run("models", "--json")
     assert code == 0

@@ -17,7 +17,9 @@ def weights(build_tiny, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def evaluated(run, tiny_dataset, weights, tmp_path) -> Path:
-    code, _, _ = run("evaluate", weights, "--data", tiny_dataset, "--prompts", "p0,p1", "--out", tmp_path / "e")
+    code, _, _ = run(
+        "evaluate", weights, "--data", tiny_dataset, "--prompts", "p0,p1", "--device", "cpu", "--out", tmp_path / "e"
+    )
     assert code == 0
     return tmp_path / "e"
 
@@ -29,7 +31,8 @@ def test_an_evaluation_leaves_a_report_with_pictures_and_how_it_was_made(evaluat
     assert weights.name in page
     assert "# " in (evaluated / "report.md").read_text()
     manifest = json.loads((evaluated / "evaluation.json").read_text())["manifest"]
-    assert manifest["settings"] == {"prompts": "p0,p1", "tolerance": 2.0, "group_regex": None}
+    given = {"prompts": "p0,p1", "tolerance": 2.0, "group_regex": None}
+    assert manifest["settings"] == {**given, "device": "cpu", "precision": "32"}
     assert manifest["training"] == {"epoch": 3}
     assert len(manifest["weights"]["sha256"]) == len(manifest["data"]["annotations_sha256"]) == 64
     assert manifest["seconds"] >= 0

@@ -140,6 +140,7 @@ def test_a_merge_is_a_convolution_of_one_pixel_that_starts_as_the_mean():
     torch.testing.assert_close(merge(first, second), 0.3 * first - 2 * second + 0.5)
 
 
+@pytest.mark.usefixtures("_published_unet")
 @pytest.mark.parametrize(
     ("name", "tokens", "condition"), [("biomedclipseg_a", 197, 512), ("clipseg_b", 485, 512)], ids=NAMES
 )

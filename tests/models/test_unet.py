@@ -7,6 +7,7 @@ from vesalius.models.features import resize
 from vesalius.models.unet import DECODER_WIDTHS, DecoderStage, EncoderStage, UNet
 
 
+@pytest.mark.usefixtures("_published_unet")
 def test_the_network_has_the_papers_number_of_parameters():
     count = sum(parameter.numel() for parameter in UNet().parameters())
     assert count == 11_833_593
@@ -40,6 +41,7 @@ def test_an_encoder_stage_has_no_activation_between_its_convolutions():
     torch.testing.assert_close(stage(x), F.max_pool2d(filtered.clamp(min=0), 2))
 
 
+@pytest.mark.usefixtures("_published_unet")
 @torch.no_grad()
 def test_encoder_maps_have_strides_2_to_16():
     maps = UNet().eval().encode(torch.rand(1, 3, 48, 32))

@@ -121,7 +121,7 @@ def test_it_trains_saves_assembles_and_calibrates(recipe, packed, build_tiny, tm
         patch.setattr(train, "build_model", lambda name: build_tiny(name, seed=3).train())
         patch.setattr(train.Config, "small_side", 64)
         words = packed / "words.safetensors"
-        options = ("--minutes", 0.1, "--batch", 4, "--questions", 3)
+        options = ("--minutes", 0.02, "--batch", 4, "--questions", 3)
         run(train, packed / "train.safetensors", words, "--out", tmp_path / "trained", *options)
     outlined, calibrated = tmp_path / "outlined.safetensors", tmp_path / "calibrated.safetensors"
     run(recipe["assemble"], packed / "start.safetensors", tmp_path / "trained", words, outlined)

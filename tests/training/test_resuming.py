@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import itertools
 import os
 import signal
 import subprocess
@@ -46,11 +47,15 @@ def check_same(one: Path, other: Path) -> None:
     assert (one / "model.safetensors").stat().st_size == (other / "model.safetensors").stat().st_size
 
 
+QUICK = {("unet_d", "averaged", 1), ("unet_d", "accumulated", 1), ("unet_d", "plateau", 0)}
+"""For every run of the tests: each way once, of a model that takes no time to save. All others are slow."""
+CASES = [*itertools.product(["pocket"], WAYS, [0, 1, 3]), *itertools.product(["unet_d"], ["plateau"], [0, 1, 3])]
+
+
 @pytest.mark.parametrize(
-    ("name", "way"),
-    [*(("pocket", way) for way in WAYS), pytest.param("unet_d", "plateau", marks=pytest.mark.slow)],
+    ("name", "way", "step"),
+    [*sorted(QUICK), *(pytest.param(*case, marks=pytest.mark.slow) for case in CASES if case not in QUICK)],
 )
-@pytest.mark.parametrize("step", [0, 1, 3])
 def test_a_run_cut_inside_an_epoch_ends_as_if_it_had_not_been(
     build_tiny, tiny_dataset, tmp_path, monkeypatch, name, way, step
 ):

@@ -1,3 +1,5 @@
+from functools import cache
+
 import pytest
 import torch
 
@@ -10,9 +12,13 @@ def brute_force(grey: torch.Tensor, limit: float, tiles: int) -> torch.Tensor:
     tall, wide = height // tiles, width // tiles
     levels = (grey * (LEVELS - 1)).round().long()
 
-    def shade(row: int, column: int, level: int) -> float:
+    @cache
+    def histogram(row: int, column: int) -> list[int]:
         part = levels[row * tall : (row + 1) * tall, column * wide : (column + 1) * wide]
-        counts = [int((part == each).sum()) for each in range(LEVELS)]
+        return [int((part == each).sum()) for each in range(LEVELS)]
+
+    def shade(row: int, column: int, level: int) -> float:
+        counts = histogram(row, column)
         most = max(1.0, limit * tall * wide / LEVELS)
         spread = sum(max(0.0, count - most) for count in counts) / LEVELS
         return sum(min(count, most) + spread for count in counts[: level + 1]) / (tall * wide)

@@ -4,13 +4,19 @@ from vesalius.errors import DataError
 from vesalius.evaluation.report.several import build_comparison_report
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def both(make_evaluation):
     return [make_evaluation("worse", worse=0.1), make_evaluation("better")]
 
 
-def test_the_best_comes_first_everywhere_and_differences_are_tested(both):
-    report, comparison = build_comparison_report(both, {})
+@pytest.fixture(scope="module")
+def built(both):
+    """Their report and comparison; not to be changed."""
+    return build_comparison_report(both, {})
+
+
+def test_the_best_comes_first_everywhere_and_differences_are_tested(built):
+    report, comparison = built
     assert report.title == "2 evaluations on kvasir, test"
     assert [name for name, _ in report.headline] == ["better, mean Dice", "worse, mean Dice"]
     ranking, differences = report.tables
@@ -21,8 +27,8 @@ def test_the_best_comes_first_everywhere_and_differences_are_tested(both):
     assert [standing.name for standing in comparison.standings] == ["better", "worse"]
 
 
-def test_ends_of_differences_cannot_be_mistaken_for_a_range(both):
-    report, _ = build_comparison_report(both, {})
+def test_ends_of_differences_cannot_be_mistaken_for_a_range(built):
+    report, _ = built
     ends = report.tables[1].rows[0][2].ends
     assert " to −" in ends
     assert "-" not in ends

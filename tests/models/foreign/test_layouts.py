@@ -57,6 +57,7 @@ def released(golden):
     return read
 
 
+@pytest.mark.usefixtures("_published_unet")
 class TestEveryLayout:
     @pytest.mark.parametrize("layout", LAYOUTS)
     def test_missing_and_unexpected_tensors_are_listed(self, layout, tmp_path):

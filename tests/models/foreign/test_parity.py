@@ -80,6 +80,7 @@ def differences(model: VisionLanguageEncoder, golden) -> dict[str, Tensor]:
     }
 
 
+@pytest.mark.usefixtures("_published_unet")
 @pytest.mark.parametrize(
     ("name", "layout", "path", "write"),
     [pytest.param(*case, marks=() if case[0] in SMALL else pytest.mark.slow, id="-".join(case[:3])) for case in CASES],

@@ -47,7 +47,7 @@ def test_captions_are_learnt(build_tiny, tiny_slices, tmp_path):
     assert losses[-1] < 0.7 * losses[0]
 
 
-@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize("step", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_run_cut_inside_an_epoch_ends_as_if_it_had_not_been(build_tiny, tiny_slices, tmp_path, monkeypatch, step):
     def cut(callback: KeepBest, trainer: Trainer, module: LightningModule, batch: object, index: int) -> None:
         if (trainer.current_epoch, index) == (1, step):
