@@ -21,9 +21,10 @@ from vesalius.models.checkpoints import load_segmenter
 from vesalius.models.embedded import PHRASES
 from vesalius.models.text_cache import TextCache
 from vesalius.predict import DEFAULT_MODEL
+from vesalius.prompts.bank import KnownTarget
 from vesalius.prompts.phrase_vectors import PhraseIndex
 from vesalius.prompts.reading import Kind
-from vesalius.prompts.targets import Encode, KnownTarget, Resolution, resolve
+from vesalius.prompts.targets import Encode, Resolution, resolve
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "pocket"
 SPLITS = ("val", "test", "late")

@@ -9,7 +9,8 @@ from vesalius.imaging import MedicalImage, write_rgb
 from vesalius.knowledge import Knowledge, LearntTarget, list_targets
 from vesalius.models.checkpoints import save_model
 from vesalius.predict import Predictor
-from vesalius.prompts.targets import KnownTarget, resolve
+from vesalius.prompts.bank import KnownTarget
+from vesalius.prompts.targets import resolve
 from vesalius.runtime import open_runtime
 
 NOTES = {

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import vesalius
 
@@ -172,3 +173,15 @@ def test_what_a_part_offers_is_there_and_in_order(name):
     offered = getattr(module, "__all__", [])
     assert offered == sorted(offered)
     assert all(hasattr(module, item) for item in offered)
+
+
+@pytest.mark.parametrize(("command", "most"), [("segment", 48), ("name", 66)])
+def test_a_command_loads_few_modules(command, most, tmp_path):
+    """The next step is 35 and 60, by merging files into chapters."""
+    picture = tmp_path / "picture.png"
+    Image.new("RGB", (40, 30)).save(picture)
+    arguments = [command, str(picture), *(["polyp", "--out", str(tmp_path / "out")] if command == "segment" else [])]
+    code = f"import sys, vesalius.cli\nvesalius.cli.main({arguments!r})\n"
+    code += "print(sum(name.partition('.')[0] == 'vesalius' for name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert int(done.stdout.split()[-1]) <= most

@@ -1,5 +1,6 @@
 """Results that are whole or not there, and JSON that is checked before anything trusts it."""
 
+import hashlib
 import json
 import math
 import os
@@ -234,3 +235,9 @@ def _refuse_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is no number in JSON")
+
+
+def sha256_of(path: Path) -> str:
+    """Checksum of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,6 +7,7 @@ phrase is first matched to what was learnt; one that matches nothing is answered
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 from vesalius.errors import ModelError, PromptError
 from vesalius.models.checkpoint_file import find_checkpoint, read_notes
 from vesalius.models.embedded import PHRASES
-from vesalius.prompts.bank import find_target
-from vesalius.prompts.phrase_vectors import PhraseIndex, list_phrases
-from vesalius.prompts.targets import KnownTarget, Resolution, resolve
+from vesalius.prompts.bank import KnownTarget, find_target
 from vesalius.runtime.contract import Runtime
+
+if TYPE_CHECKING:
+    from vesalius.prompts.phrase_vectors import PhraseIndex
+    from vesalius.prompts.targets import Resolution
 
 NOTES = "targets"
 """Entry of a checkpoint's notes: target of the prompt bank -> ``{"modalities": […], "pictures": n}``."""
@@ -138,6 +141,8 @@ class Knowledge:
     def _match(self, prompt: str, modality: str | None) -> Understanding:
         if plain := self._by_phrase.get(prompt):  # needs none of the tables below, which take 0.2 s to read
             return self._expect(Understanding(prompt, prompt, target=plain.phrase), plain, modality)
+        from vesalius.prompts.targets import resolve  # and the tables that it reads
+
         self._open_index()
         found = resolve(prompt, self._known, self._index, self._encode if self._index is not None else None)
         if not found.known:
@@ -162,6 +167,8 @@ class Knowledge:
         """Read the vectors of all names, if this model's encoder made them; else words alone decide from now on."""
         if self._runtime is None or self._index is not None:
             return
+        from vesalius.prompts.phrase_vectors import PhraseIndex, list_phrases
+
         index = PhraseIndex.read(PHRASES)
         own = self._encode(list_phrases()[0][1])
         if own.shape == index.vectors[0].shape and own @ index.vectors[0] >= SAME_ENCODER * np.linalg.norm(own):
@@ -182,6 +189,6 @@ def list_targets(notes: Mapping[str, object]) -> list[LearntTarget]:
     return [LearntTarget(name, tuple(each["modalities"]), int(each["pictures"])) for name, each in told.items()]
 
 
-def _wording(prompt: str, found: Resolution, target: LearntTarget) -> str:
+def _wording(prompt: str, found: "Resolution", target: LearntTarget) -> str:
     """The user's own, but where it is misspelt."""
     return target.phrase if found.read_as else prompt

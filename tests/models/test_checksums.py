@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 
 from vesalius.errors import ModelError
+from vesalius.files import sha256_of
 from vesalius.models import sources
-from vesalius.models.checksums import record, sha256_of, verify
+from vesalius.models.checksums import record, verify
 from vesalius.models.sources import WeightSource
 
 WEIGHTS = b"weights"

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from vesalius.errors import ModelError
+from vesalius.files import sha256_of
 from vesalius.models import EncoderSpec
-from vesalius.models.checksums import sha256_of
 from vesalius.models.export_contract import CONTRACT_NAME, ExportContract, check_files, read_contract, write_contract
 from vesalius.models.recipe import ModelRecipe
 

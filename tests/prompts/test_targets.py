@@ -4,8 +4,9 @@ import pytest
 from vesalius.errors import PromptError
 from vesalius.models.embedded import PHRASES
 from vesalius.prompts import list_targets
+from vesalius.prompts.bank import KnownTarget
 from vesalius.prompts.phrase_vectors import UNLEARNT, PhraseIndex, list_phrases, write_phrase_vectors
-from vesalius.prompts.targets import KnownTarget, resolve
+from vesalius.prompts.targets import resolve
 
 KNOWN = [KnownTarget("liver", frozenset({"ct", "mr"})), KnownTarget("spleen"), KnownTarget("liver_tumour")]
 AXES = {"liver": 0, "spleen": 1, "liver_tumour": 2}

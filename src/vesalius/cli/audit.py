@@ -60,11 +60,10 @@ def audit(
     from vesalius.evaluation.audit.page import write_page
     from vesalius.evaluation.audit.pictures import draw_worst, find_worst
     from vesalius.evaluation.clusters import name_clusters
-    from vesalius.files import write_json
+    from vesalius.files import sha256_of, write_json
     from vesalius.folders import Claim
     from vesalius.models.checkpoint_file import find_checkpoint
     from vesalius.models.checkpoints import load_segmenter
-    from vesalius.models.checksums import sha256_of
     from vesalius.models.devices import describe_device, place
 
     if pictures < 0:

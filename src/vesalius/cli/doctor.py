@@ -187,8 +187,8 @@ def _weights() -> Iterator[Check]:
 def _describe_embedded(path: Path) -> str:
     """Raises what is wrong with it."""
     from vesalius.errors import ModelError
+    from vesalius.files import sha256_of
     from vesalius.models.checkpoint_file import open_tensors
-    from vesalius.models.checksums import sha256_of
 
     with open_tensors(path) as file:
         tensors = len(file.keys())

@@ -149,7 +149,7 @@ def _write(
 
 def _identify(weights: Path, dataset: "SegmentationDataset") -> dict[str, object]:
     """The weights and the data, by their content."""
-    from vesalius.models.checksums import sha256_of
+    from vesalius.files import sha256_of
     from vesalius.training.manifest import fingerprint
 
     data = {"folder": str(dataset.root.resolve()), "split": dataset.split, "annotations": fingerprint(dataset.root)}
@@ -163,8 +163,8 @@ def _describe(weights: Path, dataset: "SegmentationDataset", started: "datetime"
 
     import torch
 
+    from vesalius.files import sha256_of
     from vesalius.models.checkpoint_file import read_notes
-    from vesalius.models.checksums import sha256_of
     from vesalius.training.manifest import describe_command, identify
 
     return {

@@ -35,8 +35,8 @@ def weights_import(
         as_json: Print one JSON object.
     """
     from vesalius.console import print_json, progress_bar, say
+    from vesalius.files import sha256_of
     from vesalius.models.checkpoints import save_model
-    from vesalius.models.checksums import sha256_of
     from vesalius.models.foreign import import_checkpoint
     from vesalius.models.segmenter import Segmenter
 

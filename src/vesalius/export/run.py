@@ -16,10 +16,10 @@ from vesalius.export.checking import CHECKED, DiceChange, check_dice, check_numb
 from vesalius.export.measuring import Timing, measure
 from vesalius.export.quantising import quantise
 from vesalius.export.tracing import Tracing, check_exportable, trace_model, write_graph
+from vesalius.files import sha256_of
 from vesalius.models import Segmenter
 from vesalius.models.checkpoint_file import find_checkpoint, read_notes
 from vesalius.models.checkpoints import load_segmenter
-from vesalius.models.checksums import sha256_of
 from vesalius.models.export_contract import (
     SUFFIX,
     ExportContract,

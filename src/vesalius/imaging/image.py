@@ -11,7 +11,6 @@ from vesalius.errors import ImageError
 from vesalius.imaging.header import Finding, HeaderFacts
 from vesalius.imaging.intensity import WindowFunction, asked_range, default_range
 from vesalius.imaging.lazy import LazyPixels, Pixels
-from vesalius.imaging.mr_protocol import find_protocol
 from vesalius.imaging.notices import Notice
 from vesalius.imaging.orientation import (
     Affine,
@@ -23,7 +22,6 @@ from vesalius.imaging.orientation import (
     to_grid,
     voxel_spacing,
 )
-from vesalius.imaging.purpose import find_purpose
 from vesalius.imaging.slices import SliceStack, in_plane_spacing
 
 __all__ = ["MedicalImage", "Pixels"]
@@ -119,11 +117,17 @@ class MedicalImage:
     @property
     def protocol(self) -> Finding | None:
         """Protocol of an MR series as its header tells it; None for other modalities."""
-        return find_protocol(self.header) if self.modality == "MR" else None
+        if self.modality != "MR":
+            return None
+        from vesalius.imaging.mr_protocol import find_protocol  # rules and facts that pictures have no use for
+
+        return find_protocol(self.header)
 
     @property
     def purpose(self) -> Finding:
         """Whether the header calls this a localizer, a projection or a report, which show no slices of anatomy."""
+        from vesalius.imaging.purpose import find_purpose
+
         return find_purpose(HeaderFacts(self.header))
 
     @property

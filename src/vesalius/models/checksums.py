@@ -1,6 +1,5 @@
 """Are the public weights on this machine what they should be? Checksums that are published, or were kept by us."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from vesalius.errors import ModelError
-from vesalius.files import write_json
+from vesalius.files import sha256_of, write_json
 from vesalius.models.sources import WeightSource, find_source
 
 
@@ -46,12 +45,6 @@ def record(source: WeightSource, sha256: str, address: str) -> None:
     """Keep, in ``FILE.json`` beside the file, the checksum of what was fetched today from an address."""
     today = datetime.now(UTC).date().isoformat()
     write_json(_place(source), {"sha256": sha256, "from": address, "fetched": today})
-
-
-def sha256_of(path: Path) -> str:
-    """Checksum of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _recorded(source: WeightSource) -> str | None:

@@ -18,7 +18,8 @@ from urllib.request import Request, urlopen
 
 from vesalius import __version__
 from vesalius.errors import ConfigError, ModelError, OutputError
-from vesalius.models.checksums import record, sha256_of
+from vesalius.files import sha256_of
+from vesalius.models.checksums import record
 from vesalius.models.sources import HUB, WeightSource, find_source
 
 PIECE = 1 << 20

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from vesalius.errors import ModelError
-from vesalius.files import write_json
-from vesalius.models.checksums import sha256_of
+from vesalius.files import sha256_of, write_json
 from vesalius.models.recipe import ModelRecipe
 
 if TYPE_CHECKING:

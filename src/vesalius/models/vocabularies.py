@@ -7,7 +7,6 @@ from safetensors.numpy import load_file
 
 from vesalius.errors import ModelError
 from vesalius.models.embedded import WEIGHTS
-from vesalius.models.sources import locate
 
 VocabularyName = Literal["bert", "pubmedbert"]
 SIZE = 30522
@@ -25,6 +24,8 @@ def read_pubmedbert() -> Sequence[str]:
     Raises:
         ModelError: If the file is not on this machine, saying where to put it, or is another one.
     """
+    from vesalius.models.sources import locate  # BERT's own vocabulary needs no table of public files
+
     path = locate("pubmedbert-vocabulary")
     # Not splitlines, which would also part pieces that are rarer separators themselves.
     with path.open(encoding="utf-8", errors="replace") as file:

@@ -11,6 +11,31 @@ from vesalius.errors import PromptError, unknown_name
 DISTRACTORS = "distractors"
 REQUESTS = "requests"
 GROUPS = "groups"
+_MODALITIES = {
+    "cr": "xray", "dx": "xray", "rg": "xray", "px": "xray", "io": "xray", "x-ray": "xray", "mri": "mr",
+    "es": "endoscopy", "op": "fundus", "sm": "microscopy", "gm": "microscopy", "xc": "photo", "ultrasound": "us",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class KnownTarget:
+    """A target that a model learnt."""
+
+    name: str
+    """Row of the prompt bank."""
+    modalities: frozenset[str] = frozenset()
+    """Kinds of pictures that it was learnt on: ct, mr, us, xray, endoscopy, fundus, dermoscopy, microscopy, photo; none
+    where nothing says so."""
+
+    def is_expected(self, modality: str | None) -> bool:
+        """Whether it was learnt on pictures of this kind; true where either is not known.
+
+        Args:
+            modality: A kind as above, or DICOM's code, in any case.
+        """
+        if modality is None or not self.modalities:
+            return True
+        return _MODALITIES.get(modality.casefold(), modality.casefold()) in self.modalities
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,6 @@ from safetensors.numpy import save_file
 
 from vesalius.errors import PromptError
 from vesalius.files import writing
-from vesalius.prompts.bank import DISTRACTORS, list_targets, read_bank
-from vesalius.prompts.names import read_unlearnt
-from vesalius.prompts.synonyms import read_synonyms
 
 UNLEARNT = ""
 """Owner of phrases for what nobody taught."""
@@ -80,6 +77,11 @@ class Nearness:
 
 def list_phrases() -> tuple[tuple[str, str], ...]:
     """All names whose vectors a ``PhraseIndex`` has: owner and phrase."""
+    # Whoever only reads vectors needs none of the tables.
+    from vesalius.prompts.bank import DISTRACTORS, list_targets, read_bank
+    from vesalius.prompts.names import read_unlearnt
+    from vesalius.prompts.synonyms import read_synonyms
+
     bank = read_bank()
     described = read_synonyms().descriptions
     rows = [

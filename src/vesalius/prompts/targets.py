@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.prompts.bank import find_target
+from vesalius.prompts.bank import KnownTarget, find_target
 from vesalius.prompts.lexicon import strip_request, to_words
 from vesalius.prompts.names import name_words
 from vesalius.prompts.phrase_vectors import NEAREST, Nearness, PhraseIndex
@@ -32,31 +32,6 @@ NAMED_LEAD = 0.0
 """The same where the phrase's last word is a name of that target, with words beside it that nobody knows."""
 NAMES = 3
 """So many nearest targets are named."""
-_MODALITIES = {
-    "cr": "xray", "dx": "xray", "rg": "xray", "px": "xray", "io": "xray", "x-ray": "xray", "mri": "mr",
-    "es": "endoscopy", "op": "fundus", "sm": "microscopy", "gm": "microscopy", "xc": "photo", "ultrasound": "us",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class KnownTarget:
-    """A target that a model learnt."""
-
-    name: str
-    """Row of the prompt bank."""
-    modalities: frozenset[str] = frozenset()
-    """Kinds of pictures that it was learnt on: ct, mr, us, xray, endoscopy, fundus, dermoscopy, microscopy, photo; none
-    where nothing says so."""
-
-    def is_expected(self, modality: str | None) -> bool:
-        """Whether it was learnt on pictures of this kind; true where either is not known.
-
-        Args:
-            modality: A kind as above, or DICOM's code, in any case.
-        """
-        if modality is None or not self.modalities:
-            return True
-        return _MODALITIES.get(modality.casefold(), modality.casefold()) in self.modalities
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ vectors are known opens no text encoder.
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from vesalius.errors import ModelError
 from vesalius.models.embedded import EMBEDDED, GRAPHS, PHRASES
-from vesalius.models.vocabularies import read_bert
-from vesalius.models.wordpieces import make_tokenizer, tokenize
 from vesalius.prompts.phrase_vectors import read_phrase_vectors
 from vesalius.runtime.contract import EncodedImages, EncodedPhrases, Floats, Outlines
 from vesalius.runtime.resample import resize_rgb
@@ -60,7 +58,7 @@ class OnnxRuntime:
         settings, self._bindings = contents["settings"], contents["bindings"]
         self.image_size: int = settings["image_size"]
         self._mean, self._std = (np.array(settings[name], np.float32) for name in ("mean", "std"))
-        self._tokenizer = make_tokenizer(read_bert(), settings["context_length"])
+        self._context_length: int = settings["context_length"]
 
     def encode_image(self, rgb: Floats) -> EncodedImages:
         """See `Runtime`."""
@@ -78,7 +76,7 @@ class OnnxRuntime:
             new = sorted(set(phrases) - self._vectors.keys())
             for start in range(0, len(new), PHRASES_AT_ONCE):
                 some = new[start : start + PHRASES_AT_ONCE]
-                ids, mask = tokenize(self._tokenizer, some)
+                ids, mask = self._tokenize(some)
                 vectors = self._text.run({"input_ids": ids, "attention_mask": mask})["text_embedding"]
                 self._vectors.update(zip(some, vectors, strict=True))
             for phrase in phrases:
@@ -104,6 +102,13 @@ class OnnxRuntime:
         """[B, H, W, 3] in [0, 1] -> normalised pixel values [B, 3, S, S]."""
         pixels = np.stack([(resize_rgb(each, self.image_size) - self._mean) / self._std for each in rgb])
         return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32)
+
+    @cached_property
+    def _tokenize(self) -> Callable[[Sequence[str]], tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        from vesalius.models.vocabularies import read_bert  # as little needed as the graph that it feeds
+        from vesalius.models.wordpieces import make_tokenizer, tokenize
+
+        return partial(tokenize, make_tokenizer(read_bert(), self._context_length))
 
     @cached_property
     def _image(self) -> "Graph":

@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vesalius.errors import ConfigError, ImageError
-from vesalius.files import check_absent
+from vesalius.files import check_absent, sha256_of
 from vesalius.models.checkpoint_file import find_checkpoint
-from vesalius.models.checksums import sha256_of
 from vesalius.predict import check_prompts
 from vesalius.record import Row
 from vesalius.segmenting.journal import Journal, Plan, alone
