@@ -77,7 +77,7 @@ class TestResults:
             assert record["model"] == {"name": "unet_d", "options": {"image_size": 32}}
             assert TrainConfig.from_dict(record["config"]) == ONE_EPOCH
             assert [Path(root).name for root in record["data"]] == ["kvasir_polyp"]
-        assert manifest["seconds"] > 0
+        assert 0 <= manifest["seconds"] < 600  # to a tenth, and a tiny run takes less
         assert notes["epoch"] == 0
 
     def test_the_history_has_a_row_an_epoch(self, finished):
