@@ -8,18 +8,23 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from vesalius.data.anatomy.table import PICTURES, SliceRow, write_table
 from vesalius.imaging import write_mask, write_rgb
-from vesalius.models import Segmenter, build_model, unet
 from vesalius.prompts.anatomy import AnatomyLabel
 from vesalius.runtime.contract import EncodedImages, EncodedPhrases, Outlines
 from vesalius.runtime.resample import resize_plane
 
-# Tiny tensors are not worth a second thread: waking it costs more than it brings.
-torch.set_num_threads(1)
+try:
+    import torch
+except ModuleNotFoundError:  # only the core is installed, as where .ci/run tests it alone
+    torch = None
+else:
+    from vesalius.data.anatomy.table import PICTURES, SliceRow, write_table
+    from vesalius.models import Segmenter, build_model, unet
+
+    # Tiny tensors are not worth a second thread: waking it costs more than it brings.
+    torch.set_num_threads(1)
 
 TINY_CLIPSEG = {
     "image_size": 64, "taps": (1, 2, 3), "vision_width": 64, "text_width": 64, "text_layers": 2, "decoder_width": 16,
@@ -49,7 +54,7 @@ SLIM_UNET = {
     "DECODER_WIDTHS": ((40, 20, 22), (42, 12, 18), (30, 10, 14), (24, 8, 0)),
 }
 """Channels of the U-Nets of tests; untrained, `unet_d` of seed 0 marks most of a picture and that of seed 9 nothing."""
-PUBLISHED_UNET = {name: getattr(unet, name) for name in SLIM_UNET}
+PUBLISHED_UNET = {name: getattr(unet, name) for name in SLIM_UNET} if torch else {}
 PROMPTS = {
     "p0": "",
     "p1": "polyp",
@@ -59,7 +64,7 @@ PROMPTS = {
 SIZE = (40, 56)
 """Height and width of the pictures of a tiny data set."""
 
-BuildTiny = Callable[..., Segmenter]
+BuildTiny = Callable[..., "Segmenter"]
 ImportScript = Callable[[str, str], ModuleType]
 WriteDataset = Callable[..., Path]
 
@@ -68,7 +73,7 @@ WriteDataset = Callable[..., Path]
 def _slim_unet() -> Iterator[None]:
     """U-Nets of few channels everywhere: the published 11.8 M parameters take seconds to train and to save."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in SLIM_UNET.items():
+        for name, value in SLIM_UNET.items() if torch else ():
             patch.setattr(unet, name, value)
         yield
 
@@ -84,7 +89,7 @@ def _published_unet(monkeypatch: pytest.MonkeyPatch) -> None:
 def build_tiny() -> BuildTiny:
     """Build a named model small enough for a test, in evaluation mode, with the weights that `seed` decides."""
 
-    def build(name: str, *, seed: int = 0, **options: object) -> Segmenter:
+    def build(name: str, *, seed: int = 0, **options: object) -> "Segmenter":
         torch.manual_seed(seed)
         return build_model(name, **{**TINY[name], **options}).eval()
 
