@@ -23,7 +23,7 @@ def test_the_labeller_sees_what_the_original_sees(golden, tmp_path, monkeypatch)
     path.unlink()
     pixels, spec = original.image(), labeller.runtime.model.spec
     mean, std = (torch.tensor(each)[:, None, None] for each in (spec.mean, spec.std))
-    seen = labeller._encode(pixels * std + mean)
+    seen = torch.from_numpy(labeller._encode((pixels * std + mean).permute(0, 2, 3, 1).numpy()))
     expected = F.normalize(torch.from_numpy(original.outputs["out_image_features"]), dim=-1)
     torch.testing.assert_close(seen, expected, rtol=0, atol=1e-4)
     named = labeller.label(MedicalImage(np.zeros((2, 32, 32), np.uint8), source=Path("x")))
