@@ -22,6 +22,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_model_answers_trains_and_is_measured(script, build_tiny, name):
     (outcome,) = script.smoke({name: build_tiny(name).recipe.options}, CPU)

@@ -18,6 +18,8 @@ from vesalius.models.checkpoint_file import find_checkpoint, read_notes
 from vesalius.models.checkpoints import load_segmenter, save_model
 from vesalius.naming import AnatomyLabeller
 
+pytestmark = pytest.mark.slow
+
 
 def test_an_export_gives_the_numbers_of_its_model(report, checkpoint):
     images, prompts = torch.rand(3, 3, 40, 56), ["polyp", "", "one small round polyp"]

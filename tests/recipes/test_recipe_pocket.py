@@ -115,6 +115,7 @@ def test_questions_never_deny_what_may_be_there(recipe, packed):
     assert {question.place for question in asked} == set(range(200))
 
 
+@pytest.mark.slow
 def test_it_trains_saves_assembles_and_calibrates(recipe, packed, build_tiny, tmp_path):
     train = recipe["train"]
     with pytest.MonkeyPatch.context() as patch:

@@ -90,6 +90,7 @@ def test_a_device_that_is_not_there_is_named():
         open_runtime("pocket", device="quantum")
 
 
+@pytest.mark.slow
 def test_half_precision_hardly_changes_an_answer(in_torch):
     halves = open_runtime("pocket", device="cpu", precision="bf16-mixed")
     assert halves.name == "torch"

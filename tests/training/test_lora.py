@@ -95,6 +95,7 @@ def test_merged_changes_give_the_same_logits_under_the_ordinary_names(build_tiny
     adapted(model)  # it can be trained again
 
 
+@pytest.mark.slow
 class TestRuns:
     @pytest.fixture
     def held(self, monkeypatch) -> list[dict[str, Tensor]]:

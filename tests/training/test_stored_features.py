@@ -52,6 +52,7 @@ def clipseg(build_tiny) -> Segmenter:
     return build_tiny("clipseg").freeze("image", "text")
 
 
+@pytest.mark.slow
 class TestRuns:
     @pytest.mark.parametrize(
         ("name", "dtype", "tolerance"),

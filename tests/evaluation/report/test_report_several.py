@@ -3,6 +3,8 @@ import pytest
 from vesalius.errors import DataError
 from vesalius.evaluation.report.several import build_comparison_report
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def both(make_evaluation):

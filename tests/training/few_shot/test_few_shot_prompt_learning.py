@@ -8,6 +8,8 @@ from vesalius.errors import ConfigError, ModelError
 from vesalius.training.few_shot.prompt_learning import LearnedPrompts, PromptLearning, fit_prompts
 from vesalius.training.few_shot.support import Support
 
+pytestmark = pytest.mark.slow
+
 LABELS = ["liver", "knee", "pelvic bone"]
 ENCODERS = ["biomedclip", "clip_rn50", "clip_vit_b32"]
 QUICK = PromptLearning(epochs=60, learning_rate=0.3)
