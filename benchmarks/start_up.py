@@ -1,14 +1,13 @@
 """Whole processes of `vesalius segment` and `vesalius name`, in both runtimes, and what an installation weighs.
 
     python benchmarks/start_up.py
-    python benchmarks/start_up.py --install    # also two new environments from a wheel, which takes minutes
+    python benchmarks/start_up.py --install    # of a new installation, and what that weighs; takes minutes
 
 The commands take turns on a picture and a volume that are made here, and the kernel's own figures of each process are
 read. Writes docs/start-up.md.
 """
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -28,9 +27,19 @@ from vesalius.imaging import write_rgb
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "docs" / "start-up.md"
 SLICES = 100
-MODULES = (
-    "import sys, vesalius.cli as c\ntry: c.main({})\nfinally: print(sum(m.startswith('vesalius') for m in sys.modules))"
-)
+LAUNCHER = """
+import os, sys, time
+start = time.perf_counter()
+nowhere = [(os.POSIX_SPAWN_OPEN, each, os.devnull, os.O_WRONLY, 0) for each in (1, 2)]
+_, status, usage = os.wait4(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=nowhere), 0)
+print(time.perf_counter() - start, usage.ru_maxrss, usage.ru_utime + usage.ru_stime)
+sys.exit(status != 0)
+"""
+MODULES = """
+import sys, vesalius.cli
+vesalius.cli.main({})
+print(sum(name.partition(".")[0] == "vesalius" for name in sys.modules))
+"""
 
 
 @dataclass
@@ -57,15 +66,16 @@ class Process:
 
 
 def run(arguments: Sequence[str]) -> tuple[float, float, float]:
-    """Seconds of wall time, MiB of peak memory and seconds of all cores of one process."""
-    start = time.perf_counter()
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    if status:
+    """Seconds of wall time, MiB of peak memory and seconds of all cores of one process.
+
+    A process is said to have needed at least what the one that started it had, so a small one starts it.
+    """
+    command = [sys.executable, "-I", "-S", "-c", LAUNCHER, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
         sys.exit(f"{' '.join(arguments)} failed")
-    process.returncode = 0
-    return seconds, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime
+    seconds, kibibytes, processor = map(float, done.stdout.split())
+    return seconds, kibibytes / 1024, processor
 
 
 def make_images(folder: Path) -> tuple[Path, Path]:
@@ -86,8 +96,8 @@ def count_modules(arguments: Sequence[str]) -> int:
     return int(done.stdout.split()[-1])
 
 
-def measure_install(folder: Path) -> list[str]:
-    """Megabytes and seconds of new environments, without and with the extra ``train``."""
+def measure_install(folder: Path) -> tuple[list[str], Path]:
+    """Megabytes and seconds of new environments, without and with the extra ``train``; the latter's command."""
     subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, ROOT], check=True)
     (wheel,) = folder.glob("vesalius-*.whl")
     lines = [
@@ -106,7 +116,7 @@ def measure_install(folder: Path) -> list[str]:
         subprocess.run([place / "bin/pip", "install", "-q", "--no-cache-dir", f"{wheel}{extra}"], check=True)
         taken = time.perf_counter() - start
         lines.append(f"| `pip install 'vesalius{extra}'` | {(disk_bytes(place) - before) / 1e6:.0f} | {taken:.0f} |")
-    return lines
+    return lines, place / "bin/vesalius"
 
 
 def disk_bytes(folder: Path) -> int:
@@ -120,29 +130,31 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--install", action="store_true")
     args = parser.parse_args()
-    command = str(Path(sys.executable).with_name("vesalius"))
+    command, install = Path(sys.executable).with_name("vesalius"), []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
+        if args.install:
+            install, command = measure_install(folder)
         picture, volume = make_images(folder)
         segment = ["segment", str(picture), "polyp", "--out", str(folder / "out"), "--overwrite"]
         name = ["name", str(volume)]
         processes = [
-            Process("`vesalius segment IMAGE polyp`", [command, *segment]),
-            Process("the same in PyTorch (`--runtime torch`)", [command, *segment, "--runtime", "torch"]),
-            Process(f"`vesalius name` of {SLICES} slices", [command, *name]),
-            Process("the same in PyTorch", [command, *name, "--runtime", "torch"]),
-            Process("`vesalius --help`", [command, "--help"]),
+            Process("`vesalius segment IMAGE polyp`", [str(command), *segment]),
+            Process("the same in PyTorch (`--runtime torch`)", [str(command), *segment, "--runtime", "torch"]),
+            Process(f"`vesalius name` of {SLICES} slices", [str(command), *name]),
+            Process("the same in PyTorch", [str(command), *name, "--runtime", "torch"]),
+            Process("`vesalius --help`", [str(command), "--help"]),
         ]
         for _ in range(args.runs):
             for each in processes:
                 each.run()
         modules = {title: count_modules(each) for title, each in (("segment", segment), ("name", name))}
-        install = measure_install(folder) if args.install else []
     lines = [
         "# How long a process takes",
         "",
         f"Written by `python benchmarks/start_up.py`: {describe_setting()}.",
-        f"{args.runs} runs in turns; the processor's seconds are of all cores together.",
+        f"{args.runs} runs in turns, of {'a new installation' if install else 'a checkout'}; the processor's seconds",
+        "are of all cores together.",
         "",
         "| process | seconds, best | median | processor, best | peak MiB |",
         "|---|---|---|---|---|",
