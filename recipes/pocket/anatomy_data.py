@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from labelled_slice import LabelledSlice, partial
 from mednist import read_mednist
+from people import read_people
 
 from vesalius.data.anatomy import CutSettings, find_volumes
 from vesalius.data.anatomy.choosing import usable_planes
@@ -50,6 +51,7 @@ def read_all(shared: Path) -> Iterator[LabelledSlice]:
         yield from _volume(volume)
     for name in ("abdomen_pelvis_ct", "abdomen_mr"):
         yield from _volume(find_volumes(anatomy / name)[0])
+    yield from read_people(anatomy, LOOKS, SIZE)
     yield from _localizer(anatomy / "knee_mr_localizer")
     yield from _head_ct(anatomy / "head_ct")
     yield from read_mednist(anatomy / "mednist.tar")

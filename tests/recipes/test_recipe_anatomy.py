@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-NAMES = ("labelled_slice", "mednist", "anatomy_data", "anatomy_views", "anatomy_page", "anatomy")
+NAMES = ("labelled_slice", "mednist", "people", "anatomy_data", "anatomy_views", "anatomy_page", "anatomy")
 
 
 @pytest.fixture(scope="module")
