@@ -52,7 +52,7 @@ def label_of(row: Row, index: int) -> AnatomyLabel | None:
     )
     if row.get("upper_limb"):
         stations.add(UPPER_LIMB)
-    if "empty" in stations | organs | unsure:
+    if within(row.get("empty", ()), index):
         return None
     if not stations and not unsure & set(STATIONS):
         unsure |= set(STATIONS)
