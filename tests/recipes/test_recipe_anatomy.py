@@ -1,5 +1,7 @@
 """What `recipes/pocket/anatomy.py` is made of; the whole needs the shared series and minutes."""
 
+import tomllib
+
 import numpy as np
 import pytest
 import torch
@@ -80,3 +82,28 @@ def test_the_page_says_what_is_wrong(recipe, tmp_path):
     text = (tmp_path / "page.md").read_text()
     assert "Series right: 1 of 2; wrong: chest." in text
     assert "| chest | 3 | 0% | head | wrong |" in text
+
+
+def test_what_was_labelled_by_looking_can_be_read(recipe):
+    """Every label of people.toml is one that a slice may have."""
+    people = recipe["people"]
+    rows = tomllib.loads(people.TABLE.read_text(encoding="utf-8"))["series"]
+    assert len({row["file"] for row in rows}) == len(rows) == 162
+    assert len({row["patient"] for row in rows}) == 63
+    for row in rows:
+        ends = [last for field in ("stations", "organs") for each in row.get(field, {}).values() for _, last in each]
+        labels = [people.label_of(row, index) for index in range(max(ends, default=0) + 1)]
+        assert any(label is not None for label in labels), row["file"]
+    chest = people.label_of(rows[0], 10)
+    assert chest.stations == {"abdomen", "chest"}
+    assert "heart" in chest.organs
+    assert people.label_of({"modality": "CT", "plane": "axial", "empty": [[0, 2]]}, 1) is None
+
+
+def test_people_are_shared_out_like_with_like(recipe, build_tiny):
+    slices = [make_slice(recipe, name) for name in "abcdefghijk"]
+    head = recipe["anatomy"].Head.__new__(recipe["anatomy"].Head)
+    head.slices, head.patients = slices, sorted({each.patient for each in slices})
+    folds = head.folds()
+    assert sorted(sum(folds, [])) == head.patients
+    assert {len(each) for each in folds} == {2, 3}
