@@ -105,9 +105,7 @@ class Results:
         for place, answer in enumerate(answers):
             self._masks[place].append(answer.mask)
             self._existence[place].append(answer.existence)
-            self._run_existence[place].append(
-                answer.existence if answer.run_existence is None else answer.run_existence
-            )
+            self._run_existence[place].append(answer.gate)
         self._last = answers
 
     def write(self) -> list[Result]:

@@ -72,6 +72,11 @@ class Segmentation:
     """Place of the slice among them."""
 
     @property
+    def gate(self) -> float | None:
+        """The existence that decides whether anything is marked: of the run of slices where there is one."""
+        return self.existence if self.run_existence is None else self.run_existence
+
+    @property
     def known(self) -> bool:
         """Whether the model learnt what the phrase names, on pictures of this kind.
 
@@ -146,7 +151,7 @@ class Segmentation:
 
     @property
     def _verdict(self) -> str:
-        existence = self.existence if self.run_existence is None else self.run_existence
+        existence = self.gate
         return describe_existence(existence, self.understanding)
 
     def __repr__(self) -> str:

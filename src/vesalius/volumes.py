@@ -157,7 +157,7 @@ class VolumeSegmentation:
 
         None for models that do not say, and for phrases that the model did not learn.
         """
-        found = (each.existence if each.run_existence is None else each.run_existence for each in self.answers)
+        found = (each.gate for each in self.answers)
         return max((each for each in found if each is not None), default=None)
 
     @property

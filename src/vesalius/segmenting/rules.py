@@ -74,7 +74,7 @@ class Collector:
         for place, (answer, mask) in enumerate(zip(answers, masks, strict=True)):
             self._masks[place].append(mask)
             self.slice_existence[place].append(answer.existence)
-            sure = answer.existence if answer.run_existence is None else answer.run_existence
+            sure = answer.gate
             known = [each for each in (sure, self.existence[place]) if each is not None]
             self.existence[place] = max(known, default=None)
         if self._rules.labels:
