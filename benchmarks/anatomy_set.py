@@ -10,13 +10,11 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
-from vesalius.data.anatomy import CutSettings, Said, cut_slices, find_volumes
-from vesalius.data.anatomy.distant import distant_organs
-from vesalius.data.anatomy.settings import SliceRange
-from vesalius.data.anatomy.sources import LabelledVolume
-from vesalius.data.anatomy.subjects import Subject
-from vesalius.data.anatomy.table import PICTURES, SliceRow, write_table
 from vesalius.data.prepare.splitting import SplitConfig
+from vesalius.data.slices import CutSettings, Said, cut_slices, find_volumes
+from vesalius.data.slices.cutting import distant_organs
+from vesalius.data.slices.sources import LabelledVolume, SliceRange, Subject
+from vesalius.data.slices.table import PICTURES, SliceRow, write_table
 from vesalius.files import writing
 from vesalius.prompts.anatomy import ORGANS, AnatomyLabel
 

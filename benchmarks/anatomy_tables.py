@@ -20,14 +20,14 @@ from anatomy_set import VISIBLE_HUMAN, make_mednist, make_series
 from setting import describe_setting
 
 from vesalius.console import progress_bar
-from vesalius.data.anatomy.dataset import AnatomySlices
-from vesalius.data.anatomy.table import read_slice_table
-from vesalius.evaluation.anatomy.encoding import EncodedSlices, encode_slices, score_labels
-from vesalius.evaluation.anatomy.evaluate import AnatomyEvaluation, count_steps, evaluate_naming
-from vesalius.evaluation.anatomy.naming_scores import chance_of_top1, top1_in_set
-from vesalius.evaluation.anatomy.page import write_naming_page
-from vesalius.evaluation.anatomy.settings import NamingSettings
-from vesalius.evaluation.bootstrap import Bootstrap
+from vesalius.data.slices.dataset import AnatomySlices
+from vesalius.data.slices.table import read_slice_table
+from vesalius.evaluation.naming.encoding import EncodedSlices, encode_slices, score_labels
+from vesalius.evaluation.naming.evaluate import AnatomyEvaluation, count_steps, evaluate_naming
+from vesalius.evaluation.naming.label_scores import NamingSettings
+from vesalius.evaluation.naming.measures import chance_of_top1, top1_in_set
+from vesalius.evaluation.naming.page import write_naming_page
+from vesalius.evaluation.statistics import Bootstrap
 from vesalius.files import write_text
 from vesalius.models import build_model
 from vesalius.models.checkpoints import fill_model, load_model
@@ -35,8 +35,7 @@ from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.pocket import PocketSegmenter
 from vesalius.prompts.anatomy import ORGANS, PAPER_STATIONS, Aspect
 from vesalius.training.config import read_recipe
-from vesalius.training.contrastive.config import ContrastiveConfig
-from vesalius.training.contrastive.fit import fit_contrastive
+from vesalius.training.contrastive import ContrastiveConfig, fit_contrastive
 
 ROOT = Path(__file__).parents[1]
 RECIPES, PAGE, IMAGES = ROOT / "recipes" / "anatomy", ROOT / "docs" / "anatomy-results.md", ROOT / "docs" / "images"

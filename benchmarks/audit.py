@@ -17,8 +17,7 @@ from vesalius.console import progress_bar
 from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.evaluation.audit.card import Card, fill_card
-from vesalius.evaluation.audit.page import render_body
-from vesalius.evaluation.audit.pictures import draw_worst
+from vesalius.evaluation.audit.page import draw_worst, render_body
 from vesalius.evaluation.audit.run import audit, choose
 from vesalius.evaluation.calibration import ReliabilityPoint
 from vesalius.files import write_text

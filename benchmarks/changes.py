@@ -3,9 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.evaluation.bootstrap import Bootstrap
-from vesalius.evaluation.score_table import ScoreTable
-from vesalius.evaluation.statistics import Interval, find_centres
+from vesalius.evaluation.rows import ScoreTable
+from vesalius.evaluation.statistics import Bootstrap, Interval, find_centres
 
 
 def mean_change(change: NDArray[np.float64]) -> Interval:

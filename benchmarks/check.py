@@ -24,8 +24,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from vesalius.console import progress_bar
 from vesalius.data.check import CheckReport, CheckSettings, check_dataset
-from vesalius.data.check.signatures import KEPT, signature
-from vesalius.data.check.similar import find_similar
+from vesalius.data.check.similar import KEPT, find_similar, signature
 
 SETS = ("kvasir_polyp", "clinicdb_polyp", "bkai_polyp", "busi", "cxr_lungs")
 ONE_EACH = "cxr_lungs"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from setting import describe_setting
 
 from vesalius.console import progress_bar
-from vesalius.evaluation.bootstrap import (
+from vesalius.evaluation.statistics import (
     Bootstrap,
     draw_weights,
     find_ends,

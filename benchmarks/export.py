@@ -20,13 +20,11 @@ from vesalius.console import progress_bar
 from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.export.checking import DiceChange, check_dice
-from vesalius.export.measuring import Timing, measure
-from vesalius.export.run import export_model
+from vesalius.export.run import Timing, export_model, measure
 from vesalius.files import write_text
 from vesalius.models import build_model
-from vesalius.models.checkpoint_file import find_checkpoint
+from vesalius.models.checkpoint_file import RUNTIMES, RuntimeName, find_checkpoint
 from vesalius.models.checkpoints import load_segmenter, save_model
-from vesalius.models.export_contract import RUNTIMES, RuntimeName
 
 OUT = Path(__file__).parents[1] / "docs" / "export-results.md"
 TITLES: dict[RuntimeName, str] = {"onnx": "ONNX Runtime", "openvino": "OpenVINO"}

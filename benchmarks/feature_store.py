@@ -25,9 +25,9 @@ from vesalius.data.catalog import read_catalog
 from vesalius.data.features import StoreConfig
 from vesalius.files import write_text
 from vesalius.models import build_model
+from vesalius.training.callbacks import History
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
-from vesalius.training.history import History
 
 OUT = Path(__file__).parents[1] / "docs" / "feature-store.md"
 CONFIG = TrainConfig(learning_rate=1e-3, views=1)
@@ -157,7 +157,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     images = {"train": args.train, "val": args.val}
-    with tempfile.TemporaryDirectory() as folder, patch("vesalius.training.whole_run.History", Clock):
+    with tempfile.TemporaryDirectory() as folder, patch("vesalius.training.fit.History", Clock):
         data = take(args.data, Path(folder), images)
         found = {name: train(data, Path(folder) / name, store, args.epochs) for name, store in WAYS.items()}
     text = page(found, images, args.data)

@@ -21,9 +21,9 @@ import numpy as np
 from PIL import Image
 from setting import describe_setting
 
+from vesalius.folders import RECORD
 from vesalius.imaging import write_mask
 from vesalius.predict import Predictor
-from vesalius.record import RECORD
 from vesalius.results import slugs
 from vesalius.segmenting.run import count_cores
 

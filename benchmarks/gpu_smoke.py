@@ -28,10 +28,18 @@ from vesalius.data.datasets import SegmentationDataset
 from vesalius.evaluation.segmentation import evaluate
 from vesalius.imaging import write_mask, write_rgb
 from vesalius.models import Segmenter, VisionLanguageEncoder, build_model, list_encoders, list_models
-from vesalius.models.asking import ask, encode
-from vesalius.models.devices import Precision, choose_device, computing, describe_device, place, wait
-from vesalius.models.recipe import Option
-from vesalius.models.text_cache import TextCache
+from vesalius.models.inference import (
+    Precision,
+    TextCache,
+    ask,
+    choose_device,
+    computing,
+    describe_device,
+    encode,
+    place,
+    wait,
+)
+from vesalius.models.registry import Option
 from vesalius.training.losses import LossWeights, segmentation_loss
 
 TOLERANCE = 1e-3

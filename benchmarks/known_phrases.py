@@ -17,9 +17,9 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from vesalius.models.checkpoint_file import PHRASES
 from vesalius.models.checkpoints import load_segmenter
-from vesalius.models.embedded import PHRASES
-from vesalius.models.text_cache import TextCache
+from vesalius.models.inference import TextCache
 from vesalius.predict import DEFAULT_MODEL
 from vesalius.prompts.bank import KnownTarget
 from vesalius.prompts.phrase_vectors import PhraseIndex

@@ -18,7 +18,7 @@ from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 from vesalius.console import progress_bar
 from vesalius.files import write_text
 from vesalius.models import build_model, list_models
-from vesalius.models.size import count_parameters
+from vesalius.models.start import count_parameters
 from vesalius.models.tokenizers import ClipTokenizer
 
 OUT = Path(__file__).parents[1] / "docs" / "models-speed.md"

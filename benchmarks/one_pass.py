@@ -24,14 +24,12 @@ from vesalius.console import progress_bar
 from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import Sample, SegmentationDataset
 from vesalius.evaluation.rows import Row
-from vesalius.evaluation.segmentation import evaluate
-from vesalius.evaluation.truth import Truth
+from vesalius.evaluation.segmentation import Truth, evaluate
 from vesalius.files import write_text
 from vesalius.models import Segmenter
-from vesalius.models.asking import ask
-from vesalius.models.features import EncoderSpec, MaskPrediction, resize
+from vesalius.models.encoder import EncoderSpec, MaskPrediction, resize
 from vesalius.models.foreign import import_checkpoint
-from vesalius.models.text_cache import TextCache
+from vesalius.models.inference import TextCache, ask
 from vesalius.models.tokenizers import ClipTokenizer
 from vesalius.prompts import sort_families, variants
 

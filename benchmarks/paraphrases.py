@@ -25,8 +25,8 @@ from vesalius.data.datasets import Sample, SegmentationDataset
 from vesalius.errors import DataError
 from vesalius.evaluation.audit.run import choose
 from vesalius.evaluation.metrics import dice
+from vesalius.evaluation.segmentation import RULE
 from vesalius.evaluation.statistics import Interval
-from vesalius.evaluation.truth import RULE
 from vesalius.files import write_text
 from vesalius.predict import DEFAULT_MODEL, Predictor
 from vesalius.prompts import foreign_phrases, variants

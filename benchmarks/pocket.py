@@ -18,10 +18,8 @@ from vesalius.console import progress_bar
 from vesalius.data.catalog import read_catalog
 from vesalius.data.check.wordings import denials
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.evaluation.result import Evaluation
-from vesalius.evaluation.segmentation import evaluate
+from vesalius.evaluation.segmentation import RULE, Evaluation, evaluate
 from vesalius.evaluation.statistics import Interval
-from vesalius.evaluation.truth import RULE
 from vesalius.files import write_text
 from vesalius.models.checkpoints import load_segmenter
 from vesalius.predict import DEFAULT_MODEL

@@ -25,12 +25,25 @@ from torch import Tensor
 
 from vesalius.console import progress_bar
 from vesalius.files import write_text
-from vesalius.prompts.anatomy import ORGANS, PLANES, PROTOCOLS, STATIONS, AnatomyLabel, Statement, stations_of
-from vesalius.prompts.anatomy_captions import PLAIN, CaptionMix, draw_caption, word_statement
-from vesalius.prompts.anatomy_contradictions import contradictions
-from vesalius.prompts.anatomy_wording import write_captions
-from vesalius.prompts.entailment import match_statements
-from vesalius.training.contrastive_losses import (
+from vesalius.prompts.anatomy import (
+    ORGANS,
+    PLANES,
+    PROTOCOLS,
+    STATIONS,
+    AnatomyLabel,
+    Statement,
+    stations_of,
+    write_captions,
+)
+from vesalius.prompts.anatomy_captions import (
+    PLAIN,
+    CaptionMix,
+    contradictions,
+    draw_caption,
+    match_statements,
+    word_statement,
+)
+from vesalius.training.losses import (
     KINDS,
     ContrastiveKind,
     ContrastiveLoss,

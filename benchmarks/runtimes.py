@@ -20,7 +20,7 @@ from vesalius.data.datasets import SegmentationDataset
 from vesalius.imaging import read_image
 from vesalius.naming import AnatomyLabeller
 from vesalius.predict import Predictor
-from vesalius.prompts.families import variants
+from vesalius.prompts.templates import variants
 
 OUT = Path(__file__).parents[1] / "docs" / "runtimes.md"
 PROGRAMS = ("onnx", "torch")

@@ -6,10 +6,10 @@ import torch
 from synthetic_anatomy import WIDTH
 from torch import Tensor, nn
 
-from vesalius.models.bert import mean_pool
-from vesalius.models.contrastive import ContrastiveEncoder
-from vesalius.models.features import EncoderSpec, ImageFeatures
+from vesalius.models.clip import ContrastiveEncoder
+from vesalius.models.encoder import EncoderSpec, ImageFeatures
 from vesalius.models.tokenizers import ClipTokenizer, Tokens
+from vesalius.models.towers import mean_pool
 
 EMBEDDING = 32
 

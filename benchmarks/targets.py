@@ -26,10 +26,9 @@ from setting import describe_setting
 from vesalius.console import progress_bar
 from vesalius.files import write_text
 from vesalius.models import Segmenter
-from vesalius.models.asking import ask
 from vesalius.models.checkpoint_file import find_checkpoint, read_notes
 from vesalius.models.checkpoints import load_segmenter
-from vesalius.models.text_cache import TextCache
+from vesalius.models.inference import TextCache, ask
 from vesalius.predict import DEFAULT_MODEL
 from vesalius.prompts.bank import find_target, foreign_targets, list_groups
 

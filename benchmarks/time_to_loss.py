@@ -35,12 +35,12 @@ from vesalius.data.views import Batch, TrainingView, ValidationView, View, colla
 from vesalius.files import write_text
 from vesalius.models import MaskPrediction, Segmenter, build_model
 from vesalius.models.checkpoints import fill_model
-from vesalius.models.features import EncoderSpec
+from vesalius.models.encoder import EncoderSpec
 from vesalius.models.foreign import LAYOUTS
 from vesalius.models.tokenizers import ClipTokenizer
+from vesalius.training.callbacks import History
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
-from vesalius.training.history import History
 from vesalius.training.losses import segmentation_loss
 
 OUT = Path(__file__).parents[1] / "docs" / "time-to-loss.md"
@@ -166,7 +166,7 @@ def train_ours(data: Path, folder: Path, store: StoreConfig, epochs: int) -> lis
 
     model, config = build_ours(build_theirs()), replace(CONFIG, store=store, max_epochs=epochs, min_epochs=epochs)
     watch = Stopwatch()
-    with patch("vesalius.training.whole_run.History", Timed):
+    with patch("vesalius.training.fit.History", Timed):
         fit(model, [data], folder, config)
     return watch.moments
 

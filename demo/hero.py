@@ -14,7 +14,7 @@ from vesalius.console import say
 from vesalius.demo.samples import DICOM_SAMPLES, Brain, Rgb, draw, enlarge, read_brain, read_dicom_sample
 from vesalius.files import writing
 from vesalius.imaging import Plane
-from vesalius.imaging.display import AMBER
+from vesalius.imaging.slices import AMBER
 from vesalius.prompts import AnatomyLabel
 
 OUT = Path(__file__).parents[1] / "docs" / "images" / "demo.png"

@@ -12,15 +12,14 @@ from PIL import Image
 
 from vesalius.imaging import write_mask, write_rgb
 from vesalius.prompts.anatomy import AnatomyLabel
-from vesalius.runtime.contract import EncodedImages, EncodedPhrases, Outlines
-from vesalius.runtime.resample import resize_plane
+from vesalius.runtime.contract import EncodedImages, EncodedPhrases, Outlines, resize_plane
 
 try:
     import torch
 except ModuleNotFoundError:  # only the core is installed, as where .ci/run tests it alone
     torch = None
 else:
-    from vesalius.data.anatomy.table import PICTURES, SliceRow, write_table
+    from vesalius.data.slices.table import PICTURES, SliceRow, write_table
     from vesalius.models import Segmenter, build_model, unet
 
     # Tiny tensors are not worth a second thread: waking it costs more than it brings.

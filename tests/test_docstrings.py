@@ -25,4 +25,4 @@ def test_examples_run_and_give_what_they_show(name):
 
 
 def test_there_are_examples():
-    assert {"vesalius.errors", "vesalius.prompts.mirror"} <= set(modules_with_examples())
+    assert {"vesalius.errors", "vesalius.prompts.captions"} <= set(modules_with_examples())

@@ -2,7 +2,7 @@
 
 import torch
 
-from vesalius.models.zero_shot import phrase_vectors
+from vesalius.models.clip import phrase_vectors
 from vesalius.prompts import ASPECTS, anatomy_phrases
 
 

@@ -11,7 +11,7 @@ from vesalius.errors import ImageError, OutputError, PromptError
 from vesalius.imaging import MedicalImage, overlay, read_image, read_mask, write_rgb
 from vesalius.imaging.orientation import to_display_order
 from vesalius.knowledge import Understanding
-from vesalius.models.asking import PROMPTS_AT_ONCE
+from vesalius.models.inference import PROMPTS_AT_ONCE
 from vesalius.predict import Predictor, segment
 from vesalius.segmentation import BAND_PIXELS, Segmentation, gate_by_runs, run_length
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vesalius.errors import OutputError
+from vesalius.folders import RECORD
 from vesalius.imaging import MedicalImage, read_image, read_mask
-from vesalius.record import RECORD
 from vesalius.results import Result, Results, file_names
 from vesalius.segmentation import Segmentation
 from vesalius.volumes import PackedMasks, contact_sheet

@@ -22,15 +22,14 @@ from labelled_slice import LabelledSlice
 from torch import Tensor
 
 from vesalius.console import progress_bar
-from vesalius.evaluation.anatomy.label_scores import LabelScores, truth_of
-from vesalius.evaluation.anatomy.platt import fit_temperature
+from vesalius.evaluation.naming.fitting import fit_temperature
+from vesalius.evaluation.naming.label_scores import LabelScores, truth_of
 from vesalius.files import write_json
 from vesalius.models.checkpoint_file import find_checkpoint, read_notes
 from vesalius.models.checkpoints import load_segmenter, save_model
+from vesalius.models.inference import TextCache
 from vesalius.models.pocket import PocketSegmenter
-from vesalius.models.text_cache import TextCache
-from vesalius.naming.calibration import Calibration
-from vesalius.naming.phrasebook import Phrasebook
+from vesalius.naming.phrasebook import Calibration, Phrasebook
 from vesalius.prompts.anatomy import ORGANS, STATIONS, Aspect
 from vesalius.runtime.torch import TorchRuntime
 from vesalius.training.naming import NamingConfig, fit_naming

@@ -12,10 +12,9 @@ from labelled_slice import LabelledSlice, partial
 from mednist import read_mednist
 from people import read_people
 
-from vesalius.data.anatomy import CutSettings, find_volumes
-from vesalius.data.anatomy.choosing import usable_planes
-from vesalius.data.anatomy.cutting import cut, to_square
-from vesalius.data.anatomy.sources import LabelledVolume
+from vesalius.data.slices import CutSettings, find_volumes
+from vesalius.data.slices.cutting import cut, to_square, usable_planes
+from vesalius.data.slices.sources import LabelledVolume
 from vesalius.imaging import read_image
 from vesalius.imaging.dicom import read_stacks
 from vesalius.prompts.anatomy import AnatomyLabel

@@ -16,7 +16,7 @@ from torch import Tensor
 from vesalius import __version__
 from vesalius.files import write_text
 from vesalius.prompts.anatomy import Statement
-from vesalius.prompts.entailment import match_statements
+from vesalius.prompts.anatomy_captions import match_statements
 
 MOST = 1 / 3
 """Share of a series' slices that must show what the series is named."""

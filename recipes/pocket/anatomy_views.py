@@ -9,8 +9,8 @@ from labelled_slice import LabelledSlice
 from torch import Tensor
 
 from vesalius.console import progress_bar
-from vesalius.data.anatomy.augment import SliceAugment, augment_slice
-from vesalius.models.features import resize
+from vesalius.data.augment import SliceAugment, augment_slice
+from vesalius.models.encoder import resize
 from vesalius.models.pocket import PocketSegmenter
 
 AUGMENT = SliceAugment(clahe=0.1, contrast=0.5, gamma=0.5, scale_factor=1.25)

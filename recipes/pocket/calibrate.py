@@ -22,7 +22,7 @@ from scipy.optimize import minimize
 from vesalius.console import progress_bar
 from vesalius.models.checkpoint_file import find_checkpoint, read_notes
 from vesalius.models.checkpoints import load_segmenter, save_model
-from vesalius.models.features import TextFeatures
+from vesalius.models.encoder import TextFeatures
 from vesalius.models.pocket import PocketSegmenter
 
 WORDINGS = 4

@@ -29,9 +29,9 @@ from onnx.utils import Extractor
 from vesalius.export.tracing import trace_model, write_graph
 from vesalius.files import write_json
 from vesalius.models import Segmenter, build_model
-from vesalius.models.embedded import GRAPHS
+from vesalius.models.checkpoint_file import EMBEDDED_GRAPHS
 from vesalius.models.registry import as_segmenter
-from vesalius.runtime.weights import CONTENTS, Binding, bind
+from vesalius.runtime.onnx import CONTENTS, Binding, bind
 
 EPSILONS = (1e-5, 1e-3)
 """Of the batch norms there are."""
@@ -44,7 +44,7 @@ def main() -> None:
     parser.parse_args()
     models = [random_model(seed) for seed in (1, 2)]
     states = [{key: value.numpy() for key, value in model.state_dict().items()} for model in models]
-    spec, folder, bindings = models[0].spec, GRAPHS["pocket"], {}
+    spec, folder, bindings = models[0].spec, EMBEDDED_GRAPHS["pocket"], {}
     folder.mkdir(exist_ok=True)
     with TemporaryDirectory() as temporary:
         for name in trace_model(models[0]):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.data.anatomy.distant import distant_organs
+from vesalius.data.slices.cutting import distant_organs
 from vesalius.prompts.anatomy import ORGANS, AnatomyLabel
 
 

@@ -6,9 +6,8 @@ python recipes/pocket/pack.py runs/pocket/named.safetensors
 import argparse
 from pathlib import Path
 
-from vesalius.models.checkpoint_file import read_notes
+from vesalius.models.checkpoint_file import EMBEDDED, read_notes
 from vesalius.models.checkpoints import load_model, save_model
-from vesalius.models.embedded import EMBEDDED
 
 
 def main() -> None:

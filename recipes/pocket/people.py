@@ -11,7 +11,7 @@ from typing import Any
 
 from labelled_slice import LabelledSlice
 
-from vesalius.data.anatomy.cutting import to_square
+from vesalius.data.slices.cutting import to_square
 from vesalius.imaging import read_image
 from vesalius.prompts.anatomy import ORGANS, PLANES, PROTOCOLS, STATIONS, AnatomyLabel
 

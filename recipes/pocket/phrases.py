@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from vesalius.models.checkpoint_file import PHRASES
 from vesalius.models.checkpoints import load_segmenter
-from vesalius.models.embedded import PHRASES
-from vesalius.models.text_cache import TextCache
+from vesalius.models.inference import TextCache
 from vesalius.naming.phrasebook import list_naming_phrases
 from vesalius.prompts.phrase_vectors import list_phrases, write_phrase_vectors
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from vesalius.data.annotations import ImageRecord
-from vesalius.data.prepare.writing import write_records
+from vesalius.data.prepare.journal import write_records
 from vesalius.imaging import read_image, write_mask, write_rgb
 from vesalius.prompts import Variants, find_target
 

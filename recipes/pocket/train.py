@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vesalius.models import build_model
-from vesalius.models.features import TextFeatures, joint_logits
+from vesalius.models.encoder import TextFeatures, joint_logits
 from vesalius.models.pocket import PocketSegmenter
 
 SAVE_EVERY = 30

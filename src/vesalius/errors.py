@@ -1,4 +1,4 @@
-"""Every error a caller may want to catch.
+"""Every error a caller may want to catch, and checks of settings that raise them.
 
 VesaliusError (also the exit code 2 of the command line)
 ├── ImageError           a file that is missing, damaged or not an image
@@ -27,7 +27,7 @@ class ImageError(VesaliusError):
 
 
 class ImageNotice(UserWarning):
-    """Something of an image was left out or guessed; see `vesalius.imaging.notices.Notice`."""
+    """Something of an image was left out or guessed; see `vesalius.imaging.safeguards.Notice`."""
 
 
 class DataError(VesaliusError):
@@ -81,3 +81,24 @@ def unknown_name(kind: str, name: str, available: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     return f"No {kind} named '{name}'.{hint} Available: {', '.join(names)}."
+
+
+def check_positive(settings: object, *names: str) -> None:
+    """These fields have to be above 0."""
+    for name in names:
+        if getattr(settings, name) <= 0:
+            raise ConfigError(f"{name} must be above 0, got {getattr(settings, name)}.")
+
+
+def check_at_least(settings: object, least: int, *names: str) -> None:
+    """These fields have to be so much at least."""
+    for name in names:
+        if getattr(settings, name) < least:
+            raise ConfigError(f"{name} must be at least {least}, got {getattr(settings, name)}.")
+
+
+def check_below_one(settings: object, *names: str) -> None:
+    """These fields have to be at least 0 and below 1."""
+    for name in names:
+        if not 0 <= getattr(settings, name) < 1:
+            raise ConfigError(f"{name} must be at least 0 and below 1, got {getattr(settings, name)}.")

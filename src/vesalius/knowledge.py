@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.errors import ModelError, PromptError
-from vesalius.models.checkpoint_file import find_checkpoint, read_notes
-from vesalius.models.embedded import PHRASES
+from vesalius.models.checkpoint_file import PHRASES, find_checkpoint, read_notes
 from vesalius.prompts.bank import KnownTarget, find_target
 from vesalius.runtime.contract import Runtime
 

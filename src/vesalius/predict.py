@@ -9,18 +9,17 @@ from numpy.typing import NDArray
 
 from vesalius.errors import ImageError, PromptError
 from vesalius.imaging import Plane, SliceStack
-from vesalius.imaging.arrays import ImageLike, as_image
 from vesalius.imaging.orientation import voxel_spacing
+from vesalius.imaging.read import ImageLike, as_image
 from vesalius.knowledge import Knowledge, Understanding
 from vesalius.runtime import RuntimeChoice, as_runtime
-from vesalius.runtime.contract import EncodedImages, Runtime
-from vesalius.runtime.resample import sigmoid
+from vesalius.runtime.contract import EncodedImages, Runtime, sigmoid
 from vesalius.segmentation import MOST_LOG_ODDS, Segmentation, gate_by_runs, run_length, smooth_across
 from vesalius.volumes import VolumeSegmentation
 
 if TYPE_CHECKING:
     from vesalius.models import Segmenter
-    from vesalius.models.devices import Precision
+    from vesalius.models.inference import Precision
 
     Model = str | Path | Runtime | Segmenter
 
@@ -74,7 +73,7 @@ class Predictor:
 
         Args:
             image: A file, an image of one slice, an array ([H, W], [H, W, 3] or [H, W, 4], see
-                `vesalius.imaging.arrays.as_image`), or a picture of Pillow.
+                `vesalius.imaging.read.as_image`), or a picture of Pillow.
             window: Center and width in stored values, or of CT a name such as "lung"; by default the usual shades.
 
         Raises:
@@ -174,7 +173,7 @@ class Predictor:
 
         Args:
             image: A file, a folder with a series, an image, or an array of slices ([D, H, W] or [D, H, W, 3], see
-                `vesalius.imaging.arrays.as_image`).
+                `vesalius.imaging.read.as_image`).
             prompts: A phrase, or several.
             plane: "axial", "coronal" or "sagittal"; by default the plane the image was taken in.
             window: Center and width in stored values, or of CT a name such as "lung"; by default the usual shades.
@@ -226,7 +225,7 @@ def segment(
         model: A name ("pocket"), a checkpoint or run folder, or a model in memory. For a device or runtime of your
             choice, and for several pictures, use a `Predictor`.
         image: A file, an image of one slice, an array ([H, W], [H, W, 3] or [H, W, 4], see
-            `vesalius.imaging.arrays.as_image`), or a picture of Pillow.
+            `vesalius.imaging.read.as_image`), or a picture of Pillow.
         prompts: The phrase, or several.
         window: Center and width in stored values, or of CT a name such as "lung"; by default the usual shades.
 

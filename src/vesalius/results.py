@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.errors import OutputError
+from vesalius.folders import locked, read_record, read_whole_record, write_record
 from vesalius.imaging import MedicalImage, SliceStack, overlay, write_mask, write_rgb
 from vesalius.imaging.formats import VOLUME_SUFFIXES, file_stem
-from vesalius.imaging.notices import Notice
 from vesalius.imaging.orientation import grid_order
-from vesalius.record import locked, read_record, read_whole_record, write_record
+from vesalius.imaging.safeguards import Notice
 from vesalius.segmentation import OVERLAY_SIDE, Segmentation
 from vesalius.volumes import PackedMasks, contact_sheet, volume_of, write_volume
 

@@ -16,7 +16,7 @@ from vesalius.imaging import SliceStack, overlay, write_mask, write_rgb
 from vesalius.imaging.orientation import grid_order
 from vesalius.imaging.raster import to_png
 from vesalius.knowledge import Understanding
-from vesalius.runtime.resample import resize_plane, sigmoid
+from vesalius.runtime.contract import resize_plane, sigmoid
 
 THRESHOLD = 0.5
 

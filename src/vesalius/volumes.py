@@ -14,10 +14,9 @@ from vesalius.errors import ImageError
 from vesalius.files import check_absent
 from vesalius.imaging import MedicalImage, SliceStack, overlay, to_square_pixels, write_rgb
 from vesalius.imaging.formats import VOLUME_SUFFIXES
-from vesalius.imaging.limits import MEGABYTES, megabytes
-from vesalius.imaging.notices import Notice, warn_of
 from vesalius.imaging.orientation import Affine, Scalar, grid_order, straight_grid
 from vesalius.imaging.raster import to_png
+from vesalius.imaging.safeguards import MEGABYTES, Notice, megabytes, warn_of
 from vesalius.knowledge import Understanding
 from vesalius.segmentation import ASK_OVERWRITE, Segmentation, describe_existence
 

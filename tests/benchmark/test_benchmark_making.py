@@ -4,11 +4,11 @@ import shutil
 
 import pytest
 
-from vesalius.benchmark.making import describe_span, read_making
+from vesalius.benchmark.cells import describe_span, read_making
 from vesalius.errors import DataError
 from vesalius.evaluation.stored import EVALUATION_NAME
 from vesalius.evaluation.stored import MANIFEST as MANIFEST_FIELD
-from vesalius.training.whole_run import HISTORY, MANIFEST
+from vesalius.training.fit import HISTORY, MANIFEST
 
 
 def test_it_says_what_a_number_is_worth(run_tiny):

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from vesalius.benchmark import preflight
-from vesalius.benchmark.preflight import Cost, inspect
-from vesalius.models.devices import CPU
+from vesalius.benchmark import running as preflight
+from vesalius.benchmark.running import Cost, inspect
+from vesalius.models.inference import CPU
 
 
 @pytest.fixture

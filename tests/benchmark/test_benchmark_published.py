@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from vesalius.benchmark.published import find_publication, read_publications
+from vesalius.benchmark.recipe import find_publication, read_publications
 from vesalius.data.catalog import read_catalog
 from vesalius.errors import ConfigError
 from vesalius.models import list_models

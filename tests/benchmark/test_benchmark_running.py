@@ -9,7 +9,7 @@ from vesalius.benchmark import running
 from vesalius.benchmark.running import run_cells
 from vesalius.evaluation.stored import read_evaluation
 from vesalius.models.checkpoints import load_segmenter
-from vesalius.training.resuming import NextEpoch
+from vesalius.training.callbacks import NextEpoch
 from vesalius.training.trainer import LAST
 
 

@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from vesalius.benchmark.report import collect_scores
 from vesalius.benchmark.running import Outcome
-from vesalius.benchmark.scores import collect_scores
 from vesalius.evaluation.rows import write_rows
 from vesalius.evaluation.stored import read_evaluation
 

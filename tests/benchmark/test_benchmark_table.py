@@ -1,6 +1,5 @@
-from vesalius.benchmark.published import Publication
-from vesalius.benchmark.scores import Score
-from vesalius.benchmark.table import arrange
+from vesalius.benchmark.recipe import Publication
+from vesalius.benchmark.report import Score, arrange
 from vesalius.evaluation.statistics import Interval
 
 PAPER = Publication("paper", "Them", "mean Dice", {})

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from vesalius.benchmark.report import BenchmarkReport, build_report
-from vesalius.benchmark.writing import write_benchmark
+from vesalius.benchmark.report import BenchmarkReport, build_report, write_benchmark
 from vesalius.evaluation.statistics import Interval
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vesalius.models import list_encoders, list_models
-from vesalius.models.devices import CPU
+from vesalius.models.inference import CPU
 
 
 @pytest.fixture(scope="module")

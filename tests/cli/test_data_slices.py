@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from vesalius.data.anatomy.dataset import AnatomySlices
+from vesalius.data.slices.dataset import AnatomySlices
 
 pytestmark = pytest.mark.filterwarnings("ignore::vesalius.errors.ImageNotice")  # units of CT are guessed
 

@@ -9,7 +9,7 @@ import pytest
 from vesalius.cli import doctor
 from vesalius.cli.doctor import Check, examine, sort_extras
 from vesalius.models import describe_model, list_encoders, list_models
-from vesalius.models.embedded import EMBEDDED
+from vesalius.models.checkpoint_file import EMBEDDED
 
 NO_TORCH = """
 from importlib.machinery import PathFinder

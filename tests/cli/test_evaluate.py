@@ -10,7 +10,7 @@ import pytest
 from vesalius.cli.evaluate import evaluate
 from vesalius.data.fingerprints import Fingerprints, take_fingerprints, write_fingerprints
 from vesalius.evaluation.rows import METRICS, read_rows
-from vesalius.evaluation.truth import TOLERANCE
+from vesalius.evaluation.segmentation import TOLERANCE
 from vesalius.imaging import write_mask
 from vesalius.models.checkpoints import save_model
 

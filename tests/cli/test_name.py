@@ -11,7 +11,7 @@ from pydicom.data import get_testdata_file
 
 from vesalius.errors import ImageError
 from vesalius.imaging import write_rgb
-from vesalius.imaging.notices import Notice
+from vesalius.imaging.safeguards import Notice
 from vesalius.models.checkpoints import save_model
 from vesalius.naming import AuditRule
 

@@ -1,6 +1,6 @@
 import pytest
 
-from vesalius.cli.recipe_options import RecipeOptions
+from vesalius.cli.train import RecipeOptions
 from vesalius.errors import ConfigError
 
 

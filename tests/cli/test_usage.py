@@ -125,7 +125,7 @@ def fail(run, monkeypatch):
         def stumble(*_: object, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr("vesalius.models.sources.read_sources", stumble)
+        monkeypatch.setattr("vesalius.models.public_weights.read_sources", stumble)
         return run("weights", "list")
 
     return fail
@@ -201,7 +201,7 @@ def test_what_libraries_log_is_shown_as_text(run, monkeypatch, caplog):
         logging.getLogger("someone").warning("%s", "a \x1b[31m")
         return {}
 
-    monkeypatch.setattr("vesalius.models.sources.read_sources", log)
+    monkeypatch.setattr("vesalius.models.public_weights.read_sources", log)
     assert run("weights", "list")[0] == 0
     assert caplog.messages == [r"a \x1b[31m"]
     main(["--version"])

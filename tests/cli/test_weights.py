@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from vesalius.cli import weights_import
-from vesalius.models import foreign, sources, start
+from vesalius.cli import weights as weights_import
+from vesalius.models import foreign, start
+from vesalius.models import public_weights as sources
 from vesalius.models.checkpoint_file import read_notes
 from vesalius.models.checkpoints import load_model
 from vesalius.models.foreign import LAYOUTS
-from vesalius.models.sources import WeightSource, read_sources
+from vesalius.models.public_weights import WeightSource, read_sources
 
 WEIGHTS = b"weights" * 1000
 SOURCES = {

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from vesalius.data.catalog import find_card, read_catalog
-from vesalius.data.prepare.matching import expression
+from vesalius.data.prepare.sources import expression
 from vesalius.errors import DataError
 from vesalius.prompts import find_target
 

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from vesalius.data.annotations import write_target
 from vesalius.data.datasets import SegmentationDataset, collate_samples
-from vesalius.data.targets import write_target
 from vesalius.errors import DataError, ImageError
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from vesalius.data.groups import compile_group_regex, find_group
+from vesalius.data.annotations import compile_group_regex, find_group
 from vesalius.errors import ConfigError
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from vesalius.data.anatomy.table import read_slice_table
-from vesalius.data.check.rows import read_rows as check_rows
+from vesalius.data.check.findings import read_rows as check_rows
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.data.prepare.given import read_given
-from vesalius.data.prepare.labels import read_label_names
+from vesalius.data.prepare.splitting import read_given
+from vesalius.data.prepare.volumes import read_label_names
 from vesalius.data.prompting import read_rows
+from vesalius.data.slices.table import read_slice_table
 from vesalius.errors import ConfigError, DataError
 from vesalius.evaluation.stored import read_evaluation
 from vesalius.training.config import read_recipe

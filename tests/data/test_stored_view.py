@@ -5,8 +5,7 @@ import torch
 
 from vesalius.data.augment import AugmentConfig
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.data.features import FeatureStore, RowLayout
-from vesalius.data.stored_view import StoredView, fingerprint_files
+from vesalius.data.features import FeatureStore, RowLayout, StoredView, fingerprint_files
 from vesalius.data.views import PromptMix, TrainingView, View, collate
 from vesalius.errors import DataError
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from vesalius.data.annotations import write_target
 from vesalius.data.augment import STILL, AugmentConfig
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.data.targets import write_target
 from vesalius.data.views import Example, PromptMix, TrainingView, ValidationView, collate
 from vesalius.errors import ConfigError, PromptError
 from vesalius.prompts import find_target, foreign_phrases

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from vesalius.errors import ConfigError
-from vesalius.evaluation.bootstrap import (
+from vesalius.evaluation.statistics import (
     Bootstrap,
     draw_weights,
     find_ends,
@@ -43,7 +43,7 @@ def test_whole_clusters_are_drawn():
 
 
 def test_blocks_join_to_the_number_asked_for(monkeypatch):
-    monkeypatch.setattr("vesalius.evaluation.bootstrap._CELLS", 70)
+    monkeypatch.setattr("vesalius.evaluation.statistics._CELLS", 70)
     blocks = list(draw_weights(np.arange(10), Bootstrap(100)))
     assert [len(block) for block in blocks] == [7] * 14 + [2]
 

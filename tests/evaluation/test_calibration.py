@@ -3,8 +3,8 @@ import pytest
 from torch import from_numpy
 from torchmetrics.functional.classification import binary_calibration_error
 
-from vesalius.evaluation.bootstrap import Bootstrap
 from vesalius.evaluation.calibration import BINS, Reliability
+from vesalius.evaluation.statistics import Bootstrap
 
 FEW = Bootstrap(resamples=200)
 

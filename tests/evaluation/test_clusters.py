@@ -1,7 +1,7 @@
 import pytest
 
 from vesalius.errors import ConfigError
-from vesalius.evaluation.clusters import name_clusters
+from vesalius.evaluation.rows import name_clusters
 
 
 def test_without_an_expression_every_image_stands_for_itself():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vesalius.evaluation.bootstrap import Bootstrap
-from vesalius.evaluation.comparison import compare
+from vesalius.evaluation.compare import compare
+from vesalius.evaluation.statistics import Bootstrap
 from vesalius.evaluation.stored import StoredEvaluation
 
 QUICK = Bootstrap(1_000)

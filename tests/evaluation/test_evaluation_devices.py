@@ -4,18 +4,25 @@ import numpy as np
 import pytest
 import torch
 
-from vesalius.data.anatomy.dataset import AnatomySlices
 from vesalius.data.datasets import SegmentationDataset
+from vesalius.data.slices.dataset import AnatomySlices
 from vesalius.errors import ConfigError
-from vesalius.evaluation.anatomy.caption_pairs import pair_captions
-from vesalius.evaluation.anatomy.encoding import encode_slices, score_labels
 from vesalius.evaluation.audit.run import audit
-from vesalius.evaluation.report.examples import choose_examples
-from vesalius.evaluation.report.gallery import draw_gallery
+from vesalius.evaluation.naming.contradictions import pair_captions
+from vesalius.evaluation.naming.encoding import encode_slices, score_labels
+from vesalius.evaluation.report.gallery import choose_examples, draw_gallery
 from vesalius.evaluation.segmentation import evaluate
-from vesalius.models.asking import PIXELS_AT_ONCE, ask, encode, encode_each, group_by_size
-from vesalius.models.devices import describe_device, list_devices, place
-from vesalius.models.text_cache import TextCache
+from vesalius.models.inference import (
+    PIXELS_AT_ONCE,
+    TextCache,
+    ask,
+    describe_device,
+    encode,
+    encode_each,
+    group_by_size,
+    list_devices,
+    place,
+)
 from vesalius.prompts.anatomy import STATIONS
 
 OTHERS = [each for each in list_devices() if each != "cpu"] or [

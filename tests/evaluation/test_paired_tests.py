@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
 
-from vesalius.evaluation.paired_tests import correct_holm, rank_biserial, signed_rank_test
+from vesalius.evaluation.compare import correct_holm, rank_biserial, signed_rank_test
 
 RNG = np.random.default_rng(0)
 

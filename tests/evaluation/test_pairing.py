@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vesalius.errors import ConfigError, DataError
-from vesalius.evaluation.pairing import pair
+from vesalius.evaluation.compare import pair
 from vesalius.evaluation.stored import StoredEvaluation
 
 IMAGES, FAMILIES = ("a", "b", "c"), ("p0", "p1")

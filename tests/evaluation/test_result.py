@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from vesalius.errors import ConfigError, DataError
-from vesalius.evaluation.result import Evaluation
 from vesalius.evaluation.rows import METRICS, Row
+from vesalius.evaluation.segmentation import Evaluation
 from vesalius.evaluation.statistics import summarise
 
 ROW = Row("a", "p1", 0, "polyp", 0.5, 1 / 3, 0.5, 0.5, 4.0, 0.25, "px", 10, 10, None)

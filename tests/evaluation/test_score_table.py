@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from vesalius.errors import ConfigError, DataError
-from vesalius.evaluation.rows import METRICS
-from vesalius.evaluation.score_table import TITLES, select, tabulate
+from vesalius.evaluation.rows import METRICS, TITLES, select, tabulate
 
 
 def test_wordings_count_once_an_image(make_row):

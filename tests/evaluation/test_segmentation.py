@@ -8,9 +8,8 @@ from pydicom.dataset import Dataset
 
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import ConfigError, PromptError
-from vesalius.evaluation.metrics import dice, precision, recall
+from vesalius.evaluation.metrics import dice, precision, recall, surface_distances
 from vesalius.evaluation.segmentation import evaluate
-from vesalius.evaluation.surfaces import surface_distances
 from vesalius.imaging import write_mask
 from vesalius.prompts import variants
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from vesalius.evaluation.bootstrap import Bootstrap
-from vesalius.evaluation.stability import find_stability
+from vesalius.evaluation.compare import find_stability
+from vesalius.evaluation.statistics import Bootstrap
 
 DRAWS = Bootstrap(4_000)
 

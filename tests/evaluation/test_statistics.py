@@ -4,9 +4,8 @@ import time
 import numpy as np
 import pytest
 
-from vesalius.evaluation.bootstrap import Bootstrap
-from vesalius.evaluation.score_table import tabulate
-from vesalius.evaluation.statistics import Interval, find_centres, summarise
+from vesalius.evaluation.rows import tabulate
+from vesalius.evaluation.statistics import Bootstrap, Interval, find_centres, summarise
 
 QUICK = Bootstrap(1_000)
 RNG = np.random.default_rng(0)

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from vesalius.evaluation.surfaces import outline, surface_distances
+from vesalius.evaluation.metrics import outline, surface_distances
 
 EMPTY, FULL = np.zeros((7, 9), bool), np.ones((7, 9), bool)
 PIXEL = EMPTY.copy()

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from vesalius.evaluation.truth import Truth
-from vesalius.models.features import MaskPrediction
+from vesalius.evaluation.segmentation import Truth
+from vesalius.models.encoder import MaskPrediction
 
 MASK = torch.zeros(1, 6, 8, dtype=torch.bool)
 MASK[:, 2:4, 1:5] = True

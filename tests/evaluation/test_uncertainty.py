@@ -3,8 +3,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from vesalius.evaluation.bootstrap import Bootstrap
-from vesalius.evaluation.uncertainty import disagreement_map, risk_coverage, soft_dice_confidence
+from vesalius.evaluation.calibration import disagreement_map, risk_coverage, soft_dice_confidence
+from vesalius.evaluation.statistics import Bootstrap
 
 FEW = Bootstrap(resamples=200)
 

@@ -1,4 +1,4 @@
-from vesalius.export.measuring import Timing, measure
+from vesalius.export.run import Timing, measure
 
 
 def test_models_are_timed_in_turns(build_tiny):

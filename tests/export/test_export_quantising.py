@@ -1,8 +1,8 @@
 import pytest
 
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.export import quantising
-from vesalius.export.quantising import Calibration
+from vesalius.export import tracing as quantising
+from vesalius.export.tracing import Calibration
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from PIL import Image
 
 from vesalius.errors import ImageError, ImageNotice
 from vesalius.imaging import MedicalImage, read_image
-from vesalius.imaging.arrays import as_image
+from vesalius.imaging.read import as_image
 
 RGB = np.random.default_rng(0).random((5, 7, 3)).astype(np.float32)
 LEVELS = (RGB * 255).round().astype(np.uint8)

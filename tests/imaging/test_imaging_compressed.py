@@ -11,8 +11,8 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from vesalius.errors import ImageError
-from vesalius.imaging.compressed import StatedSize, read_stated_size
 from vesalius.imaging.dicom import read_dicom
+from vesalius.imaging.safeguards import StatedSize, read_stated_size
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (48, 64), np.uint8)
 

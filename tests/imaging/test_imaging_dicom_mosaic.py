@@ -9,7 +9,7 @@ import pytest
 
 from vesalius.errors import ImageError
 from vesalius.imaging.dicom import read_dicom, read_stacks
-from vesalius.imaging.dicom_mosaic import read_csa
+from vesalius.imaging.dicom_attributes import read_csa
 
 COSINES = [1, 0, 0, 0, 1, 0]
 TILE = (4, 6)

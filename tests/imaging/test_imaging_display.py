@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vesalius.errors import ImageError
-from vesalius.imaging.display import AMBER, outline, overlay
+from vesalius.imaging.slices import AMBER, outline, overlay
 
 
 @pytest.fixture

@@ -5,10 +5,8 @@ import numpy as np
 import pytest
 
 from vesalius.imaging import read_image
-from vesalius.imaging.bids import LARGEST_SIDECAR, sidecar_path
-from vesalius.imaging.header import HeaderFacts
+from vesalius.imaging.header import LARGEST_SIDECAR, HeaderFacts, find_purpose, sidecar_path
 from vesalius.imaging.orientation import common_plane
-from vesalius.imaging.purpose import find_purpose
 
 PURPOSES = {
     "a localizer by type": ({"ImageType": "ORIGINAL\\PRIMARY\\LOCALIZER"}, "localizer"),

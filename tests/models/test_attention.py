@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from vesalius.models.attention import EfficientChannelAttention
+from vesalius.models.unet import EfficientChannelAttention
 
 
 @pytest.mark.parametrize(("channels", "kernel"), [(16, 3), (64, 3), (128, 5), (256, 5), (1240, 5), (2048, 7)])

@@ -3,9 +3,8 @@ import torch
 from transformers import BertConfig as PublishedConfig
 from transformers import BertModel
 
-from vesalius.models.bert import BertConfig, BertEncoder, mean_pool
-from vesalius.models.foreign.renaming import Renaming
-from vesalius.models.foreign.towers import BERT, BERT_CHANGES, BERT_UNUSED
+from vesalius.models.foreign.names import BERT, BERT_CHANGES, BERT_UNUSED, Renaming
+from vesalius.models.towers import BertConfig, BertEncoder, mean_pool
 
 OURS = Renaming(BERT, BERT_UNUSED, BERT_CHANGES)
 SIZES = BertConfig(vocabulary=50, width=24, layers=3, heads=4, hidden=40, positions=16)

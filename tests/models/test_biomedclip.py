@@ -7,10 +7,9 @@ from transformers import BertConfig, BertModel, BertTokenizer
 from vesalius.errors import ModelError
 from vesalius.models import build_model
 from vesalius.models.biomedclip import CONTEXT_LENGTH, BiomedTextEncoder
-from vesalius.models.features import CLIP_MEAN, CLIP_STD
-from vesalius.models.foreign.renaming import Renaming
-from vesalius.models.foreign.towers import BERT_CHANGES, BERT_UNUSED, BIOMEDCLIP_TEXT
-from vesalius.models.vocabularies import SIZE
+from vesalius.models.encoder import CLIP_MEAN, CLIP_STD
+from vesalius.models.foreign.names import BERT_CHANGES, BERT_UNUSED, BIOMEDCLIP_TEXT, Renaming
+from vesalius.models.tokenizers import SIZE
 
 PROMPTS = ["one small white polyp", "", "both lungs in a chest X-ray", "Crohn's colitis, T2*"]
 

@@ -12,8 +12,7 @@ from vesalius.errors import ModelError, OutputError
 from vesalius.models import Segmenter, build_model, checkpoint_file
 from vesalius.models.checkpoint_file import CHECKPOINT_NAME, find_checkpoint, read_notes
 from vesalius.models.checkpoints import LISTED, fill_model, load_model, load_segmenter, save_model
-from vesalius.models.foreign.renaming import Renaming
-from vesalius.models.foreign.towers import BERT, BERT_CHANGES, BERT_UNUSED
+from vesalius.models.foreign.names import BERT, BERT_CHANGES, BERT_UNUSED, Renaming
 from vesalius.prompts import read_bank
 
 

@@ -5,9 +5,8 @@ import pytest
 
 from vesalius.errors import ModelError
 from vesalius.files import sha256_of
-from vesalius.models import sources
-from vesalius.models.checksums import record, verify
-from vesalius.models.sources import WeightSource
+from vesalius.models import public_weights as sources
+from vesalius.models.public_weights import WeightSource, record, verify
 
 WEIGHTS = b"weights"
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()

@@ -5,8 +5,8 @@ from transformers import CLIPConfig, CLIPModel
 from vesalius.errors import ModelError
 from vesalius.models import build_model
 from vesalius.models.checkpoints import fill_model
-from vesalius.models.contrastive import ContrastiveEncoder
-from vesalius.models.features import CLIP_MEAN, IMAGENET_MEAN
+from vesalius.models.clip import ContrastiveEncoder
+from vesalius.models.encoder import CLIP_MEAN, IMAGENET_MEAN
 from vesalius.models.foreign import LAYOUTS
 
 PROMPTS = ["one small white polyp", "", "both lungs in a chest X-ray"]

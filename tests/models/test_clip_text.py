@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from vesalius.models.clip_text import ClipTextConfig, ClipTextEncoder
 from vesalius.models.tokenizers import ClipTokenizer, Tokens
+from vesalius.models.towers import ClipTextConfig, ClipTextEncoder
 
 PROMPTS = ["one small white polyp", "", "both lungs in a chest X-ray"]
 

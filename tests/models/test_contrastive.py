@@ -4,11 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vesalius.models.contrastive import START_TEMPERATURE, ClassTokenTower, ContrastiveEncoder, ResNetTower
-from vesalius.models.features import EncoderSpec
-from vesalius.models.resnet import ResNetConfig
+from vesalius.models.clip import START_TEMPERATURE, ClassTokenTower, ContrastiveEncoder, ResNetTower
+from vesalius.models.encoder import EncoderSpec
 from vesalius.models.tokenizers import Tokens
-from vesalius.models.vit import VisionConfig
+from vesalius.models.towers import ResNetConfig, VisionConfig
 
 
 class MeanColour(nn.Module):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from vesalius.models.conv_norm import ConvNorm
+from vesalius.models.layers import ConvNorm
 
 
 @pytest.fixture

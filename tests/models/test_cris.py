@@ -5,12 +5,19 @@ from torch import Tensor, nn
 
 from vesalius.errors import ModelError
 from vesalius.models import TextFeatures
-from vesalius.models.cris import CRISSegmenter, cris
-from vesalius.models.cris_decoder import CrossDecoder, CrossLayer, PromptFilter
-from vesalius.models.cris_neck import Neck, PromptGate, add_coordinates
+from vesalius.models.cris import (
+    CRISSegmenter,
+    CrossDecoder,
+    CrossLayer,
+    Neck,
+    PromptFilter,
+    PromptGate,
+    add_coordinates,
+    cris,
+)
 from vesalius.models.foreign.layouts import LAYOUTS
-from vesalius.models.positions import sine_positions
-from vesalius.models.resnet import ResNetConfig
+from vesalius.models.layers import sine_positions
+from vesalius.models.towers import ResNetConfig
 
 PROMPTS = ["one small white polyp", "", "both lungs in a chest X-ray"]
 

@@ -11,10 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from vesalius.errors import ConfigError, ModelError, OutputError
-from vesalius.models import downloads, sources
-from vesalius.models.checksums import verify
-from vesalius.models.downloads import fetch
-from vesalius.models.sources import WeightSource
+from vesalius.models import public_weights as downloads
+from vesalius.models import public_weights as sources
+from vesalius.models.public_weights import WeightSource, fetch, verify
 
 WEIGHTS = bytes(range(256)) * 20
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()

@@ -3,8 +3,8 @@ import torch
 from torch import Tensor
 
 from vesalius.models.clipseg import CLIPSegmenter
-from vesalius.models.ensemble import EnsembleSegmenter
-from vesalius.models.features import resize
+from vesalius.models.encoder import resize
+from vesalius.models.fusion import EnsembleSegmenter
 from vesalius.models.unet import UNet
 
 PROMPTS = ["one small white polyp", "", "both lungs in a chest X-ray"]

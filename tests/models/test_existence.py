@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vesalius.models.existence import Existence, ExistenceEvidence
+from vesalius.models.pocket import Existence, ExistenceEvidence
 
 CHANNELS, SENTENCE, WIDTH = (3, 4, 6), 16, 8
 SIZES = (16, 8, 4)

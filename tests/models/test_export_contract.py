@@ -5,8 +5,8 @@ import pytest
 from vesalius.errors import ModelError
 from vesalius.files import sha256_of
 from vesalius.models import EncoderSpec
-from vesalius.models.export_contract import CONTRACT_NAME, ExportContract, check_files, read_contract, write_contract
-from vesalius.models.recipe import ModelRecipe
+from vesalius.models.checkpoint_file import CONTRACT_NAME, ExportContract, check_files, read_contract, write_contract
+from vesalius.models.registry import ModelRecipe
 
 
 @pytest.fixture

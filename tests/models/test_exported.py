@@ -6,8 +6,7 @@ import torch
 
 from vesalius.errors import ModelError
 from vesalius.imaging import MedicalImage
-from vesalius.models.exported import ExportedSegmenter
-from vesalius.models.flat_features import flatten_image, flatten_text, restore_image, restore_text
+from vesalius.models.exported import ExportedSegmenter, flatten_image, flatten_text, restore_image, restore_text
 from vesalius.naming import AnatomyLabeller
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vesalius.models.features import EncoderSpec, ImageFeatures, TextFeatures, joint_logits, resize
+from vesalius.models.encoder import EncoderSpec, ImageFeatures, TextFeatures, joint_logits, resize
 
 
 class TestJointLogits:

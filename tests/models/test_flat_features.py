@@ -1,7 +1,7 @@
 import torch
 
 from vesalius.models import ImageFeatures, TextFeatures
-from vesalius.models.flat_features import flatten_image, flatten_text, restore_image, restore_text
+from vesalius.models.exported import flatten_image, flatten_text, restore_image, restore_text
 
 
 def test_an_images_features_come_back_with_their_parts():

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vesalius.models import build_model
 from vesalius.models.clipseg import MapHead
-from vesalius.models.features import ImageFeatures, TextFeatures
+from vesalius.models.encoder import ImageFeatures, TextFeatures
 from vesalius.models.fusion import AllTapsAdapter, FusedSegmenter, LogitMerge, TokensToMap
 
 NAMES = ["biomedclipseg_a", "clipseg_b"]

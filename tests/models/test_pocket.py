@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vesalius.models.film import FiLM
+from vesalius.models.layers import FiLM
 from vesalius.models.pocket import PocketSegmenter
 
 PROMPTS = ["polyp", "both lungs", ""]

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vesalius.models.positions import sine_positions, sine_positions_2d, stretch_positions
+from vesalius.models.layers import sine_positions, sine_positions_2d, stretch_positions
 
 
 def test_embeddings_of_the_same_grid_are_not_touched():

@@ -1,6 +1,6 @@
 import pytest
 
-from vesalius.models.recipe import ModelRecipe, to_options
+from vesalius.models.registry import ModelRecipe, to_options
 
 
 @pytest.mark.parametrize(

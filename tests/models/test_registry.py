@@ -6,8 +6,7 @@ import torch
 
 from vesalius.errors import ModelError
 from vesalius.models import build_model, describe_model, list_encoders, list_models, register_model, registry
-from vesalius.models.recipe import ModelRecipe
-from vesalius.models.registry import as_segmenter
+from vesalius.models.registry import ModelRecipe, as_segmenter
 
 PAPER = {"biomedclipseg", "biomedclipseg_a", "biomedclipseg_d", "clipseg", "clipseg_b", "cris", "ensemble_c", "unet_d"}
 """The systems of the paper's table."""

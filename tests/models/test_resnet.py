@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vesalius.models.conv_norm import ConvNorm
-from vesalius.models.resnet import BRANCH_START, AttentionPool, Bottleneck, ResNet, ResNetConfig
+from vesalius.models.layers import ConvNorm
+from vesalius.models.towers import BRANCH_START, AttentionPool, Bottleneck, ResNet, ResNetConfig
 
 TINY = ResNetConfig(image_size=96, width=4, blocks=(2, 1, 1, 1), embedding=24)
 

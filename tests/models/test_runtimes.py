@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vesalius.errors import MissingPackageError, ModelError
-from vesalius.models.runtimes import import_openvino, open_graph, unreported
+from vesalius.models.exported import import_openvino, open_graph, unreported
 
 
 @pytest.mark.parametrize(("package", "suffix"), [("onnxruntime", "onnx"), ("openvino", "xml")])

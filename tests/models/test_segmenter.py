@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vesalius.models import Segmenter, list_models
-from vesalius.models.flat_features import flatten_image
+from vesalius.models.exported import flatten_image
 
 
 @pytest.fixture(scope="module")

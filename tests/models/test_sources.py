@@ -6,8 +6,8 @@ import pytest
 from vesalius.errors import ModelError
 from vesalius.models import list_models
 from vesalius.models.foreign import LAYOUTS
+from vesalius.models.public_weights import find_source, locate, read_sources, weights_folder
 from vesalius.models.registry import list_encoders
-from vesalius.models.sources import find_source, locate, read_sources, weights_folder
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from vesalius.errors import ModelError
 from vesalius.models import VisionLanguageEncoder, list_models, start
 from vesalius.models.checkpoints import save_model
-from vesalius.models.sources import find_source, read_sources
+from vesalius.models.public_weights import find_source, read_sources
 from vesalius.models.start import DONORS, load_pretrained, needed_weights, start_model
 
 Given = dict[str, VisionLanguageEncoder]

@@ -6,7 +6,7 @@ import torch
 from vesalius.errors import ModelError
 from vesalius.models import start
 from vesalius.models.checkpoints import save_model
-from vesalius.models.sources import read_sources
+from vesalius.models.public_weights import read_sources
 from vesalius.models.start import start_encoder
 
 TINY = {"image_size": 32, "width": 64, "text_width": 64, "layers": 1}

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vesalius.models.text_cache import TextCache, count_bytes
+from vesalius.models.inference import TextCache, count_bytes
 
 PROMPTS = ["polyp", "lungs", "polyp", ""]
 

@@ -6,8 +6,14 @@ import torch
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import BertTokenizer, CLIPTokenizer
 
-from vesalius.models.tokenizers import CLIP_END, ClipTokenizer, JointTokenizer, NoTokenizer, WordPieceTokenizer
-from vesalius.models.vocabularies import read_bert
+from vesalius.models.tokenizers import (
+    CLIP_END,
+    ClipTokenizer,
+    JointTokenizer,
+    NoTokenizer,
+    WordPieceTokenizer,
+    read_bert,
+)
 
 CLIP_START = 49406
 CLIP_MERGES = 48894

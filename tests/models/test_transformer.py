@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vesalius.models.transformer import LayerConfig, TransformerLayer, quick_gelu
+from vesalius.models.layers import LayerConfig, TransformerLayer, quick_gelu
 
 WIDTH, HEADS, HIDDEN = 24, 4, 40
 ACTIVATIONS = {"gelu": F.gelu, "quick_gelu": quick_gelu, "relu": F.relu}

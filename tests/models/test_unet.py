@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vesalius.models.features import resize
+from vesalius.models.encoder import resize
 from vesalius.models.unet import DECODER_WIDTHS, DecoderStage, EncoderStage, UNet
 
 

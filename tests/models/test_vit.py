@@ -3,9 +3,8 @@ import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from vesalius.models.checkpoints import fill_model
-from vesalius.models.foreign.renaming import Renaming
-from vesalius.models.foreign.towers import TRANSFORMERS_LAYERS, TRANSFORMERS_VISION
-from vesalius.models.vit import VisionConfig, VisionTransformer
+from vesalius.models.foreign.names import TRANSFORMERS_LAYERS, TRANSFORMERS_VISION, Renaming
+from vesalius.models.towers import VisionConfig, VisionTransformer
 
 SIZES = VisionConfig(image_size=48, patch_size=16, width=32, layers=3, heads=2)
 OURS = Renaming([*TRANSFORMERS_VISION, *TRANSFORMERS_LAYERS, ("^vision\\.", "")], unused=("post_layernorm",))

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from vesalius.errors import ConfigError, ModelError
-from vesalius.models.wise import interpolate_weights
+from vesalius.models.checkpoints import interpolate_weights
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,9 @@ from torch import nn
 
 from vesalius.imaging import MedicalImage
 from vesalius.models import VisionLanguageEncoder
-from vesalius.models.features import EncoderSpec, ImageFeatures, TextFeatures
+from vesalius.models.encoder import EncoderSpec, ImageFeatures, TextFeatures
 from vesalius.naming import AnatomyLabeller
-from vesalius.naming.calibration import LABELS
-from vesalius.naming.phrasebook import ask_about
+from vesalius.naming.phrasebook import LABELS, ask_about
 from vesalius.prompts.anatomy import STATIONS, phrases_of
 
 ORGAN_OF = {"head": "brain", "chest": "lungs", "abdomen": "liver", "pelvis": "pelvic bone", "lower body": "knee"}

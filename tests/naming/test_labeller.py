@@ -8,9 +8,9 @@ import torch
 
 from vesalius.errors import ImageError, ModelError
 from vesalius.imaging import MedicalImage, write_rgb
-from vesalius.imaging.notices import Notice
+from vesalius.imaging.safeguards import Notice
 from vesalius.models.calibration import PlattScaling
-from vesalius.models.features import ImageFeatures
+from vesalius.models.encoder import ImageFeatures
 from vesalius.naming import AnatomyLabeller, Calibration
 from vesalius.naming.labeller import choose_stacks
 from vesalius.prompts.anatomy import STATIONS

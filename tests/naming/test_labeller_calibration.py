@@ -1,7 +1,7 @@
 import pytest
 
 from vesalius.errors import ModelError
-from vesalius.naming.calibration import LEAST_PROBABILITY, Calibration
+from vesalius.naming.phrasebook import LEAST_PROBABILITY, Calibration
 
 ORGANS = {"labels": ["liver", "brain"], "slopes": [1.0, 2.0], "offsets": [0.0, -1.0]}
 

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vesalius.naming.headers import tell_modality, tell_plane, tell_protocol
-from vesalius.naming.names import Answer
+from vesalius.naming.labeller import tell_modality, tell_plane, tell_protocol
+from vesalius.naming.labels import Answer
 
 MR = Answer("MR", None, "header")
 

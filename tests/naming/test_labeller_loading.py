@@ -7,7 +7,7 @@ from vesalius.errors import ModelError
 from vesalius.imaging import MedicalImage
 from vesalius.models.checkpoints import save_model
 from vesalius.naming import AnatomyLabeller
-from vesalius.naming.loading import load_namer
+from vesalius.naming.labeller import load_namer
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vesalius.naming.coding import code_series
-from vesalius.naming.names import find_ranges
+from vesalius.naming.labels import code_series, find_ranges
 
 
 def test_neighbouring_slices_of_a_station_form_a_range(labeller, make_volume):

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from vesalius.naming.calibration import LABELS, Calibration
-from vesalius.naming.phrasebook import Phrasebook, ask_about
+from vesalius.naming.phrasebook import LABELS, Calibration, Phrasebook, ask_about
 from vesalius.prompts.anatomy import ORGANS, STATIONS, phrases_of
 from vesalius.runtime.torch import TorchRuntime
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from vesalius.naming.slices import Probabilities, build_names, cap_organs, name_organs, name_stations, smoothing_of
+from vesalius.naming.series import Probabilities, build_names, cap_organs, name_organs, name_stations, smoothing_of
 from vesalius.prompts.anatomy import ORGANS, STATIONS
 
 LABELS = ("head", "chest")

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from vesalius.naming.slices import Probabilities, name_organs, name_stations
-from vesalius.naming.smoothing import average_near, order_stations
+from vesalius.naming.series import Probabilities, average_near, name_organs, name_stations, order_stations
 from vesalius.prompts.anatomy import STATIONS
 
 

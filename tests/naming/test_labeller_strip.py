@@ -3,8 +3,7 @@ import pytest
 from PIL import Image
 
 from vesalius.errors import ConfigError
-from vesalius.naming.strip import check_strip, describe, draw_strip, write_strip
-from vesalius.naming.strip_bands import GUTTER, WIDTH, Axis
+from vesalius.naming.strip import GUTTER, WIDTH, Axis, check_strip, describe, draw_strip, write_strip
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vesalius.errors import ConfigError
-from vesalius.naming.tables import write_table
+from vesalius.naming.labels import write_table
 
 
 @pytest.fixture

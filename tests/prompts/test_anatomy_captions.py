@@ -5,9 +5,8 @@ import pytest
 
 from vesalius.errors import ConfigError
 from vesalius.models.tokenizers import ClipTokenizer
-from vesalius.prompts.anatomy import PAPER_STATIONS, AnatomyLabel, Statement
+from vesalius.prompts.anatomy import PAPER_STATIONS, AnatomyLabel, Statement, write_captions
 from vesalius.prompts.anatomy_captions import PLAIN, CaptionMix, draw_caption, draw_statement
-from vesalius.prompts.anatomy_wording import write_captions
 
 ABDOMEN = AnatomyLabel(
     "MR", "T2", "coronal", frozenset({"abdomen"}), frozenset({"liver", "kidneys", "intestine"}), frozenset({"lungs"})

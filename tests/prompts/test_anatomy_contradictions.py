@@ -5,8 +5,7 @@ import pytest
 
 from vesalius.errors import PromptError
 from vesalius.prompts.anatomy import ORGANS, AnatomyLabel, Statement
-from vesalius.prompts.anatomy_captions import PLAIN
-from vesalius.prompts.anatomy_contradictions import Contradiction, contradict, contradictions
+from vesalius.prompts.anatomy_captions import PLAIN, Contradiction, contradict, contradictions
 
 KNEE = AnatomyLabel(
     "MR", "T1", "sagittal", frozenset({"lower body"}), frozenset({"knee"}), frozenset({"leg", "pelvis"})

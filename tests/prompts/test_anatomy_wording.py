@@ -5,8 +5,17 @@ from dataclasses import replace
 import pytest
 
 from vesalius.models.tokenizers import ClipTokenizer
-from vesalius.prompts.anatomy import MODALITIES, ORGANS, PLANES, PROTOCOLS, STATIONS, Statement
-from vesalius.prompts.anatomy_wording import fitting_templates, read_anatomy_templates, write_captions
+from vesalius.prompts.anatomy import (
+    MODALITIES,
+    ORGANS,
+    PLANES,
+    PROTOCOLS,
+    STATIONS,
+    Statement,
+    fitting_templates,
+    read_anatomy_templates,
+    write_captions,
+)
 
 LIVER = Statement("CT", None, "axial", frozenset({"abdomen"}), frozenset({"liver"}))
 

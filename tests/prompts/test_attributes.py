@@ -5,9 +5,7 @@ import pytest
 
 from vesalius.errors import PromptError
 from vesalius.prompts import RULES, find_rules, mirror_prompt
-from vesalius.prompts.attributes import describe
-from vesalius.prompts.rules import BENCHMARK, PLAIN
-from vesalius.prompts.vocabulary import COLOURS, NUMBERS, PLACES, SHAPES, SIZES
+from vesalius.prompts.attributes import BENCHMARK, COLOURS, NUMBERS, PLACES, PLAIN, SHAPES, SIZES, describe
 
 SIZE = (120, 160)
 

@@ -2,9 +2,7 @@ import colorsys
 
 import pytest
 
-from vesalius.prompts.colour import name_colour
-from vesalius.prompts.rules import BENCHMARK, PLAIN
-from vesalius.prompts.vocabulary import COLOURS
+from vesalius.prompts.attributes import BENCHMARK, COLOURS, PLAIN, name_colour
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 
 from vesalius.prompts.anatomy import AnatomyLabel, Statement
-from vesalius.prompts.anatomy_captions import CaptionMix, draw_caption, draw_statement
-from vesalius.prompts.anatomy_contradictions import Contradiction, contradict, contradictions
-from vesalius.prompts.entailment import entails, match_statements
+from vesalius.prompts.anatomy_captions import (
+    CaptionMix,
+    Contradiction,
+    contradict,
+    contradictions,
+    draw_caption,
+    draw_statement,
+    entails,
+    match_statements,
+)
 
 CHEST = AnatomyLabel(
     "CT", None, "axial", frozenset({"chest"}), frozenset({"lungs", "heart"}), frozenset({"liver", "abdomen"})

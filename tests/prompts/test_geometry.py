@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vesalius.prompts.geometry import find_parts, trace_outline
+from vesalius.prompts.attributes import find_parts, trace_outline
 
 
 def ellipse(size: tuple[int, int], centre: tuple[float, float], radii: tuple[float, float]) -> np.ndarray:

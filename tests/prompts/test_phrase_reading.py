@@ -4,7 +4,7 @@ import pytest
 
 from vesalius.prompts import find_target, list_targets
 from vesalius.prompts.bank import DISTRACTORS, read_bank
-from vesalius.prompts.names import read_unlearnt
+from vesalius.prompts.lexicon import read_unlearnt
 from vesalius.prompts.reading import read_phrase
 
 ALL = frozenset(list_targets())

@@ -1,7 +1,7 @@
 import pytest
 
 from vesalius.prompts import read_templates
-from vesalius.prompts.proofs import CONTEXT_LENGTH, prove_templates
+from vesalius.prompts.captions import CONTEXT_LENGTH, prove_templates
 
 HEAD = """
 [sets.spare]

@@ -3,10 +3,9 @@ from itertools import chain
 import pytest
 
 from vesalius.prompts import find_target, list_targets
-from vesalius.prompts.lexicon import join, to_words
-from vesalius.prompts.names import read_names
+from vesalius.prompts.bank import read_synonyms
+from vesalius.prompts.lexicon import join, read_names, to_words
 from vesalius.prompts.reading import read_phrase
-from vesalius.prompts.synonyms import read_synonyms
 
 ALL = frozenset(list_targets())
 SYNONYMS = read_synonyms()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vesalius.errors import PromptError
-from vesalius.models.embedded import PHRASES
+from vesalius.models.checkpoint_file import PHRASES
 from vesalius.prompts import list_targets
 from vesalius.prompts.bank import KnownTarget
 from vesalius.prompts.phrase_vectors import UNLEARNT, PhraseIndex, list_phrases, write_phrase_vectors

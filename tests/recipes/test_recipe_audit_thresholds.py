@@ -6,7 +6,7 @@ import torch
 from vesalius.models.checkpoint_file import read_notes
 from vesalius.models.checkpoints import load_model, save_model
 from vesalius.naming import Answer, SeriesName, SliceName
-from vesalius.naming.calibration import Calibration
+from vesalius.naming.phrasebook import Calibration
 
 TABLE = {"patients": {"a": "CHEST", "b": "CHEST", "c": "HEAD", "d": "HEAD"}, "wrong": ["HEAD", "CHEST", "PELVIS"]}
 

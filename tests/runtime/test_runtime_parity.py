@@ -11,16 +11,14 @@ import torch
 
 from vesalius.errors import ConfigError, ModelError
 from vesalius.models import build_model
-from vesalius.models.checkpoint_file import find_checkpoint, read_notes
+from vesalius.models.checkpoint_file import EMBEDDED_GRAPHS, PHRASES, find_checkpoint, read_notes
 from vesalius.models.checkpoints import load_segmenter, save_model
-from vesalius.models.embedded import GRAPHS, PHRASES
 from vesalius.naming.phrasebook import list_naming_phrases
 from vesalius.predict import Predictor
 from vesalius.prompts.phrase_vectors import list_phrases, read_phrase_vectors
 from vesalius.runtime import open_runtime
-from vesalius.runtime.onnx import OnnxRuntime
+from vesalius.runtime.onnx import CONTENTS, OnnxRuntime
 from vesalius.runtime.torch import TorchRuntime
-from vesalius.runtime.weights import CONTENTS
 
 RGB = np.random.default_rng(0).random((2, 230, 301, 3)).astype(np.float32)
 PHRASES_ASKED = ["polyp", "one small white polyp, located in the centre of the image", "left kidney"]
@@ -131,10 +129,10 @@ def test_vectors_are_forgotten_in_time(monkeypatch):
 
 
 def test_graphs_say_where_every_number_comes_from():
-    contents = json.loads((GRAPHS["pocket"] / CONTENTS).read_text(encoding="utf-8"))
+    contents = json.loads((EMBEDDED_GRAPHS["pocket"] / CONTENTS).read_text(encoding="utf-8"))
     assert contents["bindings"].keys() == {"image", "vector", "text", "decoder"}
     assert contents["settings"]["image_size"] == build_model("pocket").spec.image_size
-    assert sum(path.stat().st_size for path in GRAPHS["pocket"].iterdir()) < 500_000
+    assert sum(path.stat().st_size for path in EMBEDDED_GRAPHS["pocket"].iterdir()) < 500_000
 
 
 def test_a_model_in_memory_stays_in_pytorch_and_its_notes_are_not_read(build_tiny):

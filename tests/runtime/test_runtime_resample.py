@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from vesalius.models.features import resize
-from vesalius.runtime.resample import resize_plane, resize_rgb, sigmoid
+from vesalius.models.encoder import resize
+from vesalius.runtime.contract import resize_plane, resize_rgb, sigmoid
 
 
 @pytest.mark.parametrize("size", [(37, 53), (20, 20), (11, 160), (200, 31), (331, 257)])

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from vesalius.errors import ConfigError, ImageError, ModelError, OutputError
+from vesalius.folders import RECORD
 from vesalius.imaging import read_mask, write_rgb
-from vesalius.record import RECORD
-from vesalius.segmenting import many, run
+from vesalius.segmenting import run
+from vesalius.segmenting import run as many
 from vesalius.segmenting.journal import Journal, alone
-from vesalius.segmenting.many import segment_many
-from vesalius.segmenting.request import Request
-from vesalius.segmenting.rules import MaskRules
+from vesalius.segmenting.request import MaskRules, Request
+from vesalius.segmenting.run import segment_many
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ import pytest
 from PIL import Image
 
 from vesalius.imaging import MedicalImage
-from vesalius.segmenting.overview import COLOURS, choose_slices, colour_of, write_overview
-from vesalius.segmenting.page import write_page
+from vesalius.segmenting.page import COLOURS, choose_slices, colour_of, write_overview, write_page
 from vesalius.volumes import PackedMasks
 
 

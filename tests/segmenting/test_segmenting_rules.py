@@ -3,7 +3,7 @@ import pytest
 
 from vesalius.errors import ConfigError
 from vesalius.segmentation import Segmentation
-from vesalius.segmenting.rules import Collector, LabelMasks, MaskRules
+from vesalius.segmenting.request import Collector, LabelMasks, MaskRules
 
 SIZE = (8, 10)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vesalius.models.checkpoints import load_model
-from vesalius.training.averaging import WeightAverage
+from vesalius.training.callbacks import WeightAverage
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vesalius.errors import ConfigError
-from vesalius.training.contrastive_losses import (
+from vesalius.training.losses import (
     KINDS,
     ContrastiveLoss,
     bound_scale,

@@ -16,10 +16,10 @@ from vesalius.evaluation.metrics import dice
 from vesalius.models import Segmenter
 from vesalius.models.checkpoint_file import read_notes
 from vesalius.models.checkpoints import load_model
+from vesalius.training.callbacks import NextEpoch
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import RunResult, fit
-from vesalius.training.resuming import NextEpoch
-from vesalius.training.running import Running
+from vesalius.training.runtime_options import Running
 
 ONE_EPOCH = TrainConfig(
     learning_rate=1e-3, batch_size=2, max_epochs=1, freeze=(), prompts=PromptMix(paraphrases=0.3, absent=0.2)

@@ -6,8 +6,8 @@ import torch
 from vesalius.errors import ConfigError
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
-from vesalius.training.frozen import fingerprint_encoders, split_state
-from vesalius.training.running import Running
+from vesalius.training.module import fingerprint_encoders, split_state
+from vesalius.training.runtime_options import Running
 
 CONFIG = TrainConfig(batch_size=2, max_epochs=1)
 

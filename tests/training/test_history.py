@@ -1,6 +1,6 @@
 from types import SimpleNamespace
 
-from vesalius.training.history import History
+from vesalius.training.callbacks import History
 
 
 def train(history: History, *, first: int, epochs: int) -> None:

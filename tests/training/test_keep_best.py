@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import torch
 
 from vesalius.models.checkpoint_file import read_notes
-from vesalius.training.keep_best import KeepBest
+from vesalius.training.callbacks import KeepBest
 
 
 def trainer(score: float, epoch: int = 0, *, main: bool = True) -> SimpleNamespace:

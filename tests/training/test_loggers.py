@@ -4,8 +4,8 @@ import pytest
 
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
-from vesalius.training.loggers import build_loggers
-from vesalius.training.running import Running
+from vesalius.training.runtime_options import Running
+from vesalius.training.trainer import build_loggers
 
 CONFIG = TrainConfig(learning_rate=1e-3, batch_size=2, max_epochs=2)
 

@@ -9,13 +9,12 @@ from torch import Tensor
 from vesalius.errors import ConfigError, MissingPackageError
 from vesalius.models import Segmenter
 from vesalius.models.checkpoints import load_model
+from vesalius.training.callbacks import History
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
-from vesalius.training.frozen import split_state
-from vesalius.training.history import History
 from vesalius.training.lora import LoraConfig, add_lora, lora_merged, merge_lora
-from vesalius.training.optimizer import group_parameters
-from vesalius.training.running import Running
+from vesalius.training.module import group_parameters, split_state
+from vesalius.training.runtime_options import Running
 
 TEXTS = {
     "clipseg": "text.layers",

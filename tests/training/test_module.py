@@ -5,9 +5,8 @@ import torch.distributed as dist
 from vesalius.data.views import Batch
 from vesalius.evaluation.metrics import dice
 from vesalius.training.config import TrainConfig
-from vesalius.training.lean_module import ExampleMean
 from vesalius.training.losses import segmentation_loss
-from vesalius.training.module import SegmentationModule
+from vesalius.training.module import ExampleMean, SegmentationModule
 
 PROMPTS = ["polyp", "lungs", "polyp"]
 

@@ -2,12 +2,11 @@ import pytest
 import torch
 
 from vesalius.errors import ConfigError
-from vesalius.models.text_cache import TextCache
-from vesalius.models.zero_shot import label_logits, phrase_vectors
+from vesalius.models.clip import label_logits, phrase_vectors
+from vesalius.models.inference import TextCache
 from vesalius.prompts.anatomy import ORGANS, STATIONS, AnatomyLabel, phrases_of
 from vesalius.prompts.anatomy_captions import CaptionMix
-from vesalius.training.naming import NamingConfig, fit_naming
-from vesalius.training.naming_questions import CaptionBank, ask_questions
+from vesalius.training.naming import CaptionBank, NamingConfig, ask_questions, fit_naming
 
 HEAD = AnatomyLabel("CT", None, "axial", frozenset({"head"}), frozenset({"brain"}))
 TRUNK = AnatomyLabel("MR", "T2", "coronal", frozenset({"chest", "abdomen"}), frozenset({"liver"}), frozenset({"heart"}))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vesalius.training.config import FitConfig
-from vesalius.training.optimizer import build_optimizer, cosine, count_steps, group_parameters
+from vesalius.training.module import build_optimizer, cosine, count_steps, group_parameters
 
 CONFIG = FitConfig(learning_rate=0.1, weight_decay=0.2, freeze=())
 

@@ -15,10 +15,10 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 
 from vesalius.data.views import PromptMix
+from vesalius.training.callbacks import KeepBest
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
-from vesalius.training.keep_best import KeepBest
-from vesalius.training.running import Running
+from vesalius.training.runtime_options import Running
 
 CONFIG = TrainConfig(
     learning_rate=1e-3, batch_size=1, max_epochs=3, freeze=("text",), prompts=PromptMix(paraphrases=0.3, absent=0.2)
@@ -80,7 +80,7 @@ from pathlib import Path
 from vesalius.models import build_model
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
-from vesalius.training.running import Running
+from vesalius.training.runtime_options import Running
 import torch
 torch.set_num_threads(1)
 torch.manual_seed(0)

@@ -1,7 +1,7 @@
 import pytest
 
 from vesalius.errors import ConfigError
-from vesalius.training.running import Running
+from vesalius.training.runtime_options import Running
 
 
 @pytest.mark.parametrize(

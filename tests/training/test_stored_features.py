@@ -9,14 +9,13 @@ import torch
 
 from vesalius.data.augment import AugmentConfig
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.data.features import StoreConfig
-from vesalius.data.stored_view import StoredView
+from vesalius.data.features import StoreConfig, StoredView
 from vesalius.data.views import PromptMix, TrainingView, ValidationView, View
 from vesalius.errors import ConfigError
 from vesalius.models import Segmenter
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
-from vesalius.training.running import Running
+from vesalius.training.runtime_options import Running
 from vesalius.training.stored_features import store_pictures
 
 CONFIG = TrainConfig(

@@ -15,7 +15,7 @@ import torch
 from vesalius.models import build_model
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
-from vesalius.training.running import Running
+from vesalius.training.runtime_options import Running
 torch.set_num_threads(1)
 torch.manual_seed(0)
 widths = {"vision_width": 64, "text_width": 64, "decoder_width": 16}

@@ -1,15 +1,54 @@
-"""What a benchmark trains and scores, read from a TOML file and checked before anything is trained."""
+"""What a benchmark trains and scores, checked before anything is trained; and numbers that others published."""
 
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
-from vesalius.benchmark.published import Publication, find_publication
 from vesalius.errors import ConfigError, unknown_name
 from vesalius.models import list_models
-from vesalius.models.recipe import Option, to_options
+from vesalius.models.registry import Option, to_options
 from vesalius.training.config import TrainConfig, check_table, read_recipe
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Somebody's table."""
+
+    short: str
+    """Head of its columns."""
+    source: str
+    measure: str
+    """What its numbers are, as far as it says."""
+    dice: Mapping[str, Mapping[str, float]]
+    """Model -> data set -> mean Dice."""
+
+    def find(self, model: str, data: str) -> float | None:
+        """Its mean Dice of a model on a data set; None if it has none."""
+        return self.dice.get(model, {}).get(data)
+
+
+@cache
+def read_publications() -> Mapping[str, Publication]:
+    """All publications by name."""
+    text = files("vesalius.benchmark").joinpath("published.toml").read_text(encoding="utf-8")
+    return {name: Publication(**table) for name, table in tomllib.loads(text).items()}
+
+
+def find_publication(name: str) -> Publication:
+    """One of them.
+
+    Raises:
+        ConfigError: If there is none of this name.
+    """
+    publications = read_publications()
+    if name not in publications:
+        raise ConfigError(unknown_name("publication", name, publications))
+    return publications[name]
+
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """Names that become folders, and must not lead out of theirs."""

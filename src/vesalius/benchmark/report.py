@@ -1,15 +1,156 @@
-"""All that a benchmark found, and the sentences that say what its numbers are."""
+"""All that a benchmark found: scores, the table beside published numbers, as Markdown, CSV and JSON."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
 
-from vesalius.benchmark.making import Making, describe_span, read_making
-from vesalius.benchmark.published import Publication
-from vesalius.benchmark.recipe import BenchmarkRecipe
+from vesalius.benchmark.cells import Cell, Making, describe_span, read_making
+from vesalius.benchmark.recipe import BenchmarkRecipe, Publication
 from vesalius.benchmark.running import Outcome
-from vesalius.benchmark.scores import Score, collect_scores
-from vesalius.benchmark.table import Table, arrange, data_title
-from vesalius.evaluation.truth import RULE
+from vesalius.console import markdown_table, to_markdown
+from vesalius.data.catalog import read_catalog
+from vesalius.evaluation.rows import Row
+from vesalius.evaluation.segmentation import RULE
+from vesalius.evaluation.statistics import Interval, summarise
+from vesalius.evaluation.stored import read_evaluation
+from vesalius.files import to_utf8, write_json, write_text, writing
+
+
+@dataclass(frozen=True)
+class Score:
+    """Dice of one model on one data set, over its seeds."""
+
+    label: str
+    model: str
+    data: str
+    mean: Interval | None
+    """Over images, each with its mean over seeds and prompt families; None if no seed was finished."""
+    present: Interval | None
+    """The same without images whose true mask is empty; None if the data set has none of them."""
+    seeds: Mapping[int, float]
+    """Mean of each finished seed."""
+    published: float | None
+    failures: tuple[str, ...]
+    """Why seeds are missing."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        return asdict(self)
+
+
+def collect_scores(
+    outcomes: Sequence[Outcome], publication: Publication | None = None, *, on_score: Callable[[], None] = lambda: None
+) -> list[Score]:
+    """Summarise what cells left on disk.
+
+    Args:
+        outcomes: Of all cells; those that differ in their seed alone become one score.
+        publication: Whose numbers to put beside ours.
+        on_score: Called after each score, for progress.
+
+    Raises:
+        DataError: If a finished cell cannot be read.
+    """
+    scores = []
+    for same in _group(outcomes):
+        scores.append(_summarise(same, publication))
+        on_score()
+    return scores
+
+
+def _group(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
+    groups: dict[tuple[str, str], list[Outcome]] = {}
+    for outcome in outcomes:
+        groups.setdefault((outcome.cell.data.name, outcome.cell.entry.label), []).append(outcome)
+    return list(groups.values())
+
+
+def _summarise(outcomes: Sequence[Outcome], publication: Publication | None) -> Score:
+    cell = outcomes[0].cell
+    rows = {each.cell.seed: _read(each.cell) for each in outcomes if each.failure is None}
+    # An image's rows of all seeds together: its score is then its mean over seeds.
+    together = list(chain.from_iterable(rows.values()))
+    empty = any(row.true_pixels == 0 for row in together)
+    return Score(
+        label=cell.entry.label,
+        model=cell.entry.model,
+        data=cell.data.name,
+        mean=_mean(together),
+        present=_mean(together, present_only=True) if empty else None,
+        seeds={seed: found.value for seed, each in rows.items() if (found := _mean(each))},
+        published=publication.find(cell.entry.model, cell.data.name) if publication else None,
+        failures=tuple(f"{each.cell}: {each.failure}" for each in outcomes if each.failure is not None),
+    )
+
+
+def _read(cell: Cell) -> Sequence[Row]:
+    return read_evaluation(cell.folder).rows
+
+
+def _mean(rows: Sequence[Row], *, present_only: bool = False) -> Interval | None:
+    overall = summarise(rows, "dice", present_only=present_only).overall
+    return overall.mean if overall else None
+
+
+MISSING = "–"
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text, ready to be set in any way."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+    """What raised numbers in its cells refer to, from 1."""
+
+
+def arrange(scores: Sequence[Score], publication: Publication | None = None, *, present_only: bool = False) -> Table:
+    """Put scores where readers look for them.
+
+    Args:
+        scores: One or more, in the order in which models and data sets shall stand.
+        publication: Has a column beside each of ours.
+        present_only: Show the means without images whose true mask is empty.
+    """
+    places = {(score.label, score.data): score for score in scores}
+    labels, sets = (tuple(dict.fromkeys(names)) for names in zip(*places, strict=True))
+    notes: list[str] = []
+    columns, rows = ["model"], [[label] for label in labels]
+    for data in sets:
+        columns += [data_title(data), publication.short] if publication else [data_title(data)]
+        for label, row in zip(labels, rows, strict=True):
+            score = places[label, data]
+            row.append(_format(score, present_only=present_only) + _raise_notes(score, notes))
+            if publication:
+                row.append(MISSING if score.published is None else f"{score.published:.3f}")
+    return Table(tuple(columns), tuple(map(tuple, rows)), tuple(notes))
+
+
+def data_title(name: str) -> str:
+    """What people call a data set, where the catalog knows its folder."""
+    card = read_catalog().get(name)
+    return card.title if card else name
+
+
+def _format(score: Score, *, present_only: bool) -> str:
+    """Such as "0.812 [0.779, 0.840]", and where there are several seeds, their lowest and highest mean."""
+    found = score.present if present_only else score.mean
+    if found is None:
+        return MISSING
+    if present_only or len(score.seeds) < 2:
+        return str(found)
+    return f"{found}; seeds {min(score.seeds.values()):.3f} to {max(score.seeds.values()):.3f}"
+
+
+def _raise_notes(score: Score, notes: list[str]) -> str:
+    """Add a score's failures to the notes, and give the numbers that refer to them."""
+    notes += score.failures
+    first = len(notes) - len(score.failures) + 1
+    return " ".join(str(number).translate(_RAISED) for number in range(first, len(notes) + 1))
 
 
 @dataclass(frozen=True)
@@ -98,3 +239,84 @@ def _explain_published(publication: Publication | None) -> list[str]:
         return []
     source = f"{publication.short}: {publication.source}; {publication.measure}."
     return [f"{source} Two numbers can be compared only where both models were trained alike."]
+
+
+TEXT_NAME, SHEET_NAME, JSON_NAME = "table.md", "table.csv", "table.json"
+SHEET = ("data", "model", "dice", "low", "high", "images", "dice_present", "images_present", "seeds", "published")
+
+
+def write_benchmark(report: BenchmarkReport, out: Path) -> None:
+    """Write table.md, table.csv and table.json.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
+    write_text(out / TEXT_NAME, _to_markdown(report))
+    with (
+        writing(out / SHEET_NAME) as unfinished,
+        unfinished.open("w", newline="", encoding="utf-8") as file,
+    ):
+        sheet = csv.DictWriter(file, SHEET)
+        sheet.writeheader()
+        sheet.writerows(to_utf8(_to_sheet_row(score)) for score in report.scores)
+    write_json(out / JSON_NAME, report.to_dict())
+
+
+def _to_sheet_row(score: Score) -> Mapping[str, object]:
+    mean, present = score.mean, score.present
+    return {
+        "data": score.data,
+        "model": score.label,
+        "dice": mean and mean.value,
+        "low": mean and mean.low,
+        "high": mean and mean.high,
+        "images": mean and mean.n,
+        "dice_present": present and present.value,
+        "images_present": present and present.n,
+        "seeds": len(score.seeds),
+        "published": score.published,
+    }
+
+
+def _to_markdown(report: BenchmarkReport) -> str:
+    blocks = [f"# {to_markdown(report.recipe.title)}", _set_table(report.table)]
+    blocks += [_set_notes(report.table.notes)] if report.table.notes else []
+    blocks += map(to_markdown, report.explain())
+    if present := report.present_table:
+        blocks += ["Images that show something alone:", _set_table(present)]
+    if report.makings:
+        blocks += ["## How each was made", _set_table(_arrange_makings(report.makings))]
+        machines = to_markdown("; ".join(sorted({each.machine for each in report.makings})))
+        blocks += [f"Minutes since the last interruption, on: {machines}."]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _arrange_makings(makings: Sequence[Making]) -> Table:
+    columns = ("model", "data set", "seed", "weights", "px", "precision", "learning rate", "epochs", "best",
+               "validation Dice", "minutes training", "scoring")  # fmt: skip
+    rows = tuple(
+        (
+            each.label,
+            data_title(each.data),
+            str(each.seed),
+            each.weights,
+            str(each.image_size),
+            each.precision,
+            f"{each.learning_rate:g}",
+            str(each.epochs),
+            str(each.best_epoch),
+            f"{each.val_dice:.3f}",
+            f"{each.training_seconds / 60:.1f}",
+            f"{each.scoring_seconds / 60:.1f}",
+        )
+        for each in makings
+    )
+    return Table(columns, rows, ())
+
+
+def _set_table(table: Table) -> str:
+    return markdown_table(table.columns, table.rows)
+
+
+def _set_notes(notes: Sequence[str]) -> str:
+    return "\n".join(f"{number}. {to_markdown(note)}" for number, note in enumerate(notes, 1))

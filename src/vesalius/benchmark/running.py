@@ -1,5 +1,6 @@
-"""Train and score what is not finished yet, one cell after another."""
+"""What a benchmark lacks and how long it will take, told first; then train and score what is not finished yet."""
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,21 +8,205 @@ from functools import partial
 
 import torch
 
-from vesalius.benchmark.cells import Cell, check_unchanged, remember
-from vesalius.benchmark.making import read_making
-from vesalius.benchmark.preflight import check_prompts
+from vesalius.benchmark.cells import Cell, check_unchanged, read_making, remember
+from vesalius.benchmark.recipe import Entry
 from vesalius.console import progress_bar
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.errors import VesaliusError
+from vesalius.errors import ModelError, PromptError, VesaliusError, unknown_name
 from vesalius.evaluation.segmentation import evaluate
 from vesalius.evaluation.stored import describe_evaluation, read_evaluation, write_evaluation
-from vesalius.models.checkpoint_file import CHECKPOINT_NAME, read_notes
+from vesalius.models import Segmenter
+from vesalius.models.checkpoint_file import CHECKPOINT_NAME, EMBEDDED, read_notes
 from vesalius.models.checkpoints import load_segmenter
-from vesalius.models.devices import CPU, describe_device, place
-from vesalius.models.start import start_model
-from vesalius.training.fit import fit
-from vesalius.training.running import Running
+from vesalius.models.inference import CPU, describe_device, place, wait
+from vesalius.models.public_weights import find_source
+from vesalius.models.registry import as_segmenter, build_model
+from vesalius.models.start import needed_weights, start_model
+from vesalius.training.fit import fit, prepare
+from vesalius.training.losses import segmentation_loss
+from vesalius.training.runtime_options import Running
 from vesalius.training.trainer import LAST
+
+SPLITS = ("train", "val", "test")
+IMAGES = 2
+"""Of the step that is measured."""
+HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds an image, measured on this machine with made-up pictures; reading them comes on top."""
+
+    training: float
+    scoring: float
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What is known before a benchmark starts."""
+
+    missing: dict[str, tuple[str, ...]]
+    """What is not there or does not fit -> the cells that need it."""
+    weights: tuple[str, ...]
+    """Public weights among it, by name."""
+    hours: dict[str, float]
+    """Cell that is to be trained -> hours, if it trains for as many epochs as it may."""
+    finished: int
+    """Cells that are done."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        command = f"vesalius weights fetch {' '.join(self.weights)}" if self.weights else None
+        return {
+            "missing": {what: list(cells) for what, cells in self.missing.items()},
+            "fetch": command,
+            "hours": {cell: round(hours, 2) for cell, hours in self.hours.items()},
+            "hours_together": round(sum(self.hours.values()), 2),
+            "finished": self.finished,
+        }
+
+    def lines(self) -> list[str]:
+        """For people."""
+        told = [f"missing: {what} (needed by {_shorten(cells)})" for what, cells in self.missing.items()]
+        if self.weights:
+            told.append(f"Fetch them with: vesalius weights fetch {' '.join(self.weights)}")
+        if self.hours:
+            hours = sum(self.hours.values())
+            slowest = max(self.hours, key=lambda cell: self.hours[cell])
+            most = f"{slowest} {self.hours[slowest]:.1f}"
+            counts = f"{len(self.hours)} to train, {self.finished} finished"
+            told.append(
+                f"{counts}: about {hours:.1f} hours on this machine if none stops early (longest: {most}), from a step "
+                "measured for each model."
+            )
+        return told
+
+
+def inspect(
+    cells: Sequence[Cell], on_model: Callable[[str], None] = lambda label: None, device: torch.device = CPU
+) -> Preflight:
+    """Look at every cell, and measure one short step of each model that is to be trained.
+
+    Args:
+        cells: What is to be done.
+        on_model: Told the label of each model before it is measured.
+        device: Where it is measured.
+    """
+    missing: dict[str, list[str]] = {}
+    weights: dict[str, None] = {}
+    hours: dict[str, float] = {}
+    costs: dict[str, Cost | str] = {}
+    finished = 0
+    for cell in cells:
+        faults, counts = _look(cell)
+        finished += cell.finished and not faults
+        lacking = [] if cell.trained else _lacking_weights(cell.entry)
+        weights |= dict.fromkeys(lacking)
+        faults += [f"{name} ({find_source(name).path})" for name in lacking]
+        if not faults and not cell.trained:
+            key = _key(cell.entry)
+            if key not in costs:
+                on_model(cell.entry.label)
+                costs[key] = _measure(cell.entry, device)
+            cost = costs[key]
+            if isinstance(cost, str):
+                faults.append(cost)
+            else:
+                hours[str(cell)] = _extrapolate(cell, cost, counts)
+        for fault in faults:
+            missing.setdefault(fault, []).append(str(cell))
+    return Preflight({what: tuple(names) for what, names in missing.items()}, tuple(weights), hours, finished)
+
+
+def _look(cell: Cell) -> tuple[list[str], dict[str, int]]:
+    """What is wrong with a cell's data, and the images of its splits."""
+    try:
+        splits = {split: SegmentationDataset(cell.data, split) for split in SPLITS}
+        check_prompts(splits["test"], cell.prompts or ())
+        check_unchanged(cell)
+    except VesaliusError as error:
+        return [str(error)], {}
+    return [], {split: len(dataset) for split, dataset in splits.items()}
+
+
+def check_prompts(dataset: SegmentationDataset, families: Sequence[str]) -> None:
+    """See that every record has the families that are asked.
+
+    Raises:
+        PromptError: Naming the record that lacks one.
+    """
+    for record in dataset.records:
+        for family in families:
+            if family not in record.prompts:
+                place = f"{dataset.root}/anns/{dataset.split}.json, record of '{record.img_name}'"
+                raise PromptError(f"{place}: {unknown_name('prompt family', family, record.prompts)}")
+
+
+def _lacking_weights(entry: Entry) -> list[str]:
+    """Public weights that a model starts from and that are not on this machine."""
+    if entry.model in EMBEDDED:
+        return []
+    try:
+        needed = needed_weights(entry.model, entry.options, pretrained=entry.pretrained)
+    except ModelError:  # has none to start from, which is told when it is measured
+        return []
+    return [name for name in needed if not find_source(name).is_here()]
+
+
+def _key(entry: Entry) -> str:
+    return json.dumps([entry.model, entry.options, entry.training], default=str, sort_keys=True)
+
+
+def _measure(entry: Entry, device: torch.device) -> Cost | str:
+    """The cost of a model's step; why it has none, if it cannot be built or trained."""
+    try:
+        needed_weights(entry.model, entry.options, pretrained=entry.pretrained and entry.model not in EMBEDDED)
+        model = _build(entry, device)
+        prepare(model, entry.config(seed=0))
+        return _time(model, entry, device)
+    except VesaliusError as error:
+        return str(error)
+
+
+def _build(entry: Entry, device: torch.device) -> Segmenter:
+    """The architecture with weights that mean nothing, without the minute that drawing good ones takes."""
+    with torch.device("meta"):
+        model = as_segmenter(build_model(entry.model, **entry.options))
+    model.to_empty(device=device)
+    with torch.no_grad():
+        for value in (*model.parameters(), *model.buffers()):
+            value.fill_(0.01 if value.is_floating_point() else 0)
+    return model
+
+
+def _time(model: Segmenter, entry: Entry, device: torch.device) -> Cost:
+    side, weights = model.spec.image_size, entry.config(seed=0).loss
+    images, prompts = torch.rand(IMAGES, 3, side, side, device=device), ["polyp"] * IMAGES
+    masks = (torch.rand(IMAGES, 1, side, side, device=device) > 0.5).float()
+    started = time.perf_counter()
+    segmentation_loss(model.predict(images, prompts), masks, weights).backward()
+    wait(device)
+    trained = time.perf_counter()
+    model.eval()
+    with torch.inference_mode():
+        model.predict(images, prompts)
+    wait(device)
+    return Cost((trained - started) / IMAGES, (time.perf_counter() - trained) / IMAGES)
+
+
+def _extrapolate(cell: Cell, cost: Cost, counts: dict[str, int]) -> float:
+    config = cell.entry.config(cell.seed)
+    images = counts["train"] * config.max_epochs
+    if config.max_steps > 0:
+        images = min(images, config.max_steps * config.accumulate * config.batch_size)
+    epochs = images / counts["train"]
+    seconds = images * cost.training + (counts["val"] * max(1.0, epochs) + counts["test"]) * cost.scoring
+    return seconds / HOUR
+
+
+def _shorten(cells: Sequence[str]) -> str:
+    return ", ".join(cells[:2]) + (f" and {len(cells) - 2} more" if len(cells) > 2 else "")
+
 
 SPLIT = "test"
 

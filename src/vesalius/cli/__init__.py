@@ -47,6 +47,15 @@ COMMANDS = {
     "doctor": "Say what works on this machine and what is missing; with a timed test.",
     "demo": "Segment and name real images that packages carry, and write a page of them.",
 }
+CHAPTERS = {
+    "benchmark": "train",
+    "demo": "doctor",
+    "evaluate-naming": "evaluate",
+    "export": "models",
+    "report": "compare",
+    "train-naming": "train",
+}
+"""Commands that live in another command's file."""
 GROUPS = {
     "data": {
         "prepare": "Bring images and masks, a public data set's or your own, into the layout that training reads.",
@@ -68,10 +77,10 @@ GROUPS = {
 GROUP_HELP = {"data": "Prepare and check data sets.", "prompts": "Make prompts.", "weights": "Find weights of others."}
 GROUP_PAGES = {"data": "docs/data.md", "prompts": "docs/prompts.md", "weights": "docs/weights.md"}
 for command, summary in COMMANDS.items():
-    module = command.replace("-", "_")
-    app.command(f"vesalius.cli.{module}:{module}", name=command, help=summary)
+    function = command.replace("-", "_")
+    app.command(f"vesalius.cli.{CHAPTERS.get(command, function)}:{function}", name=command, help=summary)
 app.command(
-    "vesalius.cli.install_completion:install_completion",
+    "vesalius.cli.usage:install_completion",
     name="--install-completion",
     help="Let the shell complete commands and options.",
 )
@@ -79,7 +88,7 @@ for group, commands in GROUPS.items():
     examples = "\n".join(f"vesalius {group} {command} --help" for command in commands)
     inner = App(name=group, help=GROUP_HELP[group], help_epilogue=write_epilogue(examples, GROUP_PAGES[group]))
     for command, summary in commands.items():
-        inner.command(f"vesalius.cli.{group}_{command}:{group}_{command}", name=command, help=summary)
+        inner.command(f"vesalius.cli.{group}:{group}_{command}", name=command, help=summary)
     app.command(inner)
 
 

@@ -55,16 +55,15 @@ def audit(
     from vesalius.data.datasets import SegmentationDataset
     from vesalius.errors import ConfigError
     from vesalius.evaluation.audit import run
-    from vesalius.evaluation.audit.answers import write_answers
     from vesalius.evaluation.audit.card import fill_card
-    from vesalius.evaluation.audit.page import write_page
-    from vesalius.evaluation.audit.pictures import draw_worst, find_worst
-    from vesalius.evaluation.clusters import name_clusters
+    from vesalius.evaluation.audit.page import draw_worst, find_worst, write_page
+    from vesalius.evaluation.audit.session import write_answers
+    from vesalius.evaluation.rows import name_clusters
     from vesalius.files import sha256_of, write_json
     from vesalius.folders import Claim
     from vesalius.models.checkpoint_file import find_checkpoint
     from vesalius.models.checkpoints import load_segmenter
-    from vesalius.models.devices import describe_device, place
+    from vesalius.models.inference import describe_device, place
 
     if pictures < 0:
         raise ConfigError(f"--pictures: expected 0 or more, got {pictures}.")

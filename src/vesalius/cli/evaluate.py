@@ -1,4 +1,4 @@
-"""``vesalius evaluate MODEL --data DIR``."""
+"""``vesalius evaluate MODEL --data DIR`` and ``vesalius evaluate-naming MODEL --data DIR``."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
     from vesalius.data.datasets import SegmentationDataset
     from vesalius.data.fingerprints import Seen
-    from vesalius.evaluation.result import Evaluation
+    from vesalius.evaluation.naming.evaluate import AnatomyEvaluation
+    from vesalius.evaluation.segmentation import Evaluation
     from vesalius.evaluation.statistics import Centre
     from vesalius.models import Segmenter
-    from vesalius.models.devices import Precision
+    from vesalius.models.inference import Precision
 
 
 def evaluate(
@@ -71,14 +72,14 @@ def evaluate(
     from vesalius.data.datasets import SegmentationDataset
     from vesalius.data.fingerprints import find_seen, fingerprints_path, read_fingerprints
     from vesalius.evaluation import segmentation
-    from vesalius.evaluation.clusters import name_clusters
     from vesalius.evaluation.report import PAGE_NAME
-    from vesalius.evaluation.report.examples import choose_examples
+    from vesalius.evaluation.report.gallery import choose_examples
+    from vesalius.evaluation.rows import name_clusters
     from vesalius.evaluation.stored import ROWS_NAME, describe_evaluation
     from vesalius.folders import Claim
     from vesalius.models.checkpoint_file import find_checkpoint
     from vesalius.models.checkpoints import load_segmenter
-    from vesalius.models.devices import describe_device, place
+    from vesalius.models.inference import describe_device, place
 
     dataset = SegmentationDataset(data, split)
     name_clusters([record.img_name for record in dataset.records], group_regex)  # complains now, not after the pass
@@ -117,7 +118,7 @@ def evaluate(
     if as_json:
         print_json(content)
     else:
-        _print(evaluation, f"{model} on {data.name}, {split}", group_regex, seen)
+        _print_evaluation(evaluation, f"{model} on {data.name}, {split}", group_regex, seen)
     if out is not None:
         say(f"{len(evaluation.rows)} rows: {out / ROWS_NAME}; report: {out / PAGE_NAME}")
 
@@ -134,9 +135,8 @@ def _write(
 ) -> None:
     """Rows, summary and report with its pictures."""
     from vesalius.evaluation.report import write_report
-    from vesalius.evaluation.report.examples import choose_examples
-    from vesalius.evaluation.report.gallery import GALLERY_NAME, draw_gallery, write_gallery
-    from vesalius.evaluation.report.single import read_report
+    from vesalius.evaluation.report.builders import read_report
+    from vesalius.evaluation.report.gallery import GALLERY_NAME, choose_examples, draw_gallery, write_gallery
     from vesalius.evaluation.stored import write_evaluation
 
     examples = choose_examples(evaluation.rows, pictures)
@@ -184,7 +184,7 @@ COLUMNS = ("dice", "precision", "recall", "nsd", "hd95")
 """Metrics of the table; IoU says the same as Dice, and a terminal is narrow."""
 
 
-def _print(evaluation: "Evaluation", title: str, group_regex: str | None, seen: "Seen") -> None:
+def _print_evaluation(evaluation: "Evaluation", title: str, group_regex: str | None, seen: "Seen") -> None:
     from vesalius.console import say
 
     empty, undefined = evaluation.empty_images(), evaluation.undefined()
@@ -204,7 +204,7 @@ def _print(evaluation: "Evaluation", title: str, group_regex: str | None, seen: 
 
 def _print_table(evaluation: "Evaluation", title: str, group_regex: str | None, *, present_only: bool) -> None:
     from vesalius.console import print_table
-    from vesalius.evaluation.score_table import TITLES
+    from vesalius.evaluation.rows import TITLES
 
     names = [name for name in COLUMNS if name in evaluation.metrics]
     found = [evaluation.summarise(name, present_only=present_only, group_regex=group_regex) for name in names]
@@ -225,3 +225,112 @@ def _cell(centre: "Centre | None", metric: str) -> tuple[str, ...] | None:
     mean = centre.mean
     ends = "–" if mean.low is None else f"{mean.low:.{digits}f}–{mean.high:.{digits}f}"
     return f"{mean.value:.{digits}f}", ends
+
+
+def evaluate_naming(
+    model: str,
+    /,
+    *,
+    data: Path,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    baselines: bool = False,
+    least_patients: int = 10,
+    paper_stations: bool = False,
+    device: str = "auto",
+    precision: Literal["32", "16-mixed", "bf16-mixed"] = "32",
+    overwrite: bool = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Measure how well a model names the test slices of a folder, with thresholds and calibration from its val slices.
+
+    Organs and stations: top-1 in set (the paper's accuracy), mAP, AUROC, set F1, exact match, calibration, abstention,
+    sensitivity to wording, and true captions against contradictions of them, with 95 % intervals over patients.
+
+    Examples:
+        vesalius evaluate-naming pocket --data slices -o evaluations/names
+
+    Documentation:
+        docs/anatomy-evaluation.md, docs/devices.md
+
+    Args:
+        model: "pocket", a checkpoint, a run's folder, or a name of `vesalius weights list`.
+        data: Folder of slices as `vesalius data slices` writes it.
+        out: Folder for naming.md with figures, for people, and naming.json.
+        baselines: Measure a linear probe of the same vectors, and guessing by frequency, too; both need train slices.
+        least_patients: Patients who must show a label for it to enter macro means.
+        paper_stations: Ask for the paper's five stations, without the upper limb.
+        device: "cpu", "cuda", "cuda:1" or "mps"; "auto" takes a GPU where there is one.
+        precision: Of computation; "mixed" halves the bits of numbers where that is safe, for GPUs.
+        overwrite: Replace what this command made there from something else.
+        as_json: Print one JSON object.
+    """
+    from dataclasses import asdict
+    from functools import partial
+
+    from vesalius.console import print_json, progress_bar, say
+    from vesalius.data.slices.dataset import AnatomySlices
+    from vesalius.evaluation.naming.encoding import EncodedSlices, encode_slices
+    from vesalius.evaluation.naming.evaluate import (
+        count_steps,
+        evaluate_prevalence,
+        evaluate_probe,
+    )
+    from vesalius.evaluation.naming.evaluate import evaluate_naming as evaluate
+    from vesalius.evaluation.naming.label_scores import NamingSettings
+    from vesalius.evaluation.naming.page import NUMBERS, PAGE, write_naming_page
+    from vesalius.folders import Claim
+    from vesalius.models.inference import describe_device, place
+    from vesalius.naming.labeller import load_namer
+    from vesalius.prompts.anatomy import PAPER_STATIONS, STATIONS
+    from vesalius.training.manifest import fingerprint
+
+    stations = PAPER_STATIONS if paper_stations else STATIONS
+    settings = NamingSettings(least_patients=least_patients, stations=stations)
+    names = ("train", "val", "test") if baselines else ("val", "test")
+    splits = {split: AnatomySlices(data, split) for split in names}
+    trained, _ = load_namer(model)
+    trained = place(trained.eval(), device, precision)
+    computed = describe_device(trained.device, precision)
+    origin = {"model": _name(model), "data": str(data.resolve()), "table": fingerprint(data), **asdict(settings)}
+    origin |= {"baselines": baselines, **computed}
+    claim = out and Claim(out, "evaluate-naming", origin, [PAGE, NUMBERS], overwrite)
+    if claim:
+        claim.check()
+    encoded: dict[str, EncodedSlices] = {}
+    with progress_bar() as bar:
+        for split, slices in splits.items():
+            task = bar.add_task(f"Encoding {split}", total=len(slices))
+            encoded[split] = encode_slices(trained, slices, partial(bar.advance, task), precision)
+        train, val, test = (encoded.get(split) for split in ("train", "val", "test"))
+        assert val is not None
+        assert test is not None
+        task = bar.add_task("Measuring", total=count_steps(val, test, settings))
+        name = Path(model).name
+        found = [evaluate(trained, val, test, name, settings, partial(bar.advance, task))]
+        if train is not None:
+            found.append(evaluate_probe(train, val, test, f"linear probe of {name}", settings))
+            found.append(evaluate_prevalence(train, val, test, settings))
+    if claim:
+        claim.make()
+        caption = f"{model} on the test slices of {data.name}."
+        write_naming_page(found, claim.folder, f"Naming by {name}", caption, computed)
+    if as_json:
+        print_json({"data": str(data), "manifest": computed, "systems": [each.to_dict() for each in found]})
+    else:
+        _print_naming(found)
+    if out is not None:
+        say(f"Report: {out / PAGE}")
+
+
+def _name(model: str) -> str:
+    """A path in full, or a name."""
+    return str(Path(model).resolve()) if Path(model).exists() else model
+
+
+def _print_naming(found: "list[AnatomyEvaluation]") -> None:
+    from vesalius.console import print_table
+    from vesalius.evaluation.naming.page import build_tables
+
+    for table in build_tables(found):
+        if table.title.lower() in found[0].aspects:
+            print_table(table.columns, table.rows, title=table.title)

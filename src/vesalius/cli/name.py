@@ -80,8 +80,8 @@ def name(
     """
     from vesalius.console import print_json, progress_bar
     from vesalius.naming import AnatomyLabeller, audit_series, find_series
+    from vesalius.naming.labels import check_table
     from vesalius.naming.strip import check_strip
-    from vesalius.naming.tables import check_table
 
     if out is not None:
         check_table(out)
@@ -136,7 +136,7 @@ def _check_results(out: Path | None, strips: "Sequence[Path]", found: "Sequence[
     """
     from vesalius.errors import OutputError
     from vesalius.files import check_absent
-    from vesalius.naming.tables import table_files
+    from vesalius.naming.labels import table_files
 
     results = [*([] if out is None else table_files(out)), *strips]
     check_absent(results, overwrite)

@@ -12,8 +12,8 @@ from vesalius.errors import ConfigError, ImageError, PromptError
 if TYPE_CHECKING:
     from vesalius.knowledge import Understanding
     from vesalius.results import Result
-    from vesalius.segmenting.many import Summary
     from vesalius.segmenting.request import Request
+    from vesalius.segmenting.run import Summary
 
 LISTED = 5
 """Failures and notices told on the terminal one by one."""
@@ -102,8 +102,7 @@ def segment(
         as_json: Print one JSON object.
     """
     from vesalius.predict import check_prompts
-    from vesalius.segmenting.request import Request
-    from vesalius.segmenting.rules import MaskRules
+    from vesalius.segmenting.request import MaskRules, Request
 
     choices = {"series": series, "stack": stack, "volume": volume, "frame": frame}
     asked = Request(
@@ -134,7 +133,7 @@ def _segment_one(
     """Segment one image and tell what was found."""
     from vesalius.console import print_json, print_table, progress_bar, say
     from vesalius.imaging import read_image
-    from vesalius.imaging.notices import warn_of
+    from vesalius.imaging.safeguards import warn_of
     from vesalius.predict import Predictor
     from vesalius.results import Results
 
@@ -193,7 +192,7 @@ def _segment_many(
         ImageError: If anything failed.
     """
     from vesalius.console import print_json, progress_bar
-    from vesalius.segmenting.many import segment_many
+    from vesalius.segmenting.run import segment_many
 
     with progress_bar() as bar:
         summary = segment_many(

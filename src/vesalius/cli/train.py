@@ -1,17 +1,80 @@
-"""``vesalius train``."""
+"""``vesalius train``, ``vesalius train-naming`` and ``vesalius benchmark``."""
 
+import sys
+import tomllib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from vesalius.cli.recipe_options import RecipeOptions
-from vesalius.training.running import Running
+from vesalius.errors import ConfigError
+from vesalius.training.runtime_options import Running
 
 if TYPE_CHECKING:
+    from vesalius.benchmark.report import BenchmarkReport
+    from vesalius.benchmark.running import Preflight
     from vesalius.data.fingerprints import Fingerprints
 
-_RECIPE, _RUNNING = RecipeOptions(), Running()
+
+SHORT = ("learning_rate", "batch_size", "max_epochs", "max_steps", "seed")
+"""Settings with an option of their own."""
+
+
+@dataclass(frozen=True)
+class RecipeOptions:
+    """A recipe, and changes to it."""
+
+    recipe: Path | None = None
+    """TOML file of settings, see recipes/; its [model] table holds options of the model."""
+    changes: Annotated[tuple[str, ...], Parameter(name="--set")] = ()
+    """Any setting, as NAME=VALUE or TABLE.NAME=VALUE; repeat it for several. It goes before the recipe's."""
+    learning_rate: float | None = None
+    """Largest step size."""
+    batch_size: int | None = None
+    """Images of a batch, over all devices."""
+    max_epochs: int | None = None
+    """Passes over the training images at most."""
+    max_steps: int | None = None
+    """Steps at most, for a short trial."""
+    seed: int | None = None
+    """Decides order, augmentation, words and initial weights."""
+
+    def read(self) -> dict[str, Any]:
+        """All settings that were given, in nested tables.
+
+        Raises:
+            ConfigError: If the recipe cannot be read or a change is not of the form NAME=VALUE.
+        """
+        from vesalius.training.config import read_recipe
+
+        settings: dict[str, Any] = dict(read_recipe(self.recipe)) if self.recipe else {}
+        for change in self.changes:
+            _apply(change, settings)
+        return settings | {name: getattr(self, name) for name in SHORT if getattr(self, name) is not None}
+
+
+def _apply(change: str, settings: dict[str, Any]) -> None:
+    place, equals, value = change.partition("=")
+    *tables, name = place.strip().split(".")
+    if not equals or not name:
+        raise ConfigError(f"--set {change}: expected NAME=VALUE or TABLE.NAME=VALUE, such as augment.rotation=30.")
+    for table in tables:
+        settings = settings.setdefault(table, {})
+        if not isinstance(settings, dict):
+            raise ConfigError(f"--set {change}: {table} is a setting, not a table of settings.")
+    settings[name] = _parse(value.strip())
+
+
+def _parse(text: str) -> object:
+    """A TOML value; words need no quotes."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+_SETTINGS, _RUNNING = RecipeOptions(), Running()
 
 
 def train(
@@ -19,7 +82,7 @@ def train(
     model: str,
     data: list[Path],
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
-    settings: Annotated[RecipeOptions, Parameter(name="*")] = _RECIPE,
+    settings: Annotated[RecipeOptions, Parameter(name="*")] = _SETTINGS,
     pretrained: bool = False,
     from_scratch: bool = False,
     views: int | None = None,
@@ -55,12 +118,11 @@ def train(
     from pytorch_lightning.utilities import rank_zero_only
 
     from vesalius.console import print_json
-    from vesalius.models.recipe import to_options
+    from vesalius.models.registry import to_options
     from vesalius.models.start import start_model
+    from vesalius.training.callbacks import tell
     from vesalius.training.config import TrainConfig, check_table
-    from vesalius.training.fit import fit
-    from vesalius.training.preparing import check_encoders
-    from vesalius.training.progress import tell
+    from vesalius.training.fit import check_encoders, fit
 
     given = settings.read() | ({} if views is None else {"views": views})
     options = to_options(check_table(given.pop("model", {}), "[model]"))
@@ -96,3 +158,175 @@ def _read_seen(model: str, origin: str) -> "Fingerprints | None":
     if origin == "untrained":
         return Fingerprints(complete=True)
     return read_fingerprints(fingerprints_path(find_checkpoint(model))) if origin == "trained" else None
+
+
+def train_naming(
+    *,
+    model: str,
+    data: list[Path],
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    settings: Annotated[RecipeOptions, Parameter(name="*")] = _SETTINGS,
+    workers: int = 0,
+    save_minutes: float = 10.0,
+    log: list[Literal["tensorboard", "mlflow"]] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Train a model to name slices, on captions of what they show, keeping the weights that name validation best.
+
+    Slices are those of `vesalius data slices`. Without a recipe captions and slices both vary, and every caption that
+    is true of a slice counts (UniCL); recipes/anatomy/ has the paper's systems. Settings given here go before the
+    recipe's.
+
+    Examples:
+        vesalius train-naming --model pocket --data slices -o runs/names
+        vesalius train-naming --model biomedclip --data slices --recipe mine.toml
+
+    Documentation:
+        docs/anatomy-training.md
+
+    Args:
+        model: pubmedclip, biomedclip or another name that `vesalius name --model` knows, for its public weights;
+            "pocket", of which only the layers that meet the words train; a checkpoint to go on from; or clip_vit_b32 or
+            clip_rn50, untrained.
+        data: Folders of slices; repeat --data for several.
+        out: Folder for weights, manifest and metrics; runs/MODEL-DATA by default.
+        settings: What decides the result; an image is a slice here.
+        workers: Processes that prepare slices; 0 for none but the one that trains.
+        save_minutes: Between savings of the run's state inside an epoch; it is saved after each anyway.
+        log: Report to TensorBoard or MLflow too; repeat it for both.
+        resume: Go on where an interrupted run in the same folder stopped, as if it had not been interrupted. The same
+            command does so by itself; this refuses to begin anew.
+        overwrite: Begin anew where the folder holds a run, and replace that.
+        as_json: Print one JSON object.
+    """
+    from vesalius.console import print_json, say
+    from vesalius.models.registry import to_options
+    from vesalius.models.start import start_encoder
+    from vesalius.training.callbacks import tell
+    from vesalius.training.config import check_table
+    from vesalius.training.contrastive import ContrastiveConfig, fit_contrastive
+    from vesalius.training.runtime_options import Running
+
+    given = settings.read()
+    options = to_options(check_table(given.pop("model", {}), "[model]"))
+    config = ContrastiveConfig.from_dict(given)
+    folder = out or Path("runs") / f"{Path(model).stem}-{data[0].name}"
+    start, origin = start_encoder(model, seed=config.seed, options=options)
+    running = Running(
+        resume=resume, overwrite=overwrite, workers=workers, save_minutes=save_minutes, loggers=tuple(log or ())
+    )
+    tell(f"{model}: {origin} weights; results in {folder}")
+    result = fit_contrastive(start, data, folder, config.for_model(start, given), running)
+    if as_json:
+        told = {"checkpoint": str(result.checkpoint), "val_top1": result.val_top1, "epochs": result.epochs}
+        print_json({**told, "earlier": result.earlier})
+    else:
+        say(
+            f"Right first names on validation slices {result.val_top1:.3f} after {result.epochs} epochs: "
+            f"{result.checkpoint}{' (finished earlier; train it anew with --overwrite)' if result.earlier else ''}"
+        )
+
+
+def benchmark(
+    recipe: Path,
+    /,
+    *,
+    data: Path | None = None,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    dry_run: bool = False,
+    device: str = "auto",
+    precision: Literal["32", "16-mixed", "bf16-mixed"] = "32",
+    overwrite: bool = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Train and score every model of a recipe on every data set, and put the numbers beside published ones.
+
+    What is finished in the folder stays; the same command goes on where an interrupted one stopped. A model that cannot
+    be trained or scored is named with the reason, and the others go on.
+
+    Exit codes:
+        1: Some numbers are missing; what stopped them is told.
+
+    Examples:
+        vesalius benchmark recipes/benchmark/cpu.toml --data datasets
+
+    Documentation:
+        docs/benchmark.md, docs/devices.md
+
+    Args:
+        recipe: TOML file, see recipes/benchmark/.
+        data: Folder that holds the data sets' folders; goes before the recipe's.
+        out: Folder for table.md, table.csv, table.json and, in DATA/MODEL/seed-0, weights and evaluations, which
+            `vesalius report` and `vesalius compare` read; runs/benchmark-RECIPE by default.
+        dry_run: Only say what is missing and how many hours it will take; the exit code is 1 if something is missing.
+        device: Where models train and are scored: "cpu", "cuda", "cuda:1" or "mps"; "auto" takes a GPU where there is
+            one.
+        precision: Of scoring; training computes as the recipe says.
+        overwrite: Replace the table of another recipe in the folder.
+        as_json: Print one JSON object.
+    """
+    from vesalius.benchmark.cells import list_cells
+    from vesalius.benchmark.recipe import read_benchmark
+    from vesalius.benchmark.report import JSON_NAME, SHEET_NAME, TEXT_NAME, build_report, write_benchmark
+    from vesalius.benchmark.running import inspect, run_cells
+    from vesalius.console import print_json, progress_bar, say
+    from vesalius.errors import ConfigError
+    from vesalius.folders import Claim
+    from vesalius.models.inference import choose_device
+
+    plan, place = read_benchmark(recipe), choose_device(device)
+    root = data or plan.root
+    if root is None:
+        raise ConfigError(f"{recipe}: [data] has no root, the folder that holds the data sets; give it with --data.")
+    folder = out or Path("runs") / f"benchmark-{recipe.stem}"
+    origin = {"recipe": str(recipe.resolve()), "data": str(root.resolve())}
+    claim = Claim(folder, "benchmark", origin, (TEXT_NAME, SHEET_NAME, JSON_NAME), overwrite)
+    claim.check()
+    cells = list_cells(plan, root, folder, precision)
+    found = inspect(cells, lambda label: say(f"Measuring a step of {label} …"), place)
+    if dry_run:
+        _finish_dry(found, as_json=as_json)
+        return
+    for line in found.lines():
+        say(line)
+    claim.make()
+    outcomes = run_cells(cells, say, place)
+    with progress_bar() as bar:
+        task = bar.add_task("Drawing resamples", total=len(plan.sets) * len(plan.entries))
+        report = build_report(plan, outcomes, on_score=lambda: bar.advance(task))
+    write_benchmark(report, folder)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        _print_benchmark(report)
+    say(f"Written: {folder / TEXT_NAME}, and the same as .csv and .json")
+    if any(each.failure for each in outcomes):
+        sys.exit(1)
+
+
+def _finish_dry(found: "Preflight", *, as_json: bool) -> None:
+    from vesalius.console import print_json, print_table, say
+
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        if found.hours:
+            print_table(("to train", "hours at most"), [(cell, f"{hours:.1f}") for cell, hours in found.hours.items()])
+        for line in found.lines():
+            say(line)
+    if found.missing:
+        sys.exit(1)
+
+
+def _print_benchmark(report: "BenchmarkReport") -> None:
+    from vesalius.console import print_table, say
+
+    print_table(report.table.columns, report.table.rows, title=report.recipe.title)
+    for number, note in enumerate(report.table.notes, 1):
+        say(f"{number}. {note}")
+    if present := report.present_table:
+        print_table(present.columns, present.rows, title=f"{report.recipe.title}: images that show something alone")
+    for line in report.explain():
+        say(line)

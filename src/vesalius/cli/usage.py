@@ -1,4 +1,4 @@
-"""What the command line says of itself: long help from docstrings, and what an unknown option may have meant."""
+"""What the command line says of itself: long help, unknown options, and shell completion."""
 
 import difflib
 import inspect
@@ -143,3 +143,33 @@ def explain_option(error: UnknownOptionError) -> str:
 
 def _find_meant(word: str, names: list[str]) -> str | None:
     return next((each for each in SYNONYMS.get(word, ()) if each.partition(" ")[0] in names), None)
+
+
+def install_completion(shell: Literal["bash", "zsh", "fish", "powershell"] | None = None, /) -> None:
+    """Let the shell complete commands and options; open a new shell afterwards.
+
+    Writes a script where the shell looks for completions, and for bash, zsh and PowerShell a line into its startup file
+    that loads it. Do it again after an update: the script knows the commands of one version.
+
+    Examples:
+        vesalius --install-completion
+        vesalius --install-completion zsh
+
+    Documentation:
+        README.md
+
+    Args:
+        shell: By default the one that this is called from.
+    """
+    from cyclopts.completion.detect import ShellDetectionError
+
+    from vesalius.cli import app
+    from vesalius.console import say
+    from vesalius.errors import ConfigError
+
+    try:
+        script = app.install_completion(shell=shell)
+    except ShellDetectionError as error:
+        remedy = "name it: vesalius --install-completion bash (or zsh, fish, powershell)"
+        raise ConfigError(f"which shell calls is not to be seen; {remedy}.") from error
+    say(f"Written: {script}; open a new shell to use it.")

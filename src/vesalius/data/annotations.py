@@ -1,14 +1,22 @@
-"""The benchmark's annotation files: which mask and which prompts belong to an image."""
+"""The benchmark's annotation files: which mask, prompts, target and group belong to an image."""
 
 import os
+import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PureWindowsPath
 
-from vesalius.errors import DataError
-from vesalius.files import read_json
-from vesalius.prompts import Variants
+import numpy as np
+from PIL import Image
+
+from vesalius.data.catalog import read_catalog
+from vesalius.errors import ConfigError, DataError
+from vesalius.files import read_json, write_json
+from vesalius.imaging import write_mask
+from vesalius.imaging.safeguards import quiet
+from vesalius.prompts import Variants, list_targets, read_bank
 
 FIELDS = ("img_name", "mask_name", "prompts")
 ABSENT = "absent"
@@ -108,3 +116,161 @@ def _check_text(text: object, place: str) -> str:
     except UnicodeEncodeError as error:
         raise DataError(f"{place} holds half a character ({text!a}); write the text as UTF-8.") from error
     return text
+
+
+def ask_for_absent(root: Path, images: Iterable[tuple[ImageRecord, tuple[int, int], tuple[str, ...]]]) -> list[object]:
+    """One record for each image, and in masks/absent/ an empty mask for each size.
+
+    Args:
+        root: Folder of the data set.
+        images: A record of each image, its height and width, and names of what it does not show.
+
+    Raises:
+        OutputError: If a mask cannot be written.
+    """
+    rows: dict[str, object] = {}
+    for record, (height, width), never in images:
+        if not never or record.img_name in rows:
+            continue
+        mask_name = f"{ABSENT}/{height}x{width}.png"
+        if not (root / "masks" / mask_name).exists():
+            write_mask(root / "masks" / mask_name, np.zeros((height, width), dtype=bool))
+        prompts = {"p1": list(never)}
+        rows[record.img_name] = {
+            "img_name": record.img_name, "mask_name": mask_name, "prompts": prompts, ABSENT: True,
+        }  # fmt: skip
+    return list(rows.values())
+
+
+def compile_group_regex(expression: str) -> re.Pattern[str]:
+    """Check what ``--group-regex`` was given.
+
+    Raises:
+        ConfigError: If it is no regular expression.
+    """
+    try:
+        return re.compile(expression)
+    except re.error as error:
+        raise ConfigError(f"--group-regex: '{expression}' is no regular expression ({error}).") from error
+
+
+def find_group(pattern: re.Pattern[str], name: str) -> str | None:
+    """What the first bracket matches, without brackets the whole match; None if nothing matches.
+
+    Raises:
+        ConfigError: If the expression fits and names nothing, as `(patient[0-9]+)?_img` does of "_img": all such images
+            would be one group, which they are not.
+
+    >>> find_group(compile_group_regex("^([a-z]+)_"), "ann_1.png")
+    'ann'
+    """
+    match = pattern.search(name)
+    if match is None:
+        return None
+    group: str | None = match[min(1, pattern.groups)]
+    if not group:
+        empty = "its first bracket matches nothing" if pattern.groups else "matches no letter of it"
+        remedy = "write one that must match the patient, without ? or * around it, so that other images have no group"
+        raise ConfigError(f"--group-regex: '{pattern.pattern}' fits '{name}', but {empty}; {remedy}.")
+    return group
+
+
+DESCRIPTION = "dataset.json"
+FIELD = "target"
+
+
+def read_target(root: Path) -> str:
+    """What all masks of a folder outline, in plain words; "" where nobody says.
+
+    ``dataset.json`` says it; without that file, the catalog does of folders that have one of its names.
+
+    Raises:
+        DataError: If the file is damaged.
+    """
+    path = root / DESCRIPTION
+    if path.is_file():
+        content = read_json(path)
+        told = content.get(FIELD) or "" if isinstance(content, dict) else None
+        if not isinstance(told, str):
+            raise DataError(f'{path}: expected an object such as {{"target": "polyp"}}, got {content!r:.80}.')
+        return told.strip()
+    card = read_catalog().get(root.resolve().name)
+    return (card.target or card.phrase).replace("_", " ") if card else ""
+
+
+def write_target(root: Path, target: str) -> None:
+    """Write ``dataset.json``.
+
+    Args:
+        root: Folder of the data set.
+        target: What all its masks outline; "" where records say it one by one.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    write_json(root / DESCRIPTION, {FIELD: target or None})
+
+
+@cache
+def find_row(target: str) -> str | None:
+    """The row of the prompt bank that has the words for a target; None if it has none.
+
+    >>> find_row("breast tumour"), find_row("Polyp"), find_row("bicycle")
+    ('breast_tumour', 'polyp', None)
+    """
+    name = " ".join(target.replace("_", " ").replace("-", " ").lower().split())
+    if not name:
+        return None
+    row = name.replace(" ", "_")
+    if row in list_targets():
+        return row
+    return next((each for each in list_targets() if name in map(str.lower, read_bank()[each].phrases)), None)
+
+
+ORIENTATION = 0x0112
+"""The EXIF tag that says how a picture is to be turned before it is shown."""
+TURNED = range(5, 9)
+"""Its values that exchange height and width."""
+
+
+def check_size(image: Path, image_size: tuple[int, ...], mask: Path, mask_size: tuple[int, ...], place: str) -> None:
+    """See that a mask has its image's size.
+
+    Args:
+        image: The file, which may be turned by its EXIF orientation.
+        image_size: Its height and width, upright.
+        mask: The file of the mask.
+        mask_size: Its height and width.
+        place: What to call the mask.
+
+    Raises:
+        DataError: If it has not, with both sizes, and the EXIF orientation where that explains it.
+    """
+    if image_size != mask_size:
+        told = f"expected the image's {_tell(image_size)}, got {_tell(mask_size)} (height × width)"
+        raise DataError(f"{place}: a mask of another size; {told}{explain_turn(image, image_size, mask, mask_size)}.")
+
+
+def explain_turn(image: Path, image_size: tuple[int, ...], mask: Path, mask_size: tuple[int, ...]) -> str:
+    """What EXIF has to do with two sizes that differ, beginning with a semicolon; "" where it has nothing."""
+    if image_size != mask_size[::-1]:
+        return ""
+    for path, other in ((image, "mask"), (mask, "image")):
+        tag = read_orientation(path)
+        if tag in TURNED:
+            turned = f"; the EXIF orientation of {path.name} ({tag}) turns it by 90°, and its {other} is not turned"
+            return f"{turned}: turn the {other} likewise, or remove that tag"
+    return ""
+
+
+def read_orientation(path: Path) -> int:
+    """The EXIF orientation of a picture, 1 to 8; 1, upright, where it has none."""
+    try:
+        with quiet("PIL"), Image.open(path) as picture:
+            return int(picture.getexif().get(ORIENTATION, 1))
+    except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError):
+        return 1
+
+
+def _tell(size: tuple[int, ...]) -> str:
+    return f"{size[0]} × {size[1]}"

@@ -1,4 +1,8 @@
-"""Joint augmentation of an image and its mask: one resampling for all geometry, then intensity changes."""
+"""Random changes: of an image and its mask jointly, and of a slice whose caption must stay true.
+
+Nothing is flipped, for a mirrored or upturned slice is another one, and nothing is zoomed or moved so far that an organ
+leaves the picture. What the paper gives no numbers for has ranges of the field's tools, see docs/anatomy-training.md.
+"""
 
 import math
 from dataclasses import dataclass, fields
@@ -132,3 +136,145 @@ def _symmetric(limit: float, generator: torch.Generator) -> float:
 
 def _chance(probability: float, generator: torch.Generator) -> bool:
     return torch.rand((), generator=generator).item() < probability
+
+
+LEVELS = 256
+TILES = 8
+"""Parts of either side, each equalised by its own histogram."""
+
+
+def clahe(grey: Tensor, limit: float, tiles: int = TILES) -> Tensor:
+    """Spread the shades of each part of a picture, between parts by interpolation.
+
+    Histograms are cut where they exceed ``limit`` times the mean height, what is cut off is given to all shades alike;
+    a limit of 1 leaves shades nearly as they are, a high one equalises fully.
+
+    Args:
+        grey: Shades in [0, 1], [H, W]; rounded to 256 levels. Sides that the tiles do not divide are continued by
+            reflection.
+        limit: 1 or more.
+        tiles: Parts of either side.
+
+    Returns:
+        [H, W], in [0, 1].
+    """
+    height, width = grey.shape
+    tall, wide = (-(-side // tiles) for side in (height, width))
+    padding = (0, wide * tiles - width, 0, tall * tiles - height)
+    levels = F.pad((grey.clamp(0, 1) * (LEVELS - 1)).round()[None, None], padding, mode="reflect")[0, 0].long()
+    tables = _tables(levels, (tall, wide), limit, tiles)
+    rows, columns = _neighbours(height, tall, tiles), _neighbours(width, wide, tiles)
+    shown, result = levels[:height, :width], torch.zeros(height, width)
+    for row, share_down in rows:
+        for column, share_across in columns:
+            result += share_down[:, None] * share_across * tables[row[:, None], column, shown]
+    return result
+
+
+def _tables(levels: Tensor, size: tuple[int, int], limit: float, tiles: int) -> Tensor:
+    """New shade of every level in every tile, [T, T, 256]."""
+    tall, wide = size
+    parts = levels.view(tiles, tall, tiles, wide).transpose(1, 2).reshape(tiles * tiles, tall * wide)
+    counts = torch.zeros(tiles * tiles, LEVELS).scatter_add_(1, parts, torch.ones(parts.shape))
+    kept = counts.clamp(max=max(1.0, limit * tall * wide / LEVELS))
+    kept += (counts - kept).sum(1, keepdim=True) / LEVELS
+    return (kept.cumsum(1) / (tall * wide)).view(tiles, tiles, LEVELS)
+
+
+def _neighbours(length: int, step: int, tiles: int) -> list[tuple[Tensor, Tensor]]:
+    """For every pixel of a side the two tiles whose centres lie around it, and how much each counts."""
+    places = (torch.arange(length) + 0.5) / step - 0.5
+    first = places.floor()
+    share = places - first
+    return [(tile.long().clamp(0, tiles - 1), weight) for tile, weight in ((first, 1 - share), (first + 1, share))]
+
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class SliceAugment:
+    """Probabilities, and ranges of uniform draws."""
+
+    clahe: float = 0.2
+    """Probability of adaptive histogram equalisation in 8 × 8 tiles."""
+    clahe_limit: Range = (1.0, 4.0)
+    """Where histograms are cut, in units of their mean height."""
+    contrast: float = 0.3
+    """Probability of stretching shades around their mean."""
+    contrast_range: Range = (0.75, 1.5)
+    """By which factor."""
+    gamma: float = 0.3
+    """Probability of raising shades to a power."""
+    gamma_range: Range = (0.7, 1.5)
+    """Which."""
+    rotation: float = 0.5
+    """Probability of a turn."""
+    rotation_degrees: float = 15.0
+    """At most, either way."""
+    translation: float = 0.5
+    """Probability of a shift."""
+    translation_share: float = 0.1
+    """Of the side, at most, either way."""
+    scale: float = 0.5
+    """Probability of a zoom."""
+    scale_factor: float = 1.15
+    """At most, in or out; up to 1.4, beyond which organs leave the picture."""
+
+    def __post_init__(self) -> None:
+        for name in ("clahe", "contrast", "gamma", "rotation", "translation", "scale"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is a probability from 0 to 1, got {getattr(self, name)}.")
+        for field in fields(self):
+            ends = getattr(self, field.name)
+            if isinstance(ends, tuple) and not (len(ends) == 2 and 0 < ends[0] <= ends[1]):
+                raise ConfigError(f"{field.name} is a range, two numbers above 0 in ascending order, got {ends}.")
+        if self.clahe_limit[0] < 1:
+            raise ConfigError(f"clahe_limit must be at least 1, got {self.clahe_limit[0]}.")
+        if self.rotation_degrees < 0 or not 0 <= self.translation_share <= 0.25 or not 1 <= self.scale_factor <= 1.4:
+            raise ConfigError(
+                "rotation_degrees must be 0 or more, translation_share 0 to 0.25 and scale_factor 1 to 1.4, got "
+                f"{self.rotation_degrees}, {self.translation_share} and {self.scale_factor}."
+            )
+
+
+UNCHANGED = SliceAugment(clahe=0, contrast=0, gamma=0, rotation=0, translation=0, scale=0)
+"""Slices as they are."""
+
+
+def augment_slice(image: Tensor, config: SliceAugment, size: int, generator: torch.Generator) -> Tensor:
+    """A slice changed at random, at the working size.
+
+    Args:
+        image: RGB in [0, 1], [3, H, W].
+        config: How often and how far.
+        size: S.
+        generator: Decides every draw.
+
+    Returns:
+        [3, S, S]; black where nothing was.
+    """
+    geometry = AugmentConfig(
+        horizontal_flip=0,
+        rotation=config.rotation_degrees if _chance(config.rotation, generator) else 0,
+        translation=config.translation_share if _chance(config.translation, generator) else 0,
+        scale=math.log(config.scale_factor) if _chance(config.scale, generator) else 0,
+    )
+    turned, _ = resample(image, image[:1], draw_geometry(geometry, generator), size)
+    return _change_shades(turned, config, generator)
+
+
+def _change_shades(image: Tensor, config: SliceAugment, generator: torch.Generator) -> Tensor:
+    if _chance(config.clahe, generator):
+        grey = image.mean(0)
+        image = (image + clahe(grey, _between(config.clahe_limit, generator)) - grey).clamp(0, 1)
+    if _chance(config.contrast, generator):
+        mean = image.mean()
+        image = (mean + (image - mean) * _between(config.contrast_range, generator)).clamp(0, 1)
+    if _chance(config.gamma, generator):
+        image = image.clamp(0, 1) ** _between(config.gamma_range, generator)
+    return image
+
+
+def _between(ends: Range, generator: torch.Generator) -> float:
+    return ends[0] + (ends[1] - ends[0]) * torch.rand((), generator=generator).item()

@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vesalius.data.annotations import ImageRecord, read_annotations
-from vesalius.data.sizes import check_size
-from vesalius.data.targets import find_row, read_target
+from vesalius.data.annotations import ImageRecord, check_size, find_row, read_annotations, read_target
 from vesalius.errors import DataError
 from vesalius.imaging import read_image, read_mask
 

@@ -1,6 +1,6 @@
 """Fingerprints of the images a model was trained on, carried beside its weights: an evaluation recognises them.
 
-A fingerprint is the signs of the low frequencies of ``data.check.signatures``, 18 bytes an image. Of 1,240 pictures of
+A fingerprint is the signs of the low frequencies of ``data.check.similar``, 18 bytes an image. Of 1,240 pictures of
 seven kinds, copies at JPEG quality 40, half the size, 224 × 224 or darker differed in 11 of 143 signs at most, pictures
 that differ in 26 at least. Nothing of an image can be seen in it.
 """
@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from vesalius.data.check.image_facts import to_levels
-from vesalius.data.check.signatures import signature
-from vesalius.data.check.similar import ORIENTATIONS, lay
+from vesalius.data.check.facts import to_levels
+from vesalius.data.check.similar import ORIENTATIONS, lay, signature
 from vesalius.errors import DataError
 from vesalius.files import writing
 from vesalius.imaging import read_image

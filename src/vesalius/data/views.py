@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vesalius.data.annotations import ImageRecord
+from vesalius.data.annotations import ImageRecord, read_target
 from vesalius.data.augment import STILL, AugmentConfig, change_intensity, draw_geometry, resample
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.data.targets import read_target
 from vesalius.errors import ConfigError
 from vesalius.prompts import find_target, foreign_phrases, list_targets, mirror_prompt, sort_families, variants
 

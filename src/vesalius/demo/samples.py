@@ -12,7 +12,7 @@ from pydicom.data import get_testdata_file
 from vesalius.errors import require
 from vesalius.files import writing
 from vesalius.imaging import MedicalImage, Plane, overlay, read_image
-from vesalius.imaging.display import AMBER, outline
+from vesalius.imaging.slices import AMBER, outline
 from vesalius.prompts import AnatomyLabel
 
 SLICES = 9

@@ -8,8 +8,8 @@ from pathlib import Path
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.fingerprints import Seen
 from vesalius.errors import ConfigError, DataError
-from vesalius.evaluation.result import Evaluation
 from vesalius.evaluation.rows import Row, read_rows, write_rows
+from vesalius.evaluation.segmentation import Evaluation
 from vesalius.files import read_json, write_json
 
 ROWS_NAME = "rows.parquet"

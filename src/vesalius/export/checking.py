@@ -12,7 +12,7 @@ from vesalius.data.datasets import Sample, SegmentationDataset
 from vesalius.errors import ModelError
 from vesalius.evaluation.metrics import dice
 from vesalius.models import Segmenter
-from vesalius.models.zero_shot import label_logits, logit_scale, phrase_vectors
+from vesalius.models.clip import label_logits, logit_scale, phrase_vectors
 from vesalius.prompts import sort_families, variants
 from vesalius.prompts.anatomy import phrases_of
 

@@ -1,36 +1,88 @@
-"""From a trained segmenter to a folder of graphs that is right, or not there."""
+"""From a trained segmenter to a folder of graphs that is right, or not there; with timings."""
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
+import torch
 from rich.progress import Progress
 
 from vesalius import __version__
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import DataError, OutputError, require
 from vesalius.export.checking import CHECKED, DiceChange, check_dice, check_numbers, why_not_naming
-from vesalius.export.measuring import Timing, measure
-from vesalius.export.quantising import quantise
-from vesalius.export.tracing import Tracing, check_exportable, trace_model, write_graph
+from vesalius.export.tracing import Tracing, check_exportable, quantise, trace_model, write_graph
 from vesalius.files import sha256_of
 from vesalius.models import Segmenter
-from vesalius.models.checkpoint_file import find_checkpoint, read_notes
-from vesalius.models.checkpoints import load_segmenter
-from vesalius.models.export_contract import (
+from vesalius.models.checkpoint_file import (
     SUFFIX,
     ExportContract,
     GraphName,
     Job,
     Precision,
     RuntimeName,
+    find_checkpoint,
+    read_notes,
     write_contract,
 )
-from vesalius.models.exported import open_exported
-from vesalius.models.runtimes import import_openvino, unreported
+from vesalius.models.checkpoints import load_segmenter
+from vesalius.models.exported import import_openvino, open_exported, unreported
+
+ROUNDS = 15
+PROMPT = "one small white polyp"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Median milliseconds of one model, for one image at its working size and one prompt."""
+
+    image: float
+    """To encode an image."""
+    prompt: float
+    """To encode a prompt, which is done once for any number of images."""
+    decoder: float
+    """To answer one prompt about one image."""
+
+    @property
+    def answer(self) -> float:
+        """For a new image and a prompt met before."""
+        return self.image + self.decoder
+
+
+def measure(models: Sequence[Segmenter], rounds: int = ROUNDS) -> list[Timing]:
+    """Time models that work on the same size.
+
+    Args:
+        models: In evaluation mode.
+        rounds: Turns of each, after one to warm up.
+    """
+    steps = [_steps(model) for model in models]
+    seconds: list[list[list[float]]] = [[[] for _ in each] for each in steps]
+    for turn in range(rounds + 1):
+        for each, found in zip(steps, seconds, strict=True):
+            for step, times in zip(each, found, strict=True):
+                started = time.perf_counter()
+                step()
+                if turn:
+                    times.append(time.perf_counter() - started)
+    return [Timing(*(1000 * median(times) for times in found)) for found in seconds]
+
+
+@torch.inference_mode()
+def _steps(model: Segmenter) -> list[Callable[[], object]]:
+    size = model.spec.image_size
+    picture = torch.rand(1, 3, size, size)
+    image, text = model.encode_image(picture), model.encode_text([PROMPT])
+    return [
+        torch.inference_mode()(lambda: model.encode_image(picture)),
+        torch.inference_mode()(lambda: model.encode_text([PROMPT])),
+        torch.inference_mode()(lambda: model.decode(image, text)),
+    ]
 
 
 @dataclass(frozen=True)

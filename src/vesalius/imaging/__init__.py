@@ -4,16 +4,14 @@ Series and stacks of DICOM, and NIfTI, live in `vesalius.imaging.dicom` and `ves
 and nibabel; nothing here does.
 """
 
-from vesalius.imaging.arrays import as_image
-from vesalius.imaging.display import overlay
 from vesalius.imaging.formats import IMAGE_SUFFIXES
 from vesalius.imaging.image import MedicalImage
 from vesalius.imaging.intensity import CT_WINDOWS, Window, apply_window
-from vesalius.imaging.notices import Notice
 from vesalius.imaging.orientation import Plane
 from vesalius.imaging.raster import read_mask, write_mask, write_rgb
-from vesalius.imaging.read import read_image
-from vesalius.imaging.slices import Slice, SliceStack, from_square_pixels, to_square_pixels
+from vesalius.imaging.read import as_image, read_image
+from vesalius.imaging.safeguards import Notice
+from vesalius.imaging.slices import Slice, SliceStack, from_square_pixels, overlay, to_square_pixels
 
 __all__ = [
     "CT_WINDOWS",

@@ -28,11 +28,9 @@ from pydicom.uid import (
 )
 
 from vesalius.errors import ImageError, VesaliusError
-from vesalius.imaging.compressed import DENSEST_RUN, read_stated_size
 from vesalius.imaging.formats import has_dicom_mark, read_start
-from vesalius.imaging.limits import FRAMES, PIXELS
-from vesalius.imaging.purpose import refusal_of
-from vesalius.imaging.quiet import quiet
+from vesalius.imaging.header import refusal_of
+from vesalius.imaging.safeguards import DENSEST_RUN, FRAMES, PIXELS, quiet, read_stated_size
 
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
 """How a file without the mark begins: group 2 or 8, little endian."""

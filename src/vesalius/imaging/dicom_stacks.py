@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from vesalius.imaging.dicom_frames import Frame
 from vesalius.imaging.image import MedicalImage
 from vesalius.imaging.lazy import LazyPixels
-from vesalius.imaging.limits import BYTES_PER_MEGABYTE, FRAMES, KEPT_MEGABYTES
-from vesalius.imaging.notices import Notice
 from vesalius.imaging.orientation import Affine, nearest_plane, places_volume, plane_of, to_display_order
+from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, FRAMES, KEPT_MEGABYTES, Notice
 
 Vector = NDArray[np.float64]
 

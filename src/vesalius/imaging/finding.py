@@ -8,8 +8,7 @@ from pathlib import Path
 from vesalius.errors import ImageError
 from vesalius.imaging import MedicalImage
 from vesalius.imaging.formats import RASTER_SUFFIXES, VOLUME_SUFFIXES, has_dicom_mark, read_start, visible_files
-from vesalius.imaging.picture_stack import find_picture_stacks, read_picture_stack
-from vesalius.imaging.read import load_image
+from vesalius.imaging.read import find_picture_stacks, load_image, read_picture_stack
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class FoundSeries:
         if self.pictures:
             return [read_picture_stack(self.files, self.source)]
         if self.files:
-            from vesalius.imaging.dicom_folder import read_files  # pydicom loads slowly
+            from vesalius.imaging.dicom import read_files  # pydicom loads slowly
 
             return [stack.image for stack in read_files(self.files, self.source)]
         if not self.source.is_file() or not has_dicom_mark(read_start(self.source)):
@@ -104,7 +103,7 @@ def _find_alone(files: list[Path], each: bool) -> list[FoundSeries]:
 def _find_dicom(files: list[Path]) -> list[FoundSeries]:
     if not files:
         return []
-    from vesalius.imaging.dicom_folder import sort_files  # pydicom loads slowly
+    from vesalius.imaging.dicom import sort_files  # pydicom loads slowly
 
     found = sort_files(files)
     groups = [each.paths for each in found.series] + [[path] for path, _ in found.broken]

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vesalius.errors import ImageError, VesaliusError
-from vesalius.imaging.quiet import quiet
+from vesalius.imaging.safeguards import quiet
 
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 LOSSLESS_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")

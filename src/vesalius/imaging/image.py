@@ -11,7 +11,6 @@ from vesalius.errors import ImageError
 from vesalius.imaging.header import Finding, HeaderFacts
 from vesalius.imaging.intensity import WindowFunction, asked_range, default_range
 from vesalius.imaging.lazy import LazyPixels, Pixels
-from vesalius.imaging.notices import Notice
 from vesalius.imaging.orientation import (
     Affine,
     Plane,
@@ -22,6 +21,7 @@ from vesalius.imaging.orientation import (
     to_grid,
     voxel_spacing,
 )
+from vesalius.imaging.safeguards import Notice
 from vesalius.imaging.slices import SliceStack, in_plane_spacing
 
 __all__ = ["MedicalImage", "Pixels"]
@@ -126,7 +126,7 @@ class MedicalImage:
     @property
     def purpose(self) -> Finding:
         """Whether the header calls this a localizer, a projection or a report, which show no slices of anatomy."""
-        from vesalius.imaging.purpose import find_purpose
+        from vesalius.imaging.header import find_purpose
 
         return find_purpose(HeaderFacts(self.header))
 

@@ -11,6 +11,18 @@ from numpy.typing import NDArray
 from vesalius.errors import ImageError, unknown_name
 from vesalius.imaging.lazy import LazyPixels
 
+REACHES_AIR = -500.0
+"""Values that never fall so low are no CT that shows air."""
+AIR = (-1100.0, -900.0)
+"""HU of air, with its noise."""
+LUNG = (-950.0, -600.0)
+SOFT = (-150.0, 150.0)
+"""HU of water, fat, muscle and organs, roughly."""
+LEAST_AIR, LEAST_LUNG, LEAST_SOFT = 0.01, 0.05, 0.1
+"""Parts of all voxels from which these count as seen."""
+MOST_STRAY = 0.01
+"""Part of the voxels below air that is noise, next to one value for what lies outside the field of view."""
+
 WindowFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 """How a window is applied (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
 
@@ -262,3 +274,38 @@ def asked_range(
 
 def _type_range(dtype: np.dtype[np.generic]) -> ShadeRange:
     return ShadeRange(0.0, float(np.iinfo(dtype.name).max) if dtype.kind == "u" else 1.0)
+
+
+def looks_like_hounsfield(values: NDArray[np.floating]) -> tuple[bool, str]:
+    """Guess from values alone whether they are HU, whole or not.
+
+    They are if they reach −500 and either a peak lies at air, near −1000, or lung and soft tissue both show; and if
+    next to nothing lies below air, but one value for what is outside the field of view. MR and phase images that happen
+    to reach so low are spread differently.
+
+    Args:
+        values: A sample of the image.
+
+    Returns:
+        The guess, and its reason as a phrase.
+    """
+    lowest = float(values.min())
+    if lowest > REACHES_AIR:
+        return False, f"no value is below {REACHES_AIR:g}"
+    air, lung, soft = (_share(values, low, high) for low, high in (AIR, LUNG, SOFT))
+    dark = _share(values, AIR[0], REACHES_AIR)
+    stray = _share(values, np.nextafter(lowest, np.inf), AIR[0])
+    if stray > MOST_STRAY:
+        return False, f"{100 * stray:.0f} % of the values are spread below {AIR[0]:g}, where a CT has none"
+    if air >= max(LEAST_AIR, dark / 2):
+        return True, f"{100 * air:.0f} % of the values lie near -1000, as air does in a CT"
+    if lung >= LEAST_LUNG and soft >= LEAST_SOFT:
+        return (
+            True,
+            f"{100 * lung:.0f} % of the values lie where lungs do in a CT and {100 * soft:.0f} % at soft tissue",
+        )
+    return False, f"values reach {lowest:g}, but have no peak near -1000, where air lies in a CT"
+
+
+def _share(values: NDArray[np.floating], low: float, high: float) -> float:
+    return float(np.mean((values >= low) & (values <= high)))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from vesalius.imaging.limits import KEPT_MEGABYTES, MEGABYTES, megabytes
+from vesalius.imaging.safeguards import KEPT_MEGABYTES, MEGABYTES, megabytes
 
 INT16 = np.iinfo(np.int16)
 Pixels = NDArray[np.float32 | np.uint8 | np.uint16]

@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 
 from vesalius.errors import ImageError
 from vesalius.files import writing
-from vesalius.imaging.bids import read_sidecar
 from vesalius.imaging.formats import read_start, reading, refuse_other_formats
+from vesalius.imaging.header import read_sidecar
 from vesalius.imaging.image import MedicalImage
-from vesalius.imaging.intensity import finite
+from vesalius.imaging.intensity import REACHES_AIR, finite, looks_like_hounsfield
 from vesalius.imaging.lazy import LazyPixels, Pixels, keep_small
-from vesalius.imaging.limits import BYTES_PER_MEGABYTE, FRAMES, KEPT_MEGABYTES, MEGABYTES, PIXELS, megabytes
-from vesalius.imaging.notices import Notice
 from vesalius.imaging.orientation import (
     Affine,
     Plane,
@@ -32,22 +30,20 @@ from vesalius.imaging.orientation import (
     to_display_order,
     voxel_spacing,
 )
-from vesalius.imaging.quiet import overheard
+from vesalius.imaging.safeguards import (
+    BYTES_PER_MEGABYTE,
+    FRAMES,
+    KEPT_MEGABYTES,
+    MEGABYTES,
+    PIXELS,
+    Notice,
+    megabytes,
+    overheard,
+)
 
 THICK_SLICES = 1.3
 """Voxels this much longer along one axis than along both others were scanned across that axis."""
 
-REACHES_AIR = -500.0
-"""Values that never fall so low are no CT that shows air."""
-AIR = (-1100.0, -900.0)
-"""HU of air, with its noise."""
-LUNG = (-950.0, -600.0)
-SOFT = (-150.0, 150.0)
-"""HU of water, fat, muscle and organs, roughly."""
-LEAST_AIR, LEAST_LUNG, LEAST_SOFT = 0.01, 0.05, 0.1
-"""Parts of all voxels from which these count as seen."""
-MOST_STRAY = 0.01
-"""Part of the voxels below air that is noise, next to one value for what lies outside the field of view."""
 SAMPLED_SLICES = 24
 """Slices, evenly spread, from which units are guessed."""
 
@@ -209,41 +205,6 @@ def write_mask_volume(
         header.write_to(file)
         for plane in planes:
             file.write(np.ascontiguousarray(plane).view(np.uint8).tobytes())
-
-
-def looks_like_hounsfield(values: NDArray[np.floating]) -> tuple[bool, str]:
-    """Guess from values alone whether they are HU, whole or not.
-
-    They are if they reach −500 and either a peak lies at air, near −1000, or lung and soft tissue both show; and if
-    next to nothing lies below air, but one value for what is outside the field of view. MR and phase images that happen
-    to reach so low are spread differently.
-
-    Args:
-        values: A sample of the image.
-
-    Returns:
-        The guess, and its reason as a phrase.
-    """
-    lowest = float(values.min())
-    if lowest > REACHES_AIR:
-        return False, f"no value is below {REACHES_AIR:g}"
-    air, lung, soft = (_share(values, low, high) for low, high in (AIR, LUNG, SOFT))
-    dark = _share(values, AIR[0], REACHES_AIR)
-    stray = _share(values, np.nextafter(lowest, np.inf), AIR[0])
-    if stray > MOST_STRAY:
-        return False, f"{100 * stray:.0f} % of the values are spread below {AIR[0]:g}, where a CT has none"
-    if air >= max(LEAST_AIR, dark / 2):
-        return True, f"{100 * air:.0f} % of the values lie near -1000, as air does in a CT"
-    if lung >= LEAST_LUNG and soft >= LEAST_SOFT:
-        return (
-            True,
-            f"{100 * lung:.0f} % of the values lie where lungs do in a CT and {100 * soft:.0f} % at soft tissue",
-        )
-    return False, f"values reach {lowest:g}, but have no peak near -1000, where air lies in a CT"
-
-
-def _share(values: NDArray[np.floating], low: float, high: float) -> float:
-    return float(np.mean((values >= low) & (values <= high)))
 
 
 def _guess_modality(pixels: LazyPixels) -> tuple[str | None, tuple[Notice, ...]]:

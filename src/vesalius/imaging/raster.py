@@ -10,14 +10,11 @@ from PIL import Image
 
 from vesalius.errors import ImageError
 from vesalius.files import writing
-from vesalius.imaging.compressed import read_stated_size
 from vesalius.imaging.formats import LOSSLESS_SUFFIXES, RASTER_SUFFIXES, has_raster_mark, read_start, reading
 from vesalius.imaging.image import MedicalImage
 from vesalius.imaging.intensity import finite
 from vesalius.imaging.lazy import LazyPixels, Pixels, keep_small
-from vesalius.imaging.limits import FRAMES, PIXELS
-from vesalius.imaging.notices import Notice
-from vesalius.imaging.quiet import quiet
+from vesalius.imaging.safeguards import FRAMES, PIXELS, Notice, quiet, read_stated_size
 
 BAND_PIXELS = 2**20
 """Pixels converted at a time, so that a large picture lies in memory once and not several times."""

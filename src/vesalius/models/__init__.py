@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING
 from vesalius.models.registry import build_model, describe_model, list_encoders, list_models, register_model
 
 if TYPE_CHECKING:
-    from vesalius.models.encoder import VisionLanguageEncoder
-    from vesalius.models.features import EncoderSpec, ImageFeatures, MaskPrediction, TextFeatures
-    from vesalius.models.segmenter import Segmenter
+    from vesalius.models.encoder import (
+        EncoderSpec,
+        ImageFeatures,
+        MaskPrediction,
+        Segmenter,
+        TextFeatures,
+        VisionLanguageEncoder,
+    )
 
 __all__ = [
     "EncoderSpec",
@@ -26,10 +31,9 @@ __all__ = [
     "list_models",
     "register_model",
 ]
-_HOMES = {"VisionLanguageEncoder": "encoder", "Segmenter": "segmenter"}
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'vesalius.models' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"vesalius.models.{_HOMES.get(name, 'features')}"), name)
+    return getattr(importlib.import_module("vesalius.models.encoder"), name)

@@ -7,15 +7,12 @@ The benchmark's BiomedCLIPSeg taps one block later than CLIPSeg; ``taps`` says i
 from torch import Tensor, nn
 
 from vesalius.errors import ModelError, unknown_name
-from vesalius.models.bert import BertConfig, BertEncoder
+from vesalius.models.clip import ClassTokenTower, ContrastiveEncoder
 from vesalius.models.clipseg import TAPS, CLIPSegDecoder, CLIPSegmenter
-from vesalius.models.contrastive import ClassTokenTower, ContrastiveEncoder
-from vesalius.models.features import CLIP_MEAN, CLIP_STD, EncoderSpec
-from vesalius.models.recipe import Option
-from vesalius.models.registry import register_model
-from vesalius.models.tokenizers import WordPieceTokenizer
-from vesalius.models.vit import VisionConfig, VisionTransformer
-from vesalius.models.vocabularies import VOCABULARIES, VocabularyName
+from vesalius.models.encoder import CLIP_MEAN, CLIP_STD, EncoderSpec
+from vesalius.models.registry import Option, register_model
+from vesalius.models.tokenizers import VOCABULARIES, VocabularyName, WordPieceTokenizer
+from vesalius.models.towers import BertConfig, BertEncoder, VisionConfig, VisionTransformer
 
 CONTEXT_LENGTH = 256
 POSITION_SIZE = 224

@@ -1,4 +1,4 @@
-"""Scores to probabilities: a slope and an offset a label (Platt, 1999); `evaluation.anatomy.platt` fits them."""
+"""Scores to probabilities: a slope and an offset a label (Platt, 1999); `evaluation.naming.fitting` fits them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

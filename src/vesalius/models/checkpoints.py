@@ -1,9 +1,12 @@
-"""Vesalius's own checkpoints: one safetensors file that also says how to rebuild its model.
+"""Vesalius's own checkpoints: one safetensors file that also says how to rebuild its model; and WiSE-FT between two.
 
 The header holds the model's recipe and whatever else the writer wants remembered (data, metrics, versions), as JSON.
 Matrices may be stored as 8-bit integers with one scale a row; they come back as float32.
+
+Fine-tuning on one kind of data often costs accuracy on others; a mixture of the two models' weights often has both.
 """
 
+import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,14 +18,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vesalius.console import LOG
-from vesalius.errors import ModelError
+from vesalius.errors import ConfigError, ModelError
 from vesalius.files import writing
-from vesalius.models.checkpoint_file import SCALE, find_checkpoint, open_tensors, read_recipe
-from vesalius.models.encoder import VisionLanguageEncoder
-from vesalius.models.export_contract import CONTRACT_NAME
+from vesalius.models.checkpoint_file import CONTRACT_NAME, SCALE, find_checkpoint, open_tensors, read_recipe
+from vesalius.models.encoder import Segmenter, VisionLanguageEncoder
 from vesalius.models.exported import load_exported
 from vesalius.models.registry import as_segmenter, build_model
-from vesalius.models.segmenter import Segmenter
 
 LISTED = 12
 """Tensors named in a message; hundreds would hide what matters."""
@@ -143,3 +144,37 @@ def _pack(state: Mapping[str, Tensor], model: VisionLanguageEncoder) -> dict[str
             # Biases and statistics are few, and a variance of 1e-6 is lost in 16 bits.
             packed[key] = value.half() if value.is_floating_point() and value.dim() > 1 else value
     return packed
+
+
+Model = TypeVar("Model", bound=VisionLanguageEncoder)
+
+
+def interpolate_weights(before: Model, after: Model, share: float = 0.5) -> Model:
+    """A model whose weights are (1 - share) · before + share · after.
+
+    Args:
+        before: The model that fine-tuning started from.
+        after: The same model, fine-tuned.
+        share: 0 for the former, 1 for the latter.
+
+    Returns:
+        A new model; whole numbers, such as counts of batches, are those of ``after``.
+
+    Raises:
+        ConfigError: If the share is not between 0 and 1.
+        ModelError: If the two do not have the same tensors.
+    """
+    if not 0 <= share <= 1:
+        raise ConfigError(f"share must lie between 0 (before fine-tuning) and 1 (after), got {share}.")
+    old, new = before.state_dict(), after.state_dict()
+    other = sorted(name for name in old.keys() | new.keys() if name not in old or name not in new)
+    other += sorted(name for name in old.keys() & new.keys() if old[name].shape != new[name].shape)
+    if other:
+        raise ModelError(
+            f"the two models differ in {len(other)} tensors, {other[0]} among them; take one architecture."
+        )
+    mixed = copy.deepcopy(after)
+    mixed.load_state_dict(
+        {name: torch.lerp(old[name], new[name], share) if new[name].is_floating_point() else new[name] for name in new}
+    )
+    return mixed

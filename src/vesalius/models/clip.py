@@ -1,16 +1,146 @@
-"""CLIP itself (Radford et al., 2021), in the sizes that medical models were made from, PubMedCLIP among them."""
+"""CLIP (Radford et al., 2021), in the sizes that medical models were made from, and zero-shot naming with it."""
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
 from vesalius.errors import ModelError, unknown_name
-from vesalius.models.clip_text import ClipTextConfig, ClipTextEncoder
-from vesalius.models.contrastive import ClassTokenTower, ContrastiveEncoder, ResNetTower
-from vesalius.models.features import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
-from vesalius.models.recipe import Option
-from vesalius.models.registry import register_model
-from vesalius.models.resnet import ResNetConfig
-from vesalius.models.tokenizers import ClipTokenizer
-from vesalius.models.vit import VisionConfig
+from vesalius.models.encoder import (
+    CLIP_MEAN,
+    CLIP_STD,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    EncoderSpec,
+    ImageFeatures,
+    Part,
+    TextFeatures,
+    VisionLanguageEncoder,
+)
+from vesalius.models.registry import Option, register_model
+from vesalius.models.tokenizers import ClipTokenizer, Tokenizer
+from vesalius.models.towers import (
+    AttentionPool,
+    ClipTextConfig,
+    ClipTextEncoder,
+    ResNet,
+    ResNetConfig,
+    VisionConfig,
+    VisionTransformer,
+)
+
+START_TEMPERATURE = 0.07
+"""CLIP's before training."""
+
+
+class ClassTokenTower(nn.Module):
+    """A vision transformer read at its class token, normalised and projected."""
+
+    def __init__(self, config: VisionConfig, embedding: int) -> None:
+        super().__init__()
+        self.trunk = VisionTransformer(config)
+        self.norm = nn.LayerNorm(config.width, eps=config.epsilon)
+        self.projection = nn.Linear(config.width, embedding, bias=False)
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """Normalised pixels [B, 3, H, W] -> [B, E]."""
+        return self.projection(self.norm(self.trunk(pixel_values)[-1][:, 0]))
+
+
+class ResNetTower(nn.Module):
+    """CLIP's ResNet with its attention pool."""
+
+    def __init__(self, config: ResNetConfig) -> None:
+        super().__init__()
+        self.trunk = ResNet(config)
+        self.pool = AttentionPool(config)
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """Normalised pixels [B, 3, H, W] -> [B, E]."""
+        return self.pool(self.trunk(pixel_values)[-1])
+
+
+class ContrastiveEncoder(VisionLanguageEncoder):
+    """Two towers and a temperature.
+
+    Args:
+        spec: Input contract.
+        tokenizer: The text tower's.
+        image: Normalised pixels [B, 3, H, W] to [B, E], of any length; so ``model.image(pixel_values)``.
+        text: Token ids and mask [B, L] to [B, E], likewise.
+    """
+
+    def __init__(self, spec: EncoderSpec, tokenizer: Tokenizer, image: nn.Module, text: nn.Module) -> None:
+        super().__init__(spec, tokenizer)
+        self.image = image
+        self.text = text
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(START_TEMPERATURE)))
+
+    def encoder_modules(self, part: Part) -> list[nn.Module]:
+        """One of the towers."""
+        return [self.image] if part == "image" else [self.text]
+
+    def encode_pixels(self, pixel_values: Tensor) -> ImageFeatures:
+        """Unit vectors [B, E]; no taps."""
+        return ImageFeatures(F.normalize(self.image(pixel_values), dim=-1), ())
+
+    def encode_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> TextFeatures:
+        """Unit vectors [B, E]."""
+        return TextFeatures(F.normalize(self.text(input_ids, attention_mask), dim=-1))
+
+    def forward(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        """How well each prompt describes each image.
+
+        Args:
+            images: RGB [B, 3, H, W] in [0, 1], any size.
+            prompts: P strings.
+
+        Returns:
+            Cosine similarities divided by the temperature, [B, P]; a softmax over P gives probabilities.
+        """
+        return self.log_scale.exp() * self.encode_image(images).embedding @ self.encode_text(prompts).embedding.T
+
+
+SCALE = 20.0
+"""Factor from cosine similarity to log-odds of models without one of their own; ``fit_naming`` trains with it."""
+
+
+def phrase_vectors(model: VisionLanguageEncoder, labels: Mapping[str, Sequence[str]]) -> Tensor:
+    """One unit vector a label, the mean of its phrases' vectors.
+
+    Args:
+        model: One whose image and text embeddings share a space.
+        labels: L labels and the phrases for each.
+
+    Returns:
+        [L, E].
+    """
+    with torch.no_grad():
+        means = [model.encode_text(phrases).embedding.mean(0) for phrases in labels.values()]
+    return F.normalize(torch.stack(means), dim=-1)
+
+
+def label_logits(images: Tensor, labels: Tensor, scale: float = SCALE) -> Tensor:
+    """Log-odds among labels.
+
+    Args:
+        images: Unit image vectors [B, E].
+        labels: Unit label vectors [L, E].
+        scale: Factor from cosine similarity to log-odds, see ``logit_scale``.
+
+    Returns:
+        [B, L]; a softmax over L gives probabilities.
+    """
+    return scale * images @ labels.T
+
+
+def logit_scale(model: VisionLanguageEncoder) -> float:
+    """Factor from cosine similarity to log-odds: the temperature a model has learned, else ``SCALE``."""
+    return model.log_scale.exp().item() if isinstance(model, ContrastiveEncoder) else SCALE
+
 
 Normalisation = Literal["clip", "imagenet"]
 _NORMALISATIONS = {"clip": (CLIP_MEAN, CLIP_STD), "imagenet": (IMAGENET_MEAN, IMAGENET_STD)}

@@ -10,14 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vesalius.errors import ModelError
-from vesalius.models.clip_text import ClipTextConfig, ClipTextEncoder
-from vesalius.models.encoder import Part
-from vesalius.models.features import EncoderSpec, ImageFeatures, MaskPrediction, TextFeatures
+from vesalius.models.encoder import EncoderSpec, ImageFeatures, MaskPrediction, Part, Segmenter, TextFeatures
+from vesalius.models.layers import LayerConfig, TransformerLayer
 from vesalius.models.registry import register_model
-from vesalius.models.segmenter import Segmenter
 from vesalius.models.tokenizers import ClipTokenizer, Tokenizer
-from vesalius.models.transformer import LayerConfig, TransformerLayer
-from vesalius.models.vit import VisionConfig, VisionTransformer
+from vesalius.models.towers import ClipTextConfig, ClipTextEncoder, VisionConfig, VisionTransformer
 
 TAPS = (4, 7, 10)
 """Vision blocks whose outputs are decoded, counted from 1."""

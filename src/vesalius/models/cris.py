@@ -1,21 +1,196 @@
-"""CRIS (Wang et al., CVPR 2022): CLIP's ResNet-50, a neck gated by the prompt, and a decoder that looks at its words.
+"""CRIS (Wang et al., CVPR 2022): CLIP's ResNet-50, a neck gated by the prompt, and a decoder that reads the words.
 
 Deviations from the benchmark's code (Poudel et al., 2024), whose numbers it otherwise equals (tested): padding is what
 the attention mask says rather than id 0, and the shortcut around the attention pool is never frozen (see ``Neck``).
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vesalius.models.clip_text import ClipTextConfig, ClipTextEncoder
-from vesalius.models.cris_decoder import CrossDecoder, PromptFilter
-from vesalius.models.cris_neck import Neck
-from vesalius.models.encoder import Part
-from vesalius.models.features import CLIP_MEAN, CLIP_STD, EncoderSpec, ImageFeatures, MaskPrediction, TextFeatures
+from vesalius.errors import ModelError
+from vesalius.models.encoder import (
+    CLIP_MEAN,
+    CLIP_STD,
+    EncoderSpec,
+    ImageFeatures,
+    MaskPrediction,
+    Part,
+    Segmenter,
+    TextFeatures,
+)
+from vesalius.models.layers import ConvNorm, sine_positions, sine_positions_2d
 from vesalius.models.registry import register_model
-from vesalius.models.resnet import AttentionPool, ResNet, ResNetConfig
-from vesalius.models.segmenter import Segmenter
 from vesalius.models.tokenizers import ClipTokenizer
+from vesalius.models.towers import AttentionPool, ClipTextConfig, ClipTextEncoder, ResNet, ResNetConfig
+
+
+class PromptGate(nn.Module):
+    """One weight a channel, at least 0, from the prompt's vector."""
+
+    def __init__(self, embedding: int, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(embedding, channels, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, state: Tensor) -> Tensor:
+        """Prompts' vectors [B, E] to weights [B, C, 1, 1].
+
+        Raises:
+            ModelError: If a single prompt is trained on, which a batch norm can compare with nothing.
+        """
+        if self.norm.training and len(state) == 1:
+            raise ModelError(
+                "cris needs 2 or more images a training step, got 1: its batch norm compares their prompts."
+            )
+        return F.relu(self.norm(self.linear(state)[..., None, None]))
+
+
+class Neck(nn.Module):
+    """Fuse from coarse to fine, then gather all three scales at stride 16.
+
+    It also completes C5, the sum of the attention pool's map and ``connect`` of the map the pool was given. CRIS adds
+    that shortcut, no CLIP archive holds it, so it trains with the neck whatever is frozen: untrained and frozen it
+    would be noise on CLIP's features for good. (The benchmark, which starts from CRIS's own weights, freezes it.)
+
+    Args:
+        trunk: Sizes of the trunk.
+        width: D, of the fused map.
+    """
+
+    def __init__(self, trunk: ResNetConfig, width: int) -> None:
+        super().__init__()
+        _, c3, c4, deepest = trunk.channels
+        self.connect = ConvNorm(deepest, trunk.embedding, activation=nn.Identity())
+        self.gate = PromptGate(trunk.embedding, 2 * width)
+        self.from_c5 = ConvNorm(trunk.embedding, 2 * width)
+        self.gated_norm = nn.BatchNorm2d(2 * width)
+        self.from_c4 = ConvNorm(c4, width, 3)
+        self.fuse_c4 = ConvNorm(3 * width, width)
+        self.from_c3 = ConvNorm(c3, width // 2, 3)
+        self.fuse_c3 = ConvNorm(width // 2 + width, width)
+        self.to_gather = nn.ModuleList(ConvNorm(channels, width, 3) for channels in (width, width, 2 * width))
+        self.gather = ConvNorm(3 * width, width)
+        self.locate = ConvNorm(width + 2, width, 3)
+        self.refine = ConvNorm(width, width, 3)
+
+    def forward(self, taps: tuple[Tensor, ...], state: Tensor) -> Tensor:
+        """Fuse the maps with the prompt.
+
+        Args:
+            taps: Maps at strides 8, 16 and 32, and the last one after the attention pool.
+            state: The prompts' vectors [B, E].
+
+        Returns:
+            [B, D, H / 16, W / 16].
+        """
+        c3, c4, deepest, attended = taps
+        c5 = F.relu(attended + self.connect(deepest))
+        coarse = F.relu(self.gated_norm(self.from_c5(c5) * self.gate(state)))
+        middle = self.fuse_c4(torch.cat([self.from_c4(c4), _resized(coarse, c4)], dim=1))
+        fine = self.fuse_c3(torch.cat([F.avg_pool2d(self.from_c3(c3), 2), middle], dim=1))
+        scales = [layer(x) for layer, x in zip(self.to_gather, (fine, middle, coarse), strict=True)]
+        gathered = self.gather(torch.cat([_resized(scale, c4) for scale in scales], dim=1))
+        return self.refine(self.locate(add_coordinates(gathered)))
+
+
+def add_coordinates(x: Tensor) -> Tensor:
+    """Append column and row, each from -1 to 1 (CoordConv, Liu et al., 2018): [B, C, H, W] -> [B, C + 2, H, W]."""
+    batch, _, height, width = x.shape
+    rows, columns = (torch.linspace(-1, 1, side, dtype=x.dtype, device=x.device) for side in (height, width))
+    across = columns.expand(batch, 1, height, width)
+    down = rows[:, None].expand(batch, 1, height, width)
+    return torch.cat([x, across, down], dim=1)
+
+
+def _resized(x: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class CrossLayer(nn.Module):
+    """Attention among places, attention to words, and an MLP; each with a norm before and (inside) after it."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        heads = width // 64
+        self.places_norm = nn.LayerNorm(width)
+        self.places = nn.MultiheadAttention(width, heads, dropout=dropout, batch_first=True)
+        self.places_out_norm = nn.LayerNorm(width)
+        self.words_norm = nn.LayerNorm(width)
+        self.words = nn.MultiheadAttention(width, heads, dropout=dropout, batch_first=True)
+        self.words_out_norm = nn.LayerNorm(width)
+        self.mlp_norm = nn.LayerNorm(width)
+        hidden = 4 * width
+        self.mlp = nn.Sequential(
+            nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.LayerNorm(hidden), nn.Linear(hidden, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, positions: Tensor, keys: Tensor, tokens: Tensor, padding: Tensor) -> Tensor:
+        """Pass the map's places on.
+
+        Args:
+            x: Places [B, N, D].
+            positions: Of the places, [N, D].
+            keys: Words with their positions, [B, L, D].
+            tokens: Words without, [B, L, D].
+            padding: [B, L], True where there is no word.
+
+        Returns:
+            [B, N, D].
+        """
+        values = self.places_norm(x)
+        query = values + positions
+        mixed, _ = self.places(query, query, values, need_weights=False)
+        x = x + self.dropout(self.places_out_norm(mixed))
+        query = self.words_norm(x) + positions
+        mixed, _ = self.words(query, keys, tokens, key_padding_mask=padding, need_weights=False)
+        x = x + self.dropout(self.words_out_norm(mixed))
+        return x + self.dropout(self.mlp(self.mlp_norm(x)))
+
+
+class CrossDecoder(nn.Module):
+    """``CrossLayer``s over a map and a prompt's words, with sine positions in both."""
+
+    def __init__(self, width: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(CrossLayer(width, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, tokens: Tensor, token_mask: Tensor) -> Tensor:
+        """Map x [B, D, H, W], words [B, L, D] and which are real [B, L] -> [B, D, H, W]."""
+        _, width, *size = x.shape
+        positions = sine_positions_2d(size[0], size[1], width).to(x)
+        keys = tokens + sine_positions(tokens.shape[1], width).to(x)
+        places = x.flatten(2).mT
+        for layer in self.layers:
+            places = layer(places, positions, keys, tokens, token_mask == 0)
+        return self.norm(places).mT.unflatten(2, size)
+
+
+class PromptFilter(nn.Module):
+    """Enlarge the map fourfold and filter it with a 3×3 convolution whose weights and bias the prompt gives."""
+
+    def __init__(self, width: int, embedding: int) -> None:
+        super().__init__()
+        half = width // 2
+        self.enlarge = nn.Sequential(
+            nn.Upsample(scale_factor=2, mode="bilinear"),
+            ConvNorm(width, width, 3),
+            nn.Upsample(scale_factor=2, mode="bilinear"),
+            ConvNorm(width, half, 3),
+            nn.Conv2d(half, half, 1),
+        )
+        self.to_filter = nn.Linear(embedding, half * 9 + 1)
+
+    def forward(self, x: Tensor, state: Tensor) -> Tensor:
+        """Map x [B, D, H, W], prompts' vectors [B, E] -> logits [B, 1, 4 H, 4 W]."""
+        x, weights = self.enlarge(x), self.to_filter(state)
+        batch, channels, height, width = x.shape
+        # One group an image filters every image by its own prompt in a single convolution.
+        kernels = weights[:, :-1].reshape(batch, channels, 3, 3)
+        images = x.reshape(1, batch * channels, height, width)
+        return F.conv2d(images, kernels, weights[:, -1], padding=1, groups=batch).transpose(0, 1)
 
 
 class CRISSegmenter(Segmenter):

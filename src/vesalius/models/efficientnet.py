@@ -11,7 +11,7 @@ from math import ceil
 import torch
 from torch import Tensor, nn
 
-from vesalius.models.conv_norm import ConvNorm
+from vesalius.models.layers import ConvNorm
 
 BATCH_NORM_EPSILON = 1e-3
 """The value the published weights were trained with."""

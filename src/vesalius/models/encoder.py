@@ -1,16 +1,141 @@
-"""What every model here has: an image encoder, a text encoder, and the fixed contract of their inputs."""
+"""The contracts every model keeps: encoders, segmenters, and what passes between them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vesalius.errors import ModelError, unknown_name
-from vesalius.models.features import EncoderSpec, ImageFeatures, TextFeatures
-from vesalius.models.recipe import ModelRecipe
+from vesalius.models.registry import ModelRecipe
 from vesalius.models.tokenizers import Tokenizer
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """The input contract of one model: callers pass RGB in [0, 1], the model does the rest."""
+
+    image_size: int
+    """Side of the square the network works on, pixels."""
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    """Per channel, subtracted from RGB in [0, 1]."""
+    std: tuple[float, float, float] = IMAGENET_STD
+    """Per channel, divided by after subtracting the mean."""
+    context_length: int = 77
+    """Longest prompt in tokens; longer ones are cut."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.image_size, int) or self.image_size < 1:
+            raise ModelError(f"image_size must be a whole number of pixels, got {self.image_size!r}.")
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """RGB [B, 3, H, W] in [0, 1] -> normalised pixel values [B, 3, S, S]."""
+        resized = resize(images, (self.image_size, self.image_size))
+        mean = resized.new_tensor(self.mean)[:, None, None]
+        std = resized.new_tensor(self.std)[:, None, None]
+        return (resized - mean) / std
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """What an image encoder knows of B images."""
+
+    embedding: Tensor
+    """One vector an image in the space shared with text, [B, E]; E = 0 for models without such a space."""
+    taps: tuple[Tensor, ...]
+    """Feature maps or token sequences for the decoder, each [B, …]."""
+    parts: tuple["ImageFeatures", ...] = ()
+    """What the models know that a model is made of."""
+
+    def take(self, indices: Tensor) -> "ImageFeatures":
+        """Features of the images at ``indices`` [N], repeats allowed: one encoding serves many prompts."""
+        taps = tuple(tap[indices] for tap in self.taps)
+        return ImageFeatures(self.embedding[indices], taps, tuple(part.take(indices) for part in self.parts))
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """What a text encoder knows of B prompts."""
+
+    embedding: Tensor
+    """One vector a prompt, [B, E]; E = 0 for models that do not read text."""
+    tokens: Tensor | None = None
+    """One vector a token, [B, L, D], of models whose decoder looks at words (CRIS); L is the same for every prompt."""
+    token_mask: Tensor | None = None
+    """Which of them are real, [B, L]: 1 for a token, 0 for padding."""
+    parts: tuple["TextFeatures", ...] = ()
+    """What the models know that a model is made of."""
+
+    def take(self, indices: Tensor) -> "TextFeatures":
+        """Features of the prompts at ``indices`` [N]."""
+        tokens = None if self.tokens is None else self.tokens[indices]
+        mask = None if self.token_mask is None else self.token_mask[indices]
+        return TextFeatures(self.embedding[indices], tokens, mask, tuple(part.take(indices) for part in self.parts))
+
+    def blur(self, noise: float) -> "TextFeatures":
+        """The same with Gaussian noise on each prompt's vector; tokens stay.
+
+        Args:
+            noise: Its expected length, in units of the vector's.
+        """
+        scale = self.embedding.norm(dim=1, keepdim=True) * noise / max(1, self.embedding.shape[1]) ** 0.5
+        embedding = self.embedding + scale * torch.randn_like(self.embedding)
+        return replace(self, embedding=embedding, parts=tuple(part.blur(noise) for part in self.parts))
+
+    @staticmethod
+    def join(batches: Sequence["TextFeatures"]) -> "TextFeatures":
+        """The prompts of several batches in one."""
+        tokens = [batch.tokens for batch in batches if batch.tokens is not None]
+        masks = [batch.token_mask for batch in batches if batch.token_mask is not None]
+        return TextFeatures(
+            torch.cat([batch.embedding for batch in batches]),
+            torch.cat(tokens) if tokens else None,
+            torch.cat(masks) if masks else None,
+            tuple(TextFeatures.join(parts) for parts in zip(*(batch.parts for batch in batches), strict=True)),
+        )
+
+
+@dataclass(frozen=True)
+class MaskPrediction:
+    """What a decoder says of B pairs of image and prompt."""
+
+    logits: Tensor
+    """Log-odds that a pixel belongs to what the prompt names, [B, 1, H, W]."""
+    existence: Tensor | None = None
+    """Log-odds that the image shows it at all, [B]; None for models without such a head."""
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear, antialiased when shrinking: [B, C, H, W] -> [B, C, *size], in 32-bit floats at least."""
+    if tuple(images.shape[-2:]) == size:
+        return images
+    wide = images.float() if images.element_size() < 4 else images  # PyTorch does not do halves on CPUs
+    return F.interpolate(wide, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def joint_logits(mask_logits: Tensor, existence: Tensor) -> Tensor:
+    """Log-odds of "it is there and this pixel is part of it": P = sigmoid(mask) · sigmoid(existence).
+
+    From (1 - P) / P = e^-m + e^-e + e^-(m + e), so it is exact and never overflows.
+
+    Args:
+        mask_logits: [B, 1, H, W].
+        existence: [B].
+
+    Returns:
+        [B, 1, H, W].
+    """
+    gate = existence[:, None, None, None].expand_as(mask_logits)
+    return -torch.logsumexp(torch.stack([-mask_logits, -gate, -(mask_logits + gate)]), dim=0)
+
 
 Part = Literal["image", "text"]
 PARTS: tuple[Part, ...] = ("image", "text")
@@ -85,3 +210,76 @@ class VisionLanguageEncoder(nn.Module, ABC):
             for module in self.encoder_modules(part):
                 module.eval()
         return self
+
+
+class Segmenter(VisionLanguageEncoder):
+    """An image encoder, a text encoder and a decoder that turns their features into a mask."""
+
+    reads_text: bool = True
+    """False for models (UNet-D) whose mask cannot depend on the prompt."""
+    judges_existence: bool = False
+    """True for models whose predictions say whether the image shows what the prompt names at all."""
+
+    @abstractmethod
+    def decode(self, image: ImageFeatures, text: TextFeatures) -> MaskPrediction:
+        """Pair image i with prompt i: logits [B, 1, h, w] at the resolution the decoder works in."""
+
+    @property
+    def completes_with_images(self) -> bool:
+        """Whether ``complete`` looks at the images; where it does not, they need not even be read."""
+        return False
+
+    def encode_frozen(self, images: Tensor) -> ImageFeatures:
+        """The share of ``encode_image`` that the modules of ``freeze("image")`` decide alone.
+
+        While they are held still it is the same for an image in every epoch, and can be stored.
+
+        Args:
+            images: RGB [B, 3, H, W] in [0, 1].
+        """
+        return self.encode_image(images)
+
+    def complete(self, images: Tensor, frozen: ImageFeatures) -> ImageFeatures:
+        """Add what trains: ``encode_image(images)`` from the ``encode_frozen`` of the same images.
+
+        Args:
+            images: RGB [B, 3, H, W] in [0, 1]; anything where ``completes_with_images`` is False.
+            frozen: Of these images.
+        """
+        return frozen
+
+    def predict(self, images: Tensor, prompts: Sequence[str]) -> MaskPrediction:
+        """Like ``forward``, with the existence score of models that have one."""
+        prediction = self.decode(self.encode_image(images), self.encode_text(prompts))
+        return MaskPrediction(resize(prediction.logits, _size(images)), prediction.existence)
+
+    def forward(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        """Segment B images by B prompts.
+
+        Args:
+            images: RGB [B, 3, H, W] in [0, 1], any size.
+            prompts: B strings.
+
+        Returns:
+            Logits [B, 1, H, W] at the images' size; above 0 means more likely inside than outside.
+        """
+        return self.predict(images, prompts).logits
+
+    def forward_tensors(self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """The same computation from tensors alone, for export and for parity with other implementations.
+
+        Args:
+            pixel_values: Resized and normalised as ``spec`` says, [B, 3, H, W].
+            input_ids: [B, L].
+            attention_mask: [B, L], 1 where a token is real; None means all are.
+
+        Returns:
+            Logits [B, 1, H, W] at the size of ``pixel_values``.
+        """
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        prediction = self.decode(self.encode_pixels(pixel_values), self.encode_tokens(input_ids, mask))
+        return resize(prediction.logits, _size(pixel_values))
+
+
+def _size(images: Tensor) -> tuple[int, int]:
+    return images.shape[-2], images.shape[-1]

@@ -1,20 +1,192 @@
-"""A segmenter whose graphs another program runs; to everything else it is a segmenter like any other."""
+"""Segmenters whose graphs ONNX Runtime or OpenVINO runs; to everything else they are segmenters like any other.
 
-from collections.abc import Mapping
+An image's are ``image_embedding``, ``image_tap0`` …, those of a model's first part ``image_part0_tap0`` …; a prompt's
+are ``text_embedding``, ``text_tokens``, ``text_token_mask``. Embeddings of width 0 have no tensor.
+
+They use as many threads as ``torch.get_num_threads()`` says when a graph is opened.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, Self
+from types import ModuleType
+from typing import NoReturn, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
-from vesalius.errors import ModelError
-from vesalius.models.encoder import Part
-from vesalius.models.export_contract import CONTRACT_NAME, GRAPHS, ExportContract, GraphName, check_files, read_contract
-from vesalius.models.features import ImageFeatures, MaskPrediction, TextFeatures
-from vesalius.models.flat_features import flatten_image, flatten_text, restore_image, restore_text
+from vesalius.errors import ModelError, require
+from vesalius.models.checkpoint_file import (
+    CONTRACT_NAME,
+    GRAPHS,
+    SUFFIX,
+    ExportContract,
+    GraphName,
+    check_files,
+    read_contract,
+)
+from vesalius.models.encoder import ImageFeatures, MaskPrediction, Part, Segmenter, TextFeatures
 from vesalius.models.registry import as_segmenter, build_model
-from vesalius.models.runtimes import Graph, open_graph
-from vesalius.models.segmenter import Segmenter
+
+
+def flatten_image(features: ImageFeatures, prefix: str = "image") -> dict[str, Tensor]:
+    """Tensors by name, each [B, …]."""
+    tensors = _embedding(features, prefix)
+    tensors |= {f"{prefix}_tap{index}": tap for index, tap in enumerate(features.taps)}
+    for index, part in enumerate(features.parts):
+        tensors |= flatten_image(part, f"{prefix}_part{index}")
+    return tensors
+
+
+def flatten_text(features: TextFeatures, prefix: str = "text") -> dict[str, Tensor]:
+    """Tensors by name, each [B, …]."""
+    tensors = _embedding(features, prefix)
+    if features.tokens is not None:
+        tensors[f"{prefix}_tokens"] = features.tokens
+    if features.token_mask is not None:
+        tensors[f"{prefix}_token_mask"] = features.token_mask
+    for index, part in enumerate(features.parts):
+        tensors |= flatten_text(part, f"{prefix}_part{index}")
+    return tensors
+
+
+def restore_image(tensors: Mapping[str, Tensor], batch: int, prefix: str = "image") -> ImageFeatures:
+    """Undo ``flatten_image`` for B images."""
+    taps = tuple(tensors[name] for name in _numbered(tensors, f"{prefix}_tap"))
+    parts = tuple(restore_image(tensors, batch, part) for part in _numbered(tensors, f"{prefix}_part"))
+    return ImageFeatures(_restore_embedding(tensors, batch, prefix), taps, parts)
+
+
+def restore_text(tensors: Mapping[str, Tensor], batch: int, prefix: str = "text") -> TextFeatures:
+    """Undo ``flatten_text`` for B prompts."""
+    tokens, mask = tensors.get(f"{prefix}_tokens"), tensors.get(f"{prefix}_token_mask")
+    parts = tuple(restore_text(tensors, batch, part) for part in _numbered(tensors, f"{prefix}_part"))
+    return TextFeatures(_restore_embedding(tensors, batch, prefix), tokens, mask, parts)
+
+
+def _embedding(features: ImageFeatures | TextFeatures, prefix: str) -> dict[str, Tensor]:
+    return {f"{prefix}_embedding": features.embedding} if features.embedding.shape[-1] else {}
+
+
+def _restore_embedding(tensors: Mapping[str, Tensor], batch: int, prefix: str) -> Tensor:
+    return tensors.get(f"{prefix}_embedding", torch.zeros(batch, 0))
+
+
+def _numbered(tensors: Mapping[str, Tensor], start: str) -> Iterator[str]:
+    """``start0``, ``start1`` … for as long as tensors have such a name, or one that goes on after it."""
+    index = 0
+    while any(name == f"{start}{index}" or name.startswith(f"{start}{index}_") for name in tensors):
+        yield f"{start}{index}"
+        index += 1
+
+
+_ERRORS_ONLY = 3
+
+
+class Graph(Protocol):
+    """One opened graph."""
+
+    def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Outputs by name; tensors that are no inputs of the graph are ignored."""
+        ...
+
+
+class OnnxGraph:
+    """A graph in ONNX Runtime.
+
+    Raises:
+        MissingPackageError: If ONNX Runtime is not installed.
+        ModelError: If it cannot read the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        runtime = require("onnxruntime", extra="export")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = _ERRORS_ONLY
+        # Its threads would otherwise keep their cores busy for a while after each call, and slow whatever runs next.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its own classes share no other base
+            raise ModelError(_unreadable(path, "ONNX Runtime", error)) from error
+        self._inputs = [each.name for each in self._session.get_inputs()]
+        self._outputs = [each.name for each in self._session.get_outputs()]
+
+    def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Outputs by name."""
+        found = self._session.run(None, {name: tensors[name].numpy() for name in self._inputs})
+        return {name: torch.from_numpy(value) for name, value in zip(self._outputs, found, strict=True)}
+
+
+@contextmanager
+def unreported() -> Iterator[None]:
+    """Keep OpenVINO from telling its makers over the network that it is used, which it does unless run in CI."""
+    before = os.environ.get("CI")
+    os.environ["CI"] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["CI"]
+        else:
+            os.environ["CI"] = before
+
+
+def import_openvino() -> ModuleType:
+    """OpenVINO, which would report its import too.
+
+    Raises:
+        MissingPackageError: If it is not installed.
+    """
+    with unreported():
+        return require("openvino", extra="export")
+
+
+class OpenVinoGraph:
+    """A graph in OpenVINO.
+
+    Raises:
+        MissingPackageError: If OpenVINO is not installed.
+        ModelError: If it cannot read the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        core = import_openvino().Core()
+        # Some processors would otherwise be given 16-bit floats.
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+        try:
+            self._compiled = core.compile_model(path, "CPU", settings)
+        except RuntimeError as error:
+            raise ModelError(_unreadable(path, "OpenVINO", error)) from error
+        self._own = threading.local()
+        self._inputs = [each.get_any_name() for each in self._compiled.inputs]
+        self._outputs = [each.get_any_name() for each in self._compiled.outputs]
+
+    def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Outputs by name."""
+        # A request holds the tensors it works on, so no two threads may share one.
+        if not hasattr(self._own, "request"):
+            self._own.request = self._compiled.create_infer_request()
+        found = self._own.request.infer({name: tensors[name].numpy() for name in self._inputs})
+        return {name: torch.from_numpy(found[name].copy()) for name in self._outputs}
+
+
+def open_graph(path: Path) -> Graph:
+    """Open a file in the program that its suffix belongs to.
+
+    Raises:
+        MissingPackageError: If that program is not installed.
+        ModelError: If it cannot read the file.
+    """
+    return OnnxGraph(path) if path.suffix == SUFFIX["onnx"] else OpenVinoGraph(path)
+
+
+def _unreadable(path: Path, program: str, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0]
+    return f"{path}: {program} cannot read this graph ({reason}); export the model again."
 
 
 class ExportedSegmenter(Segmenter):

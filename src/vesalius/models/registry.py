@@ -1,17 +1,51 @@
-"""The named models: one dict, filled by a decorator; a factory's name is its model's name."""
+"""The named models and what rebuilds one; PyTorch loads only when a model is built."""
 
 import ast
 import importlib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, TypeVar
 
 from vesalius.errors import ModelError, require, unknown_name
-from vesalius.models.recipe import ModelRecipe, Option
 
-if TYPE_CHECKING:  # names and descriptions are asked for where PyTorch need not be installed
-    from vesalius.models.encoder import VisionLanguageEncoder
-    from vesalius.models.segmenter import Segmenter
+if TYPE_CHECKING:
+    from vesalius.models.encoder import Segmenter, VisionLanguageEncoder
+
+
+Option = str | int | float | bool | tuple[int, ...] | Mapping[str, "Option"]
+"""A model's option: what JSON can say, lists being tuples of whole numbers."""
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """A name and the options that were given."""
+
+    name: str
+    options: Mapping[str, Option]
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps({"name": self.name, "options": dict(self.options)}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "ModelRecipe":
+        """Read what ``to_json`` wrote."""
+        fields = json.loads(text)
+        return cls(fields["name"], to_options(fields["options"]))
+
+
+def to_options(values: Mapping[str, object]) -> dict[str, Option]:
+    """Options from JSON or TOML, whose lists become tuples."""
+    return {name: _to_option(value) for name, value in values.items()}
+
+
+def _to_option(value: object) -> Option:
+    if isinstance(value, Mapping):
+        return to_options(value)
+    return tuple(value) if isinstance(value, list) else value  # type: ignore[return-value]  # JSON has no other kinds
+
 
 Factory = Callable[..., "VisionLanguageEncoder"]
 _Maker = TypeVar("_Maker", bound=Factory)
@@ -26,7 +60,7 @@ _SEGMENTERS = {
     "clipseg": "clipseg",
     "clipseg_b": "fusion",
     "cris": "cris",
-    "ensemble_c": "ensemble",
+    "ensemble_c": "fusion",
     "pocket": "pocket",
     "unet_d": "unet",
 }
@@ -96,7 +130,7 @@ def as_segmenter(model: "VisionLanguageEncoder") -> "Segmenter":
     Raises:
         ModelError: If it only encodes.
     """
-    from vesalius.models.segmenter import Segmenter
+    from vesalius.models.encoder import Segmenter
 
     if isinstance(model, Segmenter):
         return model

@@ -1,4 +1,4 @@
-"""Where training starts: from a trained checkpoint, from public weights of the parts, or from nothing."""
+"""Where training starts: a trained checkpoint, public weights of the parts, or random; and how large a model is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,14 +8,11 @@ from typing import Literal
 import torch
 
 from vesalius.errors import ModelError
+from vesalius.models.checkpoint_file import EMBEDDED
 from vesalius.models.checkpoints import fill_model, load_model, load_segmenter
-from vesalius.models.embedded import EMBEDDED
-from vesalius.models.encoder import VisionLanguageEncoder
+from vesalius.models.encoder import PARTS, Segmenter, VisionLanguageEncoder
 from vesalius.models.foreign import import_checkpoint
-from vesalius.models.recipe import Option
-from vesalius.models.registry import as_segmenter, build_model, list_encoders, list_models
-from vesalius.models.segmenter import Segmenter
-from vesalius.models.sources import (
+from vesalius.models.public_weights import (
     WeightSource,
     check_here,
     find_encoder_source,
@@ -23,6 +20,7 @@ from vesalius.models.sources import (
     locate,
     read_sources,
 )
+from vesalius.models.registry import Option, as_segmenter, build_model, list_encoders, list_models
 
 Origin = Literal["trained", "pretrained", "untrained"]
 VOCABULARY = "pubmedbert-vocabulary"
@@ -181,3 +179,27 @@ def _import_encoder(source: WeightSource) -> VisionLanguageEncoder:
         raise ModelError(f"{source.name}: is {source.title[:1].lower()}{source.title[1:]}, not a model.")
     check_here([source.name, *([VOCABULARY] if _reads_pubmedbert(source.name, {}) else [])])
     return import_checkpoint(source.path, source.layout)
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """Numbers in a model's weights."""
+
+    total: int
+    decoder: int
+    """Those that train when both encoders are frozen, as in the papers' recipe."""
+
+
+def count_parameters(name: str) -> ParameterCount:
+    """Count a named model's parameters at its default sizes.
+
+    >>> count_parameters("unet_d").total
+    11833593
+
+    Raises:
+        ModelError: If the name is unknown.
+    """
+    with torch.device("meta"):
+        model = build_model(name).freeze(*PARTS)
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return ParameterCount(sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains))

@@ -1,23 +1,78 @@
-"""Strings to token ids: CLIP's byte pairs, BERT's word pieces, and nothing for models that do not read.
+"""Strings to token ids: CLIP's byte pairs, BERT's word pieces, and nothing for models that read no text.
 
 CLIP's and BERT's vocabularies travel with installed packages; PubMedBERT's lies among the weights.
 """
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-import torch
-import torch.nn.functional as F
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
 from tokenizers.implementations import BertWordPieceTokenizer
-from torch import Tensor
 
-from vesalius.models.wordpieces import make_tokenizer, tokenize
+from vesalius.errors import ModelError
+from vesalius.models.checkpoint_file import WEIGHTS
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # word pieces are cut where PyTorch need not be installed
     from instant_clip_tokenizer import Tokenizer as BytePairs
+    from torch import Tensor
+
+
+VocabularyName = Literal["bert", "pubmedbert"]
+SIZE = 30522
+
+
+def read_bert() -> Sequence[str]:
+    """BERT's lower-case word pieces, in order of their ids."""
+    packed = load_file(WEIGHTS / "wordpiece.safetensors")["vocabulary"]
+    return packed.tobytes().decode().split("\n")
+
+
+def read_pubmedbert() -> Sequence[str]:
+    """PubMedBERT's word pieces, which BiomedCLIP was trained with.
+
+    Raises:
+        ModelError: If the file is not on this machine, saying where to put it, or is another one.
+    """
+    from vesalius.models.public_weights import locate  # BERT's own vocabulary needs no table of public files
+
+    path = locate("pubmedbert-vocabulary")
+    # Not splitlines, which would also part pieces that are rarer separators themselves.
+    with path.open(encoding="utf-8", errors="replace") as file:
+        pieces = [line.removesuffix("\n") for line in file]
+    if len(pieces) != SIZE:
+        raise ModelError(f"{path}: expected PubMedBERT's {SIZE} word pieces, one a line, got {len(pieces)} lines.")
+    return pieces
+
+
+VOCABULARIES: Mapping[VocabularyName, Callable[[], Sequence[str]]] = {"bert": read_bert, "pubmedbert": read_pubmedbert}
+
+
+def make_tokenizer(vocabulary: Sequence[str], context_length: int) -> BertWordPieceTokenizer:
+    """A tokenizer that pads to the longest prompt of a batch and cuts what is longer than ``context_length`` tokens.
+
+    Args:
+        vocabulary: One piece an id, in order, with ``[PAD]`` (id 0), ``[UNK]``, ``[CLS]`` and ``[SEP]``.
+        context_length: Tokens of the longest prompt.
+    """
+    pieces = BertWordPieceTokenizer(vocab={piece: index for index, piece in enumerate(vocabulary)}, lowercase=True)
+    pieces.enable_truncation(context_length)
+    pieces.enable_padding()
+    return pieces
+
+
+def tokenize(tokenizer: BertWordPieceTokenizer, prompts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Token ids of B prompts and which of them are real, both [B, L]."""
+    encodings = tokenizer.encode_batch(list(prompts))
+    return (
+        np.array([encoding.ids for encoding in encodings], np.int64),
+        np.array([encoding.attention_mask for encoding in encodings], np.int64),
+    )
+
 
 CLIP_END = 49407
 
@@ -26,9 +81,9 @@ CLIP_END = 49407
 class Tokens:
     """Token ids of B prompts and which of them are real."""
 
-    input_ids: Tensor
+    input_ids: "Tensor"
     """[B, L], int64."""
-    attention_mask: Tensor
+    attention_mask: "Tensor"
     """[B, L], int64: 1 for a token, 0 for padding."""
 
 
@@ -48,6 +103,8 @@ class ClipTokenizer:
 
     def __call__(self, prompts: Sequence[str]) -> Tokens:
         """Token ids [B, context_length], start and end tokens included."""
+        import torch
+
         ids = torch.full((len(prompts), self.context_length), CLIP_END)
         mask = torch.zeros_like(ids)
         for row, prompt in enumerate(prompts):
@@ -81,6 +138,8 @@ class WordPieceTokenizer:
 
     def __call__(self, prompts: Sequence[str]) -> Tokens:
         """Token ids [B, L], L the longest prompt's."""
+        import torch
+
         return Tokens(*map(torch.from_numpy, tokenize(self._pieces, prompts)))
 
     @cached_property
@@ -100,10 +159,13 @@ class JointTokenizer:
 
     def __call__(self, prompts: Sequence[str]) -> Tokens:
         """Token ids and mask [B, M, L]."""
+        import torch
+        import torch.nn.functional as F
+
         each = [tokenizer(prompts) for tokenizer in self._tokenizers]
         length = max(tokens.input_ids.shape[1] for tokens in each)
 
-        def stack(rows: list[Tensor]) -> Tensor:
+        def stack(rows: "list[Tensor]") -> "Tensor":
             return torch.stack([F.pad(row, (0, length - row.shape[1])) for row in rows], dim=1)
 
         return Tokens(stack([tokens.input_ids for tokens in each]), stack([tokens.attention_mask for tokens in each]))
@@ -114,5 +176,7 @@ class NoTokenizer:
 
     def __call__(self, prompts: Sequence[str]) -> Tokens:
         """Empty ids [B, 0]."""
+        import torch
+
         empty = torch.zeros(len(prompts), 0, dtype=torch.long)
         return Tokens(empty, empty)

@@ -2,11 +2,10 @@
 
 from vesalius.imaging.finding import FoundSeries, find_series
 from vesalius.naming.audit import AuditLine, audit_series
-from vesalius.naming.calibration import AuditRule, Calibration
 from vesalius.naming.labeller import AnatomyLabeller
-from vesalius.naming.names import Answer, LabelRange, SeriesName, SliceName
+from vesalius.naming.labels import Answer, LabelRange, SeriesName, SliceName, write_table
+from vesalius.naming.phrasebook import AuditRule, Calibration
 from vesalius.naming.strip import draw_strip
-from vesalius.naming.tables import write_table
 
 __all__ = [
     "AnatomyLabeller",

@@ -5,8 +5,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
-from vesalius.naming.calibration import AuditRule
-from vesalius.naming.names import LabelRange, SeriesName
+from vesalius.naming.labels import LabelRange, SeriesName
+from vesalius.naming.phrasebook import AuditRule
 from vesalius.prompts.codes import body_part_of, stations_of_body_part
 
 Verdict = Literal["agrees", "contradicts", "covers a part", "unsure", "missing", "unknown term", "not judged"]

@@ -1,31 +1,146 @@
-"""Name images by comparing them with phrases: from the file where it says something, from pixels where not."""
+"""Name images: from the file's header where it says something, from pixels by comparison with phrases."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vesalius.errors import ImageError
+from vesalius.errors import ImageError, ModelError, require
 from vesalius.imaging import MedicalImage
-from vesalius.imaging.arrays import ImageLike, as_image
 from vesalius.imaging.finding import find_series
+from vesalius.imaging.mr_protocol import find_protocol
+from vesalius.imaging.orientation import common_plane
+from vesalius.imaging.read import ImageLike, as_image
 from vesalius.imaging.slices import to_square_pixels
-from vesalius.naming.calibration import Calibration
-from vesalius.naming.headers import tell_modality, tell_plane, tell_protocol
-from vesalius.naming.loading import open_namer
-from vesalius.naming.names import Answer, SeriesName, SliceName
-from vesalius.naming.phrasebook import TINY, Phrasebook
-from vesalius.naming.slices import Probabilities, build_names, cap_organs, name_organs, name_stations, smoothing_of
+from vesalius.models.checkpoint_file import CONTRACT_NAME, find_checkpoint, read_contract, read_notes
+from vesalius.models.public_weights import find_encoder_source, locate
+from vesalius.naming.labels import Answer, SeriesName, SliceName
+from vesalius.naming.phrasebook import TINY, Calibration, Phrasebook
+from vesalius.naming.series import Probabilities, build_names, cap_organs, name_organs, name_stations, smoothing_of
 from vesalius.predict import DEFAULT_MODEL
-from vesalius.runtime import RuntimeChoice, as_runtime
-from vesalius.runtime.contract import Floats, Runtime
-from vesalius.runtime.resample import resize_rgb
+from vesalius.prompts.anatomy import PROTOCOL_MODALITY
+from vesalius.runtime import RuntimeChoice, as_runtime, open_runtime
+from vesalius.runtime.contract import Floats, Runtime, resize_rgb
 
 if TYPE_CHECKING:
-    from vesalius.models.devices import Precision
     from vesalius.models.encoder import VisionLanguageEncoder
+    from vesalius.models.inference import Precision
+
+
+CODES: Mapping[str, str] = {
+    "CT": "CT",
+    "MR": "MR",
+    **dict.fromkeys(("CR", "DX", "DR", "RG", "MG", "XA", "RF", "PX", "IO"), "X-ray"),
+    "US": "ultrasound",
+    "ES": "endoscopy",
+}
+"""DICOM modality codes and the labels they stand for."""
+SAYS_NOTHING = ("OT", "SC", "")
+"""Codes of screen shots and others, which may show any modality."""
+CROSS_SECTIONAL = ("CT", "MR")
+"""Modalities whose slices have a plane."""
+
+
+def tell_modality(image: MedicalImage) -> Answer | None:
+    """Modality as the header, or HU among the values, tell it; None if neither does."""
+    code = image.modality or ""
+    if code in SAYS_NOTHING:
+        return None
+    if "Modality" not in image.header:
+        return Answer(CODES.get(code), None, "values", "stored values are HU")
+    label = CODES.get(code)
+    return Answer(label, None, "header", f"Modality {code}" + ("" if label else ", which has no name here"))
+
+
+def tell_protocol(image: MedicalImage, modality: Answer) -> Answer | None:
+    """Protocol as an MR header tells it; None if it says nothing at all, and pixels must.
+
+    A header that names another technique (T2*, angiography) or contradicts itself is an answer without a label.
+    """
+    if modality.label != PROTOCOL_MODALITY:
+        return Answer(None, None, modality.source, "of MR only" if modality.label else "")
+    found = image.protocol
+    if found is None or found == find_protocol({}):
+        return None
+    return Answer(found.label, None, "header", found.source, found.confidence or None)
+
+
+def tell_plane(stacks: Sequence[MedicalImage], modality: Answer) -> Answer | None:
+    """Plane as the header places the slices; None if it does not, and slices of that modality have one.
+
+    Args:
+        stacks: One, or all of a localizer.
+        modality: As found before.
+    """
+    planes = [stack.plane for stack in stacks]
+    if len(stacks) > 1 and common_plane(planes) is None:
+        kinds = ", ".join(dict.fromkeys(plane or "unplaced" for plane in planes))
+        return Answer(None, None, "header", f"{len(stacks)} stacks: {kinds}")
+    first = stacks[0]
+    if first.plane is None:
+        placeless = modality.label is not None and modality.label not in CROSS_SECTIONAL
+        return Answer(None, None, modality.source, f"{modality.label} has none") if placeless else None
+    return Answer(first.plane, None, "header", f"{first.obliquity or 0:.0f}° from {first.nearest_plane}")
+
+
+def open_namer(
+    model: str | Path, *, runtime: RuntimeChoice, device: str, precision: "Precision"
+) -> tuple[Runtime, Calibration]:
+    """Open a model, with what its notes say of its probabilities.
+
+    Args:
+        model: "pocket", a checkpoint, a run's folder, "pubmedclip", or a name of ``vesalius weights list``.
+        runtime: See `open_runtime`, as the other arguments; public weights of others run in PyTorch.
+        device: Where.
+        precision: Of computation.
+
+    Raises:
+        ConfigError: If the runtime cannot do what is asked.
+        MissingPackageError: If PyTorch is needed and not installed.
+        ModelError: As ``load_namer``.
+    """
+    if find_encoder_source(str(model)) is None:
+        path = find_checkpoint(model)
+        _check_export(path)
+        opened = open_runtime(path, runtime=runtime, device=device, precision=precision)
+        return opened, Calibration.from_notes(read_notes(path), path)
+    loaded, calibration = load_namer(model)
+    return as_runtime(loaded, device=device, precision=precision), calibration
+
+
+def load_namer(model: str | Path) -> tuple["VisionLanguageEncoder", Calibration]:
+    """Load a model in PyTorch, in evaluation mode, with what its notes say of its probabilities.
+
+    Args:
+        model: As for ``open_namer``.
+
+    Raises:
+        MissingPackageError: If PyTorch is not installed.
+        ModelError: If there is no such model or its weights are not on this machine, saying where they belong; or if it
+            is an export that does not name.
+    """
+    source = find_encoder_source(str(model))
+    require("torch", extra="train")
+    if source is None:
+        from vesalius.models.checkpoints import load_model
+
+        path = find_checkpoint(model)
+        _check_export(path)
+        return load_model(path), Calibration.from_notes(read_notes(path), path)
+    if source.layout is None:
+        raise ModelError(f"{source.name}: is {source.title[:1].lower()}{source.title[1:]}, not a model.")
+    from vesalius.models.foreign import import_checkpoint
+
+    return import_checkpoint(locate(source.name), source.layout).eval(), Calibration({})
+
+
+def _check_export(path: Path) -> None:
+    reason = read_contract(path).refused.get("name") if path.name == CONTRACT_NAME else None
+    if reason is not None:
+        raise ModelError(f"{path.parent}: this export does not name: {reason}; use the checkpoint it was made from.")
+
 
 SLICES_AT_ONCE = 4
 """More take memory (16 take 400 MB more) and, on CPUs, are slower."""

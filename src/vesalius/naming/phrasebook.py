@@ -1,13 +1,128 @@
-"""All that a labeller asks of a slice, in words, and the answers of vectors to it."""
+"""All that a labeller asks of a slice, in words, and what its notes say of the probabilities.
+
+Whoever trains or evaluates a model may put under "naming": ::
+
+    {"calibration": {"stations": {"labels": [...], "slopes": [...], "offsets": [...]}, ...}, "threshold": 0.5,
+     "audit": {"agrees": 0.1, "contradicts": -0.7, "least_slices": 3, "wrongly_agrees": 0.05, ...}}
+
+where "modality", "protocol", "plane", "stations" and "organs" may each have a ``PlattScaling.to_dict()``, as an
+evaluation of naming writes them, and "audit" is an ``AuditRule``, as recipes/pocket/audit_thresholds.py writes it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.errors import ModelError
-from vesalius.naming.calibration import LABELS, Calibration
-from vesalius.prompts.anatomy import phrases_of
-from vesalius.prompts.anatomy_wording import ensemble_phrases
+from vesalius.errors import DataError, ModelError
+from vesalius.models.calibration import PlattScaling
+from vesalius.prompts.anatomy import MODALITIES, ORGANS, PLANES, PROTOCOLS, STATIONS, ensemble_phrases, phrases_of
 from vesalius.runtime.contract import Floats, Runtime
+
+LEAST_PROBABILITY = 0.5
+"""Below it nothing is named, unless the model's notes say otherwise."""
+CHOICES = {"modality": MODALITIES, "protocol": PROTOCOLS, "plane": PLANES}
+"""Questions with one answer a series, and their labels."""
+SETS = {"stations": STATIONS, "organs": ORGANS}
+"""Questions with any number of answers a slice."""
+LABELS = CHOICES | SETS
+MANY = 1_000_000
+"""More slices or patients than any count in a model's notes."""
+
+
+@dataclass(frozen=True)
+class AuditRule:
+    """From which margin (see ``naming.audit``) a header agrees or contradicts, and how often that is wrong.
+
+    Shares are of patients that the model never saw, each judged by thresholds chosen without them.
+    """
+
+    agrees: float
+    """Margin from which a header agrees, 0 to 1."""
+    contradicts: float
+    """Margin up to which it contradicts, -1 to 0."""
+    least_slices: int
+    """Slices of the shortest series that the shares hold for."""
+    patients: int
+    """How many the shares come from."""
+    wrongly_agrees: float
+    """Share of wrong headers that agree."""
+    wrongly_contradicts: float
+    """Share of right headers that contradict."""
+    found_right: float
+    """Share of right headers that agree."""
+    found_wrong: float
+    """Share of wrong headers that contradict."""
+
+    @staticmethod
+    def from_dict(content: Mapping[str, object]) -> "AuditRule":
+        """Read what stands in a model's notes.
+
+        Raises:
+            DataError: If a number is missing or out of its range.
+        """
+        return AuditRule(
+            agrees=_between(content, "agrees", 0, 1),
+            contradicts=_between(content, "contradicts", -1, 0),
+            least_slices=int(_between(content, "least_slices", 1, MANY)),
+            patients=int(_between(content, "patients", 1, MANY)),
+            wrongly_agrees=_between(content, "wrongly_agrees", 0, 1),
+            wrongly_contradicts=_between(content, "wrongly_contradicts", 0, 1),
+            found_right=_between(content, "found_right", 0, 1),
+            found_wrong=_between(content, "found_wrong", 0, 1),
+        )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How scores become probabilities, and from which one a label is named."""
+
+    scalings: Mapping[str, PlattScaling]
+    """Question -> scaling, where there is any."""
+    least_probability: float = LEAST_PROBABILITY
+    audit: AuditRule | None = None
+    """How headers are judged; None for models without measured thresholds."""
+
+    @staticmethod
+    def from_notes(notes: Mapping[str, object], place: object) -> "Calibration":
+        """Read the notes of a checkpoint.
+
+        Args:
+            notes: As ``read_notes`` gives them.
+            place: Whose notes, for the message.
+
+        Raises:
+            ModelError: If the calibration is not one.
+        """
+        naming = notes.get("naming")
+        said = naming if isinstance(naming, Mapping) else {}
+        try:
+            rows = said.get("calibration", {})
+            scalings = {name: _read(rows[name], LABELS[name]) for name in LABELS if name in rows}
+            least = float(said.get("threshold", LEAST_PROBABILITY))
+            if not 0 <= least <= 1:
+                raise DataError(f"threshold: expected 0 to 1, got {least:g}")
+            rule = AuditRule.from_dict(said["audit"]) if "audit" in said else None
+        except (AttributeError, DataError, TypeError, ValueError) as error:
+            remedy = "evaluate naming again and write its notes anew"
+            raise ModelError(f"{place}: the calibration in its notes is damaged ({error}); {remedy}.") from error
+        return Calibration(scalings, least, rule)
+
+
+def _read(content: Mapping[str, object], known: tuple[str, ...]) -> PlattScaling:
+    scaling = PlattScaling.from_dict(content)
+    if strange := sorted(set(scaling.labels) - set(known)):
+        raise DataError(f"unknown labels {', '.join(strange)}")
+    return scaling
+
+
+def _between(content: Mapping[str, object], name: str, low: float, high: float) -> float:
+    value = content.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise DataError(f"audit: expected {name} from {low:g} to {high:g}, got {value!r}")
+    return float(value)
+
 
 Array = NDArray[np.float64]
 

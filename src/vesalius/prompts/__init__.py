@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vesalius.prompts.anatomy import ASPECTS, AnatomyLabel, Statement, anatomy_phrases
+    from vesalius.prompts.attributes import RULES, AttributeRules, find_rules
     from vesalius.prompts.bank import Target, find_target, foreign_phrases, list_targets, read_bank
-    from vesalius.prompts.captions import write_prompts
-    from vesalius.prompts.families import Variants, sort_families, variants
-    from vesalius.prompts.mirror import mirror_prompt, swap_words
-    from vesalius.prompts.rules import RULES, AttributeRules, find_rules
-    from vesalius.prompts.templates import FamilySet, ObjectWords, Templates, read_templates
+    from vesalius.prompts.captions import mirror_prompt, swap_words, write_prompts
+    from vesalius.prompts.templates import (
+        FamilySet,
+        ObjectWords,
+        Templates,
+        Variants,
+        read_templates,
+        sort_families,
+        variants,
+    )
 
 __all__ = [
     "ASPECTS",
@@ -44,25 +50,25 @@ __all__ = [
 _HOMES = {
     "ASPECTS": "anatomy",
     "AnatomyLabel": "anatomy",
-    "AttributeRules": "rules",
+    "AttributeRules": "attributes",
     "FamilySet": "templates",
     "ObjectWords": "templates",
-    "RULES": "rules",
+    "RULES": "attributes",
     "Statement": "anatomy",
     "Target": "bank",
     "Templates": "templates",
-    "Variants": "families",
+    "Variants": "templates",
     "anatomy_phrases": "anatomy",
-    "find_rules": "rules",
+    "find_rules": "attributes",
     "find_target": "bank",
     "foreign_phrases": "bank",
     "list_targets": "bank",
-    "mirror_prompt": "mirror",
+    "mirror_prompt": "captions",
     "read_bank": "bank",
     "read_templates": "templates",
-    "sort_families": "families",
-    "swap_words": "mirror",
-    "variants": "families",
+    "sort_families": "templates",
+    "swap_words": "captions",
+    "variants": "templates",
     "write_prompts": "captions",
 }
 

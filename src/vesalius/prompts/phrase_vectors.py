@@ -78,9 +78,8 @@ class Nearness:
 def list_phrases() -> tuple[tuple[str, str], ...]:
     """All names whose vectors a ``PhraseIndex`` has: owner and phrase."""
     # Whoever only reads vectors needs none of the tables.
-    from vesalius.prompts.bank import DISTRACTORS, list_targets, read_bank
-    from vesalius.prompts.names import read_unlearnt
-    from vesalius.prompts.synonyms import read_synonyms
+    from vesalius.prompts.bank import DISTRACTORS, list_targets, read_bank, read_synonyms
+    from vesalius.prompts.lexicon import read_unlearnt
 
     bank = read_bank()
     described = read_synonyms().descriptions

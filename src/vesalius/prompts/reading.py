@@ -11,16 +11,18 @@ from typing import Literal
 
 from vesalius.prompts.bank import find_target
 from vesalius.prompts.lexicon import (
+    Names,
     NounPhrase,
     Words,
     find_denial,
     join,
+    name_words,
     read_lexicon,
+    read_names,
     split_phrase,
     strip_request,
     to_words,
 )
-from vesalius.prompts.names import Names, name_words, read_names
 
 Kind = Literal["target", "vague", "denial", "several", "unknown"]
 FEWEST = 2

@@ -11,12 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.prompts.bank import KnownTarget, find_target
-from vesalius.prompts.lexicon import strip_request, to_words
-from vesalius.prompts.names import name_words
+from vesalius.prompts.bank import KnownTarget, find_target, read_synonyms
+from vesalius.prompts.lexicon import name_words, strip_request, to_words
 from vesalius.prompts.phrase_vectors import NEAREST, Nearness, PhraseIndex
 from vesalius.prompts.reading import Kind, Reading, read_phrase
-from vesalius.prompts.synonyms import read_synonyms
 
 Encode = Callable[[str], NDArray[np.float32]]
 """A phrase's sentence vector, [D]."""

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, Literal
 
 from vesalius.console import LOG
 from vesalius.errors import ConfigError, require
-from vesalius.models.checkpoint_file import find_checkpoint, read_recipe
-from vesalius.models.export_contract import CONTRACT_NAME
+from vesalius.models.checkpoint_file import CONTRACT_NAME, find_checkpoint, read_recipe
 from vesalius.runtime.contract import Runtime
 
 if TYPE_CHECKING:
-    from vesalius.models.devices import Precision
     from vesalius.models.encoder import VisionLanguageEncoder
+    from vesalius.models.inference import Precision
 
 RuntimeChoice = Literal["auto", "onnx", "torch"]
 
@@ -52,7 +51,7 @@ def open_runtime(
     if threads:
         torch.set_num_threads(threads)
     from vesalius.models.checkpoints import load_model
-    from vesalius.models.devices import choose_device
+    from vesalius.models.inference import choose_device
     from vesalius.runtime.torch import TorchRuntime
 
     return TorchRuntime(load_model(path), str(choose_device(device)), precision)
@@ -78,12 +77,12 @@ def as_runtime(
 
 def _fits(path: Path) -> bool:
     """Whether the package has graphs for a checkpoint."""
-    from vesalius.models.embedded import GRAPHS
+    from vesalius.models.checkpoint_file import EMBEDDED_GRAPHS
 
     if path.name == CONTRACT_NAME:
         return False
     recipe = read_recipe(path)
-    return recipe.name in GRAPHS and not recipe.options
+    return recipe.name in EMBEDDED_GRAPHS and not recipe.options
 
 
 def _check_onnx(path: Path, fits: bool, device: str, precision: str) -> None:

@@ -5,14 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from vesalius.models.asking import ask, encode
-from vesalius.models.devices import Precision, choose_device
-from vesalius.models.encoder import VisionLanguageEncoder
-from vesalius.models.features import ImageFeatures
+from vesalius.models.clip import logit_scale
+from vesalius.models.encoder import ImageFeatures, Segmenter, VisionLanguageEncoder
+from vesalius.models.inference import Precision, TextCache, ask, choose_device, encode
 from vesalius.models.registry import as_segmenter
-from vesalius.models.segmenter import Segmenter
-from vesalius.models.text_cache import TextCache
-from vesalius.models.zero_shot import logit_scale
 from vesalius.runtime.contract import EncodedImages, EncodedPhrases, Floats, Outlines
 
 

@@ -1,19 +1,99 @@
-"""What a folder of results already holds, what may be written there, and how that is kept through any end of a run."""
+"""What a folder of results holds and may be given, and its results as a table."""
 
+import csv
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from vesalius.errors import OutputError
-from vesalius.folders import tell_differences
-from vesalius.record import Row, WholeRecord, locked, read_whole_record, write_record
+from vesalius.errors import ConfigError, OutputError, require
+from vesalius.files import to_utf8, writing
+from vesalius.folders import Row, WholeRecord, locked, read_whole_record, tell_differences, write_record
 from vesalius.segmenting.request import Item, Request
+
+SUFFIXES = (".csv", ".parquet")
+COLUMNS = {
+    "source": "string",
+    "phrase": "string",
+    "answer": "string",
+    "known": "bool",
+    "target": "string",
+    "existence": "float64",
+    "share_marked": "float64",
+    "area_mm2": "float64",
+    "volume_ml": "float64",
+    "slices": "int64",
+    "slices_marked": "int64",
+    "mask": "string",
+    "label": "int64",
+    "overlay": "string",
+    "notices": "string",
+    "model": "string",
+    "runtime": "string",
+    "device": "string",
+    "seconds": "float64",
+    "made": "string",
+}
+"""Name -> kind, in Arrow's words."""
+_OF_RECORD = {"source": "image", "phrase": "prompt", "share_marked": "share"}
+"""Columns that the record calls otherwise."""
+
+
+def check_table(path: Path) -> None:
+    """Refuse a table that could not be written, before anything is computed.
+
+    Raises:
+        ConfigError: If its suffix is none of `SUFFIXES`.
+        MissingPackageError: If Parquet is asked for without pyarrow.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"--table {path}: expected a name that ends in {' or '.join(SUFFIXES)}, got '{path.suffix}'.")
+    if path.suffix.lower() == ".parquet":
+        require("pyarrow", extra="train")
+
+
+def write_table(path: Path, rows: Sequence[Row]) -> None:
+    """Write all rows of a folder's record.
+
+    Args:
+        path: A .csv or .parquet file.
+        rows: Of the record, in the order of the table.
+
+    Raises:
+        ConfigError, MissingPackageError: See `check_table`.
+        OutputError: If it cannot be written.
+    """
+    check_table(path)
+    table = [to_utf8(_to_row(row)) for row in rows]
+    if path.suffix.lower() == ".parquet":
+        _write_parquet(path, table)
+        return
+    with writing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(COLUMNS))
+        writer.writeheader()
+        writer.writerows(table)
+
+
+def _write_parquet(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])
+    with writing(path) as unfinished:
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), unfinished)
+
+
+def _to_row(row: Row) -> dict[str, object]:
+    told = {name: row.get(_OF_RECORD.get(name, name)) for name in COLUMNS}
+    notices = row.get("notices")
+    known = row.get("known", True)  # what was made one by one was known
+    return told | {"known": known, "notices": "; ".join(map(str, notices)) if isinstance(notices, list) else None}
+
 
 UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.(?P<name>.+)", re.DOTALL)
 """Names that `vesalius.files.writing` gives until a file is whole."""

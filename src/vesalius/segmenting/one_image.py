@@ -10,18 +10,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vesalius.folders import Row
 from vesalius.imaging import MedicalImage, SliceStack, write_mask
 from vesalius.imaging.formats import VOLUME_SUFFIXES
-from vesalius.imaging.notices import Notice
 from vesalius.imaging.orientation import grid_order
 from vesalius.imaging.raster import write_labels
+from vesalius.imaging.safeguards import Notice
 from vesalius.knowledge import Understanding
 from vesalius.predict import Predictor
-from vesalius.record import Row
 from vesalius.results import slugs
-from vesalius.segmenting.overview import write_overview
-from vesalius.segmenting.request import Item, Request
-from vesalius.segmenting.rules import Collector, LabelMasks
+from vesalius.segmenting.page import write_overview
+from vesalius.segmenting.request import Collector, Item, LabelMasks, Request
 from vesalius.volumes import PackedMasks, volume_of, write_volume
 
 

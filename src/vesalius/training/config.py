@@ -10,11 +10,10 @@ from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
 from vesalius.data.augment import AugmentConfig
 from vesalius.data.features import StoreConfig
 from vesalius.data.views import PromptMix
-from vesalius.errors import ConfigError, unknown_name
-from vesalius.models.segmenter import Segmenter
+from vesalius.errors import ConfigError, check_at_least, check_below_one, check_positive, unknown_name
+from vesalius.models.encoder import Segmenter
 from vesalius.training.lora import LoraConfig
 from vesalius.training.losses import LossWeights
-from vesalius.training.ranges import check_at_least, check_below_one, check_positive
 
 Settings = TypeVar("Settings")
 Schedule = Literal["plateau", "one_cycle", "cosine"]

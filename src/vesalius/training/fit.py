@@ -1,28 +1,220 @@
-"""Train a model on data sets, and leave behind weights that say where they came from."""
+"""Train a model on data sets, from the first epoch to the manifest."""
 
-from collections.abc import Sequence
+import dataclasses
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytorch_lightning import seed_everything
+from pytorch_lightning import Callback, seed_everything
 from pytorch_lightning.utilities import rank_zero_only
+from torch import nn
 
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.fingerprints import Fingerprints, fingerprints_path, take_fingerprints, write_fingerprints
 from vesalius.data.loading import Batches, Pool, ResumableLoader
 from vesalius.data.views import TrainingView, ValidationView, View
+from vesalius.errors import ConfigError, DataError
+from vesalius.files import parse_json, read_json, to_json, write_json
+from vesalius.folders import Claim, read_notes, tell_differences
 from vesalius.models import Segmenter
 from vesalius.models.checkpoint_file import CHECKPOINT_NAME
-from vesalius.training.config import TrainConfig
-from vesalius.training.keep_best import KeepBest
-from vesalius.training.manifest import describe_run
-from vesalius.training.module import MONITOR, SegmentationModule
-from vesalius.training.optimizer import count_steps
-from vesalius.training.preparing import prepare
-from vesalius.training.progress import watch
-from vesalius.training.running import Running
+from vesalius.models.encoder import VisionLanguageEncoder
+from vesalius.training.callbacks import History, KeepBest, NextEpoch, WeightAverage, quiet_lightning, watch
+from vesalius.training.config import FitConfig, TrainConfig
+from vesalius.training.lora import add_lora, merge_lora
+from vesalius.training.manifest import describe_run, fingerprint
+from vesalius.training.module import MONITOR, LeanModule, Model, SegmentationModule, count_steps, fingerprint_state
+from vesalius.training.runtime_options import Running
 from vesalius.training.stored_features import store_pictures
-from vesalius.training.whole_run import Finished, begin, train_module
+from vesalius.training.trainer import LAST, build_trainer
+
+
+def prepare(model: VisionLanguageEncoder, config: FitConfig) -> None:
+    """Freeze encoders, add LoRA's matrices, and set training mode.
+
+    Raises:
+        ConfigError: If an encoder has nothing that LoRA changes.
+        MissingPackageError: If LoRA's package is needed and not installed.
+    """
+    model.freeze(*(part for part in config.freeze if part not in config.lora.adapted))
+    add_lora(model, config.lora)
+    # Lightning keeps the mode it finds, and loaded models come in evaluation mode.
+    model.train()
+    if config.keep_norms:
+        hold_norms(model)
+
+
+def check_encoders(model: VisionLanguageEncoder, config: FitConfig) -> None:
+    """Refuse to hold still what was never trained: a decoder on random features learns next to nothing.
+
+    Args:
+        model: Built anew, no weights loaded.
+        config: Says which encoders are frozen.
+
+    Raises:
+        ConfigError: If one of them is.
+    """
+    still = [part for part in config.freeze if model.encoder_modules(part)]
+    if still:
+        name, parts = model.recipe.name, " and ".join(still)
+        found = f"{name}: its {parts} encoder{'s are' if len(still) > 1 else ' is'} untrained and would be held still"
+        remedy = "start from public weights with --pretrained, let encoders train with --set 'freeze=[]'"
+        raise ConfigError(f"{found}, so that it learns on random features; {remedy}, or insist with --from-scratch.")
+
+
+def hold_norms(model: nn.Module) -> None:
+    """Put every batch norm in evaluation mode; its weight and bias still train."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.eval()
+
+
+HISTORY = "metrics.csv"
+MANIFEST = "manifest.json"
+SCORE = "score"
+"""Field of the manifest: what the best weights came to in validation."""
+FILES = (CHECKPOINT_NAME, fingerprints_path(Path(CHECKPOINT_NAME)).name, HISTORY, LAST, MANIFEST)
+"""What a run leaves in its folder, beside stored features and loggers' folders."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that came to its end earlier."""
+
+    score: float
+    """Of its best weights."""
+    epochs: int
+
+
+MAY_CHANGE = ("weights ", "config.max_epochs ", "config.max_steps ")
+"""Of what a run began with, when it is resumed."""
+
+
+def begin(
+    model: VisionLanguageEncoder, data: Sequence[Path], out: Path, config: FitConfig, running: Running, command: str
+) -> Running | Finished:
+    """See what the folder of a run holds, before anything is computed.
+
+    Args:
+        model: As training begins with it.
+        data: Folders of data.
+        out: Folder of the run.
+        config: What decides the result.
+        running: What does not.
+        command: "train" or "train-naming".
+
+    Returns:
+        How to go on, resuming what the same run has left there; or what came of it, if it is finished.
+
+    Raises:
+        ConfigError: If a run is to be resumed that has left no state.
+        OutputError: If the folder holds another run, or other results.
+    """
+    if running.resume and not (out / LAST).is_file():
+        raise ConfigError(f"{out / LAST}: nothing to resume; start the run without --resume.")
+    same = rank_zero_only(_claim, default=True)(model, data, out, config, running, command)
+    if running.overwrite or not same:
+        return running
+    finished = None if running.resume else _read_finished(out)
+    return finished or dataclasses.replace(running, resume=running.resume or (out / LAST).is_file())
+
+
+def _claim(
+    model: VisionLanguageEncoder, data: Sequence[Path], out: Path, config: FitConfig, running: Running, command: str
+) -> bool:
+    """Whether the folder holds this very run."""
+    origin = {
+        "model": dataclasses.asdict(model.recipe),
+        "weights": fingerprint_state(model.state_dict().items())[:16],
+        "data": [[str(root.resolve()), fingerprint(root)] for root in data],
+        "config": config.to_dict(),
+    }
+    if running.resume:
+        _check_resumed(out, command, origin)
+        return True
+    if running.overwrite and command in read_notes(out):
+        for name in FILES:
+            (out / name).unlink(missing_ok=True)
+    return Claim(out, command, origin, FILES, running.overwrite).make()
+
+
+def _check_resumed(out: Path, command: str, origin: Mapping[str, object]) -> None:
+    """A run may go on for longer, and from its own weights: what is held still is compared when its state is read."""
+    note = read_notes(out).get(command)
+    if note is None:  # left by a version that wrote none
+        return
+    before, now = note["from"], parse_json(to_json(origin), "origin")
+    changes = [each for each in tell_differences(before, now) if not each.startswith(MAY_CHANGE)]
+    if changes:
+        raise ConfigError(f"{out}: the run to resume was begun with other settings ({'; '.join(changes[:3])}).")
+
+
+def _read_finished(out: Path) -> Finished | None:
+    try:
+        manifest = read_json(out / MANIFEST)
+        epochs = len((out / HISTORY).read_text(encoding="utf-8").splitlines()) - 1
+        score = manifest.get(SCORE) if isinstance(manifest, dict) else None
+    except (DataError, OSError, UnicodeDecodeError):
+        return None
+    there = isinstance(score, float) and (out / CHECKPOINT_NAME).is_file()
+    return Finished(score, epochs) if there and isinstance(score, float) else None
+
+
+def train_module(
+    module: LeanModule[Model],
+    loaders: tuple[ResumableLoader, ResumableLoader],
+    best: KeepBest,
+    out: Path,
+    config: FitConfig,
+    running: Running,
+) -> int:
+    """Train, keep the best weights, merge LoRA's changes, and write the run's table, state and manifest.
+
+    Args:
+        module: What trains.
+        loaders: Batches to train on, and to validate on.
+        best: Keeps the weights.
+        out: Folder of the run.
+        config: What decides the result.
+        running: What does not.
+
+    Returns:
+        Passes over the training data.
+    """
+    train, val = loaders
+    callbacks: list[Callback] = [best, NextEpoch(train, val, config.seed), History(out / HISTORY, best.monitor)]
+    if config.average:
+        callbacks.append(WeightAverage(module.model, config.average))
+    started = time.monotonic()
+    with quiet_lightning():
+        trainer = build_trainer(out, config, running, callbacks, batches=len(train), monitor=best.monitor)
+        for logger in trainer.loggers:
+            logger.log_hyperparams(config.to_dict())
+        checkpoint = out / LAST if running.resume else None
+        with _passing_interrupts():
+            trainer.fit(module, train, val, ckpt_path=checkpoint, weights_only=True)
+    merge_lora(module.model)
+    if trainer.is_global_zero:
+        seconds = round(time.monotonic() - started, 1)
+        write_json(out / MANIFEST, best.notes | {best.monitor: best.score, SCORE: best.score, "seconds": seconds})
+    return trainer.current_epoch
+
+
+@contextmanager
+def _passing_interrupts() -> Iterator[None]:
+    """Let Ctrl-C be seen by whoever asked for the run, and go on working; Lightning turns it off and exits with 1."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt from stop
+        raise
+
 
 FEATURES = "features"
 

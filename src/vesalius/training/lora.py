@@ -12,10 +12,9 @@ from typing import Any, Literal
 
 from torch import nn
 
-from vesalius.errors import ConfigError, require
+from vesalius.errors import ConfigError, check_at_least, check_below_one, check_positive, require
 from vesalius.models.encoder import Part, VisionLanguageEncoder
-from vesalius.models.transformer import TransformerLayer
-from vesalius.training.ranges import check_at_least, check_below_one, check_positive
+from vesalius.models.layers import TransformerLayer
 
 Matrix = Literal["qkv", "out", "up", "down"]
 

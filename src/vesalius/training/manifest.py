@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from vesalius.data.anatomy.table import PICTURES, TABLE
+from vesalius.data.slices.table import PICTURES, TABLE
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.training.config import FitConfig
 

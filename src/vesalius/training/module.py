@@ -1,19 +1,249 @@
-"""The training step, the validation step and the optimiser, as pytorch-lightning wants them."""
+"""The training step of segmenters, its optimiser, and what every model has while it trains."""
+
+import hashlib
+import math
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property, partial
+from typing import Any, Generic, TypeVar
 
 import torch
+import torch.distributed as dist
+from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
+from torchmetrics import Metric
 
 from vesalius.data.views import Batch
+from vesalius.errors import ConfigError
 from vesalius.evaluation.metrics import dice
 from vesalius.models import ImageFeatures, MaskPrediction, Segmenter, TextFeatures
-from vesalius.models.features import resize
-from vesalius.models.flat_features import restore_image
-from vesalius.models.text_cache import TextCache
-from vesalius.training.config import TrainConfig
-from vesalius.training.lean_module import ExampleMean, LeanModule
+from vesalius.models.encoder import PARTS, Part, VisionLanguageEncoder, resize
+from vesalius.models.exported import restore_image
+from vesalius.models.inference import TextCache
+from vesalius.training.config import FitConfig, TrainConfig
 from vesalius.training.losses import segmentation_loss
-from vesalius.training.optimizer import build_optimizer
+
+PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.1, 5
+_BLOCK = re.compile(r"^(.*?\.)?\d+\.")
+
+
+def build_optimizer(
+    model: VisionLanguageEncoder, config: FitConfig, steps: int, monitor: str, extra: Sequence[nn.Parameter] = ()
+) -> OptimizerLRSchedulerConfig:
+    """The optimiser and its schedule, as pytorch-lightning wants them.
+
+    Args:
+        model: Frozen as it will be.
+        config: Step sizes and schedule.
+        steps: Of the whole run.
+        monitor: The metric, higher being better, whose standstill counts for "plateau".
+        extra: What trains beside the model and is no part of it.
+    """
+    groups = group_parameters(model, config, extra)
+    optimizer = AdamW(groups, lr=config.learning_rate, betas=(0.9, config.momentum), eps=config.epsilon)
+    if config.schedule == "plateau":
+        plateau = ReduceLROnPlateau(optimizer, mode="max", factor=PLATEAU_FACTOR, patience=PLATEAU_PATIENCE)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": monitor}}
+    if config.schedule == "one_cycle":
+        largest = [group["lr"] for group in optimizer.param_groups]
+        return _each_step(optimizer, OneCycleLR(optimizer, largest, total_steps=steps))
+    return _each_step(optimizer, LambdaLR(optimizer, partial(cosine, steps=steps, warm_up=config.warm_up)))
+
+
+def count_steps(config: FitConfig, batches: int) -> int:
+    """Steps of a whole run with so many batches an epoch, unless it stops early.
+
+    Not pytorch-lightning's estimate: that sets up the loaders before a resumed run has told them where to go on.
+    """
+    steps = -(-batches // config.accumulate) * config.max_epochs
+    return steps if config.max_steps == -1 else min(steps, config.max_steps)
+
+
+def cosine(step: int, steps: int, warm_up: float) -> float:
+    """Share of the largest step size: a straight rise, then half a cosine down to 0 (Loshchilov & Hutter, 2017)."""
+    rise = warm_up * steps
+    if step < rise:
+        return (step + 1) / (rise + 1)
+    return (1 + math.cos(math.pi * min(1, (step - rise) / max(1, steps - rise)))) / 2
+
+
+def group_parameters(
+    model: VisionLanguageEncoder, config: FitConfig, extra: Sequence[nn.Parameter] = ()
+) -> list[dict[str, object]]:
+    """What trains, by step size and weight decay.
+
+    Encoders take ``encoder_rate`` of the learning rate, the text's ``text_rate`` of that, and every block below an
+    encoder's last ``layer_decay`` of the one above it (Clark et al., ELECTRA, 2020).
+    """
+    rates = dict(_encoder_rates(model, config))
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in (*model.parameters(), *extra):
+        if parameter.requires_grad:
+            decays = config.decay_vectors or parameter.dim() > 1
+            place = (rates.get(parameter, 1.0), config.weight_decay if decays else 0.0)
+            groups.setdefault(place, []).append(parameter)
+    return [
+        {"params": group, "lr": config.learning_rate * rate, "weight_decay": decay}
+        for (rate, decay), group in groups.items()
+    ]
+
+
+def _encoder_rates(model: VisionLanguageEncoder, config: FitConfig) -> Iterator[tuple[nn.Parameter, float]]:
+    for part in PARTS:
+        rate = config.encoder_rate * (config.text_rate if part == "text" else 1.0)
+        for encoder in model.encoder_modules(part):
+            depths = list(_depths(encoder))
+            deepest = max((depth for _, depth in depths), default=0)
+            for parameter, depth in depths:
+                yield parameter, rate * config.layer_decay ** (deepest - depth)
+
+
+def _depths(encoder: nn.Module) -> Iterator[tuple[nn.Parameter, int]]:
+    """Each parameter with the number of blocks before its own; a block is a numbered module of the outermost kind."""
+    blocks: dict[str, int] = {}
+    for name, parameter in encoder.named_parameters():
+        block = _BLOCK.match(name)
+        if block:
+            blocks.setdefault(block.group(), len(blocks) + 1)
+        yield parameter, blocks[block.group()] if block else len(blocks)
+
+
+def _each_step(optimizer: AdamW, scheduler: LambdaLR | OneCycleLR) -> OptimizerLRSchedulerConfig:
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def fingerprint_encoders(model: VisionLanguageEncoder, parts: Collection[Part]) -> str:
+    """SHA-256 over names, shapes and values of everything that ``freeze(*parts)`` holds still."""
+    return fingerprint_state(
+        (f"{part} {name}", value)
+        for part in sorted(parts)
+        for module in model.encoder_modules(part)
+        for name, value in module.state_dict().items()
+    )
+
+
+def fingerprint_state(entries: Iterable[tuple[str, Tensor]]) -> str:
+    """SHA-256 over names, shapes and values, in this order."""
+    digest = hashlib.sha256()
+    for name, value in entries:
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def split_state(model: VisionLanguageEncoder) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The entries of the model's state that do not train, and those that do, by their names there.
+
+    The first are all that frozen encoders hold, and the matrices of those that only LoRA changes.
+    """
+    still = {module for part in model.frozen for module in model.encoder_modules(part)}
+    places = tuple(f"{name}." for name, module in model.named_modules() if module in still)
+    held = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    state: dict[str, Tensor] = model.state_dict()
+    frozen = {name: value for name, value in state.items() if name.startswith(places) or name in held}
+    return frozen, {name: value for name, value in state.items() if name not in frozen}
+
+
+def check_same(expected: str, got: str) -> None:
+    """Refuse to go on from a state that was left by a run with other frozen weights.
+
+    Raises:
+        ConfigError: If the fingerprints differ.
+    """
+    if expected != got:
+        found = f"expected SHA-256 {expected[:12]}…, got {got[:12]}…"
+        remedy = "Resume with the model, options, weights and seed that the run was started with"
+        raise ConfigError(f"The run to resume had other weights in its frozen encoders: {found}. {remedy}.")
+
+
+Model = TypeVar("Model", bound=VisionLanguageEncoder)
+
+
+class ExampleMean(Metric):
+    """A mean over examples, whatever process and batch they came in.
+
+    Not torchmetrics' MeanMetric: as long as it lets NaN through, it takes no notice of weights (1.9).
+    """
+
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("total", "count"):
+            self.add_state(name, torch.tensor(0.0), dist_reduce_fx="sum")
+
+    def update(self, value: Tensor, count: int) -> None:
+        """Take in the mean of so many examples."""
+        self.total = self.total + value.detach() * count
+        self.count = self.count + count
+
+    def compute(self) -> Tensor:
+        """The mean of all since the last reset."""
+        return self.total / self.count
+
+
+class LeanModule(LightningModule, Generic[Model]):
+    """A model while it trains.
+
+    Args:
+        model: Already frozen as the configuration says.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+        self.train_loss = ExampleMean()
+        # A run resumed inside an epoch goes on with the mean of the whole epoch.
+        self.train_loss.persistent(True)
+
+    def on_train_epoch_start(self) -> None:
+        """Forget the last epoch's loss, which a checkpoint may have brought back."""
+        self.train_loss.reset()
+
+    def log_loss(self, loss: Tensor, count: int) -> None:
+        """Remember the loss of a batch of so many examples."""
+        self.train_loss.update(loss, count)
+        self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
+
+    def share_of_step(self, count: int) -> float:
+        """What the loss of this process counts for in a step, so that every example of all processes counts alike.
+
+        Gradients are averaged over processes, whose parts of a batch may differ by one example.
+
+        Args:
+            count: Examples of this process.
+        """
+        if not (dist.is_available() and dist.is_initialized()):
+            return 1.0
+        total = torch.tensor(float(count), device=self.device)
+        dist.all_reduce(total)
+        return count * dist.get_world_size() / total.item()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out what does not train, most of a state's bytes, but for its fingerprint."""
+        for name in split_state(self.model)[0]:
+            del checkpoint["state_dict"][f"model.{name}"]
+        checkpoint["frozen"] = self._fingerprint
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put them back.
+
+        Raises:
+            ConfigError: If the model's are others.
+        """
+        check_same(checkpoint.get("frozen", ""), self._fingerprint)
+        for name, value in split_state(self.model)[0].items():
+            checkpoint["state_dict"][f"model.{name}"] = value
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint_state(split_state(self.model)[0].items())
+
 
 MONITOR = "val_dice"
 """What decides which weights are best; higher is better."""

@@ -10,15 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vesalius.data.features import FeatureStore, RowLayout
-from vesalius.data.stored_view import StoredView, fingerprint_files
+from vesalius.data.features import FeatureStore, RowLayout, StoredView, fingerprint_files
 from vesalius.data.views import View
 from vesalius.errors import ConfigError
 from vesalius.models import Segmenter
-from vesalius.models.flat_features import flatten_image
+from vesalius.models.exported import flatten_image
+from vesalius.training.callbacks import tell, watch
 from vesalius.training.config import TrainConfig
-from vesalius.training.frozen import fingerprint_encoders
-from vesalius.training.progress import tell, watch
+from vesalius.training.module import fingerprint_encoders
 
 PACKAGES = ("vesalius", "torch")
 """Whose versions decide features too."""

@@ -1,5 +1,6 @@
-"""pytorch-lightning's Trainer, set up as every run here needs it."""
+"""pytorch-lightning's Trainer as every run here needs it, and where a run reports."""
 
+import os
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -8,12 +9,41 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
 
+from vesalius.errors import require
+from vesalius.training.callbacks import EpochBar
 from vesalius.training.config import FitConfig
-from vesalius.training.loggers import build_loggers
-from vesalius.training.progress import EpochBar
-from vesalius.training.running import Running
+from vesalius.training.runtime_options import Running
+
+
+def build_loggers(out: Path, running: Running) -> list[Logger]:
+    """pytorch-lightning's loggers for ``running.loggers``.
+
+    TensorBoard's files go to ``out/tensorboard``. MLflow reports where MLFLOW_TRACKING_URI says, or to a database
+    ``mlflow.db`` in the working folder, under the name of the run's folder.
+
+    Raises:
+        MissingPackageError: If a logger's package is not installed.
+    """
+    return [_BUILDERS[name](out) for name in running.loggers]
+
+
+def _tensorboard(out: Path) -> Logger:
+    require("tensorboard", extra="tensorboard")
+    return TensorBoardLogger(out, name="", version="tensorboard")
+
+
+def _mlflow(out: Path) -> Logger:
+    require("mlflow", extra="mlflow")
+    # pytorch-lightning's own default is a folder of files, which MLflow no longer takes.
+    place = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    return MLFlowLogger("vesalius", run_name=out.name, tracking_uri=place)
+
+
+_BUILDERS = {"tensorboard": _tensorboard, "mlflow": _mlflow}
+
 
 LAST = "last.ckpt"
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vesalius.data.anatomy.augment import UNCHANGED, SliceAugment, augment_slice
+from vesalius.data.augment import UNCHANGED, SliceAugment, augment_slice
 from vesalius.errors import ConfigError
 
 IMAGE = torch.rand(3, 40, 40, generator=torch.Generator().manual_seed(1))

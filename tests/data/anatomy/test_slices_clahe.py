@@ -3,7 +3,7 @@ from functools import cache
 import pytest
 import torch
 
-from vesalius.data.anatomy.clahe import LEVELS, clahe
+from vesalius.data.augment import LEVELS, clahe
 
 
 def brute_force(grey: torch.Tensor, limit: float, tiles: int) -> torch.Tensor:

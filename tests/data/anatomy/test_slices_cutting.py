@@ -3,10 +3,9 @@ import numpy as np
 import pytest
 from tiny_body import BOXES, SHAPE, affine, body_values
 
-from vesalius.data.anatomy import CutSettings, Said, find_volumes
-from vesalius.data.anatomy.choosing import choose_slices, usable_planes
-from vesalius.data.anatomy.cutting import cut, to_square
-from vesalius.data.anatomy.settings import SliceRange
+from vesalius.data.slices import CutSettings, Said, find_volumes
+from vesalius.data.slices.cutting import choose_slices, cut, to_square, usable_planes
+from vesalius.data.slices.sources import SliceRange
 from vesalius.errors import ConfigError, DataError, ImageError
 from vesalius.imaging import read_image, write_rgb
 

@@ -1,6 +1,6 @@
 import pytest
 
-from vesalius.data.anatomy.distant import NEIGHBOURS, distant_organs
+from vesalius.data.slices.cutting import NEIGHBOURS, distant_organs
 from vesalius.prompts.anatomy import ORGANS, STATIONS, stations_of
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from vesalius.data.anatomy.regions import EMPTY, Region, crop, unite
+from vesalius.data.slices.outlines import EMPTY, Region, crop, unite
 
 
 def test_a_crop_is_the_smallest_box_and_knows_its_place():

@@ -5,10 +5,10 @@ import pytest
 import torch
 from tiny_body import write_meta
 
-from vesalius.data.anatomy import CutSettings, cut_slices, find_volumes
-from vesalius.data.anatomy.dataset import AnatomySlices
-from vesalius.data.anatomy.table import read_slice_table
 from vesalius.data.prepare.splitting import SplitConfig
+from vesalius.data.slices import CutSettings, cut_slices, find_volumes
+from vesalius.data.slices.dataset import AnatomySlices
+from vesalius.data.slices.table import read_slice_table
 from vesalius.errors import DataError, OutputError, VesaliusError
 
 pytestmark = pytest.mark.filterwarnings("ignore::vesalius.errors.ImageNotice")  # units of CT are guessed

@@ -1,10 +1,9 @@
 import pytest
 from tiny_body import write_meta
 
-from vesalius.data.anatomy import Said, find_volumes
-from vesalius.data.anatomy.settings import SliceRange
-from vesalius.data.anatomy.subjects import Subject, assign_split, check_splits
 from vesalius.data.prepare.splitting import SplitConfig
+from vesalius.data.slices import Said, find_volumes
+from vesalius.data.slices.sources import SliceRange, Subject, assign_split, check_splits
 from vesalius.errors import DataError
 
 

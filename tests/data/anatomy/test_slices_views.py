@@ -5,14 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
-from vesalius.data.anatomy.augment import SliceAugment
-from vesalius.data.anatomy.dataset import AnatomySlices, open_slices
-from vesalius.data.anatomy.table import PICTURES, SliceRow, write_table
-from vesalius.data.anatomy.views import SliceView, collate_slices
+from vesalius.data.augment import SliceAugment
+from vesalius.data.slices.dataset import AnatomySlices, SliceView, collate_slices, open_slices
+from vesalius.data.slices.table import PICTURES, SliceRow, write_table
 from vesalius.errors import DataError
 from vesalius.prompts.anatomy import AnatomyLabel
-from vesalius.prompts.anatomy_captions import CaptionMix
-from vesalius.prompts.entailment import entails
+from vesalius.prompts.anatomy_captions import CaptionMix, entails
 
 LABEL = AnatomyLabel("CT", None, "axial", frozenset({"abdomen"}), frozenset({"liver", "kidneys"}))
 

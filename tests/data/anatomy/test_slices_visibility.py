@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
 
-from vesalius.data.anatomy.regions import Structures, crop
-from vesalius.data.anatomy.rules import read_rules
-from vesalius.data.anatomy.stations import station_levels
-from vesalius.data.anatomy.visibility import ABSENT, PRESENT, UNCERTAIN, organ_states
+from vesalius.data.slices.outlines import Structures, crop
+from vesalius.data.slices.visibility import ABSENT, PRESENT, UNCERTAIN, organ_states, read_rules, station_levels
 from vesalius.prompts.anatomy import ORGANS, STATIONS
 
 SHAPE = (40, 20, 20)

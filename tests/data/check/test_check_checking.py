@@ -44,7 +44,7 @@ def test_notes_alone_are_nothing_wrong(root):
 
 def test_several_processes_find_what_one_finds(root, monkeypatch):
     (root / "masks/test_1.png").write_bytes(b"")
-    monkeypatch.setattr("vesalius.data.check.reading.WORTH", 1)
+    monkeypatch.setattr("vesalius.data.check.facts.WORTH", 1)
     one, two = (check_dataset(root, CheckSettings(jobs=jobs)) for jobs in (1, 2))
     assert one.findings == two.findings
     assert len(one.findings) == 1

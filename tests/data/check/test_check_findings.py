@@ -3,7 +3,7 @@ from pathlib import Path
 
 import vesalius.data.check
 from vesalius.data.check import Finding, Place, Severity, read_kinds
-from vesalius.data.check.mask_facts import ValueKind
+from vesalius.data.check.facts import ValueKind
 
 SOURCE = Path(vesalius.data.check.__file__).parent
 

@@ -1,6 +1,6 @@
 from vesalius.data.check import check_dataset
-from vesalius.data.check.folders import check_folders, gather_uses
-from vesalius.data.check.rows import read_rows
+from vesalius.data.check.facts import check_folders, gather_uses
+from vesalius.data.check.findings import read_rows
 
 
 def found(root) -> list[tuple[str, str]]:

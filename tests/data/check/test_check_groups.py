@@ -1,5 +1,4 @@
-from vesalius.data.check.groups import join_pairs
-from vesalius.data.check.similar import Pair
+from vesalius.data.check.similar import Pair, join_pairs
 
 
 def test_a_chain_of_pairs_is_one_group():

@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from vesalius.data.check.image_facts import examine_image
+from vesalius.data.check.facts import examine_image
 
 
 def test_a_copy_in_another_lossless_format_has_the_same_digest(tmp_path, draw):

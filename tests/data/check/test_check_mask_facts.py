@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vesalius.data.check.mask_facts import ValueKind, examine_mask
+from vesalius.data.check.facts import ValueKind, examine_mask
 
 DISC = np.hypot(*(np.mgrid[:64, :80] - np.array([30, 40])[:, None, None])) < 20
 

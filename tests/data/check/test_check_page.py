@@ -5,7 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from vesalius.data.check import check_dataset, page
+from vesalius.data.check import check_dataset
+from vesalius.data.check import report as page
 from vesalius.errors import OutputError
 
 

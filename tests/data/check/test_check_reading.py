@@ -3,10 +3,9 @@ import os
 import pytest
 from rich.progress import Progress
 
-from vesalius.data.check import reading
-from vesalius.data.check.folders import gather_uses
-from vesalius.data.check.reading import read_files
-from vesalius.data.check.rows import read_rows
+from vesalius.data.check import facts as reading
+from vesalius.data.check.facts import gather_uses, read_files
+from vesalius.data.check.findings import read_rows
 from vesalius.errors import DataError
 
 

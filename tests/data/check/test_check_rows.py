@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from vesalius.data.check.rows import read_rows
+from vesalius.data.check.findings import read_rows
 from vesalius.errors import DataError
 
 FOREIGN = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from vesalius.data.check.signatures import signature
+from vesalius.data.check.similar import signature
 
 
 def similarity(one: np.ndarray, other: np.ndarray) -> float:

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from vesalius.data.check import similar
-from vesalius.data.check.signatures import signature
-from vesalius.data.check.similar import ORIENTATIONS, Pair, count_comparisons, find_similar, reorient
+from vesalius.data.check.similar import ORIENTATIONS, Pair, count_comparisons, find_similar, reorient, signature
 
 
 def random_signatures(count: int) -> np.ndarray:

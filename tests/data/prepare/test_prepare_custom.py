@@ -10,10 +10,10 @@ from pyarrow import parquet
 from pydicom.data import get_testdata_file
 from tiny_originals import all_rows, blob, read_rows, save_mask, save_picture, save_volume
 
+from vesalius.data.annotations import read_target
 from vesalius.data.augment import AugmentConfig
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.prepare import CustomConfig, Plan, SliceConfig, SplitConfig, find_custom, prepare
-from vesalius.data.targets import read_target
 from vesalius.data.views import PromptMix, TrainingView
 from vesalius.errors import ConfigError, DataError
 from vesalius.imaging import read_image, read_mask

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vesalius.data.prepare.rle import decode_rle
+from vesalius.data.prepare.originals import decode_rle
 from vesalius.errors import DataError
 
 

@@ -12,8 +12,7 @@ from tiny_originals import all_rows, blob, read_rows, save_mask, save_picture, t
 from vesalius.data.catalog import find_card
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.prepare import Plan, Source, SplitConfig, find_items, prepare, read_given
-from vesalius.data.prepare.journal import Journal
-from vesalius.data.prepare.writing import write_item
+from vesalius.data.prepare.journal import Journal, write_item
 from vesalius.errors import DataError, OutputError
 
 

@@ -7,10 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vesalius.evaluation.anatomy.encoding import EncodedSlices
-from vesalius.evaluation.anatomy.label_scores import LabelScores
-from vesalius.evaluation.anatomy.settings import NamingSettings
-from vesalius.evaluation.bootstrap import Bootstrap
+from vesalius.evaluation.naming.encoding import EncodedSlices
+from vesalius.evaluation.naming.label_scores import LabelScores, NamingSettings
+from vesalius.evaluation.statistics import Bootstrap
 from vesalius.prompts.anatomy import AnatomyLabel
 
 MakeCase = Callable[..., LabelScores]

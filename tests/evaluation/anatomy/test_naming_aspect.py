@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vesalius.errors import DataError
-from vesalius.evaluation.anatomy.aspect import evaluate_aspect
+from vesalius.evaluation.naming.label_kind import evaluate_aspect
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from vesalius.errors import DataError
-from vesalius.evaluation.anatomy.comparison import compare_naming
-from vesalius.evaluation.anatomy.measures import MEASURES, Judged
-from vesalius.evaluation.anatomy.naming_scores import fit_thresholds
-from vesalius.evaluation.anatomy.platt import fit_platt
+from vesalius.evaluation.naming.fitting import fit_platt
+from vesalius.evaluation.naming.label_kind import compare_naming
+from vesalius.evaluation.naming.measures import MEASURES, Judged, fit_thresholds
 
 
 def judge(case) -> Judged:

@@ -6,11 +6,9 @@ import torch
 import torch.nn.functional as F
 from scipy.special import expit
 
-from vesalius.evaluation.anatomy.caption_pairs import CaptionPairs, pair_captions
-from vesalius.evaluation.anatomy.contradiction import measure_contradictions
-from vesalius.evaluation.anatomy.encoding import EncodedSlices
-from vesalius.prompts.anatomy import ORGANS, PAPER_STATIONS, STATIONS, AnatomyLabel, Statement
-from vesalius.prompts.anatomy_wording import write_captions
+from vesalius.evaluation.naming.contradictions import CaptionPairs, measure_contradictions, pair_captions
+from vesalius.evaluation.naming.encoding import EncodedSlices
+from vesalius.prompts.anatomy import ORGANS, PAPER_STATIONS, STATIONS, AnatomyLabel, Statement, write_captions
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vesalius.evaluation.anatomy.draws import around, draw_patients
-from vesalius.evaluation.bootstrap import Bootstrap
+from vesalius.evaluation.naming.label_scores import around, draw_patients
+from vesalius.evaluation.statistics import Bootstrap
 
 FEW = Bootstrap(resamples=200)
 

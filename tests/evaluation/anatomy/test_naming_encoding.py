@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from vesalius.data.anatomy.dataset import AnatomySample
-from vesalius.evaluation.anatomy.encoding import BATCH, EncodedSlices, encode_slices, ensemble_phrases, score_labels
-from vesalius.models.zero_shot import SCALE, logit_scale
+from vesalius.data.slices.dataset import AnatomySample
+from vesalius.evaluation.naming.encoding import BATCH, EncodedSlices, encode_slices, ensemble_phrases, score_labels
+from vesalius.models.clip import SCALE, logit_scale
 from vesalius.prompts.anatomy import ORGANS, STATIONS, AnatomyLabel
 
 

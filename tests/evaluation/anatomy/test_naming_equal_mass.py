@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vesalius.evaluation.anatomy.equal_mass import count_equal_mass
 from vesalius.evaluation.calibration import BINS
+from vesalius.evaluation.naming.measures import count_equal_mass
 
 
 def test_bins_hold_as_many_entries_each(make_case, rng):

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from vesalius.errors import DataError
-from vesalius.evaluation.anatomy.evaluate import count_steps, evaluate_naming, evaluate_prevalence, evaluate_probe
+from vesalius.evaluation.naming.evaluate import count_steps, evaluate_naming, evaluate_prevalence, evaluate_probe
 from vesalius.prompts.anatomy import ORGANS, AnatomyLabel
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vesalius.errors import DataError, PromptError
-from vesalius.evaluation.anatomy.label_scores import LabelScores, truth_of
+from vesalius.evaluation.naming.label_scores import LabelScores, truth_of
 from vesalius.prompts.anatomy import AnatomyLabel
 
 

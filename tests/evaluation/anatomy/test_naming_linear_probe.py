@@ -4,7 +4,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from vesalius.errors import DataError
-from vesalius.evaluation.anatomy.linear_probe import STRENGTHS, ProbeData, fit_probe, fit_with
+from vesalius.evaluation.naming.fitting import STRENGTHS, ProbeData, fit_probe, fit_with
 
 
 def draw(rng, images: int, width: int = 6, labels: int = 2, noise: float = 0.0) -> ProbeData:

@@ -3,10 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vesalius.evaluation.anatomy.label_scores import LabelScores
-from vesalius.evaluation.anatomy.measures import MEASURES, Judged
-from vesalius.evaluation.anatomy.naming_scores import fit_thresholds
-from vesalius.evaluation.anatomy.platt import fit_platt
+from vesalius.evaluation.naming.fitting import fit_platt
+from vesalius.evaluation.naming.label_scores import LabelScores
+from vesalius.evaluation.naming.measures import MEASURES, Judged, fit_thresholds
 
 
 def judge(case: LabelScores, counted=None) -> Judged:

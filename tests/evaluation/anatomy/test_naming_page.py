@@ -6,11 +6,9 @@ from xml.etree import ElementTree
 import pytest
 
 from vesalius.errors import ConfigError
-from vesalius.evaluation.anatomy.evaluate import evaluate_naming, evaluate_prevalence, evaluate_probe
-from vesalius.evaluation.anatomy.page import write_naming_page
-from vesalius.evaluation.anatomy.preference_figure import draw_preferences
-from vesalius.evaluation.anatomy.roc_figure import draw_roc
-from vesalius.evaluation.anatomy.trust_figure import draw_trust
+from vesalius.evaluation.naming.evaluate import evaluate_naming, evaluate_prevalence, evaluate_probe
+from vesalius.evaluation.naming.figures import draw_preferences, draw_roc, draw_trust
+from vesalius.evaluation.naming.page import write_naming_page
 from vesalius.evaluation.report.figures import colour
 
 SVG = "{http://www.w3.org/2000/svg}"

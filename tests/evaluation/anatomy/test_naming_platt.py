@@ -7,9 +7,9 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from vesalius.errors import DataError
-from vesalius.evaluation.anatomy.equal_mass import count_equal_mass
-from vesalius.evaluation.anatomy.label_scores import LabelScores
-from vesalius.evaluation.anatomy.platt import fit_platt, fit_temperature
+from vesalius.evaluation.naming.fitting import fit_platt, fit_temperature
+from vesalius.evaluation.naming.label_scores import LabelScores
+from vesalius.evaluation.naming.measures import count_equal_mass
 from vesalius.models.calibration import PlattScaling
 
 

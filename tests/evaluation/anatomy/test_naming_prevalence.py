@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from vesalius.evaluation.anatomy.naming_scores import top1_in_set
-from vesalius.evaluation.anatomy.prevalence import score_by_prevalence
+from vesalius.evaluation.naming.fitting import score_by_prevalence
+from vesalius.evaluation.naming.measures import top1_in_set
 
 
 def test_every_image_gets_how_often_known_labels_show(make_case):

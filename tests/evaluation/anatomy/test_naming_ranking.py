@@ -3,7 +3,7 @@ import pytest
 from torch import from_numpy
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
-from vesalius.evaluation.anatomy.ranking import Ranking
+from vesalius.evaluation.naming.measures import Ranking
 
 
 def rank(scores, present) -> Ranking:

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vesalius.evaluation.anatomy.label_scores import LabelScores
-from vesalius.evaluation.anatomy.naming_scores import (
+from vesalius.evaluation.naming.label_scores import LabelScores
+from vesalius.evaluation.naming.measures import (
     Counts,
     chance_of_top1,
     count_errors,

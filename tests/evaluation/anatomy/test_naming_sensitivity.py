@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from vesalius.evaluation.anatomy.sensitivity import measure_sensitivity, read_wordings
+from vesalius.evaluation.naming.encoding import measure_sensitivity, read_wordings
 from vesalius.prompts.anatomy import STATIONS
 
 

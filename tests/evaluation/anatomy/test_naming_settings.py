@@ -1,7 +1,7 @@
 import pytest
 
 from vesalius.errors import ConfigError
-from vesalius.evaluation.anatomy.settings import NamingSettings
+from vesalius.evaluation.naming.label_scores import NamingSettings
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vesalius.evaluation.audit.answers import Answer
 from vesalius.evaluation.audit.card import Card, fill_card
 from vesalius.evaluation.audit.page import describe_trust, write_page
 from vesalius.evaluation.audit.run import Audit
-from vesalius.evaluation.bootstrap import Bootstrap
+from vesalius.evaluation.audit.session import Answer
 from vesalius.evaluation.calibration import Reliability
+from vesalius.evaluation.statistics import Bootstrap
 
 FEW = Bootstrap(resamples=200)
 IMAGES = 12

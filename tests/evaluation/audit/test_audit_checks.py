@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vesalius.evaluation.audit.answers import Answer
-from vesalius.evaluation.audit.checks import MEASURES, UNCLEAR, Check, measure, read_checks
+from vesalius.evaluation.audit.card import MEASURES, UNCLEAR, Check, measure, read_checks
+from vesalius.evaluation.audit.session import Answer
 from vesalius.evaluation.statistics import Interval
 
 ANSWER = Answer(

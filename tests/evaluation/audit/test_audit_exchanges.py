@@ -1,7 +1,7 @@
 import pytest
 
 from vesalius.data.annotations import ImageRecord
-from vesalius.evaluation.audit.exchanges import (
+from vesalius.evaluation.audit.session import (
     AT_ONCE,
     UNRELATED,
     Exchange,

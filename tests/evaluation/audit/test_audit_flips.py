@@ -1,7 +1,7 @@
 import pytest
 
-from vesalius.evaluation.audit.flips import ATTRIBUTES, flip
-from vesalius.prompts.vocabulary import COLOURS, NUMBERS, SHAPES, SIZES
+from vesalius.evaluation.audit.session import ATTRIBUTES, flip
+from vesalius.prompts.attributes import COLOURS, NUMBERS, SHAPES, SIZES
 
 PROMPT = "One small pink circle polyp, located in top left of the image"
 FLIPPED = {

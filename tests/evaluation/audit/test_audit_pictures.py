@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.evaluation.audit.answers import Answer
-from vesalius.evaluation.audit.pictures import GAP, SIDE, draw_worst, find_worst
+from vesalius.evaluation.audit.page import GAP, SIDE, draw_worst, find_worst
 from vesalius.evaluation.audit.run import audit
+from vesalius.evaluation.audit.session import Answer
 from vesalius.imaging import read_image
 
 GOOD = Answer(

@@ -7,8 +7,8 @@ import torch
 
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import ConfigError, OutputError, PromptError
-from vesalius.evaluation.audit.answers import write_answers
 from vesalius.evaluation.audit.run import audit, choose
+from vesalius.evaluation.audit.session import write_answers
 from vesalius.evaluation.metrics import dice
 from vesalius.imaging import write_mask
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vesalius.evaluation.report.single import build_report
+from vesalius.evaluation.report.builders import build_report
 from vesalius.evaluation.stored import StoredEvaluation
 
 

@@ -1,4 +1,4 @@
-from vesalius.evaluation.report.absence import describe_absence
+from vesalius.evaluation.report.content import describe_absence
 
 
 def test_without_absent_targets_it_says_what_would_tell(make_evaluation):

@@ -1,7 +1,7 @@
 import pytest
 
 from vesalius.errors import ConfigError
-from vesalius.evaluation.report.examples import choose_examples
+from vesalius.evaluation.report.gallery import choose_examples
 
 
 @pytest.fixture

@@ -5,9 +5,14 @@ import pytest
 
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import DataError
-from vesalius.evaluation.report.examples import choose_examples
-from vesalius.evaluation.report.gallery import LARGEST, draw_gallery, read_gallery, write_gallery
-from vesalius.evaluation.report.tiles import draw_tiles
+from vesalius.evaluation.report.gallery import (
+    LARGEST,
+    choose_examples,
+    draw_gallery,
+    draw_tiles,
+    read_gallery,
+    write_gallery,
+)
 from vesalius.evaluation.segmentation import evaluate
 
 

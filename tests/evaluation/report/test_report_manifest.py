@@ -1,4 +1,4 @@
-from vesalius.evaluation.report.manifest import find_group_regex, flatten, read_manifest
+from vesalius.evaluation.report.content import find_group_regex, flatten, read_manifest
 
 
 def test_the_manifest_comes_with_the_versions(store, make_row, tmp_path):

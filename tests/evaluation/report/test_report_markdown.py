@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from vesalius.evaluation.report.content import Number, Table
-from vesalius.evaluation.report.markdown import render_markdown
+from vesalius.evaluation.report.page import render_markdown
 
 
 def test_tables_have_a_line_for_each_row(report):

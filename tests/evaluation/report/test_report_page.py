@@ -6,11 +6,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from vesalius.evaluation.report.examples import KINDS, MOST, choose_examples
-from vesalius.evaluation.report.gallery import Shown
+from vesalius.evaluation.report.builders import build_report
+from vesalius.evaluation.report.gallery import KINDS, MOST, SIDE, Shown, choose_examples, draw_tiles
 from vesalius.evaluation.report.page import render_page
-from vesalius.evaluation.report.single import build_report
-from vesalius.evaluation.report.tiles import SIDE, draw_tiles
 
 NASTY = '"><script>alert(1)</script>&amp; `x`'
 VOID = {"meta", "img", "br", "line", "circle", "rect", "polyline"}

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
-from vesalius.evaluation.report.score_tables import build_score_tables
-from vesalius.evaluation.result import Evaluation
+from vesalius.evaluation.report.content import build_score_tables
+from vesalius.evaluation.segmentation import Evaluation
 
 
 def test_images_with_nothing_to_find_get_a_table_without_them(make_evaluation):

@@ -1,7 +1,7 @@
 import pytest
 
 from vesalius.errors import DataError
-from vesalius.evaluation.report.several import build_comparison_report
+from vesalius.evaluation.report.builders import build_comparison_report
 
 pytestmark = pytest.mark.slow
 

@@ -1,8 +1,7 @@
 from dataclasses import replace
 
-from vesalius.evaluation.report.examples import choose_examples
-from vesalius.evaluation.report.gallery import Shown
-from vesalius.evaluation.report.single import build_report, read_report
+from vesalius.evaluation.report.builders import build_report, read_report
+from vesalius.evaluation.report.gallery import Shown, choose_examples
 
 
 def test_the_report_states_what_was_measured_how_on_how_many(report):

@@ -1,7 +1,7 @@
 import pytest
 
-from vesalius.evaluation.report.strips import build_strips, first_wordings
-from vesalius.evaluation.score_table import tabulate
+from vesalius.evaluation.report.content import build_strips, first_wordings
+from vesalius.evaluation.rows import tabulate
 
 
 def test_all_prompts_come_first_then_each_family(make_evaluation):

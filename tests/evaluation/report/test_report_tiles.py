@@ -4,7 +4,7 @@ from itertools import combinations
 import numpy as np
 from PIL import Image
 
-from vesalius.evaluation.report.tiles import DIMMED, ERROR_COLOURS, OPAQUE, SIDE, TILES, draw_tiles
+from vesalius.evaluation.report.gallery import DIMMED, ERROR_COLOURS, OPAQUE, SIDE, TILES, draw_tiles
 
 
 def open_tile(picture: bytes) -> np.ndarray:

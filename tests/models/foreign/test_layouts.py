@@ -8,10 +8,10 @@ from transformers import CLIPConfig, CLIPModel
 
 from vesalius.errors import ModelError
 from vesalius.models import build_model, list_encoders, list_models
-from vesalius.models.features import CLIP_MEAN, IMAGENET_MEAN
+from vesalius.models.encoder import CLIP_MEAN, IMAGENET_MEAN
 from vesalius.models.foreign import LAYOUTS, import_checkpoint
 from vesalius.models.foreign.layouts import BENCHMARK_TAPS
-from vesalius.models.recipe import ModelRecipe
+from vesalius.models.registry import ModelRecipe
 
 GOLDEN = {
     "openai-clip": ("clip_vit_b32_openai", "clip_vit_b32"),

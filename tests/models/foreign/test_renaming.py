@@ -1,6 +1,6 @@
 import torch
 
-from vesalius.models.foreign.renaming import Renaming, transpose
+from vesalius.models.foreign.names import Renaming, transpose
 
 
 def test_rules_are_applied_to_every_name_one_after_the_other():

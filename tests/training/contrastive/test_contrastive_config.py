@@ -5,7 +5,7 @@ import pytest
 
 from vesalius.errors import ConfigError
 from vesalius.training.config import read_recipe
-from vesalius.training.contrastive.config import ContrastiveConfig
+from vesalius.training.contrastive import ContrastiveConfig
 
 RECIPES = sorted((Path(__file__).parents[3] / "recipes" / "anatomy").glob("pmc*.toml"))
 

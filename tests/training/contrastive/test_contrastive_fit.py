@@ -5,18 +5,16 @@ import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
 
-from vesalius.data.anatomy.table import read_slice_table, write_table
+from vesalius.data.slices.table import read_slice_table, write_table
 from vesalius.errors import ConfigError, DataError, ModelError
 from vesalius.models.checkpoint_file import read_notes
 from vesalius.models.checkpoints import load_model
 from vesalius.prompts.anatomy_captions import PLAIN
-from vesalius.training.contrastive.config import ContrastiveConfig
-from vesalius.training.contrastive.fit import fit_contrastive
-from vesalius.training.contrastive.module import MONITOR
-from vesalius.training.contrastive_losses import ContrastiveLoss
-from vesalius.training.keep_best import KeepBest
+from vesalius.training.callbacks import KeepBest
+from vesalius.training.contrastive import MONITOR, ContrastiveConfig, fit_contrastive
 from vesalius.training.lora import LoraConfig
-from vesalius.training.running import Running
+from vesalius.training.losses import ContrastiveLoss
+from vesalius.training.runtime_options import Running
 
 SHORT = ContrastiveConfig(learning_rate=1e-3, batch_size=4, max_epochs=3, min_epochs=1, schedule="cosine")
 

@@ -2,8 +2,7 @@ import pytest
 import torch
 
 from vesalius.prompts.anatomy import ORGANS, STATIONS, AnatomyLabel, Statement
-from vesalius.training.contrastive.config import ContrastiveConfig
-from vesalius.training.contrastive.module import ContrastiveModule, match, top1_hits
+from vesalius.training.contrastive import ContrastiveConfig, ContrastiveModule, match, top1_hits
 
 LABEL = AnatomyLabel("CT", None, "axial", frozenset({"chest"}), frozenset({"lungs"}), frozenset({"heart"}))
 

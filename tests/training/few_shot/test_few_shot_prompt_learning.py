@@ -5,8 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from vesalius.errors import ConfigError, ModelError
-from vesalius.training.few_shot.prompt_learning import LearnedPrompts, PromptLearning, fit_prompts
-from vesalius.training.few_shot.support import Support
+from vesalius.training.few_shot import LearnedPrompts, PromptLearning, Support, fit_prompts
 
 pytestmark = pytest.mark.slow
 

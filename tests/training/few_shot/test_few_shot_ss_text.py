@@ -4,8 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vesalius.errors import ConfigError, DataError
-from vesalius.training.few_shot.ss_text import ss_text
-from vesalius.training.few_shot.support import Support
+from vesalius.training.few_shot import Support, ss_text
 
 SCALE = 20.0
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from vesalius.errors import DataError
-from vesalius.training.few_shot.support import Support
+from vesalius.training.few_shot import Support
 
 
 def test_shapes_have_to_fit():

@@ -1,22 +1,153 @@
-"""One pass over a data set: read everything once, then look at it from every side."""
+"""One pass over a data set: read everything once, then look at pixels, patients, duplicates and wordings."""
 
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from rich.progress import Progress
 
-from vesalius.data.check.contradictions import check_contradictions
-from vesalius.data.check.duplicates import check_duplicates, count_leaks, find_likenesses
-from vesalius.data.check.folders import check_folders, gather_uses
-from vesalius.data.check.patients import Grouping, check_groups
-from vesalius.data.check.pixels import check_pixels
-from vesalius.data.check.reading import read_files
+from vesalius.data.annotations import compile_group_regex, find_group
+from vesalius.data.check.duplicates import check_contradictions, check_duplicates, count_leaks, find_likenesses
+from vesalius.data.check.facts import FileFacts, MaskFacts, Uses, ValueKind, check_folders, gather_uses, read_files
+from vesalius.data.check.findings import SPLITS, Finding, Row, read_rows
 from vesalius.data.check.report import CheckReport
-from vesalius.data.check.rows import SPLITS, read_rows
-from vesalius.data.check.wordings import check_wordings
+from vesalius.data.check.wordings import check_wordings, denials
 from vesalius.errors import ConfigError
+
+PLAIN = (ValueKind.BINARY, ValueKind.ARTEFACTS)
+"""Masks whose area means something; of others, the values are what is wrong."""
+SHOWN = 8
+"""Values that a message lists at most."""
+
+
+def check_pixels(rows: Iterable[Row], images: Uses, masks: Uses, facts: FileFacts) -> Iterator[Finding]:
+    """Sizes, slices and shades of images; sizes, values and areas of masks."""
+    yield from _check_images(images, facts)
+    yield from _check_values(masks, facts)
+    for row in rows:
+        yield from _check_row(row, facts)
+
+
+def _check_images(images: Uses, facts: FileFacts) -> Iterator[Finding]:
+    for file, image in facts.images.items():
+        places = tuple(row.at(file) for row in images[file])
+        if image.slices > 1:
+            yield Finding("several_slices", f"{file} has {image.slices} slices; only the first is used.", places)
+        if image.blank:
+            yield Finding("blank_image", f"{file} has the same value everywhere.", places)
+
+
+def _check_values(masks: Uses, facts: FileFacts) -> Iterator[Finding]:
+    for file, mask in facts.masks.items():
+        places = tuple(row.at(file) for row in masks[file])
+        if mask.kind is not ValueKind.BINARY:
+            details = {"values": list(mask.values), "between": round(mask.between, 6), "inside": round(mask.share, 6)}
+            yield Finding(f"{mask.kind}_in_mask", _tell(file, mask), places, details)
+
+
+def _check_row(row: Row, facts: FileFacts) -> Iterator[Finding]:
+    image, mask = facts.images.get(row.image), facts.masks.get(row.mask)
+    if mask is None:
+        return
+    if image is not None and image.size != mask.size:
+        message = f"{row.mask} is {_size(mask.size)}, expected {row.image}'s {_size(image.size)} (height × width)."
+        yield Finding("size_mismatch", message, (row.at(row.mask),))
+    if mask.kind not in PLAIN:
+        return
+    if mask.share == 0 and not denials(row.record.prompts):
+        yield Finding("empty_mask", f"{row.mask}: nothing is marked, and no prompt says so.", (row.at(row.mask),))
+    if mask.share == 1:
+        yield Finding("full_mask", f"{row.mask}: every pixel is marked.", (row.at(row.mask),))
+
+
+def _tell(file: str, mask: MaskFacts) -> str:
+    share = f"{mask.share:.2%} of the pixels read as inside"
+    match mask.kind:
+        case ValueKind.COLOUR:
+            return f"{file} is in colour; {share}."
+        case ValueKind.ARTEFACTS:
+            between = f"{mask.between:.2%} of the pixels are neither near black nor near white"
+            return f"{file} holds {len(mask.values)} values, {_list(mask.values)}; {between}."
+        case _:
+            return f"{file} holds the values {_list(mask.values)}; {share}."
+
+
+def _list(values: tuple[float, ...]) -> str:
+    texts = [f"{value:g}" for value in values]
+    if len(texts) <= SHOWN:
+        return ", ".join(texts)
+    half = SHOWN // 2
+    return f"{', '.join(texts[:half])} … {', '.join(texts[-half:])}"
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]} × {size[1]}"
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """How a record says which patient, video or examination it belongs to."""
+
+    regex: str | None = None
+    """Searched in the image's name; its first bracket names the group, without brackets the whole match."""
+    field: str | None = None
+    """A field of the record."""
+
+    def __post_init__(self) -> None:
+        if self.regex is not None and self.field is not None:
+            raise ConfigError("Groups are told by --group-regex or by --group-field; choose one.")
+        compile_group_regex(self.regex or "")
+
+
+def check_groups(rows: Sequence[Row], grouping: Grouping) -> Iterator[Finding]:
+    """Groups in several splits, and images without a group.
+
+    Raises:
+        ConfigError: If no record has a group.
+    """
+    if grouping == Grouping() or not rows:
+        return
+    groups: dict[str, list[Row]] = {}
+    lacking = []
+    for row in rows:
+        name = _name_group(row, grouping)
+        if name is None:
+            lacking.append(row)
+        else:
+            groups.setdefault(name, []).append(row)
+    if not groups:
+        raise ConfigError(_nothing_found(rows[0], grouping))
+    for row in lacking:
+        yield Finding("no_group", f"{row.image} belongs to no group.", (row.at(row.image),))
+    yield from _check_splits(groups)
+
+
+def _name_group(row: Row, grouping: Grouping) -> str | None:
+    if grouping.field is not None:
+        value = row.fields.get(grouping.field)
+        return None if value is None or value == "" else str(value)
+    return find_group(compile_group_regex(grouping.regex or ""), row.record.img_name)
+
+
+def _check_splits(groups: Mapping[str, Sequence[Row]]) -> Iterator[Finding]:
+    for name, rows in groups.items():
+        counts = {split: sum(row.split == split for row in rows) for split in SPLITS}
+        if sum(count > 0 for count in counts.values()) > 1:
+            where = ", ".join(f"{split} ({count})" for split, count in counts.items() if count)
+            message = f"The group '{name}' has images in {where}."
+            yield Finding("group_across_splits", message, tuple(row.at(row.image) for row in rows), {"group": name})
+
+
+def _nothing_found(row: Row, grouping: Grouping) -> str:
+    if grouping.field is not None:
+        fields = ", ".join(map(str, row.fields))
+        return (
+            f"--group-field: no record has a field '{grouping.field}'; {row.split}, record {row.number} has {fields}."
+        )
+    return f"--group-regex: '{grouping.regex}' matches no name; the first is '{row.record.img_name}'."
+
 
 LEAST = 0.5
 """Below this similarity, pictures of one kind resemble each other anyway."""

@@ -1,4 +1,4 @@
-"""What a check finds: a kind, a sentence, and the files and records it is about."""
+"""What a check finds, and the records of all splits; those that cannot be used become findings."""
 
 import tomllib
 from collections.abc import Mapping
@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
+from pathlib import Path, PurePosixPath
+
+from vesalius.data.annotations import ImageRecord, to_record
+from vesalius.errors import DataError
+from vesalius.files import read_json
 
 
 class Severity(StrEnum):
@@ -77,3 +82,122 @@ def read_kinds() -> Mapping[str, Kind]:
     kinds = {name: Kind(**{**row, "severity": Severity(row["severity"])}) for name, row in tomllib.loads(text).items()}
     grades = list(Severity)
     return dict(sorted(kinds.items(), key=lambda item: grades.index(item[1].severity)))
+
+
+SPLITS = ("train", "val", "test")
+FOREIGN = {
+    "COCO": {"images", "annotations"},
+    "LabelMe": {"shapes", "imagePath"},
+    "VGG Image Annotator": {"_via_img_metadata"},
+    "nnU-Net": {"channel_names", "labels", "numTraining"},
+    "the Medical Segmentation Decathlon or MONAI": {"training"},
+    "GeoJSON, e.g. QuPath": {"features"},
+    "Label Studio": {"data", "annotations"},
+    "Labelbox": {"data_row"},
+}
+"""Tools by keys that their JSON has at the top, or in the first object of a list."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A usable record and where it stands."""
+
+    split: str
+    number: int
+    """Its place in the list, from 0."""
+    record: ImageRecord
+    fields: Mapping[str, object]
+    """Everything its object holds, also what Vesalius does not know."""
+
+    @property
+    def image(self) -> str:
+        """Path of the image within the data set."""
+        return str(PurePosixPath("images", self.record.img_name))
+
+    @property
+    def mask(self) -> str:
+        """Path of the mask within the data set."""
+        return str(PurePosixPath("masks", self.record.mask_name))
+
+    def at(self, file: str) -> Place:
+        """This record as the place of a finding about a file."""
+        return Place(file, self.split, self.number)
+
+
+def read_rows(root: Path) -> tuple[list[Row], list[Finding]]:
+    """Read every split that is there.
+
+    Returns:
+        The usable records in the order of the splits, and findings about the others.
+
+    Raises:
+        DataError: If the folder is no data set: it lacks ``images/``, ``masks/`` or every annotation file.
+    """
+    _check_layout(root)
+    rows: list[Row] = []
+    findings: list[Finding] = []
+    for split in SPLITS:
+        if not (root / "anns" / f"{split}.json").exists():
+            place = Place(f"anns/{split}.json", split)
+            findings.append(Finding("missing_split", f"There is no {split} split: anns/{split}.json.", (place,)))
+            continue
+        found, wrong = _read_split(root, split)
+        rows += found
+        findings += wrong
+    return rows, findings
+
+
+def _check_layout(root: Path) -> None:
+    if not root.is_dir():
+        raise DataError(f"{root}: no such data folder; expected images/, masks/ and anns/ in it.")
+    lacking = [name for name in ("images", "masks", "anns") if not (root / name).is_dir()]
+    if lacking:
+        remedy = "name the folder that holds all three, or make it with `vesalius data prepare`"
+        raise DataError(f"{root}: no {lacking[0]}/ in it; expected images/, masks/ and anns/; {remedy}.")
+    if not any((root / "anns" / f"{split}.json").is_file() for split in SPLITS):
+        raise DataError(f"{root}/anns: no annotation file in it; expected {', '.join(f'{s}.json' for s in SPLITS)}.")
+
+
+def _read_split(root: Path, split: str) -> tuple[list[Row], list[Finding]]:
+    file = Place(f"anns/{split}.json", split)
+    try:
+        content = read_json(root / file.file)
+    except DataError as error:
+        message = str(error).replace(str(root / file.file), file.file)
+        return [], [Finding("unreadable_annotations", message, (file,))]
+    tool = _name_tool(content)
+    if tool:
+        message = (
+            f"{file.file}: looks like JSON of {tool}; expected a list of records with img_name, mask_name, prompts."
+        )
+        return [], [Finding("foreign_annotations", message, (file,))]
+    if not isinstance(content, list) or not content:
+        message = f"{file.file}: expected a JSON list of one record or more, got {_describe(content)}."
+        return [], [Finding("unreadable_annotations", message, (file,))]
+    return _sort_records(content, split, file.file)
+
+
+def _sort_records(content: list[object], split: str, file: str) -> tuple[list[Row], list[Finding]]:
+    rows, findings = [], []
+    for number, fields in enumerate(content):
+        try:
+            record = to_record(fields, f"{file}, record {number}")
+        except DataError as error:
+            findings.append(Finding("bad_record", str(error), (Place(file, split, number),)))
+        else:
+            assert isinstance(fields, dict)
+            rows.append(Row(split, number, record, fields))
+    return rows, findings
+
+
+def _name_tool(content: object) -> str | None:
+    top = content[0] if isinstance(content, list) and content else content
+    if not isinstance(top, dict) or "img_name" in top:
+        return None
+    return next((tool for tool, keys in FOREIGN.items() if keys <= top.keys()), None)
+
+
+def _describe(content: object) -> str:
+    if isinstance(content, dict):
+        return f"an object with {', '.join(list(map(str, content))[:6]) or 'nothing in it'}"
+    return "an empty list" if isinstance(content, list) else type(content).__name__

@@ -1,10 +1,73 @@
-"""Pairs of pictures whose signatures agree, in any of eight orientations."""
+"""Pictures that show the same, in any of eight orientations, told by short signatures.
 
-from collections.abc import Callable, Iterator
+The picture in grey is scaled to 64 × 64, and every pixel becomes its difference from its neighbourhood's mean in units
+of the neighbourhood's standard deviation. This leaves structure and takes out brightness, contrast and the bright and
+dark regions that all pictures of one kind share (the round field of an endoscope, the fan of an ultrasound probe). The
+low frequencies of its cosine transform, scaled to length 1, are the signature; the product of two signatures is the
+correlation of the two pictures. Mirroring a picture only changes signs in it and turning it by 90° transposes it, so
+one signature serves all eight orientations.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+
+Signature = NDArray[np.float32]
+"""Cosine coefficients [KEPT, KEPT], of length 1; all zero for a picture of one shade."""
+
+SIDE = 64
+"""Pixels a side of the picture that is compared."""
+KEPT = 24
+"""Frequencies kept along each axis."""
+RADIUS = 5
+"""A neighbourhood reaches so many pixels in each direction."""
+FLOOR = 3.0
+"""Added to a neighbourhood's standard deviation (of 0–255), so that noise in flat regions stays small."""
+
+
+def signature(levels: NDArray[np.uint8]) -> Signature:
+    """The signature of a picture.
+
+    Args:
+        levels: Picture [H, W] or [H, W, 3], 0–255.
+    """
+    small = np.asarray(Image.fromarray(levels).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX), np.float32)
+    if small.min() == small.max():
+        return np.zeros((KEPT, KEPT), np.float32)
+    coefficients = _cosines() @ _local_contrast(small) @ _cosines().T
+    return np.divide(coefficients, np.linalg.norm(coefficients), dtype=np.float32)
+
+
+def _local_contrast(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    mean = _neighbourhood()
+    difference = grey - mean @ grey @ mean.T
+    spread = np.sqrt(mean @ difference**2 @ mean.T)
+    return np.divide(difference, spread + FLOOR, dtype=np.float32)
+
+
+@cache
+def _neighbourhood() -> NDArray[np.float32]:
+    """Takes the mean over a neighbourhood along one axis, the picture mirrored at its edges; [SIDE, SIDE]."""
+    matrix = np.zeros((SIDE, SIDE), np.float32)
+    for centre in range(SIDE):
+        for place in range(centre - RADIUS, centre + RADIUS + 1):
+            matrix[centre, min(abs(place), 2 * (SIDE - 1) - place)] += 1 / (2 * RADIUS + 1)
+    return matrix
+
+
+@cache
+def _cosines() -> NDArray[np.float32]:
+    """The first rows of the orthonormal cosine transform (DCT-II), [KEPT, SIDE]."""
+    frequency, position = np.arange(KEPT)[:, None], np.arange(SIDE)[None]
+    basis = np.cos(np.pi * (2 * position + 1) * frequency / (2 * SIDE)) * np.sqrt(2 / SIDE)
+    basis[0] /= np.sqrt(2)
+    small: NDArray[np.float32] = basis.astype(np.float32)
+    return small
+
 
 BLOCK = 512
 """Signatures compared with as many others at once; bounds the memory, not the result."""
@@ -42,7 +105,7 @@ def find_similar(
     """Every pair at least so similar; nothing is left to chance, as all pairs are compared by matrix products.
 
     Args:
-        signatures: As `vesalius.data.check.signatures.signature` gives them, [N, KEPT, KEPT].
+        signatures: As `vesalius.data.check.similar.signature` gives them, [N, KEPT, KEPT].
         least: Smallest similarity, in (0, 1].
         on_block: Told how many pairs were compared since the last call; all in all N².
     """
@@ -107,3 +170,27 @@ def _best_of_four(
     upside_down = even - odd_rows + np.abs(odd_columns - odd)
     best: NDArray[np.float32] = np.maximum(upright, upside_down)
     return best
+
+
+def join_pairs(pairs: Iterable[Pair]) -> list[list[Pair]]:
+    """The pairs of each connected group, groups in the order of their first picture.
+
+    >>> [len(group) for group in join_pairs([Pair(0, 4, 1.0), Pair(2, 3, 1.0), Pair(4, 7, 1.0)])]
+    [2, 1]
+    """
+    leader: dict[int, int] = {}
+
+    def find(member: int) -> int:
+        while leader.setdefault(member, member) != member:
+            leader[member] = leader[leader[member]]
+            member = leader[member]
+        return member
+
+    ordered = sorted(pairs, key=lambda pair: (pair.first, pair.second))
+    for pair in ordered:
+        one, other = find(pair.first), find(pair.second)
+        leader[max(one, other)] = min(one, other)
+    groups: dict[int, list[Pair]] = {}
+    for pair in ordered:
+        groups.setdefault(find(pair.first), []).append(pair)
+    return list(groups.values())

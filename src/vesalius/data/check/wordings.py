@@ -5,12 +5,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
-from vesalius.data.check.findings import Finding
-from vesalius.data.check.reading import FileFacts
-from vesalius.data.check.rows import Row
+from vesalius.data.check.facts import FileFacts
+from vesalius.data.check.findings import Finding, Row
 from vesalius.prompts import Variants
 from vesalius.prompts.bank import read_bank
-from vesalius.prompts.families import sort_families, variants
+from vesalius.prompts.templates import sort_families, variants
 
 EMPTY_BY_CUSTOM = "p0"
 CLASSES = ("benign", "malignant")

@@ -4,13 +4,11 @@
 """
 
 from vesalius.data.prepare.custom import CustomConfig, find_custom
-from vesalius.data.prepare.given import Given, read_given
-from vesalius.data.prepare.items import Found, Item
+from vesalius.data.prepare.items import Found, Item, PrepareReport, Problem
 from vesalius.data.prepare.originals import find_items
-from vesalius.data.prepare.report import PrepareReport, Problem
 from vesalius.data.prepare.run import Plan, prepare
 from vesalius.data.prepare.sources import Source
-from vesalius.data.prepare.splitting import SplitConfig
+from vesalius.data.prepare.splitting import Given, SplitConfig, read_given
 from vesalius.data.prepare.volumes import SliceConfig
 
 __all__ = [

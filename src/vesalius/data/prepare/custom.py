@@ -1,21 +1,192 @@
 """One's own data: images and masks paired by name, or listed in a table."""
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from vesalius.data.groups import compile_group_regex, find_group
-from vesalius.data.prepare.items import Found, Item, plain_prompts
-from vesalius.data.prepare.labels import read_label_names
-from vesalius.data.prepare.naming import to_phrase
-from vesalius.data.prepare.pairing import Pair, pair_by_name, pair_by_table
+from vesalius.data.annotations import compile_group_regex, find_group
+from vesalius.data.prepare.items import Found, Item, Problem, plain_prompts, to_phrase
 from vesalius.data.prepare.pictures import PictureItem
-from vesalius.data.prepare.report import Problem
 from vesalius.data.prepare.sources import Source
-from vesalius.data.prepare.volumes import SliceConfig, Structure, VolumeItem
-from vesalius.errors import ConfigError
-from vesalius.imaging.formats import VOLUME_SUFFIXES
+from vesalius.data.prepare.tables import Row, find_column, read_table, to_split
+from vesalius.data.prepare.volumes import SliceConfig, Structure, VolumeItem, read_label_names
+from vesalius.errors import ConfigError, DataError
+from vesalius.files import parse_json, stem_of
+from vesalius.imaging.formats import DICOM_SUFFIXES, IMAGE_SUFFIXES, VOLUME_SUFFIXES, has_dicom_mark, read_start
 from vesalius.prompts import Variants
+
+MASK_SUFFIX = re.compile(
+    r"(?i)[ _.-]*(?:masks?|seg|segmentation|labels?|gt|ground[ _-]?truth|annotation)(?:[ _-]?\d+)?$"
+)
+IMAGE_SUFFIX = re.compile(r"(?i)[ _.-]*(?:image|img|_0000)$")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its masks."""
+
+    image: Path
+    masks: tuple[Path, ...]
+    stem: str
+    """Of the image, folders below --images included."""
+    mask_stem: str
+    """Of the prepared mask."""
+    group: str | None = None
+    split: str | None = None
+    kind: str = ""
+    prompts: Mapping[str, Variants] | None = None
+
+
+def pair_by_name(images: Path, masks: Path) -> tuple[list[Pair], list[Problem]]:
+    """Pair files, and folders with a DICOM series, of equal names; several masks of one image are united.
+
+    A mask may carry a word such as _mask or _gt and a number behind the image's name, an image _0000 or _image.
+
+    Args:
+        images: Searched with its subfolders, which count as part of a name.
+        masks: Likewise.
+
+    Images whose names differ in their suffix alone (a.png and a.jpg) are left out with their masks, as nothing says
+    whose a mask is; a problem tells it of each.
+
+    Raises:
+        DataError: If one of the folders is missing.
+    """
+    named: dict[str, list[Path]] = {}
+    for path in _walk(images):
+        named.setdefault(_stem(path, images), []).append(path)
+    found = {stem: paths[0] for stem, paths in named.items() if len(paths) == 1}
+    problems = [problem for stem, paths in named.items() if len(paths) > 1 for problem in _alike(stem, paths)]
+    counts = Counter(IMAGE_SUFFIX.sub("", stem) for stem in named)
+    short = {IMAGE_SUFFIX.sub("", stem): stem for stem in named}
+    short = {name: stem for name, stem in short.items() if counts[name] == 1}
+    matched: dict[str, list[Path]] = {}
+    for path in _walk(masks):
+        stem = _stem(path, masks)
+        names = (stem, MASK_SUFFIX.sub("", stem))
+        image = next((each for name in names for each in (name, short.get(name)) if each in named), None)
+        if image is None:
+            problems.append(Problem(str(path), f"has no image; expected '{names[1]}' with any suffix in {images}."))
+        elif image in found:
+            matched.setdefault(image, []).append(path)
+        else:
+            problems.append(Problem(str(path), f"is left out; {len(named[image])} images are called '{image}'."))
+    for stem in found.keys() - matched.keys():
+        problems.append(Problem(str(found[stem]), f"has no mask; expected a name that begins '{stem}' in {masks}."))
+    pairs = [Pair(path, tuple(matched[stem]), stem, stem) for stem, path in found.items() if stem in matched]
+    return pairs, sorted(problems, key=lambda problem: problem.place)
+
+
+def _alike(stem: str, paths: Sequence[Path]) -> Iterator[Problem]:
+    for path in paths:
+        others = ", ".join(other.name for other in paths if other != path)
+        yield Problem(
+            str(path),
+            f"is left out; {others} is called '{stem}', too, so that nothing says whose a mask is. Rename or move all "
+            "but one, or say with --table which mask belongs to which.",
+        )
+
+
+def pair_by_table(table: Path, images: Path | None, masks: Path | None) -> tuple[list[Pair], list[Problem]]:
+    """Pair what the rows of a table name; a row that is wrong becomes a problem.
+
+    Args:
+        table: CSV or Parquet, see `CustomConfig.table`.
+        images: Folder that its image column starts from; by default the table's own.
+        masks: Likewise for masks.
+
+    Raises:
+        DataError: If the table cannot be read or has no columns image and mask.
+    """
+    rows = read_table(table)
+    lacking = [name for name in ("image", "mask") if find_column(rows[0], name) is None]
+    if lacking:
+        raise DataError(f"{table}: has no column '{lacking[0]}'; its columns are {', '.join(rows[0])}.")
+    homes = images or table.parent, masks or table.parent
+    pairs: dict[str, Pair] = {}
+    problems = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            pair = _to_pair(row, *homes)
+            taken = pairs.setdefault(pair.mask_stem, pair)
+            if taken is not pair:
+                raise DataError(f"'{pair.mask_stem}' is the name of another row's mask.")
+        except DataError as error:
+            problems.append(Problem(f"{table}, row {number}", str(error)))
+    return list(pairs.values()), problems
+
+
+def _to_pair(row: Row, images: Path, masks: Path) -> Pair:
+    image, mask = _file(row, "image", images), _file(row, "mask", masks)
+    group, split = _cell(row, "group", "patient"), to_split(_cell(row, "split"))
+    prompts = _to_prompts(row.get(find_column(row, "prompts") or ""))
+    stem, mask_stem = _stem(image, images), _stem(mask, masks)
+    return Pair(image, (mask,), stem, mask_stem, group, split, _cell(row, "class") or "", prompts)
+
+
+def _file(row: Row, column: str, home: Path) -> Path:
+    name = _cell(row, column)
+    if name is None:
+        raise DataError(f"has no {column}.")
+    path = home / name
+    if not path.exists():
+        raise DataError(f"{path}: no such {column} file.")
+    return path
+
+
+def _cell(row: Row, *columns: str) -> str | None:
+    name = find_column(row, *columns)
+    value = row[name] if name else None
+    return None if value is None or not str(value).strip() else str(value).strip()
+
+
+def _to_prompts(cell: object) -> Mapping[str, Variants] | None:
+    """Families from a JSON object or a Parquet struct; any other text is p1."""
+    if isinstance(cell, str) and cell.lstrip().startswith("{"):
+        cell = parse_json(cell, "prompts")
+    if cell is None or cell == "":
+        return None
+    if isinstance(cell, str):
+        return {"p0": "", "p1": cell}
+    families = {name: value for name, value in cell.items() if value is not None} if isinstance(cell, dict) else {}
+    if not families or not all(_is_variants(value) for value in families.values()):
+        raise DataError(f"prompts must be a sentence or an object such as {{'p1': 'polyp'}}, got {cell!r}.")
+    return families
+
+
+def _is_variants(value: object) -> bool:
+    several = isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
+    return isinstance(value, str) or several
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Image files by suffix or DICOM mark; a folder directly full of DICOM counts as one."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder.")
+    series: set[Path] = set()
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() or any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
+        if path.parent != folder and _is_dicom(path):
+            if path.parent not in series:
+                series.add(path.parent)
+                yield path.parent
+        elif path.name.lower().endswith(IMAGE_SUFFIXES) or _is_dicom(path):
+            yield path
+
+
+def _is_dicom(path: Path) -> bool:
+    return path.suffix.lower() in DICOM_SUFFIXES or (not path.suffix and has_dicom_mark(read_start(path)))
+
+
+def _stem(path: Path, home: Path) -> str:
+    """Name without suffix, with the folders below `home`; without them for files elsewhere."""
+    inside = path.resolve().is_relative_to(home.resolve())
+    relative = PurePosixPath(path.resolve().relative_to(home.resolve()) if inside else path.name)
+    stem = relative.name if path.is_dir() else stem_of(Path(relative.name))
+    return str(relative.with_name(stem))
 
 
 @dataclass(frozen=True)

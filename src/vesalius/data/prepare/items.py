@@ -1,16 +1,111 @@
-"""What a preparation is made of: items to be read, and the outlines they give."""
+"""What a preparation is made of: items to be read, names of prepared files, and the report."""
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.data.prepare.report import Problem
 from vesalius.data.prepare.sources import Source
 from vesalius.prompts import Variants
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, or that the user should know."""
+
+    place: str
+    """File, and row where there is one."""
+    message: str
+    """What is wrong, what was expected and what to do."""
+
+    def __str__(self) -> str:
+        return self.message if self.message.startswith(self.place) else f"{self.place}: {self.message}"
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """Summary of a prepared data set."""
+
+    dest: Path
+    records: Mapping[str, int]
+    """Rows of each annotation file."""
+    images: int
+    """Different images among them."""
+    empty: int
+    """Rows whose mask is empty."""
+    resumed: int
+    """Items that an earlier run had finished."""
+    problems: tuple[Problem, ...]
+    """What was left out."""
+    notes: tuple[Problem, ...] = ()
+    """What else the user should know."""
+
+    def to_dict(self) -> dict[str, object]:
+        """For JSON; every problem with its place and message."""
+        return {
+            "dest": str(self.dest),
+            "records": dict(self.records),
+            "images": self.images,
+            "empty": self.empty,
+            "resumed": self.resumed,
+            "problems": [asdict(problem) for problem in self.problems],
+            "notes": [asdict(note) for note in self.notes],
+        }
+
+
+_SIDES = ("left", "right")
+
+
+def stem_of(name: str) -> str:
+    """A relative file name without its suffix, its folders kept.
+
+    >>> stem_of("mask_1/patient0001_2CH_ED_gt.png")
+    'mask_1/patient0001_2CH_ED_gt'
+    """
+    return str(PurePosixPath(name).with_suffix(""))
+
+
+def plain_stem(name: str) -> str:
+    """The last part of a path without any suffix of images, .nii.gz included.
+
+    >>> plain_stem("scans/s0001.nii.gz")
+    's0001'
+    """
+    last = PurePosixPath(name.replace("\\", "/")).name
+    return PurePosixPath(re.sub(r"(?i)\.nii\.gz$", ".nii", last)).stem
+
+
+def fill_label(template: str, number: int, name: str) -> str:
+    """Put a label into a mask's name.
+
+    >>> fill_label("{name}/scan_{label}", 3, "Left kidney")
+    'left_kidney/scan_3'
+    """
+    return template.replace("{label}", str(number)).replace("{name}", to_slug(name))
+
+
+def to_phrase(name: str) -> str:
+    """A label's name as one would say it; in names with underscores, the side comes first.
+
+    >>> to_phrase("kidney_left"), to_phrase("vertebrae_L1"), to_phrase("Airspace Opacity")
+    ('left kidney', 'vertebrae L1', 'airspace opacity')
+    """
+    words = [word if re.search(r"\d", word) else word.lower() for word in re.split(r"[_\s]+", name.strip())]
+    sides = [word for word in words if word in _SIDES and "_" in name]
+    return " ".join(sides + [word for word in words if word not in sides])
+
+
+def to_slug(name: str) -> str:
+    """A name that is safe in a file name.
+
+    >>> to_slug("Airspace Opacity")
+    'airspace_opacity'
+    """
+    return re.sub(r"[^\w.-]+", "_", name.strip()).strip("._").lower() or "unnamed"
 
 
 @dataclass(frozen=True)

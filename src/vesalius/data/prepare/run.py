@@ -1,26 +1,137 @@
-"""Prepares a data set: every item once, then the annotation files."""
+"""Prepare a data set: every item once, then the records of each split."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from vesalius import __version__
-from vesalius.data.annotations import ImageRecord
-from vesalius.data.prepare.assembling import Assembled, draw_splits, keep_given
-from vesalius.data.prepare.given import Given
-from vesalius.data.prepare.items import Found
-from vesalius.data.prepare.journal import Journal
-from vesalius.data.prepare.report import PrepareReport, Problem
+from vesalius.data.annotations import DESCRIPTION, ImageRecord, write_target
+from vesalius.data.prepare.items import Found, Item, Outline, PrepareReport, Problem, stem_of
+from vesalius.data.prepare.journal import Entry, Example, Journal, format_records, stamp_of, write_item
 from vesalius.data.prepare.sources import Source
-from vesalius.data.prepare.splitting import SplitConfig
-from vesalius.data.prepare.work import Work, wanted_names
-from vesalius.data.prepare.writing import format_records
-from vesalius.data.targets import DESCRIPTION, write_target
-from vesalius.errors import DataError, OutputError
+from vesalius.data.prepare.splitting import Given, SplitConfig, assign_splits
+from vesalius.data.prepare.tables import SPLITS
+from vesalius.errors import DataError, MissingPackageError, OutputError, VesaliusError
 from vesalius.files import read_json, write_json, write_text
 from vesalius.folders import Claim
 from vesalius.imaging.formats import read_start
+
+
+class Work:
+    """Goes through items and keeps what came of each.
+
+    Args:
+        source: What they are read from.
+        journal: What earlier runs did, and where to note what this one does.
+        given: Names to follow.
+    """
+
+    def __init__(self, source: Source, journal: Journal, given: Given | None) -> None:
+        self.source, self.journal, self.given = source, journal, given
+        self.entries: dict[str, Entry] = {}
+        """Item -> what it gave."""
+        self.problems: list[Problem] = []
+        self.resumed = 0
+        """Items that an earlier run had finished."""
+        self._all_names = tuple(given.names) if given else ()
+
+    def do(self, item: Item) -> None:
+        """Write an item, unless that is done; what cannot be read becomes a problem.
+
+        Raises:
+            OutputError: If a file cannot be written.
+            MissingPackageError: If a package that reads the item is not installed.
+        """
+        try:
+            names = wanted_names(item, self.given)
+            stamp = stamp_of(item, self.source, self._all_names if names is None else names)
+            entry = self.journal.finished(item, stamp)
+            self.resumed += entry is not None
+            entry = entry or write_item(item, self.source, self.journal, self._name, stamp)
+        except (OutputError, MissingPackageError):
+            raise
+        except (VesaliusError, OSError) as error:
+            self.problems.append(Problem(self.source.describe(item.inputs[0]), str(error)))
+            return
+        self.entries[item.key] = entry
+        self.problems += entry.problems
+
+    def _name(self, outline: Outline) -> tuple[str, str] | None:
+        if self.given is None:
+            return outline.image_stem + outline.picture.suffix, outline.mask_stem + ".png"
+        record = self.given.names.get(outline.mask_stem)
+        fits = record is not None and stem_of(record.img_name) == outline.image_stem
+        return (record.img_name, record.mask_name) if record and fits else None
+
+
+def wanted_names(item: Item, given: Given | None) -> tuple[str, ...] | None:
+    """Given file names of what an item may give; None if any name will do, or only reading the item tells."""
+    if given is None or item.mask_stems is None:
+        return None
+    records = (given.names.get(stem) for stem in item.mask_stems)
+    return tuple(name for record in records if record for name in (record.img_name, record.mask_name))
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """The rows of every annotation file."""
+
+    records: Mapping[str, Sequence[ImageRecord]]
+    problems: tuple[Problem, ...] = ()
+
+
+def keep_given(given: Given, entries: Iterable[Entry]) -> Assembled:
+    """The given rows, in their order, whose image and mask have been written."""
+    written = {(example.image, example.mask) for entry in entries for example in entry.examples}
+    records: dict[str, list[ImageRecord]] = {}
+    problems = list(given.problems)
+    for split, rows in given.rows.items():
+        records[split] = []
+        for row in rows:
+            names = (row.record.img_name, row.record.mask_name)
+            if names in written:
+                records[split].append(row.record)
+            else:
+                message = f"'{names[0]}' with '{names[1]}' is not in the source, or cannot be read; left out."
+                problems.append(Problem(row.place, message))
+    return Assembled(records, tuple(problems))
+
+
+def draw_splits(items: Sequence[Item], entries: Mapping[str, Entry], config: SplitConfig) -> Assembled:
+    """Rows in the items' order; groups stay together, and where the authors put them.
+
+    Raises:
+        DataError: If one group is put into two splits.
+    """
+    done = [item for item in items if item.key in entries]
+    groups: dict[str, Counter[str]] = {}
+    for item in done:
+        strata = groups.setdefault(item.group, Counter())
+        strata.update(f"{example.kind}, empty: {example.empty}" for example in entries[item.key].examples)
+    splits = assign_splits(groups, _fixed(done), config)
+    records: dict[str, list[ImageRecord]] = {split: [] for split in SPLITS}
+    for item in done:
+        records[splits[item.group]] += [_to_record(example) for example in entries[item.key].examples]
+    return Assembled(records)
+
+
+def _fixed(items: Iterable[Item]) -> dict[str, str]:
+    fixed: dict[str, Item] = {}
+    for item in items:
+        if item.split is None:
+            continue
+        first = fixed.setdefault(item.group, item)
+        if first.split != item.split:
+            places = f"'{first.key}' is in {first.split} and '{item.key}' in {item.split}"
+            raise DataError(f"Group '{item.group}' crosses splits: {places}; put all of it into one.")
+    return {group: item.split for group, item in fixed.items() if item.split}
+
+
+def _to_record(example: Example) -> ImageRecord:
+    return ImageRecord(example.image, example.mask, example.prompts, target=example.target)
+
 
 SUMMARY = "prepare.json"
 HASHES = "annotations_sha256"

@@ -1,11 +1,12 @@
-"""The files of a download, whether unpacked or not."""
+"""The files of a download, unpacked or not, and which of them an expression of the catalog describes."""
 
 import os
+import re
 import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -169,3 +170,27 @@ def _open_archive(path: Path) -> zipfile.ZipFile:
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
+
+
+PICTURE = r"(?:png|jpe?g|tiff?|bmp|PNG|JPE?G|TIFF?|BMP)"
+
+
+@dataclass(frozen=True)
+class Match:
+    """A file that an expression describes."""
+
+    path: str
+    words: Mapping[str, str]
+    """What the expression's groups matched."""
+
+
+def match_files(pattern: str, source: Source) -> list[Match]:
+    """All files whose path ends as an expression of the catalog says."""
+    compiled = expression(pattern)
+    found = ((path, compiled.fullmatch(path)) for path in source.paths)
+    return [Match(path, match.groupdict()) for path, match in found if match]
+
+
+def expression(pattern: str) -> re.Pattern[str]:
+    """An expression of the catalog, made to fit whole paths."""
+    return re.compile("(?:.*/)?" + pattern.replace("{picture}", PICTURE))

@@ -1,11 +1,19 @@
-"""Divides groups among the splits: seeded, each split with its share of every class and of empty masks."""
+"""Splits: those of authors, those of existing annotation files, and seeded ones by group that share out classes."""
 
 import random
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 
-from vesalius.errors import ConfigError
+from vesalius.data.annotations import ImageRecord, to_record
+from vesalius.data.catalog import DataSetCard, SideTable
+from vesalius.data.prepare.items import Problem, plain_stem, stem_of
+from vesalius.data.prepare.sources import Source, match_files
+from vesalius.data.prepare.tables import SPLITS, Row, parse_csv, to_split
+from vesalius.errors import ConfigError, DataError
+from vesalius.files import read_json
 
 
 @dataclass(frozen=True)
@@ -71,3 +79,138 @@ def _cost(group: Counter[str], count: Counter[str], total: Counter[str], share: 
         / total[stratum]
         for stratum, size in group.items()
     )
+
+
+COCO = ("images", "annotations", "categories")
+
+
+@dataclass(frozen=True)
+class GivenRow:
+    """One record, and where it stands."""
+
+    place: str
+    record: ImageRecord
+
+
+@dataclass(frozen=True)
+class Given:
+    """The annotation files of a folder."""
+
+    rows: Mapping[str, tuple[GivenRow, ...]]
+    """Split -> records in their order, doubled ones included."""
+    problems: tuple[Problem, ...]
+    """Rows that are no records."""
+
+    @cached_property
+    def names(self) -> Mapping[str, ImageRecord]:
+        """Stem of the mask -> the first record that names it."""
+        names: dict[str, ImageRecord] = {}
+        for rows in self.rows.values():
+            for row in rows:
+                names.setdefault(stem_of(row.record.mask_name), row.record)
+        return names
+
+
+def read_given(folder: Path) -> Given:
+    """Read train.json, val.json and test.json; a list may be empty.
+
+    Args:
+        folder: Where they lie, or the folder above their anns/.
+
+    Raises:
+        DataError: If a file is missing or of another form; single rows that are wrong become problems.
+    """
+    home = folder / "anns" if (folder / "anns").is_dir() else folder
+    rows: dict[str, tuple[GivenRow, ...]] = {}
+    problems: list[Problem] = []
+    for split in SPLITS:
+        rows[split] = tuple(_read_rows(home / f"{split}.json", problems))
+    return Given(rows, tuple(problems))
+
+
+def _read_rows(path: Path, problems: list[Problem]) -> list[GivenRow]:
+    rows = []
+    for index, row in enumerate(_read_list(path)):
+        place = f"{path}, record {index}"
+        try:
+            rows.append(GivenRow(place, to_record(row, place)))
+        except DataError as error:
+            problems.append(Problem(place, str(error)))
+    return rows
+
+
+def _read_list(path: Path) -> list[object]:
+    content = read_json(path, "--annotations needs train.json, val.json and test.json")
+    if isinstance(content, dict) and all(key in content for key in COCO):
+        raise DataError(f"{path}: is COCO JSON; expected a list of records with img_name, mask_name and prompts.")
+    if not isinstance(content, list):
+        raise DataError(f"{path}: expected a list of records, got {type(content).__name__}.")
+    return content
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What the tables say."""
+
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Image -> group."""
+    splits: Mapping[str, str] = field(default_factory=dict)
+    """Image or group -> split."""
+    problems: tuple[Problem, ...] = ()
+    leaks: tuple[Problem, ...] = ()
+    """A table of groups that is not there."""
+
+
+def read_sides(card: DataSetCard, source: Source) -> Sides:
+    """Read the tables and lists that the catalog names, where the source has them."""
+    from_lists = _read_lists(card, source)
+    if card.table is None:
+        return Sides(splits=from_lists)
+    path = _find(card.table.file, source)
+    if path is None:
+        return Sides(splits=from_lists, leaks=_missing(card.table, source))
+    return _read_table(card.table, source, path)
+
+
+def _read_table(table: SideTable, source: Source, path: str) -> Sides:
+    groups: dict[str, str] = {}
+    splits: dict[str, str] = {}
+    problems = []
+    for number, row in enumerate(parse_csv(source.read_text(path), table.separator), start=2):
+        place = f"{source.describe(path)}, line {number}"
+        try:
+            name = plain_stem(_cell(row, table.key))
+            if table.group:
+                groups[name] = _cell(row, table.group)
+            if table.split and (split := to_split(row.get(table.split))):
+                splits[name] = split
+        except DataError as error:
+            problems.append(Problem(place, f"{error} The row is ignored."))
+    return Sides(groups, splits, tuple(problems))
+
+
+def _cell(row: Row, column: str) -> str:
+    if row.get(column) is None:
+        raise DataError(f"has no '{column}'; its columns are {', '.join(row)}.")
+    return str(row[column])
+
+
+def _read_lists(card: DataSetCard, source: Source) -> dict[str, str]:
+    splits: dict[str, str] = {}
+    for split, pattern in card.lists.items():
+        if path := _find(pattern, source):
+            splits |= dict.fromkeys(source.read_text(path).split(), split)
+    return splits
+
+
+def _missing(table: SideTable, source: Source) -> tuple[Problem, ...]:
+    if not table.group:
+        return ()
+    name = table.file.replace("\\", "")
+    what = f"has no {name} that tells '{table.group}', so related images may lie in different splits"
+    return (Problem(str(source.root), f"{what}; put it beside the images if you can get it."),)
+
+
+def _find(pattern: str, source: Source) -> str | None:
+    found = match_files(pattern, source)
+    return found[0].path if found else None

@@ -1,20 +1,51 @@
 """Volumes with named structures, cut into slices."""
 
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.data.prepare.items import Outline, Picture, plain_prompts
-from vesalius.data.prepare.naming import to_phrase, to_slug
-from vesalius.data.prepare.reading import ask_inside, part_values, to_bytes, unknown_labels
-from vesalius.data.prepare.report import Problem
+from vesalius.data.prepare.items import Outline, Picture, Problem, plain_prompts, to_phrase, to_slug
+from vesalius.data.prepare.pictures import ask_inside, part_values, to_bytes, unknown_labels
 from vesalius.data.prepare.sources import Source
 from vesalius.errors import ConfigError, DataError, ImageError
+from vesalius.files import read_json
 from vesalius.imaging import SliceStack, from_square_pixels, read_image
 from vesalius.prompts import Variants
+
+
+def read_label_names(path: Path) -> Mapping[int, str]:
+    """Read a JSON object of numbers and names, either way round; ``{"labels": {…}}`` counts as well.
+
+    Background, 0, is left out.
+
+    Raises:
+        DataError: If it is of another form, or two names share a number.
+    """
+    content = read_json(path, "expected JSON such as {'1': 'liver'}")
+    table = content.get("labels", content) if isinstance(content, dict) else content
+    if not isinstance(table, dict) or not table:
+        raise DataError(f"{path}: expected an object of numbers and names such as {{'1': 'liver'}}.")
+    names: dict[int, str] = {}
+    for key, value in table.items():
+        number, name = _to_pair(key, value, path)
+        if number in names:
+            raise DataError(f"{path}: {number} is both '{names[number]}' and '{name}'.")
+        names[number] = name
+    return {number: name for number, name in sorted(names.items()) if number != 0}
+
+
+def _to_pair(key: str, value: object, path: Path) -> tuple[int, str]:
+    if key.isascii() and key.isdigit() and isinstance(value, str) and value.strip():
+        return int(key), value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value, key
+    raise DataError(f"{path}: '{key}': {reprlib.repr(value)} is no pair of a number and a name, such as '1': 'liver'.")
+
 
 INSIDE_ABOVE = 0.5
 """Values of a mask volume from 0 to 1 above this are inside."""

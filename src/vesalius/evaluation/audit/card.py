@@ -1,20 +1,182 @@
-"""The score card of an audit: every test's measures with intervals and verdicts, and what they come to in words."""
+"""The score card of an audit: measures with intervals and verdicts, and what they come to."""
 
+import tomllib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
 
 import numpy as np
 
-from vesalius.evaluation.audit.answers import Answer
-from vesalius.evaluation.audit.checks import Check, measure, read_checks
-from vesalius.evaluation.audit.conclusion import conclude, ignores_words
-from vesalius.evaluation.audit.line import Line
-from vesalius.evaluation.audit.run import Audit, number_clusters
-from vesalius.evaluation.audit.trust import Trust, weigh_trust
-from vesalius.evaluation.bootstrap import Bootstrap
-from vesalius.evaluation.score_table import ScoreTable
-from vesalius.evaluation.statistics import Interval, find_centres
+from vesalius.evaluation.audit.run import Audit, Trust, number_clusters, weigh_trust
+from vesalius.evaluation.audit.session import Answer
+from vesalius.evaluation.rows import ScoreTable
+from vesalius.evaluation.statistics import Bootstrap, Interval, find_centres
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measure of one kind of exchange, over all images."""
+
+    test: str
+    kind: str
+    measure: str
+    title: str
+    """The question in words."""
+    good: str
+    """What a good value is."""
+    value: Interval
+    """Mean over images."""
+    verdict: str
+
+
+QUIET = 0.01
+"""Share of an image under which an answer counts as nothing."""
+
+UNCLEAR = "cannot be told"
+"""Verdict where the images are too few for any."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One measure of one test, and how to read it."""
+
+    test: str
+    measure: str
+    title: str
+    good: str
+    limits: tuple[float, ...]
+    verdicts: tuple[str, ...]
+
+    def judge(self, value: Interval) -> str:
+        """The verdict that the whole interval supports: two, joined by "or", if it crosses a limit, none if several."""
+        if value.low is None or value.high is None:
+            return UNCLEAR  # a single image, which has no interval
+        first, last = (int(np.searchsorted(self.limits, end, "right")) for end in (value.low, value.high))
+        return UNCLEAR if last > first + 1 else " or ".join(self.verdicts[first : last + 1])
+
+
+@cache
+def read_checks() -> Sequence[Check]:
+    """All checks in the order of the card."""
+    rows = tomllib.loads(files("vesalius.evaluation.audit").joinpath("checks.toml").read_text(encoding="utf-8"))
+    return tuple(
+        Check(**{**row, "limits": tuple(row["limits"]), "verdicts": tuple(row["verdicts"])}) for row in rows["checks"]
+    )
+
+
+def measure(name: str, answers: Sequence[Answer]) -> float | None:
+    """One measure of the answers about one image.
+
+    Args:
+        name: One of ``MEASURES``.
+        answers: Of one test and kind, about one image.
+
+    Returns:
+        None if they do not have it: what concerns Dice is not asked of images whose true mask is empty, and not every
+        model says whether a thing is there.
+    """
+    return MEASURES[name](answers)
+
+
+def _change(answers: Sequence[Answer]) -> float | None:
+    return _mean([each.change for each in answers if each.true_pixels])
+
+
+def _lost(answers: Sequence[Answer]) -> float | None:
+    return _mean([each.reference_dice - each.dice for each in answers if each.true_pixels])
+
+
+def _spread(answers: Sequence[Answer]) -> float | None:
+    scores = [each.dice for each in answers if each.true_pixels]
+    return float(np.std([answers[0].reference_dice, *scores])) if scores else None
+
+
+def _quiet(answers: Sequence[Answer]) -> float | None:
+    return _mean([float(each.marked < QUIET) for each in answers])
+
+
+def _existence(answers: Sequence[Answer]) -> float | None:
+    return _mean([each.existence for each in answers if each.existence is not None])
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+MEASURES: Mapping[str, Callable[[Sequence[Answer]], float | None]] = MappingProxyType(
+    {"change": _change, "lost": _lost, "spread": _spread, "quiet": _quiet, "existence": _existence}
+)
+
+
+IGNORED = 0.01
+"""Largest change of masks, on average, that counts as none."""
+
+
+def conclude(lines: Sequence[Line]) -> tuple[str, ...]:
+    """Say whether a model reads which object is meant, which details it reads, and whether other words move it."""
+    changes = [line for line in lines if line.measure == "change"]
+    if not changes:
+        return ("No image shows anything, so the model was only asked for what is absent.",)
+    if ignores_words(lines):
+        return ("Ignores the prompt: whatever it is asked, it marks the same.",)
+    return (_object(lines), *_details(changes), *_words(changes))
+
+
+def ignores_words(lines: Sequence[Line]) -> bool:
+    """Whether no exchange changes masks by as much as ``IGNORED``, to the upper end of the intervals."""
+    changes = [line.value for line in lines if line.measure == "change"]
+    return bool(changes) and all((each.value if each.high is None else each.high) < IGNORED for each in changes)
+
+
+def _object(lines: Sequence[Line]) -> str:
+    foreign = [line for line in lines if line.test == "absent"]
+    changed = {line.kind for line in foreign if line.measure == "change" and line.verdict == "reads it"}
+    asked = {line.kind for line in foreign if line.measure == "change"}
+    loud = [line.kind for line in foreign if line.measure == "quiet" and line.verdict != "stays quiet"]
+    if not loud and changed == asked:
+        return "Reads which object is meant, and stays quiet about what is not there."
+    if not loud:
+        return "Stays quiet about what is not there, but often finds nothing when asked for the object either."
+    if changed == asked:
+        return f"Reads which object is meant, but marks things that are not there ({', '.join(loud)})."
+    if changed:
+        return f"Reads which object is meant in part: it marks things that are not there ({', '.join(loud)})."
+    return f"Hardly reads which object is meant: it marks things that are not there ({', '.join(loud)})."
+
+
+def _details(changes: Sequence[Line]) -> Iterator[str]:
+    kinds: dict[str, list[str]] = {}
+    for line in changes:
+        if line.test == "flip":
+            kinds.setdefault(_FLIPPED.get(line.verdict, _UNCLEAR), []).append(line.kind)
+    for sentence in dict.fromkeys((*_FLIPPED.values(), _UNCLEAR)):
+        if sentence in kinds:
+            yield sentence.format(_list(kinds[sentence]))
+
+
+_FLIPPED = {
+    "reads it": "Its masks follow words for {}.",
+    "hardly heeds it": "Words for {} hardly move its masks.",
+    "ignores it or hardly heeds it": "Words for {} hardly move its masks.",
+    "ignores it": "It ignores words for {}.",
+}
+_UNCLEAR = "Whether its masks follow words for {} cannot be told from so few images."
+
+
+def _words(changes: Sequence[Line]) -> Iterator[str]:
+    verdicts = [line.verdict for line in changes if line.test == "wording"]
+    if verdicts and all(verdict == "steady" for verdict in verdicts):
+        yield "Other words for the same thing leave its masks nearly as they are."
+    elif any("fickle" in verdict for verdict in verdicts):
+        yield "Other words for the same thing can give another mask."
+
+
+def _list(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
 
 RULE = "masks at threshold 0.5 and the resolution of the files given; change = 1 - Dice of two answers"
 

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from vesalius.evaluation.report.content import Report
-from vesalius.evaluation.report.markdown import render_markdown
-from vesalius.evaluation.report.page import render_page
+from vesalius.evaluation.report.page import render_markdown, render_page
 from vesalius.files import write_text
 
 PAGE_NAME = "report.html"

@@ -1,11 +1,68 @@
 """What a report says, before it becomes a page or a text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from vesalius.evaluation.report.existence import ExistenceCurve
+import numpy as np
+
+from vesalius.evaluation.report.existence import ExistenceCurve, find_existence_curves
 from vesalius.evaluation.report.gallery import Shown
-from vesalius.evaluation.statistics import Interval
+from vesalius.evaluation.rows import TITLES, Row, ScoreTable
+from vesalius.evaluation.segmentation import Evaluation
+from vesalius.evaluation.statistics import Bootstrap, Centre, Interval, find_centres
+from vesalius.evaluation.stored import EVALUATION_NAME, MANIFEST, StoredEvaluation
+from vesalius.files import read_json
+from vesalius.prompts import sort_families
+
+LONGEST = 300
+"""Characters of a line that readers see."""
+
+
+def read_manifest(folder: Path) -> dict[str, object]:
+    """The manifest of an evaluation that ``stored.read_evaluation`` has read; empty if it was made without."""
+    content = read_json(folder / EVALUATION_NAME)
+    assert isinstance(content, dict)
+    manifest, versions = content.get(MANIFEST), content.get("versions")
+    return (manifest if isinstance(manifest, dict) else {}) | ({"versions": versions} if versions else {})
+
+
+def find_group_regex(manifest: Mapping[str, object]) -> str | None:
+    """What named the patients when the evaluation was made."""
+    settings = manifest.get("settings")
+    regex = settings.get("group_regex") if isinstance(settings, dict) else None
+    return regex if isinstance(regex, str) else None
+
+
+def flatten(manifest: Mapping[str, object]) -> dict[str, str]:
+    """Short lines of text by name: fields within fields joined, what would be long taken apart once, then cut.
+
+    >>> flatten({"machine": {"threads": 2, "lists": {"a": 1, "b": None}}, "seconds": 3})
+    {'machine': 'threads 2 · lists.a 1', 'seconds': '3'}
+    """
+    lines: dict[str, str] = {}
+    for name, value in manifest.items():
+        text = _join(value)
+        if len(text) > LONGEST and isinstance(value, Mapping):
+            lines |= {f"{name}, {inner}": _cut(_join(each)) for inner, each in value.items()}
+        elif text:
+            lines[name] = _cut(text)
+    return lines
+
+
+def _join(value: object) -> str:
+    return " · ".join(f"{name} {leaf}".strip() for name, leaf in _leaves("", value) if leaf is not None)
+
+
+def _leaves(name: str, value: object) -> list[tuple[str, object]]:
+    if not isinstance(value, Mapping):
+        return [(name, value)]
+    return [leaf for inner, each in value.items() for leaf in _leaves(f"{name}.{inner}".strip("."), each)]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else text[:LONGEST].rstrip() + " …"
+
 
 ALL = "all prompts"
 
@@ -104,3 +161,125 @@ def to_number(interval: Interval, metric: str = "dice") -> Number:
         else f"{interval.low:.{digits}f}–{interval.high:.{digits}f}"
     )
     return Number(f"{interval.value:.{digits}f}", ends)
+
+
+MARK = " †"
+NOT_ASKED = (
+    "What was asked for is on every image, or on none, so these data cannot tell; `vesalius audit` asks for things "
+    "that are not there."
+)
+NO_SCORE = "gives no existence score."
+TOLD = "† What was asked where the target is was never asked where it is not: the words alone give the answer away."
+
+
+@dataclass(frozen=True)
+class Absence:
+    """Curves, their areas, and what to know about them."""
+
+    table: Table | None
+    curves: Sequence[NamedCurve]
+    note: str
+
+
+def describe_absence(evaluations: Sequence[StoredEvaluation], group_regex: str | None) -> Absence:
+    """How well existence scores tell images with the target from those without.
+
+    Raises:
+        ConfigError: If the expression does not fit the names.
+    """
+    if not asks_both(evaluations[0].rows):
+        return Absence(None, (), NOT_ASKED)
+    found = {each.name: find_existence_curves(each.rows, group_regex=group_regex) for each in evaluations}
+    silent = [f"{name} {NO_SCORE}" for name, curves in found.items() if not curves]
+    named = [NamedCurve(name, series, _choose(curves)) for series, (name, curves) in enumerate(found.items()) if curves]
+    if not named:
+        return Absence(None, (), " ".join(silent))
+    counts = (
+        f"{named[0].curve.present} images show the target, {named[0].curve.absent} do not. Intervals are a jackknife's."
+    )
+    told = any(curve.told_by_words for curves in found.values() for curve in curves)
+    return Absence(_tabulate(found), named, " ".join([counts, *silent, *([TOLD] if told else [])]))
+
+
+def asks_both(rows: Iterable[Row]) -> bool:
+    """Whether some answers should be empty and some should not."""
+    return len({row.true_pixels > 0 for row in rows}) == 2
+
+
+def _choose(curves: Sequence[ExistenceCurve]) -> ExistenceCurve:
+    """The first that words do not give away, all prompts before each family."""
+    return next((curve for curve in curves if not curve.told_by_words), curves[0])
+
+
+def _tabulate(found: dict[str, list[ExistenceCurve]]) -> Table:
+    by_family = {name: {curve.family: curve for curve in curves} for name, curves in found.items() if curves}
+    families = {family for curves in by_family.values() for family in curves if family is not None}
+    rows: list[list[Cell]] = []
+    for family in (None, *sort_families(list(families))):
+        curves = [each.get(family) for each in by_family.values()]
+        mark = MARK if any(curve and curve.told_by_words for curve in curves) else ""
+        rows.append([(family or ALL) + mark, *(to_number(curve.area) if curve else None for curve in curves)])
+    return Table("Area under the curve", ("prompt", *(by_family if len(found) > 1 else ["AUC"])), rows)
+
+
+def build_score_tables(evaluation: Evaluation, group_regex: str | None) -> Iterator[Table]:
+    """One table of all images; where some show nothing to find, one of the others too.
+
+    Raises:
+        ConfigError: If the expression does not fit the names.
+    """
+    images, undefined = evaluation.images(), evaluation.undefined()
+    note = "Means over images, and below each its interval."
+    if undefined:
+        note += f" HD95 leaves out {undefined} of {len(evaluation.rows)} answers: just one of the two masks is empty."
+    yield _build(evaluation, f"All {images} images", group_regex, note, present_only=False)
+    if asks_both(evaluation.rows):
+        title = f"The {images - evaluation.empty_images()} images that show something to find"
+        empty = sum(not row.true_pixels for row in evaluation.rows)
+        note = f"Left out: {empty} answers that should be an empty mask, which score 1 if they are and 0 if not."
+        yield _build(evaluation, title, group_regex, note, present_only=True)
+
+
+def _build(evaluation: Evaluation, title: str, group_regex: str | None, note: str, *, present_only: bool) -> Table:
+    found = {
+        name: evaluation.summarise(name, present_only=present_only, group_regex=group_regex)
+        for name in evaluation.metrics
+    }
+    rows: list[list[Cell]] = [[ALL, *(_mean(each.overall, name) for name, each in found.items())]]
+    for family in evaluation.families():
+        rows.append([family, *(_mean(each.families.get(family), name) for name, each in found.items())])
+    heads = [f"HD95 ({evaluation.distance_unit})" if name == "hd95" else TITLES[name] for name in found]
+    return Table(title, ("prompt", *heads), rows, note)
+
+
+def _mean(centre: Centre | None, metric: str) -> Cell:
+    return None if centre is None else to_number(centre.mean, metric)
+
+
+def build_strips(names: Sequence[str], tables: Sequence[ScoreTable], rows: Iterable[Row]) -> list[StripGroup]:
+    """A group of strips for all prompts together, then one for each family.
+
+    Args:
+        names: Of the evaluations.
+        tables: Their Dice, with equal families.
+        rows: Of one of them, to show a wording of each family.
+    """
+    wordings = first_wordings(rows)
+    centres = [find_centres(table, Bootstrap()) for table in tables]
+    groups = []
+    for family in (None, *tables[0].families):
+        strips = []
+        for series, (name, table, found) in enumerate(zip(names, tables, centres, strict=True)):
+            scores = table.overall() if family is None else table.scores[:, table.families.index(family)]
+            centre = found[family]
+            strips.append(Strip(name, series, scores[~np.isnan(scores)].tolist(), centre.mean, centre.median.value))
+        groups.append(StripGroup(family or ALL, wordings.get(family or "", ""), strips))
+    return groups
+
+
+def first_wordings(rows: Iterable[Row]) -> dict[str, str]:
+    """What each family asked first, of an image that shows the target if there is one."""
+    found: dict[str, str] = {}
+    for row in sorted(rows, key=lambda row: not row.true_pixels):
+        found.setdefault(row.family, row.prompt)
+    return found

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, stdtrit
 
-from vesalius.evaluation.clusters import name_clusters
-from vesalius.evaluation.rows import Row
+from vesalius.evaluation.rows import Row, name_clusters
 from vesalius.evaluation.statistics import Interval
 from vesalius.prompts import sort_families
 

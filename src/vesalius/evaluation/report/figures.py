@@ -10,7 +10,7 @@ import numpy as np
 
 from vesalius.console import to_html
 from vesalius.evaluation.report.content import ALL, NamedCurve, Strip
-from vesalius.imaging.display import PALETTE
+from vesalius.imaging.slices import PALETTE
 
 BINS = 40
 """Of the distribution, over Dice 0 to 1."""

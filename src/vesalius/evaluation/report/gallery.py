@@ -1,4 +1,4 @@
-"""The pictures of a report: drawn with the model at hand, kept beside the rows for later.
+"""The pictures of a report: which images, and each answer as four small pictures.
 
 Rows hold no masks. ``evaluate`` therefore asks the model once more about the few images that a report shows, and keeps
 the pictures in one file; a report of rows alone has none.
@@ -6,23 +6,172 @@ the pictures in one file; a report of rows alone has none.
 
 import base64
 import binascii
+import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from vesalius.data.datasets import Sample, SegmentationDataset
-from vesalius.errors import DataError
-from vesalius.evaluation.report.examples import KINDS, MOST, Example
-from vesalius.evaluation.report.tiles import LARGEST_TILE, TILES, draw_tiles
-from vesalius.evaluation.rows import Row
+from vesalius.errors import ConfigError, DataError
+from vesalius.evaluation.rows import Row, tabulate
 from vesalius.files import write_json
+from vesalius.imaging.slices import AMBER, overlay, shrink
 from vesalius.models import Segmenter
-from vesalius.models.asking import ask, encode
-from vesalius.models.devices import Precision
-from vesalius.models.text_cache import TextCache
+from vesalius.models.inference import Precision, TextCache, ask, encode
 from vesalius.prompts import variants
+
+KINDS = ("worst", "median", "best", "false alarm")
+MOST = 6
+"""Examples of a kind at most; a page should stay small."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One answer about one image, and why it is shown."""
+
+    kind: str
+    """One of ``KINDS``."""
+    row: Row
+    """The answer: of all about the image, the one nearest to their mean; of a false alarm, the largest."""
+    mean: float
+    """Dice of the image, over families and wordings."""
+    lowest: float
+    """Dice of its worst answer."""
+    highest: float
+    """Dice of its best answer."""
+    answers: int
+    """Wordings that it was asked."""
+
+
+def choose_examples(rows: Iterable[Row], each: int) -> list[Example]:
+    """Choose images by their mean Dice, and one answer about each.
+
+    Images that show the target are ranked, ties by name; those without are false alarms where something is marked.
+
+    Args:
+        rows: Rows of one evaluation.
+        each: Examples of a kind at most, 0 to ``MOST``; fewer where there are not three times as many images.
+
+    Raises:
+        ConfigError: If ``each`` is out of its range.
+    """
+    if not 0 <= each <= MOST:
+        raise ConfigError(f"Pictures of a kind: expected 0 to {MOST}, got {each}.")
+    found = list(rows)
+    present = _by_image(row for row in found if row.true_pixels)
+    absent = _by_image(row for row in found if not row.true_pixels)
+    return [*_choose_ranked(present, each), *_choose_false_alarms(absent, each)]
+
+
+def _by_image(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    ordered = sorted(rows, key=lambda row: (row.image, row.family, row.variant))
+    return {image: list(group) for image, group in groupby(ordered, key=lambda row: row.image)}
+
+
+def _choose_ranked(answers: dict[str, list[Row]], each: int) -> list[Example]:
+    if not answers or not each:
+        return []
+    means = _means(answers)
+    ranked = sorted(means, key=lambda image: (means[image], image))
+    each = max(1, min(each, len(ranked) // 3))
+    middle = (len(ranked) - each) // 2
+    chosen: dict[str, str] = {}
+    # An image of a tiny data set may be all three; it is then shown once.
+    for kind, images in (
+        ("worst", ranked[:each]),
+        ("best", ranked[: -each - 1 : -1]),
+        ("median", ranked[middle:][:each]),
+    ):
+        for image in images:
+            chosen.setdefault(image, kind)
+    examples = [_describe(kind, answers[image], means[image]) for image, kind in chosen.items()]
+    return sorted(examples, key=lambda example: KINDS.index(example.kind))
+
+
+def _means(answers: dict[str, list[Row]]) -> dict[str, float]:
+    table = tabulate([row for rows in answers.values() for row in rows])
+    return dict(zip(table.images, table.overall().tolist(), strict=True))
+
+
+def _describe(kind: str, answers: Sequence[Row], mean: float) -> Example:
+    return _to_example(kind, min(answers, key=lambda row: abs(row.dice - mean)), answers, mean)
+
+
+def _choose_false_alarms(answers: dict[str, list[Row]], each: int) -> list[Example]:
+    largest = {image: max(rows, key=lambda row: row.predicted_pixels) for image, rows in answers.items()}
+    alarms = [row for row in largest.values() if row.predicted_pixels]
+    alarms.sort(key=lambda row: (-row.predicted_pixels, row.image))
+    means = _means(answers) if alarms else {}
+    return [_to_example("false alarm", row, answers[row.image], means[row.image]) for row in alarms[:each]]
+
+
+def _to_example(kind: str, row: Row, answers: Sequence[Row], mean: float) -> Example:
+    scores = [answer.dice for answer in answers]
+    return Example(kind, row, mean, min(scores), max(scores), len(answers))
+
+
+SIDE = 320
+"""Pixels of the longer side."""
+QUALITIES = (80, 60, 40, 20, 5)
+"""Of JPEG; lower ones only for pictures that would be too large."""
+LARGEST_TILE = 22_000
+"""Bytes of a JPEG file; keeps the fullest page below 3 MB."""
+TILES = ("image", "truth", "prediction", "errors")
+
+SKY = (86, 180, 233)
+VERMILION = (213, 94, 0)
+YELLOW = (240, 228, 66)
+"""Of Okabe and Ito's palette: apart for colour-blind readers, and by lightness on a grey print."""
+ERROR_COLOURS = {"both": SKY, "only predicted": VERMILION, "missed": YELLOW}
+DIMMED = 0.4
+"""Brightness of the grey picture behind the errors."""
+OPAQUE = 0.8
+"""How much the colours of errors cover."""
+
+Picture = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+def draw_tiles(rgb: NDArray[np.float32], truth: Mask, found: Mask) -> dict[str, bytes]:
+    """Draw an answer.
+
+    Args:
+        rgb: The image [H, W, 3] in [0, 1].
+        truth: What is there, [H, W].
+        found: What was marked, [H, W].
+
+    Returns:
+        A JPEG file for each of ``TILES``.
+    """
+    small = shrink(np.rint(rgb.clip(0, 1) * 255).astype(np.uint8), SIDE, Image.Resampling.BOX)
+    true, marked = (shrink(mask.astype(np.uint8), SIDE, Image.Resampling.NEAREST) > 0 for mask in (truth, found))
+    drawn = (small, overlay(small, true, SKY), overlay(small, marked, AMBER), _draw_errors(small, true, marked))
+    return {name: _encode(tile) for name, tile in zip(TILES, drawn, strict=True)}
+
+
+def _draw_errors(rgb: Picture, truth: Mask, found: Mask) -> Picture:
+    grey = np.repeat(np.asarray(Image.fromarray(rgb).convert("L"), np.float32)[..., None] * DIMMED, 3, axis=2)
+    for mask, colour in zip((truth & found, found & ~truth, truth & ~found), ERROR_COLOURS.values(), strict=True):
+        grey[mask] = grey[mask] * (1 - OPAQUE) + np.array(colour, np.float32) * OPAQUE
+    return np.rint(grey).astype(np.uint8)
+
+
+def _encode(levels: Picture) -> bytes:
+    picture = Image.fromarray(levels)
+    for quality in QUALITIES:
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=quality)
+        if buffer.tell() <= LARGEST_TILE:
+            break
+    return buffer.getvalue()
+
 
 GALLERY_NAME = "pictures.json"
 LARGEST = 2 * len(KINDS) * MOST * len(TILES) * LARGEST_TILE

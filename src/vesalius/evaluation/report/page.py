@@ -1,20 +1,65 @@
-"""A report as one HTML page that needs nothing but itself."""
+"""A report as one HTML page that needs nothing but itself, and as Markdown."""
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from importlib.resources import files
 from itertools import groupby
 from string import Template
 
 from vesalius import __version__
-from vesalius.console import to_html
-from vesalius.evaluation.report.content import Cell, Number, Report, StripGroup, Table, to_number
+from vesalius.console import markdown_table, to_html, to_markdown
+from vesalius.evaluation.report.content import Cell, Number, Report, StripGroup, Table, flatten, to_number
 from vesalius.evaluation.report.figures import colour, draw_axis, draw_curves, draw_strip, tell_curve
-from vesalius.evaluation.report.gallery import Shown
-from vesalius.evaluation.report.manifest import flatten
-from vesalius.evaluation.report.tiles import ERROR_COLOURS
+from vesalius.evaluation.report.gallery import ERROR_COLOURS, Shown
+
+
+def render_markdown(report: Report) -> str:
+    """The report as text that reads well as it is."""
+    parts = [
+        f"# {to_markdown(report.title)}",
+        _markdown_list(report.facts.items()),
+        *(part for table in report.tables for part in _section(table)),
+        "## What is not there",
+        *([_markdown_table(report.existence.columns, report.existence.rows)] if report.existence else []),
+        to_markdown(report.existence_note),
+        "## Images",
+        *(["\n".join(_markdown_gallery(report.gallery))] if report.gallery else []),
+        to_markdown(report.gallery_note),
+        *(part for name, manifest in report.manifests.items() for part in _manifest(name, flatten(manifest))),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _section(table: Table) -> Iterator[str]:
+    yield f"## {to_markdown(table.title)}"
+    yield _markdown_table(table.columns, table.rows)
+    yield to_markdown(table.note)
+
+
+def _markdown_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    return markdown_table(columns, rows)
+
+
+def _markdown_gallery(gallery: Sequence[Shown]) -> Iterator[str]:
+    """One row an image; pictures are in the page."""
+    columns = ("", "image", "prompt", "Dice", "mean over prompts")
+    rows = [
+        (each.kind, each.row.image, f"{each.row.family}: {each.row.prompt}", f"{each.row.dice:.3f}", f"{each.mean:.3f}")
+        for each in (shown.example for shown in gallery)
+    ]
+    yield _markdown_table(columns, rows)
+
+
+def _manifest(name: str, manifest: dict[str, str]) -> Iterator[str]:
+    yield f"## How it was made: {to_markdown(name)}"
+    yield _markdown_list(manifest.items())
+
+
+def _markdown_list(pairs: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(f"- **{to_markdown(name)}**: {to_markdown(value)}" for name, value in pairs)
+
 
 KINDS = {
     "worst": "Worst",

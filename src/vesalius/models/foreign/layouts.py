@@ -7,25 +7,28 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from vesalius.errors import ModelError
-from vesalius.models.foreign.cris import CRIS_NAMES, CRIS_UNUSED, RESNET_NAMES
-from vesalius.models.foreign.renaming import Renaming, transpose
-from vesalius.models.foreign.towers import (
+from vesalius.models.foreign.names import (
     BERT_CHANGES,
     BERT_UNUSED,
     BIOMEDCLIP_TEXT,
     CLIPSEG_DECODER,
+    CRIS_NAMES,
+    CRIS_UNUSED,
     OPENAI_LAYERS,
     OPENAI_TEXT,
     OPENAI_VISION,
     POSITION_IDS,
+    RESNET_NAMES,
     TIMM,
     TIMM_CHANGES,
     TRANSFORMERS_LAYERS,
     TRANSFORMERS_TEXT,
     TRANSFORMERS_VISION,
     UNET,
+    Renaming,
+    transpose,
 )
-from vesalius.models.recipe import ModelRecipe, Option
+from vesalius.models.registry import ModelRecipe, Option
 
 BENCHMARK_TAPS = (5, 8, 11)
 """Blocks that the benchmark's and the paper's BiomedCLIPSeg tap, counted from 1."""

@@ -1,0 +1,204 @@
+"""``vesalius prompts check`` and ``vesalius prompts generate``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vesalius.data.prompting import PromptPlan, PromptReport
+    from vesalius.prompts.captions import Proof
+
+
+def prompts_check(
+    *,
+    templates: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Render every template with every word it may get, show one prompt of each family, and say what is wrong.
+
+    Exit codes:
+        1: Something is wrong with a template.
+
+    Examples:
+        vesalius prompts check
+        vesalius prompts check --templates mine.toml
+
+    Documentation:
+        docs/prompts.md
+
+    Args:
+        templates: TOML file whose wordings, classes and sets extend the package's.
+        as_json: Print one JSON object.
+    """
+    import sys
+    from dataclasses import asdict
+
+    from vesalius.console import print_json
+    from vesalius.prompts import read_templates
+    from vesalius.prompts.captions import prove_templates
+
+    proofs = prove_templates(read_templates(templates), _token_counter())
+    faults = [fault for proof in proofs for fault in proof.faults()]
+    prompts = len({prompt for proof in proofs for _, prompt in proof.wordings})
+    if as_json:
+        examples = {f"{proof.family_set.name}, {proof.outlined.name}": proof.example for proof in proofs}
+        print_json({"prompts": prompts, "faults": [asdict(fault) for fault in faults], "examples": examples})
+    else:
+        _print_wordings(proofs)
+        _print_faults(faults=[f"{fault.place}: {fault.message}" for fault in faults], prompts=prompts)
+    if faults:
+        sys.exit(1)
+
+
+def _token_counter() -> "Callable[[str], int]":
+    from instant_clip_tokenizer import Tokenizer
+
+    pairs = Tokenizer()
+    return lambda prompt: len(pairs.encode(prompt)) + 2
+
+
+def _print_wordings(proofs: "list[Proof]") -> None:
+    """One table a set, for the first of its objects."""
+    from vesalius.console import print_table
+    from vesalius.prompts import variants
+
+    for proof in {each.family_set.name: each for each in reversed(proofs)}.values():
+        wordings = {family: variants(proof.example, family) for family in proof.example}
+        objects = ", ".join(each.outlined.name for each in proofs if each.family_set == proof.family_set)
+        print_table(
+            ("family", "for example", "wordings"),
+            [(family, each[0], len(each)) for family, each in wordings.items()],
+            title=f"{proof.family_set.name} ({proof.family_set.title}): {objects}",
+        )
+
+
+def _print_faults(faults: list[str], prompts: int) -> None:
+    from vesalius.console import say
+
+    for fault in faults:
+        say(fault)
+    say(f"{prompts:,} different prompts; {len(faults) or 'nothing'} wrong.")
+
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+SHOWN = 20
+"""Problems listed on the screen; --json has all."""
+
+
+def prompts_generate(
+    folder: Path,
+    /,
+    *,
+    outlined: Annotated[str | None, Parameter(name="--class")] = None,
+    family_set: Annotated[str | None, Parameter(name="--set")] = None,
+    templates: Path | None = None,
+    rules: Literal["plain", "benchmark"] | None = None,
+    split: list[Split] | None = None,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    replace: bool = False,
+    absent: bool = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Write prompts for a data set from its masks and images.
+
+    Prompts that a record has stay as they are, unless --replace is given. Records that cannot be used are named and
+    stay, too.
+
+    Exit codes:
+        1: Some records could not be used; they are named and stay as they are.
+
+    Examples:
+        vesalius prompts generate kvasir --class polyp
+        vesalius prompts generate kvasir --class polyp --replace -o new
+
+    Documentation:
+        docs/prompts.md
+
+    Args:
+        folder: Data set with images/, masks/ and anns/.
+        outlined: What the masks outline, such as "polyp"; by default what the data say: the record, the folder's
+            dataset.json, the catalog of a folder of this name, or the record's p1.
+        family_set: Which families of prompts; by default those of the class, see `vesalius prompts check`.
+        templates: TOML file whose wordings, classes and sets extend the package's.
+        rules: How number and place are told. By default "plain", or "benchmark" for folders whose prompts are the
+            benchmark's, so that one data set speaks one language; docs/prompts.md has the difference.
+        split: Which annotation files; by default all there are. Repeat --split for several.
+        out: Folder for the new annotation files; by default they take the place of the old ones.
+        replace: Write prompts anew where there are some.
+        absent: Also add to each image a record that asks for things such pictures never show, with an empty mask, which
+            is put into masks/absent/.
+        as_json: Print one JSON object.
+    """
+    import sys
+
+    from vesalius.console import print_json, say
+    from vesalius.data.annotations import read_target
+    from vesalius.data.catalog import read_catalog
+    from vesalius.data.prompting import PromptPlan
+    from vesalius.prompts import find_rules, read_templates
+
+    card = read_catalog().get(folder.resolve().name)
+    told = read_target(folder) or None
+    name = outlined or told
+    spoken = rules or (card.rules if card else "plain")
+    plan = PromptPlan(read_templates(templates), find_rules(spoken), outlined, told, family_set, replace, absent)
+    if family_set:
+        plan.templates.find_set(family_set)
+    reports = _generate(folder, plan, split or _find_splits(folder), out)
+    problems = sum(len(report.problems) for report in reports)
+    if as_json:
+        print_json({"data": str(folder), "class": name, "rules": spoken, "files": [each.to_dict() for each in reports]})
+    else:
+        say(f"{folder}: {name or 'what each record names'}, {spoken} rules; see {out or folder / 'anns'}")
+        _print_generated(reports)
+    if problems:
+        sys.exit(1)
+
+
+def _find_splits(folder: Path) -> list[Split]:
+    from vesalius.errors import DataError
+
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such data folder; expected images/, masks/ and anns/ in it.")
+    found = [split for split in SPLITS if (folder / "anns" / f"{split}.json").is_file()]
+    if not found:
+        remedy = "bring images and masks into this layout with `vesalius data prepare custom`"
+        raise DataError(f"{folder}/anns: no annotation file; expected one of {', '.join(SPLITS)}; {remedy}.")
+    return found
+
+
+def _generate(folder: Path, plan: "PromptPlan", splits: Sequence[Split], out: Path | None) -> list["PromptReport"]:
+    from functools import partial
+
+    from vesalius.console import progress_bar
+    from vesalius.data.prompting import generate_prompts, read_rows
+
+    reports = []
+    with progress_bar() as bar:
+        for split in splits:
+            task = bar.add_task(f"Describing {split}", total=len(read_rows(folder, split)))
+            advance = partial(bar.advance, task)
+            reports.append(generate_prompts(folder, split, plan, out=out, on_record=advance))
+    return reports
+
+
+def _print_generated(reports: Sequence["PromptReport"]) -> None:
+    from vesalius.console import print_table, say
+
+    counts = [
+        (each.file, each.records, each.written, each.complete, each.empty, each.absent, len(each.problems))
+        for each in reports
+    ]
+    print_table(("file", "records", "written", "had all", "empty", "absent", "left out"), counts)
+    for name, families in {name: row for each in reports for name, row in each.lacking.items()}.items():
+        say(f"{name}: without {', '.join(families)}, for want of words; see docs/prompts.md on --templates.")
+    problems = [problem for each in reports for problem in each.problems]
+    for problem in problems[:SHOWN]:
+        say(str(problem))
+    if len(problems) > SHOWN:
+        say(f"… and {len(problems) - SHOWN} more; --json lists all.")

@@ -1,0 +1,9 @@
+"""Labelled slices for naming, cut from volumes with outlined structures.
+
+`vesalius.data.slices.dataset` reads them back for training; it loads torch and so is not imported here.
+"""
+
+from vesalius.data.slices.run import CutReport, cut_slices
+from vesalius.data.slices.sources import CutSettings, Said, find_volumes
+
+__all__ = ["CutReport", "CutSettings", "Said", "cut_slices", "find_volumes"]

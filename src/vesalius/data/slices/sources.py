@@ -1,0 +1,337 @@
+"""The volumes of a source: settings, outlined volumes, series described by a person, and their subjects."""
+
+import hashlib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vesalius.data.prepare.splitting import SplitConfig
+from vesalius.data.prepare.tables import find_column, read_table, to_split
+from vesalius.errors import ConfigError, DataError, unknown_name
+from vesalius.imaging.intensity import named_window
+from vesalius.prompts.anatomy import MODALITIES, ORGANS, PROTOCOLS, STATIONS
+
+
+@dataclass(frozen=True)
+class CutSettings:
+    """Which slices are taken, and how they look."""
+
+    per_plane: int = 5
+    """Slices of a volume in each plane, at most."""
+    spacing_mm: float = 10.0
+    """Least distance between them."""
+    size: int = 224
+    """Side of the pictures."""
+    windows: tuple[str, ...] = ("soft tissue",)
+    """CT windows by name; each slice is written in every one."""
+
+    def __post_init__(self) -> None:
+        if self.per_plane < 1 or self.spacing_mm < 0 or not 16 <= self.size <= 4096 or not self.windows:
+            raise ConfigError(
+                "--per-plane must be 1 or more, --spacing-mm 0 or more, --size 16 to 4096, and --windows not empty; "
+                f"got {self.per_plane}, {self.spacing_mm:g}, {self.size}, {len(self.windows)} windows."
+            )
+        for name in self.windows:
+            named_window(name)
+
+
+@dataclass(frozen=True)
+class SliceRange:
+    """Slices that show a station or an organ."""
+
+    name: str
+    first: int | None = None
+    """First slice in display order (axial: from the feet), from 0; None for all slices."""
+    last: int | None = None
+    """Last slice, included."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether it holds every slice."""
+        return self.first is None and self.last is None
+
+    def holds(self, index: int) -> bool:
+        """Whether a slice is among them."""
+        return (self.first is None or self.first <= index) and (self.last is None or index <= self.last)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a person says of a series; what is not said stays unknown, or is the header's."""
+
+    modality: str | None = None
+    protocol: str | None = None
+    stations: tuple[SliceRange, ...] = ()
+    """Where there are any, slices that no range holds have none of these stations."""
+    organs: tuple[SliceRange, ...] = ()
+    """Likewise. Organs of which nothing is said are absent far from the stations that show, else unknown."""
+
+
+FIELDS = ("path", "name", "patient", "split", "modality", "protocol", "organs", "stations")
+RANGE_FIELDS = ("name", "first", "last")
+LARGEST_TABLE = 16 * 2**20
+"""Bytes."""
+
+
+@dataclass(frozen=True)
+class SeriesRow:
+    """One ``[[series]]``."""
+
+    name: str
+    path: Path
+    patient: str
+    split: str | None
+    said: Said
+
+
+def read_series_table(path: Path) -> list[SeriesRow]:
+    """Read ``[[series]]`` tables: a path, and what is known of `FIELDS`.
+
+    Paths are relative to the file. Stations and organs are names, or tables ``{name = "chest", first = 10, last = 30}``
+    of slices in display order.
+
+    Raises:
+        DataError: If it is no TOML, or a row has an unknown or missing field; the message names the row.
+    """
+    try:
+        if path.stat().st_size > LARGEST_TABLE:
+            raise DataError(f"{path}: is larger than {LARGEST_TABLE // 2**20} MiB, which no such table is.")
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read as TOML ({error}).") from error
+    rows = tables.get("series")
+    if not isinstance(rows, list) or not rows:
+        raise DataError(f'{path}: has no [[series]]; expected tables with path = "…" and what is known of it.')
+    found = [_row(row, path, number) for number, row in enumerate(rows, start=1)]
+    names = [row.name for row in found]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise DataError(f"{path}: two series are called '{twice}'; give one another name = \"…\".")
+    return found
+
+
+def check_said(said: Said, place: str) -> None:
+    """See that every label exists.
+
+    Raises:
+        DataError: Naming the place, and the closest label.
+    """
+    asked = (
+        ("modality", [said.modality] if said.modality else [], MODALITIES),
+        ("protocol", [said.protocol] if said.protocol else [], PROTOCOLS),
+        ("organ", [each.name for each in said.organs], ORGANS),
+        ("station", [each.name for each in said.stations], STATIONS),
+    )
+    for kind, names, available in asked:
+        for name in names:
+            if name not in available:
+                raise DataError(f"{place}: {unknown_name(kind, name, available)}")
+
+
+def _row(row: object, path: Path, number: int) -> SeriesRow:
+    place = f"{path}, series {number}"
+    if not isinstance(row, dict) or not isinstance(row.get("path"), str):
+        raise DataError(f'{place}: expected path = "…", a NIfTI volume, DICOM file or folder of one series.')
+    _refuse_unknown(row, FIELDS, place)
+    image = path.parent / row["path"]
+    name = str(row.get("name", image.name.split(".")[0]))
+    stations, organs = (_ranges(row, field, place) for field in ("stations", "organs"))
+    said = Said(row.get("modality"), row.get("protocol"), stations, organs)
+    check_said(said, place)
+    try:
+        return SeriesRow(name, image, str(row.get("patient", name)), to_split(row.get("split")), said)
+    except DataError as error:
+        raise DataError(f"{place}: {error}") from error
+
+
+def _ranges(row: Mapping[str, object], field: str, place: str) -> tuple[SliceRange, ...]:
+    given = row.get(field, [])
+    if not isinstance(given, list):
+        raise DataError(f"{place}: {field} must be a list of names or tables, got {given!r}.")
+    return tuple(_range(each, field, place) for each in given)
+
+
+def _range(given: object, field: str, place: str) -> SliceRange:
+    if isinstance(given, str):
+        return SliceRange(given)
+    if not isinstance(given, dict) or not isinstance(given.get("name"), str):
+        expected = f'{field} are names or tables {{name = "…", first = 10, last = 30}}'
+        raise DataError(f"{place}: {expected}, got {given!r}.")
+    _refuse_unknown(given, RANGE_FIELDS, place)
+    ends = [given.get("first"), given.get("last")]
+    if any(end is not None and (not isinstance(end, int) or isinstance(end, bool) or end < 0) for end in ends):
+        raise DataError(f"{place}: first and last are numbers of slices from 0, got {ends[0]!r} and {ends[1]!r}.")
+    return SliceRange(given["name"], given.get("first"), given.get("last"))
+
+
+def _refuse_unknown(row: Mapping[str, object], fields: Sequence[str], place: str) -> None:
+    for name in row:
+        if name not in fields:
+            raise DataError(f"{place}: {unknown_name('field', name, fields)}")
+
+
+META = "meta.csv"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A patient, and the split somebody put them in."""
+
+    patient: str
+    split: str | None = None
+
+
+def read_subjects(source: Path) -> Mapping[str, Subject]:
+    """Read TotalSegmentator's table, whatever its separator and with or without a byte-order mark.
+
+    Images of one patient share a row's ``patient_id`` where there is such a column; else an image is a patient.
+
+    Args:
+        source: Folder that may hold ``meta.csv``.
+
+    Returns:
+        Image -> subject; {} without a table.
+
+    Raises:
+        DataError: If the table has no column ``image_id``, an unknown split, or one patient in two splits.
+    """
+    path = source / META
+    if not path.is_file():
+        return {}
+    rows = read_table(path)
+    image, patient, split = (
+        find_column(rows[0], *names) for names in (("image_id", "image"), ("patient_id", "patient"), ("split",))
+    )
+    if image is None:
+        raise DataError(f"{path}: has no column image_id; it has {', '.join(rows[0])}.")
+    subjects: dict[str, Subject] = {}
+    for number, row in enumerate(rows, start=2):
+        name = str(row[image] or "")
+        try:
+            subjects[name] = Subject(str((row[patient] if patient else None) or name), to_split(row.get(split or "")))
+        except DataError as error:
+            raise DataError(f"{path}, line {number}: {error}") from error
+    return subjects
+
+
+def assign_split(subject: Subject, config: SplitConfig) -> str:
+    """The split of a patient: the authors', else one that only name and seed decide, whoever else is there.
+
+    >>> assign_split(Subject("s0001"), SplitConfig())
+    'test'
+    """
+    if subject.split is not None:
+        return subject.split
+    digest = hashlib.sha256(f"{config.seed}:{subject.patient}".encode()).digest()
+    part = int.from_bytes(digest[:8]) / 2**64
+    if part < config.test:
+        return "test"
+    return "val" if part < config.test + config.val else "train"
+
+
+def check_splits(subjects: Mapping[str, Subject], config: SplitConfig) -> None:
+    """See that no patient is in two splits.
+
+    Args:
+        subjects: Volume -> subject.
+        config: How those without a split are divided.
+
+    Raises:
+        DataError: Naming the patient.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    for volume, subject in subjects.items():
+        split = assign_split(subject, config)
+        first, other = seen.setdefault(subject.patient, (volume, split))
+        if other != split:
+            raise DataError(
+                f"patient {subject.patient} is in two splits: {other} ({first}) and {split} ({volume}). "
+                "Give all volumes of a patient one split."
+            )
+
+
+VOLUMES = {"ct.nii.gz": "CT", "mri.nii.gz": "MR", "mr.nii.gz": "MR"}
+"""Names of a subject's volume, and the modality they tell."""
+OUTLINES = "segmentations"
+LABEL_MAP, NAMES = "segmentation.nii.gz", "labels.json"
+
+
+@dataclass(frozen=True)
+class LabelledVolume:
+    """A volume, and what tells what is on it."""
+
+    name: str
+    """Unique within the source; begins the names of its slices."""
+    image: Path
+    """NIfTI volume, DICOM file or folder of one series."""
+    subject: Subject
+    modality: str | None = None
+    """None where the header tells."""
+    outlines: Path | None = None
+    """Folder with one mask volume a structure, or a label map."""
+    names: Path | None = None
+    """JSON table of the label map's numbers."""
+    predicted: bool = False
+    """Outlined by a model."""
+    said: Said | None = None
+    """What a person says, where nothing is outlined."""
+
+    @property
+    def inputs(self) -> list[Path]:
+        """Files and folders that decide what becomes of it."""
+        return [path for path in (self.image, self.outlines, self.names) if path is not None]
+
+
+def find_volumes(source: Path, said: Said | None = None) -> list[LabelledVolume]:
+    """Find what can be cut.
+
+    A source is a folder of subjects as TotalSegmentator distributes them (``s0001/ct.nii.gz`` and
+    ``s0001/segmentations/``, with ``meta.csv``), of label maps (``ct.nii.gz``, ``segmentation.nii.gz``,
+    ``labels.json``), or one such subject; a ``series.toml``; or, with `said`, a NIfTI volume, DICOM file or series.
+
+    Args:
+        source: File or folder.
+        said: What a person says of a single series.
+
+    Raises:
+        DataError: If there is nothing that can be cut; the message says what was expected.
+    """
+    if not source.exists():
+        raise DataError(f"{source}: no such file or folder; check the path.")
+    if said is not None:
+        name = _plain_name(source)
+        return [LabelledVolume(name, source, Subject(name), said=said)]
+    if source.suffix.lower() == ".toml":
+        return [
+            LabelledVolume(row.name, row.path, Subject(row.patient, row.split), said=row.said)
+            for row in read_series_table(source)
+        ]
+    volumes = sorted(_find_outlined(source), key=lambda volume: volume.name) if source.is_dir() else []
+    if not volumes:
+        raise DataError(
+            f"{source}: holds nothing with outlines; expected subjects such as s0001/ct.nii.gz or mri.nii.gz with "
+            f"s0001/{OUTLINES}/liver.nii.gz …, or ct.nii.gz or mr.nii.gz with {LABEL_MAP} and {NAMES}. Of a series "
+            "without outlines say what it shows: --stations head --organs brain, or a series.toml."
+        )
+    return volumes
+
+
+def _find_outlined(source: Path) -> Iterator[LabelledVolume]:
+    subjects = read_subjects(source)
+    released = (source / "meta.csv").is_file()
+    for folder in [source, *(path for path in source.iterdir() if path.is_dir() and not path.name.startswith("."))]:
+        for file, modality in VOLUMES.items():
+            subject = subjects.get(folder.name, Subject(folder.resolve().name))
+            image, name = folder / file, folder.resolve().name
+            if not image.is_file():
+                continue
+            if (folder / OUTLINES).is_dir():
+                yield LabelledVolume(name, image, subject, modality, folder / OUTLINES, predicted=not released)
+            elif (folder / LABEL_MAP).is_file() and (folder / NAMES).is_file():
+                yield LabelledVolume(
+                    name, image, subject, modality, folder / LABEL_MAP, folder / NAMES, predicted=not released
+                )
+
+
+def _plain_name(path: Path) -> str:
+    return path.resolve().name.split(".")[0] or "series"

@@ -1,0 +1,369 @@
+"""Evaluations compared on the same images: differences, paired tests, and whether the ranking is stable."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from pathlib import PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata, wilcoxon
+
+from vesalius.errors import ConfigError, DataError
+from vesalius.evaluation.rows import DECIMALS, LOWER_IS_BETTER, TITLES, Row, ScoreTable, select, tabulate
+from vesalius.evaluation.statistics import Array, Bootstrap, Centre, draw_weights, find_centres, weighted_means
+from vesalius.evaluation.stored import StoredEvaluation
+from vesalius.prompts import sort_families
+
+
+def find_stability(scores: Array, clusters: NDArray[np.intp], settings: Bootstrap) -> tuple[list[float], float]:
+    """How often each of several models is first when other images are drawn, and how often their order is the same.
+
+    Args:
+        scores: Larger is better, images × models [I, K].
+        clusters: Number of each image's cluster, [I].
+        settings: Draws and seed.
+
+    Returns:
+        Share of draws in which each model has the best mean, ties shared between them; and the share in which no model
+        overtakes one that stands before it.
+    """
+    drawn = np.concatenate([weighted_means(scores, weights) for weights in draw_weights(clusters, settings)])
+    drawn = drawn.round(DECIMALS)
+    best = drawn == drawn.max(1, keepdims=True)
+    ordered = drawn[:, np.argsort(-scores.mean(0), kind="stable")]
+    holds = (np.diff(ordered, axis=1) <= 0).all(1)
+    return (best / best.sum(1, keepdims=True)).mean(0).tolist(), float(holds.mean())
+
+
+def signed_rank_test(differences: NDArray[np.float64]) -> float:
+    """Two-sided p value of Wilcoxon's signed-rank test.
+
+    Exact for up to 50 differences without ties and up to 13 with them, else the normal approximation with its
+    correction for ties.
+
+    Args:
+        differences: One a pair, [N]; those of 0 are left out, as Wilcoxon did.
+
+    Returns:
+        1.0 where nothing differs.
+    """
+    nonzero = _without_zeros(differences)
+    return float(wilcoxon(nonzero).pvalue) if len(nonzero) else 1.0
+
+
+def rank_biserial(differences: NDArray[np.float64]) -> float:
+    """Matched-pairs rank-biserial correlation (Kerby, Comprehensive Psychology 2014).
+
+    The share of the rank sum that is positive minus the share that is negative: 1 where every difference is positive,
+    -1 where every one is negative, 0 where they balance or nothing differs. Differences of 0 are left out.
+
+    >>> rank_biserial(np.array([0.4, 0.3, 0.2, -0.1, 0.0]))
+    0.8
+    """
+    nonzero = _without_zeros(differences)
+    ranks = rankdata(abs(nonzero))
+    return float((ranks * np.sign(nonzero)).sum() / ranks.sum()) if len(nonzero) else 0.0
+
+
+def correct_holm(p_values: Sequence[float]) -> list[float]:
+    """P values corrected for their number (Holm, 1979): small ones more than large ones, order kept.
+
+    >>> correct_holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(np.argsort(p_values, kind="stable")):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = largest
+    return corrected
+
+
+def _without_zeros(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+    rounded = differences.round(DECIMALS)
+    nonzero: NDArray[np.float64] = rounded[rounded != 0]
+    return nonzero
+
+
+LEAST_IMAGES = 2
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Tables of equal shape, with gaps in the same places."""
+
+    tables: tuple[ScoreTable, ...]
+    notes: tuple[str, ...]
+    """What was left out or differs, a sentence each."""
+
+
+def pair(
+    evaluations: Sequence[StoredEvaluation],
+    metric: str = "dice",
+    *,
+    present_only: bool = False,
+    group_regex: str | None = None,
+) -> Pairing:
+    """Keep the images and families that all evaluations have, image × family by image × family.
+
+    Args:
+        evaluations: Two or more.
+        metric: One of ``rows.METRICS``.
+        present_only: Leave out images whose true mask is empty.
+        group_regex: Names the cluster in an image's file name, see ``name_clusters``.
+
+    Raises:
+        ConfigError: If there are fewer than two, no such metric, or the expression does not fit the names.
+        DataError: If data, split, rule or true masks differ, or fewer than two images are left.
+    """
+    if len(evaluations) < 2:
+        raise ConfigError(f"Comparing needs two evaluations or more; got {len(evaluations)}.")
+    for other in evaluations[1:]:
+        _check_same(evaluations[0], other)
+    tables = [tabulate(each.rows, metric, present_only=present_only, group_regex=group_regex) for each in evaluations]
+    images = set.intersection(*(set(table.images) for table in tables))
+    families = sort_families(list(set.intersection(*(set(table.families) for table in tables))))
+    aligned, gaps = _align(tables, sorted(images), families)
+    if len(aligned[0].images) < LEAST_IMAGES:
+        names = ", ".join(each.name for each in evaluations)
+        raise DataError(f"{names} have {len(aligned[0].images)} images with {TITLES[metric]} in common; needs 2.")
+    notes = [*_tell_lost(evaluations, tables, images, families), *_tell_other_words(evaluations, images)]
+    if gaps:
+        notes.append(f"{gaps} pairs of image and prompt have no {TITLES[metric]} in some evaluation; left out of all.")
+    return Pairing(tuple(aligned), tuple(notes))
+
+
+def _check_same(one: StoredEvaluation, other: StoredEvaluation) -> None:
+    facts = {
+        "data": (PurePath(one.data).name, PurePath(other.data).name, "--data"),
+        "splits": (one.split, other.split, "--split"),
+        "rules": (one.rule, other.rule, "settings"),
+    }
+    for fact, (first, second, option) in facts.items():
+        if first != second:
+            raise DataError(
+                f"Evaluations of different {fact} cannot be paired: {one.name} has '{first}', {other.name} '{second}'. "
+                f"Evaluate both with the same {option}."
+            )
+    truths = _true_pixels(one.rows)
+    for image, pixels in _true_pixels(other.rows).items():
+        if truths.get(image, pixels) != pixels:
+            raise DataError(
+                f"Evaluations of different masks cannot be paired: that of '{image}' has {_list(truths[image])} pixels "
+                f"in {one.name} and {_list(pixels)} in {other.name}. Evaluate both on the same files."
+            )
+
+
+def _true_pixels(rows: Iterable[Row]) -> dict[str, set[int]]:
+    found: dict[str, set[int]] = {}
+    for row in rows:
+        found.setdefault(row.image, set()).add(row.true_pixels)
+    return found
+
+
+def _list(numbers: Iterable[int]) -> str:
+    return ", ".join(f"{number:,}" for number in sorted(numbers))
+
+
+def _align(
+    tables: Sequence[ScoreTable], images: Sequence[str], families: Sequence[str]
+) -> tuple[list[ScoreTable], int]:
+    """Tables of these images and families, and the number of cells that not all of them have."""
+    chosen = [select(table, images, families) for table in tables]
+    known = ~np.isnan(np.stack([table.scores for table in chosen]))
+    everywhere: NDArray[np.bool_] = np.logical_and.reduce(known)
+    blanked = [replace(table, scores=np.where(everywhere, table.scores, np.nan)) for table in chosen]
+    images = [image for image, cells in zip(images, everywhere, strict=True) if cells.any()]
+    families = [family for family, cells in zip(families, everywhere.T, strict=True) if cells.any()]
+    return [select(table, images, families) for table in blanked], int((known.any(0) & ~everywhere).sum())
+
+
+def _tell_lost(
+    evaluations: Sequence[StoredEvaluation], tables: Sequence[ScoreTable], images: set[str], families: Sequence[str]
+) -> Iterator[str]:
+    for each, table in zip(evaluations, tables, strict=True):
+        lost = len(table.images) - len(images)
+        if lost:
+            yield f"{lost} of {each.name}'s {len(table.images)} images are not in every evaluation; left out."
+        missing = [family for family in table.families if family not in families]
+        if missing:
+            yield f"{each.name}'s prompts {', '.join(missing)} are not in every evaluation; left out."
+
+
+def _tell_other_words(evaluations: Sequence[StoredEvaluation], images: set[str]) -> Iterator[str]:
+    words = [_wordings(each.rows, images) for each in evaluations]
+    for each, own in zip(evaluations[1:], words[1:], strict=True):
+        other = [place for place in own.keys() & words[0].keys() if own[place] != words[0][place]]
+        if other:
+            yield (
+                f"{each.name} was asked in other words than {evaluations[0].name} in {len(other)} pairs of image and "
+                "prompt; the difference is one of models and words together."
+            )
+
+
+def _wordings(rows: Iterable[Row], images: set[str]) -> dict[tuple[str, str], list[str]]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.image in images:
+            found.setdefault((row.image, row.family), []).append(row.prompt)
+    return found
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One evaluation among those compared, on the images that all have."""
+
+    name: str
+    model: str
+    overall: Centre
+    """Of each image's mean over families."""
+    families: Mapping[str, Centre]
+    first: float
+    """Share of resamples in which it has the best mean; ties are shared."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """First minus second, paired by image."""
+
+    first: str
+    second: str
+    family: str | None
+    """None for each image's mean over all families."""
+    centre: Centre
+    higher: int
+    """Images on which the first has the larger value."""
+    equal: int
+    lower: int
+    rank_biserial: float
+    """Effect size, -1 to 1; above 0 where the first tends to have the larger value."""
+    p: float
+    """Of Wilcoxon's signed-rank test over images, or over clusters' means where there are clusters."""
+    p_holm: float
+    """Corrected for all pairs of evaluations; of single families, for all pairs × families."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What ``compare`` finds."""
+
+    metric: str
+    unit: str | None
+    """Of a distance; None for shares."""
+    data: str
+    split: str
+    rule: str
+    present_only: bool
+    images: int
+    clusters: int
+    empty_truth: int
+    """Images whose true mask is empty."""
+    standings: tuple[Standing, ...]
+    """Best mean first."""
+    order_holds: float
+    """Share of resamples in which the whole order is this one."""
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...]
+    """What was left out or differs, a sentence each."""
+    settings: Bootstrap
+
+    def to_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        return asdict(self)
+
+
+def compare(
+    evaluations: Sequence[StoredEvaluation],
+    metric: str = "dice",
+    *,
+    present_only: bool = False,
+    group_regex: str | None = None,
+    settings: Bootstrap | None = None,
+    on_step: Callable[[], None] = lambda: None,
+) -> Comparison:
+    """Compare evaluations of the same data, split and rule, every one with every other.
+
+    Args:
+        evaluations: Two or more.
+        metric: "dice", "iou", "precision", "recall", "hd95" or "nsd".
+        present_only: Leave out images whose true mask is empty.
+        group_regex: Names the patient in an image's file name; patients are then drawn and tested instead of images.
+        settings: Draws, confidence and seed.
+        on_step: Called after each evaluation and each pair of them, for progress.
+
+    Raises:
+        ConfigError: If there are fewer than two, no such metric, or the expression does not fit the names.
+        DataError: If data, split, rule or true masks differ, or fewer than two images are left.
+    """
+    settings = settings or Bootstrap()
+    pairing = pair(evaluations, metric, present_only=present_only, group_regex=group_regex)
+    tables, reference = pairing.tables, pairing.tables[0]
+    direction = -1 if metric in LOWER_IS_BETTER else 1
+    overall = direction * np.column_stack([table.overall() for table in tables])
+    first, order_holds = find_stability(overall, reference.clusters, settings)
+    standings = []
+    for each, table, share in zip(evaluations, tables, first, strict=True):
+        standings.append(_stand(each, table, share, settings))
+        on_step()
+    standings.sort(key=lambda standing: -direction * standing.overall.mean.value)
+    differences: list[Difference] = []
+    for one, other in combinations(range(len(tables)), 2):
+        names = evaluations[one].name, evaluations[other].name
+        differences += _differ(tables[one], tables[other], names, settings)
+        on_step()
+    empty = {row.image for row in evaluations[0].rows if not row.true_pixels} & set(reference.images)
+    return Comparison(
+        metric=metric,
+        unit=evaluations[0].rows[0].distance_unit if metric == "hd95" else None,
+        data=evaluations[0].data,
+        split=evaluations[0].split,
+        rule=evaluations[0].rule,
+        present_only=present_only,
+        images=len(reference.images),
+        clusters=reference.cluster_count,
+        empty_truth=len(empty),
+        standings=tuple(standings),
+        order_holds=order_holds,
+        differences=_correct(differences),
+        notes=pairing.notes,
+        settings=settings,
+    )
+
+
+def _stand(evaluation: StoredEvaluation, table: ScoreTable, first: float, settings: Bootstrap) -> Standing:
+    centres = find_centres(table, settings)
+    families = {family: centre for family, centre in centres.items() if family is not None}
+    return Standing(evaluation.name, evaluation.model, centres[None], families, first)
+
+
+def _differ(one: ScoreTable, other: ScoreTable, names: tuple[str, str], settings: Bootstrap) -> list[Difference]:
+    """Over all families, then of each; p values not yet corrected."""
+    table = replace(one, scores=one.scores - other.scores)
+    centres = find_centres(table, settings, correct=False)
+    columns: dict[str | None, Array] = {None: table.overall(), **dict(zip(table.families, table.scores.T, strict=True))}
+    return [_test(*names, family, centre, columns[family], table.clusters) for family, centre in centres.items()]
+
+
+def _test(
+    first: str, second: str, family: str | None, centre: Centre, values: Array, clusters: NDArray[np.intp]
+) -> Difference:
+    known = ~np.isnan(values)
+    signs = np.sign(values[known].round(DECIMALS))
+    units = _cluster_means(values[known], clusters[known])
+    p = signed_rank_test(units)
+    higher, equal, lower = (int((signs == sign).sum()) for sign in (1, 0, -1))
+    return Difference(first, second, family, centre, higher, equal, lower, rank_biserial(units), p, p)
+
+
+def _cluster_means(values: Array, clusters: NDArray[np.intp]) -> Array:
+    _, places = np.unique(clusters, return_inverse=True)
+    return np.bincount(places, values) / np.bincount(places)
+
+
+def _correct(differences: Sequence[Difference]) -> tuple[Difference, ...]:
+    """Holm over the pairs, and over pairs × families: the second asks more questions, so its answers cost more."""
+    corrected: dict[int, float] = {}
+    for single in (False, True):
+        places = [number for number, each in enumerate(differences) if (each.family is not None) is single]
+        corrected |= zip(places, correct_holm([differences[place].p for place in places]), strict=True)
+    return tuple(replace(each, p_holm=corrected[number]) for number, each in enumerate(differences))

@@ -1,0 +1,257 @@
+"""Naming of several systems side by side: tables, and a page of Markdown with figures."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple
+from pathlib import Path
+
+from vesalius.console import markdown_table, to_markdown
+from vesalius.errors import ConfigError
+from vesalius.evaluation.naming.encoding import Spread
+from vesalius.evaluation.naming.evaluate import AnatomyEvaluation
+from vesalius.evaluation.naming.figures import TITLES, draw_preferences, draw_roc, draw_trust, write_svg
+from vesalius.evaluation.naming.label_kind import compare_naming
+from vesalius.evaluation.naming.measures import MEASURES
+from vesalius.evaluation.report.content import Cell, Number, Table, to_number
+from vesalius.evaluation.statistics import Interval
+from vesalius.files import write_json, write_text
+from vesalius.prompts.anatomy import Aspect
+
+SPREADS = (", mean ± SD", ", range")
+CONTRADICTION_NOTE = (
+    "Win rate: the true caption scores higher. AUC: true captions of all slices against false ones of all. Preference: "
+    "softmax probability of the true caption against one false. Slices count once, with the mean over their pairs."
+)
+MAIN = ("top1", "macro_ap", "macro_auroc", "micro_ap", "set_f1", "exact_match")
+
+
+def build_tables(evaluations: Sequence[AnatomyEvaluation]) -> list[Table]:
+    """All tables, organs first.
+
+    Args:
+        evaluations: Of the same test slices, with the same settings.
+
+    Raises:
+        DataError: If test slices differ.
+    """
+    tables = []
+    for aspect in evaluations[0].aspects:
+        tables += [
+            _overall(evaluations, aspect),
+            *_groups(evaluations, aspect),
+            _labels(evaluations, aspect),
+            _counts(evaluations, aspect),
+            _trust(evaluations, aspect),
+            *_differences(evaluations, aspect),
+            *_sensitivity(evaluations, aspect),
+        ]
+    return [*tables, *_contradictions(evaluations)]
+
+
+def _overall(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> Table:
+    rows = [[each.name, *(_cell(each.aspects[aspect].overall[name]) for name in MAIN)] for each in evaluations]
+    return Table(
+        aspect.capitalize(), ["system", *(MEASURES[name] for name in MAIN)], rows, _explain(evaluations[0], aspect)
+    )
+
+
+def _explain(evaluation: AnatomyEvaluation, aspect: Aspect) -> str:
+    result, least = evaluation.aspects[aspect], evaluation.settings.least_patients
+    chance = "" if result.chance is None else f"Naming at random is right in {result.chance:.1%}. "
+    left_out = [each for each in result.labels if not each.counted]
+    never = ", ".join(each.label for each in left_out if not each.images) or "none"
+    rare = ", ".join(f"{each.label} ({each.patients})" for each in left_out if each.images) or "none"
+    return (
+        f"{chance}Top-1: the label with the highest score shows (the paper's accuracy). Macro means are over labels "
+        f"that at least {least} {'patient' if least == 1 else 'patients'} show, but not every slice. Left out, with "
+        f"their patients: {rare}; shown by no slice: {never}. Set F1 and exact match: thresholds fixed on validation "
+        "slices. Uncertain labels count nowhere."
+    )
+
+
+def _groups(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> Iterator[Table]:
+    groups = list(evaluations[0].aspects[aspect].groups)
+    if groups:
+        rows = [
+            [each.name, *(_cell(each.aspects[aspect].groups[name]["top1"]) for name in groups)] for each in evaluations
+        ]
+        yield Table(f"{aspect.capitalize()}: top-1 in set by modality", ["system", *groups], rows)
+
+
+def _labels(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> Table:
+    columns = ["label", "show it", "do not", "patients"]
+    columns += [f"{name}, {each.name}" for each in evaluations for name in ("AUROC", "AP")]
+    rows: list[list[Cell]] = []
+    for several in zip(*(each.aspects[aspect].labels for each in evaluations), strict=True):
+        label = several[0]
+        if not label.images:
+            continue
+        name = label.label if label.counted else f"{label.label} †"
+        areas = [_cell(area) for each in several for area in (each.auroc, each.ap)]
+        rows.append([name, str(label.images), str(label.absent), str(label.patients), *areas])
+    return Table(
+        f"{aspect.capitalize()}, one by one",
+        columns,
+        rows,
+        "† not in macro means. Labels that no slice shows are left out.",
+    )
+
+
+def _counts(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> Table:
+    """Errors at thresholds, summed over labels; JSON has each label's."""
+    columns = ["system", "found", "missed", "false alarms", "rightly silent"]
+    rows: list[list[Cell]] = []
+    for each in evaluations:
+        errors = [astuple(label.errors) for label in each.aspects[aspect].labels]
+        rows.append([each.name, *(f"{sum(column):,}" for column in zip(*errors, strict=True))])
+    return Table(f"{aspect.capitalize()}: labels of slices at thresholds", columns, rows)
+
+
+def _trust(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> Table:
+    columns = [
+        "system",
+        "ECE",
+        "Brier",
+        "ECE, one temperature",
+        "Brier, one temperature",
+        "AURC",
+        "AURC, perfect order",
+    ]
+    rows: list[list[Cell]] = []
+    for each in evaluations:
+        result = each.aspects[aspect]
+        warm = [f"{result.temperature_errors[name]:.3f}" for name in ("ece", "brier")]
+        silence: list[Cell] = [None, None]
+        if result.abstention:
+            silence = [to_number(result.abstention.aurc), f"{result.abstention.best:.3f}"]
+        rows.append([each.name, *(_cell(result.overall[name]) for name in ("ece", "brier")), *warm, *silence])
+    note = (
+        "Probabilities by Platt scaling of each label, or one temperature and offset for all, fitted on validation "
+        "slices; 15 bins of equal mass. ECE of few slices is above 0 by chance alone, that of draws more so: its "
+        "interval may lie above the value. AURC: mean share of wrong first names when the least sure slices are left "
+        "unnamed."
+    )
+    return Table(f"{aspect.capitalize()}: can probabilities be trusted?", columns, rows, note)
+
+
+def _differences(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> Iterator[Table]:
+    """Every system against the first."""
+    first = evaluations[0]
+    rows: list[list[Cell]] = []
+    for each in evaluations[1:]:
+        found = compare_naming(each.aspects[aspect].judged, first.aspects[aspect].judged, first.settings)
+        differences = {one.measure: one for one in found}
+        rows.append(
+            [each.name, *(_signed(differences[name].difference) if name in differences else None for name in MAIN)]
+        )
+    if rows:
+        columns = ["system", *(MEASURES[name] for name in MAIN)]
+        yield Table(f"{aspect.capitalize()}: difference from {first.name}", columns, rows, "Paired, by the same draws.")
+
+
+def _sensitivity(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> Iterator[Table]:
+    columns = ["system", "wordings", *(f"{name}{what}" for name in ("top-1", "AUROC") for what in SPREADS)]
+    rows: list[list[Cell]] = []
+    for each in evaluations:
+        if found := each.sensitivity.get(aspect):
+            spreads = [_describe(found.spread[name]) for name in ("top1", "auroc")]
+            rows.append([each.name, str(len(found.wordings)), *spreads[0], *spreads[1]])
+    if rows:
+        yield Table(f"{aspect.capitalize()}: one wording at a time", columns, rows)
+
+
+def _contradictions(evaluations: Sequence[AnatomyEvaluation]) -> Iterator[Table]:
+    for aspect, title in TITLES.items():
+        rows: list[list[Cell]] = []
+        results = {each.name: result for each in evaluations if (result := each.contradictions.get(aspect))}
+        counts = sorted({count for each in results.values() for count in each.by_count})
+        for name, each in results.items():
+            main = [to_number(value) for value in (each.win_rate, each.auc, each.margin, each.preference)]
+            own = [_cell(each.by_count.get(count)) for count in counts]
+            rows.append([name, str(each.images), f"{each.pairs:,}", *main, *own])
+        if rows:
+            columns = ["system", "slices", "pairs", "win rate", "AUC", "margin, log-odds", "preference"]
+            several = [f"win rate, {count} {aspect if count > 1 else aspect[:-1]}" for count in counts]
+            yield Table(f"True captions against false: {title}", [*columns, *several], rows, CONTRADICTION_NOTE)
+
+
+def _describe(spread: Spread | None) -> tuple[Cell, Cell]:
+    if spread is None:
+        return None, None
+    return f"{spread.mean:.3f} ± {spread.sd:.3f}", f"{spread.lowest:.3f}–{spread.highest:.3f}"
+
+
+def _signed(interval: Interval) -> Number:
+    """A difference; ends may be negative, so a dash between them would mislead."""
+    value, *ends = (
+        f"{round(end, 3) + 0.0:+.3f}" for end in (interval.value, interval.low, interval.high) if end is not None
+    )
+    return Number(value, " to ".join(ends) or None)
+
+
+def _cell(interval: Interval | None) -> Number | None:
+    return None if interval is None else to_number(interval)
+
+
+PAGE, NUMBERS = "naming.md", "naming.json"
+
+
+def write_naming_page(
+    evaluations: Sequence[AnatomyEvaluation],
+    folder: Path,
+    title: str,
+    caption: str,
+    manifest: Mapping[str, object] | None = None,
+) -> None:
+    """Write ``naming.md``, ``naming.json`` and the figures ``*.svg``.
+
+    Args:
+        evaluations: One or more of the same test slices; others are compared with the first.
+        folder: Where to write.
+        title: Of the page.
+        caption: What was trained and tested on what, for readers who see nothing else.
+        manifest: How the numbers were made; JSON.
+
+    Raises:
+        ConfigError: If there is none, or two have the same name.
+        DataError: If test slices differ.
+        OutputError: If a file cannot be written.
+    """
+    names = [each.name for each in evaluations]
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"a page needs systems with different names, got {', '.join(names) or 'none'}.")
+    tables, figures = build_tables(evaluations), dict(_figures(evaluations))
+    for name, svg in figures.items():
+        write_svg(svg, folder / name)
+    systems = [each.to_dict() for each in evaluations]
+    write_json(folder / NUMBERS, {"title": title, **({"manifest": manifest} if manifest else {}), "systems": systems})
+    parts = [f"# {to_markdown(title)}", to_markdown(caption), _scope(evaluations[0])]
+    parts += [part for table in tables for part in _section(table)]
+    parts += ["## Figures", *(f"![{to_markdown(Path(name).stem)}]({name})" for name in figures)]
+    write_text(folder / PAGE, "\n\n".join(part for part in parts if part) + "\n")
+
+
+def _figures(evaluations: Sequence[AnatomyEvaluation]) -> Iterator[tuple[str, str]]:
+    for aspect in evaluations[0].aspects:
+        if roc := draw_roc(evaluations, aspect):
+            yield f"roc_{aspect}.svg", roc
+        yield f"trust_{aspect}.svg", draw_trust(evaluations, aspect)
+    if preferences := draw_preferences(evaluations):
+        yield "contradictions.svg", preferences
+
+
+def _scope(evaluation: AnatomyEvaluation) -> str:
+    settings, case = evaluation.settings, next(iter(evaluation.aspects.values())).judged.case
+    groups = ", ".join(f"{case.groups.count(group)} {group}" for group in sorted(set(case.groups)))
+    bootstrap = settings.bootstrap
+    drawn = " of the same modality" if settings.stratified else ""
+    return (
+        f"{len(case.patients)} test slices ({groups}) of {int(case.clusters.max()) + 1} patients. "
+        f"{bootstrap.confidence:.0%} intervals: {bootstrap.resamples:,} draws of patients{drawn}, percentiles widened "
+        "for few patients; one without width means that nothing varied."
+    )
+
+
+def _section(table: Table) -> Iterator[str]:
+    yield f"## {to_markdown(table.title)}"
+    yield markdown_table(table.columns, table.rows, align="---:")
+    yield to_markdown(table.note)

@@ -1,0 +1,264 @@
+"""The report of one evaluation, and of several of the same data side by side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePath
+
+from vesalius.evaluation.compare import Comparison, Difference, compare, pair
+from vesalius.evaluation.report.content import (
+    ALL,
+    Cell,
+    Number,
+    Report,
+    Table,
+    asks_both,
+    build_score_tables,
+    build_strips,
+    describe_absence,
+    find_group_regex,
+    read_manifest,
+    to_number,
+)
+from vesalius.evaluation.report.gallery import GALLERY_NAME, Shown, read_gallery
+from vesalius.evaluation.rows import ScoreTable, tabulate
+from vesalius.evaluation.segmentation import Evaluation
+from vesalius.evaluation.statistics import Bootstrap
+from vesalius.evaluation.stored import StoredEvaluation, read_evaluation
+
+NO_PICTURES = "No pictures: rows hold no masks. `vesalius evaluate --out` draws some while it has the model at hand."
+STALE = "The pictures beside these rows are of another evaluation, and left out."
+GALLERY = (
+    "Images ranked by their mean Dice over all prompts, none picked by hand; of each, the answer nearest to that mean."
+)
+ALARMS = (
+    " False alarms are the images without the target on which most pixels were marked, by the answer that marked most."
+)
+
+
+def read_report(folder: Path, *, group_regex: str | None = None) -> Report:
+    """Say all about the evaluation in a folder, with the pictures that lie there.
+
+    Args:
+        folder: What ``vesalius evaluate --out`` wrote.
+        group_regex: As for ``build_report``.
+
+    Raises:
+        ConfigError: If the expression does not fit the names.
+        DataError: If the folder or its pictures are damaged.
+    """
+    evaluation, gallery = read_evaluation(folder), read_gallery(folder / GALLERY_NAME)
+    return build_report(evaluation, read_manifest(folder), gallery, group_regex=group_regex)
+
+
+def build_report(
+    evaluation: StoredEvaluation,
+    manifest: Mapping[str, object],
+    gallery: Sequence[Shown] = (),
+    *,
+    group_regex: str | None = None,
+) -> Report:
+    """Say all about one evaluation.
+
+    Args:
+        evaluation: What to report.
+        manifest: How it was made; may be empty.
+        gallery: Pictures of its answers; may be empty.
+        group_regex: Names the patient in an image's file name; by default as in the manifest.
+
+    Raises:
+        ConfigError: If the expression does not fit the names.
+    """
+    group_regex = group_regex or find_group_regex(manifest)
+    result = Evaluation(tuple(evaluation.rows))
+    present = asks_both(evaluation.rows)
+    everything = tabulate(evaluation.rows, group_regex=group_regex)
+    drawn = tabulate(evaluation.rows, present_only=present, group_regex=group_regex)
+    name = short_name(evaluation.model)
+    absence = describe_absence([replace(evaluation, name=name)], group_regex)
+    shown, note = _check_gallery(evaluation, gallery)
+    return Report(
+        title=f"{name} on {PurePath(evaluation.data).name}, {evaluation.split}",
+        facts=describe_facts(evaluation, result, everything),
+        headline=_headline(result, group_regex, present_only=present),
+        tables=list(build_score_tables(result, group_regex)),
+        strips=build_strips([name], [drawn], evaluation.rows),
+        strips_note=tell_images(drawn, present_only=present),
+        existence=absence.table,
+        curves=absence.curves,
+        existence_note=absence.note,
+        gallery=shown,
+        gallery_note=note,
+        manifests={evaluation.name: manifest} if manifest else {},
+    )
+
+
+def short_name(model: str) -> str:
+    """A model's name, or the end of a path that says which.
+
+    >>> short_name("pocket"), short_name("/data/runs/mine"), short_name("runs/mine/model.safetensors")
+    ('pocket', 'mine', 'mine/model.safetensors')
+    """
+    path = PurePath(model)
+    return "/".join(path.parts[-2:]) if path.suffix else path.name
+
+
+def describe_facts(evaluation: StoredEvaluation, result: Evaluation, table: ScoreTable) -> dict[str, str]:
+    """What was asked of what, and how it was measured."""
+    empty = result.empty_images()
+    images = f"{result.images():,}" + (f", of which {empty:,} show nothing to find" if empty else "")
+    return {
+        "Model": evaluation.model,
+        "Data": evaluation.data,
+        "Split": evaluation.split,
+        "Images": images,
+        **({"Seen in training": evaluation.seen} if evaluation.seen else {}),
+        "Answers": f"{len(result.rows):,}, to {len(result.families())} prompt families",
+        "Rule": evaluation.rule,
+        "Intervals": describe_intervals(len(table.images), table.cluster_count),
+    }
+
+
+def describe_intervals(images: int, clusters: int) -> str:
+    """How intervals were drawn."""
+    settings = Bootstrap()
+    drawn = "images" if clusters == images else f"{clusters} groups of images"
+    return f"{settings.confidence:.0%}, bootstrap of {drawn}, {settings.resamples:,} resamples, seed {settings.seed}"
+
+
+def tell_images(table: ScoreTable, *, present_only: bool) -> str:
+    """Which images strips are made of."""
+    return f"Dice of {len(table.images):,} images" + (" that show something to find." if present_only else ".")
+
+
+def _headline(result: Evaluation, group_regex: str | None, *, present_only: bool) -> list[tuple[str, Number]]:
+    """Mean Dice with and without images where there is nothing to find, median and NSD."""
+    dice = result.summarise("dice", group_regex=group_regex).overall
+    assert dice is not None  # every answer has a Dice
+    found = [("mean Dice", to_number(dice.mean)), ("median Dice", to_number(dice.median))]
+    if present_only:
+        there = result.summarise("dice", present_only=True, group_regex=group_regex).overall
+        assert there is not None
+        found.append(("mean Dice where the target is", to_number(there.mean)))
+    if "nsd" in result.metrics:
+        nsd = result.summarise("nsd", group_regex=group_regex).overall
+        assert nsd is not None
+        found.append(("mean NSD", to_number(nsd.mean)))
+    return found
+
+
+def _check_gallery(evaluation: StoredEvaluation, gallery: Sequence[Shown]) -> tuple[Sequence[Shown], str]:
+    if not gallery:
+        return (), NO_PICTURES
+    if not all(each.example.row in evaluation.rows for each in gallery):
+        return (), STALE
+    alarms = any(each.example.kind == "false alarm" for each in gallery)
+    return gallery, GALLERY + (ALARMS if alarms else "")
+
+
+PICTURES_ELSEWHERE = "Pictures are in the report of each evaluation."
+LEAST_P = 0.001
+COMPARISON_NAME = "comparison.json"
+
+
+def build_comparison_report(
+    evaluations: Sequence[StoredEvaluation],
+    manifests: Mapping[str, Mapping[str, object]],
+    *,
+    group_regex: str | None = None,
+) -> tuple[Report, Comparison]:
+    """Compare evaluations by their Dice, and say all about it.
+
+    Args:
+        evaluations: Two or more.
+        manifests: How each was made, by name; may lack some.
+        group_regex: Names the patient in an image's file name; by default as in the manifests, if they agree.
+
+    Raises:
+        ConfigError: If there are fewer than two, or the expression does not fit the names.
+        DataError: If they cannot be compared.
+    """
+    group_regex = group_regex or _agreed_regex(manifests)
+    present = asks_both(evaluations[0].rows)
+    found = compare(evaluations, group_regex=group_regex)
+    tables = pair(evaluations, present_only=present, group_regex=group_regex).tables
+    absence = describe_absence(evaluations, group_regex)
+    names = [each.name for each in evaluations]
+    report = Report(
+        title=f"{len(evaluations)} evaluations on {PurePath(found.data).name}, {found.split}",
+        facts=_describe_facts(found, evaluations, describe_intervals(found.images, found.clusters)),
+        headline=[(f"{standing.name}, mean Dice", to_number(standing.overall.mean)) for standing in found.standings],
+        tables=[_rank(found), _tabulate_differences(found)],
+        strips=build_strips(names, tables, evaluations[0].rows),
+        strips_note=tell_images(tables[0], present_only=present),
+        existence=absence.table,
+        curves=absence.curves,
+        existence_note=absence.note,
+        gallery=(),
+        gallery_note=PICTURES_ELSEWHERE,
+        manifests={name: manifest for name, manifest in manifests.items() if manifest},
+    )
+    return report, found
+
+
+def _agreed_regex(manifests: Mapping[str, Mapping[str, object]]) -> str | None:
+    found = {find_group_regex(manifest) for manifest in manifests.values()}
+    return found.pop() if len(found) == 1 else None
+
+
+def _describe_facts(found: Comparison, evaluations: Sequence[StoredEvaluation], intervals: str) -> dict[str, str]:
+    empty = f", of which {found.empty_truth:,} show nothing to find" if found.empty_truth else ""
+    return {
+        **{each.name: each.model for each in evaluations},
+        "Data": found.data,
+        "Split": found.split,
+        "Images": f"{found.images:,} that all have{empty}",
+        "Rule": found.rule,
+        "Intervals": intervals,
+    }
+
+
+def _rank(found: Comparison) -> Table:
+    rows: list[list[Cell]] = [
+        [each.name, to_number(each.overall.mean), to_number(each.overall.median), f"{each.first:.1%}"]
+        for each in found.standings
+    ]
+    held = (
+        f"First: share of resamples in which it has the best mean. This order holds in {found.order_holds:.1%} of them."
+    )
+    return Table("Ranking by Dice", ("evaluation", "mean", "median", "first"), rows, " ".join([held, *found.notes]))
+
+
+def _tabulate_differences(found: Comparison) -> Table:
+    columns = ("difference in Dice", "prompt", "mean", "median", "effect", "p", "p (Holm)")
+    note = (
+        "First minus second, image by image. Effect: rank-biserial, −1 to 1. p: Wilcoxon's signed-rank test; Holm's "
+        "correction is for all pairs, of single prompts for all pairs and prompts."
+    )
+    shown = found.differences
+    if len(found.standings) > 2:
+        shown = tuple(each for each in shown if each.family is None)
+        note += f" Single prompts are in {COMPARISON_NAME}."
+    return Table("Differences", columns, [_difference(each) for each in shown], note)
+
+
+def _difference(each: Difference) -> list[Cell]:
+    centre = each.centre
+    return [
+        f"{each.first} − {each.second}",
+        each.family or ALL,
+        _signed(to_number(centre.mean)),
+        _signed(to_number(centre.median)),
+        f"{each.rank_biserial:+.2f}".replace("-", "−"),
+        _p(each.p),
+        _p(each.p_holm),
+    ]
+
+
+def _signed(number: Number) -> Number:
+    """A typographic minus, and "to" between ends that may have one."""
+    ends = number.ends and number.ends.replace("-", "−").replace("–", " to ")
+    return Number(number.value.replace("-", "−"), ends)
+
+
+def _p(value: float) -> str:
+    return f"< {LEAST_P}" if value < LEAST_P else f"{value:.3f}"

@@ -1,0 +1,245 @@
+"""From probabilities of stations and organs to names of slices; neighbouring slices speak for one another.
+
+Axial slices pass the stations of the body in order, so their evidence is read by a hidden Markov model (Rabiner, 1989)
+that can stay or go on towards the head, and never back. A state is a station, or two neighbours at once, as around a
+diaphragm. How far it goes on between two slices is a Poisson process of the distance between them. States and numbers
+are ours: nothing here was fitted to images.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vesalius.imaging import MedicalImage
+from vesalius.naming.labels import Answer, SliceName
+from vesalius.prompts.anatomy import PAPER_STATIONS, stations_of
+
+Array = NDArray[np.float64]
+STATE_MM = 100.0
+"""Length of the body in one state; most stations are about two states long, their own and half of each pair."""
+INDEPENDENT_MM = 10.0
+"""Slices closer than this show much the same: together they count as one such step."""
+SUREST = 0.99
+"""No slice counts for more, however sure the model is of it."""
+ROUNDING_MM = 1e-6
+"""Headers write places in decimals, whose sums are not exact."""
+CHAIN = PAPER_STATIONS[::-1]
+"""From feet to head, as axial slices ascend."""
+
+
+def order_stations(probabilities: Array, labels: Sequence[str], positions_mm: Sequence[float]) -> NDArray[np.bool_]:
+    """The likeliest sets of stations of axial slices, given that a body has an order (Viterbi, 1967).
+
+    Upper limbs lie beside the order: a series shows them throughout, or not at all.
+
+    Args:
+        probabilities: That slices show stations, each slice looked at alone, [D, L].
+        labels: L stations.
+        positions_mm: Of D slices towards the head, ascending.
+
+    Returns:
+        Which stations show, [D, L].
+    """
+    states = _states(labels)
+    steps = np.diff(np.asarray(positions_mm, np.float64))
+    evidence = _evidence(probabilities, states) * _weights(steps, len(probabilities))[:, None]
+    best, origins = evidence[0], []
+    for row, distance in zip(evidence[1:], steps, strict=True):
+        reached = best[:, None] + _transitions(distance, states, labels)
+        origins.append(reached.argmax(0))
+        best = reached.max(0) + row
+    path = [int(best.argmax())]
+    for origin in reversed(origins):
+        path.append(int(origin[path[-1]]))
+    return states[path[::-1]]
+
+
+def average_near(values: Array, positions_mm: Sequence[float], within_mm: float = INDEPENDENT_MM / 2) -> Array:
+    """Mean over the slices that lie close to each.
+
+    Args:
+        values: [D, L].
+        positions_mm: Of D slices.
+        within_mm: How far others may lie away.
+
+    Returns:
+        [D, L].
+    """
+    places = np.asarray(positions_mm, np.float64)
+    order = np.argsort(places, kind="stable")
+    along = places[order]
+    reach = within_mm + ROUNDING_MM
+    first, stop = np.searchsorted(along, places - reach), np.searchsorted(along, places + reach, side="right")
+    # Slices in one place have the same neighbours: each such window is averaged once.
+    windows, own = np.unique(np.stack([first, stop], axis=1), axis=0, return_inverse=True)
+    means = np.stack([values[order[low:high]].mean(0) for low, high in windows])
+    return np.asarray(means[own.reshape(-1)])
+
+
+def _states(labels: Sequence[str]) -> NDArray[np.bool_]:
+    """S sets of L stations: those of the chain with the pairs between them, then all others alone, [S, L]."""
+    chain = [station for station in CHAIN if station in labels]
+    beside = [station for station in labels if station not in CHAIN]
+    sets = [{station} for station in chain]
+    pairs = [{*pair} for pair in zip(chain, chain[1:], strict=False)]
+    along = [each for both in zip(sets, [*pairs, set()], strict=False) for each in both if each]
+    return np.array([[label in each for label in labels] for each in [*along, *({name} for name in beside)]])
+
+
+def _evidence(probabilities: Array, states: NDArray[np.bool_]) -> Array:
+    """Log-likelihood of each slice's stations under each state, [D, S]."""
+    sure = np.clip(probabilities, 1 - SUREST, SUREST)
+    return np.asarray(np.log(sure) @ states.T + np.log(1 - sure) @ ~states.T)
+
+
+def _weights(steps: Array, count: int) -> Array:
+    """How much each slice counts, [D], by the mean distance to its neighbours."""
+    if count < 2:
+        return np.ones(count)
+    around = np.convolve(np.pad(steps, 1, mode="edge"), [0.5, 0.5], mode="valid")
+    return np.asarray(np.clip(around / INDEPENDENT_MM, 0, 1))
+
+
+def _log_factorials(count: int) -> Array:
+    """Of 0 up to ``count`` - 1."""
+    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, count)))])
+
+
+def _transitions(distance_mm: float, states: NDArray[np.bool_], labels: Sequence[str]) -> Array:
+    """Log-probability of the next slice's state (column) after this one's (row), [S, S]."""
+    along = len(states) - sum(label not in CHAIN for label in labels)
+    rate = max(distance_mm, 1e-3) / STATE_MM
+    steps = np.arange(along)[None, :] - np.arange(along)[:, None]
+    # At most to the next station, which is two states away, unless slices are far apart.
+    allowed = (steps >= 0) & (steps <= 2 * np.ceil(rate))
+    moves = np.where(allowed, steps * np.log(rate) - rate - _log_factorials(len(steps))[np.maximum(steps, 0)], -np.inf)
+    found = np.full((len(states), len(states)), -np.inf)
+    found[:along, :along] = moves
+    beside = np.arange(along, len(states))
+    # Staying must not be dearer beside the chain than on it.
+    found[beside, beside] = -rate
+    return found
+
+
+Bools = NDArray[np.bool_]
+Smoothing = Literal["ordered", "averaged"]
+UNORDERED = ("projection", "report")
+"""Purposes whose slices are no neighbours in the body."""
+
+
+@dataclass(frozen=True, eq=False)
+class Probabilities:
+    """Of L labels on D slices, each slice looked at alone."""
+
+    labels: tuple[str, ...]
+    values: Array
+    """[D, L]."""
+
+
+def smoothing_of(image: MedicalImage) -> Smoothing | None:
+    """How slices of an image speak for one another.
+
+    Returns:
+        "ordered" for axial slices, which pass the stations in order; "averaged" for coronal and sagittal ones, which
+        show the same stations side by side; None for single slices, pictures, clips, projections and reports.
+    """
+    if image.affine is None or len(image.pixels) < 2 or image.purpose.label in UNORDERED:
+        return None
+    return "ordered" if image.nearest_plane == "axial" else "averaged"
+
+
+def name_stations(
+    found: Probabilities, positions_mm: Sequence[float], smoothing: Smoothing | None, least: float
+) -> Bools:
+    """Which stations are named on which slices, [D, L].
+
+    In order, a run of slices keeps a station if the mean probability over the run reaches ``least``; averaged, a
+    station is named on all slices or none; otherwise each slice stands alone.
+
+    Args:
+        found: Of stations.
+        positions_mm: Of D slices, ascending; not looked at without order.
+        smoothing: See ``smoothing_of``.
+        least: Probability from which a station is named.
+    """
+    if smoothing == "averaged":
+        return np.repeat(found.values.mean(0, keepdims=True) >= least, len(found.values), axis=0)
+    if smoothing is None:
+        return found.values >= least
+    shown = order_stations(found.values, found.labels, positions_mm)
+    for column, values in zip(shown.T, found.values.T, strict=True):
+        for run in _runs(column):
+            column[run] &= values[run].mean() >= least
+    return shown
+
+
+def cap_organs(organs: Probabilities, stations: Probabilities) -> Probabilities:
+    """Let no organ be likelier than the likeliest of the stations it belongs to.
+
+    Args:
+        organs: Calibrated.
+        stations: Calibrated, of the same slices.
+    """
+    limits = [
+        stations.values[:, [stations.labels.index(each) for each in sorted(stations_of(organ))]].max(1)
+        for organ in organs.labels
+    ]
+    return Probabilities(organs.labels, np.minimum(organs.values, np.stack(limits, axis=1)))
+
+
+def name_organs(
+    found: Probabilities, positions_mm: Sequence[float], smoothing: Smoothing | None, least: float
+) -> Bools:
+    """Which organs are named on which slices, [D, L]; smoothed over close slices; arguments as for stations."""
+    return (found.values if smoothing is None else average_near(found.values, positions_mm)) >= least
+
+
+def build_names(
+    stations: tuple[Probabilities, Bools],
+    organs: tuple[Probabilities, Bools],
+    places: Sequence[tuple[float | None, str | None]],
+    first: int,
+) -> list[SliceName]:
+    """Put the names of one stack's slices together.
+
+    Args:
+        stations: Probabilities, and which are named.
+        organs: Likewise.
+        places: Position in mm and plane of each slice.
+        first: Index of the first slice in the series.
+    """
+    names = []
+    for row, (position, plane) in enumerate(places):
+        by_station, by_organ = (_row(found, row) for found, _ in (stations, organs))
+        shown, seen = (_named(*each, row) for each in (stations, organs))
+        station = _likeliest(shown, by_station)
+        names.append(SliceName(first + row, position, plane, station, shown, seen, by_station, by_organ))
+    return names
+
+
+def _runs(shown: Bools) -> list[slice]:
+    """Where neighbouring slices show the same thing."""
+    runs, start = [], 0
+    for value, group in groupby(shown.tolist()):
+        stop = start + len(list(group))
+        if value:
+            runs.append(slice(start, stop))
+        start = stop
+    return runs
+
+
+def _row(found: Probabilities, row: int) -> dict[str, float]:
+    return dict(zip(found.labels, found.values[row].tolist(), strict=True))
+
+
+def _named(found: Probabilities, shown: Bools, row: int) -> tuple[str, ...]:
+    return tuple(label for label, value in zip(found.labels, shown[row], strict=True) if value)
+
+
+def _likeliest(shown: Sequence[str], probabilities: Mapping[str, float]) -> Answer:
+    best = max(shown or probabilities, key=lambda label: probabilities[label])
+    return Answer(best if shown else None, probabilities[best], "pixels")

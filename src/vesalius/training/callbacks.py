@@ -1,0 +1,273 @@
+"""What happens beside training: averaged weights, the best weights kept, history, progress, resuming.
+
+Not pytorch-lightning's callback, because that copies frozen encoders too, in memory and in every checkpoint.
+"""
+
+import csv
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.utilities import rank_zero_only
+from rich.progress import Progress
+from torch import Tensor
+
+from vesalius.console import progress_bar, say
+from vesalius.data.loading import ResumableLoader
+from vesalius.models.checkpoints import save_model
+from vesalius.models.encoder import VisionLanguageEncoder
+from vesalius.training.lora import lora_merged
+from vesalius.training.module import split_state
+
+
+class WeightAverage(Callback):
+    """Validate and keep an exponential moving average of everything that trains, batch norms' statistics included.
+
+    Early on the average forgets faster, (1 + n) / (10 + n) after n steps, or it would hold on to the initial weights.
+
+    Args:
+        model: The model that trains, frozen as it will be.
+        decay: What of the average stays at every step, below 1.
+    """
+
+    def __init__(self, model: VisionLanguageEncoder, decay: float) -> None:
+        self.model = model
+        self.decay = decay
+        self.steps = 0
+        self._average: dict[str, Tensor] = {}
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Begin with the weights as they are, unless the run is resumed."""
+        moving = self._moving()
+        if not self._average:
+            self._average = {name: value.detach().clone() for name, value in moving.items()}
+        self._average = {name: value.to(moving[name].device) for name, value in self._average.items()}
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
+        """Take in the weights of a new step."""
+        if trainer.global_step == self.steps:
+            return
+        self.steps = trainer.global_step
+        weight = 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))
+        for name, value in self._moving().items():
+            average = self._average[name]
+            average.lerp_(value, weight) if average.is_floating_point() else average.copy_(value)
+
+    def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Put the average in place of the weights."""
+        self._swap()
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Put the weights back."""
+        self._swap()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must know."""
+        return {"steps": self.steps, "average": self._average}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take it up again."""
+        self.steps, self._average = state["steps"], state["average"]
+
+    def _moving(self) -> dict[str, Tensor]:
+        return split_state(self.model)[1]
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for name, value in self._moving().items():
+            kept = value.clone()
+            value.copy_(self._average[name])
+            self._average[name].copy_(kept)
+
+
+class KeepBest(Callback):
+    """Save our own checkpoint whenever a validation metric rises, or after every epoch.
+
+    Args:
+        model: What to save.
+        path: Where.
+        notes: What to remember beside the weights.
+        monitor: Name of the metric; higher is better.
+        keep: "best", or "last" for those of the last epoch, whatever they score.
+    """
+
+    def __init__(
+        self,
+        model: VisionLanguageEncoder,
+        path: Path,
+        notes: dict[str, object],
+        monitor: str,
+        keep: Literal["best", "last"] = "best",
+    ) -> None:
+        self.model = model
+        self.path = path
+        self.notes = notes
+        self.monitor = monitor
+        self.keep = keep
+        self.score = -1.0
+
+    def on_validation_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Compare and save."""
+        score = float(trainer.callback_metrics[self.monitor])
+        if self.keep == "best" and score <= self.score:
+            return
+        self.score = score
+        if trainer.is_global_zero:
+            with lora_merged(self.model):
+                save_model(self.model, self.path, self.notes | {self.monitor: score, "epoch": trainer.current_epoch})
+
+    def state_dict(self) -> dict[str, float]:
+        """What a resumed run must know."""
+        return {"score": self.score}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Take it up again."""
+        self.score = state["score"]
+
+
+class History(Callback):
+    """Add a row an epoch to a CSV file; a resumed run goes on where its state was saved.
+
+    Args:
+        path: The file; its folder is made.
+        monitor: Name of the run's validation metric.
+    """
+
+    def __init__(self, path: Path, monitor: str) -> None:
+        self.path = path
+        self.metrics = ("train_loss", "val_loss", monitor)
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Begin the table, with the epochs before this one where the run is resumed."""
+        if trainer.is_global_zero:
+            before = self._read(trainer.current_epoch)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._write("w", [("epoch", "step", "learning_rate", *self.metrics), *before])
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Add the epoch."""
+        if trainer.is_global_zero:
+            rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
+            metrics = [float(trainer.callback_metrics[name]) for name in self.metrics]
+            self._write("a", [(trainer.current_epoch, trainer.global_step, rate, *metrics)])
+
+    def _read(self, epochs: int) -> list[list[str]]:
+        if epochs == 0 or not self.path.is_file():
+            return []
+        with self.path.open(newline="", encoding="utf-8") as file:
+            _, *rows = csv.reader(file)
+        return [row for row in rows if int(row[0]) < epochs]
+
+    def _write(self, mode: str, rows: list[tuple[object, ...] | list[str]]) -> None:
+        with self.path.open(mode, newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
+
+
+class EpochBar(Callback):
+    """Progress of training, for terminals and for log files.
+
+    Args:
+        monitor: Name of the run's validation metric.
+    """
+
+    def __init__(self, monitor: str) -> None:
+        self._metrics = ("train_loss", "val_loss", monitor)
+        self._bar: Progress | None = None
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Show an empty bar."""
+        if not trainer.is_global_zero:
+            return
+        self._bar = progress_bar()
+        self._bar.add_task(f"Epoch {trainer.current_epoch + 1}", total=trainer.num_training_batches)
+        self._bar.start()
+
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
+        """Advance it."""
+        if self._bar:
+            self._bar.advance(self._bar.task_ids[0])
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Put a line in its place."""
+        self._stop()
+        line = "  ".join(f"{name} {float(trainer.callback_metrics[name]):.3f}" for name in self._metrics)
+        tell(f"epoch {trainer.current_epoch + 1}: {line}")
+
+    def on_exception(self, trainer: Trainer, *_: object) -> None:
+        """Give the terminal back."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+
+@rank_zero_only
+def tell(message: str) -> None:
+    """One line for people, on stderr, from one of a run's processes."""
+    say(message)
+
+
+@contextmanager
+def watch(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr while the block lasts; what it gives advances it by so many steps."""
+    with progress_bar() as bar:
+        yield partial(bar.advance, bar.add_task(name, total=total))
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Keep back Lightning's advice on hardware, worker processes and log folders; errors still come through."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            for harmless in (r".*find_unused_parameters=True was specified", r".*Grad strides do not match"):
+                warnings.filterwarnings("ignore", message=harmless)
+            warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+class NextEpoch(Callback):
+    """Tell the loaders which process this is and which epoch begins, and fix the random numbers of every step.
+
+    All that is drawn follows from the seed, the epoch and the number of the batch (and, for dropout, the process).
+
+    Args:
+        train: Batches to train on.
+        val: Batches to validate on.
+        seed: The run's.
+    """
+
+    def __init__(self, train: ResumableLoader, val: ResumableLoader, seed: int) -> None:
+        self.train = train
+        self.val = val
+        self.seed = seed
+
+    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        """Share the batches out: only now are the processes known."""
+        for loader in (self.train, self.val):
+            loader.batches.share(trainer.global_rank, trainer.world_size)
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Pass the number on. Lightning leaves this out where a resumed run begins, whose loader knows it."""
+        self.train.turn_to(trainer.current_epoch)
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: object, batch_idx: int) -> None:
+        """Restart the random numbers behind dropout."""
+        place = (self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
+        torch.manual_seed(hash(place) % 2**63)

@@ -1,0 +1,326 @@
+"""Train models whose images and captions share a space: settings, steps and the run."""
+
+import dataclasses
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pytorch_lightning import seed_everything
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+
+from vesalius.data.augment import SliceAugment
+from vesalius.data.loading import Batches, Pool, ResumableLoader
+from vesalius.data.slices.dataset import SliceBatch, SliceView, collate_slices, open_slices
+from vesalius.errors import ConfigError, DataError, ModelError
+from vesalius.models import Segmenter
+from vesalius.models.checkpoint_file import CHECKPOINT_NAME
+from vesalius.models.clip import SCALE, ContrastiveEncoder, phrase_vectors
+from vesalius.models.encoder import VisionLanguageEncoder
+from vesalius.models.inference import TextCache
+from vesalius.prompts.anatomy import AnatomyLabel, Statement, phrases_of
+from vesalius.prompts.anatomy_captions import Caption, CaptionMix, match_statements
+from vesalius.training.callbacks import KeepBest
+from vesalius.training.config import FitConfig, Schedule, build_settings
+from vesalius.training.fit import Finished, begin, prepare, train_module
+from vesalius.training.lora import LoraConfig
+from vesalius.training.losses import ContrastiveLoss, bound_scale, organ_loss, similarity_logits, start_bias
+from vesalius.training.manifest import describe_run
+from vesalius.training.module import LeanModule, build_optimizer, count_steps
+from vesalius.training.runtime_options import Running
+
+_TABLES = {"augment": SliceAugment, "captions": CaptionMix, "loss": ContrastiveLoss, "lora": LoraConfig}
+
+
+@dataclass(frozen=True)
+class ContrastiveConfig(FitConfig):
+    """Defaults are those of fine-tuning CLIP, where the paper is silent."""
+
+    weight_decay: float = 0.1
+    """AdamW's."""
+    decay_vectors: bool = False
+    """Whether it holds for vectors and numbers too: biases, norms, the temperature."""
+    momentum: float = 0.98
+    """AdamW's second, of squared gradients; the first is 0.9."""
+    epsilon: float = 1e-6
+    """AdamW's."""
+    text_rate: float = 0.5
+    """Step size of a text encoder that trains, in units of that of the other encoders."""
+    batch_size: int = 64
+    """Slices of a batch, every one compared with every caption."""
+    max_epochs: int = 30
+    """Passes over the training slices at most."""
+    min_epochs: int = 5
+    """Passes before early stopping may end the run."""
+    patience: int = 10
+    """Epochs without better validation before the run ends."""
+    schedule: Schedule = "cosine"
+    """See ``FitConfig``."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    freeze: tuple[Literal["image", "text"], ...] = ()
+    """Encoders that are held still; both of models that segment too, unless a recipe says otherwise."""
+    augment: SliceAugment = field(default_factory=SliceAugment)
+    """How slices vary."""
+    captions: CaptionMix = field(default_factory=CaptionMix)
+    """How captions vary."""
+    loss: ContrastiveLoss = field(default_factory=ContrastiveLoss)
+    """Which loss."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_size < 2:
+            raise ConfigError(f"batch_size must be 2 or more, for slices to be told apart, got {self.batch_size}.")
+
+    def for_model(self, model: VisionLanguageEncoder, given: Collection[str]) -> "ContrastiveConfig":
+        """The settings for a model, of which one that segments keeps encoders and norms still unless it was said.
+
+        Args:
+            model: To be trained.
+            given: Names of the settings that were chosen.
+        """
+        whole = "freeze" in given or not isinstance(model, Segmenter)
+        return self if whole else dataclasses.replace(self, freeze=("image", "text"), keep_norms=True)
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, object]) -> "ContrastiveConfig":
+        """Build from nested tables, as in a recipe file.
+
+        Raises:
+            ConfigError: Naming the setting that does not exist or has a value of the wrong kind.
+        """
+        return build_settings(cls, settings, _TABLES)
+
+
+MONITOR = "val_top1"
+"""What decides which weights are best; higher is better."""
+ASPECTS = {"organ": "organs", "station": "stations"}
+"""What validation asks, and the field of a statement that answers."""
+
+
+class ContrastiveModule(LeanModule[VisionLanguageEncoder]):
+    """A model while it trains.
+
+    Args:
+        model: Its images and text share a space; already frozen as the configuration says.
+        config: Optimiser, schedule and loss.
+        steps: Of the whole run.
+
+    Raises:
+        ModelError: If images and text share no space.
+    """
+
+    def __init__(self, model: VisionLanguageEncoder, config: ContrastiveConfig, steps: int) -> None:
+        super().__init__(model)
+        self.config = config
+        self.steps = steps
+        self._texts = TextCache(model, at_once=1)  # as in SegmentationModule
+        self.bias = nn.Parameter(torch.zeros(()))
+        """SigLIP's, which calibration replaces: it is no part of the model."""
+        self.organ_bias = nn.Parameter(torch.zeros(len(phrases_of("organ"))))
+        self.started: Tensor
+        self.register_buffer("started", torch.tensor(False))
+        self._labels: Mapping[str, Tensor] = {}
+        _check_space(model)
+
+    @property
+    def log_scale(self) -> Tensor:
+        """Logarithm of the factor of cosines; a constant of models that learn none."""
+        if isinstance(self.model, ContrastiveEncoder):
+            return self.model.log_scale
+        return torch.tensor(math.log(SCALE), device=self.bias.device)
+
+    def training_step(self, batch: SliceBatch, index: int) -> Tensor:
+        """Loss of one batch."""
+        loss = self._loss(batch)
+        self.log_loss(loss, len(batch.labels))
+        return loss
+
+    def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
+        """Keep the temperature where training is stable."""
+        if isinstance(self.model, ContrastiveEncoder):
+            bound_scale(self.model.log_scale)
+
+    def on_validation_epoch_start(self) -> None:
+        """Encode the labels' phrases, which training may have moved."""
+        self._labels = {aspect: phrase_vectors(self.model, phrases_of(aspect)) for aspect in ASPECTS}
+
+    def validation_step(self, batch: SliceBatch, index: int) -> None:
+        """Loss, and how often the likeliest organ and the likeliest station show (top-1 in set), of one batch."""
+        images = self._encode_images(batch)
+        found = [top1_hits(images @ self._labels[aspect].T, batch.labels, field) for aspect, field in ASPECTS.items()]
+        hits = torch.cat(found)
+        if len(hits):
+            self.log(MONITOR, hits.mean(), batch_size=len(hits))
+        self.log("val_loss", self._loss(batch, images), batch_size=len(batch.labels))
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """See ``build_optimizer``."""
+        extra = [*([self.bias] if self.config.loss.kind == "siglip" else []), *self._organ_parts()]
+        return build_optimizer(self.model, self.config, self.steps, MONITOR, extra)
+
+    def transfer_batch_to_device(self, batch: SliceBatch, device: torch.device, dataloader_idx: int) -> SliceBatch:
+        """Move the pictures; words stay words."""
+        return SliceBatch(batch.images.to(device), batch.labels, batch.captions)
+
+    def _organ_parts(self) -> list[nn.Parameter]:
+        return [self.organ_bias] if self.config.loss.organs else []
+
+    def _loss(self, batch: SliceBatch, images: Tensor | None = None) -> Tensor:
+        images = self._encode_images(batch) if images is None else images
+        true, known = match(batch.labels, [each.asserts for each in batch.captions], images.device)
+        logits = similarity_logits(images, self._encode_captions(batch.captions), self.log_scale)
+        if self.config.loss.kind == "siglip":
+            self._start(logits, true, known)
+            logits = logits + self.bias
+        loss = self.config.loss(logits, true, known)
+        return loss + self.config.loss.organs * self._organ_loss(images, batch.labels) if self._organ_parts() else loss
+
+    @torch.no_grad()
+    def _start(self, logits: Tensor, true: Tensor, known: Tensor) -> None:
+        """Let the first batch decide where the bias starts."""
+        if not self.started:
+            self.bias.fill_(start_bias(logits, true, known))
+            self.started.fill_(True)
+
+    def _organ_loss(self, images: Tensor, labels: Sequence[AnatomyLabel]) -> Tensor:
+        names = phrases_of("organ")
+        texts = self._encode_texts([rows[0] for rows in names.values()])
+        present, known = match(labels, [Statement(organs=frozenset({name})) for name in names], images.device)
+        return organ_loss(similarity_logits(images, texts, self.log_scale, self.organ_bias), present, known)
+
+    def _encode_images(self, batch: SliceBatch) -> Tensor:
+        return F.normalize(self.model.encode_image(batch.images).embedding.float(), dim=-1)
+
+    def _encode_captions(self, captions: Sequence[Caption]) -> Tensor:
+        """Captions that repeat are encoded once."""
+        places = {text: place for place, text in enumerate(dict.fromkeys(each.text for each in captions))}
+        return self._encode_texts(list(places))[[places[each.text] for each in captions]]
+
+    def _encode_texts(self, texts: Sequence[str]) -> Tensor:
+        still = "text" in self.model.frozen
+        vectors = (self._texts.encode if still else self.model.encode_text)(texts).embedding
+        return F.normalize(vectors.float(), dim=-1)
+
+
+def match(
+    labels: Sequence[AnatomyLabel], statements: Sequence[Statement], device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Whether statement j is true of slice i, and whether that is known, each [B, M]."""
+    found = match_statements(labels, statements)
+    return torch.from_numpy(found.true).to(device), torch.from_numpy(found.known).to(device)
+
+
+def top1_hits(scores: Tensor, labels: Sequence[AnatomyLabel], field: str) -> Tensor:
+    """Whether the label with the highest score shows, of slices that show any; what is uncertain cannot be named.
+
+    Args:
+        scores: [B, L], L all organs or all stations.
+        labels: What the slices show.
+        field: "organs" or "stations".
+
+    Returns:
+        1 or 0, [b].
+    """
+    names = phrases_of(field.removesuffix("s"))
+    said = [
+        Statement(organs=frozenset({name})) if field == "organs" else Statement(stations=frozenset({name}))
+        for name in names
+    ]
+    present, known = match(labels, said, scores.device)
+    best = scores.masked_fill(~known, -torch.inf).argmax(1, keepdim=True)
+    return present.gather(1, best)[present.any(1), 0].float()
+
+
+def _check_space(model: VisionLanguageEncoder) -> None:
+    training = [module for module in model.modules() if module.training]
+    with torch.no_grad():
+        image = model.eval().encode_image(torch.zeros(1, 3, 32, 32, device=model.device))
+        text = model.encode_text(["a"])
+    for module in training:
+        module.training = True
+    if image.embedding.shape != text.embedding.shape or not image.embedding.shape[1]:
+        raise ModelError(
+            f"{model.recipe.name}: its image and text vectors share no space; expected a model such as clip_vit_b32, "
+            "biomedclip or pocket."
+        )
+
+
+@dataclass(frozen=True)
+class ContrastiveResult:
+    """What a run left behind."""
+
+    checkpoint: Path
+    """The weights with the best validation."""
+    val_top1: float
+    """Their share of right first names, organs and stations together."""
+    epochs: int
+    """Passes over the training slices."""
+    earlier: bool = False
+    """Whether the same run was finished before, so that nothing was computed."""
+
+
+def fit_contrastive(
+    model: VisionLanguageEncoder,
+    data: Sequence[Path],
+    out: Path,
+    config: ContrastiveConfig,
+    running: Running | None = None,
+) -> ContrastiveResult:
+    """Train a model and keep the weights that name validation slices best.
+
+    Args:
+        model: Built or loaded, its images and text in one space; it ends with its last weights, LoRA's merged.
+        data: Folders of slices as `vesalius data slices` writes them; not every one needs validation slices.
+        out: Folder for ``model.safetensors``, ``manifest.json``, ``metrics.csv`` and ``last.ckpt``.
+        config: What decides the result.
+        running: What does not; Running() by default.
+
+    Raises:
+        OutputError: If the folder holds another run, or other results.
+        DataError: If a folder is damaged or lacks a split, or nothing is known of the validation slices.
+        ConfigError: If there is nothing to resume, or several devices are to share a batch.
+        ModelError: If images and text share no space.
+    """
+    running = running or Running()
+    if running.devices * running.nodes > 1:
+        raise ConfigError("Contrastive training compares all slices of a batch with one another; take one device.")
+    open_slices(data, "train")  # a wrong folder is named before anything is written
+    begun = begin(model, data, out, config, running, "train-naming")
+    if isinstance(begun, Finished):
+        return ContrastiveResult(out / CHECKPOINT_NAME, begun.score, begun.epochs, earlier=True)
+    seed_everything(config.seed, verbose=False)
+    prepare(model, config)
+    train, val = _load(model, data, config, begun)
+    module = ContrastiveModule(model, config, count_steps(config, len(train)))
+    best = KeepBest(model, out / CHECKPOINT_NAME, describe_run(model, data, config), MONITOR, config.keep)
+    epochs = train_module(module, (train, val), best, out, config, begun)
+    return ContrastiveResult(best.path, best.score, epochs)
+
+
+def _load(
+    model: VisionLanguageEncoder, data: Sequence[Path], config: ContrastiveConfig, running: Running
+) -> tuple[ResumableLoader, ResumableLoader]:
+    """Batches to train on, and to validate on, which are neither changed nor worded in other ways."""
+    size = model.spec.image_size
+    changing = [
+        SliceView(slices, size, config.augment, config.captions, seed=config.seed + place)
+        for place, slices in enumerate(open_slices(data, "train"))
+    ]
+    still = [SliceView(slices, size) for slices in open_slices(dict.fromkeys(data), "val")]
+    if not any(row.label.organs or row.label.stations for view in still for row in view.source.rows):
+        raise DataError(f"{data[0]}: no validation slice shows a known organ or station; nothing tells good from bad.")
+    train, val = Pool(changing), Pool(still)
+    if len(train) < 2:
+        raise DataError(f"{data[0]}: one training slice; contrastive training needs two or more.")
+    full = len(train) >= config.batch_size
+    order = Batches(len(train), config.batch_size, seed=config.seed, drop_rest=full)
+    shown = Batches(len(val), config.batch_size, seed=None)
+    return (
+        ResumableLoader(train, order, running.workers, collate_slices),
+        ResumableLoader(val, shown, running.workers, collate_slices),
+    )

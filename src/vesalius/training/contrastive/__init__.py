@@ -1,1 +1,0 @@
-"""Train models whose images and captions share a space."""
