@@ -23,7 +23,7 @@ from vesalius.console import progress_bar
 from vesalius.data.slices.dataset import AnatomySlices
 from vesalius.data.slices.table import read_slice_table
 from vesalius.evaluation.naming.encoding import EncodedSlices, encode_slices, score_labels
-from vesalius.evaluation.naming.evaluate import AnatomyEvaluation, count_steps, evaluate_naming
+from vesalius.evaluation.naming.evaluate import LABEL_KINDS, AnatomyEvaluation, count_steps, evaluate_naming
 from vesalius.evaluation.naming.label_scores import NamingSettings
 from vesalius.evaluation.naming.measures import chance_of_top1, top1_in_set
 from vesalius.evaluation.naming.page import write_naming_page
@@ -33,7 +33,7 @@ from vesalius.models import build_model
 from vesalius.models.checkpoints import fill_model, load_model
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.pocket import PocketSegmenter
-from vesalius.prompts.anatomy import ORGANS, PAPER_STATIONS, Aspect
+from vesalius.prompts.anatomy import ORGANS, PAPER_STATIONS, LabelKind
 from vesalius.training.config import read_recipe
 from vesalius.training.contrastive import ContrastiveConfig, fit_contrastive
 
@@ -207,10 +207,10 @@ def evaluate(
     return found
 
 
-def top1(model: VisionLanguageEncoder, slices: EncodedSlices, aspect: Aspect) -> tuple[float, float, int]:
+def top1(model: VisionLanguageEncoder, slices: EncodedSlices, label_kind: LabelKind) -> tuple[float, float, int]:
     """Accuracy, chance, and how many slices count."""
-    labels = ORGANS if aspect == "organs" else PAPER_STATIONS
-    case = score_labels(model, slices, aspect, labels)
+    labels = ORGANS if label_kind == "organs" else PAPER_STATIONS
+    case = score_labels(model, slices, label_kind, labels)
     hits = top1_in_set(case)
     return float(np.nanmean(hits)), chance_of_top1(case), int((~np.isnan(hits)).sum())
 
@@ -219,13 +219,13 @@ def _paper_table(
     systems: Mapping[str, VisionLanguageEncoder], encoded: Mapping[str, Mapping[str, EncodedSlices]]
 ) -> str:
     lines = [f"| top-1 in set, % | slices | chance | {' | '.join(SYSTEMS)} | the paper's |", "|---|" + "---:|" * 7]
-    rows: list[tuple[Aspect, str]] = [(aspect, name) for aspect, name in PAPER]  # type: ignore[misc]
-    for aspect, name in [*rows, ("organs", "MedNIST"), ("stations", "MedNIST")]:
-        found = [top1(systems[system], encoded[system][name], aspect) for system in SYSTEMS]
-        theirs = PAPER.get((aspect, name))
+    rows: list[tuple[LabelKind, str]] = [(label_kind, name) for label_kind, name in PAPER]  # type: ignore[misc]
+    for label_kind, name in [*rows, ("organs", "MedNIST"), ("stations", "MedNIST")]:
+        found = [top1(systems[system], encoded[system][name], label_kind) for system in SYSTEMS]
+        theirs = PAPER.get((label_kind, name))
         cells = " | ".join(f"{100 * each[0]:.0f}" for each in found)
         reference = "–" if theirs is None else " · ".join(f"{each:g}" for each in theirs)
-        lines.append(f"| {aspect}, {name} | {found[0][2]} | {100 * found[0][1]:.0f} | {cells} | {reference} |")
+        lines.append(f"| {label_kind}, {name} | {found[0][2]} | {100 * found[0][1]:.0f} | {cells} | {reference} |")
     return "\n".join(lines)
 
 
@@ -242,7 +242,7 @@ def _ablation(
     kinds |= {"MS + text": ("augmented", "as they are"), "PMC-MSA": ("augmented", "augmented")}
     by_name = {each.name: each for each in evaluations}
     for system, kind in kinds.items():
-        rates = [top1(systems[system], encoded[system]["series"], aspect)[0] for aspect in ("organs", "stations")]
+        rates = [top1(systems[system], encoded[system]["series"], named)[0] for named in LABEL_KINDS]
         wins = by_name[system].contradictions.get("stations")
         preferred = "–" if wins is None else f"{100 * wins.win_rate.value:.0f}"
         lines.append(f"| {' | '.join(kind)} | {' | '.join(f'{100 * each:.0f}' for each in rates)} | {preferred} |")

@@ -3,12 +3,12 @@
 import torch
 
 from vesalius.models.clip import phrase_vectors
-from vesalius.prompts import ASPECTS, anatomy_phrases
+from vesalius.prompts import SINGLE_LABEL_KINDS, anatomy_phrases
 
 
-def test_every_aspect_has_labels_with_phrases():
+def test_every_label_kind_has_labels_with_phrases():
     phrases = anatomy_phrases()
-    assert tuple(phrases) == ASPECTS
+    assert tuple(phrases) == SINGLE_LABEL_KINDS
     assert all(len(labels) > 1 and all(labels.values()) for labels in phrases.values())
 
 

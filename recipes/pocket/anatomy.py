@@ -30,7 +30,7 @@ from vesalius.models.checkpoints import load_segmenter, save_model
 from vesalius.models.inference import TextCache
 from vesalius.models.pocket import PocketSegmenter
 from vesalius.naming.phrasebook import Calibration, Phrasebook
-from vesalius.prompts.anatomy import ORGANS, STATIONS, Aspect
+from vesalius.prompts.anatomy import ORGANS, STATIONS, LabelKind
 from vesalius.runtime.torch import TorchRuntime
 from vesalius.training.naming import NamingConfig, fit_naming
 
@@ -143,16 +143,16 @@ def calibrate(
     """
     trained = {organ for each in slices if not each.test for organ in each.label.organs}
     found: dict[str, object] = {}
-    for aspect, known in (("stations", STATIONS), ("organs", tuple(each for each in ORGANS if each in trained))):
-        case = collect(slices, odds, aspect, known, [labels[aspect].index(each) for each in known])
-        found[aspect] = fit_temperature(case).to_dict()
+    for kind, known in (("stations", STATIONS), ("organs", tuple(each for each in ORGANS if each in trained))):
+        case = collect(slices, odds, kind, known, [labels[kind].index(each) for each in known])
+        found[kind] = fit_temperature(case).to_dict()
     return found
 
 
 def collect(
     slices: Sequence[LabelledSlice],
     odds: dict[int, dict[str, Tensor]],
-    aspect: Aspect,
+    kind: LabelKind,
     labels: tuple[str, ...],
     columns: list[int],
 ) -> LabelScores:
@@ -161,10 +161,10 @@ def collect(
     for row in odds:
         series[slices[row].series].append(row)
     rows = [row for own in series.values() for row in own[:: -(-len(own) // MOST_OF_A_SERIES)]]
-    scores = torch.stack([odds[row][aspect][columns] for row in rows]).double().numpy()
+    scores = torch.stack([odds[row][kind][columns] for row in rows]).double().numpy()
     shown = [slices[row].label for row in rows]
     patients = tuple(slices[row].patient for row in rows)
-    return LabelScores(labels, scores, truth_of(shown, aspect, labels), patients, ("all",) * len(rows))
+    return LabelScores(labels, scores, truth_of(shown, kind, labels), patients, ("all",) * len(rows))
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ def test_no_name_stands_for_an_organ_and_a_station():
     assert not set(ORGANS) & set(STATIONS)
 
 
-@pytest.mark.parametrize("aspect", ["modality", "protocol", "plane", "station", "organ"])
-def test_every_label_has_two_phrases_or_more_and_shares_none(aspect):
-    rows = phrases_of(aspect).values()
+@pytest.mark.parametrize("kind", ["modality", "protocol", "plane", "station", "organ"])
+def test_every_label_has_two_phrases_or_more_and_shares_none(kind):
+    rows = phrases_of(kind).values()
     every = [phrase for row in rows for phrase in row]
     assert all(len(row) >= 2 for row in rows)
     assert len(every) == len(set(every))
@@ -68,10 +68,10 @@ def test_nothing_is_both_present_and_uncertain():
         )
 
 
-def test_an_unknown_organ_or_aspect_is_answered_with_the_closest():
+def test_an_unknown_organ_or_label_kind_is_answered_with_the_closest():
     with pytest.raises(PromptError, match="Did you mean 'knee'"):
         stations_of("knees")
-    with pytest.raises(PromptError, match="No aspect named 'organs'. Did you mean 'organ'"):
+    with pytest.raises(PromptError, match="No label kind named 'organs'. Did you mean 'organ'"):
         phrases_of("organs")
 
 

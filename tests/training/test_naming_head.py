@@ -32,8 +32,8 @@ def test_training_separates_features_and_touches_nothing_but_the_projection(mode
     losses = fit_naming(model, pooled, labels, NamingConfig(epochs=60, batch_size=16))
     assert losses[-1] < losses[0] / 2
     with torch.no_grad():
-        for aspect, right in {"modality": ("CT", "MR"), "plane": ("axial", "coronal")}.items():
-            rows = phrases_of(aspect)
+        for kind, right in {"modality": ("CT", "MR"), "plane": ("axial", "coronal")}.items():
+            rows = phrases_of(kind)
             guesses = label_logits(model.projection(pooled), phrase_vectors(model, rows)).argmax(1)
             truth = [list(rows).index(label) for label in right for _ in range(20)]
             assert (guesses == torch.tensor(truth)).float().mean() > 0.9

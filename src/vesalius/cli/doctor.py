@@ -384,11 +384,11 @@ def _report(findings: "Findings") -> None:
         ]
         print_table(("image", "phrase", "Dice", "marked"), rows, title=part.title)
     judged = [
-        (picture.title, each.aspect, f"{each.said or '–'} ({each.origin})", each.truth, each.verdict)
+        (picture.title, each.kind, f"{each.said or '–'} ({each.origin})", each.truth, each.verdict)
         for picture in findings.named
         for each in picture.judgements
     ]
-    print_table(("picture", "aspect", "said", "truth", "verdict"), judged, title="Names")
+    print_table(("picture", "kind", "said", "truth", "verdict"), judged, title="Names")
     summary = [(row.pictures, row.asked, row.outcome) for row in summarise(findings)]
     print_table(("pictures", "asked", "result"), summary, title="Summary")
     for line in findings.skipped:

@@ -332,5 +332,5 @@ def _print_naming(found: "list[AnatomyEvaluation]") -> None:
     from vesalius.evaluation.naming.page import build_tables
 
     for table in build_tables(found):
-        if table.title.lower() in found[0].aspects:
+        if table.title.lower() in found[0].label_kinds:
             print_table(table.columns, table.rows, title=table.title)

@@ -57,9 +57,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Judgement:
-    """One aspect of a picture: what was said, and what is true."""
+    """A label of a picture: what was said, and what is true."""
 
-    aspect: str
+    kind: str
     truth: str
     said: str | None
     """None when unsure."""
@@ -118,7 +118,7 @@ def summarise(findings: Findings) -> list[Summary]:
     for source in ("header", "pixels"):
         judged = [each for picture in findings.named for each in picture.judgements if each.source == source]
         if judged:
-            asked = ", ".join(sorted({each.aspect for each in judged}))
+            asked = ", ".join(sorted({each.kind for each in judged}))
             rows.append(Summary(f"{len(findings.named)} × sample, by its {source}", asked, _score(judged)))
     return rows
 
@@ -233,4 +233,4 @@ def _named(picture: NamedPicture) -> str:
 def _judgement(each: Judgement) -> str:
     mark = {"right": "✓ right", "wrong": f"✗ is {each.truth}", "unsure": f"? is {each.truth}"}[each.verdict]
     row = "".join(f"<td>{to_html(cell)}</td>" for cell in (each.said or "unsure", each.origin, mark))
-    return f'<tr class="{each.verdict}"><th scope="row">{to_html(each.aspect)}</th>{row}</tr>'
+    return f'<tr class="{each.verdict}"><th scope="row">{to_html(each.kind)}</th>{row}</tr>'

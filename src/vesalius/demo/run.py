@@ -205,10 +205,9 @@ def name_picture(
     return NamedPicture(title, remark, picture, tuple(judgements))
 
 
-def _judge(aspect: str, truth: str, *answers: Named) -> list[Judgement]:
+def _judge(kind: str, truth: str, *answers: Named) -> list[Judgement]:
     """One judgement a source; a second answer from pixels is left out."""
     by_source = {answer.source: answer for answer in reversed(answers)}
     return [
-        Judgement(aspect, truth, answer.label, answer.probability, source)
-        for source, answer in sorted(by_source.items())
+        Judgement(kind, truth, answer.label, answer.probability, source) for source, answer in sorted(by_source.items())
     ]

@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vesalius.prompts.anatomy import ASPECTS, AnatomyLabel, Statement, anatomy_phrases
+    from vesalius.prompts.anatomy import SINGLE_LABEL_KINDS, AnatomyLabel, Statement, anatomy_phrases
     from vesalius.prompts.attributes import RULES, AttributeRules, find_rules
     from vesalius.prompts.bank import Target, find_target, foreign_phrases, list_targets, read_bank
     from vesalius.prompts.captions import mirror_prompt, swap_words, write_prompts
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "ASPECTS",
     "AnatomyLabel",
     "AttributeRules",
     "FamilySet",
     "ObjectWords",
     "RULES",
+    "SINGLE_LABEL_KINDS",
     "Statement",
     "Target",
     "Templates",
@@ -48,12 +48,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ASPECTS": "anatomy",
     "AnatomyLabel": "anatomy",
     "AttributeRules": "attributes",
     "FamilySet": "templates",
     "ObjectWords": "templates",
     "RULES": "attributes",
+    "SINGLE_LABEL_KINDS": "anatomy",
     "Statement": "anatomy",
     "Target": "bank",
     "Templates": "templates",

@@ -10,10 +10,10 @@ from typing import Literal
 
 from vesalius.errors import PromptError, unknown_name
 
-ASPECTS = ("modality", "plane", "station")
-"""What ``name`` asks of a slice; each aspect has one true label among its own, or none."""
-Aspect = Literal["organs", "stations"]
-"""What a slice may show any number of."""
+SINGLE_LABEL_KINDS = ("modality", "plane", "station")
+"""Kinds of labels of which a slice has one, or none: what ``name`` asks."""
+LabelKind = Literal["organs", "stations"]
+"""Kinds of labels of which a slice may show any number."""
 PROTOCOL_MODALITY = "MR"
 """The one modality whose protocols have names here."""
 
@@ -135,22 +135,22 @@ class AnatomyLabel(Statement):
 
 
 def anatomy_phrases() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
-    """Aspect -> label -> phrases, for all that ``name`` asks."""
-    return {aspect: phrases_of(aspect) for aspect in ASPECTS}
+    """Label kind -> label -> phrases, for all that ``name`` asks."""
+    return {kind: phrases_of(kind) for kind in SINGLE_LABEL_KINDS}
 
 
-def phrases_of(aspect: str) -> Mapping[str, tuple[str, ...]]:
+def phrases_of(kind: str) -> Mapping[str, tuple[str, ...]]:
     """Label -> phrases, labels in the order of ``anatomy.toml``.
 
     Args:
-        aspect: "modality", "protocol", "plane", "station" or "organ".
+        kind: "modality", "protocol", "plane", "station" or "organ".
 
     Raises:
-        PromptError: If there is no such aspect.
+        PromptError: If there is no such label kind.
     """
-    aspects = _tables().keys() - {"organ_stations"}
-    _refuse_unknown("aspect", aspect, aspects)
-    return _tables()[aspect]
+    kinds = _tables().keys() - {"organ_stations"}
+    _refuse_unknown("label kind", kind, kinds)
+    return _tables()[kind]
 
 
 def stations_of(organ: str) -> frozenset[str]:
@@ -228,19 +228,19 @@ def fitting_templates(statement: Statement) -> tuple[Template, ...]:
     return tuple(template for template in read_anatomy_templates() if template.fits(statement))
 
 
-def ensemble_phrases(aspect: Aspect, label: str) -> tuple[str, ...]:
+def ensemble_phrases(kind: LabelKind, label: str) -> tuple[str, ...]:
     """All that a label is asked with: its phrases, and every caption that says that it shows.
 
     >>> ensemble_phrases("organs", "liver")[:3]
     ('an image of the liver', 'a slice through the liver', 'An image of the liver')
     """
-    return (*phrases_of(aspect.removesuffix("s"))[label], *write_captions(say_only(aspect, label)))
+    return (*phrases_of(kind.removesuffix("s"))[label], *write_captions(say_only(kind, label)))
 
 
-def say_only(aspect: Aspect, label: str) -> Statement:
+def say_only(kind: LabelKind, label: str) -> Statement:
     """The statement that an organ or a station shows, and nothing else."""
     named = frozenset({label})
-    return Statement(organs=named) if aspect == "organs" else Statement(stations=named)
+    return Statement(organs=named) if kind == "organs" else Statement(stations=named)
 
 
 def write_captions(statement: Statement) -> tuple[str, ...]:

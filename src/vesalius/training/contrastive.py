@@ -98,7 +98,7 @@ class ContrastiveConfig(FitConfig):
 
 MONITOR = "val_top1"
 """What decides which weights are best; higher is better."""
-ASPECTS = {"organ": "organs", "station": "stations"}
+LABEL_FIELDS = {"organ": "organs", "station": "stations"}
 """What validation asks, and the field of a statement that answers."""
 
 
@@ -147,12 +147,12 @@ class ContrastiveModule(LeanModule[VisionLanguageEncoder]):
 
     def on_validation_epoch_start(self) -> None:
         """Encode the labels' phrases, which training may have moved."""
-        self._labels = {aspect: phrase_vectors(self.model, phrases_of(aspect)) for aspect in ASPECTS}
+        self._labels = {kind: phrase_vectors(self.model, phrases_of(kind)) for kind in LABEL_FIELDS}
 
     def validation_step(self, batch: SliceBatch, index: int) -> None:
         """Loss, and how often the likeliest organ and the likeliest station show (top-1 in set), of one batch."""
         images = self._encode_images(batch)
-        found = [top1_hits(images @ self._labels[aspect].T, batch.labels, field) for aspect, field in ASPECTS.items()]
+        found = [top1_hits(images @ self._labels[kind].T, batch.labels, field) for kind, field in LABEL_FIELDS.items()]
         hits = torch.cat(found)
         if len(hits):
             self.log(MONITOR, hits.mean(), batch_size=len(hits))

@@ -1,6 +1,6 @@
 """Teach a frozen trunk's features to meet the words that name a slice.
 
-Only the projection into the sentence space is trained, on features computed once. Labels of an aspect share a softmax,
+Only the projection into the sentence space is trained, on features computed once. Labels of one kind share a softmax,
 in which all that are true count as right (``share_loss``); stations and organs are judged one by one too, so that any
 number can be named; captions are matched as in contrastive training, every true caption of a batch being right.
 """

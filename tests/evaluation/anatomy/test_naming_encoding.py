@@ -45,9 +45,7 @@ def test_every_slice_is_read_and_encoded_once(model):
 
 def test_scores_are_the_models_own_logits_for_one_phrase(model):
     noise = Noise(3)
-    case = score_labels(
-        model, encode_slices(model, noise), "organs", ("liver", "brain"), lambda aspect, label: (label,)
-    )
+    case = score_labels(model, encode_slices(model, noise), "organs", ("liver", "brain"), lambda kind, label: (label,))
     with torch.no_grad():
         expected = model(torch.stack([noise[index].image for index in range(3)]), ["liver", "brain"])
     np.testing.assert_allclose(case.scores, expected, rtol=1e-4, atol=1e-4)
@@ -55,9 +53,9 @@ def test_scores_are_the_models_own_logits_for_one_phrase(model):
 
 
 def test_phrases_of_every_label_differ_and_name_it():
-    for aspect, labels in (("organs", ORGANS), ("stations", STATIONS)):
+    for kind, labels in (("organs", ORGANS), ("stations", STATIONS)):
         for label in labels:
-            phrases = ensemble_phrases(aspect, label)
+            phrases = ensemble_phrases(kind, label)
             assert len(set(phrases)) == len(phrases) >= 4
             assert any(label in phrase for phrase in phrases)
 

@@ -22,8 +22,8 @@ def evaluation(build_tiny, parts, few):
 
 
 def test_a_model_is_measured_in_every_way(evaluation):
-    assert set(evaluation.aspects) == set(evaluation.contradictions) == set(evaluation.sensitivity)
-    organs = evaluation.aspects["organs"]
+    assert set(evaluation.label_kinds) == set(evaluation.contradictions) == set(evaluation.sensitivity)
+    organs = evaluation.label_kinds["organs"]
     assert [each.label for each in organs.labels] == list(ORGANS)
     assert organs.chance == pytest.approx(1 / len(ORGANS))
     assert set(organs.left_out) == set(ORGANS) - {"brain", "lungs", "liver", "pelvic bone"}
@@ -43,23 +43,25 @@ def test_the_same_model_and_slices_give_the_same_numbers(evaluation, build_tiny,
 
 def test_a_probe_learns_what_an_untrained_model_cannot_say(evaluation, parts, few):
     probe = evaluate_probe(*parts, "linear probe", few)
-    assert probe.aspects["stations"].overall["macro_auroc"].value > 0.95
-    assert probe.aspects["stations"].overall["top1"].value > evaluation.aspects["stations"].overall["top1"].value
+    assert probe.label_kinds["stations"].overall["macro_auroc"].value > 0.95
+    assert (
+        probe.label_kinds["stations"].overall["top1"].value > evaluation.label_kinds["stations"].overall["top1"].value
+    )
     assert probe.contradictions == {}
     assert set(probe.to_dict()["probe_c"]) == {"organs", "stations"}
 
 
 def test_prevalence_tells_nothing_apart(parts, few):
-    overall = evaluate_prevalence(*parts, few).aspects["organs"].overall
+    overall = evaluate_prevalence(*parts, few).label_kinds["organs"].overall
     assert (overall["macro_auroc"].value, overall["macro_auroc"].low, overall["macro_auroc"].high) == (0.5, 0.5, 0.5)
     assert overall["macro_ap"].value == pytest.approx(0.25)
 
 
-def test_an_aspect_that_slices_do_not_tell_is_left_out(build_tiny, parts, few):
+def test_a_label_kind_that_slices_do_not_tell_is_left_out(build_tiny, parts, few):
     stations = [AnatomyLabel.partial(each.modality, stations=each.stations) for each in parts[2].shown]
     untold = replace(parts[2], shown=tuple(stations))
     found = evaluate_naming(build_tiny("clip_vit_b32"), parts[1], untold, "tiny", few)
-    assert list(found.aspects) == list(found.contradictions) == ["stations"]
+    assert list(found.label_kinds) == list(found.contradictions) == ["stations"]
     nothing = replace(parts[2], shown=tuple(AnatomyLabel.partial() for _ in stations))
     with pytest.raises(DataError, match="neither organs nor stations"):
         evaluate_prevalence(parts[0], parts[1], nothing, few)

@@ -38,7 +38,7 @@ def test_roc_curves_have_a_panel_a_label_of_both_kinds_and_a_line_a_system(syste
 
 
 def test_labels_of_few_patients_show_how_many(systems, few):
-    rare = replace(systems[0], aspects={"stations": replace_counted(systems[0].aspects["stations"])})
+    rare = replace(systems[0], label_kinds={"stations": replace_counted(systems[0].label_kinds["stations"])})
     assert "head (n = 6)" in texts(draw_roc([rare], "stations"))
 
 

@@ -22,7 +22,7 @@ from vesalius.evaluation.statistics import Interval, weighted_means
 from vesalius.models.clip import label_logits, logit_scale
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.inference import TextCache
-from vesalius.prompts.anatomy import AnatomyLabel, Aspect, Statement, write_captions
+from vesalius.prompts.anatomy import AnatomyLabel, LabelKind, Statement, write_captions
 from vesalius.prompts.anatomy_captions import contradictions
 
 
@@ -53,7 +53,7 @@ class CaptionPairs:
 def pair_captions(
     model: VisionLanguageEncoder,
     slices: EncodedSlices,
-    aspect: Aspect,
+    kind: LabelKind,
     labels: tuple[str, ...],
     wordings: int = 1,
     on_step: Callable[[int], None] = lambda count: None,
@@ -63,7 +63,7 @@ def pair_captions(
     Args:
         model: The one that encoded the slices.
         slices: N encoded slices.
-        aspect: What is wrong in the false captions.
+        kind: What is wrong in the false captions.
         labels: Labels that captions name; true and false ones are taken from them.
         wordings: Wordings of each caption whose vectors are averaged, as far as there are so many.
         on_step: Called with 1 after each slice, for progress.
@@ -77,7 +77,7 @@ def pair_captions(
     true_images: list[int] = []
     true_of: list[int] = []
     for image, (vector, shown) in enumerate(zip(slices.vectors, slices.shown, strict=True)):
-        for true, false in _grid(shown, aspect, labels):
+        for true, false in _grid(shown, kind, labels):
             logits = label_logits(vector, texts.encode([true, *false]), scale).tolist()
             true_of += [len(true_scores)] * len(false)
             true_scores.append(logits[0])
@@ -92,19 +92,19 @@ def pair_captions(
     )
 
 
-def _grid(shown: AnatomyLabel, aspect: Aspect, labels: tuple[str, ...]) -> Iterator[tuple[Statement, list[Statement]]]:
+def _grid(shown: AnatomyLabel, kind: LabelKind, labels: tuple[str, ...]) -> Iterator[tuple[Statement, list[Statement]]]:
     """True statements that name one label each, with all that contradict them."""
     for label in labels:
-        if label in getattr(shown, aspect):
-            true = _with(shown.known, aspect, label)
-            false = [each for each in contradictions(shown, aspect, true) if getattr(each, aspect) <= frozenset(labels)]
+        if label in getattr(shown, kind):
+            true = _with(shown.known, kind, label)
+            false = [each for each in contradictions(shown, kind, true) if getattr(each, kind) <= frozenset(labels)]
             if false:
                 yield true, false
 
 
-def _with(known: Statement, aspect: Aspect, label: str) -> Statement:
+def _with(known: Statement, kind: LabelKind, label: str) -> Statement:
     named = frozenset({label})
-    return replace(known, organs=named) if aspect == "organs" else replace(known, stations=named)
+    return replace(known, organs=named) if kind == "organs" else replace(known, stations=named)
 
 
 class _Captions:
@@ -145,7 +145,7 @@ class ContradictionResult:
     auc: Interval
     """How often a true caption of any image scores above a false one of any image, each caption an entry."""
     by_count: Mapping[int, Interval]
-    """Win rate of images by how many labels of the aspect show."""
+    """Win rate of images by how many labels of this kind show."""
     preferences: Sequence[float]
     """Each image's mean preference, for the figure."""
 

@@ -19,7 +19,7 @@ from vesalius.evaluation.naming.measures import rank_labels, top1_in_set
 from vesalius.models.clip import label_logits, logit_scale, phrase_vectors
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.inference import Precision, encode
-from vesalius.prompts.anatomy import AnatomyLabel, Aspect, ensemble_phrases
+from vesalius.prompts.anatomy import AnatomyLabel, LabelKind, ensemble_phrases
 
 BATCH = 32
 """Slices encoded together."""
@@ -50,15 +50,15 @@ class EncodedSlices:
         """Modality of each slice."""
         return tuple(label.modality or UNKNOWN_GROUP for label in self.shown)
 
-    def score(self, logits: Tensor, aspect: Aspect, labels: Sequence[str]) -> LabelScores:
+    def score(self, logits: Tensor, kind: LabelKind, labels: Sequence[str]) -> LabelScores:
         """Scores of labels beside what is true.
 
         Args:
             logits: [N, L].
-            aspect: What the labels are.
+            kind: What the labels are.
             labels: L organs or stations.
         """
-        truth = truth_of(self.shown, aspect, labels)
+        truth = truth_of(self.shown, kind, labels)
         return LabelScores(tuple(labels), logits.double().cpu().numpy(), truth, self.patients, self.groups)
 
 
@@ -93,21 +93,21 @@ def encode_slices(
 def score_labels(
     model: VisionLanguageEncoder,
     slices: EncodedSlices,
-    aspect: Aspect,
+    kind: LabelKind,
     labels: Sequence[str],
-    ask: Callable[[Aspect, str], Sequence[str]] = ensemble_phrases,
+    ask: Callable[[LabelKind, str], Sequence[str]] = ensemble_phrases,
 ) -> LabelScores:
     """Score labels without a classifier, by phrases.
 
     Args:
         model: The one that encoded the slices.
         slices: Encoded slices.
-        aspect: What the labels are.
+        kind: What the labels are.
         labels: L organs or stations.
         ask: Phrases of a label, whose vectors are averaged.
     """
-    vectors = phrase_vectors(model, {label: ask(aspect, label) for label in labels}).float().cpu()
-    return slices.score(label_logits(slices.vectors, vectors, logit_scale(model)), aspect, labels)
+    vectors = phrase_vectors(model, {label: ask(kind, label) for label in labels}).float().cpu()
+    return slices.score(label_logits(slices.vectors, vectors, logit_scale(model)), kind, labels)
 
 
 @dataclass(frozen=True)
@@ -142,24 +142,24 @@ def read_wordings() -> tuple[str, ...]:
 
 
 def measure_sensitivity(
-    model: VisionLanguageEncoder, slices: EncodedSlices, aspect: Aspect, labels: Sequence[str], counted: Bools
+    model: VisionLanguageEncoder, slices: EncodedSlices, kind: LabelKind, labels: Sequence[str], counted: Bools
 ) -> Sensitivity:
     """Ask for labels in one wording after the other.
 
     Args:
         model: The one that encoded the slices.
         slices: Encoded slices.
-        aspect: What the labels are.
+        kind: What the labels are.
         labels: L organs or stations.
         counted: Labels that enter the mean AUROC, [L].
     """
     found: dict[str, dict[str, float | None]] = {}
     for wording in read_wordings():
 
-        def ask(aspect: Aspect, label: str, wording: str = wording) -> Sequence[str]:
+        def ask(kind: LabelKind, label: str, wording: str = wording) -> Sequence[str]:
             return (wording.format(label=label),)
 
-        case = score_labels(model, slices, aspect, labels, ask)
+        case = score_labels(model, slices, kind, labels, ask)
         found[wording] = {"top1": _mean(top1_in_set(case)), "auroc": _mean(_auroc(case)[counted])}
     spread = {name: _spread([each[name] for each in found.values()]) for name in ("top1", "auroc")}
     return Sensitivity(found, spread)

@@ -9,12 +9,12 @@ from vesalius.errors import DataError
 from vesalius.evaluation.naming.contradictions import ContradictionResult, measure_contradictions, pair_captions
 from vesalius.evaluation.naming.encoding import EncodedSlices, Sensitivity, measure_sensitivity, score_labels
 from vesalius.evaluation.naming.fitting import ProbeData, fit_probe, score_by_prevalence
-from vesalius.evaluation.naming.label_kind import AspectResult, evaluate_aspect
+from vesalius.evaluation.naming.label_kind import LabelKindResult, evaluate_label_kind
 from vesalius.evaluation.naming.label_scores import UNCERTAIN, LabelScores, NamingSettings, truth_of
 from vesalius.models.encoder import VisionLanguageEncoder
-from vesalius.prompts.anatomy import ORGANS, Aspect
+from vesalius.prompts.anatomy import ORGANS, LabelKind
 
-ASPECTS: tuple[Aspect, ...] = ("organs", "stations")
+LABEL_KINDS: tuple[LabelKind, ...] = ("organs", "stations")
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +23,12 @@ class AnatomyEvaluation:
 
     name: str
     """What to call it beside others."""
-    aspects: Mapping[Aspect, AspectResult]
+    label_kinds: Mapping[LabelKind, LabelKindResult]
     """Those that validation and test slices tell."""
     settings: NamingSettings
-    contradictions: Mapping[Aspect, ContradictionResult | None] = field(default_factory=dict)
+    contradictions: Mapping[LabelKind, ContradictionResult | None] = field(default_factory=dict)
     """What is wrong in the false caption -> result; of models that read captions. None if no slice has any."""
-    sensitivity: Mapping[Aspect, Sensitivity] = field(default_factory=dict)
+    sensitivity: Mapping[LabelKind, Sensitivity] = field(default_factory=dict)
     """Of models that read phrases."""
     facts: Mapping[str, object] = field(default_factory=dict)
     """What else to know of it, ready for JSON."""
@@ -39,15 +39,15 @@ class AnatomyEvaluation:
             "name": self.name,
             "settings": asdict(self.settings),
             **self.facts,
-            "aspects": {aspect: each.to_dict() for aspect, each in self.aspects.items()},
-            "contradictions": {aspect: each and each.to_dict() for aspect, each in self.contradictions.items()},
-            "sensitivity": {aspect: each.to_dict() for aspect, each in self.sensitivity.items()},
+            "aspects": {kind: each.to_dict() for kind, each in self.label_kinds.items()},
+            "contradictions": {kind: each and each.to_dict() for kind, each in self.contradictions.items()},
+            "sensitivity": {kind: each.to_dict() for kind, each in self.sensitivity.items()},
         }
 
 
 def count_steps(val: EncodedSlices, test: EncodedSlices, settings: NamingSettings | None = None) -> int:
     """Steps of progress that ``evaluate_naming`` reports."""
-    return len(aspects_told(val, test, settings or NamingSettings())) * (len(test.shown) + 3)
+    return len(kinds_told(val, test, settings or NamingSettings())) * (len(test.shown) + 3)
 
 
 def evaluate_naming(
@@ -72,41 +72,41 @@ def evaluate_naming(
         DataError: If a patient is in both, or nothing is known of both.
     """
     settings = settings or NamingSettings()
-    aspects: dict[Aspect, AspectResult] = {}
-    contradictions: dict[Aspect, ContradictionResult | None] = {}
-    sensitivity: dict[Aspect, Sensitivity] = {}
-    for aspect in aspects_told(val, test, settings):
-        labels = labels_of(aspect, settings)
-        tuned, case = (score_labels(model, slices, aspect, labels) for slices in (val, test))
-        aspects[aspect] = evaluate_aspect(tuned, case, settings)
+    label_kinds: dict[LabelKind, LabelKindResult] = {}
+    contradictions: dict[LabelKind, ContradictionResult | None] = {}
+    sensitivity: dict[LabelKind, Sensitivity] = {}
+    for kind in kinds_told(val, test, settings):
+        labels = labels_of(kind, settings)
+        tuned, case = (score_labels(model, slices, kind, labels) for slices in (val, test))
+        label_kinds[kind] = evaluate_label_kind(tuned, case, settings)
         on_step(1)
-        sensitivity[aspect] = measure_sensitivity(model, test, aspect, labels, aspects[aspect].judged.counted)
+        sensitivity[kind] = measure_sensitivity(model, test, kind, labels, label_kinds[kind].judged.counted)
         on_step(1)
-        pairs = pair_captions(model, test, aspect, labels, settings.caption_wordings, on_step)
-        contradictions[aspect] = measure_contradictions(pairs, case, settings)
+        pairs = pair_captions(model, test, kind, labels, settings.caption_wordings, on_step)
+        contradictions[kind] = measure_contradictions(pairs, case, settings)
         on_step(1)
-    return AnatomyEvaluation(name, aspects, settings, contradictions, sensitivity)
+    return AnatomyEvaluation(name, label_kinds, settings, contradictions, sensitivity)
 
 
-def aspects_told(val: EncodedSlices, test: EncodedSlices, settings: NamingSettings) -> list[Aspect]:
-    """Aspects of which both validation and test slices say anything; series labelled by hand may tell stations only.
+def kinds_told(val: EncodedSlices, test: EncodedSlices, settings: NamingSettings) -> list[LabelKind]:
+    """Label kinds that validation and test slices both tell; series labelled by hand may tell only stations.
 
     Raises:
         DataError: If there is none.
     """
     told = [
-        aspect
-        for aspect in ASPECTS
-        if all((truth_of(each.shown, aspect, labels_of(aspect, settings)) != UNCERTAIN).any() for each in (val, test))
+        kind
+        for kind in LABEL_KINDS
+        if all((truth_of(each.shown, kind, labels_of(kind, settings)) != UNCERTAIN).any() for each in (val, test))
     ]
     if not told:
         raise DataError("validation and test slices tell neither organs nor stations in common; label some of either.")
     return told
 
 
-def labels_of(aspect: Aspect, settings: NamingSettings) -> tuple[str, ...]:
+def labels_of(kind: LabelKind, settings: NamingSettings) -> tuple[str, ...]:
     """Labels to choose among."""
-    return ORGANS if aspect == "organs" else settings.stations
+    return ORGANS if kind == "organs" else settings.stations
 
 
 def evaluate_prevalence(
@@ -124,12 +124,12 @@ def evaluate_prevalence(
         DataError: As ``evaluate_naming``.
     """
     settings = settings or NamingSettings()
-    aspects: dict[Aspect, AspectResult] = {}
-    for aspect in aspects_told(val, test, settings):
-        known, tuned, case = (_unscored(slices, aspect, settings) for slices in (train, val, test))
+    label_kinds: dict[LabelKind, LabelKindResult] = {}
+    for kind in kinds_told(val, test, settings):
+        known, tuned, case = (_unscored(slices, kind, settings) for slices in (train, val, test))
         tuned, case = score_by_prevalence(known, tuned), score_by_prevalence(known, case)
-        aspects[aspect] = evaluate_aspect(tuned, case, settings)
-    return AnatomyEvaluation("prevalence", aspects, settings)
+        label_kinds[kind] = evaluate_label_kind(tuned, case, settings)
+    return AnatomyEvaluation("prevalence", label_kinds, settings)
 
 
 def evaluate_probe(
@@ -148,24 +148,24 @@ def evaluate_probe(
         DataError: As ``evaluate_naming``, or if nothing is known of the training slices.
     """
     settings = settings or NamingSettings()
-    aspects: dict[Aspect, AspectResult] = {}
-    strengths: dict[Aspect, float] = {}
-    for aspect in aspects_told(val, test, settings):
-        labels = labels_of(aspect, settings)
-        probe = fit_probe(_to_arrays(train, aspect, labels), _to_arrays(val, aspect, labels))
-        strengths[aspect] = probe.strength
+    label_kinds: dict[LabelKind, LabelKindResult] = {}
+    strengths: dict[LabelKind, float] = {}
+    for kind in kinds_told(val, test, settings):
+        labels = labels_of(kind, settings)
+        probe = fit_probe(_to_arrays(train, kind, labels), _to_arrays(val, kind, labels))
+        strengths[kind] = probe.strength
         tuned, case = (
-            slices.score(torch.from_numpy(probe.logits(slices.vectors.double().numpy())), aspect, labels)
+            slices.score(torch.from_numpy(probe.logits(slices.vectors.double().numpy())), kind, labels)
             for slices in (val, test)
         )
-        aspects[aspect] = evaluate_aspect(tuned, case, settings)
-    return AnatomyEvaluation(name, aspects, settings, facts={"probe_c": strengths})
+        label_kinds[kind] = evaluate_label_kind(tuned, case, settings)
+    return AnatomyEvaluation(name, label_kinds, settings, facts={"probe_c": strengths})
 
 
-def _unscored(slices: EncodedSlices, aspect: Aspect, settings: NamingSettings) -> LabelScores:
-    labels = labels_of(aspect, settings)
-    return slices.score(torch.zeros(len(slices.shown), len(labels)), aspect, labels)
+def _unscored(slices: EncodedSlices, kind: LabelKind, settings: NamingSettings) -> LabelScores:
+    labels = labels_of(kind, settings)
+    return slices.score(torch.zeros(len(slices.shown), len(labels)), kind, labels)
 
 
-def _to_arrays(slices: EncodedSlices, aspect: Aspect, labels: tuple[str, ...]) -> ProbeData:
-    return ProbeData(slices.vectors.double().numpy(), truth_of(slices.shown, aspect, labels))
+def _to_arrays(slices: EncodedSlices, kind: LabelKind, labels: tuple[str, ...]) -> ProbeData:
+    return ProbeData(slices.vectors.double().numpy(), truth_of(slices.shown, kind, labels))

@@ -14,7 +14,7 @@ from vesalius.evaluation.naming.contradictions import ContradictionResult
 from vesalius.evaluation.naming.evaluate import AnatomyEvaluation
 from vesalius.evaluation.report.figures import TICKS, colour
 from vesalius.files import write_text
-from vesalius.prompts.anatomy import Aspect
+from vesalius.prompts.anatomy import LabelKind
 
 INK, SOFT, LINE = "#1d2327", "#5b656c", "#dedbd3"
 FONT = 'font-family="system-ui, Segoe UI, Roboto, DejaVu Sans, sans-serif" font-size="11"'
@@ -150,17 +150,17 @@ LEFT, TOP = 48, LEGEND + 26
 """Of the first square."""
 
 
-def draw_roc(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> str | None:
+def draw_roc(evaluations: Sequence[AnatomyEvaluation], kind: LabelKind) -> str | None:
     """Draw one versus the rest, with the areas; labels that too few patients show have that number beside their name.
 
     Args:
         evaluations: Of the same test slices.
-        aspect: Whose labels.
+        kind: Whose labels.
 
     Returns:
         SVG; None if no label is both present and absent.
     """
-    panels = list(_panels(evaluations, aspect))
+    panels = list(_panels(evaluations, kind))
     if not panels:
         return None
     names = [each.name for each in evaluations]
@@ -174,8 +174,8 @@ def draw_roc(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> str | 
     return to_svg(width, height, label, [draw_legend(names), *squares])
 
 
-def _panels(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> Iterator[Panel]:
-    results = [each.aspects[aspect] for each in evaluations]
+def _panels(evaluations: Sequence[AnatomyEvaluation], kind: LabelKind) -> Iterator[Panel]:
+    results = [each.label_kinds[kind] for each in evaluations]
     for place, label in enumerate(results[0].labels):
         found = [(series, each.judged.rankings[place].curve()) for series, each in enumerate(results)]
         curves = [Curve(series, curve.false_alarms.tolist(), curve.hits.tolist()) for series, curve in found if curve]
@@ -191,14 +191,14 @@ TRUST_WIDE = TRUST_SIDE + 64
 """From a square to the next."""
 
 
-def draw_trust(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> str:
+def draw_trust(evaluations: Sequence[AnatomyEvaluation], kind: LabelKind) -> str:
     """Draw reliability in bins of equal mass, and the share of wrong names over the share of images named.
 
     Args:
         evaluations: Of the same test slices.
-        aspect: Whose labels.
+        kind: Whose labels.
     """
-    results = [(series, each.aspects[aspect]) for series, each in enumerate(evaluations)]
+    results = [(series, each.label_kinds[kind]) for series, each in enumerate(evaluations)]
     reliability = [
         Curve(
             series, [point.stated for point in each.reliability], [point.observed for point in each.reliability], True
@@ -210,11 +210,11 @@ def draw_trust(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> str:
     ]
     names = [each.name for each in evaluations]
     panels = [
-        Panel(f"{aspect}: probabilities", "stated", "observed", reliability),
-        Panel(f"{aspect}: first names", "share of images named, the surest first", "wrong", silence, diagonal=False),
+        Panel(f"{kind}: probabilities", "stated", "observed", reliability),
+        Panel(f"{kind}: first names", "share of images named, the surest first", "wrong", silence, diagonal=False),
     ]
     squares = [panel.draw(LEFT + place * TRUST_WIDE, TOP, TRUST_SIDE) for place, panel in enumerate(panels)]
-    label = f"Reliability and risk over coverage of {aspect}: {', '.join(names)}"
+    label = f"Reliability and risk over coverage of {kind}: {', '.join(names)}"
     width = max(2 * TRUST_WIDE + 10, legend_width(names))
     return to_svg(width, TOP + TRUST_SIDE + 42, label, [draw_legend(names), *squares])
 
@@ -225,7 +225,7 @@ BINS = 40
 STRIP_LEFT, STRIP_TOP, STRIP_STEP = 24, LEGEND + 14, HEIGHT + 6
 TITLE = 20
 """Height of a kind's title."""
-TITLES: dict[Aspect, str] = {"stations": "right organ, wrong station", "organs": "wrong organ, right station"}
+TITLES: dict[LabelKind, str] = {"stations": "right organ, wrong station", "organs": "wrong organ, right station"}
 
 
 def draw_preferences(evaluations: Sequence[AnatomyEvaluation]) -> str | None:
@@ -238,8 +238,8 @@ def draw_preferences(evaluations: Sequence[AnatomyEvaluation]) -> str | None:
         SVG; None if there is nothing to draw.
     """
     names, parts, top = [each.name for each in evaluations], [], float(STRIP_TOP)
-    for aspect, title in TITLES.items():
-        found = list(_of(evaluations, aspect))
+    for kind, title in TITLES.items():
+        found = list(_of(evaluations, kind))
         if not found:
             continue
         parts.append(f'<text x="{STRIP_LEFT}" y="{top + 12}" fill="{INK}">{title}</text>')
@@ -252,9 +252,9 @@ def draw_preferences(evaluations: Sequence[AnatomyEvaluation]) -> str | None:
     return to_svg(width, top + 34, label, [draw_legend(names), *parts, _scale(top)])
 
 
-def _of(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> Iterator[tuple[int, ContradictionResult]]:
+def _of(evaluations: Sequence[AnatomyEvaluation], kind: LabelKind) -> Iterator[tuple[int, ContradictionResult]]:
     for series, each in enumerate(evaluations):
-        result = each.contradictions.get(aspect)
+        result = each.contradictions.get(kind)
         if result is not None:
             yield series, result
 

@@ -186,7 +186,7 @@ class LabelResult:
 
 
 @dataclass(frozen=True, eq=False)
-class AspectResult:
+class LabelKindResult:
     """Naming of organs, or of stations."""
 
     overall: Overall
@@ -230,7 +230,7 @@ class AspectResult:
         }
 
 
-def evaluate_aspect(val: LabelScores, test: LabelScores, settings: NamingSettings) -> AspectResult:
+def evaluate_label_kind(val: LabelScores, test: LabelScores, settings: NamingSettings) -> LabelKindResult:
     """Fix thresholds and calibration on validation images, and measure on test images.
 
     Args:
@@ -247,7 +247,7 @@ def evaluate_aspect(val: LabelScores, test: LabelScores, settings: NamingSetting
     judged = Judged(test, thresholds, platt.probabilities(test.scores), counted)
     warmer = count_equal_mass(temperature.probabilities(test.scores), test)
     found, chance, groups = find_intervals(judged, settings), chance_of_top1(test), sorted(set(test.groups))
-    return AspectResult(
+    return LabelKindResult(
         overall=found.overall,
         chance=None if np.isnan(chance) else chance,
         groups={} if len(groups) < 2 else {name: find_group_intervals(judged, name, settings) for name in groups},

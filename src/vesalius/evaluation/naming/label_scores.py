@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vesalius.errors import ConfigError, DataError, unknown_name
 from vesalius.evaluation.statistics import Bootstrap, Interval, draw_weights, find_plain_ends
-from vesalius.prompts.anatomy import STATIONS, AnatomyLabel, Aspect, say_only
+from vesalius.prompts.anatomy import STATIONS, AnatomyLabel, LabelKind, say_only
 from vesalius.prompts.anatomy_captions import match_statements
 
 
@@ -107,7 +107,7 @@ class LabelScores:
         return LabelScores(self.labels, self.scores[rows], self.truth[rows], patients, groups)
 
 
-def truth_of(shown: Sequence[AnatomyLabel], aspect: Aspect, labels: Sequence[str]) -> NDArray[np.int8]:
+def truth_of(shown: Sequence[AnatomyLabel], kind: LabelKind, labels: Sequence[str]) -> NDArray[np.int8]:
     """Which labels are present.
 
     >>> slice_shows = AnatomyLabel("CT", organs=frozenset({"liver"}), uncertain=frozenset({"lungs"}))
@@ -116,7 +116,7 @@ def truth_of(shown: Sequence[AnatomyLabel], aspect: Aspect, labels: Sequence[str
 
     Args:
         shown: What N images show.
-        aspect: What the labels are.
+        kind: What the labels are.
         labels: L organs or stations.
 
     Returns:
@@ -125,7 +125,7 @@ def truth_of(shown: Sequence[AnatomyLabel], aspect: Aspect, labels: Sequence[str
     Raises:
         PromptError: If a label does not exist.
     """
-    matched = match_statements(shown, [say_only(aspect, label) for label in labels])
+    matched = match_statements(shown, [say_only(kind, label) for label in labels])
     return np.where(matched.known, matched.true, UNCERTAIN).astype(np.int8)
 
 

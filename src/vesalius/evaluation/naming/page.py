@@ -14,7 +14,7 @@ from vesalius.evaluation.naming.measures import MEASURES
 from vesalius.evaluation.report.content import Cell, Number, Table, to_number
 from vesalius.evaluation.statistics import Interval
 from vesalius.files import write_json, write_text
-from vesalius.prompts.anatomy import Aspect
+from vesalius.prompts.anatomy import LabelKind
 
 SPREADS = (", mean ± SD", ", range")
 CONTRADICTION_NOTE = (
@@ -34,28 +34,28 @@ def build_tables(evaluations: Sequence[AnatomyEvaluation]) -> list[Table]:
         DataError: If test slices differ.
     """
     tables = []
-    for aspect in evaluations[0].aspects:
+    for kind in evaluations[0].label_kinds:
         tables += [
-            _overall(evaluations, aspect),
-            *_groups(evaluations, aspect),
-            _labels(evaluations, aspect),
-            _counts(evaluations, aspect),
-            _trust(evaluations, aspect),
-            *_differences(evaluations, aspect),
-            *_sensitivity(evaluations, aspect),
+            _overall(evaluations, kind),
+            *_groups(evaluations, kind),
+            _labels(evaluations, kind),
+            _counts(evaluations, kind),
+            _trust(evaluations, kind),
+            *_differences(evaluations, kind),
+            *_sensitivity(evaluations, kind),
         ]
     return [*tables, *_contradictions(evaluations)]
 
 
-def _overall(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> Table:
-    rows = [[each.name, *(_cell(each.aspects[aspect].overall[name]) for name in MAIN)] for each in evaluations]
+def _overall(evaluations: Sequence[AnatomyEvaluation], kind: LabelKind) -> Table:
+    rows = [[each.name, *(_cell(each.label_kinds[kind].overall[name]) for name in MAIN)] for each in evaluations]
     return Table(
-        aspect.capitalize(), ["system", *(MEASURES[name] for name in MAIN)], rows, _explain(evaluations[0], aspect)
+        kind.capitalize(), ["system", *(MEASURES[name] for name in MAIN)], rows, _explain(evaluations[0], kind)
     )
 
 
-def _explain(evaluation: AnatomyEvaluation, aspect: Aspect) -> str:
-    result, least = evaluation.aspects[aspect], evaluation.settings.least_patients
+def _explain(evaluation: AnatomyEvaluation, kind: LabelKind) -> str:
+    result, least = evaluation.label_kinds[kind], evaluation.settings.least_patients
     chance = "" if result.chance is None else f"Naming at random is right in {result.chance:.1%}. "
     left_out = [each for each in result.labels if not each.counted]
     never = ", ".join(each.label for each in left_out if not each.images) or "none"
@@ -68,20 +68,21 @@ def _explain(evaluation: AnatomyEvaluation, aspect: Aspect) -> str:
     )
 
 
-def _groups(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> Iterator[Table]:
-    groups = list(evaluations[0].aspects[aspect].groups)
+def _groups(evaluations: Sequence[AnatomyEvaluation], kind: LabelKind) -> Iterator[Table]:
+    groups = list(evaluations[0].label_kinds[kind].groups)
     if groups:
         rows = [
-            [each.name, *(_cell(each.aspects[aspect].groups[name]["top1"]) for name in groups)] for each in evaluations
+            [each.name, *(_cell(each.label_kinds[kind].groups[group]["top1"]) for group in groups)]
+            for each in evaluations
         ]
-        yield Table(f"{aspect.capitalize()}: top-1 in set by modality", ["system", *groups], rows)
+        yield Table(f"{kind.capitalize()}: top-1 in set by modality", ["system", *groups], rows)
 
 
-def _labels(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> Table:
+def _labels(evaluations: Sequence[AnatomyEvaluation], kind: LabelKind) -> Table:
     columns = ["label", "show it", "do not", "patients"]
     columns += [f"{name}, {each.name}" for each in evaluations for name in ("AUROC", "AP")]
     rows: list[list[Cell]] = []
-    for several in zip(*(each.aspects[aspect].labels for each in evaluations), strict=True):
+    for several in zip(*(each.label_kinds[kind].labels for each in evaluations), strict=True):
         label = several[0]
         if not label.images:
             continue
@@ -89,24 +90,24 @@ def _labels(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> Table:
         areas = [_cell(area) for each in several for area in (each.auroc, each.ap)]
         rows.append([name, str(label.images), str(label.absent), str(label.patients), *areas])
     return Table(
-        f"{aspect.capitalize()}, one by one",
+        f"{kind.capitalize()}, one by one",
         columns,
         rows,
         "† not in macro means. Labels that no slice shows are left out.",
     )
 
 
-def _counts(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> Table:
+def _counts(evaluations: Sequence[AnatomyEvaluation], kind: LabelKind) -> Table:
     """Errors at thresholds, summed over labels; JSON has each label's."""
     columns = ["system", "found", "missed", "false alarms", "rightly silent"]
     rows: list[list[Cell]] = []
     for each in evaluations:
-        errors = [astuple(label.errors) for label in each.aspects[aspect].labels]
+        errors = [astuple(label.errors) for label in each.label_kinds[kind].labels]
         rows.append([each.name, *(f"{sum(column):,}" for column in zip(*errors, strict=True))])
-    return Table(f"{aspect.capitalize()}: labels of slices at thresholds", columns, rows)
+    return Table(f"{kind.capitalize()}: labels of slices at thresholds", columns, rows)
 
 
-def _trust(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> Table:
+def _trust(evaluations: Sequence[AnatomyEvaluation], kind: LabelKind) -> Table:
     columns = [
         "system",
         "ECE",
@@ -118,7 +119,7 @@ def _trust(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> Table:
     ]
     rows: list[list[Cell]] = []
     for each in evaluations:
-        result = each.aspects[aspect]
+        result = each.label_kinds[kind]
         warm = [f"{result.temperature_errors[name]:.3f}" for name in ("ece", "brier")]
         silence: list[Cell] = [None, None]
         if result.abstention:
@@ -130,39 +131,39 @@ def _trust(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> Table:
         "interval may lie above the value. AURC: mean share of wrong first names when the least sure slices are left "
         "unnamed."
     )
-    return Table(f"{aspect.capitalize()}: can probabilities be trusted?", columns, rows, note)
+    return Table(f"{kind.capitalize()}: can probabilities be trusted?", columns, rows, note)
 
 
-def _differences(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> Iterator[Table]:
+def _differences(evaluations: Sequence[AnatomyEvaluation], kind: LabelKind) -> Iterator[Table]:
     """Every system against the first."""
     first = evaluations[0]
     rows: list[list[Cell]] = []
     for each in evaluations[1:]:
-        found = compare_naming(each.aspects[aspect].judged, first.aspects[aspect].judged, first.settings)
+        found = compare_naming(each.label_kinds[kind].judged, first.label_kinds[kind].judged, first.settings)
         differences = {one.measure: one for one in found}
         rows.append(
             [each.name, *(_signed(differences[name].difference) if name in differences else None for name in MAIN)]
         )
     if rows:
         columns = ["system", *(MEASURES[name] for name in MAIN)]
-        yield Table(f"{aspect.capitalize()}: difference from {first.name}", columns, rows, "Paired, by the same draws.")
+        yield Table(f"{kind.capitalize()}: difference from {first.name}", columns, rows, "Paired, by the same draws.")
 
 
-def _sensitivity(evaluations: Sequence[AnatomyEvaluation], aspect: Aspect) -> Iterator[Table]:
+def _sensitivity(evaluations: Sequence[AnatomyEvaluation], kind: LabelKind) -> Iterator[Table]:
     columns = ["system", "wordings", *(f"{name}{what}" for name in ("top-1", "AUROC") for what in SPREADS)]
     rows: list[list[Cell]] = []
     for each in evaluations:
-        if found := each.sensitivity.get(aspect):
+        if found := each.sensitivity.get(kind):
             spreads = [_describe(found.spread[name]) for name in ("top1", "auroc")]
             rows.append([each.name, str(len(found.wordings)), *spreads[0], *spreads[1]])
     if rows:
-        yield Table(f"{aspect.capitalize()}: one wording at a time", columns, rows)
+        yield Table(f"{kind.capitalize()}: one wording at a time", columns, rows)
 
 
 def _contradictions(evaluations: Sequence[AnatomyEvaluation]) -> Iterator[Table]:
-    for aspect, title in TITLES.items():
+    for kind, title in TITLES.items():
         rows: list[list[Cell]] = []
-        results = {each.name: result for each in evaluations if (result := each.contradictions.get(aspect))}
+        results = {each.name: result for each in evaluations if (result := each.contradictions.get(kind))}
         counts = sorted({count for each in results.values() for count in each.by_count})
         for name, each in results.items():
             main = [to_number(value) for value in (each.win_rate, each.auc, each.margin, each.preference)]
@@ -170,7 +171,7 @@ def _contradictions(evaluations: Sequence[AnatomyEvaluation]) -> Iterator[Table]
             rows.append([name, str(each.images), f"{each.pairs:,}", *main, *own])
         if rows:
             columns = ["system", "slices", "pairs", "win rate", "AUC", "margin, log-odds", "preference"]
-            several = [f"win rate, {count} {aspect if count > 1 else aspect[:-1]}" for count in counts]
+            several = [f"win rate, {count} {kind if count > 1 else kind[:-1]}" for count in counts]
             yield Table(f"True captions against false: {title}", [*columns, *several], rows, CONTRADICTION_NOTE)
 
 
@@ -231,16 +232,16 @@ def write_naming_page(
 
 
 def _figures(evaluations: Sequence[AnatomyEvaluation]) -> Iterator[tuple[str, str]]:
-    for aspect in evaluations[0].aspects:
-        if roc := draw_roc(evaluations, aspect):
-            yield f"roc_{aspect}.svg", roc
-        yield f"trust_{aspect}.svg", draw_trust(evaluations, aspect)
+    for kind in evaluations[0].label_kinds:
+        if roc := draw_roc(evaluations, kind):
+            yield f"roc_{kind}.svg", roc
+        yield f"trust_{kind}.svg", draw_trust(evaluations, kind)
     if preferences := draw_preferences(evaluations):
         yield "contradictions.svg", preferences
 
 
 def _scope(evaluation: AnatomyEvaluation) -> str:
-    settings, case = evaluation.settings, next(iter(evaluation.aspects.values())).judged.case
+    settings, case = evaluation.settings, next(iter(evaluation.label_kinds.values())).judged.case
     groups = ", ".join(f"{case.groups.count(group)} {group}" for group in sorted(set(case.groups)))
     bootstrap = settings.bootstrap
     drawn = " of the same modality" if settings.stratified else ""

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from vesalius.errors import DataError
-from vesalius.evaluation.naming.label_kind import evaluate_aspect
+from vesalius.evaluation.naming.label_kind import evaluate_label_kind
 
 
 @pytest.fixture(scope="module")
 def result(make_case, few):
-    return evaluate_aspect(make_case(seed=1, who="v"), make_case(images=80), few)
+    return evaluate_label_kind(make_case(seed=1, who="v"), make_case(images=80), few)
 
 
 def test_every_measure_lies_within_its_interval_but_for_the_error_that_chance_adds_to(result):
@@ -24,14 +24,14 @@ def test_modalities_are_measured_apart(result, make_case, few):
     assert list(result.groups) == ["CT", "MR"]
     assert result.groups["CT"]["top1"].n + result.groups["MR"]["top1"].n == result.overall["top1"].n
     alone = replace(make_case(images=80), groups=("CT",) * 80)
-    assert evaluate_aspect(make_case(seed=1, who="v"), alone, few).groups == {}
+    assert evaluate_label_kind(make_case(seed=1, who="v"), alone, few).groups == {}
 
 
 def test_a_label_that_few_patients_show_is_marked_and_left_out_of_macro_means(make_case, few):
     val, test = make_case(seed=1, who="v"), make_case(images=80)
     truth = test.truth.copy()
     truth[4:, 1] = 0  # patients 0 and 1 at most
-    found = evaluate_aspect(val, replace(test, truth=truth), few)
+    found = evaluate_label_kind(val, replace(test, truth=truth), few)
     assert found.left_out == ("label 1",)
     assert not found.labels[1].counted
     kept = np.mean([found.labels[place].ap.value for place in (0, 2)])
@@ -42,13 +42,13 @@ def test_a_label_of_one_kind_has_no_areas(make_case, few):
     test = make_case(images=80, uncertain=0)
     truth = test.truth.copy()
     truth[:, 0] = 1
-    label = evaluate_aspect(make_case(seed=1, who="v"), replace(test, truth=truth), few).labels[0]
+    label = evaluate_label_kind(make_case(seed=1, who="v"), replace(test, truth=truth), few).labels[0]
     assert (label.ap, label.auroc, label.counted, label.absent) == (None, None, False, 0)
 
 
 def test_thresholds_and_calibration_come_from_validation_alone(make_case, few, result):
     test = make_case(images=80)
-    shifted = evaluate_aspect(make_case(seed=1, who="v"), replace(test, scores=test.scores + 9), few)
+    shifted = evaluate_label_kind(make_case(seed=1, who="v"), replace(test, scores=test.scores + 9), few)
     assert [each.threshold for each in shifted.labels] == [each.threshold for each in result.labels]
     assert shifted.platt == result.platt
     assert shifted.overall["macro_ap"] == result.overall["macro_ap"]
@@ -71,16 +71,16 @@ def test_it_is_json(result):
 def test_data_that_does_not_fit_is_refused(make_case, few):
     val, test = make_case(seed=1, who="v"), make_case()
     with pytest.raises(DataError, match="20 patients are in validation and test, the first is 'p0'"):
-        evaluate_aspect(test, test, few)
+        evaluate_label_kind(test, test, few)
     with pytest.raises(DataError, match="expected the same"):
-        evaluate_aspect(make_case(labels=2, who="v"), test, few)
+        evaluate_label_kind(make_case(labels=2, who="v"), test, few)
     with pytest.raises(DataError, match="every label is uncertain"):
-        evaluate_aspect(val, replace(test, truth=np.full_like(test.truth, -1)), few)
+        evaluate_label_kind(val, replace(test, truth=np.full_like(test.truth, -1)), few)
 
 
 def test_where_nothing_shows_there_is_nothing_to_name(make_case, few):
     test = make_case()
-    found = evaluate_aspect(make_case(seed=1, who="v"), replace(test, truth=np.zeros_like(test.truth)), few)
+    found = evaluate_label_kind(make_case(seed=1, who="v"), replace(test, truth=np.zeros_like(test.truth)), few)
     assert (found.chance, found.abstention, found.overall["top1"], found.overall["macro_ap"]) == (
         None,
         None,
