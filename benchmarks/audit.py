@@ -52,7 +52,7 @@ def examine(model: Segmenter, name: str, dataset: SegmentationDataset, images: i
     with progress_bar() as bar:
         task = bar.add_task(f"Questioning {name}", total=len(choose(len(dataset), images)))
         found = audit(model, dataset, limit=images, on_image=lambda: bar.advance(task))
-    draw_worst(model, dataset, found.answers, PICTURES / name, count=3)
+    draw_worst(model, dataset, found.results, PICTURES / name, count=3)
     return fill_card(found)
 
 

@@ -57,7 +57,7 @@ def test_evaluation_audit_and_pictures_run_wherever_the_model_is(pair, tiny_data
     assert [row.prompt for row in theirs.rows] == [row.prompt for row in ours.rows]
     exact, rough = (np.array([row.existence for row in each.rows]) for each in (ours, theirs))
     np.testing.assert_allclose(rough, exact, atol=0.05)
-    assert len(audit(there, dataset, precision=precision).answers) == len(audit(here, dataset).answers)
+    assert len(audit(there, dataset, precision=precision).results) == len(audit(here, dataset).results)
     assert draw_gallery(there, dataset, choose_examples(theirs.rows, 1), precision=precision)
 
 

@@ -43,7 +43,7 @@ def audit(
         group_regex: Names the patient in an image's file name, such as "^[^_]+"; intervals then draw patients instead
             of images.
         pictures: Of the worst answers, for each of three reasons; needs --out.
-        out: Folder for audit.json, audit.md, answers.parquet (a row an exchange) and the pictures.
+        out: Folder for audit.json, audit.md, answers.parquet (a row a substitution) and the pictures.
         device: "cpu", "cuda", "cuda:1" or "mps"; "auto" takes a GPU where there is one.
         precision: Of computation; "mixed" halves the bits of numbers where that is safe, for GPUs.
         overwrite: Replace what this command made there from something else.
@@ -57,7 +57,7 @@ def audit(
     from vesalius.evaluation.audit import run
     from vesalius.evaluation.audit.card import fill_card
     from vesalius.evaluation.audit.page import draw_worst, find_worst, write_page
-    from vesalius.evaluation.audit.session import write_answers
+    from vesalius.evaluation.audit.session import write_results
     from vesalius.evaluation.rows import name_clusters
     from vesalius.files import sha256_of, write_json
     from vesalius.folders import Claim
@@ -97,17 +97,17 @@ def audit(
         claim.make()
         out = claim.folder
         with progress_bar() as bar:
-            task = bar.add_task("Drawing the worst", total=len(find_worst(found.answers, pictures)))
+            task = bar.add_task("Drawing the worst", total=len(find_worst(found.results, pictures)))
             drawn = draw_worst(
                 trained,
                 dataset,
-                found.answers,
+                found.results,
                 out,
                 count=pictures,
                 precision=precision,
                 on_picture=lambda: bar.advance(task),
             )
-        write_answers(found.answers, out / "answers.parquet")
+        write_results(found.results, out / "answers.parquet")
         write_json(out / "audit.json", content)
         write_page(card, title, drawn, out / "audit.md")
     if as_json:
@@ -115,7 +115,7 @@ def audit(
     else:
         _print(card, title)
     if out is not None:
-        say(f"{len(found.answers)} answers, {len(drawn)} pictures of the worst: {out / 'audit.md'}")
+        say(f"{len(found.results)} answers, {len(drawn)} pictures of the worst: {out / 'audit.md'}")
 
 
 def _print(card: "Card", title: str) -> None:
@@ -126,7 +126,7 @@ def _print(card: "Card", title: str) -> None:
     for question, good, lines in group_lines(card.lines):
         rows.append((question, f"good: {good}", ""))
         rows += [(f"  {line.kind}", line.value, line.verdict) for line in lines]
-    print_table(("exchange", "value", "verdict"), rows, title=title)
-    print_table(("can its own doubt be trusted?", "value", "good"), describe_trust(card))
+    print_table(("substitution", "value", "verdict"), rows, title=title)
+    print_table(("can its confidence be trusted?", "value", "good"), describe_trust(card))
     for sentence in (*card.conclusion, describe_scope(card), *card.notes):
         say(sentence)

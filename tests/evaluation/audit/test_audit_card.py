@@ -7,7 +7,7 @@ import pytest
 from vesalius.evaluation.audit.card import Card, fill_card
 from vesalius.evaluation.audit.page import describe_trust, write_page
 from vesalius.evaluation.audit.run import Audit
-from vesalius.evaluation.audit.session import Answer
+from vesalius.evaluation.audit.session import SubstitutionResult
 from vesalius.evaluation.calibration import Reliability
 from vesalius.evaluation.statistics import Bootstrap
 
@@ -25,7 +25,7 @@ def interview(changes: dict[str, float], *, marked: float, existence: float | No
     """An audit whose masks change by about `changes`, by test or kind, and that marks a share of absent things."""
     rng = np.random.default_rng(0)
     answers = [
-        Answer(
+        SubstitutionResult(
             image=f"{image}.png", record=image, test=test, kind=kind, reference="polyp", prompt=kind, pixels=1000,
             true_pixels=100, predicted_pixels=int(marked * 1000), reference_dice=0.9,
             dice=0.9 - changes.get(kind, changes.get(test, 0.0)) / 2,
@@ -35,7 +35,7 @@ def interview(changes: dict[str, float], *, marked: float, existence: float | No
     ]  # fmt: skip
     stated = rng.random((8, 8))
     return Audit(
-        answers=tuple(answers),
+        results=tuple(answers),
         images=tuple(f"{image}.png" for image in range(IMAGES)),
         available=100,
         dice=tuple(rng.uniform(0.8, 1, IMAGES)),
@@ -63,25 +63,25 @@ class TestConclusion:
     def test_a_model_that_listens_is_told_what_it_reads(self):
         card = fill_card(interview({"absent": 1.0, "side": 0.3, "size": 0.002}, marked=0.001), settings=FEW)
         assert card.conclusion == (
-            "Reads which object is meant, and stays quiet about what is not there.",
+            "Reads which object is meant, and marks nothing for what is not there.",
             "Its masks follow words for side.",
             "It ignores words for size.",
             "Other words for the same thing leave its masks nearly as they are.",
         )
 
-    def test_a_model_that_marks_something_else_is_not_called_quiet(self):
+    def test_a_model_that_marks_something_else_is_not_called_empty(self):
         card = fill_card(interview({"absent": 0.9, "wording": 0.6}, marked=0.2), settings=FEW)
         assert card.conclusion[0].startswith("Reads which object is meant, but marks things that are not there (unrel")
         assert card.conclusion[-1] == "Other words for the same thing can give another mask."
 
-    def test_a_model_that_is_quiet_about_everything_is_not_praised(self):
+    def test_a_model_that_marks_nothing_at_all_is_not_praised(self):
         card = fill_card(interview({"absent": 0.1}, marked=0), settings=FEW)
         assert "finds nothing when asked for the object either" in card.conclusion[0]
 
     def test_images_that_show_nothing_cannot_tell(self):
         audit = interview({}, marked=0)
-        answers = [replace(each, true_pixels=0) for each in audit.answers if each.test == "absent"]
-        card = fill_card(replace(audit, answers=tuple(answers)), settings=FEW)
+        answers = [replace(each, true_pixels=0) for each in audit.results if each.test == "absent"]
+        card = fill_card(replace(audit, results=tuple(answers)), settings=FEW)
         assert card.conclusion[0].startswith("No image shows anything")
 
     def test_a_model_that_half_listens_is_not_praised(self):
@@ -95,17 +95,17 @@ class TestLines:
     def test_values_are_means_over_images(self):
         audit = interview({"absent": 0.9}, marked=0.02, existence=0.25)
         card = fill_card(audit, settings=FEW)
-        changes = [each.change for each in audit.answers if each.kind == "denials"]
+        changes = [each.change for each in audit.results if each.kind == "denials"]
         assert value_of(card, "denials", "change") == pytest.approx(np.mean(changes))
         assert value_of(card, "denials", "existence") == pytest.approx(0.25)
-        assert value_of(card, "denials", "quiet") == 0
+        assert value_of(card, "denials", "true_negatives") == 0
         assert card.plain_dice.value == pytest.approx(np.mean(audit.dice))
 
     def test_records_of_one_image_count_as_one(self):
         audit = interview({}, marked=0)
-        answers = [replace(each, image="0.png") if each.record < 6 else each for each in audit.answers]
+        answers = [replace(each, image="0.png") if each.record < 6 else each for each in audit.results]
         images = ["0.png" if record < 6 else name for record, name in enumerate(audit.images)]
-        card = fill_card(replace(audit, answers=tuple(answers), images=tuple(images)), settings=FEW)
+        card = fill_card(replace(audit, results=tuple(answers), images=tuple(images)), settings=FEW)
         assert {line.value.n for line in card.lines} == {IMAGES - 5}
 
     def test_patients_make_intervals_wider_than_images(self):

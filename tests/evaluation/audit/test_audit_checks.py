@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vesalius.evaluation.audit.card import MEASURES, UNCLEAR, Check, measure, read_checks
-from vesalius.evaluation.audit.session import Answer
+from vesalius.evaluation.audit.card import MEASURES, UNCLEAR, Check, read_checks
+from vesalius.evaluation.audit.session import SubstitutionResult
 from vesalius.evaluation.statistics import Interval
 
-ANSWER = Answer(
+ANSWER = SubstitutionResult(
     image="a.png", record=0, test="wording", kind="paraphrases", reference="polyp", prompt="a polyp", pixels=1000,
     true_pixels=100, predicted_pixels=100, reference_dice=0.8, dice=0.6, change=0.25, existence=0.9,
 )  # fmt: skip
@@ -20,21 +20,21 @@ OTHER = replace(ANSWER, dice=0.4, change=0.75, predicted_pixels=9, existence=0.5
         ("change", 0.5),
         ("lost", 0.3),
         ("spread", float(np.std([0.8, 0.6, 0.4]))),
-        ("quiet", 0.5),
+        ("true_negatives", 0.5),
         ("existence", 0.7),
     ],
 )
 def test_measures_are_those_worked_out_by_hand(name, value):
-    assert measure(name, [ANSWER, OTHER]) == pytest.approx(value)
+    assert MEASURES[name]([ANSWER, OTHER]) == pytest.approx(value)
 
 
 def test_dice_is_not_asked_of_images_that_show_nothing():
     empty = [replace(ANSWER, true_pixels=0)]
-    assert [name for name in MEASURES if measure(name, empty) is None] == ["change", "lost", "spread"]
+    assert [name for name in MEASURES if MEASURES[name](empty) is None] == ["change", "lost", "spread"]
 
 
 def test_a_model_without_existence_has_none():
-    assert measure("existence", [replace(ANSWER, existence=None)]) is None
+    assert MEASURES["existence"]([replace(ANSWER, existence=None)]) is None
 
 
 def interval(low: float | None, high: float | None) -> Interval:

@@ -4,11 +4,11 @@ from vesalius.data.annotations import ImageRecord
 from vesalius.evaluation.audit.session import (
     AT_ONCE,
     UNRELATED,
-    Exchange,
+    Substitution,
     find_target_of,
     plain_name,
     plan,
-    plan_nothing,
+    plan_empty,
 )
 from vesalius.prompts import find_target, read_bank
 
@@ -21,8 +21,8 @@ def describe(place: str) -> ImageRecord:
 RECORDS = [describe("top left"), describe("left"), describe("bottom left"), describe("left")]
 
 
-def of(exchanges: list[Exchange], test: str, kind: str | None = None) -> list[Exchange]:
-    return [each for each in exchanges if each.test == test and kind in (None, each.kind)]
+def of(substitutions: list[Substitution], test: str, kind: str | None = None) -> list[Substitution]:
+    return [each for each in substitutions if each.test == test and kind in (None, each.kind)]
 
 
 def test_own_prompts_are_compared_with_the_plain_name_one_wording_a_family():
@@ -45,7 +45,7 @@ def test_paraphrases_take_turns_until_all_were_asked():
 
 def test_the_swapped_prompt_is_another_image_s_of_the_most_detailed_family():
     (swap,) = of(plan(RECORDS, 0, "polyp"), "swap")
-    assert swap == Exchange("swap", "another image's p6", "round polyp in top left", "round polyp in bottom left")
+    assert swap == Substitution("swap", "another image's p6", "round polyp in top left", "round polyp in bottom left")
 
 
 def test_a_prompt_that_denies_or_says_the_same_is_no_swap():
@@ -55,13 +55,13 @@ def test_a_prompt_that_denies_or_says_the_same_is_no_swap():
 
 def test_an_attribute_is_flipped_where_it_is_first_spoken_of():
     flips = {each.kind: each for each in of(plan(RECORDS, 0, None), "flip")}
-    assert flips["shape"] == Exchange("flip", "shape", "round polyp", "triangular polyp")
+    assert flips["shape"] == Substitution("flip", "shape", "round polyp", "triangular polyp")
     assert flips["side"].prompt == "round polyp in top right"
     assert flips.keys() == {"shape", "side", "height"}
 
 
 def test_nothing_is_asked_instead_of_the_plain_name():
-    assert of(plan(RECORDS, 0, None), "empty") == [Exchange("empty", "no words", "polyp", "")]
+    assert of(plan(RECORDS, 0, None), "empty") == [Substitution("empty", "no words", "polyp", "")]
 
 
 class TestAbsent:
@@ -90,7 +90,7 @@ class TestAbsent:
 
     def test_an_image_that_shows_nothing_is_asked_its_own_prompts_too(self):
         record = ImageRecord("n.png", "n.png", {"p0": "", "p1": "no polyp", "p2": ["no polyp", "healthy mucosa"]})
-        asked = plan_nothing(record, 0, "polyp")
+        asked = plan_empty(record, 0, "polyp")
         own = of(asked, "absent", "prompts of empty images")
         assert [(each.reference, each.prompt) for each in own] == [("", "no polyp"), ("", "healthy mucosa")]
         assert {each.test for each in asked} == {"absent"}

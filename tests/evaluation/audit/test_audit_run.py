@@ -8,7 +8,7 @@ import torch
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import ConfigError, OutputError, PromptError
 from vesalius.evaluation.audit.run import audit, choose
-from vesalius.evaluation.audit.session import write_answers
+from vesalius.evaluation.audit.session import write_results
 from vesalius.evaluation.metrics import dice
 from vesalius.imaging import write_mask
 
@@ -25,8 +25,8 @@ def test_an_image_is_encoded_once_and_every_answer_is_the_model_s_own(build_tiny
     counted = []
     found = audit(model, dataset, on_image=lambda: counted.append(1))
     assert calls == counted == [1] * len(dataset)
-    assert {each.test for each in found.answers} == {"wording", "empty", "absent", "flip"}
-    for each in found.answers[::7]:
+    assert {each.test for each in found.results} == {"wording", "empty", "absent", "flip"}
+    for each in found.results[::7]:
         sample = dataset[each.record]
         with torch.inference_mode():
             masks = [model(sample.image[None], [prompt])[:, 0] > 0 for prompt in (each.reference, each.prompt)]
@@ -45,15 +45,15 @@ def test_a_model_that_reads_no_text_is_asked_once_and_never_changes(build_tiny, 
     monkeypatch.setattr(model, "decode", lambda image, text: calls.append(len(text.embedding)) or decode(image, text))
     found = audit(model, dataset)
     assert set(calls) == {1}
-    assert {each.change for each in found.answers} == {0.0}
-    assert {each.existence for each in found.answers} == {None}
+    assert {each.change for each in found.results} == {0.0}
+    assert {each.existence for each in found.results} == {None}
 
 
 def test_pixels_and_confidence_are_those_of_the_plain_name(build_tiny, dataset):
     found = audit(build_tiny("pocket"), dataset)
     assert found.images == ("test_0.png", "test_1.png")
     assert found.reliability.counts.sum(1).tolist() == [dataset[0].mask.numel()] * 2
-    named = {each.record: each.reference_dice for each in found.answers if each.reference == "polyp"}
+    named = {each.record: each.reference_dice for each in found.results if each.reference == "polyp"}
     assert list(found.dice) == pytest.approx(list(named.values()))
     assert all(0 <= each <= 1 for each in found.confidence)
 
@@ -69,8 +69,8 @@ def test_an_image_that_shows_nothing_is_only_asked_for_what_is_absent(build_tiny
     root = write_dataset("half_empty")
     write_mask(root / "masks" / "test_1.png", np.zeros((40, 56), bool))
     found = audit(build_tiny("unet_d"), SegmentationDataset(root, "test"))
-    assert {each.test for each in found.answers if each.record == 1} == {"absent"}
-    assert "prompts of empty images" in {each.kind for each in found.answers}
+    assert {each.test for each in found.results if each.record == 1} == {"absent"}
+    assert "prompts of empty images" in {each.kind for each in found.results}
 
 
 def test_chosen_records_span_the_file():
@@ -93,10 +93,10 @@ def test_an_absent_phrase_needs_words(build_tiny, dataset):
 
 def test_answers_are_written_as_a_table(build_tiny, dataset, tmp_path):
     found = audit(build_tiny("unet_d"), dataset, limit=1)
-    write_answers(found.answers, tmp_path / "answers.parquet")
+    write_results(found.results, tmp_path / "answers.parquet")
     table = pq.read_table(tmp_path / "answers.parquet")
-    assert table.num_rows == len(found.answers)
+    assert table.num_rows == len(found.results)
     assert json.dumps(table.to_pylist()[0])
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
-        write_answers(found.answers, tmp_path / "file" / "answers.parquet")
+        write_results(found.results, tmp_path / "file" / "answers.parquet")

@@ -1,5 +1,5 @@
-"""The prompt audit: what happens to a model's masks when the words are exchanged.
+"""The prompt audit: how a model's masks change when other prompts are substituted.
 
-Every test is an exchange of one prompt for another about the same image: other words for the same thing, another
-image's words, no words, words for something that is not there, one attribute turned round.
+Every test substitutes one prompt for another about the same image: other words for the same thing, another image's
+words, no words, words for something that is not there, one attribute flipped.
 """

@@ -1,4 +1,4 @@
-"""The score card of an audit: measures with intervals and verdicts, and what they come to."""
+"""The score card of an audit: measures with intervals, the verdicts of ``checks.toml``, and a conclusion in words."""
 
 import tomllib
 from collections import defaultdict
@@ -11,14 +11,16 @@ from types import MappingProxyType
 import numpy as np
 
 from vesalius.evaluation.audit.run import Audit, Trust, number_clusters, weigh_trust
-from vesalius.evaluation.audit.session import Answer
+from vesalius.evaluation.audit.session import SubstitutionResult
 from vesalius.evaluation.rows import ScoreTable
 from vesalius.evaluation.statistics import Bootstrap, Interval, find_centres
+
+Results = Sequence[SubstitutionResult]
 
 
 @dataclass(frozen=True)
 class Line:
-    """One measure of one kind of exchange, over all images."""
+    """One measure of one kind of substitution, over all images."""
 
     test: str
     kind: str
@@ -31,9 +33,6 @@ class Line:
     """Mean over images."""
     verdict: str
 
-
-QUIET = 0.01
-"""Share of an image under which an answer counts as nothing."""
 
 UNCLEAR = "cannot be told"
 """Verdict where the images are too few for any."""
@@ -67,48 +66,46 @@ def read_checks() -> Sequence[Check]:
     )
 
 
-def measure(name: str, answers: Sequence[Answer]) -> float | None:
-    """One measure of the answers about one image.
-
-    Args:
-        name: One of ``MEASURES``.
-        answers: Of one test and kind, about one image.
-
-    Returns:
-        None if they do not have it: what concerns Dice is not asked of images whose true mask is empty, and not every
-        model says whether a thing is there.
-    """
-    return MEASURES[name](answers)
+EMPTY_AREA = 0.01
+"""Share of an image: a mask with a smaller area counts as empty."""
 
 
-def _change(answers: Sequence[Answer]) -> float | None:
-    return _mean([each.change for each in answers if each.true_pixels])
+def _change(results: Results) -> float | None:
+    return _mean([each.change for each in results if each.true_pixels])
 
 
-def _lost(answers: Sequence[Answer]) -> float | None:
-    return _mean([each.reference_dice - each.dice for each in answers if each.true_pixels])
+def _lost(results: Results) -> float | None:
+    return _mean([each.reference_dice - each.dice for each in results if each.true_pixels])
 
 
-def _spread(answers: Sequence[Answer]) -> float | None:
-    scores = [each.dice for each in answers if each.true_pixels]
-    return float(np.std([answers[0].reference_dice, *scores])) if scores else None
+def _spread(results: Results) -> float | None:
+    scores = [each.dice for each in results if each.true_pixels]
+    return float(np.std([results[0].reference_dice, *scores])) if scores else None
 
 
-def _quiet(answers: Sequence[Answer]) -> float | None:
-    return _mean([float(each.marked < QUIET) for each in answers])
+def _true_negatives(results: Results) -> float | None:
+    return _mean([float(each.area < EMPTY_AREA) for each in results])
 
 
-def _existence(answers: Sequence[Answer]) -> float | None:
-    return _mean([each.existence for each in answers if each.existence is not None])
+def _existence(results: Results) -> float | None:
+    return _mean([each.existence for each in results if each.existence is not None])
 
 
 def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-MEASURES: Mapping[str, Callable[[Sequence[Answer]], float | None]] = MappingProxyType(
-    {"change": _change, "lost": _lost, "spread": _spread, "quiet": _quiet, "existence": _existence}
-)
+MEASURES: Mapping[str, Callable[[Results], float | None]] = MappingProxyType({
+    "change": _change,
+    "lost": _lost,
+    "spread": _spread,
+    "true_negatives": _true_negatives,
+    "existence": _existence,
+})  # fmt: skip
+"""Name -> measure of the results of one test and kind about one image.
+
+None if they do not have it: measures of Dice leave out images whose true mask is empty, and not every model has an
+existence score."""
 
 
 IGNORED = 0.01
@@ -126,7 +123,7 @@ def conclude(lines: Sequence[Line]) -> tuple[str, ...]:
 
 
 def ignores_words(lines: Sequence[Line]) -> bool:
-    """Whether no exchange changes masks by as much as ``IGNORED``, to the upper end of the intervals."""
+    """Whether no substitution changes masks by as much as ``IGNORED``, to the upper end of the intervals."""
     changes = [line.value for line in lines if line.measure == "change"]
     return bool(changes) and all((each.value if each.high is None else each.high) < IGNORED for each in changes)
 
@@ -135,16 +132,17 @@ def _object(lines: Sequence[Line]) -> str:
     foreign = [line for line in lines if line.test == "absent"]
     changed = {line.kind for line in foreign if line.measure == "change" and line.verdict == "reads it"}
     asked = {line.kind for line in foreign if line.measure == "change"}
-    loud = [line.kind for line in foreign if line.measure == "quiet" and line.verdict != "stays quiet"]
-    if not loud and changed == asked:
-        return "Reads which object is meant, and stays quiet about what is not there."
-    if not loud:
-        return "Stays quiet about what is not there, but often finds nothing when asked for the object either."
+    marked = [line.kind for line in foreign if line.measure == "true_negatives" and line.verdict != "marks nothing"]
+    if not marked and changed == asked:
+        return "Reads which object is meant, and marks nothing for what is not there."
+    if not marked:
+        return "Marks nothing for what is not there, but often finds nothing when asked for the object either."
+    false_positives = f"marks things that are not there ({', '.join(marked)})."
     if changed == asked:
-        return f"Reads which object is meant, but marks things that are not there ({', '.join(loud)})."
+        return f"Reads which object is meant, but {false_positives}"
     if changed:
-        return f"Reads which object is meant in part: it marks things that are not there ({', '.join(loud)})."
-    return f"Hardly reads which object is meant: it marks things that are not there ({', '.join(loud)})."
+        return f"Reads which object is meant in part: it {false_positives}"
+    return f"Hardly reads which object is meant: it {false_positives}"
 
 
 def _details(changes: Sequence[Line]) -> Iterator[str]:
@@ -168,9 +166,9 @@ _UNCLEAR = "Whether its masks follow words for {} cannot be told from so few ima
 
 def _words(changes: Sequence[Line]) -> Iterator[str]:
     verdicts = [line.verdict for line in changes if line.test == "wording"]
-    if verdicts and all(verdict == "steady" for verdict in verdicts):
+    if verdicts and all(verdict == "stable" for verdict in verdicts):
         yield "Other words for the same thing leave its masks nearly as they are."
-    elif any("fickle" in verdict for verdict in verdicts):
+    elif any("unstable" in verdict for verdict in verdicts):
         yield "Other words for the same thing can give another mask."
 
 
@@ -186,13 +184,13 @@ class Card:
     """What an audit found."""
 
     conclusion: tuple[str, ...]
-    """In words, a sentence each."""
+    """Sentences."""
     lines: tuple[Line, ...]
     plain_dice: Interval
-    """Dice on being asked for the object by its plain name, for orientation."""
+    """Dice of the answers to the plain names, for orientation."""
     trust: Trust
     images: int
-    """Records that were asked about."""
+    """Records that were audited."""
     available: int
     """Records of the split."""
     notes: tuple[str, ...]
@@ -207,7 +205,7 @@ def fill_card(audit: Audit, *, group_regex: str | None = None, settings: Bootstr
     """Sum up an audit.
 
     Args:
-        audit: What was asked and answered.
+        audit: Results of a pass.
         group_regex: Names the patient in an image's file name; intervals then draw patients instead of images.
         settings: Draws, confidence and seed.
 
@@ -215,7 +213,7 @@ def fill_card(audit: Audit, *, group_regex: str | None = None, settings: Bootstr
         ConfigError: If the expression does not fit the names.
     """
     settings = settings or Bootstrap()
-    measured = _measure(audit.answers)
+    measured = _measure(audit.results)
     intervals = _summarise(measured | {_PLAIN: _by_image(audit.images, audit.dice)}, group_regex, settings)
     lines = [
         Line(check.test, kind, check.measure, check.title, check.good, value, check.judge(value))
@@ -235,11 +233,11 @@ def fill_card(audit: Audit, *, group_regex: str | None = None, settings: Bootstr
 
 
 def _temper(lines: Sequence[Line]) -> Iterator[Line]:
-    """Who ignores words is not to be praised for being steady under other words."""
+    """Models that ignore words are not called stable under other words."""
     ignored = ignores_words(lines)
     for line in lines:
-        steady = ignored and line.test == "wording" and line.measure != "existence"
-        yield replace(line, verdict="ignores words") if steady else line
+        trivial = ignored and line.test == "wording" and line.measure != "existence"
+        yield replace(line, verdict="ignores words") if trivial else line
 
 
 Place = tuple[str, str, str]
@@ -247,18 +245,19 @@ Place = tuple[str, str, str]
 _PLAIN: Place = ("", "", "dice")
 
 
-def _measure(answers: Sequence[Answer]) -> dict[Place, dict[str, float]]:
+def _measure(results: Results) -> dict[Place, dict[str, float]]:
     """Each measure of each image; the mean over its records if it has several."""
-    groups: dict[tuple[str, str], dict[tuple[str, int], list[Answer]]] = defaultdict(lambda: defaultdict(list))
-    for answer in answers:
-        groups[answer.test, answer.kind][answer.image, answer.record].append(answer)
+    groups: dict[tuple[str, str], dict[tuple[str, int], list[SubstitutionResult]]]
+    groups = defaultdict(lambda: defaultdict(list))
+    for each in results:
+        groups[each.test, each.kind][each.image, each.record].append(each)
     checks: dict[str, list[Check]] = defaultdict(list)
     for check in read_checks():
         checks[check.test].append(check)
     found = {}
     for (test, kind), records in groups.items():
         for check in checks[test]:
-            values = {place: measure(check.measure, several) for place, several in records.items()}
+            values = {place: MEASURES[check.measure](several) for place, several in records.items()}
             known = {place: value for place, value in values.items() if value is not None}
             if known:
                 found[test, kind, check.measure] = _by_image([image for image, _ in known], list(known.values()))

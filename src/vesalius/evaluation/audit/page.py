@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vesalius.console import markdown_table, to_link, to_markdown, to_terminal
 from vesalius.data.datasets import Sample, SegmentationDataset
-from vesalius.evaluation.audit.card import QUIET, Card, Line
-from vesalius.evaluation.audit.session import Answer, Witness
+from vesalius.evaluation.audit.card import EMPTY_AREA, Card, Line
+from vesalius.evaluation.audit.session import PromptSession, SubstitutionResult
 from vesalius.evaluation.calibration import Calibration, RiskCoverage, disagreement_map
 from vesalius.files import write_text
 from vesalius.imaging import overlay, write_rgb
@@ -24,102 +24,104 @@ SIDE = 320
 TEXT = 15
 """Height of letters, pixels."""
 LINES = 3
-"""Of text under a panel."""
+"""Lines of text under a panel."""
 GAP = 8
-"""Between panels, pixels."""
+"""Space between panels, pixels."""
 BLUE = (86, 180, 233)
-"""The truth; told from the answers' amber by colour-blind readers, too."""
+"""Colour of the truth; distinct from the predictions' amber for colour-blind readers."""
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Worst:
-    """An answer worth looking at."""
+    """A result worth looking at."""
 
     why: str
-    answer: Answer
+    result: SubstitutionResult
 
     def name(self, rank: int) -> str:
-        """Of its picture."""
-        return f"{self.answer.test}_{rank}_{Path(self.answer.image).stem}.png"
+        """File name of its picture."""
+        return f"{self.result.test}_{rank}_{Path(self.result.image).stem}.png"
 
 
-def find_worst(answers: Sequence[Answer], count: int) -> list[Worst]:
-    """The answers that show best what is wrong; no image twice for the same reason.
+def find_worst(results: Sequence[SubstitutionResult], count: int) -> list[Worst]:
+    """The worst results by three criteria; no image twice for the same one.
 
     Args:
-        answers: All of an audit.
-        count: For each of three reasons, at most: Dice lost by other true words, pixels marked of what is not there,
-            and masks changed by one flipped attribute.
+        results: All of an audit.
+        count: Results a criterion, at most. The criteria: Dice lost by other true words, area of the mask for what is
+            not there, change of the mask by one flipped attribute.
     """
-    worded = [each for each in answers if each.test == "wording" and each.true_pixels]
-    absent = [each for each in answers if each.test == "absent"]
-    flipped = [each for each in answers if each.test == "flip"]
+    worded = [each for each in results if each.test == "wording" and each.true_pixels]
+    absent = [each for each in results if each.test == "absent"]
+    flipped = [each for each in results if each.test == "flip"]
     return [
         *_top(worded, lambda each: each.reference_dice - each.dice, "Dice {0:.2f} became {1:.2f}", count),
-        *_top(absent, lambda each: each.marked, "{2:.0%} of the image marked; it is not there", count),
+        *_top(absent, lambda each: each.area, "{2:.0%} of the image marked; it is not there", count),
         *_top(flipped, lambda each: each.change, "mask changed by {3:.2f} (1 - Dice)", count),
     ]
 
 
-def _top(answers: Sequence[Answer], badness: Callable[[Answer], float], why: str, count: int) -> Iterator[Worst]:
-    worst: dict[str, Answer] = {}
-    for each in sorted(answers, key=lambda each: (-badness(each), each.image, each.prompt)):
+def _top(
+    results: Sequence[SubstitutionResult], badness: Callable[[SubstitutionResult], float], why: str, count: int
+) -> Iterator[Worst]:
+    worst: dict[str, SubstitutionResult] = {}
+    for each in sorted(results, key=lambda each: (-badness(each), each.image, each.prompt)):
         worst.setdefault(each.image, each)
     for each in islice(worst.values(), count):
-        if badness(each) >= QUIET:
-            yield Worst(why.format(each.reference_dice, each.dice, each.marked, each.change), each)
+        if badness(each) >= EMPTY_AREA:
+            yield Worst(why.format(each.reference_dice, each.dice, each.area, each.change), each)
 
 
 def draw_worst(
     model: Segmenter,
     dataset: SegmentationDataset,
-    answers: Sequence[Answer],
+    results: Sequence[SubstitutionResult],
     out: Path,
     *,
     count: int,
     precision: Precision = "32",
     on_picture: Callable[[], None] = lambda: None,
 ) -> list[Path]:
-    """Ask once more about the worst images and draw the answers.
+    """Predict the worst results once more and draw them.
 
     Args:
         model: The one that was audited.
         dataset: Its data.
-        answers: All of the audit.
+        results: All of the audit.
         out: Folder for the pictures.
-        count: Pictures for each reason, at most.
+        count: Pictures a criterion of ``find_worst``, at most.
         precision: Of computation.
         on_picture: Called after each, for progress.
 
     Raises:
         OutputError: If a picture cannot be written.
     """
-    texts, ranks, paths = TextCache(model), dict.fromkeys((each.test for each in answers), 0), []
-    for worst in find_worst(answers, count):
-        ranks[worst.answer.test] += 1
-        sample = dataset[worst.answer.record]
-        wordings = [each for each in answers if each.record == worst.answer.record and each.test == "wording"]
+    texts, ranks, paths = TextCache(model), dict.fromkeys((each.test for each in results), 0), []
+    for worst in find_worst(results, count):
+        ranks[worst.result.test] += 1
+        sample = dataset[worst.result.record]
+        wordings = [each.prompt for each in results if (each.record, each.test) == (worst.result.record, "wording")]
         features = encode(model, sample.image[None], precision)
-        panels = _panels(Witness(model, sample, features, texts, precision), sample, worst, wordings)
-        paths.append(out / worst.name(ranks[worst.answer.test]))
+        panels = _panels(PromptSession(model, sample, features, texts, precision), sample, worst, wordings)
+        paths.append(out / worst.name(ranks[worst.result.test]))
         write_rgb(paths[-1], np.concatenate(panels, axis=1))
         on_picture()
     return paths
 
 
-def _panels(witness: Witness, sample: Sample, worst: Worst, wordings: Sequence[Answer]) -> list[Pixels]:
-    rgb, answer = sample.image.numpy().transpose(1, 2, 0), worst.answer
-    truth = witness.truth[0].numpy()
-    before, after = (witness.answer(prompt).mask[0].numpy() for prompt in (answer.reference, answer.prompt))
+def _panels(session: PromptSession, sample: Sample, worst: Worst, wordings: Sequence[str]) -> list[Pixels]:
+    rgb, result = sample.image.numpy().transpose(1, 2, 0), worst.result
+    truth = session.truth[0].numpy()
+    before, after = (session.answer(prompt).mask[0].numpy() for prompt in (result.reference, result.prompt))
     panels = [
-        _panel(overlay(rgb, truth, BLUE), f"truth: {answer.image}"),
-        _panel(overlay(rgb, before), f'asked: "{answer.reference}" (Dice {answer.reference_dice:.2f})'),
-        _panel(overlay(rgb, after), f'asked: "{answer.prompt}": {worst.why}'),
+        _panel(overlay(rgb, truth, BLUE), f"truth: {result.image}"),
+        _panel(overlay(rgb, before), f'asked: "{result.reference}" (Dice {result.reference_dice:.2f})'),
+        _panel(overlay(rgb, after), f'asked: "{result.prompt}": {worst.why}'),
     ]
-    if answer.test == "wording":
-        prompts = dict.fromkeys([answer.reference, *(each.prompt for each in wordings)])
-        masks = np.stack([witness.answer(prompt).mask[0].numpy() for prompt in prompts])
+    if result.test == "wording":
+        prompts = dict.fromkeys([result.reference, *wordings])
+        masks = np.stack([session.answer(prompt).mask[0].numpy() for prompt in prompts])
         panels.append(_panel(_heat(disagreement_map(masks)), f"bright: {len(masks)} wordings disagree"))
     return panels
 
@@ -178,11 +180,11 @@ def render_body(card: Card) -> list[str]:
         "",
         *map(to_markdown, (describe_scope(card), *card.notes)),
         "",
-        "| exchange | value | verdict |",
+        "| substitution | value | verdict |",
         "|---|---|---|",
         *_lines(card.lines),
         "",
-        markdown_table(("can its own doubt be trusted?", "value", "good"), describe_trust(card)),
+        markdown_table(("can its confidence be trusted?", "value", "good"), describe_trust(card)),
     ]
 
 
@@ -220,7 +222,7 @@ def describe_trust(card: Card) -> Iterator[tuple[str, str, str]]:
 def _calibration(what: str, found: Calibration) -> Iterator[tuple[str, str, str]]:
     yield f"calibration error (ECE) of {what}", str(found.ece), "near 0"
     if found.doubtful_ece:
-        yield f"the same, of {what} it is unsure of", str(found.doubtful_ece), "near 0"
+        yield f"the same, of uncertain {what}", str(found.doubtful_ece), "near 0"
     yield f"Brier score of {what}", str(found.brier), "near 0"
 
 

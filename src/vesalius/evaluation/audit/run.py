@@ -1,4 +1,4 @@
-"""Ask a model about every image of a split in one pass, and whether its own doubts can be trusted."""
+"""One pass of substitutions over a split, and how far the model's own confidence can be trusted."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import ConfigError, PromptError
-from vesalius.evaluation.audit.session import Answer, Witness, find_target_of, plain_name, plan, plan_nothing
+from vesalius.evaluation.audit.session import (
+    PromptSession,
+    SubstitutionResult,
+    find_target_of,
+    plain_name,
+    plan,
+    plan_empty,
+)
 from vesalius.evaluation.calibration import Calibration, Reliability, RiskCoverage, risk_coverage, soft_dice_confidence
 from vesalius.evaluation.metrics import dice
 from vesalius.evaluation.rows import name_clusters
@@ -20,19 +27,19 @@ from vesalius.models.inference import Precision, TextCache, encode_each
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """All that was asked and answered; ``card.fill_card`` sums it up."""
+    """All results of one pass; ``card.fill_card`` sums it up."""
 
-    answers: tuple[Answer, ...]
+    results: tuple[SubstitutionResult, ...]
     images: tuple[str, ...]
     """File names, one a record that was asked about, [I]."""
     available: int
     """Records of the split."""
     dice: tuple[float, ...]
-    """Of the answer to each record's plain name, [I]."""
+    """Dice of the answer to each record's plain name, [I]."""
     confidence: tuple[float, ...]
     """Soft Dice confidence of that answer, [I]."""
     reliability: Reliability
-    """Of its pixels, a row a record."""
+    """Reliability of its pixels, a row a record."""
     notes: tuple[str, ...]
     """What could not be asked, a sentence each."""
 
@@ -46,7 +53,7 @@ def audit(
     precision: Precision = "32",
     on_image: Callable[[], None] = lambda: None,
 ) -> Audit:
-    """Exchange the prompts of a data set's images and compare the answers.
+    """Substitute the prompts of a data set's images and compare the answers.
 
     Each image is encoded once, each prompt once; masks are compared at the resolution of the files, threshold 0.5.
 
@@ -66,29 +73,29 @@ def audit(
     _check(dataset, absent)
     model.eval()
     texts = TextCache(model)
-    answers: list[Answer] = []
+    results: list[SubstitutionResult] = []
     rows: list[tuple[str, float, float, Reliability]] = []
     chosen = choose(len(dataset), limit)
     encoded = encode_each(model, (dataset[number] for number in chosen), lambda sample: sample.image, precision)
     for number, (sample, features) in zip(chosen, encoded, strict=True):
-        witness, record = Witness(model, sample, features, texts, precision), sample.record
+        session, record = PromptSession(model, sample, features, texts, precision), sample.record
         target = find_target_of(record, dataset.row_of(record))
-        if witness.truth.any():
-            asked = plan(dataset.records, number, target, absent)
+        if session.truth.any():
+            planned = plan(dataset.records, number, target, absent)
         else:
-            asked = plan_nothing(record, number, target, absent)
-        answers += witness.testify(record.img_name, number, asked)
-        rows.append((record.img_name, *_judge_plain(witness, plain_name(record))))
+            planned = plan_empty(record, number, target, absent)
+        results += session.run(record.img_name, number, planned)
+        rows.append((record.img_name, *_judge_plain(session, plain_name(record))))
         on_image()
     images, dices, confidences, counts = zip(*rows, strict=True)
     return Audit(
-        answers=tuple(answers),
+        results=tuple(results),
         images=images,
         available=len(dataset),
         dice=dices,
         confidence=confidences,
         reliability=Reliability.join(counts),
-        notes=tuple(_note(answers)),
+        notes=tuple(_note(results)),
     )
 
 
@@ -102,15 +109,15 @@ def number_clusters(images: Sequence[str], group_regex: str | None = None) -> ND
     return clusters
 
 
-def _judge_plain(witness: Witness, name: str) -> tuple[float, float, Reliability]:
+def _judge_plain(session: PromptSession, name: str) -> tuple[float, float, Reliability]:
     """Dice of the answer to the plain name, how sure the model is of it, and whether its probabilities hold."""
-    probability = witness.probability(name)
-    found = dice(witness.answer(name).mask, witness.truth).item()
-    return found, soft_dice_confidence(probability), Reliability.count(probability, witness.truth[0].numpy())
+    probability = session.probability(name)
+    found = dice(session.answer(name).mask, session.truth).item()
+    return found, soft_dice_confidence(probability), Reliability.count(probability, session.truth[0].numpy())
 
 
 def choose(available: int, limit: int | None) -> list[int]:
-    """Evenly spaced places, so that a file sorted by class or patient is seen from end to end.
+    """Evenly spaced places, so that a file sorted by class or patient is covered from end to end.
 
     >>> choose(10, 3)
     [0, 4, 9]
@@ -132,7 +139,7 @@ def _check(dataset: SegmentationDataset, absent: Sequence[str]) -> None:
         if not plain_name(record):
             place = f"{dataset.root}/anns/{dataset.split}.json, record {number} ('{record.img_name}')"
             remedy = "write some with `vesalius prompts generate`"
-            raise PromptError(f"{place}: no prompt has words; an audit exchanges words; {remedy}.")
+            raise PromptError(f"{place}: no prompt has words; an audit substitutes words; {remedy}.")
 
 
 _LACKING = {
@@ -144,19 +151,20 @@ _LACKING = {
 }
 
 
-def _note(answers: Sequence[Answer]) -> list[str]:
-    asked = {(each.test, kind) for each in answers for kind in (each.kind, None)}
+def _note(results: Sequence[SubstitutionResult]) -> list[str]:
+    asked = {(each.test, kind) for each in results for kind in (each.kind, None)}
     return [sentence for place, sentence in _LACKING.items() if place not in asked]
 
 
 @dataclass(frozen=True)
 class Trust:
-    """What the numbers a model gives beside its masks are worth."""
+    """How far the numbers that a model gives beside its masks can be trusted."""
 
     pixels: Calibration
-    """Of the answer to the plain name."""
+    """Calibration of the pixels of the answer to the plain name."""
     existence: Calibration | None
-    """Of "is it there", over all wordings for what is there and all phrases for what is not; None without the score."""
+    """Calibration of the existence score, over all wordings for what is there and all phrases for what is not; None for
+    models without the score."""
     by_confidence: RiskCoverage
     """1 - Dice of the plain name's answer, images sorted by its soft Dice confidence."""
     by_agreement: RiskCoverage | None
@@ -178,36 +186,40 @@ def weigh_trust(audit: Audit, group_regex: str | None, settings: Bootstrap) -> T
     risk, clusters = [1 - each for each in audit.dice], number_clusters(audit.images, group_regex)
     return Trust(
         pixels=audit.reliability.summarise(clusters, settings),
-        existence=_existence(audit.answers, group_regex, settings),
+        existence=_existence(audit.results, group_regex, settings),
         by_confidence=risk_coverage(audit.confidence, risk, clusters, settings),
-        by_agreement=_by_agreement(audit.answers, group_regex, settings),
+        by_agreement=_by_agreement(audit.results, group_regex, settings),
     )
 
 
-def _existence(answers: Sequence[Answer], group_regex: str | None, settings: Bootstrap) -> Calibration | None:
-    asked: dict[str, list[Answer]] = defaultdict(list)
-    for each in answers:
+def _existence(
+    results: Sequence[SubstitutionResult], group_regex: str | None, settings: Bootstrap
+) -> Calibration | None:
+    by_image: dict[str, list[SubstitutionResult]] = defaultdict(list)
+    for each in results:
         if each.existence is not None and each.test in ("absent", "wording"):
-            asked[each.image].append(each)
-    if not asked:
+            by_image[each.image].append(each)
+    if not by_image:
         return None
-    counts = Reliability.join([_count(several) for several in asked.values()])
-    return counts.summarise(number_clusters(list(asked), group_regex), settings)
+    counts = Reliability.join([_count(several) for several in by_image.values()])
+    return counts.summarise(number_clusters(list(by_image), group_regex), settings)
 
 
-def _count(answers: Sequence[Answer]) -> Reliability:
-    stated = np.array([each.existence for each in answers], np.float64)
-    return Reliability.count(stated, np.array([each.test == "wording" for each in answers]))
+def _count(results: Sequence[SubstitutionResult]) -> Reliability:
+    stated = np.array([each.existence for each in results], np.float64)
+    return Reliability.count(stated, np.array([each.test == "wording" for each in results]))
 
 
-def _by_agreement(answers: Sequence[Answer], group_regex: str | None, settings: Bootstrap) -> RiskCoverage | None:
-    rewordings: dict[int, list[Answer]] = defaultdict(list)
-    for each in answers:
+def _by_agreement(
+    results: Sequence[SubstitutionResult], group_regex: str | None, settings: Bootstrap
+) -> RiskCoverage | None:
+    by_record: dict[int, list[SubstitutionResult]] = defaultdict(list)
+    for each in results:
         if each.test == "wording":
-            rewordings[each.record].append(each)
-    if not any(each.change for several in rewordings.values() for each in several):
+            by_record[each.record].append(each)
+    if not any(each.change for several in by_record.values() for each in several):
         return None
-    agreement = [-float(np.mean([each.change for each in several])) for several in rewordings.values()]
-    firsts = [several[0] for several in rewordings.values()]
+    agreement = [-float(np.mean([each.change for each in several])) for several in by_record.values()]
+    firsts = [several[0] for several in by_record.values()]
     clusters = number_clusters([each.image for each in firsts], group_regex)
     return risk_coverage(agreement, [1 - each.reference_dice for each in firsts], clusters, settings)

@@ -1,4 +1,4 @@
-"""One image, encoded once: which prompt is put in another's place, what a model says, and what came of it."""
+"""One image, encoded once: which prompts are substituted for which, what a model predicts, and how the masks differ."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -34,8 +34,18 @@ _OTHERS: Mapping[str, Mapping[str, str]] = MappingProxyType({
 })  # fmt: skip
 
 
+ATTRIBUTES: Mapping[str, Callable[[str], str]] = MappingProxyType(
+    {name: partial(swap_words, swaps=others) for name, others in _OTHERS.items()}
+    | {
+        "side": lambda prompt: mirror_prompt(prompt, horizontal=True),
+        "height": lambda prompt: mirror_prompt(prompt, vertical=True),
+    }
+)
+"""What can be flipped -> the prompt with its words for it swapped."""
+
+
 def flip(prompt: str, attribute: str) -> str | None:
-    """Say something else of one attribute and leave the rest as it is.
+    """Contradict one attribute of a prompt and leave the rest as it is.
 
     Args:
         prompt: Any.
@@ -53,27 +63,17 @@ def flip(prompt: str, attribute: str) -> str | None:
     return None if same else flipped
 
 
-ATTRIBUTES: Mapping[str, Callable[[str], str]] = MappingProxyType(
-    {name: partial(swap_words, swaps=others) for name, others in _OTHERS.items()}
-    | {
-        "side": lambda prompt: mirror_prompt(prompt, horizontal=True),
-        "height": lambda prompt: mirror_prompt(prompt, vertical=True),
-    }
-)
-"""What can be turned round: the prompt's words for it, exchanged."""
-
-
 AT_ONCE = 8
 """Phrases of a longer list that one image is asked; the next image is asked the next ones."""
 UNRELATED = (
     "a bicycle", "an umbrella", "a cup of coffee", "a banana", "an aeroplane", "a guitar", "a dolphin", "a window",
 )  # fmt: skip
-"""Things no medical image shows. None is in the prompt bank, so no model of ours was trained to stay quiet about it."""
+"""Things no medical image shows. None is in the prompt bank, so none of our models was trained on them."""
 
 
 @dataclass(frozen=True)
-class Exchange:
-    """Two prompts about one image; what changes from the first to the second is the model's reading."""
+class Substitution:
+    """Two prompts about one image; how the masks differ shows whether the model reads what the prompts differ in."""
 
     test: str
     """"wording", "swap", "empty", "absent" or "flip"."""
@@ -83,35 +83,39 @@ class Exchange:
     prompt: str
 
 
-def plan(records: Sequence[ImageRecord], number: int, target: str | None, given: Sequence[str] = ()) -> list[Exchange]:
-    """Everything asked about one record whose mask is not empty.
+def plan(
+    records: Sequence[ImageRecord], number: int, target: str | None, absent: Sequence[str] = ()
+) -> list[Substitution]:
+    """All substitutions for one record whose mask is not empty.
 
     Args:
         records: All of the split, of which others lend their prompts.
         number: Which of them.
         target: Row of the prompt bank that its mask outlines, if it is known.
-        given: Further phrases for what no image shows.
+        absent: Further phrases for what no image shows.
     """
     record = records[number]
     name = plain_name(record)
     return [
         *_reword(record, number, name, target),
-        Exchange("empty", "no words", name, ""),
+        Substitution("empty", "no words", name, ""),
         *_swap(records, number, target),
         *_flip(record),
-        *_absent(number, name, target, given),
+        *_absent(number, name, target, absent),
     ]
 
 
-def plan_nothing(record: ImageRecord, number: int, target: str | None, given: Sequence[str] = ()) -> list[Exchange]:
-    """Everything asked about a record whose mask is empty: also its own prompts shall find nothing."""
+def plan_empty(record: ImageRecord, number: int, target: str | None, absent: Sequence[str] = ()) -> list[Substitution]:
+    """All substitutions for a record whose mask is empty: its own prompts, too, should find nothing."""
     own = [wording for family in sort_families(record.prompts) for wording in variants(record.prompts, family)]
-    exchanges = [Exchange("absent", "prompts of empty images", "", prompt) for prompt in dict.fromkeys(own) if prompt]
-    return exchanges + list(_absent(number, plain_name(record), target, given))
+    return [
+        *(Substitution("absent", "prompts of empty images", "", prompt) for prompt in dict.fromkeys(own) if prompt),
+        *_absent(number, plain_name(record), target, absent),
+    ]
 
 
 def plain_name(record: ImageRecord) -> str:
-    """The shortest true thing to say: the first family that has words, by custom p1; "" if none has."""
+    """The shortest true phrase: of the first family that has words, by custom p1; "" if none has."""
     wordings = (variants(record.prompts, family)[0] for family in sort_families(record.prompts))
     return next((wording for wording in wordings if wording), "")
 
@@ -124,16 +128,16 @@ def find_target_of(record: ImageRecord, known: str | None) -> str | None:
     return next((row for row, target in read_bank().items() if name in map(str.lower, target.phrases)), None)
 
 
-def _reword(record: ImageRecord, number: int, name: str, target: str | None) -> Iterator[Exchange]:
+def _reword(record: ImageRecord, number: int, name: str, target: str | None) -> Iterator[Substitution]:
     own = [variants(record.prompts, family) for family in sort_families(record.prompts)]
     wordings = [each[number % len(each)] for each in own]
-    yield from (Exchange("wording", "its own prompts", name, each) for each in wordings if each not in ("", name))
+    yield from (Substitution("wording", "its own prompts", name, each) for each in wordings if each not in ("", name))
     if target:
-        phrases = _take(find_target(target).phrases, number)
-        yield from (Exchange("wording", "paraphrases", name, each) for each in phrases if each != name)
+        phrases = _next_phrases(find_target(target).phrases, number)
+        yield from (Substitution("wording", "paraphrases", name, each) for each in phrases if each != name)
 
 
-def _swap(records: Sequence[ImageRecord], number: int, target: str | None) -> Iterator[Exchange]:
+def _swap(records: Sequence[ImageRecord], number: int, target: str | None) -> Iterator[Substitution]:
     """The most detailed prompt, and that of a record half the split away; not one that says nothing is there."""
     record = records[number]
     family = sort_families(record.prompts)[-1]
@@ -144,38 +148,38 @@ def _swap(records: Sequence[ImageRecord], number: int, target: str | None) -> It
         prompts = records[place % len(records)].prompts
         other = variants(prompts, family)[0] if family in prompts else own
         if other and other != own and other not in denials:
-            yield Exchange("swap", f"another image's {family}", own, other)
+            yield Substitution("swap", f"another image's {family}", own, other)
             return
 
 
-def _flip(record: ImageRecord) -> Iterator[Exchange]:
+def _flip(record: ImageRecord) -> Iterator[Substitution]:
     """Each attribute in the first family that speaks of it, so that little else is said."""
     wordings = [variants(record.prompts, family)[0] for family in sort_families(record.prompts)]
     for attribute in ATTRIBUTES:
         flipped = ((each, flip(each, attribute)) for each in wordings)
         found = next(((each, other) for each, other in flipped if other), None)
         if found:
-            yield Exchange("flip", attribute, *found)
+            yield Substitution("flip", attribute, *found)
 
 
-def _absent(number: int, name: str, target: str | None, given: Sequence[str]) -> Iterator[Exchange]:
+def _absent(number: int, name: str, target: str | None, absent: Sequence[str]) -> Iterator[Substitution]:
     """Phrases for what the image does not show."""
-    phrases: dict[str, Sequence[str]] = {"unrelated things": UNRELATED, "given phrases": given}
+    phrases: dict[str, Sequence[str]] = {"unrelated things": UNRELATED, "given phrases": absent}
     if target:
         denials, names, *others, _ = foreign_phrases(target)
-        more = _take([phrase for each in others for phrase in each], number)
+        more = _next_phrases([phrase for each in others for phrase in each], number)
         phrases |= {"denials": denials, "other targets": (*names, *more)}
     for kind, several in phrases.items():
-        yield from (Exchange("absent", kind, name, each) for each in dict.fromkeys(several))
+        yield from (Substitution("absent", kind, name, each) for each in dict.fromkeys(several))
 
 
-def _take(phrases: Sequence[str], number: int) -> list[str]:
+def _next_phrases(phrases: Sequence[str], number: int) -> list[str]:
     start = number * AT_ONCE
     return [phrases[place % len(phrases)] for place in range(start, start + min(AT_ONCE, len(phrases)))]
 
 
 @dataclass(frozen=True)
-class Answer:
+class SubstitutionResult:
     """A model's answer to ``prompt``, and how it differs from that to ``reference``."""
 
     image: str
@@ -186,10 +190,10 @@ class Answer:
     reference: str
     prompt: str
     pixels: int
-    """Of the image."""
+    """Pixels of the image."""
     true_pixels: int
     predicted_pixels: int
-    """Marked on being asked ``prompt``."""
+    """Pixels of the mask predicted for ``prompt``."""
     reference_dice: float
     dice: float
     change: float
@@ -198,33 +202,34 @@ class Answer:
     """Probability that the image shows what ``prompt`` names, for models that say."""
 
     @property
-    def marked(self) -> float:
-        """Share of the image that is marked."""
+    def area(self) -> float:
+        """Share of the image that the predicted mask covers."""
         return self.predicted_pixels / self.pixels
 
 
-def write_answers(answers: Iterable[Answer], path: Path) -> None:
-    """Write answers as Parquet, whole or not at all.
+def write_results(results: Iterable[SubstitutionResult], path: Path) -> None:
+    """Write results as Parquet, whole or not at all.
 
     Raises:
         OutputError: If the file cannot be written.
     """
-    table = pa.Table.from_pylist([to_utf8(asdict(answer)) for answer in answers])
+    table = pa.Table.from_pylist([to_utf8(asdict(each)) for each in results])
     with writing(path) as unfinished:
         pq.write_table(table, unfinished)
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
-    """What a model says to one prompt."""
+class PromptAnswer:
+    """What a model predicts for one prompt."""
 
     mask: torch.Tensor
     """Boolean, [1, H, W], at the size of the image's file."""
     existence: float | None
+    """Probability that the image shows what the prompt names, for models that say."""
 
 
-class Witness:
-    """Answers prompts about one image and remembers the masks.
+class PromptSession:
+    """Answers prompts about one image; each prompt is predicted once.
 
     Args:
         model: In evaluation mode.
@@ -240,49 +245,53 @@ class Witness:
         self.model, self.texts, self.precision = model, texts, precision
         self.truth = sample.mask > 0.5
         self._features = features
-        self._heard: dict[str, Heard] = {}
+        self._answers: dict[str, PromptAnswer] = {}
+
+    def run(self, image: str, record: int, substitutions: Sequence[Substitution]) -> list[SubstitutionResult]:
+        """Predict both prompts of each substitution and compare their masks.
+
+        Args:
+            image: The image's file name.
+            record: Its place in the annotation file.
+            substitutions: What to substitute.
+        """
+        self._predict_new(prompt for each in substitutions for prompt in (each.reference, each.prompt))
+        return [self._compare(image, record, each) for each in substitutions]
+
+    def answer(self, prompt: str) -> PromptAnswer:
+        """The model's answer to a prompt."""
+        self._predict_new([prompt])
+        return self._answers[self._key(prompt)]
 
     def probability(self, prompt: str) -> NDArray[np.float32]:
-        """Of each pixel to be part of what the prompt names, [H, W]."""
-        (answer,) = self._ask([prompt])
+        """Probability of each pixel to be part of what the prompt names, [H, W]."""
+        (answer,) = self._predict([prompt])
         found: NDArray[np.float32] = answer.logits[0, 0].sigmoid().numpy()
         return found
 
-    def listen(self, prompts: Iterable[str]) -> None:
-        """Answer what was not asked before; a model that reads no text is asked once."""
-        new = list(dict.fromkeys(self._heard_as(prompt) for prompt in prompts) - self._heard.keys())
+    def _predict_new(self, prompts: Iterable[str]) -> None:
+        """Predict what was not predicted before; a model that reads no text is asked once."""
+        new = list(dict.fromkeys(self._key(prompt) for prompt in prompts) - self._answers.keys())
         # Few at a time: logits of one large image and many prompts would fill the memory, masks do not.
         for start in range(0, len(new), PROMPTS_AT_ONCE):
             some = sorted(new)[start : start + PROMPTS_AT_ONCE]
-            for prompt, found in zip(some, self._ask(some), strict=True):
+            for prompt, found in zip(some, self._predict(some), strict=True):
                 existence = None if found.existence is None else found.existence.sigmoid().item()
-                self._heard[prompt] = Heard(found.logits[:, 0] > 0, existence)
+                self._answers[prompt] = PromptAnswer(found.logits[:, 0] > 0, existence)
 
-    def answer(self, prompt: str) -> Heard:
-        """What the model says to a prompt."""
-        self.listen([prompt])
-        return self._heard[self._heard_as(prompt)]
+    def _predict(self, prompts: Sequence[str]) -> list[MaskPrediction]:
+        height, width = self.truth.shape[-2:]
+        return ask(self.model, self._features, prompts, self.texts, (height, width), self.precision)
 
-    def testify(self, image: str, record: int, exchanges: Sequence[Exchange]) -> list[Answer]:
-        """Carry out exchanges about this image.
+    def _key(self, prompt: str) -> str:
+        return prompt if self.model.reads_text else ""
 
-        Args:
-            image: Its file name.
-            record: Its place in the annotation file.
-            exchanges: What to ask.
-        """
-        self.listen(prompt for each in exchanges for prompt in (each.reference, each.prompt))
-        return [self._compare(image, record, each) for each in exchanges]
-
-    def _compare(self, image: str, record: int, exchange: Exchange) -> Answer:
-        before, after = self.answer(exchange.reference), self.answer(exchange.prompt)
-        return Answer(
+    def _compare(self, image: str, record: int, substitution: Substitution) -> SubstitutionResult:
+        before, after = self.answer(substitution.reference), self.answer(substitution.prompt)
+        return SubstitutionResult(
             image=image,
             record=record,
-            test=exchange.test,
-            kind=exchange.kind,
-            reference=exchange.reference,
-            prompt=exchange.prompt,
+            **asdict(substitution),
             pixels=self.truth.numel(),
             true_pixels=int(self.truth.sum()),
             predicted_pixels=int(after.mask.sum()),
@@ -291,13 +300,3 @@ class Witness:
             change=1 - dice(before.mask, after.mask).item(),
             existence=after.existence,
         )
-
-    def _ask(self, prompts: Sequence[str]) -> list[MaskPrediction]:
-        return ask(self.model, self._features, prompts, self.texts, self._size, self.precision)
-
-    def _heard_as(self, prompt: str) -> str:
-        return prompt if self.model.reads_text else ""
-
-    @property
-    def _size(self) -> tuple[int, int]:
-        return self.truth.shape[-2], self.truth.shape[-1]
