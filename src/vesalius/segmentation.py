@@ -32,7 +32,7 @@ MOST_LOG_ODDS = 60.0
 
 SMOOTHING_MM = 2.0
 """Standard deviation of the Gaussian across slices; chosen on half of the labelled volumes, see
-docs/pocket-volumes.md."""
+docs/results/pocket-volumes.md."""
 REACH = 3
 """Standard deviations on either side beyond which slices do not count."""
 MOST_SLICES = 10

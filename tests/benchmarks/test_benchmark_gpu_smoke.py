@@ -9,7 +9,7 @@ from vesalius.models.inference import CPU
 
 @pytest.fixture(scope="module")
 def script(import_script):
-    return import_script("benchmarks", "gpu_smoke")
+    return import_script("experiments/benchmarks", "gpu_smoke")
 
 
 FAST = ("pocket", "clipseg", "clip_vit_b16")

@@ -8,7 +8,7 @@ from vesalius.prompts.targets import Resolution
 
 @pytest.fixture(scope="module")
 def script(import_script):
-    return import_script("benchmarks", "known_phrases")
+    return import_script("experiments/benchmarks", "known_phrases")
 
 
 @pytest.mark.parametrize(("split", "fewest"), [("val", 80), ("test", 30), ("late", 30)])

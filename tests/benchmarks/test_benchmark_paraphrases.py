@@ -10,7 +10,7 @@ from vesalius.prompts import foreign_phrases
 
 @pytest.fixture(scope="module")
 def paraphrases(import_script):
-    return import_script("benchmarks", "paraphrases")
+    return import_script("experiments/benchmarks", "paraphrases")
 
 
 @pytest.fixture

@@ -32,12 +32,12 @@ ODD = settings(
 
 @pytest.fixture(scope="session")
 def files(import_script):
-    return import_script("benchmarks", "fuzz_files")
+    return import_script("experiments/benchmarks", "fuzz_files")
 
 
 @pytest.fixture(scope="session")
 def readers(import_script):
-    return import_script("benchmarks", "fuzz_readers")
+    return import_script("experiments/benchmarks", "fuzz_readers")
 
 
 @pytest.fixture(scope="session")

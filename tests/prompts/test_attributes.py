@@ -153,7 +153,7 @@ def test_rules_are_found_by_name_and_every_threshold_is_a_number():
 
 
 def test_the_benchmarks_words_come_back(shared):
-    """The whole comparison is benchmarks/attributes.py; these are the first training records."""
+    """The whole comparison is experiments/benchmarks/attributes.py; these are the first training records."""
     import json
 
     from vesalius.imaging import read_image, read_mask

@@ -146,7 +146,7 @@ class TestIndex:
         assert len(set(list_phrases())) == len(list_phrases())
 
     def test_the_package_s_is_of_the_phrases_there_are(self):
-        """If not, recipes/pocket/phrases.py is to be run."""
+        """If not, experiments/pocket/phrases.py is to be run."""
         index = PhraseIndex.read(PHRASES)
         assert index.vectors.shape == (len(list_phrases()), 384)
 

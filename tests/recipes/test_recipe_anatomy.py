@@ -1,4 +1,4 @@
-"""What `recipes/pocket/anatomy.py` is made of; the whole needs the shared series and minutes."""
+"""What `experiments/pocket/anatomy.py` is made of; the whole needs the shared series and minutes."""
 
 import tomllib
 
@@ -12,7 +12,7 @@ NAMES = ("labelled_slice", "mednist", "people", "anatomy_data", "anatomy_views",
 @pytest.fixture(scope="module")
 def recipe(import_script):
     """The recipe's modules by name."""
-    return {name: import_script("recipes/pocket", name) for name in NAMES}
+    return {name: import_script("experiments/pocket", name) for name in NAMES}
 
 
 def test_a_kind_of_picture_leaves_in_doubt_only_what_is_near(recipe):

@@ -13,7 +13,7 @@ TABLE = {"patients": {"a": "CHEST", "b": "CHEST", "c": "HEAD", "d": "HEAD"}, "wr
 
 @pytest.fixture(scope="module")
 def recipe(import_script):
-    return import_script("recipes/pocket", "audit_thresholds")
+    return import_script("experiments/pocket", "audit_thresholds")
 
 
 def show(**probabilities: float) -> SeriesName:

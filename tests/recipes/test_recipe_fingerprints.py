@@ -5,7 +5,7 @@ from vesalius.errors import DataError
 
 
 def test_training_images_are_recognised_afterwards(import_script, write_dataset, tmp_path):
-    script = import_script("recipes/pocket", "fingerprints")
+    script = import_script("experiments/pocket", "fingerprints")
     root = write_dataset("kvasir_polyp", train=3, val=3)
     out = tmp_path / "pocket.seen.safetensors"
     script.main(["--out", str(out), str(root.parent)])

@@ -38,7 +38,7 @@ def write_folder(root: Path, records: dict[str, list[tuple[str, str | None, bool
 @pytest.fixture(scope="module")
 def recipe(import_script):
     return {
-        name: import_script("recipes/pocket", name)
+        name: import_script("experiments/pocket", name)
         for name in ("pack_images", "pack_words", "pool", "train", "assemble", "calibrate")
     }
 
@@ -152,7 +152,7 @@ def test_calibration_separates_what_a_shift_can(recipe):
 
 
 def test_moved_masks_stay_on_what_they_mark(import_script):
-    augment = import_script("recipes/pocket", "batch_augment")
+    augment = import_script("experiments/pocket", "batch_augment")
     torch.manual_seed(0)
     images = torch.zeros(16, 3, 64, 64)
     images[:, :, 20:44, 16:40] = 1

@@ -7,7 +7,7 @@ import pytest
 from vesalius.prompts import find_target, list_targets, read_bank
 from vesalius.prompts.bank import DISTRACTORS, list_groups
 
-RECIPES = Path(__file__).parents[2] / "recipes" / "pocket"
+RECIPES = Path(__file__).parents[2] / "experiments" / "pocket"
 FOLDERS = tomllib.loads((RECIPES / "targets.toml").read_text(encoding="utf-8"))
 MODALITIES = {"ct", "mr", "us", "xray", "endoscopy", "fundus", "dermoscopy", "microscopy", "photo"}
 

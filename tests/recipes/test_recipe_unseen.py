@@ -7,7 +7,7 @@ from pathlib import Path
 from vesalius.prompts import read_bank
 from vesalius.prompts.bank import DISTRACTORS
 
-RECIPES = Path(__file__).parents[2] / "recipes" / "pocket"
+RECIPES = Path(__file__).parents[2] / "experiments" / "pocket"
 UNSEEN = tomllib.loads((RECIPES / "unseen.toml").read_text(encoding="utf-8"))
 FEWEST = {"polyp": 20, "breast_tumour": 20, "lungs": 20, "brain": 20}
 

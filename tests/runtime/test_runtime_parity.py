@@ -111,7 +111,7 @@ def test_weights_that_lack_a_tensor_are_refused(tmp_path):
 
 
 def test_phrases_at_hand_are_those_that_the_encoder_gives():
-    """Made anew by recipes/pocket/phrases.py when words change."""
+    """Made anew by experiments/pocket/phrases.py when words change."""
     known = read_phrase_vectors(PHRASES)
     asked = {*(phrase for _, phrase in list_phrases()), *list_naming_phrases()}
     assert asked == known.keys()

@@ -23,7 +23,7 @@ def models(model: str | None = None, /, *, as_json: Annotated[bool, Parameter(na
         vesalius models --json
 
     Documentation:
-        docs/models-speed.md, docs/weights.md
+        docs/results/models-speed.md, docs/weights.md
 
     Args:
         model: A model's name, a checkpoint or a run's folder, to list what it learnt.

@@ -13,7 +13,7 @@ Verdict = Literal["agrees", "contradicts", "covers a part", "unsure", "missing",
 KEYWORD = "BodyPartExamined"
 NOT_JUDGED = ("report", "projection")
 """Purposes whose pixels are no slices."""
-NO_RULE = "the model's notes hold no audit thresholds; recipes/pocket/audit_thresholds.py computes them"
+NO_RULE = "the model's notes hold no audit thresholds; experiments/pocket/audit_thresholds.py computes them"
 
 
 @dataclass(frozen=True)

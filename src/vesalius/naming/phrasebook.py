@@ -6,7 +6,7 @@ Whoever trains or evaluates a model may put under "naming": ::
      "audit": {"agrees": 0.1, "contradicts": -0.7, "least_slices": 3, "wrongly_agrees": 0.05, ...}}
 
 where "modality", "protocol", "plane", "stations" and "organs" may each have a ``PlattScaling.to_dict()``, as an
-evaluation of naming writes them, and "audit" is an ``AuditRule``, as recipes/pocket/audit_thresholds.py writes it.
+evaluation of naming writes them, and "audit" is an ``AuditRule``, as experiments/pocket/audit_thresholds.py writes it.
 """
 
 from collections.abc import Mapping

@@ -22,7 +22,7 @@ NEIGHBOURS = 3
 """A target is as near as the mean of its nearest phrase and of so many of them."""
 NEAREST = 0.5
 """Cosine that a target must have at least to be meant."""
-_REMEDY = "make it anew with recipes/pocket/phrases.py"
+_REMEDY = "make it anew with experiments/pocket/phrases.py"
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,234 @@
+"""Score the embedded model on every target's test pictures; writes docs/results/pocket-targets.md.
+
+    python experiments/benchmarks/targets.py ../shared/data
+
+Each picture is asked for each target that its records tell of, by the target's plain name, and for what its folder
+surely lacks (recipes/pocket/targets.toml). Dice is at the resolution of the files, threshold 0.5, over pictures that
+show the target; a picture counts once, however often a split lists it. Existence is judged over pictures that show the
+target and pictures of the same modality that lack it.
+"""
+
+import argparse
+import json
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from setting import describe_setting
+
+from vesalius.console import progress_bar
+from vesalius.files import write_text
+from vesalius.models import Segmenter
+from vesalius.models.checkpoint_file import find_checkpoint, read_notes
+from vesalius.models.checkpoints import load_segmenter
+from vesalius.models.inference import TextCache, ask
+from vesalius.predict import DEFAULT_MODEL
+from vesalius.prompts.bank import find_target, foreign_targets, list_groups
+
+ROOT = Path(__file__).parents[2]
+TARGETS = ROOT / "experiments" / "pocket" / "targets.toml"
+OUT = ROOT / "docs" / "results" / "pocket-targets.md"
+QUIET = 0.01
+"""Share of the pixels below which nothing is said to be marked."""
+RESAMPLES = 2000
+FOREIGN_ASKED = 6
+"""Targets asked of each picture that its folder surely lacks, in turns."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said of a target on a picture."""
+
+    folder: str
+    target: str
+    picture: str
+    recorded: bool
+    """Whether a record tells of the target, rather than the folder's kind."""
+    present: bool
+    dice: float
+    marked: float
+    """Share of the pixels."""
+    existence: float
+
+
+def read_records(root: Path, split: str) -> dict[str, list[dict[str, Any]]]:
+    """Picture -> its records, each once."""
+    found: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    for record in json.loads((root / "anns" / f"{split}.json").read_text(encoding="utf-8")):
+        found[record["img_name"]].setdefault(record["mask_name"], record)
+    return {name: list(own.values()) for name, own in sorted(found.items())}
+
+
+def lacking(folder: dict[str, Any], known: list[str], modalities: dict[str, set[str]]) -> list[str]:
+    """Targets of the folder's modality that its pictures surely do not show."""
+    groups = list_groups()
+    shown = [member for entry in folder.get("shows", ()) for member in groups.get(entry, (entry,))]
+    own = set(folder["targets"].values())
+    foreign = set.intersection(*(set(foreign_targets(target, shown)) for target in own)) - own
+    return [each for each in known if each in foreign and folder["modality"] in modalities[each]]
+
+
+def answers(
+    model: Segmenter, root: Path, folder: dict[str, Any], known: list[str], alike: list[str], split: str
+) -> Iterator[Answer]:
+    """All of a folder."""
+    texts = TextCache(model)
+    only = next(iter(folder["targets"].values()))
+    for place, (name, records) in enumerate(read_records(root, split).items()):
+        with Image.open(root / "images" / name) as opened:
+            rgb = np.asarray(opened.convert("RGB"))
+        truths: dict[str, NDArray[np.bool_]] = {}
+        for record in records:
+            target = folder["targets"].get(record["target"]) if "target" in record else only
+            with Image.open(root / "masks" / record["mask_name"]) as opened:
+                mask = np.asarray(opened.convert("L"))
+            if target in known:
+                truths[target] = mask >= max(1, int(mask.max()) / 2)
+        foreign = [alike[(place * FOREIGN_ASKED + each) % len(alike)] for each in range(min(FOREIGN_ASKED, len(alike)))]
+        asked = [*truths, *foreign]
+        with torch.inference_mode():
+            pixels = torch.from_numpy(np.divide(rgb, 255, dtype=np.float32).transpose(2, 0, 1))
+            features = model.encode_image(pixels[None])
+            found = ask(model, features, [find_target(each).phrases[0] for each in asked], texts, rgb.shape[:2])
+        for target, each in zip(asked, found, strict=True):
+            marked = (each.logits[0, 0] > 0).numpy()
+            truth = truths.get(target, np.zeros(rgb.shape[:2], bool))
+            total = int(marked.sum() + truth.sum())
+            dice = 2 * int((marked & truth).sum()) / total if total else 1.0
+            existence = float(each.existence.sigmoid()) if each.existence is not None else float("nan")
+            yield Answer(
+                root.name, target, name, target in truths, bool(truth.any()), dice, float(marked.mean()), existence
+            )
+
+
+def interval(values: list[float], seed: int = 0) -> str:
+    """A mean and its 95 % bootstrap interval."""
+    if not values:
+        return "–"
+    array = np.array(values)
+    drawn = np.random.default_rng(seed).integers(len(array), size=(RESAMPLES, len(array)))
+    low, high = np.percentile(array[drawn].mean(axis=1), (2.5, 97.5))
+    return f"{array.mean():.3f} [{low:.3f}, {high:.3f}]"
+
+
+def auroc(present: list[float], absent: list[float]) -> float:
+    """Chance that a picture that shows it scores higher than one that lacks it."""
+    if not present or not absent:
+        return float("nan")
+    yes, no = np.array(present), np.array(absent)
+    return float((yes[:, None] > no).mean() + (yes[:, None] == no).mean() / 2)
+
+
+def table(found: list[Answer], images: dict[str, int]) -> list[str]:
+    """One row a target."""
+    lines = [
+        "| target | trained on | test pictures | Dice where present | median | found (existence > 0.5) | "
+        "absent: told by a record, unmarked | lacked by its kind, unmarked | existence AUROC |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for target in images:
+        own = [each for each in found if each.target == target]
+        shown = [each for each in own if each.present]
+        told = [each for each in own if not each.present and each.recorded]
+        kind = [each for each in own if not each.present and not each.recorded]
+        dice = [each.dice for each in shown]
+        cells = [
+            target.replace("_", " "),
+            str(images[target]),
+            str(len(shown)),
+            interval(dice),
+            f"{np.median(dice):.3f}" if dice else "–",
+            share([each.existence > 0.5 for each in shown]),
+            share([each.marked < QUIET for each in told]),
+            share([each.marked < QUIET for each in kind]),
+            f"{auroc([each.existence for each in shown], [each.existence for each in told + kind]):.3f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def share(right: list[bool]) -> str:
+    """How many of how many."""
+    return f"{100 * float(np.mean(right)):.0f} % of {len(right)}" if right else "–"
+
+
+def by_folder(found: list[Answer]) -> list[str]:
+    """One row a folder and target."""
+    lines = [
+        "| data | target | pictures | Dice where present | found | unmarked where absent |",
+        "|---|---|---|---|---|---|",
+    ]
+    groups: dict[tuple[str, str], list[Answer]] = defaultdict(list)
+    for each in found:
+        if each.recorded:
+            groups[each.folder, each.target].append(each)
+    for (folder, target), own in sorted(groups.items()):
+        shown = [each for each in own if each.present]
+        rest = [each for each in own if not each.present]
+        found_there, quiet = (
+            share([each.existence > 0.5 for each in shown]),
+            share([each.marked < QUIET for each in rest]),
+        )
+        lines.append(
+            f"| {folder} | {target.replace('_', ' ')} | {len(own)} | {interval([each.dice for each in shown])} | "
+            f"{found_there} | {quiet} |"
+        )
+    return lines
+
+
+def main() -> None:
+    """Ask, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shared", type=Path)
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--out", type=Path, default=OUT)
+    args = parser.parse_args()
+    learnt: Any = read_notes(find_checkpoint(args.model))["targets"]
+    images: dict[str, int] = {name: each["pictures"] for name, each in learnt.items()}
+    modalities = {name: set(each["modalities"]) for name, each in learnt.items()}
+    folders: dict[str, dict[str, Any]] = tomllib.loads(TARGETS.read_text(encoding="utf-8"))
+    model = load_segmenter(args.model).eval()
+    roots = [
+        root
+        for kind in ("segmentation", "targets")
+        for root in sorted((args.shared / kind).iterdir())
+        if (root / "anns" / f"{args.split}.json").exists() and root.name in folders and root.name != "lung-tumor"
+    ]
+    found: list[Answer] = []
+    with progress_bar() as bar:
+        for root in bar.track(roots, description="Scoring"):
+            folder = folders[root.name]
+            found += answers(model, root, folder, list(images), lacking(folder, list(images), modalities), args.split)
+    means = [
+        float(np.mean(own)) for target in images if (own := [e.dice for e in found if e.target == target and e.present])
+    ]
+    lines = [
+        "# What pocket reaches, target by target",
+        "",
+        f"Written by `python experiments/benchmarks/targets.py ../shared/data`: {describe_setting()}. "
+        f"Split: {args.split}.",
+        *(line.strip() for line in (__doc__ or "").split("\n\n")[2].splitlines()),
+        "",
+        f"Mean Dice over {len(means)} targets: **{np.mean(means):.3f}**; {sum(each >= 0.7 for each in means)} of them "
+        "have 0.70 or more. Intervals are 95 % bootstrap intervals over pictures.",
+        "",
+        *table(found, images),
+        "",
+        "## By data set",
+        "",
+        *by_folder(found),
+    ]
+    write_text(args.out, "\n".join(lines) + "\n")
+    print("\n".join(lines[6:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Make pocket from public data, from nothing to the packed file; see README.md. From the repository's root:
+#
+#     bash experiments/pocket/make.sh ../shared/data
+#
+# Stopped, it goes on where it was with the same command. Outlines are trained here, which takes a CPU days; or elsewhere,
+# with runs/pocket/train.safetensors and words.safetensors carried to a machine with a GPU (gpu.sh), whose three files then
+# belong into runs/pocket/trained.
+set -euo pipefail
+
+shared=${1:?folder with segmentation/, targets/ and anatomy/}
+runs=runs/pocket
+made=runs/data
+here=experiments/pocket
+
+[ -f $runs/start.safetensors ] || python $here/start.py $runs/start.safetensors
+[ -d $made/brain_mr/anns ] || python $here/prepare_brain.py "$shared/anatomy" $made
+[ -d $made/trunk_ct/anns ] || python $here/prepare_trunk.py "$shared/anatomy/abdomen_pelvis_ct" $made/trunk_ct
+
+[ -f $runs/train.safetensors ] ||
+    python $here/pack_images.py "$shared" $made $runs/train.safetensors --split train --quality 68
+[ -f $runs/words.safetensors ] ||
+    python $here/pack_words.py $runs/start.safetensors $runs/train.safetensors $runs/words.safetensors
+[ -f $runs/val.safetensors ] || python $here/pack_images.py "$shared" $made $runs/val.safetensors --split val --quality 90
+[ -f $runs/val_words.safetensors ] ||
+    python $here/pack_words.py $runs/start.safetensors $runs/val.safetensors $runs/val_words.safetensors \
+        --learnt $runs/words.safetensors
+
+[ -f $runs/trained/rest.safetensors ] || bash $here/gpu.sh $runs $runs/trained 9
+[ -f $runs/outlined.safetensors ] ||
+    python $here/assemble.py $runs/start.safetensors $runs/trained $runs/words.safetensors $runs/outlined.safetensors
+[ -f $runs/calibrated.safetensors ] ||
+    python $here/calibrate.py $runs/outlined.safetensors $runs/val.safetensors $runs/val_words.safetensors \
+        $runs/calibrated.safetensors
+[ -f $runs/named.safetensors ] ||
+    python $here/anatomy.py $runs/calibrated.safetensors "$shared" $runs/named.safetensors
+python $here/audit_thresholds.py $runs/named.safetensors "$shared/anatomy/series"
+python $here/pack.py $runs/named.safetensors
+python $here/phrases.py
+mapfile -t learnt < <(find "$shared/targets" -mindepth 1 -maxdepth 1 -type d ! -name lung-tumor | sort)
+python $here/fingerprints.py --out src/vesalius/models/weights/pocket.seen.safetensors \
+    "$shared/segmentation" "${learnt[@]}" $made/brain_mr $made/brain_absent $made/trunk_ct
