@@ -1,4 +1,4 @@
-"""Checkpoints on disk, read without PyTorch: the embedded one, single files, and folders of exported graphs."""
+"""Checkpoints and graphs on disk, opened without PyTorch: the embedded one, single files, and folders of exports."""
 
 import json
 import os
@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from vesalius.errors import ModelError, unknown_name
+from vesalius.errors import ModelError, require, unknown_name
 from vesalius.files import sha256_of, write_json
 from vesalius.models.registry import ModelRecipe, list_encoders, list_models
 
@@ -209,3 +212,51 @@ def read_recipe(path: Path) -> ModelRecipe:
         return ModelRecipe.from_json(header["vesalius"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: its recipe is damaged ({error!r}); get or train it again.") from error
+
+
+class OnnxGraph:
+    """A graph in ONNX Runtime on the CPU, NumPy in and out; several threads may run it at once.
+
+    Args:
+        path: The .onnx file.
+        threads: Threads that compute; 0 for all cores.
+        weights: Initializers that the file leaves out, by name.
+        remedy: What a message advises where ONNX Runtime refuses the graph.
+
+    Raises:
+        MissingPackageError: If ONNX Runtime is not installed.
+        ModelError: If it cannot read the file, or the weights do not fit.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        threads: int,
+        weights: Mapping[str, NDArray[np.float32]] = MappingProxyType({}),
+        remedy: str = "export the model again",
+    ) -> None:
+        program = require("onnxruntime", extra="export")
+        options = program.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # errors only
+        # Its threads would otherwise keep their cores busy for a while after each call, and slow whatever runs next.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        values = [program.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
+        options.add_external_initializers(list(weights), values)
+        try:
+            self._session = program.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its own classes share no other base
+            raise ModelError(refuse_graph(path, "ONNX Runtime", error, remedy)) from error
+        self._inputs = [each.name for each in self._session.get_inputs()]
+        self._outputs = [each.name for each in self._session.get_outputs()]
+
+    def run(self, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.float32]]:
+        """Outputs by name; arrays that are no inputs of the graph are ignored."""
+        found = self._session.run(None, {name: arrays[name] for name in self._inputs})
+        return dict(zip(self._outputs, found, strict=True))
+
+
+def refuse_graph(path: Path, program: str, error: Exception, remedy: str = "export the model again") -> str:
+    """The message for a graph that a program cannot read."""
+    reason = str(error).strip().splitlines()[0]
+    return f"{path}: {program} cannot read this graph ({reason}); {remedy}."

@@ -20,7 +20,7 @@ from vesalius.models.encoder import (
     TextFeatures,
     VisionLanguageEncoder,
 )
-from vesalius.models.registry import Option, register_model
+from vesalius.models.registry import LOGIT_SCALE, Option, register_model
 from vesalius.models.tokenizers import ClipTokenizer, Tokenizer
 from vesalius.models.towers import (
     AttentionPool,
@@ -104,10 +104,6 @@ class ContrastiveEncoder(VisionLanguageEncoder):
         return self.log_scale.exp() * self.encode_image(images).embedding @ self.encode_text(prompts).embedding.T
 
 
-SCALE = 20.0
-"""Factor from cosine similarity to log-odds of models without one of their own; ``fit_naming`` trains with it."""
-
-
 def phrase_vectors(model: VisionLanguageEncoder, labels: Mapping[str, Sequence[str]]) -> Tensor:
     """One unit vector a label, the mean of its phrases' vectors.
 
@@ -123,7 +119,7 @@ def phrase_vectors(model: VisionLanguageEncoder, labels: Mapping[str, Sequence[s
     return F.normalize(torch.stack(means), dim=-1)
 
 
-def label_logits(images: Tensor, labels: Tensor, scale: float = SCALE) -> Tensor:
+def label_logits(images: Tensor, labels: Tensor, scale: float = LOGIT_SCALE) -> Tensor:
     """Log-odds among labels.
 
     Args:
@@ -138,8 +134,8 @@ def label_logits(images: Tensor, labels: Tensor, scale: float = SCALE) -> Tensor
 
 
 def logit_scale(model: VisionLanguageEncoder) -> float:
-    """Factor from cosine similarity to log-odds: the temperature a model has learned, else ``SCALE``."""
-    return model.log_scale.exp().item() if isinstance(model, ContrastiveEncoder) else SCALE
+    """Factor from cosine similarity to log-odds: the temperature a model has learned, else ``LOGIT_SCALE``."""
+    return model.log_scale.exp().item() if isinstance(model, ContrastiveEncoder) else LOGIT_SCALE
 
 
 Normalisation = Literal["clip", "imagenet"]

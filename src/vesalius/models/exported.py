@@ -8,13 +8,15 @@ They use as many threads as ``torch.get_num_threads()`` says when a graph is ope
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn, Protocol, Self
+from typing import NoReturn, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vesalius.errors import ModelError, require
@@ -24,8 +26,10 @@ from vesalius.models.checkpoint_file import (
     SUFFIX,
     ExportContract,
     GraphName,
+    OnnxGraph,
     check_files,
     read_contract,
+    refuse_graph,
 )
 from vesalius.models.encoder import ImageFeatures, MaskPrediction, Part, Segmenter, TextFeatures
 from vesalius.models.registry import as_segmenter, build_model
@@ -82,43 +86,8 @@ def _numbered(tensors: Mapping[str, Tensor], start: str) -> Iterator[str]:
         index += 1
 
 
-_ERRORS_ONLY = 3
-
-
-class Graph(Protocol):
-    """One opened graph."""
-
-    def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Outputs by name; tensors that are no inputs of the graph are ignored."""
-        ...
-
-
-class OnnxGraph:
-    """A graph in ONNX Runtime.
-
-    Raises:
-        MissingPackageError: If ONNX Runtime is not installed.
-        ModelError: If it cannot read the file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        runtime = require("onnxruntime", extra="export")
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = _ERRORS_ONLY
-        # Its threads would otherwise keep their cores busy for a while after each call, and slow whatever runs next.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its own classes share no other base
-            raise ModelError(_unreadable(path, "ONNX Runtime", error)) from error
-        self._inputs = [each.name for each in self._session.get_inputs()]
-        self._outputs = [each.name for each in self._session.get_outputs()]
-
-    def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Outputs by name."""
-        found = self._session.run(None, {name: tensors[name].numpy() for name in self._inputs})
-        return {name: torch.from_numpy(value) for name, value in zip(self._outputs, found, strict=True)}
+Graph = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+"""One opened graph: outputs by name; tensors that are no inputs of it are ignored."""
 
 
 @contextmanager
@@ -146,7 +115,7 @@ def import_openvino() -> ModuleType:
 
 
 class OpenVinoGraph:
-    """A graph in OpenVINO.
+    """A graph in OpenVINO, NumPy in and out.
 
     Raises:
         MissingPackageError: If OpenVINO is not installed.
@@ -160,18 +129,18 @@ class OpenVinoGraph:
         try:
             self._compiled = core.compile_model(path, "CPU", settings)
         except RuntimeError as error:
-            raise ModelError(_unreadable(path, "OpenVINO", error)) from error
+            raise ModelError(refuse_graph(path, "OpenVINO", error)) from error
         self._own = threading.local()
         self._inputs = [each.get_any_name() for each in self._compiled.inputs]
         self._outputs = [each.get_any_name() for each in self._compiled.outputs]
 
-    def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Outputs by name."""
+    def run(self, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.float32]]:
+        """Outputs by name; arrays that are no inputs of the graph are ignored."""
         # A request holds the tensors it works on, so no two threads may share one.
         if not hasattr(self._own, "request"):
             self._own.request = self._compiled.create_infer_request()
-        found = self._own.request.infer({name: tensors[name].numpy() for name in self._inputs})
-        return {name: torch.from_numpy(found[name].copy()) for name in self._outputs}
+        found = self._own.request.infer({name: arrays[name] for name in self._inputs})
+        return {name: found[name].copy() for name in self._outputs}
 
 
 def open_graph(path: Path) -> Graph:
@@ -181,12 +150,13 @@ def open_graph(path: Path) -> Graph:
         MissingPackageError: If that program is not installed.
         ModelError: If it cannot read the file.
     """
-    return OnnxGraph(path) if path.suffix == SUFFIX["onnx"] else OpenVinoGraph(path)
+    graph = OnnxGraph(path, torch.get_num_threads()) if path.suffix == SUFFIX["onnx"] else OpenVinoGraph(path)
 
+    def run(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        found = graph.run({name: tensor.numpy() for name, tensor in tensors.items()})
+        return {name: torch.from_numpy(value) for name, value in found.items()}
 
-def _unreadable(path: Path, program: str, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0]
-    return f"{path}: {program} cannot read this graph ({reason}); export the model again."
+    return run
 
 
 class ExportedSegmenter(Segmenter):

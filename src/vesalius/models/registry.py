@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from vesalius.models.encoder import Segmenter, VisionLanguageEncoder
 
 
+LOGIT_SCALE = 20.0
+"""Factor from cosine similarity to log-odds of models that learn no temperature; ``fit_naming`` trains with it."""
+
 Option = str | int | float | bool | tuple[int, ...] | Mapping[str, "Option"]
 """A model's option: what JSON can say, lists being tuples of whole numbers."""
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from vesalius.console import LOG
 from vesalius.errors import ConfigError, require
-from vesalius.models.checkpoint_file import CONTRACT_NAME, find_checkpoint, read_recipe
+from vesalius.models.checkpoint_file import CONTRACT_NAME, EMBEDDED_GRAPHS, find_checkpoint, read_recipe
 from vesalius.runtime.contract import Runtime
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def open_runtime(
             where the device is a CPU, and PyTorch for all others.
         device: "cpu", "cuda", "cuda:1" or "mps"; "auto" takes what the chosen runtime computes on at once: ONNX Runtime
             the CPU, PyTorch a GPU where there is one.
-        precision: Of computation in PyTorch.
-        threads: That compute on a CPU; 0 for all cores. PyTorch has one number for the whole process.
+        precision: Precision of computation in PyTorch.
+        threads: Threads that compute on a CPU; 0 for all cores. PyTorch has one number for the whole process.
 
     Raises:
         ConfigError: If the runtime cannot do what is asked.
@@ -43,7 +43,7 @@ def open_runtime(
     fits = _fits(path)
     if runtime == "onnx" or (runtime == "auto" and fits and device in ("auto", "cpu") and precision == "32"):
         _check_onnx(path, fits, device, precision)
-        from vesalius.runtime.onnx import OnnxRuntime  # whichever is opened, the other's library is not loaded
+        from vesalius.runtime.onnx import OnnxRuntime  # only the chosen runtime's library is loaded
 
         LOG.info("%s: weights, on the package's graphs in ONNX Runtime", path)
         return OnnxRuntime(path, threads)
@@ -65,7 +65,7 @@ def as_runtime(
     precision: "Precision" = "32",
     threads: int = 0,
 ) -> Runtime:
-    """A model from wherever it comes: see `open_runtime`; one in memory stays where it is unless a device is named."""
+    """Open a model as `open_runtime` does, or take one in memory, which stays where it is unless a device is named."""
     if isinstance(model, str | Path):
         return open_runtime(model, runtime=runtime, device=device, precision=precision, threads=threads)
     if isinstance(model, Runtime):
@@ -77,8 +77,6 @@ def as_runtime(
 
 def _fits(path: Path) -> bool:
     """Whether the package has graphs for a checkpoint."""
-    from vesalius.models.checkpoint_file import EMBEDDED_GRAPHS
-
     if path.name == CONTRACT_NAME:
         return False
     recipe = read_recipe(path)

@@ -1,4 +1,4 @@
-"""What every program that runs a model answers, NumPy in and NumPy out; and resampling of planes.
+"""The contract of every runtime, NumPy in and NumPy out, and resampling of planes and pictures.
 
 `vesalius.predict.Predictor` and `vesalius.naming.AnatomyLabeller` stand on this alone.
 """
@@ -16,15 +16,15 @@ _Real = TypeVar("_Real", bound=np.floating)
 
 
 def resize_plane(plane: Floats, size: tuple[int, int], rows: slice | None = None) -> Floats:
-    """Resample real numbers.
+    """Resample real numbers bilinearly, with antialiasing where the plane shrinks.
 
     Args:
-        plane: [h, w].
-        size: H and W to have.
-        rows: The only ones of H that are wanted, all by default.
+        plane: Values [h, w].
+        size: Height and width of the result, H and W.
+        rows: Rows of the result to compute; all by default.
 
     Returns:
-        [H, W], or as many rows as are wanted.
+        Values [H, W], or those rows of them.
     """
     height, width = plane.shape
     if (height, width) == size:
@@ -37,7 +37,7 @@ def resize_plane(plane: Floats, size: tuple[int, int], rows: slice | None = None
 
 
 def resize_rgb(rgb: Floats, side: int) -> Floats:
-    """[H, W, 3] -> [side, side, 3]."""
+    """Resample a picture [H, W, 3] to [side, side, 3]."""
     if rgb.shape[:2] == (side, side):
         return rgb
     return np.stack([resize_plane(rgb[..., channel], (side, side)) for channel in range(3)], axis=-1)
@@ -45,53 +45,54 @@ def resize_rgb(rgb: Floats, side: int) -> Floats:
 
 def sigmoid(logits: NDArray[_Real]) -> NDArray[_Real]:
     """Log-odds to probabilities, whatever their size."""
-    found: NDArray[_Real] = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
-    return found
+    probabilities: NDArray[_Real] = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
+    return probabilities
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedImages:
-    """What a model knows of B images."""
+    """A model's features of B images."""
 
     vectors: Floats
     """One vector an image in the space shared with text, [B, E]; E = 0 for models without such a space."""
     maps: object
-    """What the same runtime decodes."""
+    """Further features, which only the same runtime can decode."""
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedPhrases:
-    """What a model knows of P phrases."""
+    """A model's features of P phrases."""
 
     vectors: Floats
     """One vector a phrase, [P, E]; E = 0 for models that do not read."""
     tokens: object = None
-    """What else the same runtime decodes."""
+    """Further features, which only the same runtime can decode."""
 
 
 @dataclass(frozen=True, eq=False)
 class Outlines:
-    """What a model finds for P phrases in one image."""
+    """A model's outlines for P phrases in one image."""
 
     logits: Floats
     """Log-odds that a pixel is part of what the phrase names, [P, h, w], at the resolution the decoder works in."""
     existence: NDArray[np.float64] | None
-    """Log-odds that the image shows it at all, [P]; None for models that do not say."""
+    """Log-odds that the image shows it at all, [P]; None for models that do not judge existence."""
 
 
 @runtime_checkable
 class Runtime(Protocol):
-    """A model, ready to be asked; from several threads at once, too."""
+    """A loaded model; several threads may use it at once."""
 
     name: str
-    """Of the program: "onnx", "openvino" or "torch"."""
+    """Name of the program: "onnx" or "torch"."""
     device: str
-    """Where it computes: "cpu", "cuda:0", "mps"."""
+    """Device it computes on: "cpu", "cuda:0", "mps"."""
     image_size: int
-    """Side of the square the model looks at, pixels."""
+    """Side of the square that the model takes, pixels."""
     reads_text: bool
     """False for models whose outline cannot depend on the phrase."""
     judges_existence: bool
+    """Whether `Outlines.existence` is given."""
     logit_scale: float
     """Factor from the cosine of an image's and a phrase's vector to log-odds."""
 
@@ -99,7 +100,7 @@ class Runtime(Protocol):
         """Encode B images of one size.
 
         Args:
-            rgb: [B, H, W, 3] in [0, 1], any H and W; made as large as the model looks at.
+            rgb: [B, H, W, 3] in [0, 1], any H and W; resampled to the model's size.
         """
         ...
 
@@ -108,7 +109,7 @@ class Runtime(Protocol):
         ...
 
     def encode_text(self, phrases: Sequence[str]) -> EncodedPhrases:
-        """Encode P phrases, or remember them; the empty one is a phrase like any other."""
+        """Encode P phrases, reusing what was encoded before; the empty phrase is one like any other."""
         ...
 
     def decode(self, image: EncodedImages, text: EncodedPhrases) -> Outlines:

@@ -1,10 +1,11 @@
-"""Models in ONNX Runtime: the package's graphs fed from any checkpoint that fits them, or an export's own.
+"""Pocket in ONNX Runtime, without PyTorch: the package's graphs, with the weights of any checkpoint that fits them.
 
-Beside the graphs of `GRAPHS` lies `CONTENTS`, which says from which tensors of a checkpoint their initializers come.
-Matrices stored as 8-bit integers, and numbers of 16 bits, become float32 here, as in `vesalius.models.checkpoints`.
+Beside the graphs of `EMBEDDED_GRAPHS` lies `CONTENTS`, which says from which tensors of a checkpoint their initializers
+come; recipes/pocket/graphs.py writes both. Matrices stored as 8-bit integers, and numbers of 16 bits, become float32
+here, as in `vesalius.models.checkpoints`.
 
-Nothing here needs PyTorch. The graphs are opened when they are first needed: whoever asks only for phrases whose
-vectors are known opens no text encoder.
+Graphs are opened when they are first needed: whoever asks only for phrases whose vectors are known opens no text
+encoder.
 """
 
 import json
@@ -16,38 +17,36 @@ from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
-from safetensors import safe_open
 
 from vesalius.errors import ModelError
-from vesalius.models.checkpoint_file import EMBEDDED, EMBEDDED_GRAPHS, PHRASES, SCALE, open_tensors
+from vesalius.models.checkpoint_file import EMBEDDED, EMBEDDED_GRAPHS, PHRASES, SCALE, OnnxGraph, open_tensors
+from vesalius.models.registry import LOGIT_SCALE
 from vesalius.prompts.phrase_vectors import read_phrase_vectors
 from vesalius.runtime.contract import EncodedImages, EncodedPhrases, Floats, Outlines, resize_rgb
 
 CONTENTS = "graphs.json"
 """In a folder of graphs: ``{"settings": {…}, "bindings": {graph: {initializer: Binding}}}``."""
 
-Array = NDArray[np.float32]
-
 
 class Binding(TypedDict, total=False):
-    """From which tensors an initializer comes."""
+    """The tensors of a checkpoint that an initializer is computed from."""
 
     weight: str
-    """As it is, but for what the other fields say."""
+    """Name of a tensor, taken as it is but for what the other fields say."""
     transpose: bool
+    """Whether rows and columns of ``weight`` are exchanged."""
     norm: str
     """A batch norm folded into the convolution ``weight``; without ``weight``, the bias that it leaves."""
     epsilon: float
-    """Of the norm."""
+    """Epsilon of the batch norm."""
 
 
-def bind(binding: Binding, state: Mapping[str, Array]) -> Array:
-    """An initializer.
+def bind(binding: Binding, state: Mapping[str, Floats]) -> Floats:
+    """Compute an initializer.
 
     Args:
-        binding: How it comes about.
+        binding: What it is computed from.
         state: Tensors by name.
 
     Raises:
@@ -64,57 +63,51 @@ def bind(binding: Binding, state: Mapping[str, Array]) -> Array:
     return np.asarray(weight * scale.reshape(-1, *[1] * (weight.ndim - 1)), np.float32)
 
 
-def needed(binding: Binding) -> Iterator[str]:
-    """Names of the tensors that an initializer comes from."""
+def _tensor_names(binding: Binding) -> Iterator[str]:
     if "weight" in binding:
         yield binding["weight"]
     if "norm" in binding:
         yield from (f"{binding['norm']}.{part}" for part in ("weight", "bias", "running_mean", "running_var"))
 
 
-def read_tensors(path: Path, names: Iterable[str]) -> dict[str, Array]:
-    """Some tensors of a checkpoint as float32.
+def read_tensors(path: Path, names: Iterable[str]) -> dict[str, Floats]:
+    """Read some tensors of a checkpoint as float32.
 
     Args:
         path: A safetensors file.
-        names: Of the tensors.
+        names: Tensors to read.
 
     Raises:
         ModelError: If the file is damaged, or lacks one of them.
     """
+    found = {}
     with open_tensors(path) as file:
-        there = set(file.keys())
-        wanted = set(names)
-        if lacking := sorted(wanted - there):
+        present, wanted = set(file.keys()), set(names)
+        if lacking := sorted(wanted - present):
             raise ModelError(f"{path}: {len(lacking)} tensors of the model are missing, the first {lacking[0]}.")
-        return {name: _read(file, name, name + SCALE in there) for name in wanted}
-
-
-def _read(file: safe_open, name: str, scaled: bool) -> Array:
-    value = file.get_tensor(name)
-    if scaled:
-        return np.asarray(value * file.get_tensor(name + SCALE).astype(np.float32), np.float32)
-    return np.asarray(value, np.float32)
+        for name in wanted:
+            value = file.get_tensor(name)
+            if name + SCALE in present:
+                value = value * file.get_tensor(name + SCALE).astype(np.float32)
+            found[name] = np.asarray(value, np.float32)
+    return found
 
 
 PHRASES_AT_ONCE = 8
 """Phrases decoded together; bounds memory, changes no number."""
 REMEMBERED = 4096
-"""Phrases whose vectors are kept, the least recently asked go first."""
-LOGIT_SCALE = 20.0
-"""pocket's factor from cosine similarity to log-odds."""
-_ERRORS_ONLY = 3
+"""Phrases whose vectors are kept; the least recently asked go first."""
 
 
 class OnnxRuntime:
     """A checkpoint of pocket's architecture on the graphs that the package carries.
 
     Args:
-        checkpoint: Its file.
-        threads: That compute; 0 for all cores.
+        checkpoint: A safetensors file.
+        threads: Threads that compute; 0 for all cores.
 
     Raises:
-        ModelError: If its weights do not fit.
+        ModelError: If its weights do not fit, as soon as a graph is needed.
     """
 
     name = "onnx"
@@ -125,6 +118,7 @@ class OnnxRuntime:
 
     def __init__(self, checkpoint: Path, threads: int = 0) -> None:
         self._checkpoint, self._folder, self._threads = checkpoint, EMBEDDED_GRAPHS["pocket"], threads
+        self._graphs: dict[str, OnnxGraph] = {}
         self._vectors: OrderedDict[str, Floats] = OrderedDict()
         # The packaged model's sentence vectors of all names it may be asked are at hand: no text encoder is opened.
         self._known = read_phrase_vectors(PHRASES) if checkpoint == EMBEDDED["pocket"] else {}
@@ -137,12 +131,12 @@ class OnnxRuntime:
 
     def encode_image(self, rgb: Floats) -> EncodedImages:
         """See `Runtime`."""
-        found = self._image.run({"pixel_values": self._prepare(rgb)})
+        found = self._run("image", pixel_values=self._prepare(rgb))
         return EncodedImages(found["image_embedding"], found)
 
     def embed_image(self, rgb: Floats) -> Floats:
-        """See `Runtime`; draws no maps for outlines."""
-        return self._vector.run({"pixel_values": self._prepare(rgb)})["image_embedding"]
+        """See `Runtime`; computes no maps for outlines."""
+        return self._run("vector", pixel_values=self._prepare(rgb))["image_embedding"]
 
     def encode_text(self, phrases: Sequence[str]) -> EncodedPhrases:
         """See `Runtime`."""
@@ -152,7 +146,7 @@ class OnnxRuntime:
             for start in range(0, len(new), PHRASES_AT_ONCE):
                 some = new[start : start + PHRASES_AT_ONCE]
                 ids, mask = self._tokenize(some)
-                vectors = self._text.run({"input_ids": ids, "attention_mask": mask})["text_embedding"]
+                vectors = self._run("text", input_ids=ids, attention_mask=mask)["text_embedding"]
                 self._vectors.update(zip(some, vectors, strict=True))
             for phrase in phrases:
                 self._vectors.move_to_end(phrase)
@@ -168,7 +162,7 @@ class OnnxRuntime:
         for start in range(0, len(text.vectors), PHRASES_AT_ONCE):
             some = text.vectors[start : start + PHRASES_AT_ONCE]
             maps = {name: np.repeat(value, len(some), axis=0) for name, value in image.maps.items()}
-            found = self._decoder.run(maps | {"text_embedding": some})
+            found = self._run("decoder", **maps, text_embedding=some)
             logits.append(found["logits"][:, 0])
             existence.append(found["existence"].astype(np.float64))
         return Outlines(np.concatenate(logits), np.concatenate(existence))
@@ -180,65 +174,19 @@ class OnnxRuntime:
 
     @cached_property
     def _tokenize(self) -> Callable[[Sequence[str]], tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        from vesalius.models.tokenizers import (
-            make_tokenizer,
-            read_bert,  # as little needed as the graph that it feeds
-            tokenize,
-        )
+        from vesalius.models.tokenizers import make_tokenizer, read_bert, tokenize  # needed only with the text graph
 
         return partial(tokenize, make_tokenizer(read_bert(), self._context_length))
 
-    @cached_property
-    def _image(self) -> "Graph":
-        return self._open("image")
+    def _run(self, graph: str, **arrays: NDArray[np.generic]) -> dict[str, Floats]:
+        with self._lock:
+            if graph not in self._graphs:
+                self._graphs[graph] = self._open(graph)
+        return self._graphs[graph].run(arrays)
 
-    @cached_property
-    def _vector(self) -> "Graph":
-        return self._open("vector")
-
-    @cached_property
-    def _text(self) -> "Graph":
-        return self._open("text")
-
-    @cached_property
-    def _decoder(self) -> "Graph":
-        return self._open("decoder")
-
-    def _open(self, graph: str) -> "Graph":
-        return Graph(self._folder / f"{graph}.onnx", self._bindings[graph], self._checkpoint, self._threads)
-
-
-class Graph:
-    """A graph of the package with a checkpoint's weights.
-
-    Args:
-        path: Of the graph.
-        bindings: How each initializer follows from the checkpoint.
-        checkpoint: Where its weights are.
-        threads: That compute; 0 for all cores.
-
-    Raises:
-        ModelError: If the weights do not fit.
-    """
-
-    def __init__(self, path: Path, bindings: Mapping[str, Binding], checkpoint: Path, threads: int) -> None:
-        state = read_tensors(checkpoint, {name for each in bindings.values() for name in needed(each)})
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = _ERRORS_ONLY
-        # Its threads would otherwise keep their cores busy for a while after each call, and slow whatever runs next.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(bind(each, state)) for name, each in bindings.items()}
-        options.add_external_initializers(list(values), list(values.values()))
-        try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its own classes share no other base
-            reason = str(error).strip().splitlines()[0]
-            raise ModelError(f"{checkpoint}: its weights do not fit the graph {path.name} ({reason}).") from error
-        self._inputs = [each.name for each in self._session.get_inputs()]
-        self._outputs = [each.name for each in self._session.get_outputs()]
-
-    def run(self, tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, Floats]:
-        """Outputs by name; tensors that are no inputs of the graph are ignored."""
-        found = self._session.run(None, {name: tensors[name] for name in self._inputs})
-        return dict(zip(self._outputs, found, strict=True))
+    def _open(self, graph: str) -> OnnxGraph:
+        bindings: Mapping[str, Binding] = self._bindings[graph]
+        state = read_tensors(self._checkpoint, {name for each in bindings.values() for name in _tensor_names(each)})
+        weights = {name: bind(each, state) for name, each in bindings.items()}
+        remedy = f"the weights of {self._checkpoint} do not fit it"
+        return OnnxGraph(self._folder / f"{graph}.onnx", self._threads, weights, remedy)

@@ -1,4 +1,4 @@
-"""Any model of ours in PyTorch, on the CPU, a CUDA device or Apple's GPU."""
+"""Any model of the package in PyTorch, on the CPU, a CUDA device or Apple's GPU."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ class TorchRuntime:
     Args:
         model: It is put in evaluation mode, and moved to the device.
         device: "auto" (where the model is), "cpu", "cuda", "cuda:1" or "mps".
-        precision: Of computation; answers are 32-bit floats anyway.
+        precision: Precision of computation; results are 32-bit floats anyway.
 
     Raises:
         ConfigError: If there is no such device.

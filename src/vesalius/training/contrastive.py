@@ -19,9 +19,10 @@ from vesalius.data.slices.dataset import SliceBatch, SliceView, collate_slices, 
 from vesalius.errors import ConfigError, DataError, ModelError
 from vesalius.models import Segmenter
 from vesalius.models.checkpoint_file import CHECKPOINT_NAME
-from vesalius.models.clip import SCALE, ContrastiveEncoder, phrase_vectors
+from vesalius.models.clip import ContrastiveEncoder, phrase_vectors
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.inference import TextCache
+from vesalius.models.registry import LOGIT_SCALE
 from vesalius.prompts.anatomy import AnatomyLabel, Statement, phrases_of
 from vesalius.prompts.anatomy_captions import Caption, CaptionMix, match_statements
 from vesalius.training.callbacks import KeepBest
@@ -132,7 +133,7 @@ class ContrastiveModule(LeanModule[VisionLanguageEncoder]):
         """Logarithm of the factor of cosines; a constant of models that learn none."""
         if isinstance(self.model, ContrastiveEncoder):
             return self.model.log_scale
-        return torch.tensor(math.log(SCALE), device=self.bias.device)
+        return torch.tensor(math.log(LOGIT_SCALE), device=self.bias.device)
 
     def training_step(self, batch: SliceBatch, index: int) -> Tensor:
         """Loss of one batch."""

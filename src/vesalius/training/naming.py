@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vesalius.errors import check_at_least, check_positive
-from vesalius.models.clip import SCALE, label_logits
+from vesalius.models.clip import label_logits
 from vesalius.models.inference import TextCache
 from vesalius.models.pocket import PocketSegmenter
+from vesalius.models.registry import LOGIT_SCALE
 from vesalius.prompts.anatomy import (
     MODALITIES,
     ORGANS,
@@ -223,7 +224,7 @@ class _Head(nn.Module):
         self.questions = ask_questions(texts, labels)
         self.bank = CaptionBank.draw(texts, labels, config.captions, config.captions_each, config.seed)
         self.offsets = nn.ParameterDict(
-            {each.name: nn.Parameter(-SCALE / 2 + torch.zeros(each.true.shape[1])) for each in self._judged}
+            {each.name: nn.Parameter(-LOGIT_SCALE / 2 + torch.zeros(each.true.shape[1])) for each in self._judged}
         )
 
     @property

@@ -6,7 +6,8 @@ import torch
 
 from vesalius.data.slices.dataset import AnatomySample
 from vesalius.evaluation.naming.encoding import BATCH, EncodedSlices, encode_slices, ensemble_phrases, score_labels
-from vesalius.models.clip import SCALE, logit_scale
+from vesalius.models.clip import logit_scale
+from vesalius.models.registry import LOGIT_SCALE
 from vesalius.prompts.anatomy import ORGANS, STATIONS, AnatomyLabel
 
 
@@ -61,7 +62,7 @@ def test_phrases_of_every_label_differ_and_name_it():
 
 
 def test_models_without_a_temperature_have_that_of_naming(build_tiny, model):
-    assert logit_scale(build_tiny("pocket")) == SCALE
+    assert logit_scale(build_tiny("pocket")) == LOGIT_SCALE
     assert logit_scale(model) == pytest.approx(1 / 0.07)
 
 
