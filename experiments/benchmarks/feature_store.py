@@ -30,7 +30,7 @@ from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
 
 OUT = Path(__file__).parents[2] / "docs" / "results" / "feature-store.md"
-CONFIG = TrainConfig(learning_rate=1e-3, views=1)
+CONFIG = TrainConfig(learning_rate=1e-3, cached_augmentations=1)
 WAYS = {
     "without": StoreConfig(on=False),
     "float32": StoreConfig(dtype="float32"),

@@ -31,7 +31,6 @@ from vesalius.models import Segmenter, VisionLanguageEncoder, build_model, list_
 from vesalius.models.inference import (
     Precision,
     TextCache,
-    ask,
     choose_device,
     computing,
     describe_device,
@@ -131,7 +130,11 @@ def answer(model: VisionLanguageEncoder, images: Tensor) -> Tensor:
         return torch.cat(
             [encode(model, images).embedding.cpu().flatten(), texts.encode(PROMPTS).embedding.cpu().flatten()]
         )
-    found = [each for image in images for each in ask(model, encode(model, image[None]), PROMPTS, texts, (SIDE, SIDE))]
+    found = [
+        each
+        for image in images
+        for each in decode_prompts(model, encode(model, image[None]), PROMPTS, texts, (SIDE, SIDE))
+    ]
     existence = [each.existence for each in found if each.existence is not None]
     return torch.cat([*(each.logits.flatten() for each in found), *existence])
 

@@ -30,7 +30,7 @@ from vesalius.files import write_text
 from vesalius.models import Segmenter
 from vesalius.models.encoder import EncoderSpec, MaskPrediction, resize
 from vesalius.models.foreign import import_checkpoint
-from vesalius.models.inference import TextCache, ask
+from vesalius.models.inference import TextCache, decode_prompts
 from vesalius.models.tokenizers import ClipTokenizer
 from vesalius.prompts import sort_families, variants
 
@@ -141,7 +141,9 @@ class Race:
         """Our logits beside theirs."""
         started = time.process_time()
         features = self.ours.encode_image(sample.image[None])
-        ours = torch.cat([each.logits for each in ask(self.ours, features, ask_all(sample), texts, (SIDE, SIDE))])
+        ours = torch.cat(
+            [each.logits for each in decode_prompts(self.ours, features, ask_all(sample), texts, (SIDE, SIDE))]
+        )
         self.our_seconds.model.append(time.process_time() - started)
         self.differences.append((ours - theirs).abs().max().item())
         self.deviations.append(theirs.std().item())

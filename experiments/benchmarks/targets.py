@@ -28,7 +28,7 @@ from vesalius.files import write_text
 from vesalius.models import Segmenter
 from vesalius.models.checkpoint_file import find_checkpoint, read_notes
 from vesalius.models.checkpoints import load_segmenter
-from vesalius.models.inference import TextCache, ask
+from vesalius.models.inference import TextCache, decode_prompts
 from vesalius.predict import DEFAULT_MODEL
 from vesalius.prompts.bank import find_target, foreign_targets, list_groups
 
@@ -96,7 +96,9 @@ def answers(
         with torch.inference_mode():
             pixels = torch.from_numpy(np.divide(rgb, 255, dtype=np.float32).transpose(2, 0, 1))
             features = model.encode_image(pixels[None])
-            found = ask(model, features, [find_target(each).phrases[0] for each in asked], texts, rgb.shape[:2])
+            found = decode_prompts(
+                model, features, [find_target(each).phrases[0] for each in asked], texts, rgb.shape[:2]
+            )
         for target, each in zip(asked, found, strict=True):
             marked = (each.logits[0, 0] > 0).numpy()
             truth = truths.get(target, np.zeros(rgb.shape[:2], bool))

@@ -44,7 +44,7 @@ from vesalius.training.fit import fit
 from vesalius.training.losses import segmentation_loss
 
 OUT = Path(__file__).parents[2] / "docs" / "results" / "time-to-loss.md"
-CONFIG = TrainConfig(learning_rate=1e-3, views=1)
+CONFIG = TrainConfig(learning_rate=1e-3, cached_augmentations=1)
 SIZE = 352
 PROMPT = "p1"
 TOLERANCE = 1e-4
@@ -113,7 +113,9 @@ def load(data: Path, split: str, *, shuffle: bool) -> Iterator[DataLoader[Batch]
     source = SegmentationDataset(data, split)
     view: View = ValidationView(source, SIZE)
     if shuffle:
-        view = TrainingView(source, SIZE, CONFIG.augment, CONFIG.prompts, seed=CONFIG.seed, views=CONFIG.views)
+        view = TrainingView(
+            source, SIZE, CONFIG.augment, CONFIG.prompts, seed=CONFIG.seed, views=CONFIG.cached_augmentations
+        )
     pool = Pool([view])
     batches = Batches(len(pool), CONFIG.batch_size, seed=CONFIG.seed if shuffle else None, drop_rest=shuffle)
     for batches.epoch in count():

@@ -65,7 +65,7 @@ def listen(model: PocketSegmenter, pool: Pool) -> Heard:
                 continue
             features = model.encode_image(pool.images[picture : picture + 1].float() / 255)
             vectors = pool.vectors[[vector for vector, *_ in asked]]
-            taken = features.take(torch.zeros(len(asked), dtype=torch.long))
+            taken = features.index_select(torch.zeros(len(asked), dtype=torch.long))
             *_, existence = model.outline_and_judge(taken, TextFeatures(vectors))
             for (_, target, there), odds, vector in zip(
                 asked, existence.tolist(), vectors.double().numpy(), strict=True

@@ -155,7 +155,9 @@ def outlines_small(outlines: Tensor, shown: Tensor) -> Tensor:
 def loss_of(model: PocketSegmenter, batch: Batch, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
     """Outlines where there is something, silence where not, and whether there is."""
     features = model.encode_image(batch.images)
-    logits, coarse, existence = model.outline_and_judge(features.take(batch.places), TextFeatures(batch.vectors))
+    logits, coarse, existence = model.outline_and_judge(
+        features.index_select(batch.places), TextFeatures(batch.vectors)
+    )
     present = batch.masks.sum(dim=(1, 2, 3)) > 0
     fine = outline_loss(logits, batch.masks, present, batch.weights)
     rough = outline_loss(coarse, F.adaptive_avg_pool2d(batch.masks, coarse.shape[-2:]), present, batch.weights)
@@ -188,7 +190,7 @@ def validate(model: PocketSegmenter, pool: Pool) -> dict[str, dict[str, float]]:
             continue
         features = model.encode_image(pool.images[picture : picture + 1].float() / 255)
         vectors = pool.vectors[[pool.phrases[each.target][0] for each in records]]
-        taken = features.take(torch.zeros(len(records), dtype=torch.long, device=vectors.device))
+        taken = features.index_select(torch.zeros(len(records), dtype=torch.long, device=vectors.device))
         logits, _, existence = model.outline_and_judge(taken, TextFeatures(vectors))
         joint = F.interpolate(joint_logits(logits, existence), size=pool.masks.shape[-2:], mode="bilinear")
         for row, record in enumerate(records):

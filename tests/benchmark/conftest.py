@@ -7,7 +7,7 @@ import pytest
 
 from vesalius.benchmark.cells import Cell, list_cells
 from vesalius.benchmark.recipe import BenchmarkRecipe, read_benchmark
-from vesalius.benchmark.running import Outcome, run_cells
+from vesalius.benchmark.running import CellOutcome, run_cells
 
 TINY_RECIPE = """
 title = "Tiny"
@@ -36,7 +36,7 @@ pretrained = true
 class Run:
     recipe: BenchmarkRecipe
     cells: list[Cell]
-    outcomes: list[Outcome]
+    outcomes: list[CellOutcome]
     steps: list[str]
 
 

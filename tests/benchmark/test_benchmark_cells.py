@@ -82,3 +82,12 @@ def test_what_is_remembered_is_all_that_decides_the_numbers(cell):
     content = json.loads((cell.folder / CELL_NAME).read_text())
     assert content.keys() == {"model", "options", "pretrained", "training", "prompts", "annotations"}
     assert content["training"]["seed"] == 0
+
+
+def test_a_cell_begun_before_settings_were_renamed_goes_on(cell, capsys):
+    remember(cell)
+    content = json.loads((cell.folder / CELL_NAME).read_text())
+    content["training"]["momentum"] = content["training"].pop("beta2")
+    (cell.folder / CELL_NAME).write_text(json.dumps(content))
+    check_unchanged(cell)
+    assert "beta2 for momentum" in capsys.readouterr().err.replace("\n", " ")

@@ -54,6 +54,12 @@ def test_a_model_s_own_settings_go_before_those_of_all(tmp_path):
     assert (plain.pretrained, plain.config(0).learning_rate) == (True, 1e-3)
 
 
+def test_old_names_of_settings_are_known_for_all_and_for_one(tmp_path):
+    text = LEAST + "training = { average = 0.5 }\n[training]\nema_decay = 0.9\nmomentum = 0.9\n"
+    config = read(tmp_path, text).entries[0].config(0)
+    assert (config.ema_decay, config.beta2) == (0.5, 0.9)
+
+
 WRONG = {
     "not TOML": ("[", "mine.toml: not TOML"),
     "an unknown setting": ("seed = 1\n" + LEAST, "mine.toml: recipe: No setting named 'seed'. Did you mean 'seeds'?"),

@@ -14,7 +14,7 @@ def report(run_tiny) -> BenchmarkReport:
 
 def test_it_has_a_score_for_each_place_in_the_table_and_a_making_for_each_finished_cell(report):
     assert [score.label for score in report.scores] == ["unet_d", "unet_from_weights"]
-    assert [making.seed for making in report.makings] == [0, 1]
+    assert [run.seed for run in report.runs] == [0, 1]
 
 
 def test_captions_say_what_the_numbers_are(report):
@@ -32,8 +32,8 @@ def test_captions_say_what_the_numbers_are(report):
 
 
 def test_what_began_in_different_ways_is_said(report):
-    first, second = report.makings
-    mixed = dataclasses.replace(report, makings=(first, dataclasses.replace(second, weights="public", image_size=224)))
+    first, second = report.runs
+    mixed = dataclasses.replace(report, runs=(first, dataclasses.replace(second, weights="public", image_size=224)))
     assert "began with untrained or public weights; 32 to 224 px" in mixed.explain()[2]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vesalius.benchmark.report import collect_scores
-from vesalius.benchmark.running import Outcome
+from vesalius.benchmark.running import CellOutcome
 from vesalius.evaluation.rows import write_rows
 from vesalius.evaluation.stored import read_evaluation
 
@@ -38,7 +38,7 @@ def test_the_mean_is_that_of_images_means_over_seeds_and_families(run_tiny):
 
 def test_a_seed_that_fails_leaves_the_mean_of_the_others(run_tiny):
     first, second = run_tiny.outcomes[:2]
-    (score,) = collect_scores([first, Outcome(second.cell, "gone")])
+    (score,) = collect_scores([first, CellOutcome(second.cell, "gone")])
     assert list(score.seeds) == [0]
     assert score.mean.value == score.seeds[0]
     assert score.failures == ("unet_d on kvasir_polyp, seed 1: gone",)
@@ -52,7 +52,7 @@ def test_images_without_anything_to_find_are_left_out_of_a_second_mean(run_tiny,
     changed = [dataclasses.replace(row, **empty) if row.image == nothing else row for row in rows]
     write_rows(changed, tmp_path / "rows.parquet")
     (tmp_path / "evaluation.json").write_bytes((done.folder / "evaluation.json").read_bytes())
-    (score,) = collect_scores([Outcome(dataclasses.replace(done, folder=tmp_path))])
+    (score,) = collect_scores([CellOutcome(dataclasses.replace(done, folder=tmp_path))])
     kept = [row.dice for row in rows if row.image != nothing]
     assert (score.mean.n, score.present.n) == (2, 1)
     assert score.present.value == pytest.approx(np.mean(kept))

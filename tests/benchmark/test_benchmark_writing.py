@@ -25,7 +25,7 @@ def test_the_page_has_numbers_notes_captions_and_how_each_was_made(report, tmp_p
     assert "\n1. unet_from_weights on kvasir_polyp, seed 0: unet_d: no public weights" in text
     assert all(line in text.replace("\\", "") for line in report.explain())
     assert text.count("| unet_d | Kvasir-SEG |") == 2
-    assert f"on: {report.makings[0].machine}." in text
+    assert f"on: {report.runs[0].machine}." in text
     assert "show something" not in text
 
 
@@ -37,7 +37,7 @@ def test_the_page_has_a_second_table_where_some_images_show_nothing(report, tmp_
 
 
 def test_a_page_without_any_number_is_written_too(report, tmp_path):
-    text = write_text(dataclasses.replace(report, scores=report.scores[1:], makings=()), tmp_path)
+    text = write_text(dataclasses.replace(report, scores=report.scores[1:], runs=()), tmp_path)
     assert "| unet_from_weights | –¹ ² | 0.602 |" in text
     assert "How each was made" not in text
 

@@ -28,3 +28,10 @@ def test_changes_go_before_the_recipe_and_options_before_changes(tmp_path):
 def test_a_change_that_cannot_be_is_told(change, message):
     with pytest.raises(ConfigError, match=message):
         RecipeOptions(changes=("seed=1", change)).read()
+
+
+def test_a_change_by_an_old_name_goes_before_the_recipe(tmp_path, capsys):
+    (tmp_path / "r.toml").write_text("ema_decay = 0.5\nmomentum = 0.9\n[augment]\nblur = 1.0\n")
+    options = RecipeOptions(tmp_path / "r.toml", ("average=0.9", "augment.blur=2.0"))
+    assert options.read() == {"ema_decay": 0.9, "beta2": 0.9, "augment": {"blur": 2.0}}
+    assert "write ema_decay for average" in capsys.readouterr().err

@@ -57,7 +57,7 @@ class TestPool:
         pool, (first, second) = Pool(views(tiny_dataset, 2)), views(tiny_dataset, 2)
         size = len(first)
         assert len(pool) == 2 * size
-        second.turn_to(3)
+        second.set_epoch(3)
         example, expected = pool[3 * len(pool) + size + 1], second[1]
         assert example.prompt == expected.prompt
         assert example.image.equal(expected.image)
@@ -71,7 +71,7 @@ class TestResumableLoader:
 
     def test_it_goes_on_after_the_last_batch_handed_out(self, tiny_dataset):
         loader, other = self.loader(tiny_dataset), self.loader(tiny_dataset)
-        loader.turn_to(2)
+        loader.set_epoch(2)
         iterator = iter(loader)
         next(iterator)
         state = loader.state_dict()
@@ -89,15 +89,15 @@ class TestResumableLoader:
     def test_turning_to_the_epoch_that_is_resumed_loses_nothing(self, tiny_dataset):
         loader = self.loader(tiny_dataset)
         loader.load_state_dict({"epoch": 2, "done": 1})
-        loader.turn_to(2)
+        loader.set_epoch(2)
         assert loader.batches.start == 1
-        loader.turn_to(3)
+        loader.set_epoch(3)
         assert loader.batches.start == 0
 
     def test_worker_processes_draw_alike(self, tiny_dataset):
         alone, helped = self.loader(tiny_dataset), self.loader(tiny_dataset, workers=1)
         for loader in (alone, helped):
-            loader.turn_to(5)
+            loader.set_epoch(5)
         for one, other in zip(alone, helped, strict=True):
             assert one.images.equal(other.images)
             assert one.prompts == other.prompts

@@ -15,7 +15,7 @@ from vesalius.evaluation.segmentation import evaluate
 from vesalius.models.inference import (
     PIXELS_AT_ONCE,
     TextCache,
-    ask,
+    decode_prompts,
     describe_device,
     encode,
     encode_each,
@@ -42,7 +42,10 @@ def pair(build_tiny):
 @pytest.mark.parametrize("name", ["pocket", "clipseg", "cris", "unet_d", "biomedclipseg_a", "ensemble_c"])
 def test_other_devices_answer_as_the_cpu_does(pair, name, device):
     here, there = (place(model, where) for model, where in zip(pair(name), ("cpu", device), strict=True))
-    answers = [ask(each, encode(each, PICTURE[None]), ["a", "b"], TextCache(each), (40, 56)) for each in (here, there)]
+    answers = [
+        decode_prompts(each, encode(each, PICTURE[None]), ["a", "b"], TextCache(each), (40, 56))
+        for each in (here, there)
+    ]
     for ours, theirs in zip(*answers, strict=True):
         assert theirs.logits.device.type == "cpu"
         torch.testing.assert_close(theirs.logits, ours.logits, rtol=1e-3, atol=1e-3)
@@ -75,7 +78,7 @@ def test_naming_is_measured_wherever_the_model_is(pair, tiny_slices, device, pre
 def test_half_precision_computes_otherwise_and_answers_in_full(build_tiny):
     model = build_tiny("clipseg")
     (full,), (half,) = (
-        ask(model, encode(model, PICTURE[None], each), ["a"], TextCache(model), precision=each)
+        decode_prompts(model, encode(model, PICTURE[None], each), ["a"], TextCache(model), precision=each)
         for each in ("32", "bf16-mixed")
     )
     assert half.logits.dtype == torch.float32

@@ -2,7 +2,7 @@ import pytest
 
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.export import tracing as quantising
-from vesalius.export.tracing import Calibration
+from vesalius.export.tracing import CalibrationReader
 
 
 @pytest.fixture
@@ -16,8 +16,8 @@ def read(reader):
 
 def test_calibration_gives_a_graph_what_it_takes_image_by_image(build_tiny, train):
     model = build_tiny("clipseg")
-    pixels = read(Calibration(model, train, "image", ["pixel_values"]))
-    features = read(Calibration(model, train, "decoder", ["image_tap2", "text_embedding"]))
+    pixels = read(CalibrationReader(model, train, "image", ["pixel_values"]))
+    features = read(CalibrationReader(model, train, "decoder", ["image_tap2", "text_embedding"]))
     assert [arrays["pixel_values"].shape for arrays in pixels] == [(1, 3, 64, 64)] * 4
     assert [list(arrays) for arrays in features] == [["image_tap2", "text_embedding"]] * 4
 
@@ -25,4 +25,4 @@ def test_calibration_gives_a_graph_what_it_takes_image_by_image(build_tiny, trai
 @pytest.mark.parametrize("images", [1, 2, 3])
 def test_calibration_images_are_spread_over_the_data_set(build_tiny, train, monkeypatch, images):
     monkeypatch.setattr(quantising, "CALIBRATION_IMAGES", images)
-    assert len(read(Calibration(build_tiny("unet_d"), train, "image", ["pixel_values"]))) == images
+    assert len(read(CalibrationReader(build_tiny("unet_d"), train, "image", ["pixel_values"]))) == images

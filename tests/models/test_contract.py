@@ -127,13 +127,13 @@ class TestEverySegmenter:
         pairs = torch.tensor([0, 0, 1, 2, 2]), torch.tensor([0, 1, 1, 2, 0])
         with torch.no_grad():
             image, text = segmenter.encode_image(images), segmenter.encode_text(PROMPTS)
-            many = segmenter.decode(image.take(pairs[0]), text.take(pairs[1])).logits
+            many = segmenter.decode(image.index_select(pairs[0]), text.index_select(pairs[1])).logits
             each = [segmenter.decode(self.one(image, i), self.one(text, p)).logits for i, p in zip(*pairs, strict=True)]
         assert_same(many, torch.cat(each))
 
     @staticmethod
     def one(features: ImageFeatures | TextFeatures, index: Tensor) -> ImageFeatures | TextFeatures:
-        return features.take(index[None])
+        return features.index_select(index[None])
 
     def test_embeddings_of_images_and_prompts_share_one_space(self, segmenter, images):
         with torch.no_grad():

@@ -73,10 +73,10 @@ def test_resizing_to_the_same_size_is_the_identity():
 
 def test_features_are_taken_by_index_with_repeats():
     image = ImageFeatures(torch.arange(3.0)[:, None], (torch.arange(6.0).reshape(3, 2), torch.arange(3.0)))
-    taken = image.take(torch.tensor([2, 0, 2]))
+    taken = image.index_select(torch.tensor([2, 0, 2]))
     assert taken.embedding.tolist() == [[2], [0], [2]]
     assert [tap.tolist() for tap in taken.taps] == [[[4, 5], [0, 1], [4, 5]], [2, 0, 2]]
-    assert TextFeatures(torch.arange(3.0)[:, None]).take(torch.tensor([1, 1])).embedding.tolist() == [[1], [1]]
+    assert TextFeatures(torch.arange(3.0)[:, None]).index_select(torch.tensor([1, 1])).embedding.tolist() == [[1], [1]]
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def text() -> TextFeatures:
 
 
 def test_words_masks_and_parts_are_taken_with_their_prompts(text):
-    taken = text.take(torch.tensor([2, 0]))
+    taken = text.index_select(torch.tensor([2, 0]))
     assert taken.tokens.flatten().tolist() == [4, 5, 0, 1]
     assert taken.token_mask.tolist() == [[0, 0], [1, 0]]
     assert taken.parts[0].embedding.flatten().tolist() == [12, 10]
@@ -94,12 +94,12 @@ def test_words_masks_and_parts_are_taken_with_their_prompts(text):
 
 def test_parts_of_images_are_taken_with_them():
     part = ImageFeatures(torch.zeros(3, 0), (torch.arange(3.0),))
-    taken = ImageFeatures(torch.zeros(3, 0), (), (part,)).take(torch.tensor([2, 2]))
+    taken = ImageFeatures(torch.zeros(3, 0), (), (part,)).index_select(torch.tensor([2, 2]))
     assert taken.parts[0].taps[0].tolist() == [2, 2]
 
 
 def test_joining_single_prompts_gives_the_batch_again(text):
-    joined = TextFeatures.join([text.take(torch.tensor([row])) for row in range(3)])
+    joined = TextFeatures.join([text.index_select(torch.tensor([row])) for row in range(3)])
     assert torch.equal(joined.embedding, text.embedding)
     assert torch.equal(joined.tokens, text.tokens)
     assert torch.equal(joined.token_mask, text.token_mask)
@@ -110,7 +110,7 @@ def test_joining_single_prompts_gives_the_batch_again(text):
 def test_noise_has_the_length_asked_for_in_vectors_and_parts_and_leaves_words_alone():
     torch.manual_seed(0)
     text = TextFeatures(3 * torch.ones(50, 384), torch.ones(50, 2, 4), parts=(TextFeatures(torch.ones(50, 96)),))
-    heard = text.blur(0.4)
+    heard = text.add_noise(0.4)
     for before, after in ((text, heard), (text.parts[0], heard.parts[0])):
         lengths = (after.embedding - before.embedding).norm(dim=1) / before.embedding.norm(dim=1)
         assert lengths.mean().item() == pytest.approx(0.4, abs=0.01)
@@ -118,7 +118,7 @@ def test_noise_has_the_length_asked_for_in_vectors_and_parts_and_leaves_words_al
 
 
 def test_models_without_words_have_nothing_to_blur():
-    assert TextFeatures(torch.zeros(2, 0)).blur(0.4).embedding.shape == (2, 0)
+    assert TextFeatures(torch.zeros(2, 0)).add_noise(0.4).embedding.shape == (2, 0)
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])

@@ -30,7 +30,7 @@ def test_features_are_those_of_the_model_in_the_order_asked(model):
 def test_words_and_parts_are_remembered_too(build_tiny, name):
     model, image = build_tiny(name), torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        features = model.encode_image(image).take(torch.zeros(4, dtype=torch.long))
+        features = model.encode_image(image).index_select(torch.zeros(4, dtype=torch.long))
         expected = model.decode(features, model.encode_text(PROMPTS)).logits
         logits = model.decode(features, TextCache(model).encode(PROMPTS)).logits
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5 * expected.abs().max().item())

@@ -59,7 +59,7 @@ def test_it_leaves_frozen_encoders_out(running):
 
 def test_the_average_is_what_a_run_keeps(build_tiny, tiny_dataset, tmp_path):
     model = build_tiny("pocket")
-    fit(model, [tiny_dataset], tmp_path, dataclasses.replace(CONFIG, average=0.9, max_epochs=1))
+    fit(model, [tiny_dataset], tmp_path, dataclasses.replace(CONFIG, ema_decay=0.9, max_epochs=1))
     kept = load_model(tmp_path).state_dict()["outline.to_coarse_logits.weight"]
     average = torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"]["WeightAverage"]["average"]
     assert kept.equal(average["outline.to_coarse_logits.weight"])

@@ -5,7 +5,7 @@ import pytest
 from vesalius.data.augment import AugmentConfig
 from vesalius.errors import ConfigError
 from vesalius.models import build_model
-from vesalius.training.config import TrainConfig, read_recipe
+from vesalius.training.config import RENAMED, TrainConfig, read_recipe
 
 
 def test_the_defaults_are_the_papers():
@@ -13,7 +13,12 @@ def test_the_defaults_are_the_papers():
     assert (config.learning_rate, config.batch_size, config.patience) == (1e-5, 10, 20)
     assert set(config.freeze) == {"image", "text"}
     # What the paper leaves open is its benchmark's.
-    assert (config.weight_decay, config.max_epochs, config.min_epochs, config.clip) == (1e-3, 1000, 10, 0.5)
+    assert (config.weight_decay, config.max_epochs, config.min_epochs, config.gradient_clip_norm) == (
+        1e-3,
+        1000,
+        10,
+        0.5,
+    )
     assert config.schedule == "plateau"
 
 
@@ -41,13 +46,13 @@ def test_a_configuration_survives_json(config):
         ({"batch_size": 0}, "batch_size must be above 0, got 0"),
         ({"max_epochs": -1}, "max_epochs must be above 0, got -1"),
         ({"patience": 0}, "patience must be above 0, got 0"),
-        ({"clip": -0.5}, "clip must be above 0, got -0.5"),
+        ({"gradient_clip_norm": -0.5}, "gradient_clip_norm must be above 0, got -0.5"),
         ({"accumulate": 0}, "accumulate must be above 0, got 0"),
-        ({"encoder_rate": 0}, "encoder_rate must be above 0, got 0"),
+        ({"encoder_lr_scale": 0}, "encoder_lr_scale must be above 0, got 0"),
         ({"layer_decay": 1.5}, "layer_decay must be above 0 and at most 1, got 1.5"),
-        ({"average": 1.0}, "average must be at least 0 and below 1, got 1.0"),
+        ({"ema_decay": 1.0}, "ema_decay must be at least 0 and below 1, got 1.0"),
         ({"warm_up": -0.1}, "warm_up must be at least 0 and below 1, got -0.1"),
-        ({"views": -1}, "views must be at least 0, got -1"),
+        ({"cached_augmentations": -1}, "cached_augmentations must be at least 0, got -1"),
         ({"store": {"dtype": "fp16"}}, r"\[store\]: dtype must be one of 'float32', 'float16', 'bfloat16', got 'fp16'"),
         ({"store": {"on": "no"}}, r"\[store\]: on must be true or false, got 'no'"),
         ({"store": {"limit_gb": 0}}, "limit_gb must be above 0, got 0"),
@@ -70,14 +75,14 @@ def test_whole_numbers_are_numbers():
     [
         ("pocket", {}, True, 0.2),
         ("pocket", {"prompts": {"paraphrases": 0.9}}, True, 0.1),
-        ("pocket", {"prompts": {"absent": 0}, "keep_norms": False}, False, 0),
+        ("pocket", {"prompts": {"absent": 0}, "freeze_batch_norm": False}, False, 0),
         ("unet_d", {}, True, 0),
     ],
 )
 def test_a_trained_model_keeps_its_norms_and_its_judgement(name, given, norms, absent):
     config = TrainConfig.from_dict(given).for_trained(build_model(name), given)
     assert config.learning_rate == 3e-4
-    assert config.keep_norms == norms
+    assert config.freeze_batch_norm == norms
     assert config.prompts.absent == pytest.approx(absent)
 
 
@@ -95,3 +100,24 @@ def test_a_recipe_that_is_no_toml_is_named(tmp_path):
     (tmp_path / "bad.toml").write_text("learning_rate = = 3")
     with pytest.raises(ConfigError, match=r"bad\.toml: not TOML"):
         read_recipe(tmp_path / "bad.toml")
+
+
+OLD_VALUES = {"keep_norms": True, "views": 3}
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_settings_are_still_known_by_their_old_names(tmp_path, capsys, old, new):
+    value = OLD_VALUES.get(old, 0.75)
+    (tmp_path / "r.toml").write_text(f"{old} = {json.dumps(value)}\n")
+    assert read_recipe(tmp_path / "r.toml") == {new: value}
+    assert getattr(TrainConfig.from_dict({old: value}), new) == value
+    told = capsys.readouterr().err
+    assert f"write {new} for {old}" in told.replace("\n", " ")
+    assert told.count("renamed settings") == 2  # of the file, and of the dictionary
+    with pytest.raises(ConfigError, match=f"recipe: {old} is called {new} now, and both are there; remove {old}"):
+        TrainConfig.from_dict({old: value, new: value})
+
+
+def test_a_start_from_trained_weights_heeds_an_old_name(build_tiny):
+    given = {"keep_norms": False}
+    assert not TrainConfig.from_dict(given).for_trained(build_tiny("pocket"), given).freeze_batch_norm

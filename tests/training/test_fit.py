@@ -19,7 +19,7 @@ from vesalius.models.checkpoints import load_model
 from vesalius.training.callbacks import NextEpoch
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import RunResult, fit
-from vesalius.training.runtime_options import Running
+from vesalius.training.runtime_options import RuntimeOptions
 
 ONE_EPOCH = TrainConfig(
     learning_rate=1e-3, batch_size=2, max_epochs=1, freeze=(), prompts=PromptMix(paraphrases=0.3, absent=0.2)
@@ -100,7 +100,7 @@ class TestResuming:
             with pytest.raises(RuntimeError, match="power cut"):
                 fit(build_tiny("unet_d"), [tiny_dataset], tmp_path / "resumed", two)
         other = build_tiny("unet_d", seed=9)
-        result = fit(other, [tiny_dataset], tmp_path / "resumed", two, Running(resume=True))
+        result = fit(other, [tiny_dataset], tmp_path / "resumed", two, RuntimeOptions(resume=True))
         assert result.epochs == 2
         assert read_history(tmp_path / "resumed") == read_history(tmp_path / "unbroken")
         unbroken, resumed = last_weights(tmp_path / "unbroken"), last_weights(tmp_path / "resumed")
@@ -109,7 +109,7 @@ class TestResuming:
 
     def test_nothing_to_resume_is_said(self, build_tiny, tiny_dataset, tmp_path):
         with pytest.raises(ConfigError, match=r"last\.ckpt: nothing to resume; start the run without --resume"):
-            fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, ONE_EPOCH, Running(resume=True))
+            fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, ONE_EPOCH, RuntimeOptions(resume=True))
 
 
 class TestSettings:
@@ -122,7 +122,7 @@ class TestSettings:
     def test_norms_can_be_held(self, build_tiny, tiny_dataset, tmp_path):
         model = build_tiny("unet_d")
         before = model.unet.decoder[0].norm.weight.clone()
-        fit(model, [tiny_dataset], tmp_path, dataclasses.replace(ONE_EPOCH, keep_norms=True, learning_rate=0.1))
+        fit(model, [tiny_dataset], tmp_path, dataclasses.replace(ONE_EPOCH, freeze_batch_norm=True, learning_rate=0.1))
         norm = load_model(tmp_path).unet.decoder[0].norm
         assert norm.num_batches_tracked == 0
         assert not torch.equal(norm.weight, before)
@@ -203,7 +203,7 @@ class TestUsedFolders:
     def test_overwrite_replaces_the_run_and_nothing_else(self, build_tiny, tiny_dataset, tmp_path):
         fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, ONE_EPOCH)
         (tmp_path / "letter.txt").touch()
-        result = fit(build_tiny("unet_d", seed=9), [tiny_dataset], tmp_path, ONE_EPOCH, Running(overwrite=True))
+        result = fit(build_tiny("unet_d", seed=9), [tiny_dataset], tmp_path, ONE_EPOCH, RuntimeOptions(overwrite=True))
         assert not result.earlier
         assert (tmp_path / "letter.txt").is_file()
         assert fit(build_tiny("unet_d", seed=9), [tiny_dataset], tmp_path, ONE_EPOCH).earlier

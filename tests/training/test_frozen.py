@@ -7,7 +7,7 @@ from vesalius.errors import ConfigError
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
 from vesalius.training.module import fingerprint_encoders, split_state
-from vesalius.training.runtime_options import Running
+from vesalius.training.runtime_options import RuntimeOptions
 
 CONFIG = TrainConfig(batch_size=2, max_epochs=1)
 
@@ -42,5 +42,5 @@ def test_a_run_is_not_resumed_with_other_frozen_weights(build_tiny, tiny_dataset
     with pytest.raises(
         ConfigError, match=r"other weights in its frozen encoders: expected SHA-256 .*, got .*Resume with"
     ):
-        fit(build_tiny("clipseg", seed=9), [tiny_dataset], tmp_path, longer, Running(resume=True))
-    assert fit(build_tiny("clipseg"), [tiny_dataset], tmp_path, longer, Running(resume=True)).epochs == 2
+        fit(build_tiny("clipseg", seed=9), [tiny_dataset], tmp_path, longer, RuntimeOptions(resume=True))
+    assert fit(build_tiny("clipseg"), [tiny_dataset], tmp_path, longer, RuntimeOptions(resume=True)).epochs == 2

@@ -14,7 +14,7 @@ from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
 from vesalius.training.lora import LoraConfig, add_lora, lora_merged, merge_lora
 from vesalius.training.module import group_parameters, split_state
-from vesalius.training.runtime_options import Running
+from vesalius.training.runtime_options import RuntimeOptions
 
 TEXTS = {
     "clipseg": "text.layers",
@@ -23,7 +23,7 @@ TEXTS = {
     "pocket": "sentences.layers",
 }
 LORA = LoraConfig(rank=2, dropout=0.1)
-CONFIG = TrainConfig(learning_rate=0.01, batch_size=2, max_epochs=1, average=0.5, lora=LORA)
+CONFIG = TrainConfig(learning_rate=0.01, batch_size=2, max_epochs=1, ema_decay=0.5, lora=LORA)
 PROMPTS = ["polyp", "lungs"]
 
 
@@ -110,7 +110,7 @@ class TestRuns:
     def test_the_checkpoint_is_an_ordinary_one_with_the_trained_models_logits(self, build_tiny, tiny_dataset, tmp_path):
         model = build_tiny("clipseg")
         before = {name: value.clone() for name, value in model.state_dict().items()}
-        fit(model, [tiny_dataset], tmp_path, dataclasses.replace(CONFIG, average=0.0))
+        fit(model, [tiny_dataset], tmp_path, dataclasses.replace(CONFIG, ema_decay=0.0))
         saved = load_model(tmp_path)
         image, prompts = torch.ones(1, 3, 64, 64), ["polyp"]
         torch.testing.assert_close(saved(image, prompts), model.eval()(image, prompts), rtol=0, atol=1e-5)
@@ -137,7 +137,7 @@ class TestRuns:
         two = dataclasses.replace(CONFIG, max_epochs=2)
         fit(build_tiny("clipseg"), [tiny_dataset], tmp_path / "unbroken", two)
         fit(build_tiny("clipseg"), [tiny_dataset], tmp_path / "resumed", CONFIG)
-        fit(build_tiny("clipseg"), [tiny_dataset], tmp_path / "resumed", two, Running(resume=True))
+        fit(build_tiny("clipseg"), [tiny_dataset], tmp_path / "resumed", two, RuntimeOptions(resume=True))
         states = [
             torch.load(tmp_path / run / "last.ckpt", weights_only=True)["state_dict"] for run in ("unbroken", "resumed")
         ]
@@ -147,12 +147,12 @@ class TestRuns:
     def test_a_run_is_not_resumed_on_other_weights(self, build_tiny, tiny_dataset, tmp_path):
         fit(build_tiny("clipseg"), [tiny_dataset], tmp_path, CONFIG)
         with pytest.raises(ConfigError, match="other weights"):
-            fit(build_tiny("clipseg", seed=9), [tiny_dataset], tmp_path, CONFIG, Running(resume=True))
+            fit(build_tiny("clipseg", seed=9), [tiny_dataset], tmp_path, CONFIG, RuntimeOptions(resume=True))
 
     def test_a_changed_image_encoder_is_not_stored_and_a_frozen_one_is(
         self, build_tiny, tiny_dataset, tmp_path, capsys
     ):
-        stored = dataclasses.replace(CONFIG, views=1)
+        stored = dataclasses.replace(CONFIG, cached_augmentations=1)
         fit(build_tiny("clipseg"), [tiny_dataset], tmp_path / "both", stored)
         assert "Features are not stored: the image encoder trains" in capsys.readouterr().err
         text = dataclasses.replace(stored, lora=LoraConfig(rank=2, parts=("text",)))

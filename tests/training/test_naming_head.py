@@ -6,7 +6,7 @@ from vesalius.models.clip import label_logits, phrase_vectors
 from vesalius.models.inference import TextCache
 from vesalius.prompts.anatomy import ORGANS, STATIONS, AnatomyLabel, phrases_of
 from vesalius.prompts.anatomy_captions import CaptionMix
-from vesalius.training.naming import CaptionBank, NamingConfig, ask_questions, fit_naming
+from vesalius.training.naming import CaptionBank, NamingConfig, build_targets, fit_naming
 
 HEAD = AnatomyLabel("CT", None, "axial", frozenset({"head"}), frozenset({"brain"}))
 TRUNK = AnatomyLabel("MR", "T2", "coronal", frozenset({"chest", "abdomen"}), frozenset({"liver"}), frozenset({"heart"}))
@@ -54,7 +54,7 @@ def test_what_has_no_weight_is_never_seen(model, seen, build_tiny):
 
 
 def test_questions_know_what_is_true_and_what_is_not_known(model):
-    questions = {each.name: each for each in ask_questions(TextCache(model), [HEAD, TRUNK])}
+    questions = {each.name: each for each in build_targets(TextCache(model), [HEAD, TRUNK])}
     stations, organs = questions["stations"], questions["organs"]
     assert [STATIONS[place] for place in stations.true[1].nonzero()[:, 0]] == ["chest", "abdomen"]
     assert not organs.known[1, ORGANS.index("heart")]
@@ -64,7 +64,7 @@ def test_questions_know_what_is_true_and_what_is_not_known(model):
 
 
 def test_a_mixture_of_wordings_is_a_unit_vector_and_differs_from_draw_to_draw(model):
-    organs = ask_questions(TextCache(model), [HEAD])[-1]
+    organs = build_targets(TextCache(model), [HEAD])[-1]
     generator = torch.Generator().manual_seed(0)
     first, second = organs.draw_vectors(generator), organs.draw_vectors(generator)
     torch.testing.assert_close(first.norm(dim=1), torch.ones(len(ORGANS)))

@@ -25,7 +25,7 @@ def test_what_is_frozen_is_not_optimised(build_tiny):
 
 def test_encoders_take_their_share_and_lower_blocks_less(build_tiny):
     model = build_tiny("clipseg").freeze()
-    found = rates(model, FitConfig(learning_rate=1.0, encoder_rate=0.5, layer_decay=0.1))
+    found = rates(model, FitConfig(learning_rate=1.0, encoder_lr_scale=0.5, layer_decay=0.1))
     assert found.keys() == dict(model.named_parameters()).keys()
     vision = {name: rate for name, rate in found.items() if name.startswith("vision.")}
     blocks = sorted({rate for name, rate in vision.items() if ".layers." in name or ".blocks." in name})
@@ -59,7 +59,7 @@ def test_the_cosine_rises_then_falls_to_0():
 
 @pytest.mark.parametrize(("schedule", "last"), [("one_cycle", 0.1 / 25 / 1e4), ("cosine", 0.0)])
 def test_each_group_keeps_its_share_along_the_schedule(build_tiny, schedule, last):
-    config = FitConfig(learning_rate=0.1, encoder_rate=0.5, schedule=schedule)
+    config = FitConfig(learning_rate=0.1, encoder_lr_scale=0.5, schedule=schedule)
     setting = build_optimizer(build_tiny("clipseg").freeze(), config, 20, "val_dice")
     optimizer, scheduler = setting["optimizer"], setting["lr_scheduler"]["scheduler"]
     assert setting["lr_scheduler"]["interval"] == "step"

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -16,17 +17,17 @@ from pytorch_lightning import LightningModule, Trainer
 
 from vesalius.data.views import PromptMix
 from vesalius.training.callbacks import KeepBest
-from vesalius.training.config import TrainConfig
+from vesalius.training.config import RENAMED, TrainConfig
 from vesalius.training.fit import fit
-from vesalius.training.runtime_options import Running
+from vesalius.training.runtime_options import RuntimeOptions
 
 CONFIG = TrainConfig(
     learning_rate=1e-3, batch_size=1, max_epochs=3, freeze=("text",), prompts=PromptMix(paraphrases=0.3, absent=0.2)
 )
-EVERY_STEP = Running(save_minutes=1e-6)
+EVERY_STEP = RuntimeOptions(save_minutes=1e-6)
 WAYS = {
     "plateau": CONFIG,
-    "averaged": dataclasses.replace(CONFIG, average=0.9, schedule="cosine"),
+    "averaged": dataclasses.replace(CONFIG, ema_decay=0.9, schedule="cosine"),
     "accumulated": dataclasses.replace(CONFIG, accumulate=2, schedule="one_cycle"),
 }
 
@@ -74,20 +75,55 @@ def test_a_run_cut_inside_an_epoch_ends_as_if_it_had_not_been(
     check_same(tmp_path / "unbroken", tmp_path / "resumed")
 
 
+def give_old_names(path: Path) -> None:
+    """Make the record of a run that of a version before settings were renamed."""
+    notes = json.loads(path.read_text())
+    config = notes["train"]["from"]["config"]
+    notes["train"]["from"]["config"] = {
+        **{old: config.pop(new) for old, new in RENAMED.items()},
+        **config,
+    }
+    path.write_text(json.dumps(notes))
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_run_begun_before_settings_were_renamed_goes_on(
+    build_tiny, tiny_dataset, tmp_path, monkeypatch, capsys, resume
+):
+    def cut(callback: KeepBest, *_: object) -> None:
+        raise RuntimeError("power cut")
+
+    config = dataclasses.replace(CONFIG, ema_decay=0.9, beta2=0.9, encoder_lr_scale=0.5)
+    fit(build_tiny("unet_d"), [tiny_dataset], tmp_path / "unbroken", config)
+    with monkeypatch.context() as patch:
+        patch.setattr(KeepBest, "on_train_end", cut, raising=False)
+        with pytest.raises(RuntimeError, match="power cut"):
+            fit(build_tiny("unet_d"), [tiny_dataset], tmp_path / "resumed", dataclasses.replace(config, max_epochs=1))
+    if not resume:
+        config = dataclasses.replace(config, max_epochs=1)
+    give_old_names(tmp_path / "resumed" / "made.json")
+    capsys.readouterr()
+    fit(build_tiny("unet_d"), [tiny_dataset], tmp_path / "resumed", config, RuntimeOptions(resume=resume))
+    assert "beta2 for momentum" in capsys.readouterr().err.replace("\n", " ")
+    assert not RENAMED.keys() & json.loads((tmp_path / "resumed" / "made.json").read_text())["train"]["from"]["config"]
+    if resume:
+        check_same(tmp_path / "unbroken", tmp_path / "resumed")
+
+
 RUN = """
 import sys
 from pathlib import Path
 from vesalius.models import build_model
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
-from vesalius.training.runtime_options import Running
+from vesalius.training.runtime_options import RuntimeOptions
 import torch
 torch.set_num_threads(1)
 torch.manual_seed(0)
 data, out, resume = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "resume"
 model = build_model("unet_d", image_size=64)
-config = TrainConfig(learning_rate=1e-3, batch_size=1, max_epochs=4, average=0.9)
-fit(model, [data], out, config, Running(resume=resume, save_minutes=1e-6))
+config = TrainConfig(learning_rate=1e-3, batch_size=1, max_epochs=4, ema_decay=0.9)
+fit(model, [data], out, config, RuntimeOptions(resume=resume, save_minutes=1e-6))
 """
 
 

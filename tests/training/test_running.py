@@ -1,7 +1,7 @@
 import pytest
 
 from vesalius.errors import ConfigError
-from vesalius.training.runtime_options import Running
+from vesalius.training.runtime_options import RuntimeOptions
 
 
 @pytest.mark.parametrize(
@@ -16,4 +16,4 @@ from vesalius.training.runtime_options import Running
 )
 def test_a_wrong_value_is_named(given, message):
     with pytest.raises(ConfigError, match=message):
-        Running(**given)
+        RuntimeOptions(**given)

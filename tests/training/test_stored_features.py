@@ -15,14 +15,14 @@ from vesalius.errors import ConfigError
 from vesalius.models import Segmenter
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
-from vesalius.training.runtime_options import Running
+from vesalius.training.runtime_options import RuntimeOptions
 from vesalius.training.stored_features import store_pictures
 
 CONFIG = TrainConfig(
     learning_rate=1e-3,
     batch_size=2,
     max_epochs=3,
-    views=2,
+    cached_augmentations=2,
     store=StoreConfig(dtype="float32"),
     prompts=PromptMix(0.3, 0.2),
 )
@@ -31,7 +31,9 @@ WITHOUT = dataclasses.replace(CONFIG, store=StoreConfig(on=False))
 
 def look_at(data: Path, config: TrainConfig = CONFIG) -> list[View]:
     source = SegmentationDataset(data, "train")
-    train = TrainingView(source, 64, config.augment, config.prompts, seed=config.seed, views=config.views)
+    train = TrainingView(
+        source, 64, config.augment, config.prompts, seed=config.seed, views=config.cached_augmentations
+    )
     return [train, ValidationView(SegmentationDataset(data, "val"), 64)]
 
 
@@ -68,7 +70,7 @@ class TestRuns:
             assert one == pytest.approx(other, abs=tolerance)
 
     def test_a_u_net_beside_the_stored_encoder_sees_the_images(self, build_tiny, tiny_dataset, tmp_path):
-        short = {"max_epochs": 1, "views": 1, "max_steps": 1}
+        short = {"max_epochs": 1, "cached_augmentations": 1, "max_steps": 1}
         fit(build_tiny("clipseg_b"), [tiny_dataset], tmp_path / "with", dataclasses.replace(CONFIG, **short))
         fit(build_tiny("clipseg_b"), [tiny_dataset], tmp_path / "without", dataclasses.replace(WITHOUT, **short))
         assert read_losses(tmp_path / "with")[0] == pytest.approx(read_losses(tmp_path / "without")[0], abs=1e-3)
@@ -81,26 +83,26 @@ class TestRuns:
 
     def test_a_second_run_encodes_nothing(self, build_tiny, tiny_dataset, tmp_path, monkeypatch):
         kept = tmp_path / "features"
-        fit(build_tiny("clipseg"), [tiny_dataset], tmp_path / "first", CONFIG, Running(features=kept))
+        fit(build_tiny("clipseg"), [tiny_dataset], tmp_path / "first", CONFIG, RuntimeOptions(features=kept))
         model, seen = build_tiny("clipseg"), []
         encode = model.encode_pixels
         monkeypatch.setattr(model, "encode_pixels", lambda pixels: seen.append(len(pixels)) or encode(pixels))
         other = dataclasses.replace(CONFIG, learning_rate=1e-4)
-        fit(model, [tiny_dataset], tmp_path / "second", other, Running(features=kept))
+        fit(model, [tiny_dataset], tmp_path / "second", other, RuntimeOptions(features=kept))
         assert seen == [1]
         assert not (tmp_path / "second" / "features").exists()
 
     def test_an_interrupted_run_is_resumed_from_the_store(self, build_tiny, tiny_dataset, tmp_path):
         fit(build_tiny("clipseg"), [tiny_dataset], tmp_path / "unbroken", CONFIG)
         fit(build_tiny("clipseg"), [tiny_dataset], tmp_path / "broken", dataclasses.replace(CONFIG, max_epochs=2))
-        fit(build_tiny("clipseg"), [tiny_dataset], tmp_path / "broken", CONFIG, Running(resume=True))
+        fit(build_tiny("clipseg"), [tiny_dataset], tmp_path / "broken", CONFIG, RuntimeOptions(resume=True))
         assert read_losses(tmp_path / "broken") == read_losses(tmp_path / "unbroken")
 
 
 class TestWhenThereIsAStore:
     def test_without_views_nothing_is_stored_or_said(self, clipseg, tiny_dataset, tmp_path, capsys):
-        views = look_at(tiny_dataset, dataclasses.replace(CONFIG, views=0))
-        assert store_pictures(clipseg, views, dataclasses.replace(CONFIG, views=0), tmp_path) is views
+        views = look_at(tiny_dataset, dataclasses.replace(CONFIG, cached_augmentations=0))
+        assert store_pictures(clipseg, views, dataclasses.replace(CONFIG, cached_augmentations=0), tmp_path) is views
         assert list(tmp_path.iterdir()) == []
         assert capsys.readouterr().err == ""
 
@@ -132,7 +134,7 @@ class TestWhenThereIsAStore:
     def test_too_much_is_refused_before_anything_is_written(self, clipseg, tiny_dataset, tmp_path):
         config = dataclasses.replace(CONFIG, store=StoreConfig(limit_gb=1e-5))
         with pytest.raises(
-            ConfigError, match=r"features of 10 pictures.*above the limit of 1e-05 GB. Take fewer views"
+            ConfigError, match=r"features of 10 pictures.*above the limit of 1e-05 GB. Take fewer cached_augmentations"
         ):
             store_pictures(clipseg, look_at(tiny_dataset), config, tmp_path / "kept")
         assert list(tmp_path.iterdir()) == []
@@ -170,7 +172,7 @@ class TestStaleness:
 
     def test_more_views_keep_those_there_are(self, clipseg, tiny_dataset, tmp_path):
         before = folders(clipseg, tiny_dataset, tmp_path)
-        assert before < folders(clipseg, tiny_dataset, tmp_path, dataclasses.replace(CONFIG, views=3))
+        assert before < folders(clipseg, tiny_dataset, tmp_path, dataclasses.replace(CONFIG, cached_augmentations=3))
 
     def test_changed_pictures_or_another_order_have_other_stores(self, clipseg, write_dataset, tmp_path):
         data = write_dataset("kvasir_polyp")

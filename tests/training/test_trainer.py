@@ -15,13 +15,13 @@ import torch
 from vesalius.models import build_model
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
-from vesalius.training.runtime_options import Running
+from vesalius.training.runtime_options import RuntimeOptions
 torch.set_num_threads(1)
 torch.manual_seed(0)
 widths = {"vision_width": 64, "text_width": 64, "decoder_width": 16}
 model = build_model("clipseg", image_size=64, text_layers=2, taps=(1, 2, 3), **widths)
-config = TrainConfig(learning_rate=1e-3, batch_size=int(sys.argv[4]), max_epochs=3, clip=1e9)
-fit(model, [Path(sys.argv[1])], Path(sys.argv[2]), config, Running(devices=int(sys.argv[3])))
+config = TrainConfig(learning_rate=1e-3, batch_size=int(sys.argv[4]), max_epochs=3, gradient_clip_norm=1e9)
+fit(model, [Path(sys.argv[1])], Path(sys.argv[2]), config, RuntimeOptions(devices=int(sys.argv[3])))
 """
 
 

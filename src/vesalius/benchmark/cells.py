@@ -3,18 +3,20 @@
 import csv
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vesalius.benchmark.recipe import BenchmarkRecipe, Entry
+from vesalius.benchmark.recipe import BenchmarkRecipe, ModelEntry
 from vesalius.errors import ConfigError, DataError
 from vesalius.evaluation.stored import EVALUATION_NAME, ROWS_NAME
 from vesalius.evaluation.stored import MANIFEST as MANIFEST_FIELD
 from vesalius.files import read_json, write_json
+from vesalius.folders import tell_differences
 from vesalius.models.checkpoint_file import CHECKPOINT_NAME, EMBEDDED
 from vesalius.models.inference import Precision
+from vesalius.training.config import rename_settings
 from vesalius.training.fit import HISTORY, MANIFEST
 from vesalius.training.manifest import fingerprint
 from vesalius.training.trainer import LAST
@@ -26,7 +28,7 @@ CELL_NAME = "cell.json"
 class Cell:
     """A place in the grid."""
 
-    entry: Entry
+    entry: ModelEntry
     data: Path
     """Folder of the data set."""
     seed: int
@@ -106,27 +108,16 @@ def check_unchanged(cell: Cell) -> None:
         before = read_json(path)
     except DataError as error:
         raise ConfigError(f"{error} Delete the folder to train anew.") from error
-    now = cell.describe()
-    changes = _differences(before, now) if isinstance(before, dict) else ["everything"]
+    if isinstance(before, dict) and isinstance(before.get("training"), dict):
+        before["training"] = rename_settings(before["training"], str(path))
+    changes = tell_differences(before, cell.describe()) if isinstance(before, dict) else ["everything"]
     if changes:
         remedy = "give another --out, or delete the folder to train anew"
         raise ConfigError(f"{cell.folder}: made with other settings ({'; '.join(changes)}); {remedy}.")
 
 
-def _differences(before: Mapping[str, object], now: Mapping[str, object], place: str = "") -> list[str]:
-    """Such as "training.learning_rate was 0.001, is 0.0001"."""
-    found = []
-    for name in [*before, *(name for name in now if name not in before)]:
-        old, new = before.get(name), now.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, f"{place}{name}.")
-        elif old != new:
-            found.append(f"{place}{name} was {json.dumps(old)}, is {json.dumps(new)}")
-    return found
-
-
 @dataclass(frozen=True)
-class Making:
+class RunInfo:
     """Training and scoring of one cell."""
 
     label: str
@@ -155,7 +146,7 @@ class Making:
         return asdict(self)
 
 
-def read_making(cell: Cell) -> Making:
+def read_run_info(cell: Cell) -> RunInfo:
     """Put together what training and scoring wrote down.
 
     Args:
@@ -175,9 +166,9 @@ def read_making(cell: Cell) -> Making:
         raise DataError(f"{cell.folder}: damaged ({error!r}); delete the folder to train anew.") from error
 
 
-def _build(cell: Cell, scored: dict[str, Any], run: dict[str, Any], epochs: int) -> Making:
+def _build(cell: Cell, scored: dict[str, Any], run: dict[str, Any], epochs: int) -> RunInfo:
     best, config = scored["training"], run["config"]
-    return Making(
+    return RunInfo(
         label=cell.entry.label,
         data=cell.data.name,
         seed=cell.seed,

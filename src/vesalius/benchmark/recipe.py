@@ -11,7 +11,7 @@ from pathlib import Path
 from vesalius.errors import ConfigError, unknown_name
 from vesalius.models import list_models
 from vesalius.models.registry import Option, to_options
-from vesalius.training.config import TrainConfig, check_table, read_recipe
+from vesalius.training.config import TrainConfig, check_table, read_recipe, rename_settings
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ MODEL_SETTINGS = ("model", "options", "pretrained", "training")
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelEntry:
     """One row of the table: a model and how it is trained."""
 
     label: str
@@ -85,7 +85,7 @@ class BenchmarkRecipe:
     """Folder that holds the data sets' folders; None if the recipe leaves it to its user."""
     sets: tuple[str, ...]
     """Names of these folders, the table's columns."""
-    entries: tuple[Entry, ...]
+    entries: tuple[ModelEntry, ...]
     """The table's rows."""
     seeds: tuple[int, ...] = (0,)
     prompts: tuple[str, ...] | None = None
@@ -124,28 +124,29 @@ def _build(settings: Mapping[str, object], stem: str) -> BenchmarkRecipe:
     )
 
 
-def _read_entries(settings: Mapping[str, object]) -> tuple[Entry, ...]:
+def _read_entries(settings: Mapping[str, object]) -> tuple[ModelEntry, ...]:
     tables = check_table(settings.get("models", {}), "[models]")
     if not tables:
         raise ConfigError("expected a table [models.NAME] for each model, got none.")
-    common = check_table(settings.get("training", {}), "[training]")
+    common = rename_settings(check_table(settings.get("training", {}), "[training]"), "[training]")
     pretrained = _flag(settings.get("pretrained", False), "pretrained")
     return tuple(_read_entry(label, table, common, pretrained=pretrained) for label, table in tables.items())
 
 
-def _read_entry(label: str, value: object, common: Mapping[str, object], *, pretrained: bool) -> Entry:
+def _read_entry(label: str, value: object, common: Mapping[str, object], *, pretrained: bool) -> ModelEntry:
     place = f"[models.{label}]"
     table = check_table(value, place)
     _refuse_unknown(table, MODEL_SETTINGS, place)
     model = _text(table.get("model", label), f"{place}: model")
     if model not in list_models():
         raise ConfigError(f"{place}: {unknown_name('model', model, list_models())}")
-    training = {**common, **check_table(table.get("training", {}), f"{place}: training")}
+    own = check_table(table.get("training", {}), f"{place}: training")
+    training = {**common, **rename_settings(own, f"{place}: training")}
     if "seed" in training:
         raise ConfigError(f"{place}: the seed of its training is one of seeds = […]; leave it out of the training.")
     options = to_options(check_table(table.get("options", {}), f"{place}: options"))
-    own = _flag(table.get("pretrained", pretrained), f"{place}: pretrained")
-    entry = Entry(_plain(label, "[models]"), model, options, own, training)
+    begun = _flag(table.get("pretrained", pretrained), f"{place}: pretrained")
+    entry = ModelEntry(_plain(label, "[models]"), model, options, begun, training)
     try:
         entry.config(seed=0)
     except ConfigError as error:

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
-from vesalius.benchmark.cells import Cell, Making, describe_span, read_making
+from vesalius.benchmark.cells import Cell, RunInfo, describe_span, read_run_info
 from vesalius.benchmark.recipe import BenchmarkRecipe, Publication
-from vesalius.benchmark.running import Outcome
+from vesalius.benchmark.running import CellOutcome
 from vesalius.console import markdown_table, to_markdown
 from vesalius.data.catalog import read_catalog
 from vesalius.evaluation.rows import Row
@@ -41,7 +41,10 @@ class Score:
 
 
 def collect_scores(
-    outcomes: Sequence[Outcome], publication: Publication | None = None, *, on_score: Callable[[], None] = lambda: None
+    outcomes: Sequence[CellOutcome],
+    publication: Publication | None = None,
+    *,
+    on_score: Callable[[], None] = lambda: None,
 ) -> list[Score]:
     """Summarise what cells left on disk.
 
@@ -60,14 +63,14 @@ def collect_scores(
     return scores
 
 
-def _group(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
-    groups: dict[tuple[str, str], list[Outcome]] = {}
+def _group(outcomes: Sequence[CellOutcome]) -> list[list[CellOutcome]]:
+    groups: dict[tuple[str, str], list[CellOutcome]] = {}
     for outcome in outcomes:
         groups.setdefault((outcome.cell.data.name, outcome.cell.entry.label), []).append(outcome)
     return list(groups.values())
 
 
-def _summarise(outcomes: Sequence[Outcome], publication: Publication | None) -> Score:
+def _summarise(outcomes: Sequence[CellOutcome], publication: Publication | None) -> Score:
     cell = outcomes[0].cell
     rows = {each.cell.seed: _read(each.cell) for each in outcomes if each.failure is None}
     # An image's rows of all seeds together: its score is then its mean over seeds.
@@ -99,7 +102,7 @@ _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
-class Table:
+class ScoreTable:
     """Text, ready to be set in any way."""
 
     columns: tuple[str, ...]
@@ -108,7 +111,9 @@ class Table:
     """What raised numbers in its cells refer to, from 1."""
 
 
-def arrange(scores: Sequence[Score], publication: Publication | None = None, *, present_only: bool = False) -> Table:
+def arrange(
+    scores: Sequence[Score], publication: Publication | None = None, *, present_only: bool = False
+) -> ScoreTable:
     """Put scores where readers look for them.
 
     Args:
@@ -127,7 +132,7 @@ def arrange(scores: Sequence[Score], publication: Publication | None = None, *, 
             row.append(_format(score, present_only=present_only) + _raise_notes(score, notes))
             if publication:
                 row.append(MISSING if score.published is None else f"{score.published:.3f}")
-    return Table(tuple(columns), tuple(map(tuple, rows)), tuple(notes))
+    return ScoreTable(tuple(columns), tuple(map(tuple, rows)), tuple(notes))
 
 
 def data_title(name: str) -> str:
@@ -159,16 +164,16 @@ class BenchmarkReport:
 
     recipe: BenchmarkRecipe
     scores: tuple[Score, ...]
-    makings: tuple[Making, ...]
+    runs: tuple[RunInfo, ...]
     """Of the finished cells."""
 
     @property
-    def table(self) -> Table:
+    def table(self) -> ScoreTable:
         """Means over all images."""
         return arrange(self.scores, self.recipe.publication)
 
     @property
-    def present_table(self) -> Table | None:
+    def present_table(self) -> ScoreTable | None:
         """Means over images that show something, of data sets where others do not; None if there are none."""
         sets = {score.data for score in self.scores if score.present}
         kept = [score for score in self.scores if score.data in sets]
@@ -179,7 +184,7 @@ class BenchmarkReport:
         return [
             _explain_scores(self.recipe, self.scores),
             "[low, high]: 95 % bootstrap interval, drawing images; it leaves out what another training would change.",
-            *_explain_training(self.makings),
+            *_explain_training(self.runs),
             *_explain_published(self.recipe.publication),
         ]
 
@@ -189,12 +194,12 @@ class BenchmarkReport:
             "title": self.recipe.title,
             "caption": self.explain(),
             "scores": [score.to_dict() for score in self.scores],
-            "cells": [making.to_dict() for making in self.makings],
+            "cells": [run.to_dict() for run in self.runs],
         }
 
 
 def build_report(
-    recipe: BenchmarkRecipe, outcomes: Sequence[Outcome], *, on_score: Callable[[], None] = lambda: None
+    recipe: BenchmarkRecipe, outcomes: Sequence[CellOutcome], *, on_score: Callable[[], None] = lambda: None
 ) -> BenchmarkReport:
     """Read what cells left on disk.
 
@@ -207,8 +212,8 @@ def build_report(
         DataError: If a finished cell cannot be read.
     """
     scores = collect_scores(outcomes, recipe.publication, on_score=on_score)
-    makings = [read_making(each.cell) for each in outcomes if each.failure is None]
-    return BenchmarkReport(recipe, tuple(scores), tuple(makings))
+    runs = [read_run_info(each.cell) for each in outcomes if each.failure is None]
+    return BenchmarkReport(recipe, tuple(scores), tuple(runs))
 
 
 def _explain_scores(recipe: BenchmarkRecipe, scores: Sequence[Score]) -> str:
@@ -220,12 +225,12 @@ def _explain_scores(recipe: BenchmarkRecipe, scores: Sequence[Score]) -> str:
     return f"Mean Dice over the test images ({images}), {means}; {RULE}."
 
 
-def _explain_training(makings: Sequence[Making]) -> list[str]:
-    if not makings:
+def _explain_training(runs: Sequence[RunInfo]) -> list[str]:
+    if not runs:
         return []
-    weights = " or ".join(dict.fromkeys(each.weights for each in makings))
+    weights = " or ".join(dict.fromkeys(each.weights for each in runs))
     sizes, epochs, batches, rates = (
-        describe_span([getattr(each, name) for each in makings])
+        describe_span([getattr(each, name) for each in runs])
         for name in ("image_size", "epochs", "batch_size", "learning_rate")
     )
     return [
@@ -284,14 +289,14 @@ def _to_markdown(report: BenchmarkReport) -> str:
     blocks += map(to_markdown, report.explain())
     if present := report.present_table:
         blocks += ["Images that show something alone:", _set_table(present)]
-    if report.makings:
-        blocks += ["## How each was made", _set_table(_arrange_makings(report.makings))]
-        machines = to_markdown("; ".join(sorted({each.machine for each in report.makings})))
+    if report.runs:
+        blocks += ["## How each was made", _set_table(_arrange_runs(report.runs))]
+        machines = to_markdown("; ".join(sorted({each.machine for each in report.runs})))
         blocks += [f"Minutes since the last interruption, on: {machines}."]
     return "\n\n".join(blocks) + "\n"
 
 
-def _arrange_makings(makings: Sequence[Making]) -> Table:
+def _arrange_runs(runs: Sequence[RunInfo]) -> ScoreTable:
     columns = ("model", "data set", "seed", "weights", "px", "precision", "learning rate", "epochs", "best",
                "validation Dice", "minutes training", "scoring")  # fmt: skip
     rows = tuple(
@@ -309,12 +314,12 @@ def _arrange_makings(makings: Sequence[Making]) -> Table:
             f"{each.training_seconds / 60:.1f}",
             f"{each.scoring_seconds / 60:.1f}",
         )
-        for each in makings
+        for each in runs
     )
-    return Table(columns, rows, ())
+    return ScoreTable(columns, rows, ())
 
 
-def _set_table(table: Table) -> str:
+def _set_table(table: ScoreTable) -> str:
     return markdown_table(table.columns, table.rows)
 
 

@@ -8,8 +8,8 @@ from functools import partial
 
 import torch
 
-from vesalius.benchmark.cells import Cell, check_unchanged, read_making, remember
-from vesalius.benchmark.recipe import Entry
+from vesalius.benchmark.cells import Cell, check_unchanged, read_run_info, remember
+from vesalius.benchmark.recipe import ModelEntry
 from vesalius.console import progress_bar
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import ModelError, PromptError, VesaliusError, unknown_name
@@ -24,7 +24,7 @@ from vesalius.models.registry import as_segmenter, build_model
 from vesalius.models.start import needed_weights, start_model
 from vesalius.training.fit import fit, prepare
 from vesalius.training.losses import segmentation_loss
-from vesalius.training.runtime_options import Running
+from vesalius.training.runtime_options import RuntimeOptions
 from vesalius.training.trainer import LAST
 
 SPLITS = ("train", "val", "test")
@@ -142,7 +142,7 @@ def check_prompts(dataset: SegmentationDataset, families: Sequence[str]) -> None
                 raise PromptError(f"{place}: {unknown_name('prompt family', family, record.prompts)}")
 
 
-def _lacking_weights(entry: Entry) -> list[str]:
+def _lacking_weights(entry: ModelEntry) -> list[str]:
     """Public weights that a model starts from and that are not on this machine."""
     if entry.model in EMBEDDED:
         return []
@@ -153,11 +153,11 @@ def _lacking_weights(entry: Entry) -> list[str]:
     return [name for name in needed if not find_source(name).is_here()]
 
 
-def _key(entry: Entry) -> str:
+def _key(entry: ModelEntry) -> str:
     return json.dumps([entry.model, entry.options, entry.training], default=str, sort_keys=True)
 
 
-def _measure(entry: Entry, device: torch.device) -> Cost | str:
+def _measure(entry: ModelEntry, device: torch.device) -> Cost | str:
     """The cost of a model's step; why it has none, if it cannot be built or trained."""
     try:
         needed_weights(entry.model, entry.options, pretrained=entry.pretrained and entry.model not in EMBEDDED)
@@ -168,7 +168,7 @@ def _measure(entry: Entry, device: torch.device) -> Cost | str:
         return str(error)
 
 
-def _build(entry: Entry, device: torch.device) -> Segmenter:
+def _build(entry: ModelEntry, device: torch.device) -> Segmenter:
     """The architecture with weights that mean nothing, without the minute that drawing good ones takes."""
     with torch.device("meta"):
         model = as_segmenter(build_model(entry.model, **entry.options))
@@ -179,7 +179,7 @@ def _build(entry: Entry, device: torch.device) -> Segmenter:
     return model
 
 
-def _time(model: Segmenter, entry: Entry, device: torch.device) -> Cost:
+def _time(model: Segmenter, entry: ModelEntry, device: torch.device) -> Cost:
     side, weights = model.spec.image_size, entry.config(seed=0).loss
     images, prompts = torch.rand(IMAGES, 3, side, side, device=device), ["polyp"] * IMAGES
     masks = (torch.rand(IMAGES, 1, side, side, device=device) > 0.5).float()
@@ -212,7 +212,7 @@ SPLIT = "test"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellOutcome:
     """What became of a cell."""
 
     cell: Cell
@@ -220,7 +220,7 @@ class Outcome:
     """Why it has no numbers; None if it has."""
 
 
-def run_cells(cells: Sequence[Cell], on_step: Callable[[str], None], device: torch.device = CPU) -> list[Outcome]:
+def run_cells(cells: Sequence[Cell], on_step: Callable[[str], None], device: torch.device = CPU) -> list[CellOutcome]:
     """Finish every cell that can be finished; what stops one does not stop the others.
 
     A finished cell is left as it is, and a training that was interrupted goes on where it stopped.
@@ -240,7 +240,7 @@ def _tell(on_step: Callable[[str], None], place: str, step: str) -> None:
     on_step(f"{place}: {step}")
 
 
-def _attempt(cell: Cell, device: torch.device, on_step: Callable[[str], None]) -> Outcome:
+def _attempt(cell: Cell, device: torch.device, on_step: Callable[[str], None]) -> CellOutcome:
     try:
         _finish(cell, device, on_step)
     except VesaliusError as error:
@@ -248,9 +248,9 @@ def _attempt(cell: Cell, device: torch.device, on_step: Callable[[str], None]) -
     except Exception as error:  # whatever else stops one cell, memory for example, must not cost the night
         failure = f"{type(error).__name__}: {error}"
     else:
-        return Outcome(cell)
+        return CellOutcome(cell)
     on_step(f"failed. {failure}")
-    return Outcome(cell, failure)
+    return CellOutcome(cell, failure)
 
 
 def _finish(cell: Cell, device: torch.device, on_step: Callable[[str], None]) -> None:
@@ -272,7 +272,7 @@ def _finish(cell: Cell, device: torch.device, on_step: Callable[[str], None]) ->
 
 def _check_results(cell: Cell) -> None:
     """Complain of damage here, where it costs one cell, and not when the table is made."""
-    read_making(cell)
+    read_run_info(cell)
     read_evaluation(cell.folder)
 
 
@@ -281,7 +281,7 @@ def _train(cell: Cell, device: torch.device) -> None:
     model, origin = start_model(entry.model, seed=cell.seed, options=entry.options, pretrained=entry.pretrained)
     config = config.for_trained(model, entry.training) if origin == "trained" else config
     remember(cell)
-    fit(model, [cell.data], cell.folder, config, Running(resume=cell.interrupted, device=str(device)))
+    fit(model, [cell.data], cell.folder, config, RuntimeOptions(resume=cell.interrupted, device=str(device)))
 
 
 def _score(cell: Cell, dataset: SegmentationDataset, device: torch.device) -> None:

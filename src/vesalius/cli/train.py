@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from vesalius.errors import ConfigError
-from vesalius.training.runtime_options import Running
+from vesalius.training.runtime_options import RuntimeOptions
 
 if TYPE_CHECKING:
     from vesalius.benchmark.report import BenchmarkReport
@@ -48,13 +48,15 @@ class RecipeOptions:
         """
         from vesalius.training.config import read_recipe
 
-        settings: dict[str, Any] = dict(read_recipe(self.recipe)) if self.recipe else {}
+        settings: dict[str, Any] = read_recipe(self.recipe) if self.recipe else {}
         for change in self.changes:
             _apply(change, settings)
         return settings | {name: getattr(self, name) for name in SHORT if getattr(self, name) is not None}
 
 
 def _apply(change: str, settings: dict[str, Any]) -> None:
+    from vesalius.training.config import rename_settings
+
     place, equals, value = change.partition("=")
     *tables, name = place.strip().split(".")
     if not equals or not name:
@@ -63,7 +65,8 @@ def _apply(change: str, settings: dict[str, Any]) -> None:
         settings = settings.setdefault(table, {})
         if not isinstance(settings, dict):
             raise ConfigError(f"--set {change}: {table} is a setting, not a table of settings.")
-    settings[name] = _parse(value.strip())
+    change_to = {name: _parse(value.strip())}
+    settings |= change_to if tables else rename_settings(change_to, f"--set {change}")
 
 
 def _parse(text: str) -> object:
@@ -74,7 +77,7 @@ def _parse(text: str) -> object:
         return text
 
 
-_SETTINGS, _RUNNING = RecipeOptions(), Running()
+_SETTINGS, _RUNNING = RecipeOptions(), RuntimeOptions()
 
 
 def train(
@@ -85,8 +88,8 @@ def train(
     settings: Annotated[RecipeOptions, Parameter(name="*")] = _SETTINGS,
     pretrained: bool = False,
     from_scratch: bool = False,
-    views: int | None = None,
-    running: Annotated[Running, Parameter(name="*")] = _RUNNING,
+    cached_augmentations: Annotated[int | None, Parameter(alias="--views")] = None,
+    running: Annotated[RuntimeOptions, Parameter(name="*")] = _RUNNING,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Train a model on one data set or several, keeping the weights with the best validation Dice.
@@ -110,8 +113,8 @@ def train(
         settings: What decides the result.
         pretrained: Start a named model from the public weights of its parts, see `vesalius weights list`.
         from_scratch: Start it from random weights although its encoders are held still, which is refused otherwise.
-        views: Augmented pictures of each image, which take turns; what a frozen encoder makes of them is computed once
-            and stored. 0, as without a recipe, draws a new one in every epoch and stores nothing.
+        cached_augmentations: Augmented versions of each image, which take turns; what a frozen encoder makes of them is
+            computed once and stored. 0, as without a recipe, draws a new one in every epoch and stores nothing.
         running: What does not.
         as_json: Print one JSON object.
     """
@@ -124,7 +127,7 @@ def train(
     from vesalius.training.config import TrainConfig, check_table
     from vesalius.training.fit import check_encoders, fit
 
-    given = settings.read() | ({} if views is None else {"views": views})
+    given = settings.read() | ({} if cached_augmentations is None else {"cached_augmentations": cached_augmentations})
     options = to_options(check_table(given.pop("model", {}), "[model]"))
     config = TrainConfig.from_dict(given)
     folder = out or Path("runs") / f"{Path(model).stem}-{data[0].name}"
@@ -133,8 +136,8 @@ def train(
     if origin == "untrained" and not from_scratch:
         check_encoders(start, config)
     tell(f"{model}: {origin} weights; results in {folder}")
-    if running.features and not config.views:
-        tell("--features has no effect: nothing is stored without --views, or views in the recipe.")
+    if running.features and not config.cached_augmentations:
+        tell("--features has no effect: nothing is stored without cached_augmentations, as an option or in the recipe.")
     result = fit(start, data, folder, config, running, _read_seen(model, origin))
     if as_json:
         rank_zero_only(print_json)(
@@ -207,14 +210,14 @@ def train_naming(
     from vesalius.training.callbacks import tell
     from vesalius.training.config import check_table
     from vesalius.training.contrastive import ContrastiveConfig, fit_contrastive
-    from vesalius.training.runtime_options import Running
+    from vesalius.training.runtime_options import RuntimeOptions
 
     given = settings.read()
     options = to_options(check_table(given.pop("model", {}), "[model]"))
     config = ContrastiveConfig.from_dict(given)
     folder = out or Path("runs") / f"{Path(model).stem}-{data[0].name}"
     start, origin = start_encoder(model, seed=config.seed, options=options)
-    running = Running(
+    running = RuntimeOptions(
         resume=resume, overwrite=overwrite, workers=workers, save_minutes=save_minutes, loggers=tuple(log or ())
     )
     tell(f"{model}: {origin} weights; results in {folder}")

@@ -258,9 +258,9 @@ class StoredView(Dataset[Example]):
     def __len__(self) -> int:
         return len(self.view)
 
-    def turn_to(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int) -> None:
         """Draw as an epoch does from now on."""
-        self.view.turn_to(epoch)
+        self.view.set_epoch(epoch)
 
     def __getitem__(self, index: int) -> Example:
         frozen, mask = self.stores[self.view.number].read(index)

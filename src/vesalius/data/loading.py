@@ -20,7 +20,7 @@ Seen = TypeVar("Seen", covariant=True)
 class Epochs(Protocol[Seen]):
     """A data set that is drawn anew in every epoch, such as a ``View``."""
 
-    def turn_to(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int) -> None:
         """Draw as an epoch does from now on."""
 
     def __len__(self) -> int:
@@ -44,7 +44,7 @@ class Pool(Dataset[Seen]):
         epoch, place = divmod(number, len(self))
         which = bisect_right(self._ends, place)
         view = self.views[which]
-        view.turn_to(epoch)
+        view.set_epoch(epoch)
         return view[place - (self._ends[which] - len(view))]
 
 
@@ -126,7 +126,7 @@ class ResumableLoader(DataLoader[Any]):
         self.batches = batches
         self.handed_out = 0
 
-    def turn_to(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int) -> None:
         """Begin another epoch, unless it is the one being resumed."""
         if epoch != self.batches.epoch:
             self.batches.epoch, self.batches.start = epoch, 0

@@ -78,7 +78,7 @@ class View(Dataset[Example], ABC):
         self.source = source
         self.size = size
 
-    def turn_to(self, epoch: int) -> None:  # noqa: B027  # most views are the same in every epoch
+    def set_epoch(self, epoch: int) -> None:  # noqa: B027  # most views are the same in every epoch
         """Draw as an epoch does from now on."""
 
     @property
@@ -145,7 +145,7 @@ class TrainingView(View):
         if mix.paraphrases or mix.absent:
             self._warn()
 
-    def turn_to(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int) -> None:
         """Draw as an epoch does from now on."""
         self.epoch = epoch
 

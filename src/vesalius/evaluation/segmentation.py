@@ -20,7 +20,7 @@ from vesalius.evaluation.rows import DISTANCES, METRICS, Row, tabulate
 from vesalius.evaluation.statistics import Centre, Summary, summarise
 from vesalius.models import Segmenter
 from vesalius.models.encoder import ImageFeatures, MaskPrediction
-from vesalius.models.inference import Precision, TextCache, ask, encode_each
+from vesalius.models.inference import Precision, TextCache, decode_prompts, encode_each
 from vesalius.prompts import sort_families, variants
 
 RULE = "threshold 0.5, resolution of the files given, both masks empty = 1"
@@ -266,7 +266,7 @@ def _score_image(
     # A model that reads no text gives one mask, whatever it is asked.
     prompts = {each.prompt: each.prompt if model.reads_text else "" for each in asked}
     distinct = sorted(set(prompts.values()))
-    answers = ask(model, features, distinct, texts, _size(truth), precision)
+    answers = decode_prompts(model, features, distinct, texts, _size(truth), precision)
     scored = {prompt: truth.score(answer, prompt) for prompt, answer in zip(distinct, answers, strict=True)}
     return [
         replace(scored[prompts[each.prompt]], family=each.family, variant=each.variant, prompt=each.prompt)

@@ -177,7 +177,7 @@ CALIBRATION_IMAGES = 64
 Arrays = dict[str, NDArray[np.generic]]
 
 
-class Calibration:
+class CalibrationReader:
     """What goes into a graph, image by image; a reader as ONNX Runtime's quantiser wants it.
 
     Args:
@@ -227,7 +227,7 @@ def quantise(path: Path, graph: GraphName, model: Segmenter, dataset: Segmentati
             return
         quantiser.quant_pre_process(path, prepared, skip_symbolic_shape=True)
         inputs = require("onnxruntime", extra="export").InferenceSession(prepared).get_inputs()
-        reader = Calibration(model, dataset, graph, [each.name for each in inputs])
+        reader = CalibrationReader(model, dataset, graph, [each.name for each in inputs])
         quantiser.quantize_static(prepared, path, reader, per_channel=True)
     prepared.unlink()
 

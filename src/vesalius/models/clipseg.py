@@ -21,7 +21,7 @@ TAPS = (4, 7, 10)
 DECODER_HEADS, DECODER_HIDDEN = 4, 2048
 
 
-class FiLM(nn.Module):
+class TokenFiLM(nn.Module):
     """Scale and shift channels by a condition (Perez et al., 2018)."""
 
     def __init__(self, condition: int, channels: int) -> None:
@@ -34,7 +34,7 @@ class FiLM(nn.Module):
         return tokens * self.scale(condition)[:, None] + self.shift(condition)[:, None]
 
 
-class Spread(nn.ConvTranspose2d):
+class PatchUpsample(nn.ConvTranspose2d):
     """A transposed convolution whose kernel is its stride, as what it then is: a linear layer at every place."""
 
     def __init__(self, in_channels: int, channels: int, side: int) -> None:
@@ -58,9 +58,9 @@ class MapHead(nn.Sequential):
         super().__init__(
             nn.Conv2d(channels, channels, 3, padding=1),
             nn.ReLU(),
-            Spread(channels, channels // 2, 4),
+            PatchUpsample(channels, channels // 2, 4),
             nn.ReLU(),
-            Spread(channels // 2, 1, 4),
+            PatchUpsample(channels // 2, 1, 4),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class CLIPSegDecoder(nn.Module):
     def __init__(self, taps: int, vision_width: int, condition: int, width: int) -> None:
         super().__init__()
         self.reduces = nn.ModuleList(nn.Linear(vision_width, width) for _ in range(taps))
-        self.film = FiLM(condition, width)
+        self.film = TokenFiLM(condition, width)
         layer = LayerConfig(width, DECODER_HEADS, DECODER_HIDDEN, "relu", norm_first=False)
         self.layers = nn.ModuleList(TransformerLayer(layer) for _ in range(taps))
         self.to_logits = MapHead(width)

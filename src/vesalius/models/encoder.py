@@ -55,10 +55,10 @@ class ImageFeatures:
     parts: tuple["ImageFeatures", ...] = ()
     """What the models know that a model is made of."""
 
-    def take(self, indices: Tensor) -> "ImageFeatures":
+    def index_select(self, indices: Tensor) -> "ImageFeatures":
         """Features of the images at ``indices`` [N], repeats allowed: one encoding serves many prompts."""
         taps = tuple(tap[indices] for tap in self.taps)
-        return ImageFeatures(self.embedding[indices], taps, tuple(part.take(indices) for part in self.parts))
+        return ImageFeatures(self.embedding[indices], taps, tuple(part.index_select(indices) for part in self.parts))
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,15 @@ class TextFeatures:
     parts: tuple["TextFeatures", ...] = ()
     """What the models know that a model is made of."""
 
-    def take(self, indices: Tensor) -> "TextFeatures":
+    def index_select(self, indices: Tensor) -> "TextFeatures":
         """Features of the prompts at ``indices`` [N]."""
         tokens = None if self.tokens is None else self.tokens[indices]
         mask = None if self.token_mask is None else self.token_mask[indices]
-        return TextFeatures(self.embedding[indices], tokens, mask, tuple(part.take(indices) for part in self.parts))
+        return TextFeatures(
+            self.embedding[indices], tokens, mask, tuple(part.index_select(indices) for part in self.parts)
+        )
 
-    def blur(self, noise: float) -> "TextFeatures":
+    def add_noise(self, noise: float) -> "TextFeatures":
         """The same with Gaussian noise on each prompt's vector; tokens stay.
 
         Args:
@@ -88,7 +90,7 @@ class TextFeatures:
         """
         scale = self.embedding.norm(dim=1, keepdim=True) * noise / max(1, self.embedding.shape[1]) ** 0.5
         embedding = self.embedding + scale * torch.randn_like(self.embedding)
-        return replace(self, embedding=embedding, parts=tuple(part.blur(noise) for part in self.parts))
+        return replace(self, embedding=embedding, parts=tuple(part.add_noise(noise) for part in self.parts))
 
     @staticmethod
     def join(batches: Sequence["TextFeatures"]) -> "TextFeatures":

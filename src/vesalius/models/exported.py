@@ -86,8 +86,8 @@ def _numbered(tensors: Mapping[str, Tensor], start: str) -> Iterator[str]:
         index += 1
 
 
-Graph = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
-"""One opened graph: outputs by name; tensors that are no inputs of it are ignored."""
+RunGraph = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+"""An opened graph: inputs by name to outputs by name; tensors that are no inputs of it are ignored."""
 
 
 @contextmanager
@@ -143,7 +143,7 @@ class OpenVinoGraph:
         return {name: found[name].copy() for name in self._outputs}
 
 
-def open_graph(path: Path) -> Graph:
+def open_graph(path: Path) -> RunGraph:
     """Open a file in the program that its suffix belongs to.
 
     Raises:
@@ -167,7 +167,7 @@ class ExportedSegmenter(Segmenter):
         graphs: Opened; a model that does not read has none for text.
     """
 
-    def __init__(self, original: Segmenter, graphs: Mapping[GraphName, Graph]) -> None:
+    def __init__(self, original: Segmenter, graphs: Mapping[GraphName, RunGraph]) -> None:
         super().__init__(original.spec, original.tokenizer)
         self.recipe = original.recipe
         self.reads_text = original.reads_text

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vesalius.models.biomedclip import biomedclipseg
-from vesalius.models.clipseg import CLIPSegmenter, FiLM, MapHead, clipseg, tokens_to_map
+from vesalius.models.clipseg import CLIPSegmenter, MapHead, TokenFiLM, clipseg, tokens_to_map
 from vesalius.models.encoder import EncoderSpec, ImageFeatures, MaskPrediction, Part, Segmenter, TextFeatures, resize
 from vesalius.models.registry import Option, register_model
 from vesalius.models.tokenizers import JointTokenizer
@@ -55,7 +55,7 @@ class FirstTapAdapter(nn.Module):
     def __init__(self, branch: CLIPSegmenter) -> None:
         super().__init__()
         self.reduce = nn.Linear(branch.vision.width, ADAPTER_WIDTH)
-        self.film = FiLM(branch.decoder.film.scale.in_features, ADAPTER_WIDTH)
+        self.film = TokenFiLM(branch.decoder.film.scale.in_features, ADAPTER_WIDTH)
         self.to_map = TokensToMap(branch.token_count)
 
     def forward(self, taps: tuple[Tensor, ...], condition: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class AllTapsAdapter(nn.Module):
     def __init__(self, branch: CLIPSegmenter) -> None:
         super().__init__()
         self.reduces = nn.ModuleList(nn.Linear(branch.vision.width, ADAPTER_WIDTH) for _ in branch.taps)
-        self.film = FiLM(branch.decoder.film.scale.in_features, ADAPTER_WIDTH)
+        self.film = TokenFiLM(branch.decoder.film.scale.in_features, ADAPTER_WIDTH)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(ADAPTER_WIDTH, ADAPTER_HEADS, batch_first=True) for _ in branch.taps
         )

@@ -136,7 +136,7 @@ class TextCache:
             some = new[start : start + self.at_once]
             features = self.model.encode_text(some)
             rows = torch.arange(len(some), device=features.embedding.device).split(1)
-            found |= {prompt: features.take(row) for prompt, row in zip(some, rows, strict=True)}
+            found |= {prompt: features.index_select(row) for prompt, row in zip(some, rows, strict=True)}
         for prompt in asked:
             self._remember(prompt, found[prompt])
         self._forget()
@@ -202,7 +202,7 @@ def encode_each(
         images = [image_of(item) for item in some]
         features = encode(model, images[0][None] if len(images) == 1 else torch.stack(images), precision)
         for row, item in enumerate(some):
-            yield item, features.take(torch.tensor([row], device=model.device))
+            yield item, features.index_select(torch.tensor([row], device=model.device))
 
 
 def group_by_size(items: Iterable[Item], image_of: Callable[[Item], Tensor], at_once: int) -> Iterator[list[Item]]:
@@ -221,7 +221,7 @@ def group_by_size(items: Iterable[Item], image_of: Callable[[Item], Tensor], at_
         yield group
 
 
-def ask(
+def decode_prompts(
     model: Segmenter,
     image: ImageFeatures,
     prompts: Sequence[str],
@@ -249,7 +249,7 @@ def ask(
         text = texts.encode(prompts)
         for rows in torch.arange(len(prompts), device=model.device).split(PROMPTS_AT_ONCE):
             with computing(model.device, precision):
-                prediction = model.decode(image.take(torch.zeros_like(rows)), text.take(rows))
+                prediction = model.decode(image.index_select(torch.zeros_like(rows)), text.index_select(rows))
             logits = prediction.logits.float()
             logits = (logits if size is None else resize(logits, size)).cpu()
             existence = None if prediction.existence is None else prediction.existence.float().cpu()

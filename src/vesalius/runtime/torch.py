@@ -7,7 +7,7 @@ import torch
 
 from vesalius.models.clip import logit_scale
 from vesalius.models.encoder import ImageFeatures, Segmenter, VisionLanguageEncoder
-from vesalius.models.inference import Precision, TextCache, ask, choose_device, encode
+from vesalius.models.inference import Precision, TextCache, choose_device, decode_prompts, encode
 from vesalius.models.registry import as_segmenter
 from vesalius.runtime.contract import EncodedImages, EncodedPhrases, Floats, Outlines
 
@@ -61,7 +61,7 @@ class TorchRuntime:
         model = as_segmenter(self.model)
         assert isinstance(image.maps, ImageFeatures)
         assert isinstance(text.tokens, tuple)
-        answers = ask(model, image.maps, text.tokens, self._texts, precision=self._precision)
+        answers = decode_prompts(model, image.maps, text.tokens, self._texts, precision=self._precision)
         existence = [each.existence for each in answers if each.existence is not None]
         return Outlines(
             np.concatenate([_to_numpy(each.logits)[:, 0] for each in answers]),

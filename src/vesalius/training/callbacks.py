@@ -265,7 +265,7 @@ class NextEpoch(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Pass the number on. Lightning leaves this out where a resumed run begins, whose loader knows it."""
-        self.train.turn_to(trainer.current_epoch)
+        self.train.set_epoch(trainer.current_epoch)
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: object, batch_idx: int) -> None:
         """Restart the random numbers behind dropout."""

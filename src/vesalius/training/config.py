@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from vesalius.console import warn
 from vesalius.data.augment import AugmentConfig
 from vesalius.data.features import StoreConfig
 from vesalius.data.views import PromptMix
@@ -21,6 +22,16 @@ ABSENT = 0.2
 """Share of prompts for what is absent with which a trained existence score goes on being trained."""
 FINE_TUNING_RATE = 3e-4
 """Learning rate of a model that comes trained: the paper's 1e-5, meant for a thousand epochs, shows nothing in one."""
+RENAMED = {
+    "average": "ema_decay",
+    "clip": "gradient_clip_norm",
+    "encoder_rate": "encoder_lr_scale",
+    "keep_norms": "freeze_batch_norm",
+    "momentum": "beta2",
+    "text_rate": "text_lr_scale",
+    "views": "cached_augmentations",
+}
+"""Settings by their names before 0.1.0, which recipes, ``--set`` and the records of runs may still use, and today's."""
 _TABLES = {
     "augment": AugmentConfig,
     "prompts": PromptMix,
@@ -38,27 +49,27 @@ class FitConfig:
     """
 
     learning_rate: float = 1e-5
-    """AdamW's step size; the largest one of a schedule that changes it."""
+    """Step size of AdamW; the largest one of a schedule that changes it."""
     weight_decay: float = 1e-3
-    """AdamW's, for every trainable parameter."""
+    """AdamW's weight decay, for every trainable parameter."""
     decay_vectors: bool = True
-    """Whether it holds for vectors and numbers too: biases, norms, a temperature."""
-    momentum: float = 0.999
-    """AdamW's second, of squared gradients; the first is 0.9."""
+    """Whether weight decay applies to vectors and scalars too: biases, norms, a temperature."""
+    beta2: float = 0.999
+    """AdamW's decay of the mean of squared gradients; beta1, of the gradients themselves, is 0.9."""
     epsilon: float = 1e-8
-    """AdamW's."""
-    encoder_rate: float = 1.0
-    """Step size of encoders that train, in units of ``learning_rate``."""
-    text_rate: float = 1.0
-    """Step size of a text encoder that trains, in units of that of the other encoders."""
+    """Term that AdamW adds to the denominator of a step."""
+    encoder_lr_scale: float = 1.0
+    """Learning rate of encoders that train, as a multiple of ``learning_rate``."""
+    text_lr_scale: float = 1.0
+    """Learning rate of a text encoder that trains, as a multiple of that of image encoders."""
     layer_decay: float = 1.0
-    """Step size of each block of such an encoder, in units of that of the block above it."""
+    """Learning rate of each block of such an encoder, as a multiple of that of the block above it."""
     batch_size: int = 10
     """Images of a batch, over all devices."""
     accumulate: int = 1
     """Batches whose gradients are averaged for one step."""
-    average: float = 0.0
-    """Decay of the moving average of the weights, which is what is then validated and kept; 0 for none."""
+    ema_decay: float = 0.0
+    """Decay of the exponential moving average of the weights, which is then validated and kept; 0 for none."""
     keep: Literal["best", "last"] = "best"
     """Which weights stay: those with the best validation, or, where that is too small to tell, the last ones."""
     max_epochs: int = 1000
@@ -74,11 +85,11 @@ class FitConfig:
     quickly, then down."""
     warm_up: float = 0.05
     """Share of all steps in which "cosine" rises."""
-    clip: float = 0.5
-    """Largest norm of the gradient."""
+    gradient_clip_norm: float = 0.5
+    """Gradients of a larger norm are scaled down to it."""
     freeze: tuple[Literal["image", "text"], ...] = ("image", "text")
     """Encoders that are held still."""
-    keep_norms: bool = False
+    freeze_batch_norm: bool = False
     """Hold the statistics of batch norms: for fine-tuning trained weights on few images or other domains."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Arithmetic of the forward pass; the paper used 16-mixed on a GPU."""
@@ -88,10 +99,12 @@ class FitConfig:
     """Changes of low rank that frozen encoders learn."""
 
     def __post_init__(self) -> None:
-        check_positive(self, "learning_rate", "encoder_rate", "text_rate", "batch_size", "accumulate", "max_epochs")
-        check_positive(self, "patience", "clip", "epsilon")
+        check_positive(
+            self, "learning_rate", "encoder_lr_scale", "text_lr_scale", "batch_size", "accumulate", "max_epochs"
+        )
+        check_positive(self, "patience", "gradient_clip_norm", "epsilon")
         check_at_least(self, 0, "weight_decay")
-        check_below_one(self, "average", "warm_up", "momentum")
+        check_below_one(self, "ema_decay", "warm_up", "beta2")
         if not 0 < self.layer_decay <= 1:
             raise ConfigError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}.")
         if self.max_steps == 0 or self.max_steps < -1:
@@ -113,11 +126,11 @@ class FitConfig:
 class TrainConfig(FitConfig):
     """Every setting of training a segmenter."""
 
-    views: int = 0
-    """Augmented pictures of each image, which take turns epoch by epoch; 0 for a new one in every epoch."""
+    cached_augmentations: int = 0
+    """Augmented versions of each image, which take turns epoch by epoch; 0 for a new one in every epoch."""
     text_noise: float = 0.0
-    """Length of the Gaussian noise added to prompts' vectors while training, in units of theirs, so that wordings never
-    heard are understood too."""
+    """Expected norm of Gaussian noise on prompts' embeddings while training, as a multiple of the embedding's norm, for
+    robustness to unseen wordings."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Ranges of the augmentation."""
     prompts: PromptMix = field(default_factory=PromptMix)
@@ -125,11 +138,11 @@ class TrainConfig(FitConfig):
     loss: LossWeights = field(default_factory=LossWeights)
     """Weights of the loss's terms."""
     store: StoreConfig = field(default_factory=StoreConfig)
-    """What the frozen image encoder makes of ``views`` pictures is computed once; of new ones, nothing is kept."""
+    """Stored features: a frozen image encoder runs once over ``cached_augmentations``; of new ones, nothing is kept."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, 0, "views", "text_noise")
+        check_at_least(self, 0, "cached_augmentations", "text_noise")
 
     def for_trained(self, model: Segmenter, given: Mapping[str, object]) -> "TrainConfig":
         """The settings for a start from trained weights, which shall not lose what they can.
@@ -142,12 +155,13 @@ class TrainConfig(FitConfig):
             model: With these weights.
             given: The settings that were chosen, as ``from_dict`` takes them.
         """
+        given = rename_settings(given, "recipe")
         words, chosen = self.prompts, check_table(given.get("prompts", {}), "[prompts]")
         if model.judges_existence and "absent" not in chosen:
             words = dataclasses.replace(words, absent=min(ABSENT, 1 - words.paraphrases))
         rate = self.learning_rate if "learning_rate" in given else FINE_TUNING_RATE
-        keep = self.keep_norms or "keep_norms" not in given
-        return dataclasses.replace(self, learning_rate=rate, keep_norms=keep, prompts=words)
+        held = self.freeze_batch_norm or "freeze_batch_norm" not in given
+        return dataclasses.replace(self, learning_rate=rate, freeze_batch_norm=held, prompts=words)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, object]) -> "TrainConfig":
@@ -166,13 +180,33 @@ def read_recipe(path: Path) -> dict[str, object]:
         ConfigError: If it is missing or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such recipe file.") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error}); expected a TOML file.") from error
     except (ValueError, RecursionError) as error:  # TOML's and UTF-8's errors are ValueErrors
         raise ConfigError(f"{path}: not TOML ({error}).") from error
+    return rename_settings(settings, str(path))
+
+
+def rename_settings(settings: Mapping[str, object], place: str) -> dict[str, object]:
+    """Settings by their names of today; a warning lists those that had old ones.
+
+    Args:
+        settings: As they were read.
+        place: Where they stand, for the warning.
+
+    Raises:
+        ConfigError: If a setting stands there under both of its names.
+    """
+    old = [name for name in RENAMED if name in settings]
+    for name in old:
+        if RENAMED[name] in settings:
+            raise ConfigError(f"{place}: {name} is called {RENAMED[name]} now, and both are there; remove {name}.")
+    if old:
+        warn(f"{place}: renamed settings, write {', '.join(f'{RENAMED[name]} for {name}' for name in old)}.")
+    return {RENAMED.get(name, name): value for name, value in settings.items()}
 
 
 def build_settings(cls: type[Settings], settings: Mapping[str, object], tables: Mapping[str, type]) -> Settings:
@@ -186,7 +220,7 @@ def build_settings(cls: type[Settings], settings: Mapping[str, object], tables: 
     Raises:
         ConfigError: Naming the setting that does not exist or has a value of the wrong kind.
     """
-    values: dict[str, object] = dict(settings)
+    values = rename_settings(settings, "recipe")
     for name, table in tables.items():
         if name in values:
             values[name] = _build(table, values[name], f"[{name}]")

@@ -31,8 +31,8 @@ from vesalius.training.fit import Finished, begin, prepare, train_module
 from vesalius.training.lora import LoraConfig
 from vesalius.training.losses import ContrastiveLoss, bound_scale, organ_loss, similarity_logits, start_bias
 from vesalius.training.manifest import describe_run
-from vesalius.training.module import LeanModule, build_optimizer, count_steps
-from vesalius.training.runtime_options import Running
+from vesalius.training.module import BaseModule, build_optimizer, count_steps
+from vesalius.training.runtime_options import RuntimeOptions
 
 _TABLES = {"augment": SliceAugment, "captions": CaptionMix, "loss": ContrastiveLoss, "lora": LoraConfig}
 
@@ -42,15 +42,15 @@ class ContrastiveConfig(FitConfig):
     """Defaults are those of fine-tuning CLIP, where the paper is silent."""
 
     weight_decay: float = 0.1
-    """AdamW's."""
+    """AdamW's weight decay, for every trainable parameter."""
     decay_vectors: bool = False
-    """Whether it holds for vectors and numbers too: biases, norms, the temperature."""
-    momentum: float = 0.98
-    """AdamW's second, of squared gradients; the first is 0.9."""
+    """Whether weight decay applies to vectors and scalars too: biases, norms, the temperature."""
+    beta2: float = 0.98
+    """AdamW's decay of the mean of squared gradients; beta1, of the gradients themselves, is 0.9."""
     epsilon: float = 1e-6
-    """AdamW's."""
-    text_rate: float = 0.5
-    """Step size of a text encoder that trains, in units of that of the other encoders."""
+    """Term that AdamW adds to the denominator of a step."""
+    text_lr_scale: float = 0.5
+    """Learning rate of a text encoder that trains, as a multiple of that of image encoders."""
     batch_size: int = 64
     """Slices of a batch, every one compared with every caption."""
     max_epochs: int = 30
@@ -61,8 +61,8 @@ class ContrastiveConfig(FitConfig):
     """Epochs without better validation before the run ends."""
     schedule: Schedule = "cosine"
     """See ``FitConfig``."""
-    clip: float = 1.0
-    """Largest norm of the gradient."""
+    gradient_clip_norm: float = 1.0
+    """Gradients of a larger norm are scaled down to it."""
     freeze: tuple[Literal["image", "text"], ...] = ()
     """Encoders that are held still; both of models that segment too, unless a recipe says otherwise."""
     augment: SliceAugment = field(default_factory=SliceAugment)
@@ -85,7 +85,7 @@ class ContrastiveConfig(FitConfig):
             given: Names of the settings that were chosen.
         """
         whole = "freeze" in given or not isinstance(model, Segmenter)
-        return self if whole else dataclasses.replace(self, freeze=("image", "text"), keep_norms=True)
+        return self if whole else dataclasses.replace(self, freeze=("image", "text"), freeze_batch_norm=True)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, object]) -> "ContrastiveConfig":
@@ -103,7 +103,7 @@ LABEL_FIELDS = {"organ": "organs", "station": "stations"}
 """What validation asks, and the field of a statement that answers."""
 
 
-class ContrastiveModule(LeanModule[VisionLanguageEncoder]):
+class ContrastiveModule(BaseModule[VisionLanguageEncoder]):
     """A model while it trains.
 
     Args:
@@ -270,7 +270,7 @@ def fit_contrastive(
     data: Sequence[Path],
     out: Path,
     config: ContrastiveConfig,
-    running: Running | None = None,
+    running: RuntimeOptions | None = None,
 ) -> ContrastiveResult:
     """Train a model and keep the weights that name validation slices best.
 
@@ -279,7 +279,7 @@ def fit_contrastive(
         data: Folders of slices as `vesalius data slices` writes them; not every one needs validation slices.
         out: Folder for ``model.safetensors``, ``manifest.json``, ``metrics.csv`` and ``last.ckpt``.
         config: What decides the result.
-        running: What does not; Running() by default.
+        running: What does not; RuntimeOptions() by default.
 
     Raises:
         OutputError: If the folder holds another run, or other results.
@@ -287,7 +287,7 @@ def fit_contrastive(
         ConfigError: If there is nothing to resume, or several devices are to share a batch.
         ModelError: If images and text share no space.
     """
-    running = running or Running()
+    running = running or RuntimeOptions()
     if running.devices * running.nodes > 1:
         raise ConfigError("Contrastive training compares all slices of a batch with one another; take one device.")
     open_slices(data, "train")  # a wrong folder is named before anything is written
@@ -304,7 +304,7 @@ def fit_contrastive(
 
 
 def _load(
-    model: VisionLanguageEncoder, data: Sequence[Path], config: ContrastiveConfig, running: Running
+    model: VisionLanguageEncoder, data: Sequence[Path], config: ContrastiveConfig, running: RuntimeOptions
 ) -> tuple[ResumableLoader, ResumableLoader]:
     """Batches to train on, and to validate on, which are neither changed nor worded in other ways."""
     size = model.spec.image_size

@@ -18,16 +18,16 @@ from vesalius.data.loading import Batches, Pool, ResumableLoader
 from vesalius.data.views import TrainingView, ValidationView, View
 from vesalius.errors import ConfigError, DataError
 from vesalius.files import parse_json, read_json, to_json, write_json
-from vesalius.folders import Claim, read_notes, tell_differences
+from vesalius.folders import NOTE, Claim, read_notes, tell_differences
 from vesalius.models import Segmenter
 from vesalius.models.checkpoint_file import CHECKPOINT_NAME
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.training.callbacks import History, KeepBest, NextEpoch, WeightAverage, quiet_lightning, watch
-from vesalius.training.config import FitConfig, TrainConfig
+from vesalius.training.config import RENAMED, FitConfig, TrainConfig, rename_settings
 from vesalius.training.lora import add_lora, merge_lora
 from vesalius.training.manifest import describe_run, fingerprint
-from vesalius.training.module import MONITOR, LeanModule, Model, SegmentationModule, count_steps, fingerprint_state
-from vesalius.training.runtime_options import Running
+from vesalius.training.module import MONITOR, BaseModule, Model, SegmentationModule, count_steps, fingerprint_state
+from vesalius.training.runtime_options import RuntimeOptions
 from vesalius.training.stored_features import store_pictures
 from vesalius.training.trainer import LAST, build_trainer
 
@@ -43,8 +43,8 @@ def prepare(model: VisionLanguageEncoder, config: FitConfig) -> None:
     add_lora(model, config.lora)
     # Lightning keeps the mode it finds, and loaded models come in evaluation mode.
     model.train()
-    if config.keep_norms:
-        hold_norms(model)
+    if config.freeze_batch_norm:
+        freeze_batch_norms(model)
 
 
 def check_encoders(model: VisionLanguageEncoder, config: FitConfig) -> None:
@@ -65,7 +65,7 @@ def check_encoders(model: VisionLanguageEncoder, config: FitConfig) -> None:
         raise ConfigError(f"{found}, so that it learns on random features; {remedy}, or insist with --from-scratch.")
 
 
-def hold_norms(model: nn.Module) -> None:
+def freeze_batch_norms(model: nn.Module) -> None:
     """Put every batch norm in evaluation mode; its weight and bias still train."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -94,8 +94,13 @@ MAY_CHANGE = ("weights ", "config.max_epochs ", "config.max_steps ")
 
 
 def begin(
-    model: VisionLanguageEncoder, data: Sequence[Path], out: Path, config: FitConfig, running: Running, command: str
-) -> Running | Finished:
+    model: VisionLanguageEncoder,
+    data: Sequence[Path],
+    out: Path,
+    config: FitConfig,
+    running: RuntimeOptions,
+    command: str,
+) -> RuntimeOptions | Finished:
     """See what the folder of a run holds, before anything is computed.
 
     Args:
@@ -123,9 +128,15 @@ def begin(
 
 
 def _claim(
-    model: VisionLanguageEncoder, data: Sequence[Path], out: Path, config: FitConfig, running: Running, command: str
+    model: VisionLanguageEncoder,
+    data: Sequence[Path],
+    out: Path,
+    config: FitConfig,
+    running: RuntimeOptions,
+    command: str,
 ) -> bool:
     """Whether the folder holds this very run."""
+    _renew_record(out, command)
     origin = {
         "model": dataclasses.asdict(model.recipe),
         "weights": fingerprint_state(model.state_dict().items())[:16],
@@ -139,6 +150,16 @@ def _claim(
         for name in FILES:
             (out / name).unlink(missing_ok=True)
     return Claim(out, command, origin, FILES, running.overwrite).make()
+
+
+def _renew_record(out: Path, command: str) -> None:
+    """Give the settings in the record of a run the names of today, so that a run of before goes on."""
+    notes = read_notes(out)
+    origin = notes.get(command, {}).get("from")
+    config = origin.get("config") if isinstance(origin, dict) else None
+    if isinstance(origin, dict) and isinstance(config, dict) and RENAMED.keys() & config.keys():
+        origin["config"] = rename_settings(config, str(out / NOTE))
+        write_json(out / NOTE, notes)
 
 
 def _check_resumed(out: Path, command: str, origin: Mapping[str, object]) -> None:
@@ -164,12 +185,12 @@ def _read_finished(out: Path) -> Finished | None:
 
 
 def train_module(
-    module: LeanModule[Model],
+    module: BaseModule[Model],
     loaders: tuple[ResumableLoader, ResumableLoader],
     best: KeepBest,
     out: Path,
     config: FitConfig,
-    running: Running,
+    running: RuntimeOptions,
 ) -> int:
     """Train, keep the best weights, merge LoRA's changes, and write the run's table, state and manifest.
 
@@ -186,8 +207,8 @@ def train_module(
     """
     train, val = loaders
     callbacks: list[Callback] = [best, NextEpoch(train, val, config.seed), History(out / HISTORY, best.monitor)]
-    if config.average:
-        callbacks.append(WeightAverage(module.model, config.average))
+    if config.ema_decay:
+        callbacks.append(WeightAverage(module.model, config.ema_decay))
     started = time.monotonic()
     with quiet_lightning():
         trainer = build_trainer(out, config, running, callbacks, batches=len(train), monitor=best.monitor)
@@ -238,7 +259,7 @@ def fit(
     data: Sequence[Path],
     out: Path,
     config: TrainConfig,
-    running: Running | None = None,
+    running: RuntimeOptions | None = None,
     before: Fingerprints | None = None,
 ) -> RunResult:
     """Train a model and keep the weights with the best validation Dice.
@@ -249,7 +270,7 @@ def fit(
         out: Folder for ``model.safetensors``, ``model.seen.safetensors`` (fingerprints of the training images),
             ``manifest.json``, ``metrics.csv`` and ``last.ckpt``.
         config: What decides the result.
-        running: What does not; Running() by default.
+        running: What does not; RuntimeOptions() by default.
         before: Of images that the model was trained on already; by default that is not known.
 
     Raises:
@@ -261,7 +282,7 @@ def fit(
     """
     for root in data:
         SegmentationDataset(root, "train")  # a wrong folder is named before anything is written
-    begun = begin(model, data, out, config, running or Running(), "train")
+    begun = begin(model, data, out, config, running or RuntimeOptions(), "train")
     if isinstance(begun, Finished):
         return RunResult(out / CHECKPOINT_NAME, begun.score, begun.epochs, earlier=True)
     seed_everything(config.seed, verbose=False)
@@ -289,7 +310,9 @@ def _training_views(model: Segmenter, data: Sequence[Path], config: TrainConfig)
     size = model.spec.image_size
     sources = [SegmentationDataset(root, "train") for root in data]
     return [
-        TrainingView(source, size, config.augment, config.prompts, seed=config.seed + place, views=config.views)
+        TrainingView(
+            source, size, config.augment, config.prompts, seed=config.seed + place, views=config.cached_augmentations
+        )
         for place, source in enumerate(sources)
     ]
 
@@ -300,7 +323,7 @@ def _validation_views(model: Segmenter, data: Sequence[Path]) -> list[Validation
 
 
 def _load(
-    model: Segmenter, data: Sequence[Path], out: Path, config: TrainConfig, running: Running
+    model: Segmenter, data: Sequence[Path], out: Path, config: TrainConfig, running: RuntimeOptions
 ) -> tuple[ResumableLoader, ResumableLoader]:
     """Batches to train on, and to validate on."""
     views = _training_views(model, data, config)

@@ -43,7 +43,7 @@ def build_optimizer(
         extra: What trains beside the model and is no part of it.
     """
     groups = group_parameters(model, config, extra)
-    optimizer = AdamW(groups, lr=config.learning_rate, betas=(0.9, config.momentum), eps=config.epsilon)
+    optimizer = AdamW(groups, lr=config.learning_rate, betas=(0.9, config.beta2), eps=config.epsilon)
     if config.schedule == "plateau":
         plateau = ReduceLROnPlateau(optimizer, mode="max", factor=PLATEAU_FACTOR, patience=PLATEAU_PATIENCE)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": monitor}}
@@ -75,8 +75,8 @@ def group_parameters(
 ) -> list[dict[str, object]]:
     """What trains, by step size and weight decay.
 
-    Encoders take ``encoder_rate`` of the learning rate, the text's ``text_rate`` of that, and every block below an
-    encoder's last ``layer_decay`` of the one above it (Clark et al., ELECTRA, 2020).
+    Encoders take ``encoder_lr_scale`` times the learning rate, text encoders ``text_lr_scale`` times that, and every
+    block ``layer_decay`` times that of the block above it (Clark et al., ELECTRA, 2020).
     """
     rates = dict(_encoder_rates(model, config))
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -93,7 +93,7 @@ def group_parameters(
 
 def _encoder_rates(model: VisionLanguageEncoder, config: FitConfig) -> Iterator[tuple[nn.Parameter, float]]:
     for part in PARTS:
-        rate = config.encoder_rate * (config.text_rate if part == "text" else 1.0)
+        rate = config.encoder_lr_scale * (config.text_lr_scale if part == "text" else 1.0)
         for encoder in model.encoder_modules(part):
             depths = list(_depths(encoder))
             deepest = max((depth for _, depth in depths), default=0)
@@ -187,7 +187,7 @@ class ExampleMean(Metric):
         return self.total / self.count
 
 
-class LeanModule(LightningModule, Generic[Model]):
+class BaseModule(LightningModule, Generic[Model]):
     """A model while it trains.
 
     Args:
@@ -249,7 +249,7 @@ MONITOR = "val_dice"
 """What decides which weights are best; higher is better."""
 
 
-class SegmentationModule(LeanModule[Segmenter]):
+class SegmentationModule(BaseModule[Segmenter]):
     """A segmenter while it trains.
 
     Args:
@@ -292,7 +292,7 @@ class SegmentationModule(LeanModule[Segmenter]):
 
     def _predict(self, batch: Batch, text_noise: float = 0.0) -> MaskPrediction:
         text = self._encode_text(batch.prompts)
-        prediction = self.model.decode(self._encode_images(batch), text.blur(text_noise) if text_noise else text)
+        prediction = self.model.decode(self._encode_images(batch), text.add_noise(text_noise) if text_noise else text)
         size = (batch.masks.shape[-2], batch.masks.shape[-1])
         return MaskPrediction(resize(prediction.logits, size), prediction.existence)
 

@@ -38,8 +38,8 @@ SETS = ("stations", "organs")
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
-    """One question with L answers, of N images."""
+class LabelTargets:
+    """Which of the L answers to one question, such as "plane", are true of N images."""
 
     name: str
     vectors: Tensor
@@ -55,7 +55,7 @@ class Question:
         return F.normalize(torch.einsum("lw,lwe->le", mixture, self.vectors), dim=1)
 
 
-def ask_questions(texts: TextCache, labels: Sequence[AnatomyLabel]) -> list[Question]:
+def build_targets(texts: TextCache, labels: Sequence[AnatomyLabel]) -> list[LabelTargets]:
     """Modality, protocol, plane, stations and organs.
 
     Args:
@@ -67,7 +67,7 @@ def ask_questions(texts: TextCache, labels: Sequence[AnatomyLabel]) -> list[Ques
         rows = [texts.encode(wordings).embedding for _, wordings in answers]
         vectors = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).cpu()
         found = match_statements(labels, [statement for statement, _ in answers])
-        questions.append(Question(name, vectors, torch.from_numpy(found.true), torch.from_numpy(found.known)))
+        questions.append(LabelTargets(name, vectors, torch.from_numpy(found.true), torch.from_numpy(found.known)))
     return questions
 
 
@@ -221,14 +221,14 @@ class _Head(nn.Module):
         super().__init__()
         self.projection = model.projection
         self.config = config
-        self.questions = ask_questions(texts, labels)
+        self.questions = build_targets(texts, labels)
         self.bank = CaptionBank.draw(texts, labels, config.captions, config.captions_each, config.seed)
         self.offsets = nn.ParameterDict(
             {each.name: nn.Parameter(-LOGIT_SCALE / 2 + torch.zeros(each.true.shape[1])) for each in self._judged}
         )
 
     @property
-    def _judged(self) -> list[Question]:
+    def _judged(self) -> list[LabelTargets]:
         return [each for each in self.questions if each.name in SETS]
 
     def loss(self, pooled: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:

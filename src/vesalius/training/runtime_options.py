@@ -12,7 +12,7 @@ Logger = Literal["tensorboard", "mlflow"]
 
 
 @dataclass(frozen=True)
-class Running:
+class RuntimeOptions:
     """Machine, places and habits of a run."""
 
     resume: bool = False

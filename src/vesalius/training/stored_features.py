@@ -42,7 +42,7 @@ def store_pictures(
         DataError: If one is damaged, or its type too small for the features.
         OutputError: If the folder cannot be written.
     """
-    if not config.views or not config.store.on:
+    if not config.cached_augmentations or not config.store.on:
         return views
     reason = _why_not(model)
     if reason:
@@ -100,7 +100,7 @@ def _check_size(stores: Sequence[FeatureStore], limit_gb: float, folder: Path) -
     pictures = sum(store.rows for store in distinct)
     size = f"{pictures} pictures, {distinct[0].layout.row_bytes:,} bytes each, {total:.2f} GB"
     if total > limit_gb:
-        remedy = "Take fewer views or a smaller dtype, raise limit_gb, or say on = false"
+        remedy = "Take fewer cached_augmentations or a smaller dtype, raise limit_gb, or say on = false"
         raise ConfigError(f"{folder}: features of {size}, are above the limit of {limit_gb:g} GB. {remedy} in [store].")
     missing = sum(store.total_bytes for store in distinct if not store.folder.exists()) / 1e9
     room = shutil.disk_usage(_existing(folder)).free / 1e9

@@ -15,10 +15,10 @@ from pytorch_lightning.strategies import DDPStrategy
 from vesalius.errors import require
 from vesalius.training.callbacks import EpochBar
 from vesalius.training.config import FitConfig
-from vesalius.training.runtime_options import Running
+from vesalius.training.runtime_options import RuntimeOptions
 
 
-def build_loggers(out: Path, running: Running) -> list[Logger]:
+def build_loggers(out: Path, running: RuntimeOptions) -> list[Logger]:
     """pytorch-lightning's loggers for ``running.loggers``.
 
     TensorBoard's files go to ``out/tensorboard``. MLflow reports where MLFLOW_TRACKING_URI says, or to a database
@@ -49,7 +49,7 @@ LAST = "last.ckpt"
 
 
 def build_trainer(
-    out: Path, config: FitConfig, running: Running, callbacks: Sequence[Callback], *, batches: int, monitor: str
+    out: Path, config: FitConfig, running: RuntimeOptions, callbacks: Sequence[Callback], *, batches: int, monitor: str
 ) -> Trainer:
     """A trainer that saves its state in ``out``, stops early and reports.
 
@@ -72,7 +72,7 @@ def build_trainer(
         min_epochs=min(config.min_epochs, config.max_epochs),
         max_steps=config.max_steps,
         precision=config.precision,
-        gradient_clip_val=config.clip,
+        gradient_clip_val=config.gradient_clip_norm,
         accumulate_grad_batches=config.accumulate,
         num_sanity_val_steps=0,
         callbacks=[*callbacks, *_save_state(out, running), patience, EpochBar(monitor)],
@@ -85,7 +85,7 @@ def build_trainer(
     )
 
 
-def _save_state(out: Path, running: Running) -> list[Callback]:
+def _save_state(out: Path, running: RuntimeOptions) -> list[Callback]:
     """One callback saves after epochs, the other inside them: pytorch-lightning allows one occasion each."""
     place: dict[str, Any] = {"dirpath": out, "filename": Path(LAST).stem, "enable_version_counter": False}
     interval = timedelta(minutes=running.save_minutes)
@@ -113,7 +113,7 @@ def _choose(device: str) -> dict[str, Any]:
     return {"accelerator": kind, "devices": [int(index or 0)] if kind == "cuda" else 1}
 
 
-def _share(running: Running) -> dict[str, Any]:
+def _share(running: RuntimeOptions) -> dict[str, Any]:
     if running.devices * running.nodes == 1:
         return _choose(running.device)
     strategy = DDPStrategy(

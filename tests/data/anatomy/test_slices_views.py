@@ -30,9 +30,9 @@ def slices(tmp_path) -> AnatomySlices:
 def test_every_epoch_draws_anew_and_repeats_itself(slices):
     view = SliceView(slices, 24, SliceAugment(), CaptionMix())
     first = [view[index] for index in range(3)]
-    view.turn_to(1)
+    view.set_epoch(1)
     later = [view[index] for index in range(3)]
-    view.turn_to(0)
+    view.set_epoch(0)
     again = [view[index] for index in range(3)]
     assert all(one.image.equal(two.image) and one.caption == two.caption for one, two in zip(first, again, strict=True))
     assert not any(one.image.equal(two.image) for one, two in zip(first, later, strict=True))
@@ -45,7 +45,7 @@ def test_by_default_nothing_varies(slices):
     plain = view[0]
     torch.testing.assert_close(plain.image, slices[0].image, rtol=0, atol=1e-5)
     assert plain.caption.text == "An axial oriented CT image of liver, kidneys organs belong to abdomen region"
-    view.turn_to(7)
+    view.set_epoch(7)
     assert view[0].caption == plain.caption
 
 

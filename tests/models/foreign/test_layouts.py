@@ -24,7 +24,7 @@ GOLDEN = {
     "vlsm-ensemble-a": ("biomedclipseg_a_release", "biomedclipseg_a"),
     "unet_d": ("unet_d", "unet_d"),
 }
-"""Layout, the original implementation stored in it, and our model."""
+"""WeightLayout, the original implementation stored in it, and our model."""
 MARKS = {
     "openai-clip": {"visual.conv1.weight": torch.zeros(768, 3, 32, 32)},
     "pubmedclip": {"visual.conv1.weight": torch.zeros(768, 3, 32, 32)},

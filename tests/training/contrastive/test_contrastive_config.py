@@ -37,7 +37,7 @@ def test_the_papers_recipes_are_three_steps():
         ({"batch_size": 1}, "batch_size must be 2 or more"),
         ({"loss": {"kind": "clip"}}, "must be one of 'paper', 'unicl', 'siglip'"),
         ({"augment": {"flip": 0.5}}, r"\[augment\]: No setting named 'flip'"),
-        ({"text_rate": 0}, "text_rate must be above 0"),
+        ({"text_lr_scale": 0}, "text_lr_scale must be above 0"),
     ],
 )
 def test_wrong_settings_are_refused(settings, message):

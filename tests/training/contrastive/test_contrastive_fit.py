@@ -14,14 +14,14 @@ from vesalius.training.callbacks import KeepBest
 from vesalius.training.contrastive import MONITOR, ContrastiveConfig, fit_contrastive
 from vesalius.training.lora import LoraConfig
 from vesalius.training.losses import ContrastiveLoss
-from vesalius.training.runtime_options import Running
+from vesalius.training.runtime_options import RuntimeOptions
 
 SHORT = ContrastiveConfig(learning_rate=1e-3, batch_size=4, max_epochs=3, min_epochs=1, schedule="cosine")
 
 
 def fit(build_tiny, data, out, config=SHORT, name="clip_vit_b32", **running):
     model = build_tiny(name)
-    return model, fit_contrastive(model, [data], out, config.for_model(model, ()), Running(**running))
+    return model, fit_contrastive(model, [data], out, config.for_model(model, ()), RuntimeOptions(**running))
 
 
 @pytest.mark.parametrize("kind", ["paper", "unicl", "siglip"])

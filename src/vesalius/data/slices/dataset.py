@@ -121,7 +121,7 @@ class SliceView(Dataset[SliceExample]):
         self.seed = seed
         self.epoch = 0
 
-    def turn_to(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int) -> None:
         """Draw as an epoch does from now on."""
         self.epoch = epoch
 

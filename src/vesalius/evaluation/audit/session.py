@@ -18,7 +18,7 @@ from vesalius.evaluation.metrics import dice
 from vesalius.files import to_utf8, writing
 from vesalius.models import Segmenter
 from vesalius.models.encoder import ImageFeatures, MaskPrediction
-from vesalius.models.inference import PROMPTS_AT_ONCE, Precision, TextCache, ask
+from vesalius.models.inference import PROMPTS_AT_ONCE, Precision, TextCache, decode_prompts
 from vesalius.prompts import find_target, foreign_phrases, mirror_prompt, read_bank, sort_families, swap_words, variants
 
 _BLUE = ("brown", "orange", "pink", "red", "white", "yellow")
@@ -281,7 +281,7 @@ class PromptSession:
 
     def _predict(self, prompts: Sequence[str]) -> list[MaskPrediction]:
         height, width = self.truth.shape[-2:]
-        return ask(self.model, self._features, prompts, self.texts, (height, width), self.precision)
+        return decode_prompts(self.model, self._features, prompts, self.texts, (height, width), self.precision)
 
     def _key(self, prompt: str) -> str:
         return prompt if self.model.reads_text else ""

@@ -24,7 +24,7 @@ from vesalius.evaluation.rows import Row, tabulate
 from vesalius.files import write_json
 from vesalius.imaging.slices import AMBER, overlay, shrink
 from vesalius.models import Segmenter
-from vesalius.models.inference import Precision, TextCache, ask, encode
+from vesalius.models.inference import Precision, TextCache, decode_prompts, encode
 from vesalius.prompts import variants
 
 KINDS = ("worst", "median", "best", "false alarm")
@@ -234,7 +234,7 @@ def _find_sample(dataset: SegmentationDataset, row: Row) -> Sample:
 def _draw(model: Segmenter, sample: Sample, prompt: str, texts: TextCache, precision: Precision) -> dict[str, bytes]:
     truth = sample.mask[0] > 0.5
     size, asked = (truth.shape[0], truth.shape[1]), [prompt if model.reads_text else ""]
-    (answer,) = ask(model, encode(model, sample.image[None], precision), asked, texts, size, precision)
+    (answer,) = decode_prompts(model, encode(model, sample.image[None], precision), asked, texts, size, precision)
     return draw_tiles(sample.image.numpy().transpose(1, 2, 0), truth.numpy(), (answer.logits[0, 0] > 0).numpy())
 
 

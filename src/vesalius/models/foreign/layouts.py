@@ -36,7 +36,7 @@ BY_PATCH = {32: "clip_vit_b32", 16: "clip_vit_b16"}
 
 
 @dataclass(frozen=True)
-class Kind:
+class Recognised:
     """What a file turned out to be."""
 
     recipe: ModelRecipe
@@ -44,11 +44,11 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Layout:
+class WeightLayout:
     """One program's way to store models."""
 
     title: str
-    recognise: Callable[[Mapping[str, Tensor]], Kind]
+    recognise: Callable[[Mapping[str, Tensor]], Recognised]
     """Tells from the tensors, without their prefixes, which of our models they are."""
     prefixes: tuple[str, ...] = ("module.",)
     """Beginnings of all names, taken off in this order where there are any."""
@@ -149,32 +149,32 @@ CRIS = Renaming(CRIS_NAMES, CRIS_UNUSED, [(r"^backbone\.text_projection$", trans
 UNET_D = Renaming([(r"^", "unet."), *UNET], unused=(r"^outconv2\.",))
 
 
-def _always(name: str, renaming: Renaming, **options: Option) -> Callable[[Mapping[str, Tensor]], Kind]:
-    return lambda tensors: Kind(ModelRecipe(name, options), renaming)
+def _always(name: str, renaming: Renaming, **options: Option) -> Callable[[Mapping[str, Tensor]], Recognised]:
+    return lambda tensors: Recognised(ModelRecipe(name, options), renaming)
 
 
-def _clipseg(tensors: Mapping[str, Tensor]) -> Kind:
+def _clipseg(tensors: Mapping[str, Tensor]) -> Recognised:
     positions = tensors.get("clip.vision_model.embeddings.position_embedding.weight")
     options: dict[str, Option] = {}
     if positions is not None and positions.dim() == 2:
         options = {"position_size": 16 * math.isqrt(len(positions) - 1)}
-    return Kind(ModelRecipe("clipseg", options), CLIPSEG)
+    return Recognised(ModelRecipe("clipseg", options), CLIPSEG)
 
 
-def _openai(tensors: Mapping[str, Tensor], **options: Option) -> Kind:
+def _openai(tensors: Mapping[str, Tensor], **options: Option) -> Recognised:
     if "visual.layer1.0.conv1.weight" in tensors:
-        return Kind(ModelRecipe("clip_rn50", options), OPENAI_RESNET)
-    return Kind(ModelRecipe(_by_patch(tensors, "visual.conv1.weight"), options), OPENAI_VIT)
+        return Recognised(ModelRecipe("clip_rn50", options), OPENAI_RESNET)
+    return Recognised(ModelRecipe(_by_patch(tensors, "visual.conv1.weight"), options), OPENAI_VIT)
 
 
-def _pubmedclip(tensors: Mapping[str, Tensor]) -> Kind:
+def _pubmedclip(tensors: Mapping[str, Tensor]) -> Recognised:
     # Its authors trained with ImageNet's mean and standard deviation, not CLIP's.
     return _openai(tensors, normalisation="imagenet")
 
 
-def _transformers(tensors: Mapping[str, Tensor]) -> Kind:
+def _transformers(tensors: Mapping[str, Tensor]) -> Recognised:
     name = _by_patch(tensors, "vision_model.embeddings.patch_embedding.weight")
-    return Kind(ModelRecipe(name, {}), TRANSFORMERS_CLIP)
+    return Recognised(ModelRecipe(name, {}), TRANSFORMERS_CLIP)
 
 
 def _by_patch(tensors: Mapping[str, Tensor], patches: str) -> str:
@@ -188,24 +188,24 @@ def _by_patch(tensors: Mapping[str, Tensor], patches: str) -> str:
 
 
 LIGHTNING = ("module.", "net.")
-LAYOUTS: Mapping[str, Layout] = {
-    "openai-clip": Layout("OpenAI's CLIP: ViT-B/32, ViT-B/16 or RN50; archive or state dict", _openai),
-    "pubmedclip": Layout("PubMedCLIP's .pth files", _pubmedclip),
-    "open_clip-biomedclip": Layout("BiomedCLIP as open_clip stores it", _always("biomedclip", BIOMEDCLIP)),
-    "transformers-clip": Layout("CLIPModel of transformers", _transformers),
-    "transformers-clipseg": Layout("CLIPSegForImageSegmentation of transformers", _clipseg),
-    "medvlsm-clipseg": Layout("the benchmark's CLIPSeg (Lightning .ckpt)", _clipseg, (*LIGHTNING, "clipseg.")),
-    "medvlsm-biomedclipseg": Layout(
+LAYOUTS: Mapping[str, WeightLayout] = {
+    "openai-clip": WeightLayout("OpenAI's CLIP: ViT-B/32, ViT-B/16 or RN50; archive or state dict", _openai),
+    "pubmedclip": WeightLayout("PubMedCLIP's .pth files", _pubmedclip),
+    "open_clip-biomedclip": WeightLayout("BiomedCLIP as open_clip stores it", _always("biomedclip", BIOMEDCLIP)),
+    "transformers-clip": WeightLayout("CLIPModel of transformers", _transformers),
+    "transformers-clipseg": WeightLayout("CLIPSegForImageSegmentation of transformers", _clipseg),
+    "medvlsm-clipseg": WeightLayout("the benchmark's CLIPSeg (Lightning .ckpt)", _clipseg, (*LIGHTNING, "clipseg.")),
+    "medvlsm-biomedclipseg": WeightLayout(
         "the benchmark's BiomedCLIPSeg (Lightning .ckpt)",
         _always("biomedclipseg", BIOMEDCLIPSEG, taps=BENCHMARK_TAPS),
         LIGHTNING,
     ),
-    "medvlsm-cris": Layout("CRIS: cris.pt, or the benchmark's Lightning .ckpt", _always("cris", CRIS), LIGHTNING),
-    "vlsm-ensemble-a": Layout(
+    "medvlsm-cris": WeightLayout("CRIS: cris.pt, or the benchmark's Lightning .ckpt", _always("cris", CRIS), LIGHTNING),
+    "vlsm-ensemble-a": WeightLayout(
         "VLSM-Ensemble's BiomedCLIPSeg-A",
         _always("biomedclipseg_a", BIOMEDCLIPSEG_A, taps=BENCHMARK_TAPS),
         LIGHTNING,
     ),
-    "unet_d": Layout("VLSM-Ensemble's UNet-D", _always("unet_d", UNET_D), LIGHTNING),
+    "unet_d": WeightLayout("VLSM-Ensemble's UNet-D", _always("unet_d", UNET_D), LIGHTNING),
 }
 """By the names that ``--as`` takes."""
