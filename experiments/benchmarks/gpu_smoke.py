@@ -33,6 +33,7 @@ from vesalius.models.inference import (
     TextCache,
     choose_device,
     computing,
+    decode_prompts,
     describe_device,
     encode,
     place,
