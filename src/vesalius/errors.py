@@ -1,4 +1,4 @@
-"""Every error a caller may want to catch, and checks of settings that raise them.
+"""Every error a caller may want to catch, checks of settings that raise them, and parts of their messages.
 
 VesaliusError (also the exit code 2 of the command line)
 ├── ImageError           a file that is missing, damaged or not an image
@@ -14,7 +14,7 @@ ImageNotice is a warning, not an error: the image is read, but not all of it or 
 
 import difflib
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 
 
@@ -83,22 +83,51 @@ def unknown_name(kind: str, name: str, available: Iterable[str]) -> str:
     return f"No {kind} named '{name}'.{hint} Available: {', '.join(names)}."
 
 
+def join_first(texts: Iterable[str], most: int = 3, separator: str = ", ", where: str = "") -> str:
+    """The first of several texts, and how many more there are.
+
+    Args:
+        texts: All of them.
+        most: Texts that are joined.
+        separator: Between them.
+        where: Place that lists the rest, such as ", which --json lists".
+
+    >>> join_first("abcde"), join_first("abcd", 2, "; ", ", see the table"), join_first("ab")
+    ('a, b, c and 2 more', 'a; b; and 2 more, see the table', 'a, b')
+    """
+    told = list(texts)
+    rest = "" if len(told) <= most else f"{separator.strip().strip(',')} and {len(told) - most} more{where}"
+    return separator.join(told[:most]) + rest
+
+
+def tell_failure(failure: Mapping[str, str]) -> str:
+    """One of many images that failed, ``{"source": …, "reason": …}``, as one text that names the source once."""
+    source, reason = failure["source"], failure["reason"]
+    return reason if source in reason else f"{source}: {reason}"
+
+
+def unexpected(place: object, error: Exception) -> str:
+    """Reason of a failure that is a fault of Vesalius, in one image of many."""
+    kind = type(error).__name__
+    return f"{place}: unexpected {kind} ({error}): a fault of Vesalius; please report it with the file."
+
+
 def check_positive(settings: object, *names: str) -> None:
-    """These fields have to be above 0."""
+    """Refuse fields that are not above 0."""
     for name in names:
         if getattr(settings, name) <= 0:
             raise ConfigError(f"{name} must be above 0, got {getattr(settings, name)}.")
 
 
-def check_at_least(settings: object, least: int, *names: str) -> None:
-    """These fields have to be so much at least."""
+def check_at_least(settings: object, minimum: int, *names: str) -> None:
+    """Refuse fields below a minimum."""
     for name in names:
-        if getattr(settings, name) < least:
-            raise ConfigError(f"{name} must be at least {least}, got {getattr(settings, name)}.")
+        if getattr(settings, name) < minimum:
+            raise ConfigError(f"{name} must be at least {minimum}, got {getattr(settings, name)}.")
 
 
 def check_below_one(settings: object, *names: str) -> None:
-    """These fields have to be at least 0 and below 1."""
+    """Refuse fields that are not at least 0 and below 1."""
     for name in names:
         if not 0 <= getattr(settings, name) < 1:
             raise ConfigError(f"{name} must be at least 0 and below 1, got {getattr(settings, name)}.")

@@ -1,4 +1,8 @@
-"""Results that are whole or not there, and JSON that is checked before anything trusts it."""
+"""File names, results that are whole or not there, and JSON that is checked before anything trusts it.
+
+A result is written under a temporary name and takes its place when it is complete, so that an interrupted command
+leaves no half-written file.
+"""
 
 import hashlib
 import json
@@ -6,24 +10,22 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
-from vesalius.errors import DataError, OutputError
+from vesalius.errors import DataError, OutputError, join_first
 
 LARGEST_JSON = 512 * 2**20
-"""Bytes of a JSON file; no annotation file has more."""
+"""Bytes of a JSON file that is read; no annotation file has more."""
 
 UNSAFE = re.compile(r"[\ud800-\udfff\x85\u2028\u2029]")
-"""What UTF-8 cannot hold, and what readers of lines take for the end of one."""
+"""Characters that UTF-8 cannot hold, and line separators other than a line feed."""
 KNOWN_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-"""Of images; whatever else follows a dot belongs to a file's name."""
-LISTED = 3
-"""Files named in a message."""
+"""Suffixes of image files; anything else that follows a dot belongs to the file's name."""
 
 
 def stem_of(path: Path) -> str:
@@ -36,8 +38,17 @@ def stem_of(path: Path) -> str:
     return path.name[: len(path.name) - len(suffix)] or path.name
 
 
+_FORMS: tuple[Callable[[Path], str], ...] = (
+    stem_of,
+    lambda path: f"{path.parent.name}-{stem_of(path)}",
+    lambda path: path.name,
+    lambda path: f"{path.parent.name}-{path.name}",
+)
+"""What tells paths apart, the shortest first."""
+
+
 def distinct_stems(paths: Sequence[Path]) -> list[str]:
-    """One name a path for files made from it, no two of which differ in case alone.
+    """One name for each path, for the files made from it; no two names differ in case alone.
 
     >>> distinct_stems([Path("a/1.dcm"), Path("b/1.dcm"), Path("b/2.dcm")])
     ['a-1', 'b-1', '2']
@@ -56,22 +67,10 @@ def distinct_stems(paths: Sequence[Path]) -> list[str]:
         taken = {name.casefold() for name in names.values()}
     for place in range(len(paths)):
         if place not in names:
-            names[place] = _number(stem_of(paths[place]), taken)
+            numbered = (f"{stem_of(paths[place])}-{number}" for number in count(1))
+            names[place] = next(name for name in numbered if name.casefold() not in taken)
             taken.add(names[place].casefold())
     return [names[place] for place in range(len(paths))]
-
-
-def _number(stem: str, taken: Container[str]) -> str:
-    return next(name for number in count(1) if (name := f"{stem}-{number}").casefold() not in taken)
-
-
-_FORMS: tuple[Callable[[Path], str], ...] = (
-    stem_of,
-    lambda path: f"{path.parent.name}-{stem_of(path)}",
-    lambda path: path.name,
-    lambda path: f"{path.parent.name}-{path.name}",
-)
-"""What tells paths apart, the shortest first."""
 
 
 def check_absent(paths: Iterable[Path], overwrite: bool, how: str = "--overwrite") -> None:
@@ -80,15 +79,14 @@ def check_absent(paths: Iterable[Path], overwrite: bool, how: str = "--overwrite
     Args:
         paths: What is to be written.
         overwrite: Whether the user asked for it.
-        how: They may.
+        how: Option by which they may be replaced.
 
     Raises:
         OutputError: If one is there.
     """
     there = [] if overwrite else [path for path in paths if path.exists()]
     if there:
-        more = f" and {len(there) - LISTED} more" if len(there) > LISTED else ""
-        listed = f"{', '.join(map(str, there[:LISTED]))}{more}"
+        listed = join_first(map(str, there))
         raise OutputError(f"{listed}: there already; choose another name, or replace with {how}.")
 
 
@@ -134,7 +132,7 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
 
 
 def to_json(content: object, *, indent: int | None = 2, ascii_only: bool = True) -> str:
-    """JSON that every reader takes: numbers that are not finite are null, arrays are lists, paths are texts.
+    """Write JSON that every reader accepts: non-finite numbers are null, arrays are lists, paths are texts.
 
     Args:
         content: Mappings, lists, numbers and texts, also those of NumPy; of anything else, its ``str``.
@@ -149,16 +147,15 @@ def to_json(content: object, *, indent: int | None = 2, ascii_only: bool = True)
 
 
 def to_utf8(row: Mapping[str, object]) -> dict[str, object]:
-    """A row whose texts UTF-8 can hold: lone surrogates, which stand for bytes in other file names, become escapes."""
-    return {name: _escape_surrogates(value) if isinstance(value, str) else value for name, value in row.items()}
-
-
-def _escape_surrogates(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+    """A row whose texts fit into UTF-8: lone surrogates, from file names that are not UTF-8, become escapes."""
+    return {
+        name: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+        for name, value in row.items()
+    }
 
 
 def _to_plain(value: object) -> object:
-    """What JSON knows."""
+    """The same in the types of JSON."""
     if isinstance(value, Enum):
         return _to_plain(value.value)
     if value is None or isinstance(value, (bool, int, str)):
@@ -181,11 +178,11 @@ def _to_key(key: object) -> str:
 
 
 def read_json(path: Path, remedy: str = "check the path") -> object:
-    """Read a whole JSON file that anybody may have written.
+    """Read a whole JSON file of unknown origin.
 
     Args:
         path: In UTF-8, with or without a byte-order mark.
-        remedy: What to do where it is not there.
+        remedy: What to do if it is missing.
 
     Raises:
         DataError: If it is missing, a folder, too large, or not what ``parse_json`` takes.
@@ -207,24 +204,24 @@ def read_json(path: Path, remedy: str = "check the path") -> object:
 
 
 def parse_json(text: str, place: str) -> object:
-    """Parse JSON as its standard has it: a key stands once, NaN and Infinity are no numbers.
+    """Parse JSON by its standard: no key occurs twice, and NaN and Infinity are refused.
 
     Args:
         text: One value.
-        place: Where it stands, for messages.
+        place: Where the text comes from, for messages.
 
     Raises:
-        DataError: If it is something else, nested too deeply, or holds a number too long to be one.
+        DataError: If it is not such JSON, is nested too deeply, or holds a number with too many digits.
     """
     try:
-        return json.loads(text, object_pairs_hook=_refuse_doubles, parse_constant=_refuse_constant)
+        return json.loads(text, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise DataError(f"{place}: is not JSON of ours; its brackets are nested too deeply.") from error
     except ValueError as error:
         raise DataError(f"{place}: is not JSON ({error}).") from error
 
 
-def _refuse_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _refuse_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     table = dict(pairs)
     if len(table) < len(pairs):
         names = [name for name, _ in pairs]

@@ -1,4 +1,7 @@
-"""What a folder of results was made from, so that no command takes the place of other results."""
+"""Folders of results: what they were made from (made.json), and what `vesalius segment` wrote (segmentation.json).
+
+Both notes are read before anything is computed, so that no command replaces the results of another.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,13 +11,11 @@ from typing import NotRequired, TypedDict, cast
 from filelock import FileLock
 
 from vesalius import __version__
-from vesalius.errors import DataError, OutputError
+from vesalius.errors import DataError, OutputError, join_first
 from vesalius.files import parse_json, read_json, to_json, write_json
 
 NOTE = "made.json"
-"""In every folder of results: command -> what it was made from, and the files it wrote."""
-LISTED = 3
-"""Files and differences named in a message."""
+"""File in every folder of results: command -> what it was made from, and the files it wrote."""
 
 Origin = Mapping[str, object]
 
@@ -27,18 +28,18 @@ class Claim:
     """
 
     folder: Path
-    """New, empty, or used before."""
+    """Folder of the results: new, empty, or used before."""
     command: str
-    """Whose results they are, such as "evaluate"."""
+    """Command that makes the results, such as "evaluate"."""
     origin: Origin
-    """Everything that decides them, as JSON."""
+    """Everything that decides the results, as JSON."""
     files: Collection[str]
-    """Their paths in the folder."""
+    """Paths of the results in the folder."""
     overwrite: bool = False
-    """Replace results of the same command from another origin."""
+    """Whether results of the same command from another origin are replaced."""
 
     def check(self) -> bool:
-        """See that it may be written, before anything is computed; nothing is changed.
+        """Make sure that the results may be written, before anything is computed; nothing is changed.
 
         Returns:
             Whether the folder holds results of this command from this origin, begun or finished.
@@ -54,9 +55,10 @@ class Claim:
         if before is not None and before["from"] == now:
             return True
         if before is not None and not self.overwrite:
+            changes = join_first(tell_differences(before["from"], now), separator="; ")
             raise OutputError(
-                f"{folder}: holds what `vesalius {self.command}` made from something else "
-                f"({_tell_changes(before, now)}); name another folder, or replace it with --overwrite."
+                f"{folder}: holds what `vesalius {self.command}` made from something else ({changes}); "
+                "name another folder, or replace it with --overwrite."
             )
         own = _files(before)
         _check_free(folder, [name for name in self.files if name not in own], notes, overwrite=self.overwrite)
@@ -66,7 +68,7 @@ class Claim:
         """Check again, delete what is to be replaced, and note what the new results are made from.
 
         Returns:
-            As ``check``; then nothing is deleted.
+            As ``check``; where that is True, nothing is deleted.
 
         Raises:
             OutputError: As ``check``, or if nothing can be written.
@@ -88,7 +90,7 @@ class Claim:
 
 
 def read_notes(folder: Path) -> dict[str, dict[str, object]]:
-    """Command -> its note; {} where there is none.
+    """Notes of a folder of results, by command; {} if there are none.
 
     Raises:
         OutputError: If the file is damaged.
@@ -99,10 +101,8 @@ def read_notes(folder: Path) -> dict[str, dict[str, object]]:
         content = read_json(folder / NOTE)
     except DataError as error:
         raise OutputError(f"{error} Name another folder.") from error
-    whole = isinstance(content, dict) and all(isinstance(each, dict) and "from" in each for each in content.values())
-    if not whole:
+    if not isinstance(content, dict) or not all(isinstance(each, dict) and "from" in each for each in content.values()):
         raise OutputError(f"{folder / NOTE}: does not say what the folder was made from; name another folder.")
-    assert isinstance(content, dict)
     return content
 
 
@@ -115,19 +115,13 @@ def tell_differences(before: object, now: object, place: str = "") -> list[str]:
     return [] if before == now else [f"{place} was {to_json(before, indent=None)}, is {to_json(now, indent=None)}"]
 
 
-def _tell_changes(before: Mapping[str, object], now: object) -> str:
-    changes = tell_differences(before["from"], now)
-    more = f"; and {len(changes) - LISTED} more" if len(changes) > LISTED else ""
-    return "; ".join(changes[:LISTED]) + more
-
-
 def _files(note: Mapping[str, object] | None) -> list[str]:
     files = note.get("files") if note else None
     return [each for each in files if isinstance(each, str)] if isinstance(files, list) else []
 
 
 def _check_free(folder: Path, files: Sequence[str], notes: Mapping[str, Origin], *, overwrite: bool) -> None:
-    """Refuse to write over files of others, whatever is asked, and over those of nobody knows whom, unless asked."""
+    """Refuse to replace files of other commands, and unasked also files of unknown origin."""
     there = [name for name in files if (folder / name).exists()]
     others = {name: command for command, note in notes.items() for name in _files(note)}
     taken = [name for name in there if name in others]
@@ -135,8 +129,7 @@ def _check_free(folder: Path, files: Sequence[str], notes: Mapping[str, Origin],
         made = f"{taken[0]} there is what `vesalius {others[taken[0]]}` made"
         raise OutputError(f"{folder}: {made}; name another folder.")
     if there and not overwrite:
-        listed = ", ".join(there[:LISTED]) + (f" and {len(there) - LISTED} more" if len(there) > LISTED else "")
-        unknown = f"{listed}: there already, and nothing says what from"
+        unknown = f"{join_first(there)}: there already, and nothing says what from"
         raise OutputError(f"{folder}/{unknown}; name another folder, or replace with --overwrite.")
 
 
@@ -155,41 +148,33 @@ def _plain(origin: Origin) -> object:
 
 
 RECORD = "segmentation.json"
-"""Its name."""
+"""File in a folder of segmentations that says what each mask was made from."""
 
-Row = dict[str, object]
+ResultRow = dict[str, object]
+"""What the record says of one phrase and image."""
 
 
-class WholeRecord(TypedDict):
-    """What segmentation.json holds."""
+class SegmentationRecord(TypedDict):
+    """Content of segmentation.json."""
 
-    results: list[Row]
-    """A row a phrase and image."""
+    results: list[ResultRow]
+    """One row for each phrase and image."""
     begun: NotRequired[dict[str, list[str]]]
-    """Of a run over many images that goes on or was ended: image -> names of the files that it may have left."""
+    """Images of a run that is under way or was interrupted -> names of the files that it may have left."""
     tables: NotRequired[list[str]]
     """Tables and pages that are made from the rows, and may be made anew."""
 
 
 def locked(folder: Path) -> FileLock:
-    """What a process holds while it changes the record."""
+    """The lock that a process holds while it changes the record."""
     return FileLock(folder / f".{RECORD}.lock")
 
 
-def read_record(folder: Path) -> list[Row]:
-    """What a folder of results says of its files; [] if there is no record.
+def read_record(folder: Path) -> SegmentationRecord:
+    """The record of a folder of segmentations; without results if there is none.
 
     Raises:
-        OutputError: If the file in its place is none.
-    """
-    return read_whole_record(folder)["results"]
-
-
-def read_whole_record(folder: Path) -> WholeRecord:
-    """All that a folder's record says; no results if there is none.
-
-    Raises:
-        OutputError: If the file in its place is none.
+        OutputError: If the file in its place is no such record.
     """
     path = folder / RECORD
     if not path.exists():
@@ -201,11 +186,11 @@ def read_whole_record(folder: Path) -> WholeRecord:
     rows = content.get("results") if isinstance(content, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise OutputError(f"{path}: is no record of segmentations; move it away, or name another --out.")
-    return cast(WholeRecord, content)
+    return cast(SegmentationRecord, content)
 
 
-def write_record(folder: Path, content: WholeRecord) -> None:
-    """Write a folder's record, in the order of its masks.
+def write_record(folder: Path, content: SegmentationRecord) -> None:
+    """Write the record of a folder, in the order of its masks.
 
     Raises:
         OutputError: If it cannot be written.

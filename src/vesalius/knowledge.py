@@ -1,7 +1,7 @@
-"""What a model learnt to outline, and which of it a phrase asks for.
+"""What a model learnt to outline, and which of its targets a phrase names.
 
-A model that was never taught "fracture" would still outline something, or say with confidence that there is none. So a
-phrase is first matched to what was learnt; one that matches nothing is answered in words.
+A model that was never trained on "fracture" would still outline something, or deny it with confidence. So a phrase is
+first matched to the learnt targets, and one that matches none is answered in words instead of with a mask.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,10 +19,15 @@ from vesalius.runtime.contract import Runtime
 
 if TYPE_CHECKING:
     from vesalius.prompts.phrase_vectors import PhraseIndex
-    from vesalius.prompts.targets import Resolution
 
 NOTES = "targets"
 """Entry of a checkpoint's notes: target of the prompt bank -> ``{"modalities": […], "pictures": n}``."""
+UNTOLD = frozenset({"OT", "XC", "SC"})
+"""DICOM's codes for pictures of any kind: other, photographs, screen shots."""
+SAME_ENCODER = 0.99
+"""Minimum cosine of two vectors of one phrase, one of them in 8 bits, if one encoder made both."""
+CACHE_SIZE = 1024
+"""Phrases whose understanding is kept, since the same phrases are asked of every slice of a series."""
 MODALITY_NAMES = {
     "ct": "CT",
     "mr": "MR",
@@ -35,30 +40,27 @@ MODALITY_NAMES = {
     "photo": "photographs",
 }
 
-UNTOLD = frozenset({"OT", "XC", "SC"})
-"""DICOM's codes for pictures that may be of any kind: other, photographs, screen shots."""
-
-SAME_ENCODER = 0.99
-"""Cosine of two vectors of one phrase, one of them in 8 bits, if one encoder made both."""
-MOST_REMEMBERED = 1024
-"""Phrases whose understanding is kept: a series asks the same of every slice."""
-
 
 @dataclass(frozen=True)
 class LearntTarget:
-    """Something that a model was taught."""
+    """A target that a model was trained to outline."""
 
     name: str
-    """Row of the prompt bank."""
+    """Name of the target in the prompt bank."""
     modalities: tuple[str, ...]
-    """Kinds of pictures it was taught on: keys of ``MODALITY_NAMES``."""
+    """Kinds of pictures it was learnt on: keys of ``MODALITY_NAMES``."""
     pictures: int
-    """That showed it in training."""
+    """Number of training pictures that showed it."""
 
     @property
     def phrase(self) -> str:
-        """Its plain name."""
+        """Plain name of the target."""
         return find_target(self.name).phrases[0]
+
+    @property
+    def learnt_on(self) -> list[str]:
+        """Plain names of the kinds of pictures it was learnt on."""
+        return [MODALITY_NAMES.get(each, each) for each in self.modalities]
 
 
 @dataclass(frozen=True)
@@ -67,17 +69,24 @@ class Understanding:
 
     prompt: str
     asked: str | None
-    """The phrase that the model is asked; None where it is not asked, as it learnt nothing of the kind."""
+    """Phrase that the model is given; None if it learnt nothing of the kind, and is not given any."""
     known: bool = True
-    """Whether the model learnt what the phrase names; True for models that do not tell what they learnt."""
+    """Whether the model learnt what the phrase names; True for models that do not say what they learnt."""
     expected: bool = True
-    """Whether it learnt that on pictures of this kind."""
+    """Whether the model learnt it on pictures of this kind."""
     target: str | None = None
-    """Plain name of what is meant, if it is one thing."""
+    """Plain name of the target, if the phrase names a single one."""
     nearest: tuple[str, ...] = ()
-    """Plain names of learnt targets that an unknown phrase resembles, the nearest first."""
+    """Plain names of learnt targets that an unknown phrase resembles, nearest first."""
     remark: str = ""
-    """What the user should know of it, a sentence; empty if nothing."""
+    """Sentence that the user should read; empty if there is none."""
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the model is not asked, in words; None if it is asked."""
+        if self.asked is not None:
+            return None
+        return "not expected here" if self.known else "not learnt"
 
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON."""
@@ -93,8 +102,8 @@ class Knowledge:
     """What a model learnt; ``understand`` matches phrases to it.
 
     Args:
-        targets: All of it; where there is none, the model is asked everything.
-        runtime: Encodes phrases; None lets words alone decide.
+        targets: All learnt targets; if there are none, the model is asked every phrase.
+        runtime: Runtime that encodes phrases; None to match by words alone.
     """
 
     def __init__(self, targets: Sequence[LearntTarget] = (), runtime: Runtime | None = None) -> None:
@@ -107,11 +116,11 @@ class Knowledge:
 
     @classmethod
     def read(cls, model: str | Path, runtime: Runtime | None = None) -> "Knowledge":
-        """What the notes of a checkpoint say.
+        """Read the learnt targets from the notes of a checkpoint.
 
         Args:
             model: A model's name, a checkpoint, a run's folder or an export.
-            runtime: Of this model.
+            runtime: Runtime of this model.
 
         Raises:
             ModelError: If there is no such model, or its notes are damaged.
@@ -123,7 +132,7 @@ class Knowledge:
             raise ModelError(f"{path}: what it says of its targets is damaged ({error!r}).") from error
 
     def understand(self, prompt: str, modality: str | None = None) -> Understanding:
-        """Match a phrase to what was learnt.
+        """Match a phrase to the learnt targets.
 
         Args:
             prompt: Any phrase.
@@ -132,7 +141,7 @@ class Knowledge:
         if not self.targets or not prompt.strip():
             return Understanding(prompt, prompt)
         if (prompt, modality) not in self._understood:
-            if len(self._understood) >= MOST_REMEMBERED:
+            if len(self._understood) >= CACHE_SIZE:
                 self._understood.clear()
             self._understood[prompt, modality] = self._match(prompt, modality)
         return self._understood[prompt, modality]
@@ -150,7 +159,8 @@ class Knowledge:
         target = next((each for each in self.targets if each.name == found.target), None)
         if target is None:
             return Understanding(prompt, prompt, remark=found.remark)
-        understood = Understanding(prompt, _wording(prompt, found, target), target=target.phrase, remark=found.remark)
+        asked = target.phrase if found.read_as else prompt  # a misspelt prompt is replaced
+        understood = Understanding(prompt, asked, target=target.phrase, remark=found.remark)
         return self._expect(understood, target, modality)
 
     def _expect(self, understood: Understanding, target: LearntTarget, modality: str | None) -> Understanding:
@@ -158,12 +168,13 @@ class Knowledge:
         known = next(each for each in self._known if each.name == target.name)
         if known.is_expected(None if modality in UNTOLD else modality):
             return understood
-        prompt, learnt = understood.prompt, " and ".join(MODALITY_NAMES.get(each, each) for each in target.modalities)
-        remark = f"'{prompt}': {target.phrase} was learnt on {learnt}, and is not expected on {modality}."
+        prompt = understood.prompt
+        learnt_on = " and ".join(target.learnt_on)
+        remark = f"'{prompt}': {target.phrase} was learnt on {learnt_on}, and is not expected on {modality}."
         return Understanding(prompt, None, expected=False, target=target.phrase, remark=remark)
 
     def _open_index(self) -> None:
-        """Read the vectors of all names, if this model's encoder made them; else words alone decide from now on."""
+        """Read the vectors of all names, if this model's encoder made them; otherwise match by words from now on."""
         if self._runtime is None or self._index is not None:
             return
         from vesalius.prompts.phrase_vectors import PhraseIndex, list_phrases
@@ -182,12 +193,7 @@ class Knowledge:
 
 
 def list_targets(notes: Mapping[str, object]) -> list[LearntTarget]:
-    """The targets in a checkpoint's notes; none where it does not tell."""
+    """The targets in a checkpoint's notes; none if the notes do not name them."""
     told = notes.get(NOTES, {})
     assert isinstance(told, Mapping)
     return [LearntTarget(name, tuple(each["modalities"]), int(each["pictures"])) for name, each in told.items()]
-
-
-def _wording(prompt: str, found: "Resolution", target: LearntTarget) -> str:
-    """The user's own, but where it is misspelt."""
-    return target.phrase if found.read_as else prompt

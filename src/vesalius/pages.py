@@ -1,6 +1,7 @@
-"""HTML pages that need nothing but themselves, from Jinja2 templates that share one style (``base.html``).
+"""HTML pages without scripts or network, from Jinja2 templates that share one style (``base.html``).
 
-Whatever a template prints is escaped, and characters that would be obeyed or hidden become visible.
+Whatever a template prints is escaped, and characters that a browser would obey or hide become visible. The filter
+``link`` makes a relative path the target of a link.
 """
 
 from functools import cache
@@ -8,28 +9,28 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from vesalius.console import to_terminal
+from vesalius.console import to_link, to_terminal
 
 
 def render_page(template: str, **values: object) -> str:
     """Fill a template.
 
     Args:
-        template: Its place in the package, such as "data/check/page.html".
-        values: What it prints. Only ``Markup`` is taken as HTML.
+        template: Path of the template in the package, such as "data/check/page.html".
+        values: Values that it prints. Only ``Markup`` is taken as HTML.
 
     Returns:
         The whole page.
 
     Raises:
-        jinja2.UndefinedError: If the template prints what it was not given.
+        jinja2.UndefinedError: If the template prints a value that is not given.
     """
     return _environment().get_template(template).render(values)
 
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("vesalius", ""),
         autoescape=True,
         finalize=_make_visible,
@@ -37,10 +38,12 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["link"] = to_link
+    return environment
 
 
 def _make_visible(value: object) -> object:
-    """None as a dash; no control characters in text that is not ours."""
+    """None as a dash; no control characters in text from outside."""
     if isinstance(value, Markup):
         return value
     return "–" if value is None else to_terminal(value)

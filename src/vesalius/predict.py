@@ -14,7 +14,7 @@ from vesalius.imaging.read import ImageLike, as_image
 from vesalius.knowledge import Knowledge, Understanding
 from vesalius.runtime import RuntimeChoice, as_runtime
 from vesalius.runtime.contract import EncodedImages, Runtime, sigmoid
-from vesalius.segmentation import MOST_LOG_ODDS, Segmentation, gate_by_runs, run_length, smooth_across
+from vesalius.segmentation import MAX_LOG_ODDS, Segmentation, gate_by_runs, run_length, smooth_across
 from vesalius.volumes import VolumeSegmentation
 
 if TYPE_CHECKING:
@@ -303,7 +303,7 @@ def _decode(
         yield logits, None if found.existence is None else float(sigmoid(found.existence[place]))
 
 
-_NOTHING = np.full((1, 1), -MOST_LOG_ODDS, np.float32), None
+_NOTHING = np.full((1, 1), -MAX_LOG_ODDS, np.float32), None
 """What is said of a phrase that the model was not asked."""
 
 

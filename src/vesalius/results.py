@@ -1,4 +1,4 @@
-"""Segmentations on their way to disk: masks on the image's own grid, overlays, numbers, and a record of them all."""
+"""The files of one segmented image: masks on the image's own grid, overlays, and the folder's record of them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,18 +8,17 @@ from math import isfinite
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vesalius.errors import OutputError
-from vesalius.folders import locked, read_record, read_whole_record, write_record
-from vesalius.imaging import MedicalImage, SliceStack, overlay, write_mask, write_rgb
-from vesalius.imaging.formats import VOLUME_SUFFIXES, file_stem
-from vesalius.imaging.orientation import grid_order
+from vesalius.folders import locked, read_record, write_record
+from vesalius.imaging import MedicalImage, SliceStack, overlay, write_rgb
+from vesalius.imaging.formats import file_stem
 from vesalius.imaging.safeguards import Notice
 from vesalius.segmentation import OVERLAY_SIDE, Segmentation
-from vesalius.volumes import PackedMasks, contact_sheet, volume_of, write_volume
+from vesalius.volumes import PackedMasks, contact_sheet, is_volume, volume_of, write_masks
 
 LONGEST_SLUG = 40
+"""Letters of a phrase in a file's name."""
 
 
 @dataclass(frozen=True)
@@ -30,40 +29,39 @@ class Result:
     existence: float | None
     """Probability that the image shows the phrase's object at all; of a series, that of its best run of slices."""
     share: float
-    """Of all pixels that are marked."""
+    """Share of all pixels that are marked, 0 to 1."""
     volume_ml: float | None
-    """Of the marked voxels, where a volume's spacing is known."""
+    """Volume of the marked voxels, where a volume's spacing is known."""
     mask: Path
     overlay: Path
     slice_existence: tuple[float | None, ...] | None = None
-    """Of each slice of a series, looked at alone; None for pictures and for models that do not say."""
+    """Existence in each slice of a series, looked at alone; None for pictures and for models that do not say."""
 
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON: every number is finite or None."""
+        slices = self.slice_existence
         return {
             "prompt": self.prompt,
-            "existence": _finite(self.existence),
+            "existence": finite(self.existence),
             "share": self.share,
-            "volume_ml": _finite(self.volume_ml),
+            "volume_ml": finite(self.volume_ml),
             "mask": self.mask,
             "overlay": self.overlay,
-            "slice_existence": None
-            if self.slice_existence is None
-            else [_finite(each) for each in self.slice_existence],
+            "slice_existence": None if slices is None else [finite(each) for each in slices],
         }
 
 
 class Results:
-    """Collects the answers slice by slice and writes them all at the end.
+    """Collects the answers about one image slice by slice and writes them all at the end.
 
     Pictures get a mask of the file's own size, volumes and series a mask volume on the file's own grid: the same voxels
     in the same order. A sheared grid (a CT with a tilted gantry), which few programs read, becomes a straight one; a
     notice says so.
 
     Args:
-        out: Folder, made when writing.
-        image: Where the slices came from.
-        slices: In the plane that was asked for.
+        out: Folder of the results, made when writing.
+        image: Image that is segmented.
+        slices: Its slices, in the plane that was asked for.
         prompts: Phrases, in the order of every slice's answers.
         overwrite: Replace results of an earlier run.
         made_by: What else decides the result, such as the model; kept in the record.
@@ -88,11 +86,10 @@ class Results:
         self.prompts = list(prompts)
         self.names = file_names(image.source, prompts)
         self.notices: list[Notice] = []
-        """What was done to the masks that nobody asked for."""
+        """Changes of the masks that the user did not ask for."""
         self._overwrite = overwrite
         self._made_by = dict(made_by or {})
-        self._is_volume_file = image.source.name.lower().endswith(VOLUME_SUFFIXES)
-        self._is_volume = len(slices) > 1 or self._is_volume_file
+        self._is_volume = is_volume(image, slices)
         size = (slices.pixels.shape[1], slices.pixels.shape[2])
         self._masks = [PackedMasks(size) for _ in prompts]
         self._existence: list[list[float | None]] = [[] for _ in prompts]
@@ -101,7 +98,7 @@ class Results:
         self._check_free()
 
     def add(self, answers: Sequence[Segmentation]) -> None:
-        """Take the answers for the next slice."""
+        """Add the answers for the next slice."""
         for place, answer in enumerate(answers):
             self._masks[place].append(answer.mask)
             self._existence[place].append(answer.existence)
@@ -120,19 +117,18 @@ class Results:
         return found
 
     def paths(self, name: str) -> tuple[Path, Path]:
-        """Where mask and overlay of a phrase go."""
+        """Files of the mask and the overlay of a phrase."""
         suffix = "nii.gz" if self._is_volume else "png"
         return self.out / f"{name}.mask.{suffix}", self.out / f"{name}.overlay.png"
 
     def _write_one(self, place: int) -> Result:
         masks, own = self._masks[place], self._existence[place]
         mask_path, overlay_path = self.paths(self.names[place])
+        told = write_masks(mask_path, self.image, self.slices, masks)
+        self.notices += [each for each in told if each not in self.notices]
         if self._is_volume:
-            told = write_volume(mask_path, self.image, self.slices, masks)
-            self.notices += [each for each in told if each not in self.notices]
             write_rgb(overlay_path, contact_sheet(self.slices, masks))
         else:
-            write_mask(mask_path, self._picture_mask(masks))
             rgb = self.slices.render_small(0, OVERLAY_SIDE)
             write_rgb(overlay_path, overlay(rgb, self._last[place].mask_at((rgb.shape[0], rgb.shape[1]))))
         is_series = len(own) > 1 and any(each is not None for each in own)
@@ -146,15 +142,9 @@ class Results:
             tuple(own) if is_series else None,
         )
 
-    def _picture_mask(self, masks: PackedMasks) -> NDArray[np.bool_]:
-        """In the file's own rows and columns, of which the display may have exchanged or turned some."""
-        if self.slices.affine is None or self.image.source_affine is None:
-            return masks[0]
-        return next(masks.planes(*grid_order(self.slices.affine, self.image.source_affine)))
-
     def _check_free(self) -> None:
         taken = [path for name in self.names for path in self.paths(name) if path.exists()]
-        made_from = {str(each.get("mask")): each for each in read_record(self.out)}
+        made_from = {str(each.get("mask")): each for each in read_record(self.out)["results"]}
         if taken and not self._overwrite:
             earlier = made_from.get(taken[0].name, {}).get("image")
             origin = f", made from {earlier}" if earlier else ""
@@ -163,11 +153,11 @@ class Results:
             )
 
     def _record(self, found: Sequence[Result]) -> None:
-        """Add to what the folder says of its files; several processes may do so at once."""
+        """Add to the folder's record; several processes may do so at once."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         told = [notice.to_dict()["message"] for notice in (*self.image.notices, *self.notices)]
         with locked(self.out):
-            content = read_whole_record(self.out)
+            content = read_record(self.out)
             rows = [each for each in content["results"] if each.get("mask") not in {one.mask.name for one in found}]
             for result in found:
                 files = {"mask": result.mask.name, "overlay": result.overlay.name}
@@ -177,7 +167,7 @@ class Results:
 
 
 def file_names(source: Path, prompts: Sequence[str]) -> list[str]:
-    """One short, distinct file name a phrase: the image's name without its format's suffix, and the phrase's letters.
+    """A short, distinct file name for each phrase: the image's name without its suffix, and the phrase's letters.
 
     >>> file_names(Path("scan.2.nii.gz"), ["left lung", "left lung!"])
     ['scan.2.left-lung', 'scan.2.left-lung-2']
@@ -187,7 +177,7 @@ def file_names(source: Path, prompts: Sequence[str]) -> list[str]:
 
 
 def slugs(prompts: Sequence[str]) -> list[str]:
-    """The letters of each phrase, as part of a file's name; no two are alike."""
+    """The letters of each phrase, as part of a file's name; no two are the same."""
     found: list[str] = []
     for prompt in prompts:
         letters = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-")[:LONGEST_SLUG] or "prompt"
@@ -199,5 +189,6 @@ def slugs(prompts: Sequence[str]) -> list[str]:
     return found
 
 
-def _finite(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
+    """A number for JSON: None for NaN and infinity."""
     return value if value is not None and isfinite(value) else None

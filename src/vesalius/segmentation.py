@@ -1,4 +1,8 @@
-"""What one phrase names in one picture or slice, and how the slices of a series decide together."""
+"""What one phrase names in one picture or slice, and how the slices of a series decide together.
+
+Across the slices of a series, `smooth_across` smooths outlines and `gate_by_runs` decides on which slices anything is
+marked. Both work in log-odds on the model's own small answers; masks and probabilities are enlarged when asked for.
+"""
 
 import itertools
 from collections import deque
@@ -13,12 +17,13 @@ from vesalius.console import html_figure
 from vesalius.errors import ImageError
 from vesalius.files import check_absent
 from vesalius.imaging import SliceStack, overlay, write_mask, write_rgb
-from vesalius.imaging.orientation import grid_order
+from vesalius.imaging.orientation import Scalar, grid_order
 from vesalius.imaging.raster import to_png
 from vesalius.knowledge import Understanding
 from vesalius.runtime.contract import resize_plane, sigmoid
 
 THRESHOLD = 0.5
+"""Probability above which a pixel is marked."""
 
 BAND_PIXELS = 2**22
 """Pixels of an answer enlarged at a time."""
@@ -26,26 +31,26 @@ BAND_PIXELS = 2**22
 RUN_MM = 6.0
 """Length of the run of slices of which most must agree that something is there."""
 SHORTEST_RUN, LONGEST_RUN = 3, 21
-"""Slices of a run, whatever their distance; also of clips, whose frames have none."""
-MOST_LOG_ODDS = 60.0
-"""Of a gated answer, so that it stays finite."""
+"""Slices of a run, whatever their distance. Clips, whose frames have no distance, take the shortest."""
+MAX_LOG_ODDS = 60.0
+"""Largest log-odds of a gated answer, so that they stay finite."""
 
 SMOOTHING_MM = 2.0
 """Standard deviation of the Gaussian across slices; chosen on half of the labelled volumes, see
 docs/results/pocket-volumes.md."""
 REACH = 3
 """Standard deviations on either side beyond which slices do not count."""
-MOST_SLICES = 10
-"""On either side, however close they lie."""
-LEAST = float(np.finfo(np.float64).tiny)
-"""Existence whose logarithm is finite."""
+MAX_NEIGHBOURS = 10
+"""Slices that count on either side at most, however close they lie."""
+TINY = float(np.finfo(np.float64).tiny)
+"""Smallest existence, whose logarithm is finite."""
 SUREST = 20.0
-"""Log-odds beyond which pixels do not outweigh their neighbours any further."""
+"""Log-odds at which a slice's pixel is capped, so that one slice cannot outweigh all its neighbours."""
 
 OVERLAY_SIDE = 2048
-"""Pictures at least twice as long are drawn smaller; masks never are."""
+"""Pixels: overlays of pictures at least twice as long are drawn smaller; masks never are."""
 NOTEBOOK_SIDE = 400
-"""The same in a notebook."""
+"""Pixels: the same in a notebook."""
 ASK_OVERWRITE = "overwrite=True"
 """How results are replaced from Python."""
 
@@ -62,18 +67,18 @@ class Segmentation:
     existence: float | None
     """Probability that the picture shows it at all; None for models that do not say."""
     run_existence: float | None = None
-    """The same of the run of slices around this one, which decides whether a slice of a series is marked, see
+    """Existence in the run of slices around this one, which decides whether a slice of a series is marked, see
     `gate_by_runs`; None for pictures, and for models that do not say."""
     understanding: Understanding | None = None
-    """How the phrase was understood, see `vesalius.knowledge`; None where nobody looked."""
+    """How the phrase was understood, see `vesalius.knowledge`; None if it was not matched to what the model learnt."""
     slices: SliceStack | None = None
-    """What the picture is drawn from, kept with the answer; None for answers made by hand, which have no overlay."""
+    """Slices that the overlay is drawn on; None for answers made by hand, which have no overlay."""
     index: int = 0
     """Place of the slice among them."""
 
     @property
     def gate(self) -> float | None:
-        """The existence that decides whether anything is marked: of the run of slices where there is one."""
+        """The existence that decides whether anything is marked: that of the run of slices where there is one."""
         return self.existence if self.run_existence is None else self.run_existence
 
     @property
@@ -86,7 +91,7 @@ class Segmentation:
 
     @property
     def probability(self) -> NDArray[np.float32]:
-        """Of each pixel to be part of it, [H, W], at the picture's own size."""
+        """Probability of each pixel to be part of it, [H, W], at the picture's own size."""
         found = np.empty(self.size, np.float32)
         for rows, logits in _enlarge(self.logits, self.size):
             found[rows] = sigmoid(logits)
@@ -135,24 +140,13 @@ class Segmentation:
         paths = [Path(each) for each in (path, overlay_path) if each is not None]
         check_absent(paths, overwrite, ASK_OVERWRITE)
         drawn = None if overlay_path is None else self.overlay()
-        write_mask(paths[0], self._as_stored())
+        write_mask(paths[0], self.mask if self.slices is None else to_file_order(self.mask, self.slices))
         if drawn is not None:
             write_rgb(paths[1], drawn)
 
-    def _as_stored(self) -> NDArray[np.bool_]:
-        if self.slices is None or self.slices.affine is None or self.slices.source_affine is None:
-            return self.mask
-        order, backwards = grid_order(self.slices.affine, self.slices.source_affine)
-        if order[2] != 0:  # cut across the file's own slices
-            return self.mask
-        stored = self.mask if order[1] == 1 else self.mask.T  # rows j, columns i
-        turned = tuple(axis for axis, back in enumerate((backwards[1], backwards[0])) if back)
-        return np.ascontiguousarray(np.flip(stored, turned))
-
     @property
     def _verdict(self) -> str:
-        existence = self.gate
-        return describe_existence(existence, self.understanding)
+        return describe_existence(self.gate, self.understanding)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.prompt!r}, {'×'.join(map(str, self.size))}, {self._verdict})"
@@ -164,22 +158,43 @@ class Segmentation:
         return html_figure(self._repr_png_(), f"“{self.prompt}”: {self._verdict}")
 
 
+def to_file_order(mask: NDArray[Scalar], slices: SliceStack) -> NDArray[Scalar]:
+    """A mask of a slice in the rows and columns of its file, of which the display may have exchanged or turned some.
+
+    Args:
+        mask: As displayed, [H, W].
+        slices: What the slice is one of.
+
+    Returns:
+        The same values as the file orders them; as displayed, where the slice is cut across the file's own or the file
+        does not say where it lies.
+    """
+    if slices.affine is None or slices.source_affine is None:
+        return mask
+    order, backwards = grid_order(slices.affine, slices.source_affine)
+    if order[2] != 0:  # cut across the file's own slices
+        return mask
+    stored = mask if order[1] == 1 else mask.T  # rows j, columns i
+    turned = tuple(axis for axis, back in enumerate((backwards[1], backwards[0])) if back)
+    return np.ascontiguousarray(np.flip(stored, turned))
+
+
 def describe_existence(existence: float | None, understanding: Understanding | None) -> str:
     """How sure a model is that something is there, in words.
 
     >>> describe_existence(0.981, None), describe_existence(None, Understanding("fracture", None, known=False))
     ('existence 0.98', 'not learnt')
     """
-    if understanding is not None and understanding.asked is None:
-        return "not expected here" if understanding.known else "not learnt"
+    if understanding is not None and understanding.refusal:
+        return understanding.refusal
     return "existence not judged" if existence is None else f"existence {existence:.2f}"
 
 
 def run_length(slices: int, spacing_mm: float | None) -> int:
-    """How many neighbouring slices decide together; odd, but where a series is shorter.
+    """How many neighbouring slices decide together: an odd number, or all slices of a shorter series.
 
     Args:
-        slices: Of the series.
+        slices: Number of slices of the series.
         spacing_mm: Distance between them, None if unknown.
 
     >>> run_length(100, 5.0), run_length(1000, 0.5), run_length(87, None), run_length(2, 5.0), run_length(1, None)
@@ -194,18 +209,18 @@ def smooth_across(
 ) -> Iterator[list[Segmentation]]:
     """Let neighbouring slices decide together where the outline is: a Gaussian of the log-odds across them.
 
-    What is smoothed are the log-odds of a pixel to be inside if the thing is there; whether it is there stays the
-    slice's own word, see `gate_by_runs`.
+    What is smoothed are the log-odds of a pixel to be inside given that the object is there; each slice keeps its own
+    existence, see `gate_by_runs`.
 
     Args:
-        answers: For each slice, one a phrase.
+        answers: For each slice, one answer a phrase.
         spacing_mm: Distance between slices; None if unknown.
         sigma_mm: Standard deviation; 0 smooths nothing.
 
     Yields:
-        The same, a few slices after they came in; as they are where slices are unplaced or too far apart, from 6 mm.
+        The same, a few slices after they came in; unchanged where slices are unplaced, or 6 mm apart and more.
     """
-    reach = 0 if spacing_mm is None else min(MOST_SLICES, int(REACH * sigma_mm / spacing_mm))
+    reach = 0 if spacing_mm is None else min(MAX_NEIGHBOURS, int(REACH * sigma_mm / spacing_mm))
     if spacing_mm is None or reach == 0:
         yield from answers
         return
@@ -226,19 +241,19 @@ def smooth_across(
 def gate_by_runs(answers: Iterable[list[Segmentation]], run: int) -> Iterator[list[Segmentation]]:
     """The rule by which the slices of a series decide together whether something is there.
 
-    A slice's own score is one look; what is there shows on its neighbours too. Each slice takes the median existence of
-    the run of slices around it, at the ends of the series of the nearest whole run. That gates its mask in the place of
-    its own score, and the series shows the thing as surely as its best run does. So a false alarm on one slice makes
-    nothing "there", and a slice on which it is overlooked leaves no hole. The price: what shows on fewer than half the
-    slices of every run, about 3 mm, is missed. `RUN_MM` and its companions were chosen, not fitted to series; a run's
-    existence is no calibrated probability.
+    Objects extend over neighbouring slices. Each slice takes the median existence of the run of slices around it, at
+    the ends of the series that of the nearest whole run. This median gates the slice's mask in the place of its own
+    existence, and the existence in the series is that of its best run. So a false positive on one slice marks nothing,
+    and a false negative on one slice leaves no hole. The price: objects on fewer than half the slices of every run,
+    about 3 mm, are missed. `RUN_MM` and the limits of a run were chosen, not fitted to series; the existence of a run
+    is no calibrated probability.
 
     Args:
-        answers: For each slice, one a phrase.
+        answers: For each slice, one answer a phrase.
         run: Slices of a run, 1 to their number, see `run_length`.
 
     Yields:
-        The same with ``run_existence`` and gated by it, half a run after they came in; as they are where a run is one
+        The same with ``run_existence`` and gated by it, half a run after they came in; unchanged where a run is one
         slice or the model does not judge existence.
     """
     waiting: deque[list[Segmentation]] = deque()
@@ -264,12 +279,12 @@ def _gate(answer: list[Segmentation], run: Iterable[list[Segmentation]]) -> list
 
 
 def _regate(answer: Segmentation, existence: float) -> Segmentation:
-    """Take the slice's own existence out of its answer, the product of both probabilities, and put another in."""
+    """Replace the slice's existence in its answer, which is the product of both probabilities."""
     return replace(answer, logits=_with_existence(_log_inside(answer), existence), run_existence=existence)
 
 
 def _move_outline(answer: Segmentation, odds: NDArray[np.float64]) -> Segmentation:
-    """The same existence with other log-odds of each pixel to be inside if the thing is there."""
+    """The same existence with other log-odds of each pixel to be inside given that the object is there."""
     if not answer.known:
         return answer
     existence = 1.0 if answer.existence is None else answer.existence
@@ -277,16 +292,15 @@ def _move_outline(answer: Segmentation, odds: NDArray[np.float64]) -> Segmentati
 
 
 def _log_inside(answer: Segmentation) -> NDArray[np.float64]:
-    """Log-probability of each pixel to be inside if the thing is there."""
+    """Log-probability of each pixel to be inside given that the object is there."""
     joint = -np.logaddexp(0, -answer.logits.astype(np.float64))
-    found: NDArray[np.float64] = np.minimum(
-        joint - np.log(max(1.0 if answer.existence is None else answer.existence, LEAST)), 0
-    )
+    existence = 1.0 if answer.existence is None else answer.existence
+    found: NDArray[np.float64] = np.minimum(joint - np.log(max(existence, TINY)), 0)
     return found
 
 
 def _odds_inside(answer: Segmentation) -> NDArray[np.float64]:
-    """The same as log-odds, none surer than `SUREST`."""
+    """The same as log-odds, capped at `SUREST` either way."""
     log_inside = np.minimum(_log_inside(answer), -np.exp(-SUREST))
     odds: NDArray[np.float64] = np.maximum(log_inside - np.log(-np.expm1(log_inside)), -SUREST)
     return odds
@@ -294,8 +308,8 @@ def _odds_inside(answer: Segmentation) -> NDArray[np.float64]:
 
 def _with_existence(log_inside: NDArray[np.float64], existence: float) -> NDArray[np.float32]:
     """Log-odds of the product of both probabilities."""
-    joint = np.minimum(log_inside + np.log(max(existence, LEAST)), -np.exp(-MOST_LOG_ODDS))
-    odds = np.clip(joint - np.log(-np.expm1(joint)), -MOST_LOG_ODDS, MOST_LOG_ODDS)
+    joint = np.minimum(log_inside + np.log(max(existence, TINY)), -np.exp(-MAX_LOG_ODDS))
+    odds = np.clip(joint - np.log(-np.expm1(joint)), -MAX_LOG_ODDS, MAX_LOG_ODDS)
     return np.asarray(odds, np.float32)
 
 

@@ -1,4 +1,8 @@
-"""What one phrase names in a whole volume or series: masks and probabilities on the file's own grid."""
+"""What one phrase names in a whole volume or series: masks and probabilities on the file's own grid.
+
+Masks of all slices are held in `PackedMasks`, one bit a pixel; `write_masks` writes them as the file they came from
+asks, and `contact_sheet` draws the slices that show something.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,22 +16,24 @@ from numpy.typing import NDArray
 from vesalius.console import html_figure
 from vesalius.errors import ImageError
 from vesalius.files import check_absent
-from vesalius.imaging import MedicalImage, SliceStack, overlay, to_square_pixels, write_rgb
+from vesalius.imaging import MedicalImage, SliceStack, overlay, to_square_pixels, write_mask, write_rgb
 from vesalius.imaging.formats import VOLUME_SUFFIXES
 from vesalius.imaging.orientation import Affine, Scalar, grid_order, straight_grid
-from vesalius.imaging.raster import to_png
+from vesalius.imaging.raster import to_png, write_labels
 from vesalius.imaging.safeguards import MEGABYTES, Notice, megabytes, warn_of
 from vesalius.knowledge import Understanding
-from vesalius.segmentation import ASK_OVERWRITE, Segmentation, describe_existence
+from vesalius.segmentation import ASK_OVERWRITE, Segmentation, describe_existence, to_file_order
 
 SHEET_SLICES = 12
+"""Slices on a contact sheet at most."""
 SHEET_COLUMNS = 4
+"""Slices beside each other on a contact sheet."""
 TILE_SIDE = 512
-"""Slices on a sheet at least twice as long are drawn smaller."""
+"""Pixels: slices at least twice as long are drawn smaller on a contact sheet."""
 NOTEBOOK_TILE_SIDE = 128
-"""The same in a notebook."""
+"""Pixels: the same in a notebook."""
 BLOCK = 8
-"""Slices of a mask volume put together at a time; a byte holds so many of its pixels."""
+"""Slices of a mask volume unpacked at a time: the pixels that a byte holds."""
 
 STRAIGHTENED = Notice(
     "mask moved to a straight grid",
@@ -37,11 +43,15 @@ STRAIGHTENED = Notice(
 
 
 class Planes(Protocol):
-    """A volume of masks or labels that can be gone through in any order."""
+    """A volume of masks or labels whose slices can be read in any order."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """[D, H, W]."""
+        ...
+
+    def __getitem__(self, index: int) -> NDArray[np.bool_ | np.uint8]:
+        """One slice, [H, W]."""
         ...
 
     def planes(self, order: Sequence[int], backwards: Sequence[bool]) -> Iterator[NDArray[np.bool_ | np.uint8]]:
@@ -54,13 +64,14 @@ class PackedMasks:
     """Masks [H, W] of one slice after the other, a bit a pixel."""
 
     size: tuple[int, int]
-    """H and W."""
+    """Height and width of a slice."""
     rows: list[NDArray[np.uint8]] = field(default_factory=list)
+    """Packed rows of each slice."""
     marked: list[int] = field(default_factory=list)
-    """Pixels of each."""
+    """Number of marked pixels of each slice."""
 
     def append(self, mask: NDArray[np.bool_]) -> None:
-        """Take the next slice's mask."""
+        """Add the mask of the next slice."""
         self.rows.append(np.packbits(mask, axis=1))
         self.marked.append(int(np.count_nonzero(mask)))
 
@@ -84,7 +95,7 @@ class PackedMasks:
 
         Args:
             axis: 0 (slices), 1 (rows) or 2 (columns).
-            part: From where to where.
+            part: First index, and the one after the last.
 
         Returns:
             Boolean array of three dimensions.
@@ -107,8 +118,8 @@ class PackedMasks:
         """The volume in another order, slice after slice along the last of the new axes.
 
         Args:
-            order: For each new axis i, j and k the present one, 0 to 2.
-            backwards: Whether it runs the other way.
+            order: For each new axis i, j and k the present axis, 0 to 2.
+            backwards: For each new axis, whether it runs the other way.
 
         Yields:
             Masks [j, i] for each k.
@@ -126,19 +137,19 @@ class VolumeSegmentation:
     """What one phrase names in a volume or series.
 
     ``mask`` and ``probability`` lie on the grid of the file: the same voxels in the same order, [I, J, K] as nibabel
-    reads a NIfTI file; of a DICOM series columns, rows and slices along their normal, as ITK orders them. What lies
-    nowhere in space (clips, TIFF, arrays) keeps the order of `MedicalImage.pixels`, [D, H, W]. Both are computed when
-    asked for: kept are the answers, which are as small as the model gave them (100 kB a slice for pocket), and a bit a
-    voxel for the mask.
+    reads a NIfTI file; of a DICOM series columns, rows and slices along their normal, as ITK orders them. Images
+    without a place in space (clips, TIFF, arrays) keep the order of `MedicalImage.pixels`, [D, H, W]. Both are computed
+    when asked for; stored are the answers at the model's resolution (100 kB a slice for pocket), and one bit a voxel
+    for the mask.
     """
 
     prompt: str
     image: MedicalImage
-    """What was asked about."""
+    """Image that was segmented."""
     slices: SliceStack
-    """Of it, in the plane in which it was gone through."""
+    """Slices of the image, in the plane in which it was segmented."""
     answers: tuple[Segmentation, ...]
-    """One a slice, in display order."""
+    """One answer for each slice, in display order."""
 
     @property
     def understanding(self) -> Understanding | None:
@@ -161,12 +172,12 @@ class VolumeSegmentation:
 
     @property
     def slice_existence(self) -> tuple[float | None, ...]:
-        """The same of each slice looked at alone, in display order."""
+        """Existence in each slice looked at alone, in display order."""
         return tuple(each.existence for each in self.answers)
 
     @property
     def affine(self) -> Affine | None:
-        """Index along the axes of ``mask`` to patient millimetres in RAS+, [4, 4]; None where nothing is placed."""
+        """Maps indices of ``mask`` to patient millimetres in RAS+, [4, 4]; None for images without a place in space."""
         return self.image.affine if self.image.source_affine is None else self.image.source_affine
 
     @property
@@ -180,9 +191,9 @@ class VolumeSegmentation:
 
     @property
     def probability(self) -> NDArray[np.float32]:
-        """Of each voxel to be part of it, on the file's grid; computed anew each time, slice by slice into the array.
+        """Probability of each voxel to be part of it, on the file's grid; computed slice by slice each time.
 
-        For less memory go through ``answers``, whose ``probability`` is that of one slice.
+        To save memory, use the ``probability`` of each of the ``answers``, which is that of one slice.
 
         Raises:
             ImageError: If four bytes a voxel are more than `limits.MEGABYTES`.
@@ -191,19 +202,19 @@ class VolumeSegmentation:
 
     @property
     def share(self) -> float:
-        """Of all voxels that are marked, 0 to 1."""
+        """Share of all voxels that are marked, 0 to 1."""
         return sum(self._packed.marked) / float(np.prod(self._packed.shape))
 
     @property
     def volume_ml(self) -> float | None:
-        """Of the marked voxels; None where their spacing is unknown."""
+        """Volume of the marked voxels; None where their spacing is unknown."""
         return volume_of(self.slices, self._packed)
 
     def contact_sheet(self, tile_side: int = TILE_SIDE) -> NDArray[np.uint8]:
         """Overlays of up to 12 slices that show it, RGB [H, W, 3], 0–255.
 
         Args:
-            tile_side: Slices at least twice as long are drawn smaller.
+            tile_side: Pixels; slices at least twice as long are drawn smaller.
         """
         return contact_sheet(self.slices, self._packed, tile_side)
 
@@ -215,8 +226,8 @@ class VolumeSegmentation:
 
         Args:
             path: Ending in .nii.gz or .nii.
-            overlay_path: Where a contact sheet goes, if one is wanted.
-            overwrite: Replace files that are there.
+            overlay_path: File for a contact sheet, if one is wanted.
+            overwrite: Replace existing files.
 
         Raises:
             ImageError: If the file's name says another format.
@@ -266,18 +277,18 @@ def write_volume(path: Path, image: MedicalImage, slices: SliceStack, masks: Pla
     """Write a volume of masks or labels on the grid of the file that an image came from.
 
     Args:
-        path: Where to; .nii.gz compresses.
-        image: What was segmented.
-        slices: Of it, in the plane in which it was gone through.
-        masks: Of each slice.
+        path: File to write; .nii.gz compresses.
+        image: Image that was segmented.
+        slices: Its slices, in the plane in which it was segmented.
+        masks: A mask or labels for each slice.
 
     Returns:
-        What was done to the mask that nobody asked for.
+        Changes of the mask that the user did not ask for.
 
     Raises:
         OutputError: If it cannot be written.
     """
-    # Volumes alone need nibabel, which takes a fifth of a second to load.
+    # Only volumes need nibabel, which takes a fifth of a second to load.
     from vesalius.imaging.nifti import write_mask_volume
 
     shown, source = slices.affine, image.source_affine
@@ -289,14 +300,44 @@ def write_volume(path: Path, image: MedicalImage, slices: SliceStack, masks: Pla
     depth, rows, columns = (masks.shape[axis] for axis in reversed(order))
     planes = masks.planes(order, backwards)
     notices: tuple[Notice, ...] = ()
-    is_volume_file = image.source.name.lower().endswith(VOLUME_SUFFIXES)
-    like = image.source if is_volume_file and image.source.is_file() else None
-    if target is not None and image.sheared and not is_volume_file:
+    from_volume_file = image.source.name.lower().endswith(VOLUME_SUFFIXES)
+    like = image.source if from_volume_file and image.source.is_file() else None
+    if target is not None and image.sheared and not from_volume_file:
         grid = straight_grid(target, (columns, rows, depth))
         planes, target, (columns, rows, depth) = grid.move(planes), grid.affine, grid.shape
         notices = (STRAIGHTENED,)
     write_mask_volume(path, planes, (columns, rows, depth), target, like=like)
     return notices
+
+
+def is_volume(image: MedicalImage, slices: SliceStack) -> bool:
+    """Whether the mask of an image is a volume: for series, clips and volume files, but not for single pictures."""
+    return len(slices) > 1 or image.source.name.lower().endswith(VOLUME_SUFFIXES)
+
+
+def write_masks(path: Path, image: MedicalImage, slices: SliceStack, masks: Planes) -> tuple[Notice, ...]:
+    """Write masks or labels on the grid of the file that an image came from: a volume, or a picture of one slice.
+
+    Args:
+        path: File to write: .nii.gz if `is_volume`, otherwise .png.
+        image: Image that was segmented.
+        slices: Its slices, in the plane in which it was segmented.
+        masks: A mask or labels for each slice.
+
+    Returns:
+        As `write_volume`.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    if is_volume(image, slices):
+        return write_volume(path, image, slices, masks)
+    plane = to_file_order(masks[0], slices)
+    if plane.dtype == np.bool_:
+        write_mask(path, plane.astype(np.bool_))
+    else:
+        write_labels(path, plane.astype(np.uint8))
+    return ()
 
 
 def volume_of(slices: SliceStack, masks: PackedMasks) -> float | None:
@@ -307,22 +348,37 @@ def volume_of(slices: SliceStack, masks: PackedMasks) -> float | None:
 
 
 def contact_sheet(slices: SliceStack, masks: PackedMasks, tile_side: int = TILE_SIDE) -> NDArray[np.uint8]:
-    """Overlays of up to 12 slices, evenly spread over those with a mark (or over all, if none has one).
+    """Overlays of up to 12 slices, see `choose_slices`.
 
     Args:
         slices: D slices.
-        masks: Of each.
-        tile_side: Slices at least twice as long are drawn smaller.
+        masks: A mask for each slice.
+        tile_side: Pixels; slices at least twice as long are drawn smaller.
 
     Returns:
-        RGB, 0–255, slices in reading order.
+        RGB [H, W, 3], 0–255, slices in reading order.
     """
-    marked = np.flatnonzero(masks.marked)
-    first, last = (marked[0], marked[-1]) if len(marked) else (0, len(masks) - 1)
-    chosen = sorted({int(each) for each in np.linspace(first, last, SHEET_SLICES).round()})
-    tiles = [_tile(slices, each, masks[each], tile_side) for each in chosen]
+    return arrange([_tile(slices, each, masks[each], tile_side) for each in choose_slices(masks.marked)])
+
+
+def choose_slices(marked: Sequence[int]) -> list[int]:
+    """Up to 12 slices, evenly spread over those with a mark; over all, if none has one.
+
+    Args:
+        marked: Marked pixels of each slice.
+
+    >>> choose_slices([0, 3, 2, 0]), choose_slices([0, 0, 0])
+    ([1, 2], [0, 1, 2])
+    """
+    shown = np.flatnonzero(marked)
+    first, last = (shown[0], shown[-1]) if len(shown) else (0, len(marked) - 1)
+    return sorted({int(each) for each in np.linspace(first, last, SHEET_SLICES).round()})
+
+
+def arrange(tiles: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Pictures of one size [H, W, 3] in rows of four; what is left of the last row is black."""
     columns = min(SHEET_COLUMNS, len(tiles))
-    grid = tiles + [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    grid = [*tiles, *[np.zeros_like(tiles[0])] * (-len(tiles) % columns)]
     rows = [np.concatenate(grid[start : start + columns], axis=1) for start in range(0, len(grid), columns)]
     return np.concatenate(rows)
 

@@ -14,7 +14,7 @@ from vesalius.folders import RECORD
 from vesalius.imaging import read_mask, write_rgb
 from vesalius.segmenting import run
 from vesalius.segmenting import run as many
-from vesalius.segmenting.journal import Journal, alone
+from vesalius.segmenting.journal import ResultsJournal, alone
 from vesalius.segmenting.request import MaskRules, Request
 from vesalius.segmenting.run import segment_many
 
@@ -155,8 +155,8 @@ def test_results_beside_the_images_are_no_images(ask, pictures):
 
 def test_a_run_that_was_killed_leaves_what_the_next_one_finishes(ask, pictures, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:  # as a kill does: files are there that no row tells of
-        patch.setattr(Journal, "add", lambda self, rows: None)
-        patch.setattr(Journal, "end", lambda self: None)
+        patch.setattr(ResultsJournal, "add", lambda self, rows: None)
+        patch.setattr(ResultsJournal, "end", lambda self: None)
         patch.setattr(many, "write_table", lambda *_: None)
         ask(pictures, tmp_path / "out")
     (tmp_path / "out" / f".{'0' * 32}.red.polyp.mask.png").write_bytes(b"half")

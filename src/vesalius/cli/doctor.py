@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import date
 from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution, version
@@ -344,7 +345,7 @@ def demo(
     """
     from vesalius import __version__
     from vesalius.console import print_path, say
-    from vesalius.demo.page import render, today
+    from vesalius.demo.page import render
     from vesalius.demo.run import find
     from vesalius.demo.samples import CREDITS
     from vesalius.errors import ConfigError, require
@@ -364,7 +365,7 @@ def demo(
     findings, album = find(model, predictor, held_out)
     Claim(out, "demo", origin, [PAGE, *album.pictures], overwrite).make()
     album.write(out)
-    facts = {"Vesalius": __version__, "model": findings.model, "made": today()}
+    facts = {"Vesalius": __version__, "model": findings.model, "made": date.today().isoformat()}
     write_text(out / PAGE, render(findings, predictor.knowledge, CREDITS, facts))
     _report(findings)
     say(f"{time.monotonic() - started:.0f} s. Open in a browser:")
@@ -376,21 +377,20 @@ def _report(findings: "Findings") -> None:
     from vesalius.console import print_table, say
     from vesalius.demo.page import summarise
 
-    for part in findings.parts:
+    for section in findings.sections:
         rows = [
-            (strip.title, answer.phrase, answer.dice, f"{100 * answer.share:.2f} %")
-            for strip in part.strips
-            for answer in strip.answers
+            (picture.title, answer.phrase, answer.dice, f"{100 * answer.share:.2f} %")
+            for picture in section.pictures
+            for answer in picture.answers
         ]
-        print_table(("image", "phrase", "Dice", "marked"), rows, title=part.title)
+        print_table(("image", "phrase", "Dice", "area"), rows, title=section.title)
     judged = [
         (picture.title, each.kind, f"{each.said or '–'} ({each.origin})", each.truth, each.verdict)
         for picture in findings.named
         for each in picture.judgements
     ]
-    print_table(("picture", "kind", "said", "truth", "verdict"), judged, title="Names")
-    summary = [(row.pictures, row.asked, row.outcome) for row in summarise(findings)]
-    print_table(("pictures", "asked", "result"), summary, title="Summary")
+    print_table(("picture", "label kind", "said", "truth", "verdict"), judged, title="Names")
+    print_table(("pictures", "asked", "result"), summarise(findings), title="Summary")
     for line in findings.skipped:
         say(line)
     say("The MNI152 template is skull-stripped: an easy case. For research, not for diagnosis.")

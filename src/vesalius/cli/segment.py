@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vesalius.knowledge import Understanding
     from vesalius.results import Result
     from vesalius.segmenting.request import Request
-    from vesalius.segmenting.run import Summary
+    from vesalius.segmenting.run import RunSummary
 
 LISTED = 5
 """Failures and notices told on the terminal one by one."""
@@ -212,7 +212,7 @@ def _segment_many(
     _refuse(summary)
 
 
-def _print_many(summary: "Summary", prompts: Sequence[str]) -> None:
+def _print_many(summary: "RunSummary", prompts: Sequence[str]) -> None:
     """A row a phrase, and where everything is."""
     from vesalius.console import print_table, say
 
@@ -233,7 +233,7 @@ def _print_many(summary: "Summary", prompts: Sequence[str]) -> None:
         say(f"Look at {summary.page}; numbers: {summary.table}")
 
 
-def _count(prompt: str, summary: "Summary") -> tuple[object, ...]:
+def _count(prompt: str, summary: "RunSummary") -> tuple[object, ...]:
     rows = [row for row in summary.rows if row["prompt"] == prompt]
     asked = [row for row in rows if row.get("mask")]
     marked = sum(bool(row.get("share")) for row in asked)
@@ -244,7 +244,7 @@ def _listed(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _refuse(summary: "Summary") -> None:
+def _refuse(summary: "RunSummary") -> None:
     """Say at the end what failed.
 
     Raises:

@@ -1,35 +1,36 @@
-"""What the demo found, and the HTML page that shows it."""
+"""What the demo found, summed up, and the HTML page of it (page.html).
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+The demo asks the model for phrases on pictures of one origin after the other (`DemoSection`), and names further
+pictures (`NamedPicture`). `summarise` counts both; `render` fills the page.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from importlib.resources import files
 from statistics import fmean
-from string import Template
 from typing import Literal
 
-from vesalius.console import to_html, to_link
-from vesalius.knowledge import MODALITY_NAMES, Knowledge, LearntTarget
+from vesalius.knowledge import Knowledge
+from vesalius.pages import render_page
 
 Verdict = Literal["right", "wrong", "unsure"]
 
 UNLEARNT = ("fracture", "kidney stone", "a cat", "left kidney")
-"""Phrases whose answers show what becomes of a phrase before the model is asked."""
+"""Phrases that show how phrases are answered that the model is not asked."""
 NEARLY_EMPTY = 0.01
-"""A mask that marks a smaller share of the pixels counts as "nothing found"."""
+"""Share of the pixels below which a mask counts as "nothing found"."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One phrase asked of one picture."""
+class PhraseAnswer:
+    """The model's answer to one phrase on one picture."""
 
     phrase: str
     share: float
-    """Of the picture's pixels that are marked."""
+    """Share of the picture's pixels that are marked, 0 to 1."""
     dice: float | None
-    """Against the truth; None where the phrase names what the picture does not show."""
+    """Dice with the true mask; None where the phrase names what the picture does not show."""
     picture: str
-    """The overlay, relative to the page."""
+    """Path of the overlay, relative to the page."""
 
     @property
     def result(self) -> str:
@@ -38,35 +39,35 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Strip:
+class AskedPicture:
     """One picture and all answers about it."""
 
     title: str
     picture: str
-    answers: tuple[Answer, ...]
+    answers: tuple[PhraseAnswer, ...]
 
 
 @dataclass(frozen=True)
-class Part:
+class DemoSection:
     """Pictures of one origin."""
 
     title: str
     intro: str
-    strips: tuple[Strip, ...]
+    pictures: tuple[AskedPicture, ...]
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A label of a picture: what was said, and what is true."""
+    """One kind of label of a picture: what was said, and what is true."""
 
     kind: str
     truth: str
     said: str | None
-    """None when unsure."""
+    """Label that was given; None when unsure."""
     probability: float | None
-    """None if the header said it."""
+    """Probability of the label; None if it comes from the header."""
     source: str
-    """Of the answer: "header" or "pixels"."""
+    """Where the label comes from: "header" or "pixels"."""
 
     @property
     def verdict(self) -> Verdict:
@@ -76,8 +77,13 @@ class Judgement:
         return "right" if self.said == self.truth else "wrong"
 
     @property
+    def mark(self) -> str:
+        """The verdict as the page shows it, with the truth where that differs."""
+        return {"right": "✓ right", "wrong": f"✗ is {self.truth}", "unsure": f"? is {self.truth}"}[self.verdict]
+
+    @property
     def origin(self) -> str:
-        """Where the answer comes from, and how likely it was held."""
+        """Where the label comes from, and its probability."""
         return self.source if self.probability is None else f"{self.source} {self.probability:.2f}"
 
 
@@ -92,34 +98,24 @@ class NamedPicture:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """One phrase over all pictures of a part."""
-
-    pictures: str
-    """Their number and origin."""
-    asked: str
-    outcome: str
-
-
-@dataclass(frozen=True)
 class Findings:
     """Everything the demo shows."""
 
     model: str
-    parts: tuple[Part, ...]
+    sections: tuple[DemoSection, ...]
     named: tuple[NamedPicture, ...]
     skipped: tuple[str, ...]
-    """What could not be shown, and why."""
+    """Pictures that could not be shown, and why."""
 
 
-def summarise(findings: Findings) -> list[Summary]:
-    """A row for every phrase of every part, and one for each source of names."""
-    rows = [row for part in findings.parts for row in _summarise_part(part)]
+def summarise(findings: Findings) -> list[tuple[str, str, str]]:
+    """Pictures, question and result: a row for every phrase of every section, and one for each source of names."""
+    rows = [row for section in findings.sections for row in _summarise_section(section)]
     for source in ("header", "pixels"):
         judged = [each for picture in findings.named for each in picture.judgements if each.source == source]
         if judged:
             asked = ", ".join(sorted({each.kind for each in judged}))
-            rows.append(Summary(f"{len(findings.named)} × sample, by its {source}", asked, _score(judged)))
+            rows.append((f"{len(findings.named)} × sample, by its {source}", asked, _score(judged)))
     return rows
 
 
@@ -134,10 +130,12 @@ def percent(share: float) -> str:
     return "< 0.1 %" if share < 0.001 else f"{100 * share:.1f} %"
 
 
-def _summarise_part(part: Part) -> Iterator[Summary]:
-    for phrase in dict.fromkeys(answer.phrase for strip in part.strips for answer in strip.answers):
-        answers = [answer for strip in part.strips for answer in strip.answers if answer.phrase == phrase]
-        yield Summary(f"{len(answers)} × {part.title}", f"“{phrase}”", _outcome(answers))
+def _summarise_section(section: DemoSection) -> Iterator[tuple[str, str, str]]:
+    by_phrase: dict[str, list[PhraseAnswer]] = {}
+    for answer in (answer for picture in section.pictures for answer in picture.answers):
+        by_phrase.setdefault(answer.phrase, []).append(answer)
+    for phrase, answers in by_phrase.items():
+        yield f"{len(answers)} × {section.title}", f"“{phrase}”", _outcome(answers)
 
 
 def _score(judged: Sequence[Judgement]) -> str:
@@ -145,7 +143,7 @@ def _score(judged: Sequence[Judgement]) -> str:
     return f"{right} of {len(judged)} right" + (f", {unsure} unsure" if unsure else "")
 
 
-def _outcome(answers: Sequence[Answer]) -> str:
+def _outcome(answers: Sequence[PhraseAnswer]) -> str:
     dices = [answer.dice for answer in answers if answer.dice is not None]
     if dices:
         return f"mean Dice {fmean(dices):.3f} (lowest {min(dices):.3f})"
@@ -159,78 +157,20 @@ def render(findings: Findings, knowledge: Knowledge, credits_: str, facts: Mappi
 
     Args:
         findings: What to show.
-        knowledge: What the model learnt.
-        credits_: Where the sample images come from.
+        knowledge: What the model learnt; a model that does not say what it learnt is asked every phrase.
+        credits_: Origin of the sample images.
         facts: For the footer, such as the version.
     """
-    rows = [(row.pictures, row.asked, row.outcome) for row in summarise(findings)]
-    return Template(files(__package__).joinpath("page.html").read_text(encoding="utf-8")).substitute(
-        model=to_html(f"“{findings.model}”"),
-        summary=table(("pictures", "asked", "result"), rows),
-        skipped="".join(f'<p class="skipped">{to_html(line)}</p>' for line in findings.skipped),
-        parts="".join(_part(part) for part in findings.parts),
-        named="".join(_named(picture) for picture in findings.named),
-        learnt=table(("target", "learnt on", "training pictures"), map(_target, knowledge.targets)),
-        unlearnt=table(("asked for", "answer"), ((each, _reply(knowledge, each)) for each in UNLEARNT)),
-        credits=to_html(credits_),
-        facts=" · ".join(f"{to_html(name)} {to_html(value)}" for name, value in facts.items()),
+    replies = {each: knowledge.understand(each).remark for each in UNLEARNT}
+    return render_page(
+        "demo/page.html",
+        model=findings.model,
+        summary=summarise(findings),
+        skipped=findings.skipped,
+        sections=findings.sections,
+        named=findings.named,
+        learnt=[(each.phrase, ", ".join(each.learnt_on), each.pictures) for each in knowledge.targets],
+        unlearnt=[(each, reply or "outlined wherever the model finds it likely") for each, reply in replies.items()],
+        credits=credits_,
+        facts=list(facts.items()),
     )
-
-
-def _target(each: LearntTarget) -> tuple[str, str, int]:
-    return each.phrase, ", ".join(MODALITY_NAMES.get(kind, kind) for kind in each.modalities), each.pictures
-
-
-def _reply(knowledge: Knowledge, phrase: str) -> str:
-    """What a user is told; a model that does not tell what it learnt is asked everything."""
-    understood = knowledge.understand(phrase)
-    return understood.remark or "outlined wherever the model finds it likely"
-
-
-def today() -> str:
-    """The date, for the footer."""
-    return date.today().isoformat()
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """An HTML table; every cell is escaped."""
-    head = "".join(f'<th scope="col">{to_html(name)}</th>' for name in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{to_html(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _part(part: Part) -> str:
-    strips = "".join(_strip(strip) for strip in part.strips)
-    head = f"<h2>{to_html(part.title)}</h2><p>{to_html(part.intro)}</p>"
-    return f'<section>{head}<div class="strips">{strips}</div></section>'
-
-
-def _strip(strip: Strip) -> str:
-    tiles = _tile(strip.picture, "image", "", "") + "".join(_answer(answer) for answer in strip.answers)
-    return f'<article><h3>{to_html(strip.title)}</h3><div class="tiles">{tiles}</div></article>'
-
-
-def _answer(answer: Answer) -> str:
-    kind = "absent" if answer.dice is None else "present"
-    return _tile(answer.picture, f"“{answer.phrase}”", answer.result, kind)
-
-
-def _tile(picture: str, caption: str, result: str, kind: str) -> str:
-    source, text = to_html(to_link(picture)), to_html(caption)
-    image = f'<a href="{source}"><img src="{source}" alt="{text}" loading="lazy"></a>'
-    return f'<figure class="{kind}">{image}<figcaption>{text}<b>{to_html(result)}</b></figcaption></figure>'
-
-
-def _named(picture: NamedPicture) -> str:
-    rows = "".join(_judgement(each) for each in picture.judgements)
-    source, title = to_html(to_link(picture.picture)), to_html(picture.title)
-    return (
-        f'<article class="named"><a href="{source}"><img src="{source}" alt="{title}" loading="lazy"></a>'
-        f"<div><h3>{title}</h3><p>{to_html(picture.remark)}</p><table>{rows}</table></div></article>"
-    )
-
-
-def _judgement(each: Judgement) -> str:
-    mark = {"right": "✓ right", "wrong": f"✗ is {each.truth}", "unsure": f"? is {each.truth}"}[each.verdict]
-    row = "".join(f"<td>{to_html(cell)}</td>" for cell in (each.said or "unsure", each.origin, mark))
-    return f'<tr class="{each.verdict}"><th scope="row">{to_html(each.kind)}</th>{row}</tr>'

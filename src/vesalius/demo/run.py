@@ -1,4 +1,4 @@
-"""Everything the demo asks: of the MNI152 brain, of pydicom's DICOM files, and of held-out images where they are."""
+"""Run the demo: segment the MNI152 brain and held-out images, and name pydicom's DICOM files."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vesalius.console import progress_bar, say
 from vesalius.data.annotations import read_annotations
 from vesalius.data.catalog import read_catalog
-from vesalius.demo.page import Answer, Findings, Judgement, NamedPicture, Part, Strip
+from vesalius.demo.page import AskedPicture, DemoSection, Findings, Judgement, NamedPicture, PhraseAnswer
 from vesalius.demo.samples import (
     DICOM_SAMPLES,
     SLICES,
@@ -24,8 +24,7 @@ from vesalius.demo.samples import (
     read_dicom_sample,
 )
 from vesalius.imaging import MedicalImage, read_image, read_mask
-from vesalius.naming import AnatomyLabeller
-from vesalius.naming import Answer as Named
+from vesalius.naming import AnatomyLabeller, Answer
 from vesalius.predict import Predictor
 from vesalius.prompts import AnatomyLabel, find_target
 
@@ -36,9 +35,11 @@ WRONG_PHRASES = {
     "busi": "polyp",
     "cxr_lungs": "brain",
 }
-"""Held-out data sets, and what is certainly not on their images."""
+"""Held-out data sets, and a phrase for what is certainly not on their images."""
 IMAGES_EACH = 4
+"""Test images of each held-out data set."""
 Step = Callable[[], None]
+"""Called after each image, for progress."""
 
 
 def find(model: str, predictor: Predictor, held_out: Path | None) -> tuple[Findings, Album]:
@@ -46,7 +47,7 @@ def find(model: str, predictor: Predictor, held_out: Path | None) -> tuple[Findi
 
     Args:
         model: A model's name, a checkpoint or a run's folder.
-        predictor: The same.
+        predictor: The same model, opened.
         held_out: Folder of data sets in the benchmark's layout, by their names in the catalog.
 
     Returns:
@@ -68,8 +69,8 @@ def find(model: str, predictor: Predictor, held_out: Path | None) -> tuple[Findi
 
 def segment_all(
     predictor: Predictor, brain: Brain, held_out: Path | None, album: Album
-) -> tuple[list[Part], list[str]]:
-    """The brain, and held-out images where they are at hand; second, a line for each data set that is not."""
+) -> tuple[list[DemoSection], list[str]]:
+    """Segment the brain, and held-out images where they are found; second, a line for each data set that is not."""
     with bar("Segmenting the brain", SLICES) as on_image:
         parts, skipped = [segment_brain(predictor, brain, album, on_image)], []
     for name in WRONG_PHRASES if held_out else ():
@@ -91,28 +92,28 @@ def bar(title: str, total: int) -> Iterator[Step]:
         yield lambda: progress.advance(task)
 
 
-def segment_brain(predictor: Predictor, brain: Brain, album: Album, on_image: Step) -> Part:
+def segment_brain(predictor: Predictor, brain: Brain, album: Album, on_image: Step) -> DemoSection:
     """Ask for the brain, and for two things that no head shows, on the middle axial slices of MNI152."""
     slices = brain.image.slices("axial")
-    strips = []
+    pictures = []
     for place in brain.middle_slices:
         questions = {"brain": brain.mask[place], "polyp": None, "lungs": None}
         title = f"Axial slice at z = {slices[place].position_mm:.0f} mm".replace("-", "−")
-        strips.append(ask(predictor, album, title, f"mni152-{place:03d}", slices[place].rgb, questions))
+        pictures.append(ask(predictor, album, title, f"mni152-{place:03d}", slices[place].rgb, questions))
         on_image()
     intro = (
         "The average T1 image of 152 healthy heads, as nilearn carries it. It is skull-stripped: everything but the "
         "brain is black already, so this is an easy case. The truth is nilearn's own brain mask. “polyp” and “lungs” "
         "name nothing that is there: their masks should be empty."
     )
-    return Part("MNI152 T1 template", intro, tuple(strips))
+    return DemoSection("MNI152 T1 template", intro, tuple(pictures))
 
 
-def segment_held_out(predictor: Predictor, folder: Path, album: Album, on_image: Step) -> Part:
+def segment_held_out(predictor: Predictor, folder: Path, album: Album, on_image: Step) -> DemoSection:
     """The right and a wrong phrase on a few test images of a data set, none of which the model was trained on."""
     records = read_annotations(folder / "anns" / "test.json")
     target = find_target(read_catalog()[folder.name].target).phrases[0]
-    strips, empty = [], 0
+    pictures, empty = [], 0
     for place in spread(len(records)):
         record = records[place]
         rgb = read_image(folder / "images" / record.img_name).slices()[0].rgb
@@ -120,16 +121,16 @@ def segment_held_out(predictor: Predictor, folder: Path, album: Album, on_image:
         questions = {target: truth, WRONG_PHRASES[folder.name]: None}
         empty += not truth.any()
         name = f"{folder.name}-{place:03d}"
-        strips.append(ask(predictor, album, record.img_name, name, rgb, questions))
+        pictures.append(ask(predictor, album, record.img_name, name, rgb, questions))
         on_image()
     title = read_catalog()[folder.name].title
     intro = (
-        f"{len(strips)} of {len(records)} test images, spread evenly over the list and not chosen by result; "
+        f"{len(pictures)} of {len(records)} test images, spread evenly over the list and not chosen by result; "
         f"vesalius evaluate scores all of them. “{WRONG_PHRASES[folder.name]}” is not on any of them."
     )
     if empty:
         intro += f" On {empty} there is no {target}: there an empty mask scores 1 and any mark 0."
-    return Part(title, intro, tuple(strips))
+    return DemoSection(title, intro, tuple(pictures))
 
 
 def ask(
@@ -139,15 +140,15 @@ def ask(
     name: str,
     rgb: NDArray[np.floating],
     questions: Mapping[str, Mask | None],
-) -> Strip:
-    """Ask all phrases of one picture.
+) -> AskedPicture:
+    """Ask the model all phrases on one picture.
 
     Args:
         predictor: The model.
-        album: Takes the pictures.
-        title: Of the picture, for people.
-        name: Of its files.
-        rgb: [H, W, 3] in [0, 1].
+        album: Collects the pictures.
+        title: Title of the picture.
+        name: Stem of its files.
+        rgb: Picture [H, W, 3] in [0, 1].
         questions: Phrases and their true masks [H, W]; None for what the picture does not show.
     """
     answers = []
@@ -155,8 +156,8 @@ def ask(
         truth = questions[found.prompt]
         overlap = None if truth is None else overlap_of(found.mask, truth)
         picture = album.add(f"{name}-{number}", draw(rgb, found.mask, truth))
-        answers.append(Answer(found.prompt, float(found.mask.mean()), overlap, picture))
-    return Strip(title, album.add(name, enlarge(rgb)), tuple(answers))
+        answers.append(PhraseAnswer(found.prompt, float(found.mask.mean()), overlap, picture))
+    return AskedPicture(title, album.add(name, enlarge(rgb)), tuple(answers))
 
 
 def overlap_of(found: Mask, truth: Mask) -> float:
@@ -205,7 +206,7 @@ def name_picture(
     return NamedPicture(title, remark, picture, tuple(judgements))
 
 
-def _judge(kind: str, truth: str, *answers: Named) -> list[Judgement]:
+def _judge(kind: str, truth: str, *answers: Answer) -> list[Judgement]:
     """One judgement a source; a second answer from pixels is left out."""
     by_source = {answer.source: answer for answer in reversed(answers)}
     return [

@@ -1,4 +1,7 @@
-"""Real images that installed packages carry, what is known about them, and how answers are drawn on them."""
+"""Sample images of installed packages, their true labels, and the pictures of the answers.
+
+The MNI152 T1 template comes from nilearn, the DICOM files from pydicom.
+"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +19,7 @@ from vesalius.imaging.slices import AMBER, outline
 from vesalius.prompts import AnatomyLabel
 
 SLICES = 9
+"""Slices of the brain that are segmented."""
 CREDITS = (
     "MNI152 template (2009a): © 1993–2004 Louis Collins, McConnell Brain Imaging Centre, Montreal Neurological "
     "Institute, McGill University; carried by nilearn. DICOM files: pydicom's test files."
@@ -45,7 +49,7 @@ class Brain:
 
 @dataclass(frozen=True)
 class DicomSample:
-    """A DICOM file and what a person sees on it."""
+    """A DICOM file of pydicom and what a person sees on it."""
 
     file: str
     truth: AnatomyLabel
@@ -53,7 +57,7 @@ class DicomSample:
 
 
 def axial(modality: str, station: str) -> AnatomyLabel:
-    """What is known of an axial slice of one station."""
+    """Labels of an axial slice of one body station."""
     return AnatomyLabel.partial(modality, plane="axial", stations=[station])
 
 
@@ -86,13 +90,13 @@ def read_dicom_sample(sample: DicomSample) -> MedicalImage | None:
 
 
 FOLDER = "pictures"
-"""Beside the page."""
+"""Folder of the pictures, beside the page."""
 SIDE = 512
 """Pixels of a picture's shorter side."""
 THICKNESS = 4
-"""Of outlines, in those pixels; the page shows them at about a third of that."""
+"""Width of outlines in these pixels; the page shows them at about a third of that."""
 TRUTH = (86, 180, 233)
-"""Sky blue, told from amber by colour-blind readers too."""
+"""Sky blue, which colour-blind readers can tell from amber."""
 QUALITY = 88
 
 Rgb = NDArray[np.uint8]
@@ -106,7 +110,7 @@ class Album:
         self.pictures: dict[str, Rgb] = {}
 
     def add(self, name: str, rgb: Rgb) -> str:
-        """Keep a picture; its path relative to the page."""
+        """Keep a picture, and return its path relative to the page."""
         path = f"{FOLDER}/{name}.jpg"
         self.pictures[path] = rgb
         return path
@@ -129,12 +133,12 @@ def enlarge(rgb: NDArray[np.floating]) -> Rgb:
 
 
 def draw(rgb: NDArray[np.floating], found: Mask, truth: Mask | None = None) -> Rgb:
-    """What was found in amber over the truth's outline in blue, enlarged.
+    """The model's mask in amber over the outline of the true mask in blue, enlarged.
 
     Args:
         rgb: Picture [H, W, 3] in [0, 1].
-        found: [H, W].
-        truth: [H, W], if there is any to compare with.
+        found: The model's mask [H, W].
+        truth: The true mask [H, W], if there is one.
     """
     canvas = enlarge(rgb)
     if truth is not None:

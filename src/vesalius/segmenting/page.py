@@ -1,4 +1,7 @@
-"""The page of a folder of results: every image with its outlines, for a browser without a network."""
+"""The pictures and the page of a folder of results: every image with its outlines, for a browser without a network.
+
+Outlines are drawn in one colour a phrase, with a dark rim; the page is filled from page.html.
+"""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,26 +12,27 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from vesalius import __version__
-from vesalius.console import to_html, to_link
+from vesalius.errors import tell_failure
 from vesalius.files import write_text, writing
-from vesalius.folders import Row
+from vesalius.folders import ResultRow
 from vesalius.imaging import SliceStack, to_square_pixels
 from vesalius.imaging.slices import AMBER, outline
-from vesalius.volumes import PackedMasks
+from vesalius.pages import render_page
+from vesalius.volumes import PackedMasks, arrange, choose_slices
 
 COLOURS = (AMBER, (86, 180, 233), (255, 120, 220), (0, 200, 140), (60, 110, 255), (255, 255, 255))
-"""Of the first, second … phrase, and again from the first; each is drawn with a dark rim, so that all are seen on grey,
-on white and on mucosa, by colour-blind readers, too."""
+"""Colours of the first, second … phrase, then again from the first. With their dark rim all are seen on grey, on white
+and on mucosa, by colour-blind readers, too."""
 PICTURE_SIDE = 640
+"""Pixels of the longer side of a picture."""
 TILE_SIDE = 240
-"""Pixels of the longer side of a picture, and of a slice of a series."""
-MOST_TILES = 12
-TILE_COLUMNS = 4
+"""Pixels of the longer side of a slice of a series."""
 FILL = 0.18
+"""Share of the phrase's colour inside its outline."""
 RIM = 0.35
 """Brightness that is left of the pixels around an outline."""
-LEAST_COVER = 64
-"""Of 255: how much of a small picture's pixel a mask must cover to be drawn."""
+MIN_COVER = 64
+"""Part of a reduced picture's pixel, of 255, that a mask must cover to be drawn."""
 QUALITY = 90
 
 
@@ -42,29 +46,20 @@ def write_overview(path: Path, slices: SliceStack, masks: Mapping[int, PackedMas
 
     Args:
         path: A .jpg file.
-        slices: What to draw.
-        masks: Place of each phrase among all -> its mask.
+        slices: Slices to draw.
+        masks: Place of each phrase among all phrases -> its mask.
 
     Raises:
         OutputError: If it cannot be written.
     """
-    chosen = choose_slices(len(slices), masks)
+    marked = [sum(each.marked[index] for each in masks.values()) for index in range(len(slices))]
+    chosen = choose_slices(marked)
     side = PICTURE_SIDE if len(slices) == 1 else TILE_SIDE
     tiles = [_tile(slices, index, masks, side) for index in chosen]
     if len(slices) > 1:
         tiles = [_number(tile, f"{index + 1}/{len(slices)}") for tile, index in zip(tiles, chosen, strict=True)]
-    columns = min(TILE_COLUMNS, len(tiles))
-    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-    rows = [np.concatenate(tiles[start : start + columns], axis=1) for start in range(0, len(tiles), columns)]
     with writing(path) as unfinished:
-        Image.fromarray(np.concatenate(rows)).save(unfinished, "JPEG", quality=QUALITY, subsampling=0)
-
-
-def choose_slices(count: int, masks: Mapping[int, PackedMasks]) -> list[int]:
-    """Up to 12 slices, evenly spread over those with a mark; over all, if none has one."""
-    marked = np.flatnonzero(np.sum([each.marked for each in masks.values()], axis=0)) if masks else np.empty(0)
-    first, last = (marked[0], marked[-1]) if len(marked) else (0, count - 1)
-    return sorted({int(each) for each in np.linspace(first, last, MOST_TILES).round()})
+        Image.fromarray(arrange(tiles)).save(unfinished, "JPEG", quality=QUALITY, subsampling=0)
 
 
 def _tile(slices: SliceStack, index: int, masks: Mapping[int, PackedMasks], side: int) -> NDArray[np.uint8]:
@@ -87,7 +82,7 @@ def _tile(slices: SliceStack, index: int, masks: Mapping[int, PackedMasks], side
 def _shrink(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
     how = Image.Resampling.BOX if size[0] < mask.shape[1] else Image.Resampling.BILINEAR
     cover = Image.fromarray(mask.view(np.uint8) * np.uint8(255)).resize(size, how)
-    covered: NDArray[np.bool_] = np.asarray(cover) >= (LEAST_COVER if size[0] < mask.shape[1] else 128)
+    covered: NDArray[np.bool_] = np.asarray(cover) >= (MIN_COVER if size[0] < mask.shape[1] else 128)
     return covered
 
 
@@ -108,73 +103,48 @@ def _number(tile: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
     return np.asarray(picture)
 
 
-MOST_NAMES = 60
-"""Letters of a name or phrase in a heading; the whole stands in its title."""
-STYLE = """
-:root { color-scheme: light dark }
-body { font: 15px/1.45 system-ui, sans-serif; margin: 1.5rem; max-width: 1700px }
-h1 { font-size: 1.4rem; margin: 0 0 .3rem }
-.legend { position: sticky; top: 0; padding: .5rem 0; background: Canvas; z-index: 1 }
-.legend span { margin-right: 1.2rem; white-space: nowrap }
-.swatch { display: inline-block; width: .9em; height: .9em; border: 2px solid #222; margin-right: .4em;
-  vertical-align: -.1em }
-main { display: grid; grid-template-columns: repeat(auto-fill, minmax(320px, 1fr)); gap: 1rem; align-items: start }
-article { border: 1px solid color-mix(in srgb, CanvasText 25%, Canvas); border-radius: 6px; padding: .6rem;
-  overflow-wrap: anywhere }
-article.series { grid-column: span 2 }
-@media (max-width: 720px) { article.series { grid-column: auto } }
-h2 { font-size: 1rem; margin: 0 0 .4rem }
-img { display: block; max-width: 100%; height: auto; margin: 0 auto .4rem }
-ul { list-style: none; margin: 0; padding: 0 }
-li { margin: .2rem 0 }
-small, .nothing { color: color-mix(in srgb, CanvasText 65%, Canvas) }
-.failed { border-left: 4px solid #d55e00; padding-left: .8rem }
-"""
+MAX_LETTERS = 60
+"""Letters of a phrase on the page; the whole phrase stands in the table."""
 
 
-def write_page(path: Path, rows: Sequence[Row], failures: Sequence[Mapping[str, str]], tables: Iterable[Path]) -> None:
+def write_page(
+    path: Path, rows: Sequence[ResultRow], failures: Sequence[Mapping[str, str]], tables: Iterable[Path]
+) -> None:
     """Write the page of all rows of a record.
 
     Args:
         path: An .html file in the folder of the results, to which its links are relative.
-        rows: Of the record, an image's together.
-        failures: Of the last run, as ``{"source": …, "reason": …}``.
-        tables: To link to.
+        rows: Rows of the record, those of an image together.
+        failures: Images that failed in the last run, as ``{"source": …, "reason": …}``.
+        tables: Tables to link to.
 
     Raises:
         OutputError: If it cannot be written.
     """
-    images: dict[str, list[Row]] = {}
+    images: dict[str, list[ResultRow]] = {}
+    colours: dict[str, tuple[int, int, int]] = {}
     for row in rows:
         images.setdefault(str(row["image"]), []).append(row)
-    places: dict[str, int] = {}
-    for row in rows:
-        places.setdefault(str(row["prompt"]), _place(row))
+        colours.setdefault(str(row["prompt"]), _colour(row))
     home = _home(images)
-    told = f"{len(images)} image{'s' * (len(images) != 1)}, {len(places)} phrase{'s' * (len(places) != 1)}"
-    links = ", ".join(_link(each, path.parent) for each in tables)
-    body = [
-        f"<h1>Segmentations in {to_html(path.parent.name)}</h1>",
-        f"<p>{told}. As a table: {links}. The slices of a series are numbered from 1: from the feet to the head, from "
-        "the back to the front, or from left to right; up to 12 of those with a mark are drawn. "
-        "<small>For research and education; not a medical device.</small></p>",
-        _legend(places),
-        *(f"<p>{to_html(remark)}</p>" for remark in dict.fromkeys(row.get("remark") for row in rows) if remark),
-        _failures(failures),
-        f"<main>{''.join(_article(each, home) for each in images.values())}</main>",
-        f"<p><small>Vesalius {to_html(__version__)}</small></p>",
-    ]
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-    title = f"<title>{to_html(path.parent.name)}</title>"
-    text = f"<!doctype html><html lang=en><head>{head}{title}<style>{STYLE}</style></head><body>\n"
-    write_text(path, text + "\n".join(body) + "\n</body></html>\n")
+    text = render_page(
+        "segmenting/page.html",
+        folder=path.parent.name,
+        tables=[(os.path.relpath(each, path.parent), each.name) for each in tables],
+        legend=[(_shorten(phrase), colour) for phrase, colour in colours.items()],
+        remarks=list(dict.fromkeys(row["remark"] for row in rows if row.get("remark"))),
+        failures=[tell_failure(each) for each in failures],
+        images=[_describe_image(each, home) for each in images.values()],
+        version=__version__,
+    )
+    write_text(path, text)
 
 
-def _place(row: Row) -> int:
-    """Of a row's phrase among those that were asked with it, which decides its colour."""
+def _colour(row: ResultRow) -> tuple[int, int, int]:
+    """Colour of a row's phrase, by its place among the phrases that were asked with it."""
     settings = row.get("settings")
     prompts = settings.get("prompts") if isinstance(settings, dict) else None
-    return prompts.index(row["prompt"]) if isinstance(prompts, list) and row["prompt"] in prompts else 0
+    return colour_of(prompts.index(row["prompt"]) if isinstance(prompts, list) and row["prompt"] in prompts else 0)
 
 
 def _home(images: Iterable[str]) -> str:
@@ -186,59 +156,33 @@ def _home(images: Iterable[str]) -> str:
         return ""
 
 
-def _legend(places: Mapping[str, int]) -> str:
-    spans = (f"<span>{_swatch(place)}{to_html(_cut(phrase))}</span>" for phrase, place in places.items())
-    return f'<div class="legend">{"".join(spans)}</div>'
-
-
-def _swatch(place: int) -> str:
-    return f'<i class="swatch" style="background: rgb{colour_of(place)}"></i>'
-
-
-def _failures(failures: Sequence[Mapping[str, str]]) -> str:
-    if not failures:
-        return ""
-    items = "".join(f"<li>{to_html(_with_source(each))}</li>" for each in failures)
-    return f'<section class="failed"><h2>Failed in the last run: {len(failures)}</h2><ul>{items}</ul></section>'
-
-
-def _with_source(failure: Mapping[str, str]) -> str:
-    source, reason = failure["source"], failure["reason"]
-    return reason if source in reason else f"{source}: {reason}"
-
-
-def _article(rows: Sequence[Row], home: str) -> str:
+def _describe_image(rows: Sequence[ResultRow], home: str) -> dict[str, object]:
+    """What the template shows of one image."""
     first = rows[0]
-    name = os.path.relpath(str(first["image"]), home) if home else str(first["image"])
-    slices = first.get("slices", 1)
-    of_series = isinstance(slices, int) and slices > 1
-    overviews = dict.fromkeys(str(row["overlay"]) for row in rows if row.get("overlay"))
-    pictures = "".join(_picture(each, name) for each in overviews)
-    count = f" <small>{slices} slices</small>" if of_series else ""
-    lines = "".join(_line(row) for row in rows)
-    notices = first.get("notices")
-    told = "".join(f"<li><small>{to_html(each)}</small></li>" for each in notices) if isinstance(notices, list) else ""
-    heading = f'<h2 title="{to_html(first["image"])}">{to_html(name)}{count}</h2>'
-    kind = " class=series" if of_series else ""
-    return f"<article{kind}>{heading}{pictures}<ul>{lines}{told}</ul></article>\n"
+    path, slices, notices = str(first["image"]), first.get("slices", 1), first.get("notices")
+    return {
+        "path": path,
+        "name": os.path.relpath(path, home) if home else path,
+        "slices": slices if isinstance(slices, int) else 1,
+        "pictures": list(dict.fromkeys(str(row["overlay"]) for row in rows if row.get("overlay"))),
+        "lines": [_describe_phrase(row) for row in rows],
+        "notices": notices if isinstance(notices, list) else [],
+    }
 
 
-def _picture(file: str, name: str) -> str:
-    link = to_html(to_link(file))
-    return f'<a href="{link}"><img loading="lazy" src="{link}" alt="{to_html(name)}"></a>'
+def _describe_phrase(row: ResultRow) -> dict[str, object]:
+    mask = row.get("mask")
+    return {
+        "phrase": _shorten(str(row["prompt"])),
+        "colour": _colour(row),
+        "mask": mask,
+        "file": f"label {row['label']}" if "label" in row else "mask",
+        "text": "; ".join(_numbers(row)) if mask else row.get("answer", "not asked"),
+        "remark": row.get("remark") or "",
+    }
 
 
-def _line(row: Row) -> str:
-    phrase = f"{_swatch(_place(row))}<b>{to_html(_cut(str(row['prompt'])))}</b>"
-    if not row.get("mask"):
-        remark = to_html(row.get("remark") or "")
-        return f'<li class="nothing" title="{remark}">{phrase}: {to_html(row.get("answer", "not asked"))}</li>'
-    told = f"label {row['label']}" if "label" in row else "mask"
-    mask = f'<a href="{to_html(to_link(str(row["mask"])))}">{told}</a>'
-    return f"<li>{phrase}: {to_html('; '.join(_numbers(row)))}; {mask}</li>"
-
-
-def _numbers(row: Row) -> list[str]:
+def _numbers(row: ResultRow) -> list[str]:
     existence, share, slices = row.get("existence"), row.get("share"), row.get("slices")
     told = [f"existence {existence:.2f}"] if isinstance(existence, float) else []
     if not share:
@@ -252,10 +196,5 @@ def _numbers(row: Row) -> list[str]:
     return told
 
 
-def _link(path: Path, folder: Path) -> str:
-    target = os.path.relpath(path, folder)
-    return f'<a href="{to_html(to_link(target))}">{to_html(path.name)}</a>'
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MOST_NAMES else f"{text[:MOST_NAMES]}…"
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_LETTERS else f"{text[:MAX_LETTERS]}…"

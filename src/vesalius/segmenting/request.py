@@ -1,4 +1,4 @@
-"""What is asked of many images, and the rules by which a model's answers become masks."""
+"""What is asked of many images, which images a command line names, and how a model's answers become masks."""
 
 import glob
 import os
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
 
 
 MOST_LABELS = 255
-"""Phrases of a label map, which has one byte a pixel."""
+"""Phrases of a label map at most; it has one byte a pixel."""
 
 
 @dataclass(frozen=True)
 class MaskRules:
-    """What decides which pixels are marked."""
+    """Settings that decide which pixels are marked."""
 
     threshold: float = THRESHOLD
     """Probability above which a pixel is marked, between 0 and 1."""
     existence: float | None = None
-    """Least probability that the image shows the phrase's object at all, 0 to 1; below, its mask is empty."""
+    """Minimum probability that the image shows the phrase's object at all, 0 to 1; below, its mask is empty."""
     keep_largest: bool = False
-    """Keep the largest object of each mask alone."""
+    """Whether only the largest object of each mask is kept."""
     min_size: int = 0
-    """Fewest pixels of an object, in volumes voxels, of the image's own grid."""
+    """Minimum size of an object, in pixels (in volumes voxels) of the image's own grid."""
     labels: bool = False
-    """One label map of all phrases instead of a mask each."""
+    """Whether one label map of all phrases is written instead of one mask each."""
 
     def check(self, phrases: int) -> None:
-        """Refuse what is out of its range.
+        """Refuse settings out of their range.
 
         Raises:
             ConfigError: Naming the option.
@@ -60,47 +60,47 @@ class MaskRules:
             raise ConfigError(f"--labels: a label map holds {MOST_LABELS} phrases at most, got {phrases}.")
 
     def to_dict(self) -> dict[str, object]:
-        """Those that differ from the usual."""
-        usual = asdict(MaskRules())
-        return {name: value for name, value in asdict(self).items() if value != usual[name]}
+        """The settings that differ from the defaults."""
+        defaults = asdict(MaskRules())
+        return {name: value for name, value in asdict(self).items() if value != defaults[name]}
 
 
 class Collector:
-    """Takes the answers slice after slice; `finish` gives a mask volume a phrase.
+    """Collects the answers slice after slice; `finish` returns a mask volume for each phrase.
 
     Args:
         size: Height and width of a slice.
-        phrases: How many were asked.
-        rules: What decides the masks.
+        phrases: Number of phrases.
+        rules: Settings that decide the masks.
     """
 
     def __init__(self, size: tuple[int, int], phrases: int, rules: MaskRules) -> None:
         self._size, self._rules = size, rules
         self._masks = [PackedMasks(size) for _ in range(phrases)]
         self._contested: list[tuple[NDArray[np.intp], NDArray[np.uint8]] | None] = []
-        """For each slice the pixels that several phrases mark, and the phrases' places, the most probable first."""
+        """For each slice the pixels that several phrases mark, and the phrases' places, most probable first."""
         self.existence: list[float | None] = [None] * phrases
-        """Of each phrase, that of its best run of slices."""
+        """Existence of each phrase's object: that of its best run of slices."""
         self.slice_existence: list[list[float | None]] = [[] for _ in range(phrases)]
 
     def add(self, answers: Sequence[Segmentation]) -> None:
-        """Take one slice's answers, in the order of the phrases."""
+        """Add one slice's answers, in the order of the phrases."""
         masks = [self._mask(answer) for answer in answers]
         for place, (answer, mask) in enumerate(zip(answers, masks, strict=True)):
             self._masks[place].append(mask)
             self.slice_existence[place].append(answer.existence)
-            sure = answer.gate
-            known = [each for each in (sure, self.existence[place]) if each is not None]
-            self.existence[place] = max(known, default=None)
+            judged = [each for each in (answer.gate, self.existence[place]) if each is not None]
+            self.existence[place] = max(judged, default=None)
         if self._rules.labels:
             self._contested.append(_contested(answers, masks))
 
     def finish(self) -> list[PackedMasks]:
         """The masks by all rules; those of a label map share no pixel.
 
-        The order: what is not there loses its mask, shared pixels go to the more probable phrase, then sizes count.
+        In this order: absent objects lose their mask, shared pixels go to the more probable phrase, small objects are
+        dropped.
         """
-        masks = [self._empty() if self._is_absent(place) else each for place, each in enumerate(self._masks)]
+        masks = list(map(self._without_absent, self._masks, self.existence))
         if any(each is not None for each in self._contested):
             masks = self._share_out(masks)
         if self._rules.keep_largest or self._rules.min_size > 1:
@@ -113,12 +113,10 @@ class Collector:
         above: NDArray[np.bool_] = answer.probability > self._rules.threshold
         return above
 
-    def _is_absent(self, place: int) -> bool:
-        sure = self.existence[place]
-        return sure is not None and self._rules.existence is not None and sure < self._rules.existence
-
-    def _empty(self) -> PackedMasks:
-        return _pack(np.zeros(self._size, np.bool_) for _ in self._masks[0].rows)
+    def _without_absent(self, masks: PackedMasks, existence: float | None) -> PackedMasks:
+        if existence is None or self._rules.existence is None or existence >= self._rules.existence:
+            return masks
+        return _pack(np.zeros(self._size, np.bool_) for _ in masks.rows)
 
     def _share_out(self, masks: list[PackedMasks]) -> list[PackedMasks]:
         shared = [PackedMasks(self._size) for _ in masks]
@@ -205,17 +203,17 @@ def _pack(planes: "Iterator[NDArray[np.bool_]] | NDArray[np.bool_]") -> PackedMa
 
 
 Choices = Mapping[str, int | str | None]
-"""What `read_image` is to choose: series, stack, volume and frame."""
+"""Series, stack, volume and frame to read, see `vesalius.imaging.read_image`."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of every image, and how."""
+    """Phrases and settings for every image of a run."""
 
     prompts: tuple[str, ...]
     model: str = "pocket"
     weights: str = ""
-    """Checksum of the model's file; what was made with others is not taken for done."""
+    """Checksum of the model's file; results of other weights are not taken for done."""
     plane: Plane | None = None
     window: str | tuple[float, float] | None = None
     rules: MaskRules = field(default_factory=MaskRules)
@@ -225,7 +223,7 @@ class Request:
     precision: "Precision" = "32"
 
     def settings(self) -> dict[str, object]:
-        """What decides the results, but for the image: ready for JSON, and equal to what comes back from it."""
+        """Everything but the image that decides the results: ready for JSON, and unchanged when read back."""
         window = list(self.window) if isinstance(self.window, tuple) else self.window
         chosen = {"plane": self.plane, "window": window, **self.choices}
         told = {name: value for name, value in chosen.items() if value is not None}
@@ -235,26 +233,23 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Item:
-    """An image, a volume or a series that is to be segmented."""
+class SourceImage:
+    """A picture, volume or series that is to be segmented."""
 
     found: "FoundSeries"
-    image: str
-    """Its absolute path, which tells it from all others."""
+    path: str
+    """Absolute path, which identifies the image."""
     stem: str
-    """How the names of its results begin."""
+    """Beginning of the names of its results."""
 
     def files(self, prompts: Sequence[str]) -> list[str]:
-        """Every name that its results may have, whatever the image turns out to be."""
-        parts = ["overlay.jpg", *(f"{each}.mask" for each in slugs(prompts)), "labels"]
-        return [
-            f"{self.stem}.{part}{suffix}"
-            for part in parts
-            for suffix in ([""] if part.endswith(".jpg") else [".png", ".nii.gz"])
-        ]
+        """Every name that its results may have; whether it is a picture or a volume is known only once it is read."""
+        parts = [*(f"{each}.mask" for each in slugs(prompts)), "labels"]
+        masks = [f"{self.stem}.{part}{suffix}" for part in parts for suffix in (".png", ".nii.gz")]
+        return [f"{self.stem}.overlay.jpg", *masks]
 
     def state(self) -> dict[str, int]:
-        """By what a changed image is known: number, bytes and newest time (ns) of its files."""
+        """Number, bytes and newest time (ns) of its files, which differ once the image was changed."""
         source = self.found.source
         files = self.found.files or (visible_files(source) if source.is_dir() else [source])
         facts = [each.stat() for each in files if each.exists()]
@@ -262,27 +257,27 @@ class Item:
         return {"files": len(facts), "bytes": sum(each.st_size for each in facts), "changed": newest}
 
 
-def find_items(
+def find_images(
     paths: Sequence[str | Path],
     own: frozenset[Path],
     stems: Mapping[str, str],
     *,
     choices: Choices | None = None,
     each: bool = False,
-) -> tuple[list[Item], list[dict[str, str]]]:
+) -> tuple[list[SourceImage], list[dict[str, str]]]:
     """List the images of files, folders and patterns.
 
     Args:
-        paths: Files, folders with their subfolders, and patterns such as "scans/*.png", which a shell may have left.
-        own: Results of ours, which are no images to segment wherever they lie.
-        stems: Image -> stem of its results so far, which it keeps.
+        paths: Files, folders with their subfolders, and patterns such as "scans/*.png" that the shell did not expand.
+        own: Earlier results, which are not segmented.
+        stems: Image -> stem of its earlier results, which it keeps.
         choices: See `vesalius.imaging.finding.find_series`.
-        each: List numbered pictures one by one.
+        each: List numbered pictures one by one, not as slices of a stack.
 
     Returns:
-        The images, and what could not be found, as ``{"source": …, "reason": …}``.
+        The images, and the paths that could not be read, as ``{"source": …, "reason": …}``.
     """
-    from vesalius.imaging.finding import find_series  # one picture by itself needs no search
+    from vesalius.imaging.finding import find_series  # a single picture needs no search
 
     found: dict[str, FoundSeries] = {}
     failures = []
@@ -297,16 +292,12 @@ def find_items(
                         found.setdefault(str(home), one)
         except VesaliusError as error:
             failures.append({"source": str(path), "reason": str(error)})
-    return _name(found, stems), failures
-
-
-def _name(found: "Mapping[str, FoundSeries]", stems: Mapping[str, str]) -> list[Item]:
-    made = distinct_stems([Path(image) for image in found])
-    return [Item(one, image, stems.get(image, stem)) for (image, one), stem in zip(found.items(), made, strict=True)]
+    made = zip(found.items(), distinct_stems([Path(image) for image in found]), strict=True)
+    return [SourceImage(one, image, stems.get(image, stem)) for (image, one), stem in made], failures
 
 
 def _expand(path: str | Path) -> list[Path]:
-    """A path that is there, or all that a pattern names; absolute.
+    """The absolute path of an existing file or folder, or of all that match a pattern.
 
     Raises:
         ImageError: If there is nothing.
