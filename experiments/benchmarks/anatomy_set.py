@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from vesalius.data.prepare.splitting import SplitConfig
-from vesalius.data.slices import CutSettings, Said, cut_slices, find_volumes
+from vesalius.data.slices import CutSettings, SeriesDescription, cut_slices, find_volumes
 from vesalius.data.slices.cutting import distant_organs
 from vesalius.data.slices.sources import LabelledVolume, SliceRange, Subject
 from vesalius.data.slices.table import PICTURES, SliceRow, write_table
@@ -21,7 +21,7 @@ from vesalius.prompts.anatomy import ORGANS, AnatomyLabel
 SERIES = Path(__file__).parents[2] / "recipes" / "anatomy" / "series.toml"
 CUT = CutSettings(per_plane=24, spacing_mm=6.0)
 VISIBLE_HUMAN = "head_ct"
-HEAD = Said(
+HEAD = SeriesDescription(
     "CT",
     stations=(SliceRange("head"),),
     organs=(SliceRange("neck", last=60), SliceRange("mandible", 24, 78), SliceRange("brain", 92, 216)),

@@ -21,7 +21,7 @@ from PIL import Image, ImageFilter
 
 from vesalius import __version__
 from vesalius.data.catalog import find_card
-from vesalius.data.prepare import Plan, Source, find_items, prepare
+from vesalius.data.prepare import PreparePlan, Source, find_samples, prepare
 
 SIZE = (512, 640)
 RUNS = 3
@@ -69,7 +69,7 @@ def run(name: str, root: Path, dest: Path) -> tuple[float, float]:
     """Seconds of the clock and of the processor for one preparation, finding the files included."""
     clock, processor = time.perf_counter(), time.process_time()
     source = Source(root)
-    prepare(find_items(find_card(name), source), source, dest, Plan(name))
+    prepare(find_samples(find_card(name), source), source, dest, PreparePlan(name))
     return time.perf_counter() - clock, time.process_time() - processor
 
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from vesalius.data.annotations import ImageRecord
-from vesalius.data.prepare.journal import write_records
+from vesalius.data.prepare.journal import format_records
+from vesalius.files import write_text
 from vesalius.imaging import read_image, write_mask, write_rgb
 from vesalius.prompts import Variants, find_target
 
@@ -86,7 +87,7 @@ def write(slices: Iterator[tuple[str, Picture, Mask]], prompts: Mapping[str, Var
         write_mask(out / "masks" / f"{name}.png", inside)
         records["val" if place % 10 == 5 else "train"].append(ImageRecord(f"{name}.png", f"{name}.png", prompts))
     for split, rows in (records | {"test": records["val"]}).items():
-        write_records(out / "anns" / f"{split}.json", rows)
+        write_text(out / "anns" / f"{split}.json", format_records(rows))
 
 
 def main() -> None:

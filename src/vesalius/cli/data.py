@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from vesalius.console import print_json, print_table, say
-from vesalius.data.prepare import CustomConfig, Found, PrepareReport, Problem, SliceConfig, Source, SplitConfig
-from vesalius.data.slices import CutSettings, Said
-from vesalius.data.slices.sources import SliceRange, check_said
+from vesalius.data.prepare import CustomConfig, FoundSamples, PrepareReport, Problem, SliceConfig, Source, SplitConfig
+from vesalius.data.slices import CutSettings, SeriesDescription
+from vesalius.data.slices.sources import SliceRange, check_description
 from vesalius.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vesalius.data.check import CheckReport, Finding
+    from vesalius.data.check import CheckFinding, CheckReport
     from vesalius.data.slices import CutReport
 
 
@@ -63,19 +63,19 @@ def data_prepare(
         as_json: Print one JSON object.
     """
     from vesalius.console import progress_bar
-    from vesalius.data.prepare import Plan, find_custom, prepare, read_given
+    from vesalius.data.prepare import PreparePlan, find_custom, prepare, read_existing
 
     dest = _check_paths(name, paths, custom)
-    given = read_given(annotations) if annotations else None
+    existing = read_existing(annotations) if annotations else None
     found, source = find_custom(custom, slices) if name == CUSTOM else _find_original(name, paths[0], slices)
     with source, progress_bar() as bar:
-        task = bar.add_task(f"Preparing {name}", total=len(found.items))
-        plan = Plan(name, split, given, _describe(annotations, slices, custom), overwrite)
-        report = prepare(found, source, dest, plan, on_item=lambda: bar.advance(task))
+        task = bar.add_task(f"Preparing {name}", total=len(found.samples))
+        plan = PreparePlan(name, split, existing, _describe(annotations, slices, custom), overwrite)
+        report = prepare(found, source, dest, plan, on_sample=lambda: bar.advance(task))
     if as_json:
         print_json(report.to_dict())
     else:
-        _print_prepared(report, name, has_prompts=given is not None)
+        _print_prepared(report, name, has_prompts=existing is not None)
 
 
 def _describe(annotations: Path | None, slices: SliceConfig, custom: CustomConfig) -> dict[str, object]:
@@ -87,13 +87,13 @@ def _describe(annotations: Path | None, slices: SliceConfig, custom: CustomConfi
     }
 
 
-def _find_original(name: str, path: Path, slices: SliceConfig) -> tuple[Found, Source]:
+def _find_original(name: str, path: Path, slices: SliceConfig) -> tuple[FoundSamples, Source]:
     from vesalius.data.catalog import find_card
-    from vesalius.data.prepare import find_items
+    from vesalius.data.prepare import find_samples
 
     card = find_card(name)
     with Source(path) as source:  # what is read of tables is closed even where nothing fits
-        return find_items(card, source, slices), source
+        return find_samples(card, source, slices), source
 
 
 def _check_paths(name: str, paths: Sequence[Path], custom: CustomConfig) -> Path:
@@ -112,7 +112,7 @@ def _check_paths(name: str, paths: Sequence[Path], custom: CustomConfig) -> Path
 
 def _print_prepared(report: PrepareReport, name: str, *, has_prompts: bool) -> None:
     print_table(("split", "records"), [*report.records.items(), ("all", sum(report.records.values()))])
-    earlier = f"; {report.resumed} items were there from an earlier run" if report.resumed else ""
+    earlier = f"; {report.resumed} samples were there from an earlier run" if report.resumed else ""
     say(f"Prepared {name} in {report.dest}: {report.images} images, {report.empty} empty masks{earlier}.")
     _print_problems("note", report.notes, report.dest)
     _print_problems("left out", report.problems, report.dest)
@@ -226,7 +226,7 @@ def _print_checked(report: "CheckReport") -> None:
     say(f"{verdict} {report.images:,} images and their masks in {report.seconds:.1f} s, {rate:.0f} a second.")
 
 
-def _where(finding: "Finding") -> str:
+def _where(finding: "CheckFinding") -> str:
     """The first places of a finding: "train 12, test 3"."""
     records = [
         place.split if place.record is None else f"{place.split} {place.record}"
@@ -287,9 +287,9 @@ def data_slices(
     from vesalius.data.slices import cut_slices, find_volumes
     from vesalius.data.slices.run import steps_of
 
-    said = Said(modality, protocol, *(tuple(map(SliceRange, names)) for names in (stations, organs)))
-    check_said(said, "command line")
-    volumes = find_volumes(source, said if said != Said() else None)
+    said = SeriesDescription(modality, protocol, *(tuple(map(SliceRange, names)) for names in (stations, organs)))
+    check_description(said, "command line")
+    volumes = find_volumes(source, said if said != SeriesDescription() else None)
     with progress_bar() as bar:
         task = bar.add_task("Cutting volumes", total=sum(steps_of(volume) for volume in volumes))
         report = cut_slices(volumes, out, settings, split, lambda steps: bar.advance(task, steps), overwrite=overwrite)

@@ -36,7 +36,7 @@ class FilePattern:
 
 
 @dataclass(frozen=True)
-class SideTable:
+class MetadataTable:
     """A table within the original that tells groups or splits."""
 
     file: str
@@ -80,7 +80,7 @@ class DataSetCard:
     """Numbers in label maps and what they stand for."""
     structures: tuple[str, ...] = ()
     """Structures of volumes that are prepared unless others are asked for."""
-    table: SideTable | None = None
+    table: MetadataTable | None = None
     lists: Mapping[str, str] = field(default_factory=dict)
     """Split -> expression of a text file that lists its groups."""
 
@@ -114,7 +114,7 @@ def _nested(row: Mapping[str, object]) -> dict[str, object]:
     if isinstance(patterns := row.get("files"), list):
         made["files"] = tuple(FilePattern(**pattern) for pattern in patterns)
     if isinstance(table := row.get("table"), dict):
-        made["table"] = SideTable(**table)
+        made["table"] = MetadataTable(**table)
     if isinstance(labels := row.get("labels"), dict):
         made["labels"] = {int(number): name for number, name in labels.items()}
     if isinstance(structures := row.get("structures"), list):

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from vesalius.data.annotations import ImageRecord, ask_for_absent, asks_for_absent, check_size, to_record
-from vesalius.data.prepare.items import Problem
+from vesalius.data.prepare.samples import Problem
 from vesalius.errors import DataError, ImageError, MissingPackageError
 from vesalius.files import read_json, to_json, write_text
 from vesalius.imaging import read_image, read_mask

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from tiny_body import BOXES, SHAPE, affine, body_values
 
-from vesalius.data.slices import CutSettings, Said, find_volumes
+from vesalius.data.slices import CutSettings, SeriesDescription, find_volumes
 from vesalius.data.slices.cutting import choose_slices, cut, to_square, usable_planes
 from vesalius.data.slices.sources import SliceRange
 from vesalius.errors import ConfigError, DataError, ImageError
@@ -87,7 +87,9 @@ def test_an_image_shown_in_half_keeps_the_other_halfs_organs_uncertain(write_sub
 
 def test_a_series_without_outlines_shows_what_a_person_says(tmp_path):
     nib.save(nib.Nifti1Image(body_values(), affine()), tmp_path / "scan.nii.gz")
-    said = Said(stations=(SliceRange("pelvis", 0, 20), SliceRange("chest", 38)), organs=(SliceRange("liver"),))
+    said = SeriesDescription(
+        stations=(SliceRange("pelvis", 0, 20), SliceRange("chest", 38)), organs=(SliceRange("liver"),)
+    )
     found = pictures(tmp_path / "scan.nii.gz", said)
     low, middle, high = at(found, "axial", -70), at(found, "axial", 50), at(found, "axial", 170)
     assert (low.label.stations, high.label.stations) == ({"pelvis"}, {"chest"})
@@ -134,13 +136,13 @@ def test_a_folder_that_names_no_known_structure_is_refused(write_subject):
 def test_a_modality_that_nobody_tells_or_that_contradicts_the_header_is_refused(tmp_path):
     nib.save(nib.Nifti1Image(np.ones((9, 9, 9), np.float32), np.eye(4)), tmp_path / "scan.nii.gz")
     with pytest.raises(DataError, match="say which with --modality"):
-        pictures(tmp_path / "scan.nii.gz", Said(stations=(SliceRange("head"),)))
+        pictures(tmp_path / "scan.nii.gz", SeriesDescription(stations=(SliceRange("head"),)))
     (tmp_path / "scan.json").write_text('{"Modality": "MR"}')
     with pytest.raises(DataError, match="said to be CT, but its header says MR"):
-        pictures(tmp_path / "scan.nii.gz", Said(modality="CT"))
+        pictures(tmp_path / "scan.nii.gz", SeriesDescription(modality="CT"))
     (tmp_path / "scan.json").write_text('{"Modality": "MR", "SeriesDescription": "Localizer"}')
     with pytest.raises(DataError, match="is a localizer"):
-        pictures(tmp_path / "scan.nii.gz", Said(organs=(SliceRange("brain"),)))
+        pictures(tmp_path / "scan.nii.gz", SeriesDescription(organs=(SliceRange("brain"),)))
 
 
 @pytest.mark.parametrize("wrong", [{"per_plane": 0}, {"spacing_mm": -1}, {"size": 8}, {"windows": ()}])
@@ -157,7 +159,9 @@ def test_an_unknown_window_is_refused():
 def test_a_single_slice_is_cut_as_it_was_taken(tmp_path):
     flat = np.ones((20, 1, 20), np.float32) * np.arange(20, dtype=np.float32)
     nib.save(nib.Nifti1Image(flat, np.diag([1, 5, 1, 1])), tmp_path / "flat.nii.gz")
-    found = pictures(tmp_path / "flat.nii.gz", Said(modality="MR", protocol="T2", organs=(SliceRange("knee"),)))
+    found = pictures(
+        tmp_path / "flat.nii.gz", SeriesDescription(modality="MR", protocol="T2", organs=(SliceRange("knee"),))
+    )
     assert [each.label.plane for each in found] == ["coronal"]
     assert found[0].label.protocol == "T2"
     assert found[0].label.organs == {"knee"}
@@ -166,12 +170,14 @@ def test_a_single_slice_is_cut_as_it_was_taken(tmp_path):
 def test_a_picture_without_a_place_in_the_patient_is_refused(tmp_path):
     write_rgb(tmp_path / "scan.png", np.zeros((8, 8, 3)))
     with pytest.raises(DataError, match="has no place in the patient"):
-        pictures(tmp_path / "scan.png", Said(modality="CT", organs=(SliceRange("liver"),)))
+        pictures(tmp_path / "scan.png", SeriesDescription(modality="CT", organs=(SliceRange("liver"),)))
 
 
 def test_an_organ_with_a_range_is_absent_outside_of_it(tmp_path):
     nib.save(nib.Nifti1Image(body_values(), affine()), tmp_path / "scan.nii.gz")
-    said = Said("CT", stations=(SliceRange("abdomen"),), organs=(SliceRange("liver", 0, 20), SliceRange("kidneys")))
+    said = SeriesDescription(
+        "CT", stations=(SliceRange("abdomen"),), organs=(SliceRange("liver", 0, 20), SliceRange("kidneys"))
+    )
     found = pictures(tmp_path / "scan.nii.gz", said)
     low, high = at(found, "axial", -70), at(found, "axial", 170)
     assert (low.label.organs, high.label.organs) == ({"liver", "kidneys"}, {"kidneys"})
@@ -182,6 +188,6 @@ def test_an_organ_with_a_range_is_absent_outside_of_it(tmp_path):
 
 def test_organs_far_from_the_stations_that_show_are_absent(tmp_path):
     nib.save(nib.Nifti1Image(body_values(), affine()), tmp_path / "scan.nii.gz")
-    found = pictures(tmp_path / "scan.nii.gz", Said("CT", stations=(SliceRange("head"),)))
+    found = pictures(tmp_path / "scan.nii.gz", SeriesDescription("CT", stations=(SliceRange("head"),)))
     assert not {"liver", "knee"} & found[0].label.uncertain
     assert {"brain", "lungs"} <= found[0].label.uncertain

@@ -2,7 +2,7 @@ import pytest
 from tiny_body import write_meta
 
 from vesalius.data.prepare.splitting import SplitConfig
-from vesalius.data.slices import Said, find_volumes
+from vesalius.data.slices import SeriesDescription, find_volumes
 from vesalius.data.slices.sources import SliceRange, Subject, assign_split, check_splits
 from vesalius.errors import DataError
 
@@ -76,7 +76,7 @@ def test_a_table_of_series_says_what_they_show(tmp_path):
     )
     knee, trunk = find_volumes(tmp_path / "series.toml")
     assert (knee.name, knee.image, knee.subject) == ("T1", tmp_path / "knee/T1", Subject("k1", "val"))
-    assert knee.said == Said(None, None, (SliceRange("lower body"),), (SliceRange("knee"),))
+    assert knee.said == SeriesDescription(None, None, (SliceRange("lower body"),), (SliceRange("knee"),))
     assert trunk.said.stations == (SliceRange("pelvis", 0, 9), SliceRange("abdomen", 8, None))
     assert trunk.subject == Subject("trunk")
 

@@ -2,7 +2,7 @@ import ast
 from pathlib import Path
 
 import vesalius.data.check
-from vesalius.data.check import Finding, Place, Severity, read_kinds
+from vesalius.data.check import CheckFinding, Place, Severity, read_kinds
 from vesalius.data.check.facts import ValueKind
 
 SOURCE = Path(vesalius.data.check.__file__).parent
@@ -34,6 +34,6 @@ def test_kinds_come_gravest_first():
 
 def test_a_finding_knows_its_severity_and_its_splits():
     places = (Place("images/a.png", "test", 3), Place("images/b.png", "train", 0), Place("images/c.png"))
-    finding = Finding("duplicate_across_splits", "…", places)
+    finding = CheckFinding("duplicate_across_splits", "…", places)
     assert finding.severity is Severity.ERROR
     assert finding.splits() == {"train", "test"}

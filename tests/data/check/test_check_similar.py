@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vesalius.data.check import similar
-from vesalius.data.check.similar import ORIENTATIONS, Pair, count_comparisons, find_similar, reorient, signature
+from vesalius.data.check.similar import ORIENTATIONS, SimilarPair, count_comparisons, find_similar, reorient, signature
 
 
 def random_signatures(count: int) -> np.ndarray:
@@ -52,4 +52,4 @@ def test_nothing_and_one_picture_have_no_pairs():
 def test_a_pair_says_how_alike_it_is():
     signatures = random_signatures(2)
     signatures[1] = signatures[0]
-    assert list(find_similar(signatures, 0.9)) == [Pair(0, 1, pytest.approx(1, abs=1e-5), 0)]
+    assert list(find_similar(signatures, 0.9)) == [SimilarPair(0, 1, pytest.approx(1, abs=1e-5), 0)]

@@ -7,7 +7,16 @@ import pytest
 from tiny_originals import blob, save_mask, save_picture
 
 from vesalius.data.catalog import find_card
-from vesalius.data.prepare import Plan, PrepareReport, SliceConfig, Source, SplitConfig, find_items, prepare, read_given
+from vesalius.data.prepare import (
+    PreparePlan,
+    PrepareReport,
+    SliceConfig,
+    Source,
+    SplitConfig,
+    find_samples,
+    prepare,
+    read_existing,
+)
 
 THIRDS = SplitConfig(val=0.25, test=0.25)
 
@@ -22,8 +31,8 @@ def prepare_original(tmp_path) -> Prepare:
         name: str, root: Path, dest: Path | None = None, *, given: Path | None = None, slices: SliceConfig | None = None
     ) -> PrepareReport:
         source = Source(root)
-        plan = Plan(name, THIRDS, read_given(given) if given else None)
-        return prepare(find_items(find_card(name), source, slices), source, dest or tmp_path / "dest", plan)
+        plan = PreparePlan(name, THIRDS, read_existing(given) if given else None)
+        return prepare(find_samples(find_card(name), source, slices), source, dest or tmp_path / "dest", plan)
 
     return run
 

@@ -13,7 +13,7 @@ from tiny_originals import all_rows, blob, read_rows, save_mask, save_picture, s
 from vesalius.data.annotations import read_target
 from vesalius.data.augment import AugmentConfig
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.data.prepare import CustomConfig, Plan, SliceConfig, SplitConfig, find_custom, prepare
+from vesalius.data.prepare import CustomConfig, PreparePlan, SliceConfig, SplitConfig, find_custom, prepare
 from vesalius.data.views import PromptMix, TrainingView
 from vesalius.errors import ConfigError, DataError
 from vesalius.imaging import read_image, read_mask
@@ -24,7 +24,7 @@ from vesalius.imaging.nifti import write_mask_volume
 def run(tmp_path):
     def run(slices=None, **options):
         found, source = find_custom(CustomConfig(**options), slices)
-        return prepare(found, source, tmp_path / "dest", Plan("custom", SplitConfig(0.25, 0.25)))
+        return prepare(found, source, tmp_path / "dest", PreparePlan("custom", SplitConfig(0.25, 0.25)))
 
     return run
 
@@ -51,8 +51,8 @@ class TestFolders:
         save_picture(folders["images"] / "p0_1.jpg", 1)
         save_picture(folders["images"] / "deeper/p0_2.png", 2)
         found, _ = find_custom(CustomConfig(**folders, phrase="lesion"))
-        assert len(found.items) == 11
-        assert "p0_1" not in {item.stem for item in found.items}
+        assert len(found.samples) == 11
+        assert "p0_1" not in {sample.stem for sample in found.samples}
         told = {problem.place.rsplit("/", 1)[1]: problem.message for problem in found.problems}
         assert told.keys() == {"p0_1.png", "p0_1.jpg", "p0_1_mask.png", "p0_2.png"}
         assert "p0_1.jpg is called 'p0_1', too" in told["p0_1.png"]
@@ -63,14 +63,14 @@ class TestFolders:
             save_picture(folders["images"] / f"{name}.png", 1)
         save_mask(folders["masks"] / "a.png", blob(1))
         found, _ = find_custom(CustomConfig(**folders, phrase="lesion"))
-        assert (len(found.items), len(found.problems)) == (12, 3)
+        assert (len(found.samples), len(found.problems)) == (12, 3)
 
     def test_names_with_dots_stay_apart(self, folders):
         for number in (1, 2):
             save_picture(folders["images"] / f"1.2.{number}.png", number)
             save_mask(folders["masks"] / f"1.2.{number}.png", blob(number))
         found, _ = find_custom(CustomConfig(**folders, phrase="lesion"))
-        assert {"1.2.1", "1.2.2"} <= {item.stem for item in found.items}
+        assert {"1.2.1", "1.2.2"} <= {sample.stem for sample in found.samples}
 
     @pytest.mark.parametrize(
         ("image", "mask"),

@@ -11,8 +11,8 @@ from tiny_originals import all_rows, blob, read_rows, save_mask, save_picture, t
 
 from vesalius.data.catalog import find_card
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.data.prepare import Plan, Source, SplitConfig, find_items, prepare, read_given
-from vesalius.data.prepare.journal import Journal, write_item
+from vesalius.data.prepare import PreparePlan, Source, SplitConfig, find_samples, prepare, read_existing
+from vesalius.data.prepare.journal import PrepareJournal, write_sample
 from vesalius.errors import DataError, OutputError
 
 
@@ -20,15 +20,15 @@ def run(
     root: Path, dest: Path, *, given: Path | None = None, stop_after: int | None = None, seed: int = 0, overwrite=False
 ):
     source = Source(root)
-    rows = read_given(given) if given else None
-    plan = Plan("kvasir_polyp", SplitConfig(0.25, 0.25, seed), rows, overwrite=overwrite)
+    rows = read_existing(given) if given else None
+    plan = PreparePlan("kvasir_polyp", SplitConfig(0.25, 0.25, seed), rows, overwrite=overwrite)
     left = iter(range(stop_after or 10**6))
 
-    def on_item() -> None:
+    def on_sample() -> None:
         if next(left, None) == (stop_after or 0) - 1:
             raise KeyboardInterrupt
 
-    return prepare(find_items(find_card("kvasir_polyp"), source), source, dest, plan, on_item)
+    return prepare(find_samples(find_card("kvasir_polyp"), source), source, dest, plan, on_sample)
 
 
 @pytest.fixture
@@ -214,30 +214,30 @@ def test_a_folder_that_is_used_otherwise_is_refused(kvasir, tmp_path):
 def test_the_folder_of_another_data_set_is_refused(kvasir, tmp_path):
     run(kvasir, tmp_path / "dest")
     source = Source(kvasir)
-    found = find_items(find_card("kvasir_polyp"), source)
+    found = find_samples(find_card("kvasir_polyp"), source)
     with pytest.raises(DataError, match="holds the prepared kvasir_polyp, not busi"):
-        prepare(found, source, tmp_path / "dest", Plan("busi"))
+        prepare(found, source, tmp_path / "dest", PreparePlan("busi"))
     (tmp_path / "dest/.prepare.jsonl").write_text("{")
     with pytest.raises(DataError, match="is damaged; delete the folder"):
-        prepare(found, source, tmp_path / "dest", Plan("busi"))
+        prepare(found, source, tmp_path / "dest", PreparePlan("busi"))
 
 
-def test_an_item_half_done_anew_does_not_count_as_done(kvasir, tmp_path):
+def test_a_sample_half_done_anew_does_not_count_as_done(kvasir, tmp_path):
     """Two pictures take turns under one name, and the run with the second is cut off between image and mask."""
     first = {path: path.read_bytes() for path in kvasir.rglob("cju0.jpg")}
     stamps = {path: path.stat() for path in first}
     run(kvasir, tmp_path / "dest")
     whole = tree(tmp_path / "dest")
     save_picture(kvasir / "images/cju0.jpg", 50)
-    journal = Journal(tmp_path / "dest", "kvasir_polyp")
+    journal = PrepareJournal(tmp_path / "dest", "kvasir_polyp")
     source = Source(kvasir)
-    (item, *_) = find_items(find_card("kvasir_polyp"), source).items
+    (sample, *_) = find_samples(find_card("kvasir_polyp"), source).samples
 
     def stop(outline):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_item(item, source, journal, stop, "another stamp")
+        write_sample(sample, source, journal, stop, "another stamp")
     (tmp_path / "dest/images/cju0.jpg").write_bytes((kvasir / "images/cju0.jpg").read_bytes())
     for path, content in first.items():
         path.write_bytes(content)
@@ -250,7 +250,7 @@ def test_prompts_with_separators_of_lines_survive_the_journal(kvasir, tmp_path):
     source = Source(kvasir)
     card = replace(find_card("kvasir_polyp"), phrase="polyp\u2028or lump")
     for resumed in (0, 8):
-        report = prepare(find_items(card, source), source, tmp_path / "dest", Plan("kvasir_polyp"))
+        report = prepare(find_samples(card, source), source, tmp_path / "dest", PreparePlan("kvasir_polyp"))
         assert report.resumed == resumed
     assert all_rows(tmp_path / "dest")[0]["prompts"]["p1"] == "polyp\u2028or lump"
 

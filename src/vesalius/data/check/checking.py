@@ -11,7 +11,7 @@ from rich.progress import Progress
 from vesalius.data.annotations import compile_group_regex, find_group
 from vesalius.data.check.duplicates import check_contradictions, check_duplicates, count_leaks, find_likenesses
 from vesalius.data.check.facts import FileFacts, MaskFacts, Uses, ValueKind, check_folders, gather_uses, read_files
-from vesalius.data.check.findings import SPLITS, Finding, Row, read_rows
+from vesalius.data.check.findings import SPLITS, CheckFinding, PlacedRecord, read_rows
 from vesalius.data.check.report import CheckReport
 from vesalius.data.check.wordings import check_wordings, denials
 from vesalius.errors import ConfigError
@@ -22,7 +22,7 @@ SHOWN = 8
 """Values that a message lists at most."""
 
 
-def check_pixels(rows: Iterable[Row], images: Uses, masks: Uses, facts: FileFacts) -> Iterator[Finding]:
+def check_pixels(rows: Iterable[PlacedRecord], images: Uses, masks: Uses, facts: FileFacts) -> Iterator[CheckFinding]:
     """Sizes, slices and shades of images; sizes, values and areas of masks."""
     yield from _check_images(images, facts)
     yield from _check_values(masks, facts)
@@ -30,36 +30,36 @@ def check_pixels(rows: Iterable[Row], images: Uses, masks: Uses, facts: FileFact
         yield from _check_row(row, facts)
 
 
-def _check_images(images: Uses, facts: FileFacts) -> Iterator[Finding]:
+def _check_images(images: Uses, facts: FileFacts) -> Iterator[CheckFinding]:
     for file, image in facts.images.items():
         places = tuple(row.at(file) for row in images[file])
         if image.slices > 1:
-            yield Finding("several_slices", f"{file} has {image.slices} slices; only the first is used.", places)
+            yield CheckFinding("several_slices", f"{file} has {image.slices} slices; only the first is used.", places)
         if image.blank:
-            yield Finding("blank_image", f"{file} has the same value everywhere.", places)
+            yield CheckFinding("blank_image", f"{file} has the same value everywhere.", places)
 
 
-def _check_values(masks: Uses, facts: FileFacts) -> Iterator[Finding]:
+def _check_values(masks: Uses, facts: FileFacts) -> Iterator[CheckFinding]:
     for file, mask in facts.masks.items():
         places = tuple(row.at(file) for row in masks[file])
         if mask.kind is not ValueKind.BINARY:
             details = {"values": list(mask.values), "between": round(mask.between, 6), "inside": round(mask.share, 6)}
-            yield Finding(f"{mask.kind}_in_mask", _tell(file, mask), places, details)
+            yield CheckFinding(f"{mask.kind}_in_mask", _tell(file, mask), places, details)
 
 
-def _check_row(row: Row, facts: FileFacts) -> Iterator[Finding]:
+def _check_row(row: PlacedRecord, facts: FileFacts) -> Iterator[CheckFinding]:
     image, mask = facts.images.get(row.image), facts.masks.get(row.mask)
     if mask is None:
         return
     if image is not None and image.size != mask.size:
         message = f"{row.mask} is {_size(mask.size)}, expected {row.image}'s {_size(image.size)} (height × width)."
-        yield Finding("size_mismatch", message, (row.at(row.mask),))
+        yield CheckFinding("size_mismatch", message, (row.at(row.mask),))
     if mask.kind not in PLAIN:
         return
     if mask.share == 0 and not denials(row.record.prompts):
-        yield Finding("empty_mask", f"{row.mask}: nothing is marked, and no prompt says so.", (row.at(row.mask),))
+        yield CheckFinding("empty_mask", f"{row.mask}: nothing is marked, and no prompt says so.", (row.at(row.mask),))
     if mask.share == 1:
-        yield Finding("full_mask", f"{row.mask}: every pixel is marked.", (row.at(row.mask),))
+        yield CheckFinding("full_mask", f"{row.mask}: every pixel is marked.", (row.at(row.mask),))
 
 
 def _tell(file: str, mask: MaskFacts) -> str:
@@ -101,7 +101,7 @@ class Grouping:
         compile_group_regex(self.regex or "")
 
 
-def check_groups(rows: Sequence[Row], grouping: Grouping) -> Iterator[Finding]:
+def check_groups(rows: Sequence[PlacedRecord], grouping: Grouping) -> Iterator[CheckFinding]:
     """Groups in several splits, and images without a group.
 
     Raises:
@@ -109,7 +109,7 @@ def check_groups(rows: Sequence[Row], grouping: Grouping) -> Iterator[Finding]:
     """
     if grouping == Grouping() or not rows:
         return
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[PlacedRecord]] = {}
     lacking = []
     for row in rows:
         name = _name_group(row, grouping)
@@ -120,27 +120,29 @@ def check_groups(rows: Sequence[Row], grouping: Grouping) -> Iterator[Finding]:
     if not groups:
         raise ConfigError(_nothing_found(rows[0], grouping))
     for row in lacking:
-        yield Finding("no_group", f"{row.image} belongs to no group.", (row.at(row.image),))
+        yield CheckFinding("no_group", f"{row.image} belongs to no group.", (row.at(row.image),))
     yield from _check_splits(groups)
 
 
-def _name_group(row: Row, grouping: Grouping) -> str | None:
+def _name_group(row: PlacedRecord, grouping: Grouping) -> str | None:
     if grouping.field is not None:
         value = row.fields.get(grouping.field)
         return None if value is None or value == "" else str(value)
     return find_group(compile_group_regex(grouping.regex or ""), row.record.img_name)
 
 
-def _check_splits(groups: Mapping[str, Sequence[Row]]) -> Iterator[Finding]:
+def _check_splits(groups: Mapping[str, Sequence[PlacedRecord]]) -> Iterator[CheckFinding]:
     for name, rows in groups.items():
         counts = {split: sum(row.split == split for row in rows) for split in SPLITS}
         if sum(count > 0 for count in counts.values()) > 1:
             where = ", ".join(f"{split} ({count})" for split, count in counts.items() if count)
             message = f"The group '{name}' has images in {where}."
-            yield Finding("group_across_splits", message, tuple(row.at(row.image) for row in rows), {"group": name})
+            yield CheckFinding(
+                "group_across_splits", message, tuple(row.at(row.image) for row in rows), {"group": name}
+            )
 
 
-def _nothing_found(row: Row, grouping: Grouping) -> str:
+def _nothing_found(row: PlacedRecord, grouping: Grouping) -> str:
     if grouping.field is not None:
         fields = ", ".join(map(str, row.fields))
         return (

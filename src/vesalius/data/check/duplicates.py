@@ -11,9 +11,17 @@ from PIL import Image
 from rich.progress import Progress
 
 from vesalius.data.check.facts import FileFacts, ImageFacts, Uses
-from vesalius.data.check.findings import SPLITS, Finding, Place, Row
+from vesalius.data.check.findings import SPLITS, CheckFinding, Place, PlacedRecord
 from vesalius.data.check.report import Leak
-from vesalius.data.check.similar import KEPT, ORIENTATIONS, Pair, count_comparisons, find_similar, join_pairs, reorient
+from vesalius.data.check.similar import (
+    KEPT,
+    ORIENTATIONS,
+    SimilarPair,
+    count_comparisons,
+    find_similar,
+    join_pairs,
+    reorient,
+)
 from vesalius.data.check.wordings import contradict
 from vesalius.imaging import read_mask
 from vesalius.prompts import variants
@@ -54,11 +62,11 @@ def find_likenesses(images: Mapping[str, ImageFacts], least: float, bar: Progres
     signatures = np.array([images[names[number]].signature for number in kept], np.float32).reshape(-1, KEPT, KEPT)
     task = bar.add_task("Comparing", total=count_comparisons(len(kept)))
     similar = find_similar(signatures, least, lambda count: bar.advance(task, count))
-    near = [Pair(kept[each.first], kept[each.second], each.similarity, each.orientation) for each in similar]
+    near = [SimilarPair(kept[each.first], kept[each.second], each.similarity, each.orientation) for each in similar]
     return [_name_pairs(group, names, set(copies)) for group in join_pairs(copies + near)]
 
 
-def check_duplicates(groups: Sequence[Sequence[Likeness]], images: Uses) -> Iterator[Finding]:
+def check_duplicates(groups: Sequence[Sequence[Likeness]], images: Uses) -> Iterator[CheckFinding]:
     """A finding for each group, and for each image listed in several splits or twice alike."""
     for group in groups:
         files = files_of(group)
@@ -67,7 +75,7 @@ def check_duplicates(groups: Sequence[Sequence[Likeness]], images: Uses) -> Iter
         kind = "duplicate_across_splits" if len(splits) > 1 else "duplicate_in_split"
         message = f"{len(files)} images that show the same, in {' and '.join(splits)}: {_shorten(files)}."
         details = {"pairs": [pair.to_dict() for pair in group]}
-        yield Finding(kind, message, tuple(row.at(file) for file, row in rows), details)
+        yield CheckFinding(kind, message, tuple(row.at(file) for file, row in rows), details)
     for file, uses in images.items():
         yield from _check_uses(file, uses)
 
@@ -90,25 +98,25 @@ def files_of(group: Sequence[Likeness]) -> list[str]:
     return list(dict.fromkeys(file for pair in group for file in (pair.first, pair.second)))
 
 
-def _pair_copies(digests: Sequence[str]) -> list[Pair]:
+def _pair_copies(digests: Sequence[str]) -> list[SimilarPair]:
     """Each repeated digest with the first picture that has it."""
     first_with: dict[str, int] = {}
     firsts = [first_with.setdefault(digest, number) for number, digest in enumerate(digests)]
-    return [Pair(first, number, 1.0) for number, first in enumerate(firsts) if first != number]
+    return [SimilarPair(first, number, 1.0) for number, first in enumerate(firsts) if first != number]
 
 
-def _name_pairs(group: list[Pair], names: Sequence[str], copies: set[Pair]) -> list[Likeness]:
+def _name_pairs(group: list[SimilarPair], names: Sequence[str], copies: set[SimilarPair]) -> list[Likeness]:
     return [
         Likeness(names[pair.first], names[pair.second], pair.similarity, pair in copies, pair.orientation)
         for pair in group
     ]
 
 
-def _check_uses(file: str, uses: Sequence[Row]) -> Iterator[Finding]:
+def _check_uses(file: str, uses: Sequence[PlacedRecord]) -> Iterator[CheckFinding]:
     splits = [split for split in SPLITS if any(row.split == split for row in uses)]
     if len(splits) > 1:
         message = f"{file} is listed in {' and '.join(splits)}."
-        yield Finding("image_across_splits", message, tuple(row.at(file) for row in uses))
+        yield CheckFinding("image_across_splits", message, tuple(row.at(file) for row in uses))
     alike: dict[tuple[str, str, str], list[Place]] = {}
     for row in uses:
         alike.setdefault((row.split, row.mask, repr(sorted(row.record.prompts.items()))), []).append(row.at(file))
@@ -116,10 +124,10 @@ def _check_uses(file: str, uses: Sequence[Row]) -> Iterator[Finding]:
         if len(places) > 1:
             records = ", ".join(str(place.record) for place in places)
             twice = f"{file} is listed {len(places)} times in {places[0].split} with the same mask and prompts"
-            yield Finding("repeated_record", f"{twice}: records {records}.", tuple(places))
+            yield CheckFinding("repeated_record", f"{twice}: records {records}.", tuple(places))
 
 
-def _order(use: tuple[str, Row]) -> tuple[int, int]:
+def _order(use: tuple[str, PlacedRecord]) -> tuple[int, int]:
     return SPLITS.index(use[1].split), use[1].number
 
 
@@ -137,7 +145,7 @@ AGREE = 0.5
 
 def check_contradictions(
     root: Path, groups: Sequence[Sequence[Likeness]], images: Uses, facts: FileFacts
-) -> Iterator[Finding]:
+) -> Iterator[CheckFinding]:
     """Compare the records of each image, and of each pair of images that show the same."""
     for uses in images.values():
         for one, other in combinations(uses, 2):
@@ -148,21 +156,25 @@ def check_contradictions(
                 yield from _compare(root, one, other, pair.orientation, facts)
 
 
-def _compare(root: Path, one: Row, other: Row, orientation: int, facts: FileFacts) -> Iterator[Finding]:
+def _compare(
+    root: Path, one: PlacedRecord, other: PlacedRecord, orientation: int, facts: FileFacts
+) -> Iterator[CheckFinding]:
     names = f"{one.image} and {other.image}" if one.image != other.image else one.image
     words = contradict(one.record.prompts, other.record.prompts)
     if words:
         message = f"{names}: prompted as {words}."
-        yield Finding("contradictory_prompts", message, (one.at(one.image), other.at(other.image)))
+        yield CheckFinding("contradictory_prompts", message, (one.at(one.image), other.at(other.image)))
     if one.mask == other.mask or not _ask_the_same(one, other) or not {one.mask, other.mask} <= facts.masks.keys():
         return
     agreement = _agreement(read_mask(root / one.mask), read_mask(root / other.mask), orientation)
     if agreement < AGREE:
         message = f"{names}: masks agree by a Dice of {agreement:.2f} only, {one.mask} and {other.mask}."
-        yield Finding("contradictory_masks", message, (one.at(one.mask), other.at(other.mask)), {"dice": agreement})
+        yield CheckFinding(
+            "contradictory_masks", message, (one.at(one.mask), other.at(other.mask)), {"dice": agreement}
+        )
 
 
-def _ask_the_same(one: Row, other: Row) -> bool:
+def _ask_the_same(one: PlacedRecord, other: PlacedRecord) -> bool:
     """Whether they share a wording, the empty one aside."""
     first, second = (
         {each for family in row.record.prompts for each in variants(row.record.prompts, family)} for row in (one, other)

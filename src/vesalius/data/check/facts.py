@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from vesalius.data.check.findings import Finding, Place, Row
+from vesalius.data.check.findings import CheckFinding, Place, PlacedRecord
 from vesalius.data.check.similar import Signature, signature
 from vesalius.errors import DataError, ImageError, MissingPackageError
 from vesalius.imaging import MedicalImage, read_image, read_mask
@@ -173,21 +173,21 @@ def _judge_grey(values: NDArray[np.generic], white: float, between: float) -> Va
     return ValueKind.LABELS if len(values) <= LABELS else ValueKind.PICTURE
 
 
-Uses = Mapping[str, Sequence[Row]]
+Uses = Mapping[str, Sequence[PlacedRecord]]
 """Files by path within the data set, and the records that name each."""
 
 
-def gather_uses(rows: Iterable[Row]) -> tuple[Uses, Uses]:
+def gather_uses(rows: Iterable[PlacedRecord]) -> tuple[Uses, Uses]:
     """Images, and masks, each with the records that name it."""
-    images: dict[str, list[Row]] = {}
-    masks: dict[str, list[Row]] = {}
+    images: dict[str, list[PlacedRecord]] = {}
+    masks: dict[str, list[PlacedRecord]] = {}
     for row in rows:
         images.setdefault(row.image, []).append(row)
         masks.setdefault(row.mask, []).append(row)
     return images, masks
 
 
-def check_folders(root: Path, images: Uses, masks: Uses, *, complete: bool = True) -> Iterator[Finding]:
+def check_folders(root: Path, images: Uses, masks: Uses, *, complete: bool = True) -> Iterator[CheckFinding]:
     """Missing and extra files; what lies in ``anns/`` beside the splits is left alone.
 
     Args:
@@ -202,9 +202,9 @@ def check_folders(root: Path, images: Uses, masks: Uses, *, complete: bool = Tru
         likely = {_stem(file): file for file in extra}
         for file in sorted(uses.keys() - present):
             hint = f" Is it {likely[_stem(file)]}?" if _stem(file) in likely else ""
-            yield Finding("missing_file", f"{file} is not there.{hint}", tuple(row.at(file) for row in uses[file]))
+            yield CheckFinding("missing_file", f"{file} is not there.{hint}", tuple(row.at(file) for row in uses[file]))
         for file in extra if complete else ():
-            yield Finding("extra_file", f"{file} is named by no record.", (Place(file),))
+            yield CheckFinding("extra_file", f"{file} is named by no record.", (Place(file),))
 
 
 def _list_files(root: Path, folder: str) -> set[str]:
@@ -230,7 +230,7 @@ class FileFacts:
 
     images: dict[str, ImageFacts] = field(default_factory=dict)
     masks: dict[str, MaskFacts] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[CheckFinding] = field(default_factory=list)
     """Files that cannot be read."""
 
 
@@ -258,7 +258,7 @@ def read_files(root: Path, images: Uses, masks: Uses, *, jobs: int, bar: Progres
                 facts.masks[file] = result
             case str():
                 kind, uses = ("unreadable_image", images) if file in images else ("unreadable_mask", masks)
-                facts.findings.append(Finding(kind, result, tuple(row.at(file) for row in uses[file])))
+                facts.findings.append(CheckFinding(kind, result, tuple(row.at(file) for row in uses[file])))
         bar.advance(task)
     return facts
 

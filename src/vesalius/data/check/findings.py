@@ -25,7 +25,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True)
-class Kind:
+class FindingKind:
     """One row of ``kinds.toml``."""
 
     severity: Severity
@@ -53,7 +53,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckFinding:
     """One thing that is wrong, or worth knowing."""
 
     kind: str
@@ -76,10 +76,12 @@ class Finding:
 
 
 @cache
-def read_kinds() -> Mapping[str, Kind]:
+def read_kinds() -> Mapping[str, FindingKind]:
     """All kinds of finding by name, in the order in which they are reported: gravest first."""
     text = files("vesalius.data.check").joinpath("kinds.toml").read_text(encoding="utf-8")
-    kinds = {name: Kind(**{**row, "severity": Severity(row["severity"])}) for name, row in tomllib.loads(text).items()}
+    kinds = {
+        name: FindingKind(**{**row, "severity": Severity(row["severity"])}) for name, row in tomllib.loads(text).items()
+    }
     grades = list(Severity)
     return dict(sorted(kinds.items(), key=lambda item: grades.index(item[1].severity)))
 
@@ -99,7 +101,7 @@ FOREIGN = {
 
 
 @dataclass(frozen=True)
-class Row:
+class PlacedRecord:
     """A usable record and where it stands."""
 
     split: str
@@ -124,7 +126,7 @@ class Row:
         return Place(file, self.split, self.number)
 
 
-def read_rows(root: Path) -> tuple[list[Row], list[Finding]]:
+def read_rows(root: Path) -> tuple[list[PlacedRecord], list[CheckFinding]]:
     """Read every split that is there.
 
     Returns:
@@ -134,12 +136,12 @@ def read_rows(root: Path) -> tuple[list[Row], list[Finding]]:
         DataError: If the folder is no data set: it lacks ``images/``, ``masks/`` or every annotation file.
     """
     _check_layout(root)
-    rows: list[Row] = []
-    findings: list[Finding] = []
+    rows: list[PlacedRecord] = []
+    findings: list[CheckFinding] = []
     for split in SPLITS:
         if not (root / "anns" / f"{split}.json").exists():
             place = Place(f"anns/{split}.json", split)
-            findings.append(Finding("missing_split", f"There is no {split} split: anns/{split}.json.", (place,)))
+            findings.append(CheckFinding("missing_split", f"There is no {split} split: anns/{split}.json.", (place,)))
             continue
         found, wrong = _read_split(root, split)
         rows += found
@@ -158,35 +160,35 @@ def _check_layout(root: Path) -> None:
         raise DataError(f"{root}/anns: no annotation file in it; expected {', '.join(f'{s}.json' for s in SPLITS)}.")
 
 
-def _read_split(root: Path, split: str) -> tuple[list[Row], list[Finding]]:
+def _read_split(root: Path, split: str) -> tuple[list[PlacedRecord], list[CheckFinding]]:
     file = Place(f"anns/{split}.json", split)
     try:
         content = read_json(root / file.file)
     except DataError as error:
         message = str(error).replace(str(root / file.file), file.file)
-        return [], [Finding("unreadable_annotations", message, (file,))]
+        return [], [CheckFinding("unreadable_annotations", message, (file,))]
     tool = _name_tool(content)
     if tool:
         message = (
             f"{file.file}: looks like JSON of {tool}; expected a list of records with img_name, mask_name, prompts."
         )
-        return [], [Finding("foreign_annotations", message, (file,))]
+        return [], [CheckFinding("foreign_annotations", message, (file,))]
     if not isinstance(content, list) or not content:
         message = f"{file.file}: expected a JSON list of one record or more, got {_describe(content)}."
-        return [], [Finding("unreadable_annotations", message, (file,))]
+        return [], [CheckFinding("unreadable_annotations", message, (file,))]
     return _sort_records(content, split, file.file)
 
 
-def _sort_records(content: list[object], split: str, file: str) -> tuple[list[Row], list[Finding]]:
+def _sort_records(content: list[object], split: str, file: str) -> tuple[list[PlacedRecord], list[CheckFinding]]:
     rows, findings = [], []
     for number, fields in enumerate(content):
         try:
             record = to_record(fields, f"{file}, record {number}")
         except DataError as error:
-            findings.append(Finding("bad_record", str(error), (Place(file, split, number),)))
+            findings.append(CheckFinding("bad_record", str(error), (Place(file, split, number),)))
         else:
             assert isinstance(fields, dict)
-            rows.append(Row(split, number, record, fields))
+            rows.append(PlacedRecord(split, number, record, fields))
     return rows, findings
 
 

@@ -19,7 +19,7 @@ from rich.progress import Progress
 from vesalius import __version__
 from vesalius.console import to_html
 from vesalius.data.check.facts import to_levels
-from vesalius.data.check.findings import SPLITS, Finding, Place, Row, Severity, read_kinds
+from vesalius.data.check.findings import SPLITS, CheckFinding, Place, PlacedRecord, Severity, read_kinds
 from vesalius.data.check.similar import ORIENTATIONS
 from vesalius.errors import ImageError, MissingPackageError
 from vesalius.files import write_text
@@ -58,11 +58,11 @@ class CheckReport:
     """Records by split, without those that cannot be used."""
     images: int
     """Image files that could be read."""
-    findings: Sequence[Finding]
+    findings: Sequence[CheckFinding]
     leaks: Sequence[Leak]
     settings: Mapping[str, object]
     seconds: float
-    rows: Sequence[Row] = ()
+    rows: Sequence[PlacedRecord] = ()
     """The usable records, which say what mask lies on which image."""
 
     @property
@@ -70,9 +70,9 @@ class CheckReport:
         """Whether there is an error or a warning."""
         return any(finding.severity is not Severity.NOTE for finding in self.findings)
 
-    def by_kind(self) -> dict[str, list[Finding]]:
+    def by_kind(self) -> dict[str, list[CheckFinding]]:
         """The findings of each kind that occurs, gravest kinds first."""
-        found: dict[str, list[Finding]] = {name: [] for name in read_kinds()}
+        found: dict[str, list[CheckFinding]] = {name: [] for name in read_kinds()}
         for finding in self.findings:
             found[finding.kind].append(finding)
         return {name: each for name, each in found.items() if each}
@@ -105,7 +105,7 @@ class CheckReport:
         }
 
 
-def _to_dict(finding: Finding) -> dict[str, object]:
+def _to_dict(finding: CheckFinding) -> dict[str, object]:
     return {
         "kind": finding.kind,
         "severity": str(finding.severity),
@@ -160,7 +160,7 @@ TILES = 6
 STORED = ("artefacts_in_mask", "colour_in_mask", "labels_in_mask", "picture_in_mask", "size_mismatch")
 """Findings that the outline does not show, but the mask as it is stored does."""
 
-Rows = Mapping[tuple[str | None, int | None], Row]
+Rows = Mapping[tuple[str | None, int | None], PlacedRecord]
 """Records by split and number."""
 
 
@@ -203,7 +203,7 @@ def _template() -> Template:
     return Template(files("vesalius.data.check").joinpath("page.html").read_text(encoding="utf-8"))
 
 
-def _gravest_first(found: Sequence[Finding]) -> list[Finding]:
+def _gravest_first(found: Sequence[CheckFinding]) -> list[CheckFinding]:
     """What touches test first, then val: there it spoils a score."""
     return sorted(found, key=lambda finding: ("test" not in finding.splits(), "val" not in finding.splits()))
 
@@ -264,7 +264,7 @@ def _section(name: str, cards: Sequence[str], count: int) -> str:
     return f'<section><h2 id="{name}">{title}</h2>{intro}<div class="cards">{"".join(cards)}</div>{more}</section>'
 
 
-def _card(finding: Finding, root: Path, rows: Rows) -> str:
+def _card(finding: CheckFinding, root: Path, rows: Rows) -> str:
     places = list(dict.fromkeys(finding.places))
     tiles = "".join(_tile(place, root, rows, stored=finding.kind in STORED) for place in places[:TILES])
     more = f'<p class="more">and {len(places) - TILES:,} more</p>' if len(places) > TILES else ""
@@ -272,7 +272,7 @@ def _card(finding: Finding, root: Path, rows: Rows) -> str:
     return f'<article>{text}<div class="tiles">{tiles}</div>{more}</article>'
 
 
-def _likeness(finding: Finding) -> str:
+def _likeness(finding: CheckFinding) -> str:
     """How alike the pictures of a group are, and which lie differently."""
     pairs = finding.details.get("pairs")
     if not isinstance(pairs, list):

@@ -86,7 +86,7 @@ ORIENTATIONS = (
 
 
 @dataclass(frozen=True)
-class Pair:
+class SimilarPair:
     """Two pictures that look alike, by their numbers; the first is the smaller."""
 
     first: int
@@ -101,7 +101,7 @@ def find_similar(
     signatures: NDArray[np.float32],
     least: float,
     on_block: Callable[[int], None] = lambda _: None,
-) -> Iterator[Pair]:
+) -> Iterator[SimilarPair]:
     """Every pair at least so similar; nothing is left to chance, as all pairs are compared by matrix products.
 
     Args:
@@ -138,10 +138,10 @@ def reorient(array: NDArray[np.generic], orientation: int) -> NDArray[np.generic
     return laid[::rows, ::columns]
 
 
-def _describe_pair(signatures: NDArray[np.float32], first: int, second: int) -> Pair:
+def _describe_pair(signatures: NDArray[np.float32], first: int, second: int) -> SimilarPair:
     similarities = [float(np.sum(signatures[first] * lay(signatures[second], way))) for way in range(len(ORIENTATIONS))]
     orientation = int(np.argmax(similarities))
-    return Pair(first, second, min(similarities[orientation], 1.0), orientation)
+    return SimilarPair(first, second, min(similarities[orientation], 1.0), orientation)
 
 
 def lay(signature: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
@@ -172,10 +172,10 @@ def _best_of_four(
     return best
 
 
-def join_pairs(pairs: Iterable[Pair]) -> list[list[Pair]]:
+def join_pairs(pairs: Iterable[SimilarPair]) -> list[list[SimilarPair]]:
     """The pairs of each connected group, groups in the order of their first picture.
 
-    >>> [len(group) for group in join_pairs([Pair(0, 4, 1.0), Pair(2, 3, 1.0), Pair(4, 7, 1.0)])]
+    >>> [len(group) for group in join_pairs([SimilarPair(0, 4, 1.0), SimilarPair(2, 3, 1.0), SimilarPair(4, 7, 1.0)])]
     [2, 1]
     """
     leader: dict[int, int] = {}
@@ -190,7 +190,7 @@ def join_pairs(pairs: Iterable[Pair]) -> list[list[Pair]]:
     for pair in ordered:
         one, other = find(pair.first), find(pair.second)
         leader[max(one, other)] = min(one, other)
-    groups: dict[int, list[Pair]] = {}
+    groups: dict[int, list[SimilarPair]] = {}
     for pair in ordered:
         groups.setdefault(find(pair.first), []).append(pair)
     return list(groups.values())

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from vesalius.data.check.facts import FileFacts
-from vesalius.data.check.findings import Finding, Row
+from vesalius.data.check.findings import CheckFinding, PlacedRecord
 from vesalius.prompts import Variants
 from vesalius.prompts.bank import read_bank
 from vesalius.prompts.templates import sort_families, variants
@@ -24,7 +24,7 @@ USUAL = 0.5
 """A family that a larger share of the records has is expected of all."""
 
 
-def check_wordings(rows: Sequence[Row], facts: FileFacts) -> Iterator[Finding]:
+def check_wordings(rows: Sequence[PlacedRecord], facts: FileFacts) -> Iterator[CheckFinding]:
     """Families that are lacking, wordings with gaps, and wordings that tell or deny what the mask holds."""
     yield from _check_families(rows)
     for row in rows:
@@ -105,7 +105,7 @@ def _plain(wording: str) -> str:
     return wording.strip().rstrip(".").lower()
 
 
-def _check_families(rows: Sequence[Row]) -> Iterator[Finding]:
+def _check_families(rows: Sequence[PlacedRecord]) -> Iterator[CheckFinding]:
     counts = Counter(family for row in rows for family in row.record.prompts)
     usual = {family for family, count in counts.items() if count > USUAL * len(rows)}
     for row in rows:
@@ -114,39 +114,41 @@ def _check_families(rows: Sequence[Row]) -> Iterator[Finding]:
             message = (
                 f"{row.image}: prompts lack {_join(lacking)}, which most records have; {_tally(lacking, counts, rows)}."
             )
-            yield Finding("lacking_family", message, (row.at(row.image),), {"families": sort_families(list(lacking))})
+            yield CheckFinding(
+                "lacking_family", message, (row.at(row.image),), {"families": sort_families(list(lacking))}
+            )
         if rare:
             message = f"{row.image}: prompts have {_join(rare)}, which most records lack; {_tally(rare, counts, rows)}."
-            yield Finding("rare_family", message, (row.at(row.image),), {"families": sort_families(list(rare))})
+            yield CheckFinding("rare_family", message, (row.at(row.image),), {"families": sort_families(list(rare))})
 
 
 def _join(families: Iterable[str]) -> str:
     return ", ".join(sort_families(list(families)))
 
 
-def _tally(families: Iterable[str], counts: Mapping[str, int], rows: Sequence[Row]) -> str:
+def _tally(families: Iterable[str], counts: Mapping[str, int], rows: Sequence[PlacedRecord]) -> str:
     return ", ".join(f"{family}: {counts[family]} of {len(rows)}" for family in sort_families(list(families)))
 
 
-def _check_words(row: Row) -> Iterator[Finding]:
+def _check_words(row: PlacedRecord) -> Iterator[CheckFinding]:
     prompts = row.record.prompts
     for family in sort_families(prompts):
         wordings = variants(prompts, family)
         if family != EMPTY_BY_CUSTOM and not all(wording.strip() for wording in wordings):
-            yield Finding("blank_prompt", f"{row.image}: '{family}' has no words.", (row.at(row.image),))
+            yield CheckFinding("blank_prompt", f"{row.image}: '{family}' has no words.", (row.at(row.image),))
         for wording in filter(GAP.search, wordings):
             message = f"{row.image}: '{family}' was not filled in: “{wording}”."
-            yield Finding("unfilled_prompt", message, (row.at(row.image),))
+            yield CheckFinding("unfilled_prompt", message, (row.at(row.image),))
 
 
-def _check_against_mask(row: Row, share: float) -> Iterator[Finding]:
+def _check_against_mask(row: PlacedRecord, share: float) -> Iterator[CheckFinding]:
     found = denials(row.record.prompts, firm=share > 0)
     if not found:
         return
     families, wording = ", ".join(found), next(iter(found.values()))
     if share == 0:
         message = f"{row.image}: {families} say “{wording}” and the mask is empty."
-        yield Finding("prompt_gives_answer", message, (row.at(row.image),), {"families": list(found)})
+        yield CheckFinding("prompt_gives_answer", message, (row.at(row.image),), {"families": list(found)})
     else:
         message = f"{row.image}: {families} say “{wording}” and {share:.2%} of the image is marked."
-        yield Finding("prompt_denies_mask", message, (row.at(row.image),), {"families": list(found)})
+        yield CheckFinding("prompt_denies_mask", message, (row.at(row.image),), {"families": list(found)})

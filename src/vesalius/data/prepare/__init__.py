@@ -1,29 +1,29 @@
 """From a downloaded original, or one's own files, to the layout that training reads.
 
-`find_items` or `find_custom` says what there is, `prepare` writes it; the rest are their parts.
+`find_samples` or `find_custom` says what there is, `prepare` writes it; the rest are their parts.
 """
 
 from vesalius.data.prepare.custom import CustomConfig, find_custom
-from vesalius.data.prepare.items import Found, Item, PrepareReport, Problem
-from vesalius.data.prepare.originals import find_items
-from vesalius.data.prepare.run import Plan, prepare
+from vesalius.data.prepare.originals import find_samples
+from vesalius.data.prepare.run import PreparePlan, prepare
+from vesalius.data.prepare.samples import FoundSamples, PrepareReport, Problem, SourceSample
 from vesalius.data.prepare.sources import Source
-from vesalius.data.prepare.splitting import Given, SplitConfig, read_given
+from vesalius.data.prepare.splitting import ExistingAnnotations, SplitConfig, read_existing
 from vesalius.data.prepare.volumes import SliceConfig
 
 __all__ = [
     "CustomConfig",
-    "Found",
-    "Given",
-    "Item",
-    "Plan",
+    "FoundSamples",
+    "ExistingAnnotations",
+    "SourceSample",
+    "PreparePlan",
     "PrepareReport",
     "Problem",
     "SliceConfig",
     "Source",
     "SplitConfig",
     "find_custom",
-    "find_items",
+    "find_samples",
     "prepare",
-    "read_given",
+    "read_existing",
 ]

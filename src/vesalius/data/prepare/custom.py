@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from vesalius.data.annotations import compile_group_regex, find_group
-from vesalius.data.prepare.items import Found, Item, Problem, plain_prompts, to_phrase
-from vesalius.data.prepare.pictures import PictureItem
+from vesalius.data.prepare.pictures import PictureSample
+from vesalius.data.prepare.samples import FoundSamples, Problem, SourceSample, plain_prompts, to_phrase
 from vesalius.data.prepare.sources import Source
 from vesalius.data.prepare.tables import Row, find_column, read_table, to_split
-from vesalius.data.prepare.volumes import SliceConfig, Structure, VolumeItem, read_label_names
+from vesalius.data.prepare.volumes import SliceConfig, Structure, VolumeSample, read_label_names
 from vesalius.errors import ConfigError, DataError
 from vesalius.files import parse_json, stem_of
 from vesalius.imaging.formats import DICOM_SUFFIXES, IMAGE_SUFFIXES, VOLUME_SUFFIXES, has_dicom_mark, read_start
@@ -24,7 +24,7 @@ IMAGE_SUFFIX = re.compile(r"(?i)[ _.-]*(?:image|img|_0000)$")
 
 
 @dataclass(frozen=True)
-class Pair:
+class MaskedImage:
     """An image and its masks."""
 
     image: Path
@@ -39,8 +39,8 @@ class Pair:
     prompts: Mapping[str, Variants] | None = None
 
 
-def pair_by_name(images: Path, masks: Path) -> tuple[list[Pair], list[Problem]]:
-    """Pair files, and folders with a DICOM series, of equal names; several masks of one image are united.
+def pair_by_name(images: Path, masks: Path) -> tuple[list[MaskedImage], list[Problem]]:
+    """MaskedImage files, and folders with a DICOM series, of equal names; several masks of one image are united.
 
     A mask may carry a word such as _mask or _gt and a number behind the image's name, an image _0000 or _image.
 
@@ -75,7 +75,7 @@ def pair_by_name(images: Path, masks: Path) -> tuple[list[Pair], list[Problem]]:
             problems.append(Problem(str(path), f"is left out; {len(named[image])} images are called '{image}'."))
     for stem in found.keys() - matched.keys():
         problems.append(Problem(str(found[stem]), f"has no mask; expected a name that begins '{stem}' in {masks}."))
-    pairs = [Pair(path, tuple(matched[stem]), stem, stem) for stem, path in found.items() if stem in matched]
+    pairs = [MaskedImage(path, tuple(matched[stem]), stem, stem) for stem, path in found.items() if stem in matched]
     return pairs, sorted(problems, key=lambda problem: problem.place)
 
 
@@ -89,8 +89,8 @@ def _alike(stem: str, paths: Sequence[Path]) -> Iterator[Problem]:
         )
 
 
-def pair_by_table(table: Path, images: Path | None, masks: Path | None) -> tuple[list[Pair], list[Problem]]:
-    """Pair what the rows of a table name; a row that is wrong becomes a problem.
+def pair_by_table(table: Path, images: Path | None, masks: Path | None) -> tuple[list[MaskedImage], list[Problem]]:
+    """MaskedImage what the rows of a table name; a row that is wrong becomes a problem.
 
     Args:
         table: CSV or Parquet, see `CustomConfig.table`.
@@ -105,7 +105,7 @@ def pair_by_table(table: Path, images: Path | None, masks: Path | None) -> tuple
     if lacking:
         raise DataError(f"{table}: has no column '{lacking[0]}'; its columns are {', '.join(rows[0])}.")
     homes = images or table.parent, masks or table.parent
-    pairs: dict[str, Pair] = {}
+    pairs: dict[str, MaskedImage] = {}
     problems = []
     for number, row in enumerate(rows, start=1):
         try:
@@ -118,12 +118,12 @@ def pair_by_table(table: Path, images: Path | None, masks: Path | None) -> tuple
     return list(pairs.values()), problems
 
 
-def _to_pair(row: Row, images: Path, masks: Path) -> Pair:
+def _to_pair(row: Row, images: Path, masks: Path) -> MaskedImage:
     image, mask = _file(row, "image", images), _file(row, "mask", masks)
     group, split = _cell(row, "group", "patient"), to_split(_cell(row, "split"))
     prompts = _to_prompts(row.get(find_column(row, "prompts") or ""))
     stem, mask_stem = _stem(image, images), _stem(mask, masks)
-    return Pair(image, (mask,), stem, mask_stem, group, split, _cell(row, "class") or "", prompts)
+    return MaskedImage(image, (mask,), stem, mask_stem, group, split, _cell(row, "class") or "", prompts)
 
 
 def _file(row: Row, column: str, home: Path) -> Path:
@@ -214,7 +214,7 @@ prompts."""
             compile_group_regex(self.group_regex)
 
 
-def find_custom(config: CustomConfig, slicing: SliceConfig | None = None) -> tuple[Found, Source]:
+def find_custom(config: CustomConfig, slicing: SliceConfig | None = None) -> tuple[FoundSamples, Source]:
     """What one's own folders or table hold.
 
     Args:
@@ -222,7 +222,7 @@ def find_custom(config: CustomConfig, slicing: SliceConfig | None = None) -> tup
         slicing: How volumes are cut.
 
     Returns:
-        The items, and the source to prepare them from.
+        The samples, and the source to prepare them from.
 
     Raises:
         DataError: If folders or table cannot be read.
@@ -231,13 +231,13 @@ def find_custom(config: CustomConfig, slicing: SliceConfig | None = None) -> tup
     pairs, problems = _find_pairs(config)
     labels = read_label_names(config.labels) if config.labels else None
     pairs, clashes = _without_clashes(pairs)
-    items = tuple(_to_item(pair, config, labels, slicing or SliceConfig()) for pair in pairs)
+    samples = tuple(_to_sample(pair, config, labels, slicing or SliceConfig()) for pair in pairs)
     paths = {path for pair in pairs for path in (pair.image, *pair.masks)}
     source = Source.of(config.table or config.images or Path(), sorted(paths))
-    return Found(items, (*problems, *clashes), tuple(_ungrouped(pairs, config))), source
+    return FoundSamples(samples, (*problems, *clashes), tuple(_ungrouped(pairs, config))), source
 
 
-def _find_pairs(config: CustomConfig) -> tuple[list[Pair], list[Problem]]:
+def _find_pairs(config: CustomConfig) -> tuple[list[MaskedImage], list[Problem]]:
     if config.table is not None:
         return pair_by_table(config.table, config.images, config.masks)
     if config.images is None or config.masks is None:
@@ -245,10 +245,12 @@ def _find_pairs(config: CustomConfig) -> tuple[list[Pair], list[Problem]]:
     return pair_by_name(config.images, config.masks)
 
 
-def _to_item(pair: Pair, config: CustomConfig, labels: Mapping[int, str] | None, slicing: SliceConfig) -> Item:
+def _to_sample(
+    pair: MaskedImage, config: CustomConfig, labels: Mapping[int, str] | None, slicing: SliceConfig
+) -> SourceSample:
     group = pair.group or _match_group(pair, config) or pair.stem
     if not pair.masks[0].name.lower().endswith(VOLUME_SUFFIXES):
-        return PictureItem(
+        return PictureSample(
             stem=pair.stem,
             image=str(pair.image),
             masks=tuple(map(str, pair.masks)),
@@ -261,7 +263,7 @@ def _to_item(pair: Pair, config: CustomConfig, labels: Mapping[int, str] | None,
             target="" if labels else _target(pair, config),
             threshold=config.threshold,
         )
-    return VolumeItem(
+    return VolumeSample(
         stem=pair.stem,
         image=str(pair.image),
         mask_stem=pair.mask_stem,
@@ -275,42 +277,42 @@ def _to_item(pair: Pair, config: CustomConfig, labels: Mapping[int, str] | None,
     )
 
 
-def _to_structure(pair: Pair, config: CustomConfig) -> Structure:
+def _to_structure(pair: MaskedImage, config: CustomConfig) -> Structure:
     prompts = _prompts(pair, config)
     masks = tuple(map(str, pair.masks))
     return Structure(pair.kind or config.phrase or "object", prompts, masks, _target(pair, config))
 
 
-def _target(pair: Pair, config: CustomConfig) -> str:
+def _target(pair: MaskedImage, config: CustomConfig) -> str:
     """The phrase, or the table's class: told once, and kept with the data."""
     return config.phrase or to_phrase(pair.kind)
 
 
-def _prompts(pair: Pair, config: CustomConfig) -> Mapping[str, Variants]:
+def _prompts(pair: MaskedImage, config: CustomConfig) -> Mapping[str, Variants]:
     return pair.prompts or plain_prompts(_target(pair, config) or _no_phrase(pair))
 
 
-def _no_phrase(pair: Pair) -> str:
+def _no_phrase(pair: MaskedImage) -> str:
     raise ConfigError(
         f"{pair.image}: nothing says what its mask outlines; give --phrase polyp, --labels FILE, or a table with a "
         "column class or prompts."
     )
 
 
-def _match_group(pair: Pair, config: CustomConfig) -> str | None:
+def _match_group(pair: MaskedImage, config: CustomConfig) -> str | None:
     if config.group_regex is None:
         return None
     return find_group(compile_group_regex(config.group_regex), pair.image.as_posix())
 
 
-def _ungrouped(pairs: list[Pair], config: CustomConfig) -> list[Problem]:
+def _ungrouped(pairs: list[MaskedImage], config: CustomConfig) -> list[Problem]:
     if config.group_regex is None:
         return []
     lone = [pair for pair in pairs if not pair.group and _match_group(pair, config) is None]
     return [Problem(str(pair.image), f"--group-regex '{config.group_regex}' finds no patient in it.") for pair in lone]
 
 
-def _without_clashes(pairs: list[Pair]) -> tuple[list[Pair], list[Problem]]:
+def _without_clashes(pairs: list[MaskedImage]) -> tuple[list[MaskedImage], list[Problem]]:
     """Leave out images whose prepared name another image has."""
     owners: dict[str, Path] = {}
     kept, problems = [], []

@@ -1,4 +1,4 @@
-"""What a preparation has finished, one line an item, and the files it writes."""
+"""What a preparation has finished, one line a sample, and the files it writes."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vesalius.data.annotations import ABSENT, TARGET, ImageRecord
-from vesalius.data.prepare.items import Item, Outline, Picture, Problem
+from vesalius.data.prepare.samples import Outline, Picture, Problem, SourceSample
 from vesalius.data.prepare.sources import Source
 from vesalius.errors import DataError, OutputError
 from vesalius.files import to_json, writing
@@ -26,7 +26,7 @@ _UNFINISHED = re.compile(r"\.[0-9a-f]{32}\..+")
 
 
 @dataclass(frozen=True)
-class Example:
+class PreparedRecord:
     """One image with one mask, as written."""
 
     image: str
@@ -41,16 +41,16 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A finished item."""
+class FinishedSample:
+    """A finished sample."""
 
     stamp: str
-    examples: tuple[Example, ...]
+    examples: tuple[PreparedRecord, ...]
     problems: tuple[Problem, ...] = ()
     """Parts of it that were left out."""
 
 
-class Journal:
+class PrepareJournal:
     """The journal of one prepared folder.
 
     Args:
@@ -64,7 +64,7 @@ class Journal:
     def __init__(self, dest: Path, name: str) -> None:
         self.dest = dest
         self.name = name
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, FinishedSample] = {}
         self._written: set[Path] = set()
         if (dest / NAME).is_file():
             for key, entry in _read(dest / NAME, name):
@@ -83,33 +83,33 @@ class Journal:
         else:
             self._append({"data": self.name})
 
-    def finished(self, item: Item, stamp: str) -> Entry | None:
-        """What an earlier run made of an item, if neither it nor its files have changed."""
-        entry = self.entries.get(item.key)
+    def finished(self, sample: SourceSample, stamp: str) -> FinishedSample | None:
+        """What an earlier run made of a sample, if neither it nor its files have changed."""
+        entry = self.entries.get(sample.key)
         if entry is None or entry.stamp != stamp:
             return None
         there = all(path.is_file() for example in entry.examples for path in self.files(example))
         return entry if there else None
 
-    def begin(self, item: Item) -> None:
-        """Note that what an earlier run made of an item will be overwritten.
+    def begin(self, sample: SourceSample) -> None:
+        """Note that what an earlier run made of a sample will be overwritten.
 
         Raises:
             OutputError: If that cannot be written.
         """
-        if item.key in self.entries:
-            self.add(item, replace(self.entries[item.key], stamp=""))
+        if sample.key in self.entries:
+            self.add(sample, replace(self.entries[sample.key], stamp=""))
 
-    def add(self, item: Item, entry: Entry) -> None:
-        """Note that an item is finished.
+    def add(self, sample: SourceSample, entry: FinishedSample) -> None:
+        """Note that a sample is finished.
 
         Raises:
             OutputError: If that cannot be written.
         """
-        self._keep(item.key, entry)
-        self._append({"key": item.key, **asdict(entry)})
+        self._keep(sample.key, entry)
+        self._append({"key": sample.key, **asdict(entry)})
 
-    def files(self, example: Example) -> tuple[Path, Path]:
+    def files(self, example: PreparedRecord) -> tuple[Path, Path]:
         """Image and mask of an example."""
         return self.dest / "images" / example.image, self.dest / "masks" / example.mask
 
@@ -124,11 +124,11 @@ class Journal:
             if _UNFINISHED.fullmatch(path.name):
                 path.unlink(missing_ok=True)
 
-    def _keep(self, key: str, entry: Entry) -> None:
+    def _keep(self, key: str, entry: FinishedSample) -> None:
         self.entries[key] = entry
         self._written |= self._files([entry])
 
-    def _files(self, entries: Iterable[Entry]) -> set[Path]:
+    def _files(self, entries: Iterable[FinishedSample]) -> set[Path]:
         return {path for entry in entries for example in entry.examples for path in self.files(example)}
 
     def _append(self, line: Mapping[str, object]) -> None:
@@ -144,13 +144,13 @@ class Journal:
             raise OutputError(f"{path}: cannot be written ({error.strerror or error}); free some room.") from error
 
 
-def stamp_of(item: Item, source: Source, names: Iterable[str]) -> str:
-    """Changes when an item, one of its files or the names it shall have change."""
-    parts = [repr(item), *(source.stamp(path) for path in item.inputs), *names]
+def stamp_of(sample: SourceSample, source: Source, names: Iterable[str]) -> str:
+    """Changes when a sample, one of its files or the names it shall have change."""
+    parts = [repr(sample), *(source.stamp(path) for path in sample.inputs), *names]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def _read(path: Path, name: str) -> list[tuple[str, Entry]]:
+def _read(path: Path, name: str) -> list[tuple[str, FinishedSample]]:
     first, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     there = _parse(first).get("data")
     if there is None:
@@ -169,12 +169,12 @@ def _parse(line: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _to_entry(line: Mapping[str, Any]) -> Entry | None:
-    """A finished item; None if the line is none, so that the item is done again."""
+def _to_entry(line: Mapping[str, Any]) -> FinishedSample | None:
+    """A finished sample; None if the line is none, so that the sample is done again."""
     try:
-        examples = tuple(Example(**example) for example in line["examples"])
+        examples = tuple(PreparedRecord(**example) for example in line["examples"])
         problems = tuple(Problem(**problem) for problem in line["problems"])
-        return Entry(str(line["stamp"]), examples, problems) if "key" in line else None
+        return FinishedSample(str(line["stamp"]), examples, problems) if "key" in line else None
     except (KeyError, TypeError):
         return None
 
@@ -193,8 +193,10 @@ Namer = Callable[[Outline], tuple[str, str] | None]
 """File names of an outline's image and mask; None if it is not wanted."""
 
 
-def write_item(item: Item, source: Source, journal: Journal, namer: Namer, stamp: str) -> Entry:
-    """Read an item and write what it gives.
+def write_sample(
+    sample: SourceSample, source: Source, journal: PrepareJournal, namer: Namer, stamp: str
+) -> FinishedSample:
+    """Read a sample and write what it gives.
 
     Files keep their bytes where they are PNG or JPEG, and all else becomes PNG, whatever the name says: readers go by
     the content, and no pixel changes.
@@ -203,24 +205,24 @@ def write_item(item: Item, source: Source, journal: Journal, namer: Namer, stamp
         VesaliusError: If it cannot be read; then none of it counts.
         OutputError: If a file cannot be written.
     """
-    examples: list[Example] = []
+    examples: list[PreparedRecord] = []
     problems: list[Problem] = []
     written: set[str] = set()
-    journal.begin(item)
-    for outline in item.outlines(source):
+    journal.begin(sample)
+    for outline in sample.outlines(source):
         if isinstance(outline, Problem):
             problems.append(outline)
         elif names := namer(outline):
             empty = not outline.mask.any()
-            example = Example(*names, outline.prompts, outline.kind, empty=empty, target=outline.target)
+            example = PreparedRecord(*names, outline.prompts, outline.kind, empty=empty, target=outline.target)
             image, mask = journal.files(example)
             if example.image not in written:
                 _write_picture(image, outline.picture)
                 written.add(example.image)
             _write_mask(mask, outline.mask)
             examples.append(example)
-    entry = Entry(stamp, tuple(examples), tuple(problems))
-    journal.add(item, entry)
+    entry = FinishedSample(stamp, tuple(examples), tuple(problems))
+    journal.add(sample, entry)
     return entry
 
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vesalius.data.catalog import DataSetCard, FilePattern
-from vesalius.data.prepare.items import Found, Outline, Problem, plain_prompts, to_phrase, to_slug
-from vesalius.data.prepare.pictures import PictureItem, read_picture
+from vesalius.data.prepare.pictures import PictureSample, read_picture
+from vesalius.data.prepare.samples import FoundSamples, Outline, Problem, plain_prompts, to_phrase, to_slug
 from vesalius.data.prepare.sources import Match, Source, expression, match_files
-from vesalius.data.prepare.splitting import Sides, read_sides
-from vesalius.data.prepare.volumes import SliceConfig, Structure, VolumeItem
+from vesalius.data.prepare.splitting import SourceMetadata, read_metadata
+from vesalius.data.prepare.volumes import SliceConfig, Structure, VolumeSample
 from vesalius.errors import DataError, unknown_name
 from vesalius.files import parse_json
 from vesalius.prompts import find_target
@@ -36,7 +36,7 @@ def decode_rle(counts: str | Sequence[int], size: Sequence[int]) -> NDArray[np.b
     Raises:
         DataError: If the runs do not fill the size.
 
-    Example:
+    PreparedRecord:
         >>> decode_rle([1, 2, 1], [2, 2]).tolist()
         [[False, True], [True, False]]
     """
@@ -73,13 +73,13 @@ def _unpack(text: str) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Layout:
+class OriginalLayout:
     """A download in one of the layouts that the catalog knows for it."""
 
     card: DataSetCard
     pattern: FilePattern
     source: Source
-    sides: Sides
+    metadata: SourceMetadata
 
     @cached_property
     def images(self) -> Mapping[str, Match]:
@@ -104,11 +104,11 @@ class Layout:
     def group(self, name: str) -> str:
         """What must not cross splits: the group of an image, by default the image."""
         pattern = self.pattern.group
-        return self.sides.groups.get(name, pattern.format(**self.images[name].words) if pattern else name)
+        return self.metadata.groups.get(name, pattern.format(**self.images[name].words) if pattern else name)
 
     def split(self, name: str) -> str | None:
         """Where the authors put an image; None if they leave that open."""
-        told = self.sides.splits.get(name) or self.sides.splits.get(self.group(name))
+        told = self.metadata.splits.get(name) or self.metadata.splits.get(self.group(name))
         is_test = self.pattern.test and expression(self.pattern.test).fullmatch(self.images[name].path)
         return told or ("test" if is_test else None)
 
@@ -152,7 +152,7 @@ def _distinct(matches: list[Match]) -> list[Match]:
 
 
 @dataclass(frozen=True)
-class FindingsItem:
+class FindingsSample:
     """A radiograph and its findings."""
 
     key: str
@@ -200,9 +200,9 @@ class FindingsItem:
         return self.mask_stem.replace("{name}", to_slug(finding))
 
 
-def find_findings(layout: Layout) -> Found:
+def find_findings(layout: OriginalLayout) -> FoundSamples:
     """Every radiograph that a JSON file of the source names, with its findings."""
-    items: list[FindingsItem] = []
+    samples: list[FindingsSample] = []
     problems: list[Problem] = []
     for match in match_files(layout.pattern.mask, layout.source):
         place = layout.source.describe(match.path)
@@ -219,10 +219,10 @@ def find_findings(layout: Layout) -> Found:
             else:
                 image, group, split = layout.images[name].path, layout.group(name), layout.split(name)
                 stem = layout.mask_stem(name)
-                items.append(FindingsItem(name, image, match.path, findings, stem, group, split))
-    if not items and not problems:
+                samples.append(FindingsSample(name, image, match.path, findings, stem, group, split))
+    if not samples and not problems:
         raise DataError(f"{layout.source.root}: has images but no findings; expected {layout.card.layout}.")
-    return Found(tuple(items), tuple(problems))
+    return FoundSamples(tuple(samples), tuple(problems))
 
 
 def _read_findings(source: Source, path: str) -> Mapping[str, object]:
@@ -242,7 +242,7 @@ def _read_mask(packed: object) -> NDArray[np.bool_]:
     raise DataError("expected counts as COCO writes them, text or a list of whole numbers.")
 
 
-def find_items(card: DataSetCard, source: Source, slicing: SliceConfig | None = None) -> Found:
+def find_samples(card: DataSetCard, source: Source, slicing: SliceConfig | None = None) -> FoundSamples:
     """What of a data set a source holds.
 
     Args:
@@ -253,18 +253,18 @@ def find_items(card: DataSetCard, source: Source, slicing: SliceConfig | None = 
     Raises:
         DataError: If no image of the data set is there; the message says what was expected and what is there.
     """
-    sides = read_sides(card, source)
+    metadata = read_metadata(card, source)
     for pattern in card.files:
-        layout = Layout(card, pattern, source, sides)
+        layout = OriginalLayout(card, pattern, source, metadata)
         if layout.images:
             found = _read(layout, slicing or SliceConfig())
-            return Found(found.items, (*sides.problems, *found.problems), sides.leaks)
+            return FoundSamples(found.samples, (*metadata.problems, *found.problems), metadata.leaks)
     suffixes = Counter(PurePosixPath(path).suffix.lower() or "without suffix" for path in source.paths)
     there = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(5)) or "nothing"
     raise DataError(f"{source.root}: holds no image of {card.title}; expected {card.layout}. There is: {there}.")
 
 
-def _read(layout: Layout, slicing: SliceConfig) -> Found:
+def _read(layout: OriginalLayout, slicing: SliceConfig) -> FoundSamples:
     if layout.card.reader == "chexlocalize":
         return find_findings(layout)
     if layout.card.reader == "volumes":
@@ -272,11 +272,11 @@ def _read(layout: Layout, slicing: SliceConfig) -> Found:
     return find_pictures(layout)
 
 
-def find_pictures(layout: Layout) -> Found:
+def find_pictures(layout: OriginalLayout) -> FoundSamples:
     """Every image that has a mask; what has no other half is a problem."""
     several = bool(layout.card.labels)
-    items = [
-        PictureItem(
+    samples = [
+        PictureSample(
             stem=name,
             image=image.path,
             masks=tuple(mask.path for mask in layout.masks[name]),
@@ -291,10 +291,10 @@ def find_pictures(layout: Layout) -> Found:
         for name, image in layout.images.items()
         if name in layout.masks
     ]
-    return Found(tuple(items), tuple(layout.half_pairs()))
+    return FoundSamples(tuple(samples), tuple(layout.half_pairs()))
 
 
-def find_volumes(layout: Layout, slicing: SliceConfig) -> Found:
+def find_volumes(layout: OriginalLayout, slicing: SliceConfig) -> FoundSamples:
     """Every volume, with the mask volumes of the structures asked for.
 
     Raises:
@@ -304,8 +304,8 @@ def find_volumes(layout: Layout, slicing: SliceConfig) -> Found:
         name: {mask.words["structure"]: mask.path for mask in layout.masks.get(name, [])} for name in layout.images
     }
     wanted = _wanted(slicing.structures, layout.card.structures, files)
-    items = [
-        VolumeItem(
+    samples = [
+        VolumeSample(
             stem=name,
             image=image.path,
             mask_stem=name,
@@ -321,7 +321,7 @@ def find_volumes(layout: Layout, slicing: SliceConfig) -> Found:
         for name, image in layout.images.items()
         if name in layout.masks
     ]
-    return Found(tuple(items), tuple(layout.half_pairs()))
+    return FoundSamples(tuple(samples), tuple(layout.half_pairs()))
 
 
 def _wanted(asked: tuple[str, ...], usual: tuple[str, ...], files: Mapping[str, Mapping[str, str]]) -> list[str]:

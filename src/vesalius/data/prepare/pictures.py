@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vesalius.data.annotations import check_size
 from vesalius.data.check.facts import ValueKind, judge_values
-from vesalius.data.prepare.items import Outline, Picture, Problem, fill_label, plain_prompts, to_phrase
+from vesalius.data.prepare.samples import Outline, Picture, Problem, fill_label, plain_prompts, to_phrase
 from vesalius.data.prepare.sources import Source
 from vesalius.errors import DataError, ImageError
 from vesalius.imaging import MedicalImage, read_image
@@ -146,7 +146,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class PictureItem:
+class PictureSample:
     """A picture with masks of one object, which are united, or with one label map of several objects."""
 
     stem: str
@@ -171,7 +171,7 @@ class PictureItem:
 
     @property
     def key(self) -> str:
-        """The mask's name: an image may have several items."""
+        """The mask's name: an image may have several samples."""
         return self.mask_stem
 
     @property

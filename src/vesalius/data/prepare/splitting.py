@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from vesalius.data.annotations import ImageRecord, to_record
-from vesalius.data.catalog import DataSetCard, SideTable
-from vesalius.data.prepare.items import Problem, plain_stem, stem_of
+from vesalius.data.catalog import DataSetCard, MetadataTable
+from vesalius.data.prepare.samples import Problem, plain_stem, stem_of
 from vesalius.data.prepare.sources import Source, match_files
 from vesalius.data.prepare.tables import SPLITS, Row, parse_csv, to_split
 from vesalius.errors import ConfigError, DataError
@@ -45,7 +45,7 @@ def assign_splits(
         fixed: Group -> split, for those that are decided.
         config: Shares and seed.
 
-    Example:
+    PreparedRecord:
         >>> groups = {f"patient {number}": Counter(benign=1) for number in range(10)}
         >>> Counter(assign_splits(groups, {}, SplitConfig()).values())
         Counter({'train': 8, 'val': 1, 'test': 1})
@@ -85,7 +85,7 @@ COCO = ("images", "annotations", "categories")
 
 
 @dataclass(frozen=True)
-class GivenRow:
+class ExistingRecord:
     """One record, and where it stands."""
 
     place: str
@@ -93,10 +93,10 @@ class GivenRow:
 
 
 @dataclass(frozen=True)
-class Given:
+class ExistingAnnotations:
     """The annotation files of a folder."""
 
-    rows: Mapping[str, tuple[GivenRow, ...]]
+    rows: Mapping[str, tuple[ExistingRecord, ...]]
     """Split -> records in their order, doubled ones included."""
     problems: tuple[Problem, ...]
     """Rows that are no records."""
@@ -111,7 +111,7 @@ class Given:
         return names
 
 
-def read_given(folder: Path) -> Given:
+def read_existing(folder: Path) -> ExistingAnnotations:
     """Read train.json, val.json and test.json; a list may be empty.
 
     Args:
@@ -121,19 +121,19 @@ def read_given(folder: Path) -> Given:
         DataError: If a file is missing or of another form; single rows that are wrong become problems.
     """
     home = folder / "anns" if (folder / "anns").is_dir() else folder
-    rows: dict[str, tuple[GivenRow, ...]] = {}
+    rows: dict[str, tuple[ExistingRecord, ...]] = {}
     problems: list[Problem] = []
     for split in SPLITS:
         rows[split] = tuple(_read_rows(home / f"{split}.json", problems))
-    return Given(rows, tuple(problems))
+    return ExistingAnnotations(rows, tuple(problems))
 
 
-def _read_rows(path: Path, problems: list[Problem]) -> list[GivenRow]:
+def _read_rows(path: Path, problems: list[Problem]) -> list[ExistingRecord]:
     rows = []
     for index, row in enumerate(_read_list(path)):
         place = f"{path}, record {index}"
         try:
-            rows.append(GivenRow(place, to_record(row, place)))
+            rows.append(ExistingRecord(place, to_record(row, place)))
         except DataError as error:
             problems.append(Problem(place, str(error)))
     return rows
@@ -149,7 +149,7 @@ def _read_list(path: Path) -> list[object]:
 
 
 @dataclass(frozen=True)
-class Sides:
+class SourceMetadata:
     """What the tables say."""
 
     groups: Mapping[str, str] = field(default_factory=dict)
@@ -161,18 +161,18 @@ class Sides:
     """A table of groups that is not there."""
 
 
-def read_sides(card: DataSetCard, source: Source) -> Sides:
+def read_metadata(card: DataSetCard, source: Source) -> SourceMetadata:
     """Read the tables and lists that the catalog names, where the source has them."""
     from_lists = _read_lists(card, source)
     if card.table is None:
-        return Sides(splits=from_lists)
+        return SourceMetadata(splits=from_lists)
     path = _find(card.table.file, source)
     if path is None:
-        return Sides(splits=from_lists, leaks=_missing(card.table, source))
+        return SourceMetadata(splits=from_lists, leaks=_missing(card.table, source))
     return _read_table(card.table, source, path)
 
 
-def _read_table(table: SideTable, source: Source, path: str) -> Sides:
+def _read_table(table: MetadataTable, source: Source, path: str) -> SourceMetadata:
     groups: dict[str, str] = {}
     splits: dict[str, str] = {}
     problems = []
@@ -186,7 +186,7 @@ def _read_table(table: SideTable, source: Source, path: str) -> Sides:
                 splits[name] = split
         except DataError as error:
             problems.append(Problem(place, f"{error} The row is ignored."))
-    return Sides(groups, splits, tuple(problems))
+    return SourceMetadata(groups, splits, tuple(problems))
 
 
 def _cell(row: Row, column: str) -> str:
@@ -203,7 +203,7 @@ def _read_lists(card: DataSetCard, source: Source) -> dict[str, str]:
     return splits
 
 
-def _missing(table: SideTable, source: Source) -> tuple[Problem, ...]:
+def _missing(table: MetadataTable, source: Source) -> tuple[Problem, ...]:
     if not table.group:
         return ()
     name = table.file.replace("\\", "")

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.data.prepare.items import Outline, Picture, Problem, plain_prompts, to_phrase, to_slug
 from vesalius.data.prepare.pictures import ask_inside, part_values, to_bytes, unknown_labels
+from vesalius.data.prepare.samples import Outline, Picture, Problem, plain_prompts, to_phrase, to_slug
 from vesalius.data.prepare.sources import Source
 from vesalius.errors import ConfigError, DataError, ImageError
 from vesalius.files import read_json
@@ -87,7 +87,7 @@ class Structure:
 
 
 @dataclass(frozen=True)
-class VolumeItem:
+class VolumeSample:
     """A volume, and either mask volumes of each structure or one label map of all."""
 
     stem: str
@@ -110,7 +110,7 @@ class VolumeItem:
 
     @property
     def key(self) -> str:
-        """The masks' name: a volume may have several items."""
+        """The masks' name: a volume may have several samples."""
         return self.mask_stem
 
     @property

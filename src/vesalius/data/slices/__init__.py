@@ -4,6 +4,6 @@
 """
 
 from vesalius.data.slices.run import CutReport, cut_slices
-from vesalius.data.slices.sources import CutSettings, Said, find_volumes
+from vesalius.data.slices.sources import CutSettings, SeriesDescription, find_volumes
 
-__all__ = ["CutReport", "CutSettings", "Said", "cut_slices", "find_volumes"]
+__all__ = ["CutReport", "CutSettings", "SeriesDescription", "cut_slices", "find_volumes"]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from vesalius.data.prepare.pictures import to_bytes
 from vesalius.data.slices.outlines import Structures, read_structures
-from vesalius.data.slices.sources import CutSettings, LabelledVolume, Said, SliceRange
+from vesalius.data.slices.sources import CutSettings, LabelledVolume, SeriesDescription, SliceRange
 from vesalius.data.slices.visibility import (
     Rules,
     States,
@@ -235,7 +235,7 @@ class OutlinedLabeller:
         return self.levels.on_rows(width_mm, spacing[0], self.rules)
 
 
-def _as_said(said: Said, image: MedicalImage) -> Labeller:
+def _as_said(said: SeriesDescription, image: MedicalImage) -> Labeller:
     """What a person says holds for the plane in which the series was taken; ranges of slices are counted in it."""
     protocol = said.protocol or _protocol(image)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from vesalius import __version__
-from vesalius.data.prepare.items import Problem, to_slug
+from vesalius.data.prepare.samples import Problem, to_slug
 from vesalius.data.prepare.splitting import SplitConfig
 from vesalius.data.prepare.tables import SPLITS
 from vesalius.data.slices.cutting import LabelledPicture, cut

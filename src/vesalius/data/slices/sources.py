@@ -57,7 +57,7 @@ class SliceRange:
 
 
 @dataclass(frozen=True)
-class Said:
+class SeriesDescription:
     """What a person says of a series; what is not said stays unknown, or is the header's."""
 
     modality: str | None = None
@@ -82,7 +82,7 @@ class SeriesRow:
     path: Path
     patient: str
     split: str | None
-    said: Said
+    said: SeriesDescription
 
 
 def read_series_table(path: Path) -> list[SeriesRow]:
@@ -110,7 +110,7 @@ def read_series_table(path: Path) -> list[SeriesRow]:
     return found
 
 
-def check_said(said: Said, place: str) -> None:
+def check_description(said: SeriesDescription, place: str) -> None:
     """See that every label exists.
 
     Raises:
@@ -136,8 +136,8 @@ def _row(row: object, path: Path, number: int) -> SeriesRow:
     image = path.parent / row["path"]
     name = str(row.get("name", image.name.split(".")[0]))
     stations, organs = (_ranges(row, field, place) for field in ("stations", "organs"))
-    said = Said(row.get("modality"), row.get("protocol"), stations, organs)
-    check_said(said, place)
+    said = SeriesDescription(row.get("modality"), row.get("protocol"), stations, organs)
+    check_description(said, place)
     try:
         return SeriesRow(name, image, str(row.get("patient", name)), to_split(row.get("split")), said)
     except DataError as error:
@@ -273,7 +273,7 @@ class LabelledVolume:
     """JSON table of the label map's numbers."""
     predicted: bool = False
     """Outlined by a model."""
-    said: Said | None = None
+    said: SeriesDescription | None = None
     """What a person says, where nothing is outlined."""
 
     @property
@@ -282,7 +282,7 @@ class LabelledVolume:
         return [path for path in (self.image, self.outlines, self.names) if path is not None]
 
 
-def find_volumes(source: Path, said: Said | None = None) -> list[LabelledVolume]:
+def find_volumes(source: Path, said: SeriesDescription | None = None) -> list[LabelledVolume]:
     """Find what can be cut.
 
     A source is a folder of subjects as TotalSegmentator distributes them (``s0001/ct.nii.gz`` and

@@ -1,4 +1,4 @@
-"""What a preparation is made of: items to be read, names of prepared files, and the report."""
+"""What a preparation is made of: samples to be read, names of prepared files, and the report."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -95,8 +95,8 @@ def to_phrase(name: str) -> str:
     ('left kidney', 'vertebrae L1', 'airspace opacity')
     """
     words = [word if re.search(r"\d", word) else word.lower() for word in re.split(r"[_\s]+", name.strip())]
-    sides = [word for word in words if word in _SIDES and "_" in name]
-    return " ".join(sides + [word for word in words if word not in sides])
+    metadata = [word for word in words if word in _SIDES and "_" in name]
+    return " ".join(metadata + [word for word in words if word not in metadata])
 
 
 def to_slug(name: str) -> str:
@@ -139,12 +139,12 @@ class Outline:
     """What the mask outlines, in plain words; "" where nobody says."""
 
 
-class Item(Protocol):
+class SourceSample(Protocol):
     """What is read at once: a picture with its masks, or a volume with its labels."""
 
     @property
     def key(self) -> str:
-        """Its name; no two items of a source share one."""
+        """Its name; no two samples of a source share one."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -171,10 +171,10 @@ class Item(Protocol):
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundSamples:
     """What a source holds."""
 
-    items: tuple[Item, ...]
+    samples: tuple[SourceSample, ...]
     problems: tuple[Problem, ...] = ()
     leaks: tuple[Problem, ...] = ()
     """What the user should know where splits are drawn, not given."""
