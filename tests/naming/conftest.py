@@ -11,7 +11,7 @@ from vesalius.imaging import MedicalImage
 from vesalius.models import VisionLanguageEncoder
 from vesalius.models.encoder import EncoderSpec, ImageFeatures, TextFeatures
 from vesalius.naming import AnatomyLabeller
-from vesalius.naming.phrasebook import LABELS, ask_about
+from vesalius.naming.phrasebook import LABELS, label_phrases
 from vesalius.prompts.anatomy import STATIONS, phrases_of
 
 ORGAN_OF = {"head": "brain", "chest": "lungs", "abdomen": "liver", "pelvis": "pelvic bone", "lower body": "knee"}
@@ -26,7 +26,7 @@ class Clairvoyant(VisionLanguageEncoder):
         super().__init__(EncoderSpec(8), lambda prompts: prompts)
         self.anchor = nn.Parameter(torch.zeros(1))
         labels = [(question, label) for question, names in LABELS.items() for label in names]
-        self.rows = {text: row for row, each in enumerate(labels) for text in ask_about(*each)}
+        self.rows = {text: row for row, each in enumerate(labels) for text in label_phrases(*each)}
         self.asked = 0
         self.seen = 0
 

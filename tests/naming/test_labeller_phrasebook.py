@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from vesalius.naming.phrasebook import LABELS, Calibration, Phrasebook, ask_about
+from vesalius.naming.phrasebook import LABELS, Calibration, Phrasebook, label_phrases
 from vesalius.prompts.anatomy import ORGANS, STATIONS, phrases_of
 from vesalius.runtime.torch import TorchRuntime
 
 
 @pytest.mark.parametrize("question", LABELS)
 def test_labels_are_asked_in_different_words(question):
-    asked = [ask_about(question, label) for label in LABELS[question]]
+    asked = [label_phrases(question, label) for label in LABELS[question]]
     assert all(len(set(texts)) == len(texts) >= 2 for texts in asked)
     assert len({text for texts in asked for text in texts}) == sum(map(len, asked))
 
@@ -23,5 +23,5 @@ def test_uncalibrated_labels_share_their_probability(clairvoyant):
 
 
 def test_stations_and_organs_are_asked_in_captions_too():
-    assert len(ask_about("organs", "liver")) > len(phrases_of("organ")["liver"])
-    assert ask_about("plane", "axial") == phrases_of("plane")["axial"]
+    assert len(label_phrases("organs", "liver")) > len(phrases_of("organ")["liver"])
+    assert label_phrases("plane", "axial") == phrases_of("plane")["axial"]

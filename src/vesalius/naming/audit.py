@@ -1,5 +1,6 @@
-"""Does Body Part Examined fit the pixels? It is often left empty or copied from another protocol."""
+"""Whether the header's Body Part Examined fits the pixels; it is often left empty or copied from another protocol."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -18,27 +19,27 @@ NO_RULE = "the model's notes hold no audit thresholds; experiments/pocket/audit_
 
 @dataclass(frozen=True)
 class AuditLine:
-    """One series' header beside its pixels."""
+    """The header of one series beside its pixels."""
 
     source: Path
     body_part: str
-    """As it stands in the header; may be empty."""
+    """Body Part Examined as it stands in the header; may be empty."""
     verdict: Verdict
     reason: str
-    """Why that verdict, with the numbers it rests on."""
+    """Reason of the verdict, with the numbers it rests on."""
     margin: float | None
     """How much likelier slices show the header's stations than others, -1 to 1, see ``margin_of``; None without any."""
     header_stations: tuple[str, ...]
-    """Those of which such an image may show slices."""
+    """Stations that an image with such a header may show."""
     pixels: tuple[LabelRange, ...]
-    """Named ranges."""
+    """Ranges of slices whose stations are named."""
     calibrated: bool
-    """Whether their probabilities are."""
+    """Whether the probabilities of stations are calibrated."""
     proposed: str | None
-    """Term for the named stations, if it would agree; None if there is none."""
+    """Defined term for the named stations, if it would agree; None if there is none."""
 
     def to_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
+        """The line as JSON's types."""
         return {**asdict(self), "source": str(self.source)}
 
 
@@ -48,13 +49,13 @@ def audit_series(series: SeriesName, rule: AuditRule | None) -> AuditLine:
     A term that is missing or not known is no contradiction, and neither is one of which at least one slice is named.
 
     Args:
-        series: As named.
-        rule: The model's own, ``labeller.calibration.audit``; without one nothing is judged.
+        series: The names.
+        rule: The model's thresholds, ``labeller.calibration.audit``; without them nothing is judged.
     """
     text = series.header.get(KEYWORD, "").strip()
-    told = stations_of_body_part(text)
+    stations = stations_of_body_part(text)
     named = tuple(each for each in series.stations if each.label is not None)
-    margin = margin_of(series, told) if told else None
+    margin = margin_of(series, stations) if stations else None
     verdict, reason = _compare(series, text, margin, rule)
     return AuditLine(
         source=series.source,
@@ -62,7 +63,7 @@ def audit_series(series: SeriesName, rule: AuditRule | None) -> AuditLine:
         verdict=verdict,
         reason=reason,
         margin=margin,
-        header_stations=tuple(sorted(told)),
+        header_stations=tuple(sorted(stations)),
         pixels=named,
         calibrated="stations" in series.calibrated,
         proposed=_propose(series, named, rule),
@@ -73,19 +74,18 @@ def margin_of(series: SeriesName, stations: frozenset[str]) -> float:
     """How much likelier slices show these stations than others.
 
     Args:
-        series: As named.
+        series: The names.
         stations: One or more.
 
     Returns:
-        Mean over slices of the likeliest of ``stations`` less the likeliest of all others, -1 to 1; each slice as it
-        looks alone.
+        Mean over slices of the likeliest of ``stations`` less the likeliest of all others, -1 to 1, before smoothing.
     """
+
+    def likeliest(row: Mapping[str, float], among: bool) -> float:
+        return max((value for name, value in row.items() if (name in stations) == among), default=0.0)
+
     rows = [each.station_probabilities for each in series.slices]
-    return fmean(
-        max((row[name] for name in row if name in stations), default=0.0)
-        - max((row[name] for name in row if name not in stations), default=0.0)
-        for row in rows
-    )
+    return fmean(likeliest(row, True) - likeliest(row, False) for row in rows)
 
 
 def _compare(series: SeriesName, text: str, margin: float | None, rule: AuditRule | None) -> tuple[Verdict, str]:
@@ -101,12 +101,12 @@ def _compare(series: SeriesName, text: str, margin: float | None, rule: AuditRul
 
 
 def _judge(series: SeriesName, margin: float, rule: AuditRule) -> tuple[Verdict, str]:
-    told = stations_of_body_part(series.header[KEYWORD])
-    seen = sum(not told.isdisjoint(each.stations) for each in series.slices)
+    stations = stations_of_body_part(series.header[KEYWORD])
+    seen = sum(not stations.isdisjoint(each.stations) for each in series.slices)
     if margin >= rule.agrees:
         return "agrees", f"margin {margin:.2f}, at least {rule.agrees:.2f}"
     if seen:
-        return "covers a part", f"{seen} of {len(series.slices)} slices are named as {' or '.join(sorted(told))}"
+        return "covers a part", f"{seen} of {len(series.slices)} slices are named as {' or '.join(sorted(stations))}"
     if margin <= rule.contradicts:
         return "contradicts", f"margin {margin:.2f}, at most {rule.contradicts:.2f}"
     limits = f"{rule.contradicts:.2f}, which contradicts, and {rule.agrees:.2f}, which agrees"

@@ -1,4 +1,7 @@
-"""Name images: from the file's header where it says something, from pixels by comparison with phrases."""
+"""Name images: from the file's header where it answers a question, else by comparing pixels with phrases.
+
+First what headers say, then models with their calibration, then the labeller.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +20,7 @@ from vesalius.imaging.slices import to_square_pixels
 from vesalius.models.checkpoint_file import CONTRACT_NAME, find_checkpoint, read_contract, read_notes
 from vesalius.models.public_weights import find_encoder_source, locate
 from vesalius.naming.labels import Answer, SeriesName, SliceName
-from vesalius.naming.phrasebook import TINY, Calibration, Phrasebook
+from vesalius.naming.phrasebook import Calibration, Phrasebook, to_unit
 from vesalius.naming.series import Probabilities, build_names, cap_organs, name_organs, name_stations, smoothing_of
 from vesalius.predict import DEFAULT_MODEL
 from vesalius.prompts.anatomy import PROTOCOL_MODALITY
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from vesalius.models.encoder import VisionLanguageEncoder
     from vesalius.models.inference import Precision
 
-
 CODES: Mapping[str, str] = {
     "CT": "CT",
     "MR": "MR",
@@ -36,15 +38,15 @@ CODES: Mapping[str, str] = {
     "US": "ultrasound",
     "ES": "endoscopy",
 }
-"""DICOM modality codes and the labels they stand for."""
+"""DICOM modality code -> label."""
 SAYS_NOTHING = ("OT", "SC", "")
-"""Codes of screen shots and others, which may show any modality."""
+"""Codes of screen shots and other objects, which may show any modality."""
 CROSS_SECTIONAL = ("CT", "MR")
 """Modalities whose slices have a plane."""
 
 
-def tell_modality(image: MedicalImage) -> Answer | None:
-    """Modality as the header, or HU among the values, tell it; None if neither does."""
+def header_modality(image: MedicalImage) -> Answer | None:
+    """Modality by the header, or by stored values in HU; None if neither tells."""
     code = image.modality or ""
     if code in SAYS_NOTHING:
         return None
@@ -54,8 +56,8 @@ def tell_modality(image: MedicalImage) -> Answer | None:
     return Answer(label, None, "header", f"Modality {code}" + ("" if label else ", which has no name here"))
 
 
-def tell_protocol(image: MedicalImage, modality: Answer) -> Answer | None:
-    """Protocol as an MR header tells it; None if it says nothing at all, and pixels must.
+def header_protocol(image: MedicalImage, modality: Answer) -> Answer | None:
+    """Protocol by the header of an MR series; None if the header says nothing, so that pixels decide.
 
     A header that names another technique (T2*, angiography) or contradicts itself is an answer without a label.
     """
@@ -67,12 +69,12 @@ def tell_protocol(image: MedicalImage, modality: Answer) -> Answer | None:
     return Answer(found.label, None, "header", found.source, found.confidence or None)
 
 
-def tell_plane(stacks: Sequence[MedicalImage], modality: Answer) -> Answer | None:
-    """Plane as the header places the slices; None if it does not, and slices of that modality have one.
+def header_plane(stacks: Sequence[MedicalImage], modality: Answer) -> Answer | None:
+    """Plane by the affine of the slices; None if there is none and the modality is cross-sectional or unknown.
 
     Args:
         stacks: One, or all of a localizer.
-        modality: As found before.
+        modality: The series' modality.
     """
     planes = [stack.plane for stack in stacks]
     if len(stacks) > 1 and common_plane(planes) is None:
@@ -88,13 +90,13 @@ def tell_plane(stacks: Sequence[MedicalImage], modality: Answer) -> Answer | Non
 def open_namer(
     model: str | Path, *, runtime: RuntimeChoice, device: str, precision: "Precision"
 ) -> tuple[Runtime, Calibration]:
-    """Open a model, with what its notes say of its probabilities.
+    """Open a model with its calibration.
 
     Args:
         model: "pocket", a checkpoint, a run's folder, "pubmedclip", or a name of ``vesalius weights list``.
-        runtime: See `open_runtime`, as the other arguments; public weights of others run in PyTorch.
-        device: Where.
-        precision: Of computation.
+        runtime: See `open_runtime`, as for the other arguments; public weights always run in PyTorch.
+        device: Where to compute.
+        precision: Precision of computation.
 
     Raises:
         ConfigError: If the runtime cannot do what is asked.
@@ -111,15 +113,15 @@ def open_namer(
 
 
 def load_namer(model: str | Path) -> tuple["VisionLanguageEncoder", Calibration]:
-    """Load a model in PyTorch, in evaluation mode, with what its notes say of its probabilities.
+    """Load a model in PyTorch, in evaluation mode, with its calibration.
 
     Args:
         model: As for ``open_namer``.
 
     Raises:
         MissingPackageError: If PyTorch is not installed.
-        ModelError: If there is no such model or its weights are not on this machine, saying where they belong; or if it
-            is an export that does not name.
+        ModelError: If there is no such model, its weights are not on this machine (the message says where they
+            belong), or it is an export that does not name.
     """
     source = find_encoder_source(str(model))
     require("torch", extra="train")
@@ -143,21 +145,20 @@ def _check_export(path: Path) -> None:
 
 
 SLICES_AT_ONCE = 4
-"""More take memory (16 take 400 MB more) and, on CPUs, are slower."""
-FINER = 2
-"""Large slices are drawn this many times finer than the model looks, so that none is held as real numbers."""
-MIXED = "localizer"
-"""The purpose whose stacks all count; of other series the largest is named."""
+"""Slices encoded together; 16 take 400 MB more and, on CPUs, are slower."""
+OVERSAMPLING = 2
+"""Large slices are rendered at this multiple of the model's size, so that none is held whole as real numbers."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
-    """One stack as the model sees it."""
+class _EncodedStack:
+    """One stack and the scores of its slices."""
 
     image: MedicalImage
     positions: list[float | None]
+    """Position of each slice, mm."""
     odds: dict[str, Floats]
-    """Question -> [D, L]."""
+    """Question -> log-odds [D, L]."""
 
 
 class AnatomyLabeller:
@@ -166,13 +167,13 @@ class AnatomyLabeller:
     Args:
         model: "pocket", a checkpoint or run's folder, "pubmedclip" or other public weights by name, or a model in
             memory whose image vectors share a space with its text's.
-        calibration: Of a model in memory; others bring their own.
-        runtime: What runs it, see `vesalius.runtime.open_runtime`; not looked at for models in memory.
-        device: Where: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        precision: Of computation in PyTorch.
+        calibration: Calibration of a model in memory; others bring their own.
+        runtime: Program that runs it, see `vesalius.runtime.open_runtime`; ignored for models in memory.
+        device: Device to compute on: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        precision: Precision of computation in PyTorch.
 
     Raises:
-        ConfigError: If there is no such device, or the runtime cannot do that.
+        ConfigError: If there is no such device, or the runtime cannot do what is asked.
         MissingPackageError: If PyTorch is needed and not installed.
         ModelError: If there is no such model, or no weights of it.
     """
@@ -207,7 +208,7 @@ class AnatomyLabeller:
         Args:
             image: A file, a folder with one series, an image in memory (an array [H, W], [H, W, 3] or [H, W, 4] or a
                 picture of Pillow, too), or all stacks of one series.
-            smooth: Let neighbouring slices speak for one another.
+            smooth: Whether neighbouring slices support one another.
             on_slices: Called with the number of slices just finished, for progress.
 
         Raises:
@@ -216,16 +217,16 @@ class AnatomyLabeller:
         """
         stacks = _read(image)
         chosen = choose_stacks(stacks)
-        seen = [self._look(stack, on_slices) for stack in chosen]
-        modality = tell_modality(chosen[0]) or self._choose("modality", seen)
-        plane = tell_plane(chosen, modality) or self._choose("plane", seen)
+        seen = [self._encode(stack, on_slices) for stack in chosen]
+        modality = header_modality(chosen[0]) or self._choose("modality", seen)
+        plane = header_plane(chosen, modality) or self._choose("plane", seen)
         names: list[SliceName] = []
         for each in seen:
             names += self._name_slices(each, plane.label, len(names), smooth)
         return SeriesName(
             source=chosen[0].source,
             modality=modality,
-            protocol=tell_protocol(chosen[0], modality) or self._choose("protocol", seen),
+            protocol=header_protocol(chosen[0], modality) or self._choose("protocol", seen),
             plane=plane,
             slices=tuple(names),
             obliquity=chosen[0].obliquity if len(chosen) == 1 else None,
@@ -240,8 +241,8 @@ class AnatomyLabeller:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r}, {self.runtime.name} on {self.runtime.device})"
 
-    def _look(self, image: MedicalImage, on_slices: Callable[[int], None]) -> _Seen:
-        """Slices are drawn one by one and shrunk to what the model looks at, so a long series takes no more memory."""
+    def _encode(self, image: MedicalImage, on_slices: Callable[[int], None]) -> _EncodedStack:
+        """Render and shrink slices one by one, so that a long series takes no more memory than a short one."""
         slices, side = image.slices(), self.runtime.image_size
         positions: list[float | None] = []
         vectors = []
@@ -249,18 +250,13 @@ class AnatomyLabeller:
             small = []
             for place in range(start, min(start + SLICES_AT_ONCE, len(slices))):
                 positions.append(slices.position_mm(place))
-                rgb = to_square_pixels(slices.render_small(place, FINER * side), slices.pixel_spacing_mm)
+                rgb = to_square_pixels(slices.render_small(place, OVERSAMPLING * side), slices.pixel_spacing_mm)
                 small.append(resize_rgb(rgb, side))
-            vectors.append(self._encode(np.stack(small)))
+            vectors.append(self.runtime.embed_image(np.stack(small)))
             on_slices(len(small))
-        return _Seen(image, positions, self._phrases.odds(np.concatenate(vectors)))
+        return _EncodedStack(image, positions, self._phrases.odds(to_unit(np.concatenate(vectors))))
 
-    def _encode(self, rgb: Floats) -> Floats:
-        """RGB [B, S, S, 3] in [0, 1] to unit vectors [B, E]."""
-        vectors = self.runtime.embed_image(rgb)
-        return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), TINY))
-
-    def _choose(self, question: str, seen: Sequence[_Seen]) -> Answer:
+    def _choose(self, question: str, seen: Sequence[_EncodedStack]) -> Answer:
         """One answer for all slices together."""
         odds = np.concatenate([each.odds[question] for each in seen])
         shares = self._phrases.probabilities(question, odds).mean(0)
@@ -269,7 +265,7 @@ class AnatomyLabeller:
         sure = probability >= self.calibration.least_probability
         return Answer(self._phrases.labels[question][best] if sure else None, probability, "pixels")
 
-    def _name_slices(self, seen: _Seen, plane: str | None, first: int, smooth: bool) -> list[SliceName]:
+    def _name_slices(self, seen: _EncodedStack, plane: str | None, first: int, smooth: bool) -> list[SliceName]:
         stations, organs = (
             Probabilities(self._phrases.labels[name], self._phrases.probabilities(name, seen.odds[name]))
             for name in ("stations", "organs")
@@ -286,8 +282,8 @@ class AnatomyLabeller:
 
 
 def choose_stacks(stacks: Sequence[MedicalImage]) -> Sequence[MedicalImage]:
-    """The stacks that are named: all of a localizer, which mixes planes, and the largest of anything else."""
-    return stacks if stacks[0].purpose.label == MIXED else stacks[:1]
+    """The stacks that are named: all of a localizer, which mixes planes; of any other series the largest."""
+    return stacks if stacks[0].purpose.label == "localizer" else stacks[:1]
 
 
 def _read(image: ImageLike | Sequence[MedicalImage]) -> Sequence[MedicalImage]:

@@ -1,7 +1,7 @@
-"""What a slice and a series are called, how sure that is, its standard codes, and tables of names on disk."""
+"""Names of slices and series: answers with their probabilities and sources, standard codes, and tables on disk."""
 
 import csv
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -18,14 +18,14 @@ from vesalius.prompts.codes import Code, body_part_of, codes_of
 
 @dataclass(frozen=True)
 class SeriesCodes:
-    """What to write into headers and reports."""
+    """Standard codes of what a series shows, for headers and reports."""
 
     body_part: str | None
     """Term for Body Part Examined that means all stations together; None where no term does."""
     region: Code | None
-    """The same as SNOMED CT, for Anatomic Region Sequence."""
+    """The same in SNOMED CT, for Anatomic Region Sequence."""
     sct: dict[str, tuple[Code, ...]]
-    """Label -> SNOMED CT, of every station and organ, and of the plane."""
+    """Label -> SNOMED CT codes, of every station and organ, and of the plane."""
     ihe_regions: tuple[Code, ...]
     """IHE's anatomical regions, each once."""
 
@@ -37,8 +37,8 @@ def code_series(stations: Collection[str], organs: Collection[str], plane: str |
     'ABDOMENPELVIS'
 
     Args:
-        stations: All that show.
-        organs: Likewise.
+        stations: Stations that show.
+        organs: Organs that show.
         plane: Axial, coronal, sagittal, oblique or unknown.
     """
     ordered = in_order(stations, STATIONS)
@@ -54,22 +54,22 @@ def code_series(stations: Collection[str], organs: Collection[str], plane: str |
 
 
 Source = Literal["header", "values", "pixels"]
-"""Who said it: attributes of the file, a rule on stored values (CT in HU), or the model."""
+"""Where an answer comes from: attributes of the file, a rule on stored values (CT in HU), or the model."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One question about one slice or series."""
+    """The answer to one question about one slice or series."""
 
     label: str | None
     """None when unsure, or where the question has no answer."""
     probability: float | None
-    """Of the likeliest label as the model judges it; None if the file said."""
+    """Probability of the likeliest label by the model; None if the file tells."""
     source: Source
     evidence: str = ""
-    """What in the file said so, or why there is no answer."""
+    """The attribute of the file that tells, or why there is no answer."""
     confidence: float | None = None
-    """Of the header rule, 0 to 1, for protocols."""
+    """Confidence of the header rule, 0 to 1; for protocols only."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,18 +79,18 @@ class SliceName:
     index: int
     """Place in the series, from 0 in display order (axial: from the feet)."""
     position_mm: float | None
-    """Along the slice normal; None where the file places nothing."""
+    """Position along the slice normal; None where the file places nothing."""
     plane: str | None
     station: Answer
     """The likeliest of ``stations``; without any, the likeliest of all, unnamed."""
     stations: tuple[str, ...] = ()
-    """All that are named; none when unsure."""
+    """All stations that are named; none when unsure."""
     organs: tuple[str, ...] = ()
-    """All that are named."""
+    """All organs that are named."""
     station_probabilities: Mapping[str, float] = field(default_factory=dict)
-    """Label -> as this slice alone looks, before smoothing."""
+    """Station -> probability by this slice alone, before smoothing."""
     organ_probabilities: Mapping[str, float] = field(default_factory=dict)
-    """Likewise."""
+    """Organ -> probability by this slice alone, before smoothing."""
 
     def __repr__(self) -> str:
         named = ", ".join((*self.stations, *self.organs)) or "unsure"
@@ -118,7 +118,7 @@ class SeriesName:
     source: Path
     modality: Answer
     protocol: Answer
-    """T1, T2, FLAIR, DWI, ADC or STIR; of MR only."""
+    """T1, T2, FLAIR, DWI, ADC or STIR; for MR only."""
     plane: Answer
     """Axial, coronal, sagittal, or oblique from 36.9° off every axis; no label if stacks differ, as in localizers."""
     slices: tuple[SliceName, ...]
@@ -127,25 +127,25 @@ class SeriesName:
     purpose: Finding = Finding(None, 0.0, "")
     """Localizer, projection or report, which show no series of slices."""
     stacks: int = 1
-    """Orientations, echoes or time points the series holds; of all but localizers the largest is named."""
+    """Number of orientations, echoes or time points; of all series but localizers the largest stack is named."""
     smoothed: str | None = None
-    """How: "ordered" along the axis, "averaged" over slices, or not at all."""
+    """Smoothing: "ordered" along the axis, "averaged" over slices; None without."""
     calibrated: tuple[str, ...] = ()
-    """Questions whose probabilities were calibrated; others are shares among the labels."""
+    """Questions whose probabilities are calibrated; others are shares among the labels."""
     header: Mapping[str, str] = field(default_factory=dict)
-    """As in ``MedicalImage.header``."""
+    """Attributes by keyword, as in ``MedicalImage.header``."""
     notices: tuple[Notice, ...] = ()
     """What the reader left out or guessed, as in ``MedicalImage.notices``."""
 
     @property
     def stations(self) -> list[LabelRange]:
-        """Where each station shows; ranges may overlap, and slices of which none is named have ranges, too."""
+        """Ranges of slices that show each station, which may overlap, and of slices without a named station."""
         unnamed = find_ranges(self.slices, [not each.stations for each in self.slices], None)
         return _in_order([*self._ranges("stations"), *unnamed])
 
     @property
     def organs(self) -> list[LabelRange]:
-        """Where each named organ shows."""
+        """Ranges of slices that show each named organ."""
         return _in_order(self._ranges("organs"))
 
     @property
@@ -155,8 +155,10 @@ class SeriesName:
         return code_series(stations, organs, self.plane.label)
 
     def to_dict(self) -> dict[str, object]:
-        """Ready for JSON, with ranges and standard codes; slices come last."""
-        content = {**asdict(self), "source": str(self.source), "header": self._told()}
+        """The names as JSON's types, with ranges and standard codes; slices come last."""
+        keywords = ("SeriesInstanceUID", "SeriesDescription", "BodyPartExamined")
+        header = {keyword: self.header[keyword] for keyword in keywords if keyword in self.header}
+        content = {**asdict(self), "source": str(self.source), "header": header}
         content["notices"] = [each.to_dict() for each in self.notices]
         ranges = {name: [asdict(each) for each in getattr(self, name)] for name in ("stations", "organs")}
         slices = content.pop("slices")
@@ -169,21 +171,20 @@ class SeriesName:
         return f"{type(self).__name__}({self.source.name!r}: {told})"
 
     def _repr_html_(self) -> str:
+        def rounded(probability: float | None) -> str | None:
+            return None if probability is None else f"{probability:.2f}"
+
         rows: list[tuple[object, ...]] = [
-            (question, answer.label or "unsure", _sure(answer.probability), answer.source)
+            (question, answer.label or "unsure", rounded(answer.probability), answer.source)
             for question, answer in (("modality", self.modality), ("protocol", self.protocol), ("plane", self.plane))
             if answer.label or answer.probability is not None
         ]
         for kind, ranges in (("station", self.stations), ("organ", self.organs)):
             rows += [
-                (kind, each.label or "unsure", _sure(each.probability), f"slices {each.first}–{each.last}")
+                (kind, each.label or "unsure", rounded(each.probability), f"slices {each.first}–{each.last}")
                 for each in ranges
             ]
         return html_table((self.source.name, "label", "probability", "from"), rows)
-
-    def _told(self) -> dict[str, str]:
-        keywords = ("SeriesInstanceUID", "SeriesDescription", "BodyPartExamined")
-        return {keyword: self.header[keyword] for keyword in keywords if keyword in self.header}
 
     def _ranges(self, kind: Literal["stations", "organs"]) -> list[LabelRange]:
         labels = dict.fromkeys(label for each in self.slices for label in getattr(each, kind))
@@ -195,29 +196,22 @@ class SeriesName:
 
 
 def find_ranges(slices: Sequence[SliceName], shown: Sequence[bool], label: str | None) -> list[LabelRange]:
-    """Runs of neighbouring slices of one plane where something shows.
+    """Runs of neighbouring slices of one plane that show a label.
 
     Args:
         slices: D slices.
-        shown: Whether it shows on each, [D].
-        label: What; None for whatever has no name.
+        shown: Whether each slice shows it, [D].
+        label: The label; None for slices of which nothing is named.
     """
     ranges = []
     for (kept, _), run in groupby(zip(shown, slices, strict=True), key=lambda pair: (pair[0], pair[1].plane)):
         found = [each for _, each in run]
         if kept:
             first, last = found[0], found[-1]
-            sure = None if label is None else sum(_probability(each, label) for each in found) / len(found)
-            ranges.append(LabelRange(label, first.index, last.index, first.position_mm, last.position_mm, sure))
+            rows = [{**each.organ_probabilities, **each.station_probabilities} for each in found]
+            mean = None if label is None else sum(row[label] for row in rows) / len(rows)
+            ranges.append(LabelRange(label, first.index, last.index, first.position_mm, last.position_mm, mean))
     return ranges
-
-
-def _sure(probability: float | None) -> str | None:
-    return None if probability is None else f"{probability:.2f}"
-
-
-def _probability(slice_name: SliceName, label: str) -> float:
-    return {**slice_name.organ_probabilities, **slice_name.station_probabilities}[label]
 
 
 def _in_order(ranges: list[LabelRange]) -> list[LabelRange]:
@@ -226,34 +220,35 @@ def _in_order(ranges: list[LabelRange]) -> list[LabelRange]:
 
 Row = Mapping[str, str | int | float | None]
 SUFFIXES = (".csv", ".json", ".parquet")
-NUMBERS = (")", "_mm", "_probability", "obliquity")
-"""How columns of real numbers end; all others but ``_KINDS`` are text, even where every value is missing."""
-_KINDS = {"slice": "int64", "slices": "int64", "stacks": "int64"}
+REAL_SUFFIXES = (")", "_mm", "_probability", "obliquity")
+"""Endings of columns of real numbers."""
+INTEGERS = ("slice", "slices", "stacks")
+"""Columns of whole numbers; all others are text, even where every value is missing."""
 
 
 def check_table(path: Path) -> None:
     """Refuse a file that could not be written, before anything is computed.
 
     Raises:
-        ConfigError: If its suffix is none of ours.
+        ConfigError: If its suffix is none of ``SUFFIXES``.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"--out {path}: expected a name that ends in {', '.join(SUFFIXES)}, got '{path.suffix}'.")
 
 
 def table_files(path: Path) -> list[Path]:
-    """What ``write_table`` writes."""
+    """The files that ``write_table`` writes."""
     return [path] if path.suffix.lower() == ".json" else [path, path.with_name(f"{path.stem}.series{path.suffix}")]
 
 
 def write_table(path: Path, series: Sequence[SeriesName], content: Mapping[str, object]) -> list[Path]:
-    """Write what was named.
+    """Write the names of one or more series.
 
     Args:
         path: A .json file gets ``content``; results.csv and results.parquet a row a slice, with results.series.csv or
             results.series.parquet beside them a row a series.
-        series: What was named, one or more.
-        content: All of it, ready for JSON.
+        series: The names, one or more.
+        content: All of them as JSON's types.
 
     Returns:
         The files written.
@@ -267,7 +262,7 @@ def write_table(path: Path, series: Sequence[SeriesName], content: Mapping[str, 
     if path.suffix.lower() == ".json":
         write_json(path, content)
         return files
-    write = _WRITERS[path.suffix.lower()]
+    write = _write_csv if path.suffix.lower() == ".csv" else _write_parquet
     write(path, [_slice_row(each, one) for each in series for one in each.slices])
     write(files[1], [_series_row(each) for each in series])
     return files
@@ -319,10 +314,7 @@ def _answer(name: str, answer: Answer) -> Row:
 
 
 def _write_csv(path: Path, rows: Sequence[Row]) -> None:
-    with (
-        writing(path) as unfinished,
-        unfinished.open("w", newline="", encoding="utf-8") as file,
-    ):
+    with writing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(map(to_utf8, rows))
@@ -332,11 +324,12 @@ def _write_parquet(path: Path, rows: Sequence[Row]) -> None:
     import pyarrow as pa  # loads slowly, and most tables are CSV
     import pyarrow.parquet as pq
 
-    kinds = {name: _KINDS.get(name, "float64" if name.endswith(NUMBERS) else "string") for name in rows[0]}
-    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in kinds.items()])
+    def type_of(name: str) -> "pa.DataType":
+        if name in INTEGERS:
+            return pa.int64()
+        return pa.float64() if name.endswith(REAL_SUFFIXES) else pa.string()
+
+    schema = pa.schema([(name, type_of(name)) for name in rows[0]])
     table = pa.Table.from_pylist([to_utf8(row) for row in rows], schema=schema)
     with writing(path) as unfinished:
         pq.write_table(table, unfinished)
-
-
-_WRITERS: Mapping[str, Callable[[Path, Sequence[Row]], None]] = {".csv": _write_csv, ".parquet": _write_parquet}

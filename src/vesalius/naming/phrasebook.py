@@ -1,11 +1,11 @@
-"""All that a labeller asks of a slice, in words, and what its notes say of the probabilities.
+"""The phrases of every label as vectors, and how a model's notes turn scores into probabilities.
 
-Whoever trains or evaluates a model may put under "naming": ::
+Training and evaluation may write into the notes of a checkpoint, under "naming": ::
 
     {"calibration": {"stations": {"labels": [...], "slopes": [...], "offsets": [...]}, ...}, "threshold": 0.5,
      "audit": {"agrees": 0.1, "contradicts": -0.7, "least_slices": 3, "wrongly_agrees": 0.05, ...}}
 
-where "modality", "protocol", "plane", "stations" and "organs" may each have a ``PlattScaling.to_dict()``, as an
+where "modality", "protocol", "plane", "stations" and "organs" may each have a ``PlattScaling.to_dict()``, as the
 evaluation of naming writes them, and "audit" is an ``AuditRule``, as experiments/pocket/audit_thresholds.py writes it.
 """
 
@@ -22,18 +22,21 @@ from vesalius.runtime.contract import Floats, Runtime
 
 LEAST_PROBABILITY = 0.5
 """Below it nothing is named, unless the model's notes say otherwise."""
-CHOICES = {"modality": MODALITIES, "protocol": PROTOCOLS, "plane": PLANES}
-"""Questions with one answer a series, and their labels."""
-SETS = {"stations": STATIONS, "organs": ORGANS}
-"""Questions with any number of answers a slice."""
-LABELS = CHOICES | SETS
+LABELS = {
+    "modality": MODALITIES,
+    "protocol": PROTOCOLS,
+    "plane": PLANES,
+    "stations": STATIONS,
+    "organs": ORGANS,
+}
+"""Question -> labels. The first three have one answer a series, the others any number of answers a slice."""
 MANY = 1_000_000
-"""More slices or patients than any count in a model's notes."""
+"""Largest count of slices or patients that notes may hold."""
 
 
 @dataclass(frozen=True)
 class AuditRule:
-    """From which margin (see ``naming.audit``) a header agrees or contradicts, and how often that is wrong.
+    """Margins (see ``naming.audit``) from which a header agrees or contradicts, and how often that is wrong.
 
     Shares are of patients that the model never saw, each judged by thresholds chosen without them.
     """
@@ -45,7 +48,7 @@ class AuditRule:
     least_slices: int
     """Slices of the shortest series that the shares hold for."""
     patients: int
-    """How many the shares come from."""
+    """Number of patients that the shares were measured on."""
     wrongly_agrees: float
     """Share of wrong headers that agree."""
     wrongly_contradicts: float
@@ -57,7 +60,7 @@ class AuditRule:
 
     @staticmethod
     def from_dict(content: Mapping[str, object]) -> "AuditRule":
-        """Read what stands in a model's notes.
+        """Read a rule from a model's notes.
 
         Raises:
             DataError: If a number is missing or out of its range.
@@ -76,13 +79,14 @@ class AuditRule:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How scores become probabilities, and from which one a label is named."""
+    """How scores become probabilities, and the probability from which a label is named."""
 
     scalings: Mapping[str, PlattScaling]
-    """Question -> scaling, where there is any."""
+    """Question -> scaling; questions without one are uncalibrated."""
     least_probability: float = LEAST_PROBABILITY
+    """Probability from which a label is named, 0 to 1."""
     audit: AuditRule | None = None
-    """How headers are judged; None for models without measured thresholds."""
+    """Thresholds by which headers are judged; None for models for which none were measured."""
 
     @staticmethod
     def from_notes(notes: Mapping[str, object], place: object) -> "Calibration":
@@ -90,10 +94,10 @@ class Calibration:
 
         Args:
             notes: As ``read_notes`` gives them.
-            place: Whose notes, for the message.
+            place: What the message names.
 
         Raises:
-            ModelError: If the calibration is not one.
+            ModelError: If the calibration is damaged.
         """
         naming = notes.get("naming")
         said = naming if isinstance(naming, Mapping) else {}
@@ -124,24 +128,27 @@ def _between(content: Mapping[str, object], name: str, low: float, high: float) 
     return float(value)
 
 
-Array = NDArray[np.float64]
-
 TINY = 1e-12
-"""Keeps the length of an empty vector from dividing by 0."""
+"""Smallest length that a vector is divided by."""
+
+
+def to_unit(vectors: Floats) -> Floats:
+    """Scale vectors [N, E] to length 1; empty ones stay empty."""
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), TINY))
 
 
 class Phrasebook:
     """The phrases of every label as vectors of one model, computed once.
 
-    A label is asked with all its phrases, stations and organs also with every caption that says just that (prompt
-    ensembles, Radford et al., 2021); the mean of their vectors counts.
+    A label's vector is the mean over all its phrases, for stations and organs also over every caption that says just
+    that (prompt ensembles, Radford et al., 2021).
 
     Args:
-        runtime: Of a model whose image and text vectors share a space.
-        calibration: Its own.
+        runtime: A model whose image and text vectors share a space.
+        calibration: The calibration of that model.
 
     Raises:
-        ModelError: If it reads no text.
+        ModelError: If the model reads no text.
     """
 
     def __init__(self, runtime: Runtime, calibration: Calibration) -> None:
@@ -161,7 +168,7 @@ class Phrasebook:
             Question -> [D, L].
 
         Raises:
-            ModelError: If image and text vectors are no neighbours in one space.
+            ModelError: If image and text vectors share no space.
         """
         for rows in self._vectors.values():
             if rows.shape[1] != vectors.shape[1] or not rows.shape[1]:
@@ -171,8 +178,8 @@ class Phrasebook:
                 )
         return {name: np.asarray(self._scale * vectors @ rows.T, np.float32) for name, rows in self._vectors.items()}
 
-    def probabilities(self, question: str, odds: Floats) -> Array:
-        """That labels show: calibrated where the model is, otherwise the labels' shares among themselves.
+    def probabilities(self, question: str, odds: Floats) -> NDArray[np.float64]:
+        """Probability that each label shows: calibrated where the model is, otherwise a softmax over the labels.
 
         Args:
             question: One of ``LABELS``.
@@ -189,25 +196,26 @@ class Phrasebook:
         return np.asarray(shares / shares.sum(1, keepdims=True))
 
 
-def ask_about(question: str, label: str) -> tuple[str, ...]:
-    """Everything a label is asked with.
+def label_phrases(question: str, label: str) -> tuple[str, ...]:
+    """All phrases that stand for a label.
 
-    >>> ask_about("modality", "CT")
+    >>> label_phrases("modality", "CT")
     ('a CT image', 'a computed tomography slice')
     """
     match question:
         case "stations" | "organs":
-            return ensemble_phrases(question, label)  # those of the evaluation, which calibrates
+            return ensemble_phrases(question, label)  # the phrases that the evaluation calibrates
         case _:
             return phrases_of(question)[label]
 
 
 def list_naming_phrases() -> list[str]:
-    """Everything that a labeller asks."""
-    return [phrase for question, labels in LABELS.items() for label in labels for phrase in ask_about(question, label)]
+    """All phrases of all labels."""
+    return [
+        phrase for question, labels in LABELS.items() for label in labels for phrase in label_phrases(question, label)
+    ]
 
 
 def _encode(runtime: Runtime, question: str, labels: tuple[str, ...]) -> Floats:
     """One unit vector a label, the mean of its phrases' vectors, [L, E]."""
-    means = np.stack([runtime.encode_text(ask_about(question, label)).vectors.mean(0) for label in labels])
-    return np.asarray(means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), TINY))
+    return to_unit(np.stack([runtime.encode_text(label_phrases(question, label)).vectors.mean(0) for label in labels]))

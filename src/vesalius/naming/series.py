@@ -1,12 +1,12 @@
-"""From probabilities of stations and organs to names of slices; neighbouring slices speak for one another.
+"""From probabilities of stations and organs to names of slices; neighbouring slices support one another.
 
 Axial slices pass the stations of the body in order, so their evidence is read by a hidden Markov model (Rabiner, 1989)
-that can stay or go on towards the head, and never back. A state is a station, or two neighbours at once, as around a
-diaphragm. How far it goes on between two slices is a Poisson process of the distance between them. States and numbers
-are ours: nothing here was fitted to images.
+that can stay or go on towards the head, and never back. A state is a station, or two neighbours at once, as around the
+diaphragm. The number of states passed between two slices is Poisson distributed, with a mean proportional to their
+distance. States and constants were chosen, not fitted to images.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
@@ -19,16 +19,17 @@ from vesalius.naming.labels import Answer, SliceName
 from vesalius.prompts.anatomy import PAPER_STATIONS, stations_of
 
 Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 STATE_MM = 100.0
 """Length of the body in one state; most stations are about two states long, their own and half of each pair."""
 INDEPENDENT_MM = 10.0
-"""Slices closer than this show much the same: together they count as one such step."""
-SUREST = 0.99
-"""No slice counts for more, however sure the model is of it."""
+"""Distance from which slices count as independent; closer ones count in proportion to their distance."""
+MAX_PROBABILITY = 0.99
+"""Probabilities are clipped to this and to 1 less it, so that no slice outweighs all others."""
 ROUNDING_MM = 1e-6
-"""Headers write places in decimals, whose sums are not exact."""
+"""Tolerance of distances, since headers write positions in decimals."""
 CHAIN = PAPER_STATIONS[::-1]
-"""From feet to head, as axial slices ascend."""
+"""Stations that follow one another, from feet to head, as axial slices ascend."""
 
 
 def order_stations(probabilities: Array, labels: Sequence[str], positions_mm: Sequence[float]) -> NDArray[np.bool_]:
@@ -37,9 +38,9 @@ def order_stations(probabilities: Array, labels: Sequence[str], positions_mm: Se
     Upper limbs lie beside the order: a series shows them throughout, or not at all.
 
     Args:
-        probabilities: That slices show stations, each slice looked at alone, [D, L].
+        probabilities: Of stations, by each slice alone, [D, L].
         labels: L stations.
-        positions_mm: Of D slices towards the head, ascending.
+        positions_mm: Positions of D slices, ascending towards the head.
 
     Returns:
         Which stations show, [D, L].
@@ -59,12 +60,12 @@ def order_stations(probabilities: Array, labels: Sequence[str], positions_mm: Se
 
 
 def average_near(values: Array, positions_mm: Sequence[float], within_mm: float = INDEPENDENT_MM / 2) -> Array:
-    """Mean over the slices that lie close to each.
+    """Average each slice with those close to it.
 
     Args:
         values: [D, L].
-        positions_mm: Of D slices.
-        within_mm: How far others may lie away.
+        positions_mm: Positions of D slices, in any order.
+        within_mm: Largest distance of a neighbour.
 
     Returns:
         [D, L].
@@ -92,21 +93,16 @@ def _states(labels: Sequence[str]) -> NDArray[np.bool_]:
 
 def _evidence(probabilities: Array, states: NDArray[np.bool_]) -> Array:
     """Log-likelihood of each slice's stations under each state, [D, S]."""
-    sure = np.clip(probabilities, 1 - SUREST, SUREST)
+    sure = np.clip(probabilities, 1 - MAX_PROBABILITY, MAX_PROBABILITY)
     return np.asarray(np.log(sure) @ states.T + np.log(1 - sure) @ ~states.T)
 
 
 def _weights(steps: Array, count: int) -> Array:
-    """How much each slice counts, [D], by the mean distance to its neighbours."""
+    """Weight of each slice, [D], by the mean distance to its neighbours."""
     if count < 2:
         return np.ones(count)
     around = np.convolve(np.pad(steps, 1, mode="edge"), [0.5, 0.5], mode="valid")
     return np.asarray(np.clip(around / INDEPENDENT_MM, 0, 1))
-
-
-def _log_factorials(count: int) -> Array:
-    """Of 0 up to ``count`` - 1."""
-    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, count)))])
 
 
 def _transitions(distance_mm: float, states: NDArray[np.bool_], labels: Sequence[str]) -> Array:
@@ -116,16 +112,16 @@ def _transitions(distance_mm: float, states: NDArray[np.bool_], labels: Sequence
     steps = np.arange(along)[None, :] - np.arange(along)[:, None]
     # At most to the next station, which is two states away, unless slices are far apart.
     allowed = (steps >= 0) & (steps <= 2 * np.ceil(rate))
-    moves = np.where(allowed, steps * np.log(rate) - rate - _log_factorials(len(steps))[np.maximum(steps, 0)], -np.inf)
+    log_factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, len(steps))))])
+    moves = np.where(allowed, steps * np.log(rate) - rate - log_factorials[np.maximum(steps, 0)], -np.inf)
     found = np.full((len(states), len(states)), -np.inf)
     found[:along, :along] = moves
     beside = np.arange(along, len(states))
-    # Staying must not be dearer beside the chain than on it.
+    # Staying costs the same beside the chain as on it.
     found[beside, beside] = -rate
     return found
 
 
-Bools = NDArray[np.bool_]
 Smoothing = Literal["ordered", "averaged"]
 UNORDERED = ("projection", "report")
 """Purposes whose slices are no neighbours in the body."""
@@ -133,7 +129,7 @@ UNORDERED = ("projection", "report")
 
 @dataclass(frozen=True, eq=False)
 class Probabilities:
-    """Of L labels on D slices, each slice looked at alone."""
+    """Probabilities of L labels on D slices, by each slice alone."""
 
     labels: tuple[str, ...]
     values: Array
@@ -141,7 +137,7 @@ class Probabilities:
 
 
 def smoothing_of(image: MedicalImage) -> Smoothing | None:
-    """How slices of an image speak for one another.
+    """How the slices of an image support one another.
 
     Returns:
         "ordered" for axial slices, which pass the stations in order; "averaged" for coronal and sagittal ones, which
@@ -153,27 +149,27 @@ def smoothing_of(image: MedicalImage) -> Smoothing | None:
 
 
 def name_stations(
-    found: Probabilities, positions_mm: Sequence[float], smoothing: Smoothing | None, least: float
+    found: Probabilities, positions_mm: Sequence[float], smoothing: Smoothing | None, threshold: float
 ) -> Bools:
     """Which stations are named on which slices, [D, L].
 
-    In order, a run of slices keeps a station if the mean probability over the run reaches ``least``; averaged, a
+    In order, a run of slices keeps a station if the mean probability over the run reaches ``threshold``; averaged, a
     station is named on all slices or none; otherwise each slice stands alone.
 
     Args:
-        found: Of stations.
-        positions_mm: Of D slices, ascending; not looked at without order.
+        found: Probabilities of stations.
+        positions_mm: Positions of D slices, ascending; ignored unless smoothing is "ordered".
         smoothing: See ``smoothing_of``.
-        least: Probability from which a station is named.
+        threshold: Probability from which a station is named.
     """
     if smoothing == "averaged":
-        return np.repeat(found.values.mean(0, keepdims=True) >= least, len(found.values), axis=0)
+        return np.repeat(found.values.mean(0, keepdims=True) >= threshold, len(found.values), axis=0)
     if smoothing is None:
-        return found.values >= least
+        return found.values >= threshold
     shown = order_stations(found.values, found.labels, positions_mm)
     for column, values in zip(shown.T, found.values.T, strict=True):
         for run in _runs(column):
-            column[run] &= values[run].mean() >= least
+            column[run] &= values[run].mean() >= threshold
     return shown
 
 
@@ -181,8 +177,8 @@ def cap_organs(organs: Probabilities, stations: Probabilities) -> Probabilities:
     """Let no organ be likelier than the likeliest of the stations it belongs to.
 
     Args:
-        organs: Calibrated.
-        stations: Calibrated, of the same slices.
+        organs: Calibrated probabilities of organs.
+        stations: Calibrated probabilities of stations on the same slices.
     """
     limits = [
         stations.values[:, [stations.labels.index(each) for each in sorted(stations_of(organ))]].max(1)
@@ -192,10 +188,10 @@ def cap_organs(organs: Probabilities, stations: Probabilities) -> Probabilities:
 
 
 def name_organs(
-    found: Probabilities, positions_mm: Sequence[float], smoothing: Smoothing | None, least: float
+    found: Probabilities, positions_mm: Sequence[float], smoothing: Smoothing | None, threshold: float
 ) -> Bools:
-    """Which organs are named on which slices, [D, L]; smoothed over close slices; arguments as for stations."""
-    return (found.values if smoothing is None else average_near(found.values, positions_mm)) >= least
+    """Which organs are named on which slices, [D, L], averaged over close slices; arguments as for stations."""
+    return (found.values if smoothing is None else average_near(found.values, positions_mm)) >= threshold
 
 
 def build_names(
@@ -207,16 +203,16 @@ def build_names(
     """Put the names of one stack's slices together.
 
     Args:
-        stations: Probabilities, and which are named.
-        organs: Likewise.
+        stations: Probabilities of stations, and which are named.
+        organs: The same of organs.
         places: Position in mm and plane of each slice.
         first: Index of the first slice in the series.
     """
     names = []
     for row, (position, plane) in enumerate(places):
-        by_station, by_organ = (_row(found, row) for found, _ in (stations, organs))
-        shown, seen = (_named(*each, row) for each in (stations, organs))
-        station = _likeliest(shown, by_station)
+        (by_station, shown), (by_organ, seen) = (_row(*each, row) for each in (stations, organs))
+        best = max(shown or by_station, key=lambda label: by_station[label])
+        station = Answer(best if shown else None, by_station[best], "pixels")
         names.append(SliceName(first + row, position, plane, station, shown, seen, by_station, by_organ))
     return names
 
@@ -232,14 +228,7 @@ def _runs(shown: Bools) -> list[slice]:
     return runs
 
 
-def _row(found: Probabilities, row: int) -> dict[str, float]:
-    return dict(zip(found.labels, found.values[row].tolist(), strict=True))
-
-
-def _named(found: Probabilities, shown: Bools, row: int) -> tuple[str, ...]:
-    return tuple(label for label, value in zip(found.labels, shown[row], strict=True) if value)
-
-
-def _likeliest(shown: Sequence[str], probabilities: Mapping[str, float]) -> Answer:
-    best = max(shown or probabilities, key=lambda label: probabilities[label])
-    return Answer(best if shown else None, probabilities[best], "pixels")
+def _row(found: Probabilities, named: Bools, row: int) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Probabilities of one slice by label, and the labels that are named."""
+    probabilities = dict(zip(found.labels, found.values[row].tolist(), strict=True))
+    return probabilities, tuple(label for label, value in zip(found.labels, named[row], strict=True) if value)

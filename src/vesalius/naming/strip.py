@@ -15,155 +15,35 @@ from vesalius.imaging.slices import PALETTE, shrink
 from vesalius.naming.labels import LabelRange, SeriesName, SliceName
 from vesalius.prompts.anatomy import STATIONS
 
-PAPER, INK, SOFT, FAINT = "#ffffff", "#1d2327", "#5b656c", "#eef0f2"
+PAPER, INK, SOFT, FAINT, UNNAMED = "#ffffff", "#1d2327", "#5b656c", "#eef0f2", "#98a1a7"
 WIDTH = 1100
 GUTTER = 130
-"""Left of the axis, for names."""
+"""Pixels left of the axis, for names."""
 EDGE = 66
-"""Right of it, for numbers."""
-STATION_HEIGHT = 40
-ORGAN_HEIGHT = 22
+"""Pixels right of it, for numbers."""
+MARGIN = 18
+"""Pixels around the whole picture."""
+GAP = 6
+"""Pixels between its parts, and between thumbnails."""
+TITLE, SCALE = 62, 40
+"""Height of the title and of the scale."""
+HEADING = 20
+"""Height of the line above bands."""
+STATION_HEIGHT, ORGAN_HEIGHT = 40, 22
+"""Height of a band."""
 BAR = 17
-"""Of a named range, below the curve."""
+"""Height of a named range, below the curve."""
 SPACE = 4
+"""Pixels between bands."""
+THUMBNAILS = 8
 SHOWN_ORGANS = 6
 TICKS = 8
 LIGHT = 140
 """Luminance, 0 to 255, from which dark letters read better than white ones."""
 PALE = 0.45
 """Share of white in a curve's colour."""
-LEAST_LABEL = 5
+TEXT_MARGIN = 5
 """Pixels that a bar must be wider than its text."""
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Slices from left to right."""
-
-    count: int
-
-    @property
-    def width(self) -> int:
-        """Pixels of all slices together."""
-        return WIDTH - GUTTER - EDGE
-
-    def left(self, place: int) -> int:
-        """Where a slice begins; ``count`` gives the end."""
-        return GUTTER + round(place / self.count * self.width)
-
-
-def draw_stations(series: SeriesName, axis: Axis) -> Image.Image:
-    """A band for every station, feet below head."""
-    names = [name for name in STATIONS if any(name in each.station_probabilities for each in series.slices)]
-    part, pen = _sheet(20 + len(names) * (STATION_HEIGHT + SPACE))
-    pen.text((0, 0), _heading("Stations", "stations", series), SOFT, _font(13))
-    for row, name in enumerate(names):
-        top, paint = 20 + row * (STATION_HEIGHT + SPACE), PALETTE[row % len(PALETTE)]
-        ranges = [each for each in series.stations if each.label == name]
-        _name_row(pen, name, top + STATION_HEIGHT / 2, 16, bool(ranges))
-        values = [each.station_probabilities.get(name, 0.0) for each in series.slices]
-        _curve(part, values, axis, (top, STATION_HEIGHT - BAR), _tint(paint))
-        for each in ranges:
-            _bar(pen, each, axis, top + STATION_HEIGHT - BAR, paint)
-        pen.text((WIDTH, top + 12), f"max {max(values):.2f}", SOFT, _font(13), anchor="rm")
-    return part
-
-
-def draw_organs(series: SeriesName, axis: Axis) -> Image.Image:
-    """Thin bands for the likeliest organs."""
-    peaks = {name: max(each.organ_probabilities[name] for each in series.slices) for name in _organs(series)}
-    likeliest = sorted(peaks, key=lambda name: -peaks[name])[:SHOWN_ORGANS]
-    part, pen = _sheet(20 + len(likeliest) * (ORGAN_HEIGHT + SPACE))
-    pen.text((0, 0), _heading("Likeliest organs", "organs", series), SOFT, _font(13))
-    for row, name in enumerate(likeliest):
-        top = 20 + row * (ORGAN_HEIGHT + SPACE)
-        _name_row(pen, name, top + ORGAN_HEIGHT / 2, 14, any(each.label == name for each in series.organs))
-        values = [each.organ_probabilities[name] for each in series.slices]
-        _curve(part, values, axis, (top, ORGAN_HEIGHT), _tint(SOFT))
-        pen.text((WIDTH, top + ORGAN_HEIGHT / 2), f"max {peaks[name]:.2f}", SOFT, _font(13), anchor="rm")
-    return part
-
-
-def draw_scale(slices: Sequence[SliceName], axis: Axis) -> Image.Image:
-    """Numbers of slices, and below them millimetres where they are known."""
-    part, pen = _sheet(40)
-    step = max(1, -(-axis.count // TICKS))
-    for place in range(0, axis.count, step):
-        middle = (axis.left(place) + axis.left(place + 1)) / 2
-        pen.line((middle, 0, middle, 5), SOFT)
-        pen.text((middle, 7), str(place), INK, _font(13), anchor="ma")
-        position = slices[place].position_mm
-        if position is not None:
-            pen.text((middle, 23), f"{position:.0f} mm", SOFT, _font(13), anchor="ma")
-    pen.text((GUTTER - 12, 7), "slice", SOFT, _font(13), anchor="ra")
-    return part
-
-
-def _sheet(height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    part = Image.new("RGB", (WIDTH, height), PAPER)
-    return part, ImageDraw.Draw(part)
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
-
-
-def _heading(title: str, kind: str, series: SeriesName) -> str:
-    told = "calibrated probabilities" if kind in series.calibrated else "uncalibrated shares among all labels"
-    return f"{title}: {told}, each slice alone"
-
-
-def _tint(paint: str) -> str:
-    """A lighter shade, so that bars of named ranges stand out."""
-    levels = (round(PALE * 255 + (1 - PALE) * level) for level in ImageColor.getrgb(paint)[:3])
-    return "#" + "".join(f"{level:02x}" for level in levels)
-
-
-def _organs(series: SeriesName) -> list[str]:
-    return list(series.slices[0].organ_probabilities)
-
-
-def _name_row(pen: ImageDraw.ImageDraw, name: str, middle: float, size: int, named: bool) -> None:
-    pen.text((GUTTER - 12, middle), name, INK if named else "#98a1a7", _font(size), anchor="rm")
-
-
-def _curve(part: Image.Image, values: Sequence[float], axis: Axis, place: tuple[int, int], paint: str) -> None:
-    """Probability of every slice as a step, 0 at the bottom and 1 at the top of the band."""
-    top, height = place
-    pen = ImageDraw.Draw(part)
-    pen.rectangle((GUTTER, top, axis.left(axis.count) - 1, top + height - 1), FAINT)
-    for index, value in enumerate(values):
-        left, right = axis.left(index), max(axis.left(index), axis.left(index + 1) - 1)
-        high = round(value * (height - 1))
-        if high:
-            pen.rectangle((left, top + height - 1 - high, right, top + height - 1), paint)
-
-
-def _bar(pen: ImageDraw.ImageDraw, found: LabelRange, axis: Axis, top: int, paint: str) -> None:
-    """The named range, with its name where there is room: it must be read without its colour."""
-    left, right = axis.left(found.first), axis.left(found.last + 1) - 2  # neighbours stay apart
-    pen.rectangle((left, top + 2, right, top + BAR), paint)
-    text = next((text for text in _texts(found) if _fits(pen, text, right - left)), "")
-    pen.text(((left + right) / 2, top + 2 + BAR / 2), text, _readable_on(paint), _font(13), anchor="mm")
-
-
-def _readable_on(paint: str) -> str:
-    red, green, blue = ImageColor.getrgb(paint)[:3]
-    return INK if 0.3 * red + 0.6 * green + 0.1 * blue > LIGHT else PAPER
-
-
-def _texts(found: LabelRange) -> tuple[str, ...]:
-    return f"{found.label}, slices {found.first} to {found.last}", str(found.label)
-
-
-def _fits(pen: ImageDraw.ImageDraw, text: str, width: int) -> bool:
-    return pen.textlength(text, _font(13)) + LEAST_LABEL < width
-
-
-THUMBNAILS = 8
-GAP = 6
-MARGIN = 18
-TITLE = 62
 
 
 def draw_strip(series: SeriesName, stacks: Sequence[MedicalImage]) -> Image.Image:
@@ -174,12 +54,12 @@ def draw_strip(series: SeriesName, stacks: Sequence[MedicalImage]) -> Image.Imag
     the likeliest organs in thinner bands; slice numbers and millimetres.
 
     Args:
-        series: As named.
-        stacks: Of which it was named, see ``choose_stacks``.
+        series: The names.
+        stacks: Stacks that were named, see ``choose_stacks``.
     """
     axis = Axis(len(series.slices))
-    parts = [_title(series), _thumbnails(stacks, axis), draw_stations(series, axis), draw_organs(series, axis)]
-    parts.append(draw_scale(series.slices, axis))
+    parts = [_draw_title(series), _draw_thumbnails(stacks, axis), _draw_stations(series, axis)]
+    parts += [_draw_organs(series, axis), _draw_scale(series.slices, axis)]
     height = sum(part.height for part in parts) + GAP * (len(parts) - 1) + 2 * MARGIN
     sheet = Image.new("RGB", (WIDTH + 2 * MARGIN, height), PAPER)
     top = MARGIN
@@ -193,7 +73,7 @@ def check_strip(path: Path) -> None:
     """Refuse a picture that could not be written, before anything is computed.
 
     Raises:
-        ConfigError: If its suffix is none of ours.
+        ConfigError: If its suffix names no format of pictures.
     """
     if path.suffix.lower() not in RASTER_SUFFIXES:
         raise ConfigError(f"--strip {path}: expected a name that ends in {', '.join(RASTER_SUFFIXES)}.")
@@ -203,18 +83,10 @@ def write_strip(path: Path, series: SeriesName, stacks: Sequence[MedicalImage]) 
     """Write ``draw_strip`` as a picture; its suffix says the format.
 
     Raises:
-        ImageError: If the format is none of ours.
+        ImageError: If the suffix names no format of pictures.
         OutputError: If the file cannot be written.
     """
     write_rgb(path, np.asarray(draw_strip(series, stacks)))
-
-
-def _title(series: SeriesName) -> Image.Image:
-    part = Image.new("RGB", (WIDTH, TITLE), PAPER)
-    pen = ImageDraw.Draw(part)
-    pen.text((0, 0), to_terminal(series.source.name), INK, ImageFont.load_default(24))
-    pen.text((0, 34), to_terminal(" · ".join(describe(series))), SOFT, ImageFont.load_default(16))
-    return part
 
 
 def describe(series: SeriesName) -> list[str]:
@@ -226,26 +98,52 @@ def describe(series: SeriesName) -> list[str]:
     return [*(word for word in words if word), f"{count} slices" if count > 1 else "1 slice"]
 
 
-def _thumbnails(stacks: Sequence[MedicalImage], axis: Axis) -> Image.Image:
-    """Evenly spread slices, each above its own place, or as near as there is room."""
-    places = _spread(axis.count)
-    side = (axis.width - GAP * (THUMBNAILS - 1)) // THUMBNAILS
-    part = Image.new("RGB", (WIDTH, side + 22), PAPER)
-    pen = ImageDraw.Draw(part)
-    step = axis.width / max(1, len(places))
-    for number, place in enumerate(places):
-        tile = _tile(stacks, place, side)
-        left = GUTTER + round(step * (number + 0.5) - side / 2)
-        part.paste(tile, (left, 0))
-        pen.text((left + side / 2, side + 4), f"{place}", SOFT, ImageFont.load_default(14), anchor="ma")
-    pen.text((GUTTER - 12, side + 4), "slice", SOFT, ImageFont.load_default(14), anchor="ra")
+@dataclass(frozen=True)
+class Axis:
+    """Slices from left to right."""
+
+    count: int
+    """Number of slices."""
+
+    @property
+    def width(self) -> int:
+        """Pixels of all slices together."""
+        return WIDTH - GUTTER - EDGE
+
+    def left(self, place: int) -> int:
+        """Pixel at which a slice begins; ``count`` gives the end."""
+        return GUTTER + round(place / self.count * self.width)
+
+
+def _sheet(height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    part = Image.new("RGB", (WIDTH, height), PAPER)
+    return part, ImageDraw.Draw(part)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _draw_title(series: SeriesName) -> Image.Image:
+    part, pen = _sheet(TITLE)
+    pen.text((0, 0), to_terminal(series.source.name), INK, _font(24))
+    pen.text((0, 34), to_terminal(" · ".join(describe(series))), SOFT, _font(16))
     return part
 
 
-def _spread(count: int) -> list[int]:
-    """Middles of equal parts of the series."""
-    parts = min(THUMBNAILS, count)
-    return [int((number + 0.5) * count / parts) for number in range(parts)]
+def _draw_thumbnails(stacks: Sequence[MedicalImage], axis: Axis) -> Image.Image:
+    """Evenly spread slices, each above its own place, or as near as there is room."""
+    side = (axis.width - GAP * (THUMBNAILS - 1)) // THUMBNAILS
+    part, pen = _sheet(side + 22)
+    count = min(THUMBNAILS, axis.count)
+    step = axis.width / max(1, count)
+    for number in range(count):
+        place = int((number + 0.5) * axis.count / count)  # the middle of one of equal parts of the series
+        left = GUTTER + round(step * (number + 0.5) - side / 2)
+        part.paste(_tile(stacks, place, side), (left, 0))
+        pen.text((left + side / 2, side + 4), f"{place}", SOFT, _font(14), anchor="ma")
+    pen.text((GUTTER - 12, side + 4), "slice", SOFT, _font(14), anchor="ra")
+    return part
 
 
 def _tile(stacks: Sequence[MedicalImage], place: int, side: int) -> Image.Image:
@@ -258,3 +156,92 @@ def _tile(stacks: Sequence[MedicalImage], place: int, side: int) -> Image.Image:
             return tile
         place -= len(stack.pixels)
     raise IndexError(place)
+
+
+def _draw_stations(series: SeriesName, axis: Axis) -> Image.Image:
+    """A band for every station, feet below head."""
+    names = [name for name in STATIONS if any(name in each.station_probabilities for each in series.slices)]
+    part, pen = _sheet(HEADING + len(names) * (STATION_HEIGHT + SPACE))
+    pen.text((0, 0), _heading("Stations", "stations", series), SOFT, _font(13))
+    for row, name in enumerate(names):
+        top, paint = HEADING + row * (STATION_HEIGHT + SPACE), PALETTE[row % len(PALETTE)]
+        ranges = [each for each in series.stations if each.label == name]
+        _write_name(pen, name, top + STATION_HEIGHT / 2, 16, bool(ranges))
+        values = [each.station_probabilities.get(name, 0.0) for each in series.slices]
+        _draw_curve(pen, values, axis, (top, STATION_HEIGHT - BAR), paint)
+        for each in ranges:
+            _draw_bar(pen, each, axis, top + STATION_HEIGHT - BAR, paint)
+        pen.text((WIDTH, top + 12), f"max {max(values):.2f}", SOFT, _font(13), anchor="rm")
+    return part
+
+
+def _draw_organs(series: SeriesName, axis: Axis) -> Image.Image:
+    """Thin bands for the likeliest organs."""
+    organs = series.slices[0].organ_probabilities
+    curves = {name: [each.organ_probabilities[name] for each in series.slices] for name in organs}
+    likeliest = sorted(curves, key=lambda name: -max(curves[name]))[:SHOWN_ORGANS]
+    part, pen = _sheet(HEADING + len(likeliest) * (ORGAN_HEIGHT + SPACE))
+    pen.text((0, 0), _heading("Likeliest organs", "organs", series), SOFT, _font(13))
+    for row, name in enumerate(likeliest):
+        top = HEADING + row * (ORGAN_HEIGHT + SPACE)
+        middle = top + ORGAN_HEIGHT / 2
+        _write_name(pen, name, middle, 14, any(each.label == name for each in series.organs))
+        _draw_curve(pen, curves[name], axis, (top, ORGAN_HEIGHT), SOFT)
+        pen.text((WIDTH, middle), f"max {max(curves[name]):.2f}", SOFT, _font(13), anchor="rm")
+    return part
+
+
+def _draw_scale(slices: Sequence[SliceName], axis: Axis) -> Image.Image:
+    """Numbers of slices, and below them millimetres where they are known."""
+    part, pen = _sheet(SCALE)
+    for place in range(0, axis.count, max(1, -(-axis.count // TICKS))):
+        middle = (axis.left(place) + axis.left(place + 1)) / 2
+        pen.line((middle, 0, middle, 5), SOFT)
+        pen.text((middle, 7), str(place), INK, _font(13), anchor="ma")
+        position = slices[place].position_mm
+        if position is not None:
+            pen.text((middle, 23), f"{position:.0f} mm", SOFT, _font(13), anchor="ma")
+    pen.text((GUTTER - 12, 7), "slice", SOFT, _font(13), anchor="ra")
+    return part
+
+
+def _heading(title: str, question: str, series: SeriesName) -> str:
+    told = "calibrated probabilities" if question in series.calibrated else "uncalibrated shares among all labels"
+    return f"{title}: {told}, each slice alone"
+
+
+def _write_name(pen: ImageDraw.ImageDraw, name: str, middle: float, size: int, named: bool) -> None:
+    pen.text((GUTTER - 12, middle), name, INK if named else UNNAMED, _font(size), anchor="rm")
+
+
+def _draw_curve(
+    pen: ImageDraw.ImageDraw, values: Sequence[float], axis: Axis, place: tuple[int, int], paint: str
+) -> None:
+    """Probability of every slice as a step, 0 at the bottom and 1 at the top; paler than bars, so that these stand out.
+
+    Args:
+        pen: What draws.
+        values: One probability a slice.
+        axis: Where slices begin.
+        place: Top and height of the band.
+        paint: Colour of the band's bars.
+    """
+    top, height = place
+    pale = tuple(round(PALE * 255 + (1 - PALE) * level) for level in ImageColor.getrgb(paint)[:3])
+    pen.rectangle((GUTTER, top, axis.left(axis.count) - 1, top + height - 1), FAINT)
+    for index, value in enumerate(values):
+        left, right = axis.left(index), max(axis.left(index), axis.left(index + 1) - 1)
+        high = round(value * (height - 1))
+        if high:
+            pen.rectangle((left, top + height - 1 - high, right, top + height - 1), pale)
+
+
+def _draw_bar(pen: ImageDraw.ImageDraw, found: LabelRange, axis: Axis, top: int, paint: str) -> None:
+    """A named range, with its name where there is room: it must be read without its colour."""
+    left, right = axis.left(found.first), axis.left(found.last + 1) - 2  # neighbours stay apart
+    pen.rectangle((left, top + 2, right, top + BAR), paint)
+    texts = (f"{found.label}, slices {found.first} to {found.last}", str(found.label))
+    fitting = (text for text in texts if pen.textlength(text, _font(13)) + TEXT_MARGIN < right - left)
+    red, green, blue = ImageColor.getrgb(paint)[:3]
+    ink = INK if 0.3 * red + 0.6 * green + 0.1 * blue > LIGHT else PAPER
+    pen.text(((left + right) / 2, top + 2 + BAR / 2), next(fitting, ""), ink, _font(13), anchor="mm")

@@ -1,8 +1,8 @@
 """Pocket in ONNX Runtime, without PyTorch: the package's graphs, with the weights of any checkpoint that fits them.
 
 Beside the graphs of `EMBEDDED_GRAPHS` lies `CONTENTS`, which says from which tensors of a checkpoint their initializers
-come; experiments/pocket/graphs.py writes both. Matrices stored as 8-bit integers, and numbers of 16 bits, become float32
-here, as in `vesalius.models.checkpoints`.
+come (experiments/pocket/graphs.py writes both). Matrices stored as 8-bit integers, and numbers of 16 bits, become
+float32 here, as in `vesalius.models.checkpoints`.
 
 Graphs are opened when they are first needed: whoever asks only for phrases whose vectors are known opens no text
 encoder.
