@@ -32,6 +32,7 @@ LAYERS = [
     {"naming"},
     {"demo", "results"},
     {"segmenting"},
+    {"clinical"},
     {"cli"},
 ]
 """From the ground up; a part imports its own layer's file or folder and those below."""

@@ -3,13 +3,13 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from vesalius.errors import ImageError, ModelError, VesaliusError
+from vesalius.errors import ConfigError, ImageError, ModelError, VesaliusError, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,6 +32,7 @@ def name(
     smoothing: Annotated[bool, Parameter(negative="--no-smoothing")] = True,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
     strip: Path | None = None,
+    sr: Path | None = None,
     overwrite: bool = False,
     audit: bool = False,
     series: str | None = None,
@@ -54,9 +55,10 @@ def name(
         vesalius name scan.dcm --audit
         vesalius name head.nii.gz --strip strip.png
         vesalius name study/ -o names.csv
+        vesalius name series/ --sr report.dcm
 
     Documentation:
-        docs/naming.md
+        docs/naming.md, docs/clinical.md
 
     Args:
         path: A PNG, JPEG or TIFF file, a DICOM file, a NIfTI volume, or a folder with one series or many.
@@ -65,6 +67,8 @@ def name(
         out: File for the names: .json, or .csv or .parquet with a row a slice, and beside it results.series.csv with a
             row a series.
         strip: Picture to draw of the series; of many, strip.NAME.png for each.
+        sr: DICOM structured report (.dcm) of one DICOM series: stations and organs with the images that show them, and
+            those that none shows; needs `vesalius[clinical]`.
         overwrite: Replace results that are there already.
         audit: Compare each header's BodyPartExamined with the pixels.
         series: Of a folder, the only DICOM series to name: its UID, or its number from 1 in the order of files.
@@ -92,10 +96,12 @@ def name(
         found = find_series(path, series=series, stack=stack, volume=volume, frame=frame, each=each)
         strips = _name_strips(strip, found)
         _check_results(out, strips, found, overwrite)
+        if sr is not None:
+            _check_report(sr, found, overwrite)
         bar.update(task, description=f"Loading {model}")
         labeller = AnatomyLabeller(model, runtime=runtime, device=device, precision=precision)
         bar.remove_task(task)
-        work = _Work(labeller, smoothing, strips, bar)
+        work = _Work(labeller, smoothing, strips, bar, None if sr is None else _Report(sr, model, overwrite))
         work.name_all(found)
     rule = labeller.calibration.audit
     lines = [audit_series(each, rule) for each in work.named] if audit else []
@@ -145,11 +151,48 @@ def _check_results(out: Path | None, strips: "Sequence[Path]", found: "Sequence[
         raise OutputError(f"{lost[0]}: is an image to be named, and a result would replace it; choose another name.")
 
 
+def _check_report(path: Path, found: "Sequence[FoundSeries]", overwrite: bool) -> None:
+    """Refuse a report that could not be written, before anything is named.
+
+    Raises:
+        ConfigError: If there are several series, or the name ends otherwise than in .dcm.
+        MissingPackageError: If highdicom is not installed.
+        OutputError: If something would be replaced.
+    """
+    require("highdicom", extra="clinical")
+    from vesalius.clinical.work import check_outputs
+
+    if len(found) > 1:
+        raise ConfigError(f"--sr {path}: reports one series, and there are {len(found)}; choose one with --series 1.")
+    check_outputs([path], found[0].source, overwrite)
+
+
+@dataclass(frozen=True)
+class _Report:
+    """A structured report that is to be written."""
+
+    path: Path
+    model: str
+    overwrite: bool
+
+    def write(self, series: "SeriesName", stacks: "Sequence[MedicalImage]") -> None:
+        from vesalius.clinical.work import report_names
+
+        report_names(self.path, series, stacks, self.model, overwrite=self.overwrite)
+
+
 class _Work:
     """Names series after series; one that fails stops nobody."""
 
-    def __init__(self, labeller: "AnatomyLabeller", smooth: bool, strips: "Sequence[Path]", bar: "Progress") -> None:
-        self.labeller, self.smooth, self.strips, self.bar = labeller, smooth, strips, bar
+    def __init__(
+        self,
+        labeller: "AnatomyLabeller",
+        smooth: bool,
+        strips: "Sequence[Path]",
+        bar: "Progress",
+        report: _Report | None = None,
+    ) -> None:
+        self.labeller, self.smooth, self.strips, self.bar, self.report = labeller, smooth, strips, bar, report
         self.named: list[SeriesName] = []
         self.failures: list[dict[str, str]] = []
         self.written: list[Path] = []
@@ -185,6 +228,10 @@ class _Work:
             with self._remembering(strip):
                 write_strip(strip, series, chosen)
                 self.written.append(strip)
+        if self.report is not None:
+            with self._remembering(self.report.path):
+                self.report.write(series, chosen)
+                self.written.append(self.report.path)
 
     @contextmanager
     def _remembering(self, place: Path) -> Iterator[None]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from vesalius.errors import ConfigError, ImageError, PromptError
+from vesalius.errors import ConfigError, ImageError, PromptError, require
 
 if TYPE_CHECKING:
     from vesalius.knowledge import Understanding
@@ -41,6 +41,9 @@ def segment(
     min_size: int = 0,
     jobs: int = 1,
     table: Path | None = None,
+    fractional: bool = False,
+    sr: Path | None = None,
+    sc: Path | None = None,
     runtime: Literal["auto", "onnx", "torch"] = "auto",
     device: str = "auto",
     precision: Literal["32", "16-mixed", "bf16-mixed"] = "32",
@@ -60,6 +63,9 @@ def segment(
     with exit code 2; the same command again does only what is left. --labels, --threshold, --existence,
     --keep-largest, --min-size, --each, --jobs and --table lead there, too.
 
+    With --out result.dcm a DICOM image or series gets one DICOM segmentation of all phrases, whose frames refer to the
+    frames they were made from; this needs `vesalius[clinical]`.
+
     Examples:
         vesalius segment scan.png polyp "breast tumour"
         vesalius segment head.nii.gz brain --plane axial -o results
@@ -67,16 +73,17 @@ def segment(
         vesalius segment bold.nii.gz brain --volume 3 --overwrite
         vesalius segment study/ extra.png -p polyp -p lungs --jobs 2 -o results
         vesalius segment study/ -p liver -p spleen --labels --keep-largest
+        vesalius segment series/ -p liver -p spleen --out result.dcm --sr report.dcm
 
     Documentation:
-        docs/segmenting.md
+        docs/segmenting.md, docs/clinical.md
 
     Args:
         image: A PNG, JPEG or TIFF file, a DICOM file, a folder with a series, or a NIfTI volume.
         prompts: What to outline, for example "polyp"; with --prompt further files, folders and patterns.
         prompt: What to outline in all images; may be given several times.
         model: A model's name, a checkpoint or a run's folder.
-        out: Folder for the results.
+        out: Folder for the results; a name that ends in .dcm asks for a DICOM segmentation.
         overwrite: Replace results that are there.
         plane: Plane in which to go through a volume.
         window: Window of a CT: a name such as "lung", or center and width in HU such as "40,400".
@@ -95,6 +102,9 @@ def segment(
         min_size: Fewest pixels of an object (voxels in series and volumes), of the image's own grid.
         jobs: Processes that segment at once, each with an equal share of the cores; each needs a model's memory.
         table: File for the table instead of results.csv in the folder of results: .csv or .parquet.
+        fractional: Store probabilities in the DICOM segmentation, not masks; --labels asks for a label map.
+        sr: Beside a DICOM segmentation, a structured report: what was found, what not, and what was not learnt.
+        sc: Beside a DICOM segmentation, its overlay as a secondary capture, for viewers that show no segmentations.
         runtime: Program that runs the model: onnx (pocket and what was fine-tuned from it, on the CPU), torch (any
             model, anywhere), or the first that fits.
         device: Where it computes: auto, cpu, cuda, cuda:1 or mps. On a GPU everything runs in PyTorch.
@@ -119,7 +129,16 @@ def segment(
     if not prompt:
         check_prompts(prompts)
         _refuse_files(prompts)
-    if prompt or each or table is not None or jobs != 1 or asked.rules != MaskRules():
+    dicom = out.suffix.lower() == ".dcm"
+    if dicom or fractional or sr is not None or sc is not None:
+        if not dicom:
+            raise ConfigError(f"--fractional, --sr and --sc: go with --out result.dcm, got --out {out}.")
+        if (prompt and prompts) or each or table is not None or jobs != 1:
+            raise ConfigError(
+                f"--out {out}: holds one image or series; leave out further paths, --each, --jobs, --table."
+            )
+        _segment_dicom(image, asked, out, sr, sc, fractional=fractional, overwrite=overwrite, as_json=as_json)
+    elif prompt or each or table is not None or jobs != 1 or asked.rules != MaskRules():
         paths: list[str | Path] = [image, *(prompts if prompt else ())]
         _segment_many(paths, asked, out, table, jobs=jobs, each=each, overwrite=overwrite, as_json=as_json)
     else:
@@ -166,6 +185,52 @@ def _segment_one(
     for each in understood:
         if each.remark:
             say(each.remark)
+
+
+def _segment_dicom(
+    image: Path,
+    request: "Request",
+    out: Path,
+    sr: Path | None,
+    sc: Path | None,
+    *,
+    fractional: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Segment one image into DICOM files and tell what was found."""
+    from vesalius.console import print_json, print_table, progress_bar, say
+    from vesalius.imaging import read_image
+    from vesalius.predict import Predictor
+
+    require("highdicom", extra="clinical")
+    from vesalius.clinical.work import DicomFiles, check_outputs, segment_to_dicom
+
+    files = DicomFiles(out, sr, sc)
+    check_outputs(files.paths, image, overwrite)
+    picture = read_image(image, **request.choices)  # type: ignore[arg-type]  # as the command line gave them
+    predictor = Predictor(request.model, runtime=request.runtime, device=request.device, precision=request.precision)
+    with progress_bar() as bar:
+        found = segment_to_dicom(
+            picture,
+            predictor,
+            request,
+            files,
+            fractional=fractional,
+            overwrite=overwrite,
+            watch=lambda answers, total: bar.track(answers, total, description="Segmenting"),
+        )
+    if as_json:
+        written = {"segmentation": files.segmentation, "report": files.report, "capture": files.capture}
+        told = [each.to_dict() for each in found]
+        notices = [notice.to_dict() for notice in picture.notices]
+        print_json({"image": image, "model": request.model, "notices": notices, "files": written, "results": told})
+        return
+    print_table(("prompt", "segment", "there?", "marked"), [each.to_row() for each in found])
+    for each in found:
+        if each.understanding.remark:
+            say(each.understanding.remark)
+    say(f"Written: {', '.join(map(str, files.paths))}")
 
 
 def _row(understood: "Understanding", item: "Result | None") -> tuple[object, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.imaging.dicom_frames import Frame
-from vesalius.imaging.image import MedicalImage
+from vesalius.imaging.image import MedicalImage, SourceFrame
 from vesalius.imaging.lazy import LazyPixels
 from vesalius.imaging.orientation import Affine, nearest_plane, places_volume, plane_of, to_display_order
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, FRAMES, KEPT_MEGABYTES, Notice
@@ -186,6 +186,9 @@ def _to_image(stack: list[Frame], source: Path, notices: Sequence[Notice]) -> Me
         notices=(*notices, *_notices(stack, affine)),
         source_affine=None if placed is None else placed[:, [2, 1, 0, 3]],
         source_shape=None if placed is None else (width, height, len(stack)),
+        source_frames=tuple(
+            SourceFrame(frame.pixels.stored.path, frame.pixels.index, frame.pixels.corner is None) for frame in stack
+        ),
     )
 
 

@@ -30,6 +30,18 @@ NO_SHEAR = 1e-3
 """Cosine between voxel axes up to which they count as orthogonal."""
 
 
+@dataclass(frozen=True)
+class SourceFrame:
+    """Where one slice lies on disk."""
+
+    path: Path
+    """DICOM file."""
+    index: int
+    """Frame of the file, from 0."""
+    whole: bool = True
+    """Whether the slice is all of the frame, and not a tile of it, as in a Siemens mosaic."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class MedicalImage:
     """Stored values in display order, and where they lie in the patient.
@@ -78,6 +90,8 @@ class MedicalImage:
     NIfTI; for DICOM, columns, rows and slices along their normal, as ITK orders them. None if it is `affine`."""
     source_shape: tuple[int, int, int] | None = None
     """Size of the file's own array; None if it is that of `pixels`."""
+    source_frames: tuple[SourceFrame, ...] = ()
+    """Of DICOM, the frame of each slice along the last axis of `source_affine`; without one, of each of `pixels`."""
 
     def __post_init__(self) -> None:
         shape = self.pixels.shape

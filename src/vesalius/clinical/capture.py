@@ -1,0 +1,49 @@
+"""Overlays as secondary captures, for viewers that show no segmentations."""
+
+import numpy as np
+from highdicom.sc import SCImage
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
+
+from vesalius.clinical.coding import Maker
+from vesalius.clinical.source import SourceSeries
+
+SERIES_NUMBER = 9003
+
+
+def build_capture(source: SourceSeries, rgb: NDArray[np.uint8], maker: Maker) -> SCImage:
+    """A picture of a result, of the patient and study of its source and referring to all its images.
+
+    Args:
+        source: What the picture was drawn from.
+        rgb: [H, W, 3], 0–255.
+        maker: Who drew it.
+    """
+    result = SCImage(
+        pixel_array=rgb,
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        patient_orientation=("L", "P"),
+        study_instance_uid=source.header.StudyInstanceUID,
+        series_instance_uid=generate_uid(prefix=None),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=generate_uid(prefix=None),
+        instance_number=1,
+        series_description="Vesalius overlay",
+        **maker.equipment(),
+    )
+    result.PatientOrientation = []  # a sheet of slices has none
+    result.Laterality = source.header.get("Laterality")
+    result.ImageType = ["DERIVED", "SECONDARY"]
+    result.BurnedInAnnotation = source.header.get("BurnedInAnnotation") or "NO"
+    result.SourceImageSequence = [_reference(each) for each in source.instances()]
+    source.adopt(result)
+    return result
+
+
+def _reference(image: Dataset) -> Dataset:
+    reference = Dataset()
+    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
+    return reference

@@ -1,0 +1,205 @@
+"""What was found, and what was not, as a structured report (TID 1500)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from highdicom.sr import (
+    AlgorithmIdentification,
+    DeviceObserverIdentifyingAttributes,
+    EnhancedSR,
+    FindingSite,
+    Measurement,
+    MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
+    ObservationContext,
+    ObserverContext,
+    QualitativeEvaluation,
+    SourceImageForMeasurementGroup,
+    TrackingIdentifier,
+)
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.uid import generate_uid
+
+from vesalius import __version__
+from vesalius.clinical.coding import MANUFACTURER, Maker, concept_of, private, scheme, to_label
+from vesalius.clinical.source import ReferencedFrame, SourceSeries
+from vesalius.errors import ImageError
+from vesalius.imaging import MedicalImage
+from vesalius.imaging.orientation import grid_order
+from vesalius.naming.names import LabelRange, SeriesName
+from vesalius.prompts.anatomy import ORGANS, STATIONS
+
+SERIES_NUMBER = 9002
+SHOWN = "shown in these images"
+"""What is judged of each finding. Not whether the patient has it: a head CT shows no kidneys."""
+MILLILITRE = Code("mL", "UCUM", "mL")
+PLACES = 4
+"""Decimals of probabilities and volumes."""
+
+
+class Presence(StrEnum):
+    """The answers to `SHOWN`."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    UNDETERMINED = "undetermined"
+    NOT_LEARNT = "not learnt by the model"
+    NOT_EXPECTED = "not learnt on images of this kind"
+
+    def code(self) -> Code:
+        """DICOM's and SNOMED's where they have one."""
+        found: Code | None = {
+            Presence.PRESENT: codes.DCM.Present,
+            Presence.ABSENT: codes.DCM.Absent,
+            Presence.UNDETERMINED: codes.SCT.Undetermined,
+        }.get(self)
+        return private(self.value) if found is None else found
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was asked about."""
+
+    label: str
+    """A phrase, an organ or a station."""
+    name: str
+    """What its codes are looked up by, see `concept_of`."""
+    presence: Presence
+    frames: tuple[ReferencedFrame, ...] = ()
+    """That show it; of what is not there, none."""
+    probability: float | None = None
+    calibrated: bool = True
+    """Whether the number is a probability, and not a share among labels."""
+    volume_ml: float | None = None
+
+
+def build_report(
+    sources: Sequence[SourceSeries], findings: Sequence[Finding], maker: Maker, *, others: Sequence[Dataset] = ()
+) -> EnhancedSR:
+    """A report with one group a finding.
+
+    Args:
+        sources: The stacks of one series that were looked at.
+        findings: One or more.
+        maker: Who found them.
+        others: Objects of the same study that were made along with it, such as a segmentation.
+
+    Raises:
+        ImageError: If the stacks belong to different studies.
+    """
+    if len({str(each.header.StudyInstanceUID) for each in sources}) > 1:
+        raise ImageError(f"{sources[0].path}: its stacks belong to different studies; report each of them alone.")
+    observer = DeviceObserverIdentifyingAttributes(
+        uid=maker.device_uid,
+        name=maker.name,
+        manufacturer_name=MANUFACTURER,
+        model_name=maker.name,
+        serial_number=__version__,
+    )
+    content = MeasurementReport(
+        observation_context=ObservationContext(
+            observer_device_context=ObserverContext(codes.DCM.Device, observer),
+        ),
+        procedure_reported=codes.SCT.ImagingProcedure,
+        imaging_measurements=[_group(each, maker) for each in findings],
+    )
+    result = EnhancedSR(
+        evidence=[*(dataset for each in sources for dataset in each.instances()), *others],
+        content=content,
+        series_instance_uid=generate_uid(prefix=None),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=generate_uid(prefix=None),
+        instance_number=1,
+        is_complete=True,
+        coding_schemes=[scheme()],
+        series_description="Vesalius report",
+        **maker.equipment(),
+    )
+    sources[0].adopt(result)
+    return result
+
+
+def findings_of(series: SeriesName, images: Sequence[MedicalImage], sources: Sequence[SourceSeries]) -> list[Finding]:
+    """The findings of a named series: stations and organs, and those that nothing of shows.
+
+    Args:
+        series: What was named.
+        images: The stacks that were, in their order, see `choose_stacks`.
+        sources: Of each.
+
+    Returns:
+        A finding a range of slices; for each label without a range one that says absent (no slice is likelier than not
+        to show it), undetermined or not learnt; for slices of which no station is named, one for each range.
+    """
+    frames = [
+        frame for image, source in zip(images, sources, strict=True) for frame in _in_display_order(image, source)
+    ]
+    found = []
+    for kind, ranges in (("stations", series.stations), ("organs", series.organs)):
+        calibrated = kind in series.calibrated
+        found += [_shown(each, frames, calibrated) for each in ranges]
+        named = {each.label for each in ranges}
+        found += [each for each in _not_shown(series, kind, calibrated) if each.label not in named]
+    return found
+
+
+def _shown(found: LabelRange, frames: Sequence[ReferencedFrame], calibrated: bool) -> Finding:
+    part = tuple(frames[found.first : found.last + 1])
+    if found.label is None:
+        return Finding("body station", "body station", Presence.UNDETERMINED, part)
+    return Finding(found.label, found.label, Presence.PRESENT, part, found.probability, calibrated)
+
+
+def _not_shown(series: SeriesName, kind: str, calibrated: bool) -> Iterator[Finding]:
+    """Every label that was asked, with its highest probability on any slice, and those that the model never learnt."""
+    rows = [each.station_probabilities if kind == "stations" else each.organ_probabilities for each in series.slices]
+    for label in rows[0]:
+        most = max(row[label] for row in rows)
+        presence = Presence.ABSENT if calibrated and most < 0.5 else Presence.UNDETERMINED
+        yield Finding(label, label, presence, (), most, calibrated)
+    for label in STATIONS if kind == "stations" else ORGANS:
+        if label not in rows[0]:
+            yield Finding(label, label, Presence.NOT_LEARNT)
+
+
+def _in_display_order(image: MedicalImage, source: SourceSeries) -> Sequence[ReferencedFrame]:
+    if image.affine is None or image.source_affine is None:
+        return source.frames
+    _, backwards = grid_order(image.affine, image.source_affine)
+    return source.frames[::-1] if backwards[2] else source.frames
+
+
+def _group(finding: Finding, maker: Maker) -> MeasurementsAndQualitativeEvaluations:
+    concept = concept_of(finding.name)
+    return MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(generate_uid(prefix=None), to_label(finding.label)),
+        finding_category=concept.category,
+        finding_type=concept.kind,
+        finding_sites=None if concept.region is None else [FindingSite(concept.region)],
+        algorithm_id=AlgorithmIdentification(maker.name, __version__),
+        measurements=[*_measurements(finding)],
+        qualitative_evaluations=[QualitativeEvaluation(private(SHOWN), finding.presence.code())],
+        source_images=[*_references(finding.frames)],
+    )
+
+
+def _measurements(finding: Finding) -> Iterator[Measurement]:
+    if finding.probability is not None:
+        share = private("share among labels, not calibrated")
+        name = codes.DCM.Probability if finding.calibrated else share
+        yield Measurement(name, round(finding.probability, PLACES), codes.UCUM.NoUnits)
+    if finding.volume_ml is not None:
+        yield Measurement(codes.SCT.Volume, round(finding.volume_ml, PLACES), MILLILITRE)
+
+
+def _references(frames: Sequence[ReferencedFrame]) -> Iterator[SourceImageForMeasurementGroup]:
+    """One reference a file, with the frames of it."""
+    by_file: dict[tuple[str, str], list[int]] = {}
+    for frame in frames:
+        numbers = by_file.setdefault((frame.sop_class, frame.instance), [])
+        numbers += [] if frame.number is None else [frame.number]
+    for (sop_class, instance), numbers in by_file.items():
+        yield SourceImageForMeasurementGroup(sop_class, instance, sorted(numbers) or None)

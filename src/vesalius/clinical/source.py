@@ -1,0 +1,233 @@
+"""The DICOM frames that a result is about: what refers to them, whose they are, and where they lie."""
+
+import copy
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, CTImageStorage
+from pydicom.valuerep import format_number_as_ds
+
+from vesalius.errors import ImageError
+from vesalius.files import writing
+from vesalius.imaging import MedicalImage, Notice
+from vesalius.imaging.dicom_attributes import FileAttributes, FrameAttributes
+from vesalius.imaging.dicom_file import open_dicom, reading
+from vesalius.imaging.image import SourceFrame
+from vesalius.imaging.quiet import overheard, quiet
+
+if TYPE_CHECKING:
+    from highdicom.base import SOPClass
+
+REFERRED_TO = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+"""UIDs without which nothing can refer to an image."""
+ALIKE = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+"""Attributes in which all images of a series agree."""
+PATIENT_AND_STUDY = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
+    "StudyTime", "ReferringPhysicianName",
+)  # fmt: skip
+"""What every object has, empty if need be."""
+UNICODE = "ISO_IR 192"
+
+UNPLACED = Notice(
+    "no place in the patient is written",
+    "the images have no frame of reference or no positions, so viewers find the frames by their references alone",
+)
+
+
+@dataclass(frozen=True)
+class ReferencedFrame:
+    """One frame of an image; directions and positions are DICOM's LPS mm."""
+
+    sop_class: str
+    instance: str
+    number: int | None
+    """In its file, from 1; None if that has one frame only."""
+    position: tuple[float, ...]
+    """Centre of the first pixel, [3]; () if unknown."""
+    orientation: tuple[float, ...]
+    """Direction of growing column index, then of growing row index, [6]; () if unknown."""
+    spacing: tuple[float, float] | None
+    """Row and column distance."""
+    thickness: float
+
+
+@dataclass(frozen=True, eq=False)
+class SourceSeries:
+    """The frames of one stack, and the patient and study they belong to."""
+
+    path: Path
+    """What was read."""
+    header: Dataset
+    """Of the first file."""
+    frames: tuple[ReferencedFrame, ...]
+    """In the order of the slices of the file's own grid, see `MedicalImage.source_frames`."""
+    size: tuple[int, int]
+    """Rows and columns."""
+    placed: bool
+    """Whether all lie in one frame of reference."""
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What a result cannot say."""
+        return () if self.placed else (UNPLACED,)
+
+    def instances(self) -> list[Dataset]:
+        """One dataset a file with what refers to it, and no word of the patient: highdicom logs odd names."""
+        found = {frame.instance: frame for frame in self.frames}
+        return [self._dataset(frame.sop_class, frame.instance) for frame in found.values()]
+
+    def stand_ins(self) -> tuple[list[Dataset], dict[str, ReferencedFrame]]:
+        """A single-frame dataset for each frame, whatever file it lies in, and UID -> the frame that it stands for.
+
+        highdicom takes one multi-frame image or several others, wants one orientation that all share, and no more than
+        one frame without a place. Where frames have none, they stand a millimetre apart, in their order, until the
+        result is finished.
+        """
+        datasets, meant = [], {}
+        for place, frame in enumerate(self.frames, start=1):
+            dataset = self._dataset(CTImageStorage, f"2.25.{place}")
+            position = frame.position if self.placed else (0.0, 0.0, -float(place))
+            dataset.ImagePositionPatient = _decimals(position)
+            dataset.ImageOrientationPatient = _decimals(
+                self.frames[0].orientation if self.placed else (1, 0, 0, 0, 1, 0)
+            )
+            dataset.PixelSpacing = _decimals(self.frames[0].spacing or (1.0, 1.0))
+            dataset.SliceThickness = format_number_as_ds(self.frames[0].thickness)
+            dataset.FrameOfReferenceUID = self.header.FrameOfReferenceUID if self.placed else "2.25.1"
+            datasets.append(dataset)
+            meant[dataset.SOPInstanceUID] = frame
+        return datasets, meant
+
+    def adopt(self, result: "SOPClass") -> None:
+        """Give a result the patient and study of its source, as they stand there, in Unicode."""
+        with _discreet():
+            result.copy_patient_and_study_information(self.header)
+        result.SpecificCharacterSet = UNICODE
+
+    def _dataset(self, sop_class: str, instance: str) -> Dataset:
+        dataset = Dataset()
+        for keyword in PATIENT_AND_STUDY:
+            setattr(dataset, keyword, "")
+        dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, instance
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = (
+            self.header.StudyInstanceUID,
+            self.header.SeriesInstanceUID,
+        )
+        dataset.Rows, dataset.Columns = self.size
+        dataset.Modality = "OT"
+        for keyword in ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+            if self.header.get(keyword):
+                setattr(dataset, keyword, self.header[keyword].value)
+        return dataset
+
+
+def read_source(image: MedicalImage) -> SourceSeries:
+    """Find what a result of an image has to refer to.
+
+    Args:
+        image: Read from DICOM.
+
+    Raises:
+        ImageError: If it does not come from DICOM, is made of tiles of a mosaic, lacks UIDs, or is made of files of
+            several patients, studies or frames of reference.
+    """
+    path = image.source
+    if not image.source_frames:
+        raise ImageError(
+            f"{path}: is no DICOM image, and a DICOM result refers to the images that it was made from. Name the "
+            "original series, or ask for another kind of result."
+        )
+    if not all(frame.whole for frame in image.source_frames):
+        raise ImageError(
+            f"{path}: is a mosaic, whose slices are tiles of one frame, and a DICOM result cannot refer to tiles. "
+            "Export it as enhanced MR or as single slices."
+        )
+    headers = {frame.path: open_dicom(frame.path).header for frame in image.source_frames}
+    for file, header in headers.items():
+        _check_uids(header, file)
+    _check_alike(headers.values(), ALIKE, path)
+    with reading(path), _discreet():
+        frames = tuple(_refer(headers, image.source_frames))
+        placed = _is_placed(image, headers.values())
+        first = copy.copy(headers[image.source_frames[0].path])
+        first.decode()
+        first.SOPClassUID = CTImageStorage  # by which highdicom looks up what belongs to patient and study
+    shape = image.pixels.shape if image.source_shape is None else (0, image.source_shape[1], image.source_shape[0])
+    return SourceSeries(path, first, frames, (shape[1], shape[2]), placed)
+
+
+def write_dataset(path: Path, dataset: Dataset) -> None:
+    """Write a DICOM file that is whole or not there.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    with writing(path) as unfinished, _discreet():
+        dataset.save_as(unfinished, enforce_file_format=True)
+
+
+@contextmanager
+def _discreet() -> Iterator[None]:
+    """Keep what pydicom says of values that are not valid out of warnings and logs: it quotes them."""
+    with quiet("pydicom"), overheard("pydicom"):
+        yield
+
+
+def _refer(headers: dict[Path, Dataset], frames: Iterable[SourceFrame]) -> Iterable[ReferencedFrame]:
+    files = {path: FileAttributes(header) for path, header in headers.items()}
+    for frame in frames:
+        attributes = FrameAttributes(files[frame.path], frame.index)
+        header = headers[frame.path]
+        position, orientation = attributes.position, attributes.orientation
+        yield ReferencedFrame(
+            sop_class=str(header.SOPClassUID),
+            instance=str(header.SOPInstanceUID),
+            number=frame.index + 1 if files[frame.path].frames > 1 else None,
+            position=() if position is None else tuple(position.tolist()),
+            orientation=() if orientation is None else tuple(orientation.tolist()),
+            spacing=attributes.spacing,
+            thickness=attributes.thickness,
+        )
+
+
+def _is_placed(image: MedicalImage, headers: Iterable[Dataset]) -> bool:
+    """Whether frames lie somewhere, all in one frame of reference.
+
+    Raises:
+        ImageError: If they lie in several.
+    """
+    if image.affine is None:
+        return False
+    several = list(headers)
+    _check_alike(several, ("FrameOfReferenceUID",), image.source)
+    return bool(several[0].get("FrameOfReferenceUID"))
+
+
+def _check_uids(header: Dataset, path: Path) -> None:
+    for keyword in REFERRED_TO:
+        value = str(header.get(keyword) or "")
+        if not value or not UID(value).is_valid:
+            state = "is no valid UID" if value else "is missing"
+            raise ImageError(
+                f"{path}: its {keyword} {state}, so that a DICOM result could not refer to it; export it again from "
+                "the archive."
+            )
+
+
+def _check_alike(headers: Iterable[Dataset], keywords: Sequence[str], path: Path) -> None:
+    for (one, other), keyword in itertools.product(itertools.pairwise(headers), keywords):
+        if str(one.get(keyword) or "") != str(other.get(keyword) or ""):
+            raise ImageError(
+                f"{path}: files of this series differ in their {keyword}, and one DICOM result cannot belong to both. "
+                "Put those that belong together into a folder of their own."
+            )
+
+
+def _decimals(values: Iterable[float]) -> list[str]:
+    return [format_number_as_ds(float(each)) for each in values]

@@ -1,0 +1,314 @@
+"""From a request to DICOM files: a segmentation of one series, and its report and overlay if asked."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from vesalius.clinical.capture import build_capture
+from vesalius.clinical.coding import Maker, concept_of
+from vesalius.clinical.masks import (
+    MOST_PROBABLE,
+    Segment,
+    SegmentationType,
+    build_segmentation,
+    check_room,
+    stack_labels,
+    stack_masks,
+    stack_probabilities,
+    to_stored,
+)
+from vesalius.clinical.report import Finding, Presence, build_report, findings_of
+from vesalius.clinical.source import ReferencedFrame, SourceSeries, read_source, write_dataset
+from vesalius.errors import ConfigError, OutputError, PromptError
+from vesalius.files import check_absent
+from vesalius.imaging import MedicalImage, SliceStack
+from vesalius.imaging.notices import warn_of
+from vesalius.knowledge import Understanding
+from vesalius.naming.names import SeriesName
+from vesalius.predict import Predictor
+from vesalius.segmentation import Segmentation, describe_existence
+from vesalius.segmenting.overview import colour_of, draw_overview
+from vesalius.segmenting.request import Request
+from vesalius.segmenting.rules import Collector, MaskRules
+from vesalius.volumes import PackedMasks, volume_of
+
+Watch = Callable[[Iterable[list[Segmentation]], int], Iterable[list[Segmentation]]]
+"""Goes through the answers, of which there are so many, and may tell how far they are."""
+
+
+@dataclass(frozen=True)
+class DicomFiles:
+    """What is to be written, each ending in .dcm."""
+
+    segmentation: Path
+    report: Path | None = None
+    capture: Path | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        """All of them."""
+        return [each for each in (self.segmentation, self.report, self.capture) if each is not None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found for one phrase."""
+
+    understanding: Understanding
+    segment: int | None = None
+    """Its number in the segmentation; None for what was not asked."""
+    masks: PackedMasks | None = None
+    existence: float | None = None
+    share: float | None = None
+    """Of all pixels that are marked."""
+    volume_ml: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What its codes are looked up by."""
+        return self.understanding.target or self.understanding.prompt
+
+    def to_row(self) -> tuple[object, ...]:
+        """Phrase, segment, existence and share, for a table."""
+        if self.share is None:
+            verdict = describe_existence(None, self.understanding)
+            return self.understanding.prompt, None, verdict, None
+        return self.understanding.prompt, self.segment, self.existence, f"{100 * self.share:.2f} %"
+
+    def to_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        told = self.understanding.to_dict()
+        if self.segment is None:
+            return told
+        concept = concept_of(self.name)
+        code = {"scheme": concept.kind.scheme_designator, "value": concept.kind.value, "meaning": concept.kind.meaning}
+        numbers = {"existence": self.existence, "share": self.share, "volume_ml": self.volume_ml}
+        return {**told, "segment": self.segment, "code": code, **numbers}
+
+
+def check_outputs(paths: Sequence[Path], image: Path, overwrite: bool) -> None:
+    """Refuse results that could not be written, or that would replace something, before anything is computed.
+
+    Args:
+        paths: What is to be written.
+        image: File or folder that is read, which no result may replace.
+        overwrite: Whether the user asked for results to be replaced.
+
+    Raises:
+        ConfigError: If a name ends otherwise than in .dcm, or stands twice.
+        OutputError: If a file is there, or is the image itself.
+    """
+    for path in paths:
+        if path.suffix.lower() != ".dcm":
+            raise ConfigError(f"{path}: expected a name that ends in .dcm, got '{path.suffix}'.")
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ConfigError(f"{paths[0]}: stands for several results; give each a name of its own.")
+    check_absent(paths, overwrite)
+    own = next((path for path in paths if path.resolve() == image.resolve()), None)
+    if own is not None:
+        raise OutputError(f"{own}: is the image that is read, and a result would replace it; choose another name.")
+
+
+def segment_to_dicom(
+    image: MedicalImage,
+    predictor: Predictor,
+    request: Request,
+    files: DicomFiles,
+    *,
+    fractional: bool = False,
+    overwrite: bool = False,
+    watch: Watch = lambda answers, total: answers,
+) -> list[Found]:
+    """Outline phrases in a DICOM image or series and write what was found as DICOM.
+
+    Args:
+        image: Read from DICOM.
+        predictor: Of the request's model.
+        request: What to ask; its rule of one label map asks for a label-map segmentation.
+        files: What to write.
+        fractional: Store probabilities, not masks.
+        overwrite: Replace files that are there.
+        watch: Told of each slice.
+
+    Returns:
+        What was found, a row a phrase. What the segmentation cannot say is issued as `ImageNotice`.
+
+    Raises:
+        ConfigError: If settings contradict one another.
+        ImageError: If the image is not DICOM, or nothing can refer to it.
+        OutputError: If a file is there, or cannot be written.
+        PromptError: If a phrase names what the model did not learn: a segmentation cannot say so, and one without it
+            would look as if there were none. A report can; with one, such phrases are reported, and the segmentation
+            is refused only if no phrase is left.
+    """
+    kind = _kind(request, fractional)
+    check_outputs(files.paths, image.source, overwrite)
+    source = read_source(image)
+    _spare_sources(files.paths, image)
+    slices = image.slices(request.plane, request.window)
+    understood = [predictor.knowledge.understand(each, slices.modality) for each in request.prompts]
+    asked = [each for each in understood if each.asked is not None]
+    check_room(image, len(asked), kind)
+    _refuse_unlearnt(understood, files.report is not None)
+    maker = Maker.of(request.model)
+    answers = predictor.predict_slices(slices, [each.prompt for each in asked]) if asked else iter(())
+    gathered = _Gathered(slices, len(asked), request.rules, fractional)
+    for answer in watch(answers, len(slices)):
+        gathered.add(answer)
+    found = _found(understood, gathered, slices)
+    segmentation = _write_segmentation(files.segmentation, image, slices, source, found, gathered, kind, maker)
+    if files.report is not None:
+        findings = [_finding(each, image, slices, source) for each in found]
+        made = [] if segmentation is None else [segmentation]
+        write_dataset(files.report, build_report([source], findings, maker, others=made))
+    if files.capture is not None:
+        drawn = {place: each.masks for place, each in enumerate(found) if each.masks is not None}
+        write_dataset(files.capture, build_capture(source, draw_overview(slices, drawn), maker))
+    warn_of(source.notices, image.source)
+    if segmentation is None:
+        raise PromptError(
+            f"{files.segmentation}: is not written, as the model learnt none of the phrases on such images. "
+            f"{files.report} says so."
+        )
+    return found
+
+
+def report_names(
+    path: Path, series: SeriesName, images: Sequence[MedicalImage], model: str, *, overwrite: bool = False
+) -> None:
+    """Write the names of a series as a structured report.
+
+    Args:
+        path: A .dcm file.
+        series: What was named.
+        images: The stacks that were, see `choose_stacks`.
+        model: That named it.
+        overwrite: Replace a file that is there.
+
+    Raises:
+        ConfigError: If the path ends otherwise.
+        ImageError: If the series is not DICOM, or nothing can refer to it.
+        OutputError: If the file is there, or cannot be written.
+    """
+    check_outputs([path], series.source, overwrite)
+    sources = [read_source(each) for each in images]
+    for each in images:
+        _spare_sources([path], each)
+    write_dataset(path, build_report(sources, findings_of(series, images, sources), Maker.of(model)))
+
+
+class _Gathered:
+    """The answers of all slices, as masks and, if asked, as probabilities."""
+
+    def __init__(self, slices: SliceStack, phrases: int, rules: MaskRules, fractional: bool) -> None:
+        size = slices.pixels.shape[1], slices.pixels.shape[2]
+        self._collector = Collector(size, phrases, rules)
+        self._count = 0
+        self.levels: list[NDArray[np.uint8]] = []
+        """Of each phrase probabilities times 255, [D, H, W]."""
+        if fractional:
+            self.levels = [np.zeros((len(slices), *size), np.uint8) for _ in range(phrases)]
+
+    def add(self, answers: list[Segmentation]) -> None:
+        self._collector.add(answers)
+        for volume, answer in zip(self.levels, answers, strict=False):
+            volume[self._count] = np.rint(answer.probability * MOST_PROBABLE)
+        self._count += 1
+
+    def finish(self) -> list[tuple[PackedMasks, float | None]]:
+        """Mask and existence of each phrase."""
+        return list(zip(self._collector.finish(), self._collector.existence, strict=True)) if self._count else []
+
+
+def _kind(request: Request, fractional: bool) -> SegmentationType:
+    request.rules.check(len(request.prompts))
+    if not fractional:
+        return SegmentationType.LABELMAP if request.rules.labels else SegmentationType.BINARY
+    if request.rules != MaskRules():
+        raise ConfigError(
+            "--fractional: stores probabilities as they are; leave out --labels, --threshold, --existence, "
+            "--keep-largest and --min-size, which decide masks."
+        )
+    return SegmentationType.FRACTIONAL
+
+
+def _spare_sources(paths: Sequence[Path], image: MedicalImage) -> None:
+    read = {frame.path.resolve() for frame in image.source_frames}
+    if lost := [path for path in paths if path.resolve() in read]:
+        raise OutputError(
+            f"{lost[0]}: is one of the images that are read, and a result would replace it; choose another name."
+        )
+
+
+def _refuse_unlearnt(understood: Sequence[Understanding], reported: bool) -> None:
+    unknown = [each for each in understood if each.asked is None]
+    if unknown and not reported:
+        why = "; ".join(each.remark or f"'{each.prompt}' was not learnt" for each in unknown)
+        raise PromptError(
+            f"A DICOM segmentation cannot say that a phrase was not asked: {why} Leave it out, or add --sr report.dcm, "
+            "which says it."
+        )
+
+
+def _found(understood: Sequence[Understanding], gathered: _Gathered, slices: SliceStack) -> list[Found]:
+    answers = iter(gathered.finish())
+    found: list[Found] = []
+    number = 0
+    for each in understood:
+        if each.asked is None:
+            found.append(Found(each))
+            continue
+        masks, existence = next(answers)
+        number += 1
+        share = sum(masks.marked) / float(np.prod(masks.shape))
+        sure = existence if existence is not None and isfinite(existence) else None
+        found.append(Found(each, number, masks, sure, share, volume_of(slices, masks)))
+    return found
+
+
+def _write_segmentation(
+    path: Path,
+    image: MedicalImage,
+    slices: SliceStack,
+    source: SourceSeries,
+    found: Sequence[Found],
+    gathered: _Gathered,
+    kind: SegmentationType,
+    maker: Maker,
+) -> Dataset | None:
+    """None if no phrase was asked."""
+    placed = [(place, each) for place, each in enumerate(found) if each.masks is not None]
+    if not placed:
+        return None
+    masks = [each.masks for _, each in placed if each.masks is not None]
+    if kind is SegmentationType.FRACTIONAL:
+        pixels: NDArray[np.uint8] | NDArray[np.float32] = stack_probabilities(image, slices, gathered.levels)
+    else:
+        pixels = (stack_labels if kind is SegmentationType.LABELMAP else stack_masks)(image, slices, masks)
+    segments = [Segment(each.understanding.prompt, each.name, colour_of(place)) for place, each in placed]
+    result = build_segmentation(source, segments, pixels, kind, maker)
+    write_dataset(path, result)
+    return result
+
+
+def _finding(found: Found, image: MedicalImage, slices: SliceStack, source: SourceSeries) -> Finding:
+    prompt, understood = found.understanding.prompt, found.understanding
+    if found.masks is None:
+        presence = Presence.NOT_EXPECTED if understood.known else Presence.NOT_LEARNT
+        return Finding(prompt, found.name, presence)
+    frames = tuple(_marked_frames(found.masks, image, slices, source))
+    presence = Presence.PRESENT if frames else Presence.ABSENT
+    return Finding(prompt, found.name, presence, frames, found.existence, volume_ml=found.volume_ml)
+
+
+def _marked_frames(
+    masks: PackedMasks, image: MedicalImage, slices: SliceStack, source: SourceSeries
+) -> Iterator[ReferencedFrame]:
+    for frame, plane in zip(source.frames, to_stored(image, slices, masks), strict=True):
+        if plane.any():
+            yield frame

@@ -1,0 +1,88 @@
+"""`vesalius segment --out result.dcm` and `vesalius name --sr report.dcm`, as a user calls them."""
+
+import json
+import sys
+
+import numpy as np
+import pydicom
+import pytest
+from highdicom.seg import segread
+from highdicom.sr import srread
+from pydicom.data import get_testdata_file
+
+from vesalius.imaging import write_rgb
+
+
+@pytest.fixture
+def scan(tmp_path):
+    """A slice of a CT, which pydicom brings."""
+    dataset = pydicom.dcmread(get_testdata_file("CT_small.dcm", download=False))
+    path = tmp_path / "scan.dcm"
+    dataset.save_as(path)
+    return path
+
+
+def test_segment_writes_a_segmentation_a_report_and_an_overlay(run, scan, tmp_path):
+    arguments = ["segment", scan, "-p", "liver", "-p", "fracture", "--out", "out/result.dcm", "--sr", "out/report.dcm"]
+    code, told, said = run(*arguments, "--sc", "out/overlay.dcm", "--json")
+    assert (code, said) == (0, "")
+    content = json.loads(told)
+    liver, fracture = content["results"]
+    assert (liver["segment"], liver["code"]["scheme"], liver["code"]["value"]) == (1, "SCT", "10200004")
+    assert fracture["known"] is False
+    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == ["overlay.dcm", "report.dcm", "result.dcm"]
+    assert content["files"]["segmentation"] == "out/result.dcm"
+    source, result = pydicom.dcmread(scan), segread(tmp_path / "out/result.dcm")
+    assert result.PatientID == source.PatientID
+    assert result.SourceImageSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
+    code, told, said = run(*arguments)
+    assert code == 2
+    assert "there already" in said
+    code, told, said = run(*arguments, "--overwrite")
+    assert code == 0
+    assert "not learnt" in told
+    assert "Written: out/result.dcm, out/report.dcm" in said
+
+
+def test_name_writes_a_report(run, scan, tmp_path):
+    code, told, _ = run("name", scan, "--sr", "report.dcm")
+    assert code == 0
+    assert "modality" in told
+    groups = srread(tmp_path / "report.dcm").content.get_image_measurement_groups()
+    assert len({group.tracking_identifier for group in groups}) >= 26  # every station and organ, found or not
+    assert run("name", scan, "--sr", "report.dcm")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["segment", "picture.png", "polyp", "--out", "result.dcm"], "picture.png: is no DICOM image"),
+        (["segment", "scan.dcm", "fracture", "--out", "result.dcm"], "add --sr report.dcm"),
+        (["segment", "scan.dcm", "liver", "--sr", "report.dcm"], "go with --out result.dcm"),
+        (["segment", "scan.dcm", "liver", "--fractional"], "go with --out result.dcm"),
+        (["segment", "scan.dcm", "-p", "liver", "--jobs", "2", "--out", "result.dcm"], "holds one image or series"),
+        (["segment", "scan.dcm", "picture.png", "-p", "liver", "--out", "result.dcm"], "holds one image or series"),
+        (["segment", "scan.dcm", "liver", "--out", "scan.dcm", "--overwrite"], "a result would replace it"),
+        (["segment", "scan.dcm", "liver", "--out", "a.dcm", "--sr", "a.dcm"], "stands for several results"),
+        (["segment", "scan.dcm", "liver", "--out", "a.dcm", "--sr", "a.txt"], "ends in .dcm"),
+        (["name", "picture.png", "--sr", "report.dcm"], "picture.png: is no DICOM image"),
+        (["name", ".", "--sr", "report.dcm"], "there are 2; choose one"),
+        (["name", "scan.dcm", "--sr", "scan.dcm", "--overwrite"], "a result would replace it"),
+        (["name", "scan.dcm", "--sr", "report.txt"], "ends in .dcm"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_with_the_reason(run, scan, tmp_path, arguments, told):
+    write_rgb(tmp_path / "picture.png", np.random.default_rng(0).random((40, 40, 3)))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    code, _, said = run(*arguments)
+    assert code == 2
+    assert told in " ".join(said.split())
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("arguments", [["segment", "liver", "--out", "r.dcm"], ["name", "--sr", "r.dcm"]])
+def test_without_highdicom_the_remedy_is_named(run, scan, monkeypatch, arguments):
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    code, _, said = run(arguments[0], scan, *arguments[1:])
+    assert code == 2
+    assert "pip install 'vesalius[clinical]'" in said
