@@ -18,7 +18,16 @@ from vesalius.models.checkpoint_file import CHECKPOINT_NAME, find_checkpoint
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-LONG = {"README.md", "anatomy-evaluation.md", "audit.md", "naming.md", "python.md", "segmenting.md", "training.md"}
+LONG = {
+    "README.md",
+    "anatomy-evaluation.md",
+    "audit.md",
+    "clinical.md",
+    "naming.md",
+    "python.md",
+    "segmenting.md",
+    "training.md",
+}
 """Pages that keep the whole of `pocket` at work for more than a few seconds."""
 BLOCK = re.compile(r"^```(bash|python|json)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 

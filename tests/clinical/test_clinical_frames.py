@@ -242,3 +242,16 @@ def test_an_image_that_nothing_can_refer_to_is_refused(segment, write_series, st
     folder = write_series(numbers=(0,), StudyInstanceUID=None if state == "is missing" else "1.2..3")
     with pytest.raises(ImageError, match=f"its StudyInstanceUID {state}"):
         segment(folder)
+
+
+def test_phrases_that_overlap_and_phrases_that_do_not_are_stored_alike(segment, write_series):
+    folder = write_series()
+    alone = segment(folder, "liver")
+    (folder.parent / "result.dcm").unlink()
+    both = segment(folder, "liver", "spleen")
+    assert (alone.SegmentsOverlap, both.SegmentsOverlap) == ("NO", "YES")
+    uids = [each.ReferencedSOPInstanceUID for each in both.SourceImageSequence]
+    masks = both.get_pixels_by_source_instance(uids, segment_numbers=[1, 2])
+    for number in range(2):
+        expected = alone.get_pixels_by_source_instance(uids, segment_numbers=[1])[..., 0]
+        np.testing.assert_array_equal(masks[..., number], expected)

@@ -20,7 +20,7 @@ from vesalius.errors import ConfigError, ImageError
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.limits import MEGABYTES, megabytes
 from vesalius.imaging.orientation import grid_order
-from vesalius.segmenting.rules import LabelMasks
+from vesalius.segmenting.rules import MOST_LABELS, LabelMasks
 from vesalius.volumes import PackedMasks, Planes
 
 SERIES_NUMBER = 9001
@@ -71,21 +71,23 @@ def build_segmentation(
     Args:
         source: What was segmented, K frames.
         segments: S of them, numbered from 1 in this order.
-        pixels: 0 and 1, or for fractional segmentations probabilities, [K, H, W, S]; for label maps the numbers of
-            segments [K, H, W]. In the rows, columns and order of frames of the source, see `to_stored`.
+        pixels: Numbers of segments [K, H, W], 0 and 1 [K, H, W, S], or for fractional segmentations probabilities
+            [K, H, W, S]; in the rows, columns and order of frames of the source, see `to_stored`.
         kind: How they are stored.
         maker: Who found them.
 
     Raises:
+        ConfigError: If segments of a label map share pixels.
         ImageError: If there are not as many planes as frames.
     """
+    if kind is SegmentationType.LABELMAP and pixels.ndim != 3:
+        raise ConfigError("A label map holds one segment a pixel, and some of these overlap; store them as binary.")
     if pixels.shape[:3] != (len(source.frames), *source.size):
         raise ImageError(
             f"{source.path}: expected masks of {[len(source.frames), *source.size]} (frames, rows, columns), got "
             f"{list(pixels.shape[:3])}."
         )
     stand_ins, meant = source.stand_ins()
-    marked = pixels.any(axis=(0, 1, 2)) if kind is not SegmentationType.LABELMAP else np.array(True)
     result = Segmentation(
         stand_ins,
         pixels,
@@ -96,7 +98,7 @@ def build_segmentation(
         sop_instance_uid=generate_uid(prefix=None),
         instance_number=1,
         max_fractional_value=MOST_PROBABLE,
-        omit_empty_frames=bool(marked.all()),
+        omit_empty_frames=kind is SegmentationType.LABELMAP or _are_all_marked(pixels, len(segments)),
         content_label="SEGMENTATION",
         content_description="What phrases name, outlined by an algorithm",
         coding_schemes=[scheme()],
@@ -139,21 +141,22 @@ def to_stored(image: MedicalImage, slices: SliceStack, masks: Planes) -> Iterato
 
 
 def stack_masks(image: MedicalImage, slices: SliceStack, masks: Sequence[PackedMasks]) -> NDArray[np.uint8]:
-    """The pixels of a binary segmentation, [K, H, W, S]."""
-    return _stack(image, len(masks), np.uint8, lambda place: to_stored(image, slices, masks[place]))
+    """The pixels of a binary segmentation or a label map.
 
+    Args:
+        image: What was segmented.
+        slices: Of it, in any plane.
+        masks: For each segment, of each slice.
 
-def stack_labels(image: MedicalImage, slices: SliceStack, masks: Sequence[PackedMasks]) -> NDArray[np.uint8]:
-    """The pixels of a label map, [K, H, W], of masks that share none.
-
-    Raises:
-        ConfigError: If two share one.
+    Returns:
+        Numbers of segments [K, H, W] where no two share a pixel, which takes least memory; else 0 and 1, [K, H, W, S].
     """
-    labels = LabelMasks(masks, range(1, len(masks) + 1))
-    whole = _stack(image, 1, np.uint8, lambda place: to_stored(image, slices, labels))[..., 0]
-    if np.count_nonzero(whole) != sum(sum(each.marked) for each in masks):
-        raise ConfigError("A label map holds one segment a pixel, and some of these overlap; store them as binary.")
-    return whole
+    if len(masks) <= MOST_LABELS:
+        labels = LabelMasks(masks, range(1, len(masks) + 1))
+        numbers = _stack(image, 1, np.uint8, lambda place: to_stored(image, slices, labels))[..., 0]
+        if np.count_nonzero(numbers) == sum(sum(each.marked) for each in masks):
+            return numbers
+    return _stack(image, len(masks), np.uint8, lambda place: to_stored(image, slices, masks[place]))
 
 
 def stack_probabilities(
@@ -179,13 +182,20 @@ def stack_probabilities(
 def _stack(
     image: MedicalImage, count: int, dtype: type[Number], planes: Callable[[int], Iterator[NDArray[np.generic]]]
 ) -> NDArray[Number]:
-    """Planes of each segment as one array, the segments last."""
+    """Planes of each segment as one array [K, H, W, S], in memory segment after segment."""
     columns, rows, depth = image.source_shape or image.pixels.shape[2::-1]
-    whole = np.empty((depth, rows, columns, count), dtype)
+    whole = np.moveaxis(np.empty((count, depth, rows, columns), dtype), 0, -1)
     for place in range(count):
         for target, plane in zip(whole[..., place], planes(place), strict=True):
             target[...] = plane
     return whole
+
+
+def _are_all_marked(pixels: NDArray[np.uint8] | NDArray[np.float32], segments: int) -> bool:
+    if pixels.ndim == 4:
+        return all(pixels[..., place].any() for place in range(segments))
+    found = set().union(*(np.unique(plane).tolist() for plane in pixels))
+    return found >= set(range(1, segments + 1))
 
 
 def _describe(number: int, segment: Segment, maker: Maker) -> SegmentDescription:

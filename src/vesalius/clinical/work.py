@@ -17,7 +17,6 @@ from vesalius.clinical.masks import (
     SegmentationType,
     build_segmentation,
     check_room,
-    stack_labels,
     stack_masks,
     stack_probabilities,
     to_stored,
@@ -289,7 +288,7 @@ def _write_segmentation(
     if kind is SegmentationType.FRACTIONAL:
         pixels: NDArray[np.uint8] | NDArray[np.float32] = stack_probabilities(image, slices, gathered.levels)
     else:
-        pixels = (stack_labels if kind is SegmentationType.LABELMAP else stack_masks)(image, slices, masks)
+        pixels = stack_masks(image, slices, masks)
     segments = [Segment(each.understanding.prompt, each.name, colour_of(place)) for place, each in placed]
     result = build_segmentation(source, segments, pixels, kind, maker)
     write_dataset(path, result)
