@@ -219,16 +219,11 @@ def test_a_series_of_several_patients_or_studies_is_refused(segment, write_serie
     assert "secret" not in str(refused.value)
 
 
-def test_slices_in_several_frames_of_reference_are_refused(segment, write_series):
-    folder = write_series()
-    write_series(numbers=(2,), FrameOfReferenceUID="1.2.99")
-    with pytest.raises(ImageError, match="differ in their FrameOfReferenceUID"):
-        segment(folder)
-
-
 @pytest.mark.filterwarnings("ignore:.*no place in the patient")
-def test_positions_without_a_frame_of_reference_place_nothing(segment, write_series):
-    folder = write_series(FrameOfReferenceUID=None)
+@pytest.mark.parametrize("other", [None, "1.2.99"])
+def test_positions_without_a_common_frame_of_reference_place_nothing(segment, write_series, other):
+    folder = write_series()
+    write_series(numbers=(2,), FrameOfReferenceUID=other)
     result = segment(folder)
     assert "FrameOfReferenceUID" not in result
     files = {pydicom.dcmread(path).SOPInstanceUID: path for path in folder.iterdir()}

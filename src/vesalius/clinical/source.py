@@ -36,7 +36,7 @@ UNICODE = "ISO_IR 192"
 
 UNPLACED = Notice(
     "no place in the patient is written",
-    "the images have no frame of reference or no positions, so viewers find the frames by their references alone",
+    "the images have no positions or no common frame of reference, so viewers find the frames by references alone",
 )
 
 
@@ -135,7 +135,7 @@ def read_source(image: MedicalImage) -> SourceSeries:
 
     Raises:
         ImageError: If it does not come from DICOM, is made of tiles of a mosaic, lacks UIDs, or is made of files of
-            several patients, studies or frames of reference.
+            several patients or studies.
     """
     path = image.source
     if not image.source_frames:
@@ -197,16 +197,9 @@ def _refer(headers: dict[Path, Dataset], frames: Iterable[SourceFrame]) -> Itera
 
 
 def _is_placed(image: MedicalImage, headers: Iterable[Dataset]) -> bool:
-    """Whether frames lie somewhere, all in one frame of reference.
-
-    Raises:
-        ImageError: If they lie in several.
-    """
-    if image.affine is None:
-        return False
-    several = list(headers)
-    _check_alike(several, ("FrameOfReferenceUID",), image.source)
-    return bool(several[0].get("FrameOfReferenceUID"))
+    """Whether frames lie somewhere, all in one frame of reference."""
+    spaces = {str(header.get("FrameOfReferenceUID") or "") for header in headers}
+    return image.affine is not None and len(spaces) == 1 and "" not in spaces
 
 
 def _check_uids(header: Dataset, path: Path) -> None:
