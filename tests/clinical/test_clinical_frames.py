@@ -52,7 +52,7 @@ def places(segmentation):
         found[reference.ReferencedSOPInstanceUID, reference.get("ReferencedFrameNumber")] = (
             item.PlanePositionSequence[0].ImagePositionPatient,
             orientation.ImageOrientationPatient,
-            measures.PixelSpacing,
+            [*measures.PixelSpacing, measures.SliceThickness],
         )
     return found
 
@@ -69,7 +69,7 @@ def check_series(segmentation, folder):
         position, orientation, spacing = given[uid, None]
         np.testing.assert_allclose(position, header.ImagePositionPatient, atol=1e-6)
         np.testing.assert_allclose(orientation, header.ImageOrientationPatient, atol=1e-6)
-        np.testing.assert_allclose(spacing, header.PixelSpacing, atol=1e-6)
+        np.testing.assert_allclose(spacing, [*header.PixelSpacing, header.SliceThickness], atol=1e-6)
     assert segmentation.FrameOfReferenceUID == "1.2.3.4.9"
 
 
@@ -229,6 +229,12 @@ def test_positions_without_a_common_frame_of_reference_place_nothing(segment, wr
     files = {pydicom.dcmread(path).SOPInstanceUID: path for path in folder.iterdir()}
     masks = result.get_pixels_by_source_instance(list(files), segment_numbers=[1])[..., 0]
     np.testing.assert_array_equal(masks, [stored(path) for path in files.values()])
+
+
+def test_files_that_nothing_tells_apart_are_refused(segment, write_series):
+    folder = write_series(SOPInstanceUID="1.2.3")
+    with pytest.raises(ImageError, match="have one SOPInstanceUID"):
+        segment(folder)
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value for VR UI")  # of the test's own file

@@ -194,18 +194,33 @@ def test_patient_and_study_are_those_of_the_source_and_stand_in_no_log(
 ):
     charsets = ["", charset] if charset.startswith("ISO 2022") else charset
     born, sex = "born 1950", "unknown"  # not valid, and kept as the archive has them
-    folder = write_series(SpecificCharacterSet=charsets, PatientName=name, PatientBirthDate=born, PatientSex=sex)
+    other = pydicom.Dataset()
+    other.IssuerOfPatientID = name
+    folder = write_series(
+        SpecificCharacterSet=charsets,
+        PatientName=name,
+        PatientBirthDate=born,
+        PatientSex=sex,
+        OtherPatientIDsSequence=[other],
+    )
     caplog.clear()
     with caplog.at_level(logging.DEBUG):
         segment_to_dicom(read_image(folder), exact, Request(("liver",)), files)
     assert not any(word in caplog.text for word in (born, "secret", "Yamada", "Müller"))
     for path in files.paths:
         result = pydicom.dcmread(path)
-        assert str(result.PatientName) == name
+        assert (str(result.PatientName), result.OtherPatientIDsSequence[0].IssuerOfPatientID) == (name, name)
         given = (result.PatientID, result.PatientSex, result.StudyDate, result.AccessionNumber, result.PatientAge)
         assert given == ("secret-17", sex, "20240102", "A17", "074Y")
         assert (result.StudyInstanceUID, result.Manufacturer) == ("1.2.3.4", "Vesalius")
         assert result.SeriesInstanceUID != "1.2.3.4.5"
+
+
+def test_a_weight_in_words_is_no_reason_to_refuse(exact, files, write_series):
+    path = write_series(numbers=(1,), PatientWeight="12") / "3.dcm"
+    path.write_bytes(path.read_bytes().replace(b"DS\x02\x0012", b"DS\x02\x00kg"))
+    segment_to_dicom(read_image(path), exact, Request(("liver",)), files)
+    assert [str(pydicom.dcmread(each)["PatientWeight"].value) for each in files.paths] == ["kg"] * 3
 
 
 def test_an_overlay_is_a_picture_of_the_same_study(exact, files, write_series):
@@ -235,6 +250,14 @@ def name_series(images, first, calibrated):
     )
     told = [Answer(None, None, "header")] * 3
     return SeriesName(images[0].source, *told, slices, calibrated=("organs", "stations") if calibrated else ())
+
+
+def test_slices_that_run_down_are_reported_from_the_feet(tmp_path, write_series):
+    images = read_stacks(write_series(orientation=(1, 0, 0, 0, -1, 0)))[:1]  # prone: the normal points to the feet
+    path = tmp_path / "report.dcm"
+    report_names(path, name_series(images, 2, True), images, "pocket")
+    shown = findings(path)["liver"][0][3]
+    assert {each.referenced_sop_instance_uid for each in shown} == {"1.2.3.4.5.1", "1.2.3.4.5.2"}
 
 
 @pytest.mark.parametrize("calibrated", [True, False])

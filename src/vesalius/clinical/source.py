@@ -1,9 +1,7 @@
 """The DICOM frames that a result is about: what refers to them, whose they are, and where they lie."""
 
-import copy
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +16,7 @@ from vesalius.imaging import MedicalImage, Notice
 from vesalius.imaging.dicom_attributes import FileAttributes, FrameAttributes
 from vesalius.imaging.dicom_file import open_dicom, reading
 from vesalius.imaging.image import SourceFrame
-from vesalius.imaging.quiet import overheard, quiet
+from vesalius.imaging.quiet import quiet
 
 if TYPE_CHECKING:
     from highdicom.base import SOPClass
@@ -32,6 +30,8 @@ PATIENT_AND_STUDY = (
     "StudyTime", "ReferringPhysicianName",
 )  # fmt: skip
 """What every object has, empty if need be."""
+GROUPS = (0x0008, 0x0010, 0x0012, 0x0020, 0x0028, 0x0032, 0x0038, 0x0040)
+"""Of attributes, those that speak of more than an acquisition."""
 UNICODE = "ISO_IR 192"
 
 UNPLACED = Notice(
@@ -64,7 +64,7 @@ class SourceSeries:
     path: Path
     """What was read."""
     header: Dataset
-    """Of the first file."""
+    """What the first file says of patient, study and series, in Unicode."""
     frames: tuple[ReferencedFrame, ...]
     """In the order of the slices of the file's own grid, see `MedicalImage.source_frames`."""
     size: tuple[int, int]
@@ -106,7 +106,7 @@ class SourceSeries:
 
     def adopt(self, result: "SOPClass") -> None:
         """Give a result the patient and study of its source, as they stand there, in Unicode."""
-        with _discreet():
+        with quiet("pydicom"):
             result.copy_patient_and_study_information(self.header)
         result.SpecificCharacterSet = UNICODE
 
@@ -152,14 +152,18 @@ def read_source(image: MedicalImage) -> SourceSeries:
     for file, header in headers.items():
         _check_uids(header, file)
     _check_alike(headers.values(), ALIKE, path)
-    with reading(path), _discreet():
+    with reading(path):
         frames = tuple(_refer(headers, image.source_frames))
         placed = _is_placed(image, headers.values())
-        first = copy.copy(headers[image.source_frames[0].path])
-        first.decode()
-        first.SOPClassUID = CTImageStorage  # by which highdicom looks up what belongs to patient and study
+    if len({(frame.instance, frame.number) for frame in frames}) < len(frames):
+        raise ImageError(
+            f"{path}: several files at different places have one SOPInstanceUID, so that a DICOM result could not say "
+            "which it means; export them again from the archive."
+        )
+    with reading(path):
+        header = _read_patient(headers[image.source_frames[0].path])
     shape = image.pixels.shape if image.source_shape is None else (0, image.source_shape[1], image.source_shape[0])
-    return SourceSeries(path, first, frames, (shape[1], shape[2]), placed)
+    return SourceSeries(path, header, frames, (shape[1], shape[2]), placed)
 
 
 def write_dataset(path: Path, dataset: Dataset) -> None:
@@ -168,15 +172,19 @@ def write_dataset(path: Path, dataset: Dataset) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    with writing(path) as unfinished, _discreet():
+    with writing(path) as unfinished, quiet("pydicom"):
         dataset.save_as(unfinished, enforce_file_format=True)
 
 
-@contextmanager
-def _discreet() -> Iterator[None]:
-    """Keep what pydicom says of values that are not valid out of warnings and logs: it quotes them."""
-    with quiet("pydicom"), overheard("pydicom"):
-        yield
+def _read_patient(header: Dataset) -> Dataset:
+    """What a header says of patient, study and series, in Unicode; values that are not valid stay as they are."""
+    kept = Dataset()
+    kept.SpecificCharacterSet = header.get("SpecificCharacterSet")
+    for tag in [each for each in header.keys() if each.group in GROUPS]:  # noqa: SIM118 - itself gives elements
+        kept.add(header[tag])
+    kept.decode()
+    kept.SOPClassUID = CTImageStorage  # by which highdicom looks up what belongs to patient and study
+    return kept
 
 
 def _refer(headers: dict[Path, Dataset], frames: Iterable[SourceFrame]) -> Iterable[ReferencedFrame]:
@@ -192,7 +200,7 @@ def _refer(headers: dict[Path, Dataset], frames: Iterable[SourceFrame]) -> Itera
             position=() if position is None else tuple(position.tolist()),
             orientation=() if orientation is None else tuple(orientation.tolist()),
             spacing=attributes.spacing,
-            thickness=attributes.thickness,
+            thickness=attributes.number("SliceThickness") or attributes.thickness,
         )
 
 
