@@ -19,10 +19,9 @@ from vesalius.errors import ConfigError, ImageError, OutputError, PromptError
 from vesalius.imaging import read_image, write_rgb
 from vesalius.imaging.dicom import read_stacks
 from vesalius.knowledge import Knowledge, LearntTarget
-from vesalius.naming.names import Answer, SeriesName, SliceName
+from vesalius.naming.labels import Answer, SeriesName, SliceName
 from vesalius.prompts.bank import read_bank
-from vesalius.segmenting.request import Request
-from vesalius.segmenting.rules import MaskRules
+from vesalius.segmenting.request import MaskRules, Request
 
 ULTRASOUND_CLIP = "1.2.840.10008.5.1.4.1.1.3.1"
 SHOWN = private("shown in these images")

@@ -14,7 +14,7 @@ from pydicom.sr.coding import Code
 
 from vesalius import __version__
 from vesalius.errors import PromptError
-from vesalius.models.embedded import EMBEDDED
+from vesalius.models.checkpoint_file import EMBEDDED
 from vesalius.prompts.codes import codes_of
 
 SCHEME = "99VESALIUS"

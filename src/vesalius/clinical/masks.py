@@ -18,9 +18,9 @@ from vesalius.clinical.coding import Maker, concept_of, scheme, to_label
 from vesalius.clinical.source import ReferencedFrame, SourceSeries
 from vesalius.errors import ConfigError, ImageError
 from vesalius.imaging import MedicalImage, SliceStack
-from vesalius.imaging.limits import MEGABYTES, megabytes
 from vesalius.imaging.orientation import grid_order
-from vesalius.segmenting.rules import MOST_LABELS, LabelMasks
+from vesalius.imaging.safeguards import MEGABYTES, megabytes
+from vesalius.segmenting.request import MOST_LABELS, LabelMasks
 from vesalius.volumes import PackedMasks, Planes
 
 SERIES_NUMBER = 9001
@@ -118,7 +118,7 @@ def check_room(image: MedicalImage, segments: int, kind: SegmentationType) -> No
     """Refuse what would take too much memory, before anything is computed.
 
     Raises:
-        ImageError: If pixels of all segments together are more than `limits.MEGABYTES`.
+        ImageError: If pixels of all segments together are more than `safeguards.MEGABYTES`.
     """
     bytes_each = {SegmentationType.BINARY: segments, SegmentationType.FRACTIONAL: 5 * segments}.get(kind, 1)
     MEGABYTES.check(megabytes(int(np.prod(image.pixels.shape[:3], dtype=np.int64)) * bytes_each), image.source)

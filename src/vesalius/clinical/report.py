@@ -29,7 +29,7 @@ from vesalius.clinical.source import ReferencedFrame, SourceSeries
 from vesalius.errors import ImageError
 from vesalius.imaging import MedicalImage
 from vesalius.imaging.orientation import grid_order
-from vesalius.naming.names import LabelRange, SeriesName
+from vesalius.naming.labels import LabelRange, SeriesName
 from vesalius.prompts.anatomy import ORGANS, STATIONS
 
 SERIES_NUMBER = 9002

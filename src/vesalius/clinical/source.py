@@ -16,7 +16,7 @@ from vesalius.imaging import MedicalImage, Notice
 from vesalius.imaging.dicom_attributes import FileAttributes, FrameAttributes
 from vesalius.imaging.dicom_file import open_dicom, reading
 from vesalius.imaging.image import SourceFrame
-from vesalius.imaging.quiet import quiet
+from vesalius.imaging.safeguards import quiet
 
 if TYPE_CHECKING:
     from highdicom.base import SOPClass

@@ -26,14 +26,13 @@ from vesalius.clinical.source import ReferencedFrame, SourceSeries, read_source,
 from vesalius.errors import ConfigError, OutputError, PromptError
 from vesalius.files import check_absent
 from vesalius.imaging import MedicalImage, SliceStack
-from vesalius.imaging.notices import warn_of
+from vesalius.imaging.safeguards import warn_of
 from vesalius.knowledge import Understanding
-from vesalius.naming.names import SeriesName
+from vesalius.naming.labels import SeriesName
 from vesalius.predict import Predictor
 from vesalius.segmentation import Segmentation, describe_existence
-from vesalius.segmenting.overview import colour_of, draw_overview
-from vesalius.segmenting.request import Request
-from vesalius.segmenting.rules import Collector, MaskRules
+from vesalius.segmenting.page import colour_of, draw_overview
+from vesalius.segmenting.request import Collector, MaskRules, Request
 from vesalius.volumes import PackedMasks, volume_of
 
 Watch = Callable[[Iterable[list[Segmentation]], int], Iterable[list[Segmentation]]]

@@ -52,14 +52,20 @@ def write_overview(path: Path, slices: SliceStack, masks: Mapping[int, PackedMas
     Raises:
         OutputError: If it cannot be written.
     """
+    drawn = draw_overview(slices, masks)
+    with writing(path) as unfinished:
+        Image.fromarray(drawn).save(unfinished, "JPEG", quality=QUALITY, subsampling=0)
+
+
+def draw_overview(slices: SliceStack, masks: Mapping[int, PackedMasks]) -> NDArray[np.uint8]:
+    """The picture that `write_overview` writes, RGB [H, W, 3], 0–255."""
     marked = [sum(each.marked[index] for each in masks.values()) for index in range(len(slices))]
     chosen = choose_slices(marked)
     side = PICTURE_SIDE if len(slices) == 1 else TILE_SIDE
     tiles = [_tile(slices, index, masks, side) for index in chosen]
     if len(slices) > 1:
         tiles = [_number(tile, f"{index + 1}/{len(slices)}") for tile, index in zip(tiles, chosen, strict=True)]
-    with writing(path) as unfinished:
-        Image.fromarray(arrange(tiles)).save(unfinished, "JPEG", quality=QUALITY, subsampling=0)
+    return arrange(tiles)
 
 
 def _tile(slices: SliceStack, index: int, masks: Mapping[int, PackedMasks], side: int) -> NDArray[np.uint8]:
