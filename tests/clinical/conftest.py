@@ -12,8 +12,6 @@ from vesalius.cli import main
 from vesalius.predict import Predictor
 from vesalius.runtime.contract import EncodedImages, EncodedPhrases, Outlines
 
-pytest.importorskip("highdicom", reason="needs highdicom, which vesalius[clinical] installs")
-
 CT = "1.2.840.10008.5.1.4.1.1.2"
 SIZE = (12, 16)
 
