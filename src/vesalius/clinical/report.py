@@ -60,7 +60,7 @@ class Presence(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class ReportedFinding:
     """One thing that was asked about."""
 
     label: str
@@ -77,7 +77,11 @@ class Finding:
 
 
 def build_report(
-    sources: Sequence[SourceSeries], findings: Sequence[Finding], maker: Maker, *, others: Sequence[Dataset] = ()
+    sources: Sequence[SourceSeries],
+    findings: Sequence[ReportedFinding],
+    maker: Maker,
+    *,
+    others: Sequence[Dataset] = (),
 ) -> EnhancedSR:
     """A report with one group a finding.
 
@@ -122,7 +126,9 @@ def build_report(
     return result
 
 
-def findings_of(series: SeriesName, images: Sequence[MedicalImage], sources: Sequence[SourceSeries]) -> list[Finding]:
+def findings_of(
+    series: SeriesName, images: Sequence[MedicalImage], sources: Sequence[SourceSeries]
+) -> list[ReportedFinding]:
     """The findings of a named series: stations and organs, and those that nothing of shows.
 
     Args:
@@ -146,23 +152,23 @@ def findings_of(series: SeriesName, images: Sequence[MedicalImage], sources: Seq
     return found
 
 
-def _shown(found: LabelRange, frames: Sequence[ReferencedFrame], calibrated: bool) -> Finding:
+def _shown(found: LabelRange, frames: Sequence[ReferencedFrame], calibrated: bool) -> ReportedFinding:
     part = tuple(frames[found.first : found.last + 1])
     if found.label is None:
-        return Finding("body station", "body station", Presence.UNDETERMINED, part)
-    return Finding(found.label, found.label, Presence.PRESENT, part, found.probability, calibrated)
+        return ReportedFinding("body station", "body station", Presence.UNDETERMINED, part)
+    return ReportedFinding(found.label, found.label, Presence.PRESENT, part, found.probability, calibrated)
 
 
-def _not_shown(series: SeriesName, kind: str, calibrated: bool) -> Iterator[Finding]:
+def _not_shown(series: SeriesName, kind: str, calibrated: bool) -> Iterator[ReportedFinding]:
     """Every label that was asked, with its highest probability on any slice, and those that the model never learnt."""
     rows = [each.station_probabilities if kind == "stations" else each.organ_probabilities for each in series.slices]
     for label in rows[0]:
         most = max(row[label] for row in rows)
         presence = Presence.ABSENT if calibrated and most < 0.5 else Presence.UNDETERMINED
-        yield Finding(label, label, presence, (), most, calibrated)
+        yield ReportedFinding(label, label, presence, (), most, calibrated)
     for label in STATIONS if kind == "stations" else ORGANS:
         if label not in rows[0]:
-            yield Finding(label, label, Presence.NOT_LEARNT)
+            yield ReportedFinding(label, label, Presence.NOT_LEARNT)
 
 
 def _in_display_order(image: MedicalImage, source: SourceSeries) -> Sequence[ReferencedFrame]:
@@ -172,7 +178,7 @@ def _in_display_order(image: MedicalImage, source: SourceSeries) -> Sequence[Ref
     return source.frames[::-1] if backwards[2] else source.frames
 
 
-def _group(finding: Finding, maker: Maker) -> MeasurementsAndQualitativeEvaluations:
+def _group(finding: ReportedFinding, maker: Maker) -> MeasurementsAndQualitativeEvaluations:
     concept = concept_of(finding.name)
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(generate_uid(prefix=None), to_label(finding.label)),
@@ -186,7 +192,7 @@ def _group(finding: Finding, maker: Maker) -> MeasurementsAndQualitativeEvaluati
     )
 
 
-def _measurements(finding: Finding) -> Iterator[Measurement]:
+def _measurements(finding: ReportedFinding) -> Iterator[Measurement]:
     if finding.probability is not None:
         share = private("share among labels, not calibrated")
         name = codes.DCM.Probability if finding.calibrated else share

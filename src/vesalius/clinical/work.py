@@ -21,7 +21,7 @@ from vesalius.clinical.masks import (
     stack_probabilities,
     to_stored,
 )
-from vesalius.clinical.report import Finding, Presence, build_report, findings_of
+from vesalius.clinical.report import Presence, ReportedFinding, build_report, findings_of
 from vesalius.clinical.source import ReferencedFrame, SourceSeries, read_source, write_dataset
 from vesalius.errors import ConfigError, OutputError, PromptError
 from vesalius.files import check_absent
@@ -54,7 +54,7 @@ class DicomFiles:
 
 
 @dataclass(frozen=True)
-class Found:
+class PhraseResult:
     """What was found for one phrase."""
 
     understanding: Understanding
@@ -121,7 +121,7 @@ def segment_to_dicom(
     fractional: bool = False,
     overwrite: bool = False,
     watch: Watch = lambda answers, total: answers,
-) -> list[Found]:
+) -> list[PhraseResult]:
     """Outline phrases in a DICOM image or series and write what was found as DICOM.
 
     Args:
@@ -253,19 +253,19 @@ def _refuse_unlearnt(understood: Sequence[Understanding], reported: bool) -> Non
         )
 
 
-def _found(understood: Sequence[Understanding], gathered: _Gathered, slices: SliceStack) -> list[Found]:
+def _found(understood: Sequence[Understanding], gathered: _Gathered, slices: SliceStack) -> list[PhraseResult]:
     answers = iter(gathered.finish())
-    found: list[Found] = []
+    found: list[PhraseResult] = []
     number = 0
     for each in understood:
         if each.asked is None:
-            found.append(Found(each))
+            found.append(PhraseResult(each))
             continue
         masks, existence = next(answers)
         number += 1
         share = sum(masks.marked) / float(np.prod(masks.shape))
         sure = existence if existence is not None and isfinite(existence) else None
-        found.append(Found(each, number, masks, sure, share, volume_of(slices, masks)))
+        found.append(PhraseResult(each, number, masks, sure, share, volume_of(slices, masks)))
     return found
 
 
@@ -274,7 +274,7 @@ def _write_segmentation(
     image: MedicalImage,
     slices: SliceStack,
     source: SourceSeries,
-    found: Sequence[Found],
+    found: Sequence[PhraseResult],
     gathered: _Gathered,
     kind: SegmentationType,
     maker: Maker,
@@ -294,14 +294,14 @@ def _write_segmentation(
     return result
 
 
-def _finding(found: Found, image: MedicalImage, slices: SliceStack, source: SourceSeries) -> Finding:
+def _finding(found: PhraseResult, image: MedicalImage, slices: SliceStack, source: SourceSeries) -> ReportedFinding:
     prompt, understood = found.understanding.prompt, found.understanding
     if found.masks is None:
         presence = Presence.NOT_EXPECTED if understood.known else Presence.NOT_LEARNT
-        return Finding(prompt, found.name, presence)
+        return ReportedFinding(prompt, found.name, presence)
     frames = tuple(_marked_frames(found.masks, image, slices, source))
     presence = Presence.PRESENT if frames else Presence.ABSENT
-    return Finding(prompt, found.name, presence, frames, found.existence, volume_ml=found.volume_ml)
+    return ReportedFinding(prompt, found.name, presence, frames, found.existence, volume_ml=found.volume_ml)
 
 
 def _marked_frames(
