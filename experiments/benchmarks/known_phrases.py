@@ -23,7 +23,7 @@ from vesalius.models.inference import TextCache
 from vesalius.predict import DEFAULT_MODEL
 from vesalius.prompts.bank import KnownTarget
 from vesalius.prompts.phrase_vectors import PhraseIndex
-from vesalius.prompts.reading import Kind
+from vesalius.prompts.reading import PhraseKind
 from vesalius.prompts.targets import Encode, Resolution, resolve
 
 RECIPES = Path(__file__).parents[2] / "experiments" / "pocket"
@@ -35,7 +35,7 @@ class Case:
     """A phrase and what it means."""
 
     phrase: str
-    kind: Kind
+    kind: PhraseKind
     target: str | None = None
 
     def is_known(self, found: Resolution) -> bool:

@@ -9,12 +9,16 @@ import json
 import math
 import os
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
+from functools import cache
+from importlib.resources import files
 from itertools import count
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from vesalius.errors import DataError, OutputError, join_first
@@ -201,6 +205,16 @@ def read_json(path: Path, remedy: str = "check the path") -> object:
     except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
         raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
     return parse_json(text, str(path))
+
+
+@cache
+def read_package_toml(name: str) -> Mapping[str, Any]:
+    """Tables of a TOML file that comes with the package, read once; not to be changed.
+
+    Args:
+        name: Path within the package, such as "prompts/bank.toml".
+    """
+    return tomllib.loads(files("vesalius").joinpath(name).read_text(encoding="utf-8"))
 
 
 def parse_json(text: str, place: str) -> object:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vesalius.prompts.attributes import find_parts, trace_outline
+from vesalius.prompts.attributes import find_parts, measure_shape
 
 
 def ellipse(size: tuple[int, int], centre: tuple[float, float], radii: tuple[float, float]) -> np.ndarray:
@@ -61,30 +61,30 @@ def test_a_part_in_one_cell_is_there_altogether():
 def test_outline_of_a_rectangle_does_not_depend_on_its_tilt(degrees):
     mask = np.zeros((301, 301), dtype=bool)
     mask[100:200, 50:250] = True
-    outline = trace_outline(find_parts(tilt(mask, degrees))[0])
-    assert outline.fill > 0.96
-    assert outline.ratio == pytest.approx(0.5, abs=0.01)
-    assert outline.solidity > 0.97
+    shape = measure_shape(find_parts(tilt(mask, degrees))[0])
+    assert shape.fill > 0.96
+    assert shape.ratio == pytest.approx(0.5, abs=0.01)
+    assert shape.solidity > 0.97
 
 
 def test_outline_of_an_ellipse():
-    outline = trace_outline(find_parts(ellipse((200, 200), (100, 100), (40, 80)))[0])
-    assert outline.fill == pytest.approx(np.pi / 4, abs=0.02)
-    assert outline.ratio == pytest.approx(0.5, abs=0.01)
+    shape = measure_shape(find_parts(ellipse((200, 200), (100, 100), (40, 80)))[0])
+    assert shape.fill == pytest.approx(np.pi / 4, abs=0.02)
+    assert shape.ratio == pytest.approx(0.5, abs=0.01)
 
 
 def test_outline_of_a_triangle():
-    assert trace_outline(find_parts(triangle(200))[0]).fill == pytest.approx(0.5, abs=0.01)
+    assert measure_shape(find_parts(triangle(200))[0]).fill == pytest.approx(0.5, abs=0.01)
 
 
 def test_outline_of_a_single_pixel_is_a_square():
     mask = np.zeros((5, 5), dtype=bool)
     mask[2, 3] = True
-    outline = trace_outline(find_parts(mask)[0])
-    assert (outline.solidity, outline.fill, outline.ratio) == pytest.approx((1, 1, 1))
+    shape = measure_shape(find_parts(mask)[0])
+    assert (shape.solidity, shape.fill, shape.ratio) == pytest.approx((1, 1, 1))
 
 
 def test_a_bay_lowers_solidity():
     mask = np.ones((60, 60), dtype=bool)
     mask[:40, 20:40] = False
-    assert trace_outline(find_parts(mask)[0]).solidity == pytest.approx(1 - 800 / 3600, abs=0.001)
+    assert measure_shape(find_parts(mask)[0]).solidity == pytest.approx(1 - 800 / 3600, abs=0.001)

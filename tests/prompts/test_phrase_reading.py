@@ -38,7 +38,7 @@ def test_vague_words_mean_no_single_target():
 
 
 def test_nothing_that_nobody_taught_is_a_target():
-    terms = chain.from_iterable(terms for kind, terms in read_unlearnt() if kind != "changing")
+    terms = chain.from_iterable(terms for kind, terms in read_unlearnt().items() if kind != "changing")
     for phrase in (*terms, *read_bank()[DISTRACTORS].phrases):
         found = read_phrase(phrase, ALL)
         assert found.kind in ("unknown", "vague"), phrase

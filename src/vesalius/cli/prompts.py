@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vesalius.data.prompting import PromptPlan, PromptReport
-    from vesalius.prompts.captions import Proof
+    from vesalius.prompts.captions import TemplateLint
 
 
 def prompts_check(
@@ -39,18 +39,18 @@ def prompts_check(
 
     from vesalius.console import print_json
     from vesalius.prompts import read_templates
-    from vesalius.prompts.captions import prove_templates
+    from vesalius.prompts.captions import lint_templates
 
-    proofs = prove_templates(read_templates(templates), _token_counter())
-    faults = [fault for proof in proofs for fault in proof.faults()]
-    prompts = len({prompt for proof in proofs for _, prompt in proof.wordings})
+    lints = lint_templates(read_templates(templates), _token_counter())
+    issues = [issue for lint in lints for issue in lint.issues()]
+    prompts = len({prompt for lint in lints for _, prompt in lint.wordings})
     if as_json:
-        examples = {f"{proof.family_set.name}, {proof.outlined.name}": proof.example for proof in proofs}
-        print_json({"prompts": prompts, "faults": [asdict(fault) for fault in faults], "examples": examples})
+        examples = {f"{lint.family_set.name}, {lint.outlined.name}": lint.example for lint in lints}
+        print_json({"prompts": prompts, "faults": [asdict(issue) for issue in issues], "examples": examples})
     else:
-        _print_wordings(proofs)
-        _print_faults(faults=[f"{fault.place}: {fault.message}" for fault in faults], prompts=prompts)
-    if faults:
+        _print_wordings(lints)
+        _print_issues(issues=[f"{issue.place}: {issue.message}" for issue in issues], prompts=prompts)
+    if issues:
         sys.exit(1)
 
 
@@ -61,27 +61,27 @@ def _token_counter() -> "Callable[[str], int]":
     return lambda prompt: len(pairs.encode(prompt)) + 2
 
 
-def _print_wordings(proofs: "list[Proof]") -> None:
+def _print_wordings(lints: "list[TemplateLint]") -> None:
     """One table a set, for the first of its objects."""
     from vesalius.console import print_table
     from vesalius.prompts import variants
 
-    for proof in {each.family_set.name: each for each in reversed(proofs)}.values():
-        wordings = {family: variants(proof.example, family) for family in proof.example}
-        objects = ", ".join(each.outlined.name for each in proofs if each.family_set == proof.family_set)
+    for lint in {each.family_set.name: each for each in reversed(lints)}.values():
+        wordings = {family: variants(lint.example, family) for family in lint.example}
+        objects = ", ".join(each.outlined.name for each in lints if each.family_set == lint.family_set)
         print_table(
             ("family", "for example", "wordings"),
             [(family, each[0], len(each)) for family, each in wordings.items()],
-            title=f"{proof.family_set.name} ({proof.family_set.title}): {objects}",
+            title=f"{lint.family_set.name} ({lint.family_set.title}): {objects}",
         )
 
 
-def _print_faults(faults: list[str], prompts: int) -> None:
+def _print_issues(issues: list[str], prompts: int) -> None:
     from vesalius.console import say
 
-    for fault in faults:
-        say(fault)
-    say(f"{prompts:,} different prompts; {len(faults) or 'nothing'} wrong.")
+    for issue in issues:
+        say(issue)
+    say(f"{prompts:,} different prompts; {len(issues) or 'nothing'} wrong.")
 
 
 Split = Literal["train", "val", "test"]

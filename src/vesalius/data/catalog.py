@@ -1,13 +1,12 @@
 """What is known of the data sets Vesalius meets, read from ``catalog.toml``."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from importlib.resources import files
 from typing import Literal
 
 from vesalius.errors import DataError, unknown_name
+from vesalius.files import read_package_toml
 
 Reader = Literal["pictures", "volumes", "chexlocalize"]
 
@@ -88,8 +87,7 @@ class DataSetCard:
 @cache
 def read_catalog() -> Mapping[str, DataSetCard]:
     """All data sets by the name of their folder."""
-    tables = tomllib.loads(files("vesalius.data").joinpath("catalog.toml").read_text(encoding="utf-8"))
-    return {name: _to_card(row) for name, row in tables.items()}
+    return {name: _to_card(row) for name, row in read_package_toml("data/catalog.toml").items()}
 
 
 def find_card(name: str) -> DataSetCard:

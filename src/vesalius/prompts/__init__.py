@@ -8,9 +8,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vesalius.prompts.anatomy import SINGLE_LABEL_KINDS, AnatomyLabel, Statement, anatomy_phrases
+    from vesalius.prompts.anatomy import AnatomyLabel
     from vesalius.prompts.attributes import RULES, AttributeRules, find_rules
-    from vesalius.prompts.bank import Target, find_target, foreign_phrases, list_targets, read_bank
+    from vesalius.prompts.bank import find_target, foreign_phrases, list_targets, read_bank
     from vesalius.prompts.captions import mirror_prompt, swap_words, write_prompts
     from vesalius.prompts.templates import (
         FamilySet,
@@ -28,12 +28,8 @@ __all__ = [
     "FamilySet",
     "ObjectWords",
     "RULES",
-    "SINGLE_LABEL_KINDS",
-    "Statement",
-    "Target",
     "Templates",
     "Variants",
-    "anatomy_phrases",
     "find_rules",
     "find_target",
     "foreign_phrases",
@@ -48,32 +44,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AnatomyLabel": "anatomy",
-    "AttributeRules": "attributes",
-    "FamilySet": "templates",
-    "ObjectWords": "templates",
-    "RULES": "attributes",
-    "SINGLE_LABEL_KINDS": "anatomy",
-    "Statement": "anatomy",
-    "Target": "bank",
-    "Templates": "templates",
-    "Variants": "templates",
-    "anatomy_phrases": "anatomy",
-    "find_rules": "attributes",
-    "find_target": "bank",
-    "foreign_phrases": "bank",
-    "list_targets": "bank",
-    "mirror_prompt": "captions",
-    "read_bank": "bank",
-    "read_templates": "templates",
-    "sort_families": "templates",
-    "swap_words": "captions",
-    "variants": "templates",
-    "write_prompts": "captions",
+    **dict.fromkeys(("AnatomyLabel",), "anatomy"),
+    **dict.fromkeys(("AttributeRules", "RULES", "find_rules"), "attributes"),
+    **dict.fromkeys(("find_target", "foreign_phrases", "list_targets", "read_bank"), "bank"),
+    **dict.fromkeys(("mirror_prompt", "swap_words", "write_prompts"), "captions"),
 }
+"""Module of each name; all others are in `templates`."""
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'vesalius.prompts' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"vesalius.prompts.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"vesalius.prompts.{_HOMES.get(name, 'templates')}"), name)

@@ -1,17 +1,14 @@
 """Anatomy labels of a slice (``anatomy.toml``) and statements about them in words (``anatomy_wording.toml``)."""
 
 import re
-import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Literal
 
 from vesalius.errors import PromptError, unknown_name
+from vesalius.files import read_package_toml
 
-SINGLE_LABEL_KINDS = ("modality", "plane", "station")
-"""Kinds of labels of which a slice has one, or none: what ``name`` asks."""
 LabelKind = Literal["organs", "stations"]
 """Kinds of labels of which a slice may show any number."""
 PROTOCOL_MODALITY = "MR"
@@ -20,7 +17,7 @@ PROTOCOL_MODALITY = "MR"
 
 @cache
 def _tables() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
-    tables = tomllib.loads(files("vesalius.prompts").joinpath("anatomy.toml").read_text(encoding="utf-8"))
+    tables = read_package_toml("prompts/anatomy.toml")
     return {name: {label: tuple(row) for label, row in rows.items()} for name, rows in tables.items()}
 
 
@@ -134,11 +131,6 @@ class AnatomyLabel(Statement):
         return Statement(self.modality, self.protocol, self.plane, self.stations, self.organs)
 
 
-def anatomy_phrases() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
-    """Label kind -> label -> phrases, for all that ``name`` asks."""
-    return {kind: phrases_of(kind) for kind in SINGLE_LABEL_KINDS}
-
-
 def phrases_of(kind: str) -> Mapping[str, tuple[str, ...]]:
     """Label -> phrases, labels in the order of ``anatomy.toml``.
 
@@ -218,8 +210,7 @@ class Template:
 @cache
 def read_anatomy_templates() -> tuple[Template, ...]:
     """All templates, the paper's two first."""
-    text = files("vesalius.prompts").joinpath("anatomy_wording.toml").read_text(encoding="utf-8")
-    rows = tomllib.loads(text)
+    rows = read_package_toml("prompts/anatomy_wording.toml")
     return tuple(Template(row, _parts(PIECE.sub("", row)), _parts(row)) for row in (*rows["paper"], *rows["varied"]))
 
 

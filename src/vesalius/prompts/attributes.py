@@ -124,7 +124,7 @@ TOUCHING = np.ones((3, 3), dtype=int)
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class MaskPart:
     """One connected piece of a mask."""
 
     top: int
@@ -167,7 +167,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Outline:
+class PartShape:
     """Shape of a part, from its convex hull and the smallest box around it, however tilted; all in (0, 1]."""
 
     solidity: float
@@ -178,19 +178,19 @@ class Outline:
     """Short over long side of the box."""
 
 
-def find_parts(mask: NDArray[np.bool_]) -> tuple[Part, ...]:
+def find_parts(mask: NDArray[np.bool_]) -> tuple[MaskPart, ...]:
     """The 8-connected pieces of a mask [H, W], in reading order of their first pixels; none if it is empty."""
     numbers, _ = label(mask, TOUCHING)
     size = (mask.shape[0], mask.shape[1])
     boxes = enumerate(find_objects(numbers), start=1)
-    return tuple(Part(box[0].start, box[1].start, numbers[box] == number, size) for number, box in boxes)
+    return tuple(MaskPart(box[0].start, box[1].start, numbers[box] == number, size) for number, box in boxes)
 
 
-def trace_outline(part: Part) -> Outline:
+def measure_shape(part: MaskPart) -> PartShape:
     """Measure the shape of a part."""
     hull = ConvexHull(_corners(part.pixels))
     long, short = _smallest_box(hull.points[hull.vertices])
-    return Outline(solidity=part.area / hull.volume, fill=part.area / (long * short), ratio=short / long)
+    return PartShape(solidity=part.area / hull.volume, fill=part.area / (long * short), ratio=short / long)
 
 
 def _corners(pixels: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -253,15 +253,15 @@ def _name_hue(hue: float, rules: AttributeRules) -> str:
 class Measurements:
     """What is measured once; rules then turn it into words."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[MaskPart, ...]
     """One or more, in reading order."""
-    outline: Outline
+    shape: PartShape
     """Of the largest part."""
     colour: tuple[float, float, float]
     """Median red, green and blue inside the mask, in [0, 1]."""
 
     @property
-    def largest(self) -> Part:
+    def largest(self) -> MaskPart:
         """The part whose shape is told."""
         return max(self.parts, key=lambda part: part.area)
 
@@ -312,7 +312,7 @@ def measure(mask: NDArray[np.bool_], rgb: NDArray[np.floating]) -> Measurements 
     if not parts:
         return None
     red, green, blue = np.median(rgb[mask], axis=0).tolist()
-    return Measurements(parts, trace_outline(max(parts, key=lambda part: part.area)), (red, green, blue))
+    return Measurements(parts, measure_shape(max(parts, key=lambda part: part.area)), (red, green, blue))
 
 
 def to_words(measured: Measurements, rules: AttributeRules) -> Attributes:
@@ -323,24 +323,24 @@ def to_words(measured: Measurements, rules: AttributeRules) -> Attributes:
         number=NUMBERS[len(counted) - 1] if len(counted) <= len(NUMBERS) else str(len(counted)),
         size=", ".join(_name_sizes(solid, rules)),
         location=", ".join(_name_places(counted, rules)),
-        shape=_name_shape(measured.outline, measured.largest.share, rules),
+        shape=_name_shape(measured.shape, measured.largest.share, rules),
         colour=name_colour(measured.colour, rules),
     )
 
 
-def _name_sizes(parts: Sequence[Part], rules: AttributeRules) -> list[str]:
+def _name_sizes(parts: Sequence[MaskPart], rules: AttributeRules) -> list[str]:
     """Each size that occurs, from tiny to large."""
     limits = (rules.tiny, rules.small, rules.medium)
     found = {sum(part.share >= limit for limit in limits) for part in parts}
     return [SIZES[index] for index in sorted(found)]
 
 
-def _name_places(parts: Sequence[Part], rules: AttributeRules) -> list[str]:
+def _name_places(parts: Sequence[MaskPart], rules: AttributeRules) -> list[str]:
     places = [_name_place(part, rules) for part in parts]
     return places if rules.repeat_places else list(dict.fromkeys(places))
 
 
-def _name_place(part: Part, rules: AttributeRules) -> str:
+def _name_place(part: MaskPart, rules: AttributeRules) -> str:
     if part.cells.max() > rules.within_cell:
         return PLACES[int(part.cells.argmax())]
     height, width = part.image_size
@@ -352,13 +352,13 @@ def _third(position: float, length: int) -> int:
     return min(2, int(3 * position / length))
 
 
-def _name_shape(outline: Outline, share: float, rules: AttributeRules) -> str:
-    if outline.solidity < rules.irregular:
+def _name_shape(shape: PartShape, share: float, rules: AttributeRules) -> str:
+    if shape.solidity < rules.irregular:
         return "irregular"
-    if outline.fill < rules.triangular:
+    if shape.fill < rules.triangular:
         return "triangular"
-    if outline.fill > rules.rectangular:
-        return "square" if outline.ratio >= rules.oval else "rectangular"
-    if outline.ratio < rules.oval:
+    if shape.fill > rules.rectangular:
+        return "square" if shape.ratio >= rules.oval else "rectangular"
+    if shape.ratio < rules.oval:
         return "oval"
     return "circle" if share < rules.circle else "round"

@@ -1,14 +1,14 @@
 """Ordinary phrases for segmentation targets, and further synonyms by which words alone know a target."""
 
-import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from vesalius.errors import PromptError, unknown_name
+from vesalius.files import read_package_toml
 
+BANK = "prompts/bank.toml"
 DISTRACTORS = "distractors"
 REQUESTS = "requests"
 GROUPS = "groups"
@@ -65,12 +65,7 @@ class Target:
 @cache
 def read_bank() -> Mapping[str, Target]:
     """All targets by name; ``distractors`` holds phrases for things that images show no more than ``may_show`` says."""
-    return to_bank(_read_tables())
-
-
-@cache
-def _read_tables() -> Mapping[str, Mapping[str, Sequence[str]]]:
-    return tomllib.loads(files("vesalius.prompts").joinpath("bank.toml").read_text(encoding="utf-8"))
+    return to_bank(read_package_toml(BANK))
 
 
 def to_bank(tables: Mapping[str, Mapping[str, Sequence[str]]]) -> Mapping[str, Target]:
@@ -132,7 +127,7 @@ def list_targets() -> tuple[str, ...]:
 
 def list_groups() -> Mapping[str, tuple[str, ...]]:
     """Names for targets and distractors that images show together, as ``may_show`` has them."""
-    return {name: tuple(members) for name, members in _read_tables().get(GROUPS, {}).items()}
+    return {name: tuple(members) for name, members in read_package_toml(BANK).get(GROUPS, {}).items()}
 
 
 def foreign_targets(target: str, shown: Collection[str] | None = None) -> Mapping[str, Target]:
@@ -186,7 +181,7 @@ class Synonyms:
 @cache
 def read_synonyms() -> Synonyms:
     """The names of the package."""
-    tables = tomllib.loads(files("vesalius.prompts").joinpath("synonyms.toml").read_text(encoding="utf-8"))
+    tables = read_package_toml("prompts/synonyms.toml")
     tumours, unlearnt = tables["tumours"], tables["unlearnt"]
     names: dict[str, list[str]] = {target: list(row) for target, row in tables["names"].items()}
     for language, articles in tables["articles"].items():

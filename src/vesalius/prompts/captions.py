@@ -170,7 +170,7 @@ Prompts = Mapping[str, Variants]
 
 
 @dataclass(frozen=True, order=True)
-class Fault:
+class LintIssue:
     """Something wrong with the templates."""
 
     place: str
@@ -179,7 +179,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Proof:
+class TemplateLint:
     """A set rendered for one object."""
 
     family_set: FamilySet
@@ -203,11 +203,11 @@ class Proof:
             dict.fromkeys((family, each) for row in written for family in row for each in variants(row, family))
         )
 
-    def faults(self) -> list[Fault]:
+    def issues(self) -> list[LintIssue]:
         """Everything that is wrong, in order of families."""
         found = [*self._find_left_out(), *self._find_repeats(), *self._find_wrong_wordings(), *self._find_false_sides()]
         place = f"set {self.family_set.name}, {self.outlined.name}"
-        return sorted({Fault(f"{place}, {family}", message) for family, message in found})
+        return sorted({LintIssue(f"{place}, {family}", message) for family, message in found})
 
     def _write(self, words: Mapping[str, str] | None, file_name: str | None = None) -> Prompts:
         name = " ".join(next(iter(pieces), "") for pieces in self.family_set.file_words.values())
@@ -256,16 +256,16 @@ class Proof:
                     yield family, "names a side besides {location}, which would be swapped when the image is flipped."
 
 
-def prove_templates(templates: Templates, count_tokens: Callable[[str], int]) -> list[Proof]:
+def lint_templates(templates: Templates, count_tokens: Callable[[str], int]) -> list[TemplateLint]:
     """Every set with every object that uses it, or with an unknown one if none does.
 
     Args:
         templates: As `read_templates` gives them; it has refused unknown words in braces.
         count_tokens: Tokens of a prompt for CLIP, start and end included.
     """
-    proofs = []
+    lints = []
     for family_set in templates.sets.values():
         objects = [each for each in templates.classes.values() if each.family_set == family_set.name]
         objects = objects or [ObjectWords("object", "objects", family_set.name)]
-        proofs += [Proof(family_set, outlined, count_tokens) for outlined in objects]
-    return proofs
+        lints += [TemplateLint(family_set, outlined, count_tokens) for outlined in objects]
+    return lints

@@ -1,15 +1,16 @@
 """Standard codes of anatomy labels, in and out: SNOMED CT, Body Part Examined, RadLex, FMA and IHE's regions."""
 
 import re
-import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from vesalius.errors import PromptError, unknown_name
+from vesalius.files import read_package_toml
 from vesalius.prompts.anatomy import PAPER_STATIONS, STATIONS
+
+CODES = "prompts/codes.toml"
 
 
 @dataclass(frozen=True)
@@ -94,17 +95,12 @@ def stations_of_body_part(text: str) -> frozenset[str]:
     """
     words = re.findall(r"[A-Z0-9]+", text.upper())
     term = "".join(word for word in words if word != "AND")
-    return frozenset(station for station, terms in _tables()["read"].items() if term in terms)
-
-
-@cache
-def _tables() -> Mapping[str, Mapping[str, Any]]:
-    return tomllib.loads(files("vesalius.prompts").joinpath("codes.toml").read_text(encoding="utf-8"))
+    return frozenset(station for station, terms in read_package_toml(CODES)["read"].items() if term in terms)
 
 
 @cache
 def _labels() -> Mapping[str, StandardCodes]:
-    return {label: _to_codes(row) for label, row in _tables()["label"].items()}
+    return {label: _to_codes(row) for label, row in read_package_toml(CODES)["label"].items()}
 
 
 def _to_codes(row: Mapping[str, Any]) -> StandardCodes:
@@ -130,6 +126,6 @@ def _body_parts() -> Mapping[frozenset[str], BodyPart]:
         for station in STATIONS
         if (term := codes_of(station).body_part) is not None
     }
-    rows = _tables()["combined"].items()
+    rows = read_package_toml(CODES)["combined"].items()
     together = {frozenset(row["stations"]): BodyPart(term, _to_code(row["sct"])) for term, row in rows}
     return {**alone, **together, frozenset(STATIONS): together[frozenset(PAPER_STATIONS)]}

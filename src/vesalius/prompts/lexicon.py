@@ -1,16 +1,16 @@
 """How phrases are read whatever their spelling, and the names of learnt and unlearnt targets."""
 
 import re
-import tomllib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from importlib.resources import files
 
+from vesalius.files import read_package_toml
 from vesalius.prompts.bank import DISTRACTORS, find_target, list_targets, read_bank, read_synonyms
 
 Words = tuple[str, ...]
+LEXICON = "prompts/lexicon.toml"
 _WORD = re.compile(r"[^\W_]+|[,;:(]")
 _POSSESSIVE = re.compile(r"['’`]s?\b")
 _ARTICLES = frozenset({"the", "a", "an", "this", "these", "those", "my", "our", "her", "his", "their", "your"})
@@ -61,7 +61,7 @@ class Lexicon:
 @cache
 def read_lexicon() -> Lexicon:
     """The word lists of the package."""
-    tables = _read_tables()
+    tables = read_package_toml(LEXICON)
 
     def phrases(name: str) -> frozenset[Words]:
         return frozenset(map(to_words, tables[name]))
@@ -158,10 +158,11 @@ def find_denial(phrase: str) -> tuple[str, str] | None:
 
 @lru_cache(maxsize=8192)
 def _normalise(token: str) -> str:
-    words = _read_words()
+    tables = read_package_toml(LEXICON)
+    words: Mapping[str, str] = tables["words"]
     if token in words:
         return words[token]
-    for british, american in _read_spelling().items():
+    for british, american in tables["spelling"].items():
         token = token.replace(british, american)
     single = _to_singular(token)
     return words.get(token, words.get(single, single))
@@ -192,27 +193,6 @@ def _trim(words: Words) -> Words:
     while len(words) > 1 and words[0] == ",":
         words = words[1:]
     return words
-
-
-@cache
-def _read_spelling() -> Mapping[str, str]:
-    return _read_mapping("spelling")
-
-
-@cache
-def _read_words() -> Mapping[str, str]:
-    return _read_mapping("words")
-
-
-def _read_mapping(name: str) -> Mapping[str, str]:
-    table = tomllib.loads(files("vesalius.prompts").joinpath("lexicon.toml").read_text(encoding="utf-8"))[name]
-    return {str(key): str(value) for key, value in table.items()}
-
-
-@cache
-def _read_tables() -> Mapping[str, Sequence[str]]:
-    tables = tomllib.loads(files("vesalius.prompts").joinpath("lexicon.toml").read_text(encoding="utf-8"))
-    return {name: entries for name, entries in tables.items() if isinstance(entries, list)}
 
 
 @dataclass(frozen=True)
@@ -252,7 +232,7 @@ def read_names(known: frozenset[str]) -> Names:
         for key in {key for each in bank[name].vague for key in _keys(each)} - targets.keys():
             vague[key] = vague.get(key, frozenset()) | {name}
     denials = {join(to_words(each)): name for name in learnt for each in bank[name].absences}
-    terms = dict(read_unlearnt())
+    terms = read_unlearnt()
     unknown = [name for name in list_targets() if name not in known]
     others = [each for name in unknown for each in (*bank[name].phrases, *bank[name].nouns)]
     others += [*bank[DISTRACTORS].phrases, *(each for name in terms if name != "changing" for each in terms[name])]
@@ -305,11 +285,9 @@ def _common_words() -> frozenset[str]:
     return single | frozenset(vague) | frozenset(word for phrase in phrases for word in phrase)
 
 
-@cache
-def read_unlearnt() -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Things that nobody taught, by kind."""
-    table = tomllib.loads(files("vesalius.prompts").joinpath("unlearnt.toml").read_text(encoding="utf-8"))
-    return tuple((name, tuple(terms)) for name, terms in table.items())
+def read_unlearnt() -> Mapping[str, Sequence[str]]:
+    """Terms for things that pocket did not learn, by kind."""
+    return read_package_toml("prompts/unlearnt.toml")
 
 
 @cache

@@ -90,7 +90,7 @@ def list_phrases() -> tuple[tuple[str, str], ...]:
     ]
     others = (
         *bank[DISTRACTORS].phrases,
-        *(phrase for name, terms in read_unlearnt() if name != "changing" for phrase in terms),
+        *(phrase for name, terms in read_unlearnt().items() if name != "changing" for phrase in terms),
         *read_synonyms().unlearnt_descriptions,
     )
     return (*dict.fromkeys(rows), *((UNLEARNT, phrase) for phrase in dict.fromkeys(others)))

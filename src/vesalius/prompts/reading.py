@@ -24,7 +24,7 @@ from vesalius.prompts.lexicon import (
     to_words,
 )
 
-Kind = Literal["target", "vague", "denial", "several", "unknown"]
+PhraseKind = Literal["target", "vague", "denial", "several", "unknown"]
 FEWEST = 2
 """Words that a vector needs to decide anything; with only so many, none may be strange."""
 SHORTEST = 5
@@ -42,7 +42,7 @@ _LONGEST_NAME = 8
 class Reading:
     """What words say of a phrase."""
 
-    kind: Kind
+    kind: PhraseKind
     target: str | None = None
     settled: bool = True
     """Whether nothing else is to be asked."""
@@ -336,7 +336,7 @@ def _read_vague(key: str, before: Words, phrase: NounPhrase, names: Names) -> Re
     barred = _find_barred(before, phrase.complement, names) - names.vague[key]
     named = frozenset(word for span in _find_named(phrase.complement, names) for word in span)
     of = named if any(map(_is_lesion, names.vague[key])) else frozenset()
-    kind: Kind = "unknown" if before or named else "vague"
+    kind: PhraseKind = "unknown" if before or named else "vague"
     return Reading(kind, settled=False, barred=barred, of=of, among=names.vague[key])
 
 

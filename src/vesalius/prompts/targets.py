@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vesalius.prompts.bank import KnownTarget, find_target, read_synonyms
 from vesalius.prompts.lexicon import name_words, strip_request, to_words
 from vesalius.prompts.phrase_vectors import NEAREST, Nearness, PhraseIndex
-from vesalius.prompts.reading import Kind, Reading, read_phrase
+from vesalius.prompts.reading import PhraseKind, Reading, read_phrase
 
 Encode = Callable[[str], NDArray[np.float32]]
 """A phrase's sentence vector, [D]."""
@@ -37,7 +37,7 @@ class Resolution:
     """What a phrase asks for."""
 
     phrase: str
-    kind: Kind
+    kind: PhraseKind
     """One learnt target ("target"), whatever is learnt of such pictures ("vague": "the lesion"), that something learnt
     is not there ("denial": "no polyp"), more than one target ("several"), or nothing that is learnt ("unknown")."""
     target: str | None = None

@@ -4,11 +4,10 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 from vesalius.errors import PromptError, unknown_name
+from vesalius.files import read_package_toml
 
 Table = Mapping[str, object]
 
@@ -209,15 +208,10 @@ def read_templates(path: Path | None = None) -> Templates:
     Raises:
         PromptError: If the file is missing, no TOML, or holds what templates do not have; with the table's name.
     """
-    tables = _own_tables()
+    tables = read_package_toml("prompts/templates.toml")
     if path is None:
         return _to_templates(TableReader(tables, "templates.toml"))
     return _to_templates(TableReader(_merge(tables, _read_tables(path)), str(path)))
-
-
-@cache
-def _own_tables() -> Table:
-    return tomllib.loads(files("vesalius.prompts").joinpath("templates.toml").read_text(encoding="utf-8"))
 
 
 def _read_tables(path: Path) -> Table:

@@ -1,16 +1,14 @@
 """What a check finds, and the records of all splits; those that cannot be used become findings."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
-from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
 from vesalius.data.annotations import ImageRecord, to_record
 from vesalius.errors import DataError
-from vesalius.files import read_json
+from vesalius.files import read_json, read_package_toml
 
 
 class Severity(StrEnum):
@@ -78,10 +76,8 @@ class CheckFinding:
 @cache
 def read_kinds() -> Mapping[str, FindingKind]:
     """All kinds of finding by name, in the order in which they are reported: gravest first."""
-    text = files("vesalius.data.check").joinpath("kinds.toml").read_text(encoding="utf-8")
-    kinds = {
-        name: FindingKind(**{**row, "severity": Severity(row["severity"])}) for name, row in tomllib.loads(text).items()
-    }
+    rows = read_package_toml("data/check/kinds.toml").items()
+    kinds = {name: FindingKind(**{**row, "severity": Severity(row["severity"])}) for name, row in rows}
     grades = list(Severity)
     return dict(sorted(kinds.items(), key=lambda item: grades.index(item[1].severity)))
 

@@ -1,15 +1,14 @@
 """Organs present, absent or unknown on a slice, and the stations it meets, by the rows of ``visibility.toml``."""
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.data.slices.outlines import Areas, Mask, Region, Structures, unite
+from vesalius.files import read_package_toml
 from vesalius.prompts.anatomy import STATIONS, stations_of
 
 
@@ -94,8 +93,7 @@ class Rules:
 @cache
 def read_rules() -> Rules:
     """The rules that come with the package."""
-    text = files("vesalius.data.slices").joinpath("visibility.toml").read_text(encoding="utf-8")
-    tables = tomllib.loads(text)
+    tables = read_package_toml("data/slices/visibility.toml")
     return Rules(
         Visibility(**tables["visible"]),
         StationRule(**tables["station"]),

@@ -1,7 +1,7 @@
 import pytest
 
 from vesalius.prompts import read_templates
-from vesalius.prompts.captions import CONTEXT_LENGTH, prove_templates
+from vesalius.prompts.captions import CONTEXT_LENGTH, lint_templates
 
 HEAD = """
 [sets.spare]
@@ -18,13 +18,13 @@ def count_words(prompt: str) -> int:
     return len(prompt.split()) + 2
 
 
-def faults(tmp_path, text: str, family_set: str = "spare") -> str:
-    """What is wrong with a set of a user's file; the package's own are proved once, below."""
+def issues(tmp_path, text: str, family_set: str = "spare") -> str:
+    """What is wrong with a set of a user's file; the package's own are checked once, below."""
     path = tmp_path / "mine.toml"
     path.write_text(text, encoding="utf-8")
-    found = [each for each in prove_templates(read_templates(path), count_words) if each.family_set.name == family_set]
+    found = [each for each in lint_templates(read_templates(path), count_words) if each.family_set.name == family_set]
     assert found
-    return "\n".join(f"{fault.place}: {fault.message}" for proof in found for fault in proof.faults())
+    return "\n".join(f"{issue.place}: {issue.message}" for lint in found for issue in lint.issues())
 
 
 def test_nothing_is_wrong_with_the_packages_templates():
@@ -32,14 +32,14 @@ def test_nothing_is_wrong_with_the_packages_templates():
     from instant_clip_tokenizer import Tokenizer
 
     pairs = Tokenizer()
-    proofs = prove_templates(read_templates(), lambda prompt: len(pairs.encode(prompt)) + 2)
-    assert [fault for proof in proofs for fault in proof.faults()] == []
-    assert {proof.family_set.name for proof in proofs} == read_templates().sets.keys()
+    lints = lint_templates(read_templates(), lambda prompt: len(pairs.encode(prompt)) + 2)
+    assert [issue for lint in lints for issue in lint.issues()] == []
+    assert {lint.family_set.name for lint in lints} == read_templates().sets.keys()
 
 
 def test_every_word_of_every_attribute_is_rendered():
-    (proof,) = (each for each in prove_templates(read_templates(), count_words) if each.outlined.name == "polyp")
-    prompts = {prompt for family, prompt in proof.wordings if family == "p6"}
+    (lint,) = (each for each in lint_templates(read_templates(), count_words) if each.outlined.name == "polyp")
+    prompts = {prompt for family, prompt in lint.wordings if family == "p6"}
     for word in ("twenty", "tiny", "bottom right", "irregular", "purple", "no polyp"):
         assert any(word in prompt for prompt in prompts)
 
@@ -63,16 +63,16 @@ WRONG = {
 
 @pytest.mark.parametrize(("line", "message"), WRONG.values(), ids=WRONG.keys())
 def test_what_is_wrong_is_named_with_set_object_and_family(tmp_path, line, message):
-    assert message in faults(tmp_path, f"{HEAD}{line}")
+    assert message in issues(tmp_path, f"{HEAD}{line}")
 
 
 def test_a_definition_with_a_side_is_found(tmp_path):
     text = '[classes.spleen]\ndefinitions = ["an organ of the left side"]'
-    assert "set organ, spleen, p6: names a side besides {location}" in faults(tmp_path, text, "organ")
+    assert "set organ, spleen, p6: names a side besides {location}" in issues(tmp_path, text, "organ")
 
 
 def test_a_fault_is_told_once(tmp_path):
-    lines = faults(tmp_path, HEAD + 'p2 = "{class} of the left lung"').splitlines()
+    lines = issues(tmp_path, HEAD + 'p2 = "{class} of the left lung"').splitlines()
     assert lines == [
         "set spare, object, p2: names a side besides {location}, which would be swapped when the image is flipped."
     ]
