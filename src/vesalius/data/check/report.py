@@ -1,23 +1,21 @@
-"""All findings about one data set, their counts, and as one HTML page that needs nothing but itself."""
+"""All findings about one data set: their counts, as JSON, and as one HTML page that needs nothing but itself."""
 
 import base64
 import io
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from functools import lru_cache
-from importlib.resources import files
+from itertools import chain, islice
 from pathlib import Path
-from string import Template
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import Progress
 
 from vesalius import __version__
-from vesalius.console import to_html
 from vesalius.data.check.facts import to_levels
 from vesalius.data.check.findings import SPLITS, CheckFinding, Place, PlacedRecord, Severity, read_kinds
 from vesalius.data.check.similar import ORIENTATIONS
@@ -25,6 +23,7 @@ from vesalius.errors import ImageError, MissingPackageError
 from vesalius.files import write_text
 from vesalius.imaging import overlay, read_image, read_mask
 from vesalius.imaging.slices import shrink
+from vesalius.pages import render_page
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ KEPT = 512
 
 
 @lru_cache(maxsize=KEPT)
-def thumbnail(image: Path, mask: Path | None) -> str | None:
+def thumbnail(image: Path, mask: Path | None) -> Markup | None:
     """A picture as a ``data:`` address, its mask outlined where there is one of its size; None if it cannot be read."""
     shade = _read_mask(mask) if mask else None
     try:
@@ -147,10 +146,10 @@ def _read_mask(path: Path) -> NDArray[np.bool_] | None:
         return None
 
 
-def _encode(levels: NDArray[np.uint8]) -> str:
+def _encode(levels: NDArray[np.uint8]) -> Markup:
     buffer = io.BytesIO()
     Image.fromarray(levels).save(buffer, "JPEG", quality=QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return Markup("data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"))
 
 
 CARDS = 48
@@ -158,10 +157,24 @@ CARDS = 48
 TILES = 6
 """Pictures of a finding that are shown."""
 STORED = ("artefacts_in_mask", "colour_in_mask", "labels_in_mask", "picture_in_mask", "size_mismatch")
-"""Findings that the outline does not show, but the mask as it is stored does."""
+"""Kinds of findings for which the mask is shown as it is stored, too: its outline on the image does not tell."""
 
 Rows = Mapping[tuple[str | None, int | None], PlacedRecord]
 """Records by split and number."""
+Tile = tuple[Markup | None, Place]
+"""Address of a picture, if it can be read, and what it shows."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A finding on the page."""
+
+    message: str
+    likeness: str
+    """How alike the pictures of a group are, and how they lie; empty for other findings."""
+    tiles: Sequence[Tile]
+    more: int
+    """Places that have no picture here."""
 
 
 def write_page(report: CheckReport, path: Path, bar: Progress | None = None) -> None:
@@ -177,30 +190,23 @@ def write_page(report: CheckReport, path: Path, bar: Progress | None = None) -> 
     """
     bar = bar or Progress(disable=True)
     rows: Rows = {(row.split, row.number): row for row in report.rows}
-    shown = {kind: _gravest_first(found)[:CARDS] for kind, found in report.by_kind().items()}
-    task = bar.add_task("Drawing", total=sum(map(len, shown.values())))
-    sections = []
-    for kind, found in shown.items():
-        cards = []
-        for finding in found:
-            cards.append(_card(finding, report.root, rows))
-            bar.advance(task)
-        sections.append(_section(kind, cards, len(report.by_kind()[kind])))
-    page = _template().substitute(
-        name=to_html(report.root.resolve().name),
-        verdict=_verdict(report),
-        badges=_badges(report),
-        records=_records(report),
-        leaks=_leaks(report),
-        contents=_contents(report),
-        sections="".join(sections),
-        footer=to_html(f"vesalius {__version__} · {date.today().isoformat()} · {report.root}"),
+    found = report.by_kind()
+    shown = {kind: _gravest_first(each)[:CARDS] for kind, each in found.items()}
+    cards = [_card(each, report.root, rows) for each in bar.track(list(chain(*shown.values())), description="Drawing")]
+    drawn = iter(cards)
+    page = render_page(
+        "data/check/page.html",
+        report=report,
+        name=report.root.resolve().name,
+        kinds=read_kinds(),
+        splits=SPLITS,
+        records=[*((split, f"{report.records[split]:,}") for split in SPLITS), ("images", f"{report.images:,}")],
+        leaks=[(f"{leak.scored}, of {leak.seen}", f"{leak.images:,} of {leak.of:,}") for leak in report.leaks],
+        sections=[(kind, len(found[kind]), list(islice(drawn, len(each)))) for kind, each in shown.items()],
+        version=__version__,
+        today=date.today().isoformat(),
     )
     write_text(path, page)
-
-
-def _template() -> Template:
-    return Template(files("vesalius.data.check").joinpath("page.html").read_text(encoding="utf-8"))
 
 
 def _gravest_first(found: Sequence[CheckFinding]) -> list[CheckFinding]:
@@ -208,91 +214,26 @@ def _gravest_first(found: Sequence[CheckFinding]) -> list[CheckFinding]:
     return sorted(found, key=lambda finding: ("test" not in finding.splits(), "val" not in finding.splits()))
 
 
-def _verdict(report: CheckReport) -> str:
-    if report.wrong:
-        return "Something is wrong with this data set."
-    return "Nothing is wrong with this data set" + (
-        ", as far as could be told; see the notes." if report.findings else "."
-    )
-
-
-def _badges(report: CheckReport) -> str:
-    counts = report.severities().items()
-    return "".join(
-        f'<li class="{grade}"><b>{count:,}</b> {to_html(_plural(str(grade), count))}</li>' for grade, count in counts
-    )
-
-
-def _plural(word: str, count: int) -> str:
-    return word if count == 1 else f"{word}s"
-
-
-def _records(report: CheckReport) -> str:
-    cells = [(split, f"{report.records[split]:,}") for split in SPLITS]
-    return _table(("split", "records"), [*cells, ("images", f"{report.images:,}")])
-
-
-def _leaks(report: CheckReport) -> str:
-    rows = [(f"{leak.scored}, of {leak.seen}", f"{leak.images:,} of {leak.of:,}") for leak in report.leaks]
-    return _table(("images that show what another split shows", ""), rows)
-
-
-def _contents(report: CheckReport) -> str:
-    kinds = read_kinds()
-    rows = []
-    for each in report.counts():
-        kind = kinds[each.kind]
-        link = f'<a href="#{each.kind}">{to_html(kind.title)}</a>'
-        numbers = "".join(f"<td>{count or '–'}</td>" for count in (each.findings, *(each.splits[s] for s in SPLITS)))
-        rows.append(f'<tr class="{kind.severity}"><td><i>{kind.severity}</i></td><td>{link}</td>{numbers}</tr>')
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("", "what", "findings", *SPLITS))
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>" if rows else ""
-
-
-def _table(columns: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{to_html(name)}</th>' for name in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{to_html(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _section(name: str, cards: Sequence[str], count: int) -> str:
-    kind = read_kinds()[name]
-    more = f'<p class="more">{count - len(cards):,} more in check.json.</p>' if count > len(cards) else ""
-    title = f'<i class="{kind.severity}">{kind.severity}</i> {to_html(kind.title)} <small>{count:,}</small>'
-    remedy = re.sub(r"`([^`]+)`", r"<code>\1</code>", to_html(kind.remedy))
-    intro = f"<p>{to_html(kind.matters)} <em>{remedy}</em></p>"
-    return f'<section><h2 id="{name}">{title}</h2>{intro}<div class="cards">{"".join(cards)}</div>{more}</section>'
-
-
-def _card(finding: CheckFinding, root: Path, rows: Rows) -> str:
+def _card(finding: CheckFinding, root: Path, rows: Rows) -> Card:
     places = list(dict.fromkeys(finding.places))
-    tiles = "".join(_tile(place, root, rows, stored=finding.kind in STORED) for place in places[:TILES])
-    more = f'<p class="more">and {len(places) - TILES:,} more</p>' if len(places) > TILES else ""
-    text = f"<p>{to_html(finding.message)} {_likeness(finding)}</p>"
-    return f'<article>{text}<div class="tiles">{tiles}</div>{more}</article>'
+    tiles = [tile for place in places[:TILES] for tile in _tiles(place, root, rows, stored=finding.kind in STORED)]
+    return Card(finding.message, _likeness(finding), tiles, max(0, len(places) - TILES))
 
 
 def _likeness(finding: CheckFinding) -> str:
-    """How alike the pictures of a group are, and which lie differently."""
     pairs = finding.details.get("pairs")
     if not isinstance(pairs, list):
         return ""
-    least, most = (choose(pair["similarity"] for pair in pairs) for choose in (min, max))
+    lowest, highest = (choose(pair["similarity"] for pair in pairs) for choose in (min, max))
     ways = sorted({str(pair["how"]) for pair in pairs} - {ORIENTATIONS[0]})
-    span = f"{least:.3f}" if least == most else f"{least:.3f} to {most:.3f}"
-    return f"<em>Similarity {to_html('; '.join([span, *ways]))}.</em>"
+    span = f"{lowest:.3f}" if lowest == highest else f"{lowest:.3f} to {highest:.3f}"
+    return "; ".join([span, *ways])
 
 
-def _tile(place: Place, root: Path, rows: Rows, *, stored: bool) -> str:
-    """What a place shows: the record's image with its mask, the stored mask too if asked for, or the file alone."""
+def _tiles(place: Place, root: Path, rows: Rows, *, stored: bool) -> list[Tile]:
+    """The record's image with its mask, the stored mask too if asked for; for a file without a record the file."""
     row = rows.get((place.split, place.record))
     if row is None:
-        return _figure(thumbnail(root / place.file, None), place) if place.split is None else ""
-    figures = _figure(thumbnail(root / row.image, root / row.mask), place)
-    return figures + _figure(thumbnail(root / row.mask, None), Place(row.mask)) if stored else figures
-
-
-def _figure(picture: str | None, place: Place) -> str:
-    image = f'<img src="{picture}" alt="" loading="lazy">' if picture else '<div class="none">no picture</div>'
-    split = f'<b class="{to_html(place.split)}">{to_html(place.split)}</b> {place.record} ' if place.split else ""
-    return f"<figure>{image}<figcaption>{split}{to_html(place.file)}</figcaption></figure>"
+        return [(thumbnail(root / place.file, None), place)] if place.split is None else []
+    tiles: list[Tile] = [(thumbnail(root / row.image, root / row.mask), place)]
+    return [*tiles, (thumbnail(root / row.mask, None), Place(row.mask))] if stored else tiles
