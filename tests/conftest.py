@@ -1,10 +1,17 @@
 """Tiny models, tiny data sets, and where the shared material lies."""
 
+import gc
 import importlib
+import importlib.util
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+# Tiny matrices are not worth a second thread: waking it costs more than it brings. NumPy reads this when imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -14,16 +21,12 @@ from vesalius.imaging import write_mask, write_rgb
 from vesalius.prompts.anatomy import AnatomyLabel
 from vesalius.runtime.contract import EncodedImages, EncodedPhrases, Outlines, resize_plane
 
-try:
-    import torch
-except ModuleNotFoundError:  # only the core is installed, as where .ci/run tests it alone
-    torch = None
-else:
-    from vesalius.data.slices.table import PICTURES, SliceRow, write_table
-    from vesalius.models import Segmenter, build_model, unet
+if TYPE_CHECKING:
+    from vesalius.models import Segmenter
 
-    # Tiny tensors are not worth a second thread: waking it costs more than it brings.
-    torch.set_num_threads(1)
+# PyTorch is imported by the fixtures that need it: the process that only hands out tests does without, and so does the
+# core alone.
+HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 TINY_CLIPSEG = {
     "image_size": 64, "taps": (1, 2, 3), "vision_width": 64, "text_width": 64, "text_layers": 2, "decoder_width": 16,
@@ -53,7 +56,6 @@ SLIM_UNET = {
     "DECODER_WIDTHS": ((40, 20, 22), (42, 12, 18), (30, 10, 14), (24, 8, 0)),
 }
 """Channels of the U-Nets of tests; untrained, `unet_d` of seed 0 marks most of a picture and that of seed 9 nothing."""
-PUBLISHED_UNET = {name: getattr(unet, name) for name in SLIM_UNET} if torch else {}
 PROMPTS = {
     "p0": "",
     "p1": "polyp",
@@ -68,25 +70,56 @@ ImportScript = Callable[[str, str], ModuleType]
 WriteDataset = Callable[..., Path]
 
 
+def pytest_collection() -> None:
+    """Modules and collected tests stay; looking through them for garbage again and again is a tenth of a run."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _slim_unet() -> Iterator[None]:
+def _one_thread() -> None:
+    """As PyTorch may have been imported before this folder's settings."""
+    if HAS_TORCH:
+        import torch
+
+        torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _slim_unet() -> Iterator[dict[str, object]]:
     """U-Nets of few channels everywhere: the published 11.8 M parameters take seconds to train and to save."""
+    if not HAS_TORCH:
+        yield {}
+        return
+    from vesalius.models import unet
+
+    published = {name: getattr(unet, name) for name in SLIM_UNET}
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in SLIM_UNET.items() if torch else ():
+        for name, value in SLIM_UNET.items():
             patch.setattr(unet, name, value)
-        yield
+        yield published
 
 
 @pytest.fixture
-def _published_unet(monkeypatch: pytest.MonkeyPatch) -> None:
+def _published_unet(_slim_unet: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
     """U-Nets of the published width, for a test whose point is the published size."""
-    for name, value in PUBLISHED_UNET.items():
+    from vesalius.models import unet
+
+    for name, value in _slim_unet.items():
         monkeypatch.setattr(unet, name, value)
 
 
 @pytest.fixture(scope="session")
 def build_tiny() -> BuildTiny:
     """Build a named model small enough for a test, in evaluation mode, with the weights that `seed` decides."""
+    import torch
+
+    from vesalius.models import build_model
 
     def build(name: str, *, seed: int = 0, **options: object) -> "Segmenter":
         torch.manual_seed(seed)
@@ -190,6 +223,8 @@ KINDS = {
 @pytest.fixture(scope="session")
 def tiny_slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three kinds of slices, told apart by their brightness: nine to train on, three for validation, three to test."""
+    from vesalius.data.slices.table import PICTURES, SliceRow, write_table
+
     root, rng, rows = tmp_path_factory.mktemp("slices"), np.random.default_rng(0), []
     (root / PICTURES).mkdir()
     for split, count in {"train": 3, "val": 1, "test": 1}.items():
