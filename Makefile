@@ -25,7 +25,7 @@ demo: $(VENV)/demo.stamp
 	@$(BIN)/vesalius demo --out demo --overwrite $(if $(wildcard $(HELD_OUT)),--held-out $(HELD_OUT))
 
 test: $(VENV)/dev.stamp
-	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/dev.stamp
 	@$(BIN)/ruff check .

@@ -39,12 +39,12 @@ def jpeg(image: Image.Image) -> Image.Image:
     return Image.open(buffer).convert("RGB")
 
 
-@pytest.fixture
-def known(tmp_path):
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
     """Of ten pictures."""
-    (tmp_path / "trained").mkdir()
-    names = save(tmp_path / "trained", *map(picture, range(10)))
-    return Fingerprints(take_fingerprints([tmp_path / "trained/images" / name for name in names]), complete=True)
+    root = tmp_path_factory.mktemp("trained")
+    names = save(root, *map(picture, range(10)))
+    return Fingerprints(take_fingerprints([root / "images" / name for name in names]), complete=True)
 
 
 CHANGES = {

@@ -45,6 +45,11 @@ class TestLoading:
         assert stored.keys() == model.state_dict().keys()
         assert all(torch.equal(value, stored[key]) for key, value in model.state_dict().items())
 
+    def test_it_draws_no_random_numbers(self, written):
+        before = torch.get_rng_state()
+        load_model(written)
+        assert torch.equal(torch.get_rng_state(), before)
+
     def test_a_checkpoint_of_another_model_lists_what_does_not_fit(self, written, tmp_path):
         def change(state, header):
             del state["sentences.segment"]

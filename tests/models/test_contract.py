@@ -1,7 +1,7 @@
 """What every registered model promises."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -50,9 +50,13 @@ def kept(request: pytest.FixtureRequest, settled) -> VisionLanguageEncoder:
 
 
 @pytest.fixture
-def model(kept) -> VisionLanguageEncoder:
-    """One of all kinds, which a test may change."""
-    return copy.deepcopy(kept)
+def model(kept) -> Iterator[VisionLanguageEncoder]:
+    """One of all kinds, which a test may freeze, switch to training and run backwards; its weights stay."""
+    before = {name: buffer.clone() for name, buffer in kept.named_buffers()}
+    yield kept
+    kept.freeze().zero_grad()
+    for name, buffer in kept.eval().named_buffers():
+        buffer.copy_(before[name])
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def test_each_pair_is_judged_by_itself_at_any_size_of_map(evidence, existence):
 )
 def test_it_learns_from_maps_scene_and_outline(evidence, existence, where):
     optimizer = torch.optim.AdamW([*evidence.parameters(), *existence.parameters()], lr=1e-2)
-    for _ in range(200):
+    for _ in range(100):
         maps, outline, sentences, true = draw(32, where)
         loss = F.binary_cross_entropy_with_logits(existence(*evidence(maps), outline, sentences), true)
         optimizer.zero_grad()

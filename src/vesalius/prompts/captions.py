@@ -65,7 +65,7 @@ def fill_template(template: str, words: Words, *, sentence: bool = False) -> str
     if any(match["word"] not in words for match in asked):
         return None
     filled = PLACEHOLDER.sub(lambda match: words.get(match["word"], ""), template)
-    prompt = re.sub(r"\s+", " ", filled).strip()
+    prompt = " ".join(filled.split())
     return prompt[:1].upper() + prompt[1:] if sentence else prompt
 
 

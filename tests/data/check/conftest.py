@@ -1,6 +1,7 @@
 """A small data set of pictures that do not resemble each other, to be spoilt in one way a test."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,10 +29,10 @@ def draw() -> Callable[[int], np.ndarray]:
     return draw
 
 
-@pytest.fixture
-def root(tmp_path, draw) -> Path:
-    """A data set in which nothing is wrong: train_0.png … test_1.png."""
-    folder = tmp_path / "set"
+@pytest.fixture(scope="session")
+def flawless(tmp_path_factory, draw) -> Path:
+    """A data set in which nothing is wrong: train_0.png … test_1.png; not to be changed."""
+    folder = tmp_path_factory.mktemp("check") / "set"
     (folder / "anns").mkdir(parents=True)
     seed = 0
     for split, count in COUNTS.items():
@@ -44,6 +45,12 @@ def root(tmp_path, draw) -> Path:
             records.append({"img_name": name, "mask_name": name, "prompts": PROMPTS})
         (folder / "anns" / f"{split}.json").write_text(json.dumps(records), encoding="utf-8")
     return folder
+
+
+@pytest.fixture
+def root(tmp_path, flawless) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(flawless, tmp_path / "set"))
 
 
 @pytest.fixture
