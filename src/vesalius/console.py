@@ -181,6 +181,20 @@ def say(message: object) -> None:
         _say(message)
 
 
+def say_first(lines: Sequence[object], most: int, rest: str) -> None:
+    """The first of several lines for people, and how many more there are.
+
+    Args:
+        lines: All lines.
+        most: Lines that are printed.
+        rest: Line below them if there are more, such as "… and {} more, which --json lists."
+    """
+    for line in lines[:most]:
+        say(line)
+    if len(lines) > most:
+        say(rest.replace("{}", f"{len(lines) - most:,}", 1))
+
+
 def warn(message: object) -> None:
     """A line on stderr of what may be wrong, unless people want quiet."""
     if not _quiet:

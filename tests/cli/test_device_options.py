@@ -64,7 +64,7 @@ def test_a_benchmark_scored_in_other_numbers_is_another(run_tiny_cell):
 @pytest.fixture
 def run_tiny_cell(tiny_dataset, tmp_path):
     from vesalius.benchmark.cells import list_cells
-    from vesalius.benchmark.recipe import BenchmarkRecipe, Entry
+    from vesalius.benchmark.recipe import BenchmarkRecipe, ModelEntry
 
-    plan = BenchmarkRecipe("Tiny", None, (tiny_dataset.name,), (Entry("unet_d", "unet_d", {}, False, {}),))
+    plan = BenchmarkRecipe("Tiny", None, (tiny_dataset.name,), (ModelEntry("unet_d", "unet_d", {}, False, {}),))
     return lambda precision: list_cells(plan, tiny_dataset.parent, tmp_path, precision)[0]

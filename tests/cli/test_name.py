@@ -148,7 +148,7 @@ def test_what_is_said_of_many_stays_short(run, weights, tmp_path):
     write_pictures(tmp_path / "in", *(f"{'abcdefghi'[place]}.png" for place in range(9)))
     code, _, err = run("name", "in", "--model", weights, "--strip", "s.png")
     assert code == 0
-    assert "Written: s.a.png, s.b.png, s.c.png, s.d.png, s.e.png, and 4 more" in err
+    assert "Written: s.a.png, s.b.png, s.c.png, s.d.png, s.e.png and 4 more" in err
 
 
 def test_what_the_reader_had_to_assume_is_told(run, weights, tmp_path, monkeypatch):
@@ -222,4 +222,4 @@ def test_numbered_pictures_are_named_one_by_one_when_asked(run, weights, tmp_pat
     code, out, err = run("name", "in", "--model", weights, "--each", "--out", "o.csv", "--strip", "s.png")
     assert code == 0
     assert "slice-6.png" in out
-    assert "Written: o.csv, o.series.csv, s.slice-0.png, s.slice-1.png, s.slice-2.png, and 4 more" in err
+    assert "Written: o.csv, o.series.csv, s.slice-0.png, s.slice-1.png, s.slice-2.png and 4 more" in err

@@ -1,9 +1,14 @@
 """``vesalius audit MODEL --data DIR``."""
 
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-from cyclopts import Parameter
+from vesalius.cli.usage import AsJson, OutPath, Precision, Split
+from vesalius.console import print_json, print_table, progress_bar, say
+from vesalius.errors import ConfigError
+from vesalius.files import sha256_of, write_json
+from vesalius.folders import Claim
 
 if TYPE_CHECKING:
     from vesalius.evaluation.audit.card import Card
@@ -14,16 +19,16 @@ def audit(
     /,
     *,
     data: Path,
-    split: Literal["train", "val", "test"] = "test",
+    split: Split = "test",
     limit: int | None = None,
     absent: tuple[str, ...] = (),
     group_regex: str | None = None,
     pictures: int = 3,
-    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    out: OutPath = None,
     device: str = "auto",
-    precision: Literal["32", "16-mixed", "bf16-mixed"] = "32",
+    precision: Precision = "32",
     overwrite: bool = False,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find out whether a model reads its prompts: other words, wrong words, no words, things that are not there.
 
@@ -49,18 +54,12 @@ def audit(
         overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
-    from importlib.metadata import version
-
-    from vesalius.console import print_json, progress_bar, say
     from vesalius.data.datasets import SegmentationDataset
-    from vesalius.errors import ConfigError
     from vesalius.evaluation.audit import run
     from vesalius.evaluation.audit.card import fill_card
     from vesalius.evaluation.audit.page import draw_worst, find_worst, write_page
     from vesalius.evaluation.audit.session import write_results
     from vesalius.evaluation.rows import name_clusters
-    from vesalius.files import sha256_of, write_json
-    from vesalius.folders import Claim
     from vesalius.models.checkpoint_file import find_checkpoint
     from vesalius.models.checkpoints import load_segmenter
     from vesalius.models.inference import describe_device, place
@@ -119,7 +118,6 @@ def audit(
 
 
 def _print(card: "Card", title: str) -> None:
-    from vesalius.console import print_table, say
     from vesalius.evaluation.audit.page import describe_scope, describe_trust, group_lines
 
     rows: list[tuple[object, ...]] = []

@@ -1,16 +1,20 @@
 """``vesalius compare EVALUATION EVALUATION …`` and ``vesalius report EVALUATION …``."""
 
 from collections.abc import Sequence
+from math import comb
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from cyclopts import Parameter
+from vesalius.cli.usage import AsJson, OutPath
+from vesalius.console import print_json, print_table, progress_bar, say
+from vesalius.errors import ConfigError
+from vesalius.files import write_json
+from vesalius.folders import Claim
 
 if TYPE_CHECKING:
     from vesalius.evaluation.compare import Comparison
     from vesalius.evaluation.report.content import Report
     from vesalius.evaluation.statistics import Interval
-    from vesalius.folders import Claim
 
 
 FEW = 100
@@ -22,9 +26,9 @@ def compare(
     metric: Literal["dice", "iou", "precision", "recall", "hd95", "nsd"] = "dice",
     group_regex: str | None = None,
     present_only: bool = False,
-    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    out: OutPath = None,
     overwrite: bool = False,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare evaluations of the same data, image by image: intervals, paired tests, stability of the ranking.
 
@@ -44,13 +48,8 @@ def compare(
         overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
-    from math import comb
-
-    from vesalius.console import print_json, progress_bar, say
     from vesalius.evaluation import compare as comparison
     from vesalius.evaluation.stored import read_evaluations
-    from vesalius.files import write_json
-    from vesalius.folders import Claim
 
     stored = read_evaluations(evaluations)
     asked = {"metric": metric, "group_regex": group_regex, "present_only": present_only}
@@ -79,8 +78,6 @@ def compare(
 
 
 def _print(found: "Comparison") -> None:
-    from vesalius.console import print_table, say
-
     print_table(
         ("evaluation", "model", "mean", "median", "first in"),
         (
@@ -96,8 +93,6 @@ def _print(found: "Comparison") -> None:
 
 
 def _print_differences(found: "Comparison") -> None:
-    from vesalius.console import print_table
-
     columns = ("first − second", "mean", "median", "higher / equal / lower", "effect", "p", "p (Holm)")
     rows = (
         (
@@ -117,8 +112,6 @@ def _print_differences(found: "Comparison") -> None:
 
 def _print_families(found: "Comparison") -> None:
     """A table for each pair: both means of each prompt, and their difference."""
-    from vesalius.console import print_table
-
     families = {each.name: each.families for each in found.standings}
     rows: dict[tuple[str, str], list[tuple[object, ...]]] = {}
     for each in found.differences:
@@ -172,9 +165,9 @@ def _p(value: float) -> str:
 def report(
     *evaluations: Path,
     group_regex: str | None = None,
-    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    out: OutPath = None,
     overwrite: bool = False,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write the report of an evaluation anew, or put several evaluations of the same data side by side.
 
@@ -196,10 +189,8 @@ def report(
         overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
-    from vesalius.console import print_json, print_table, progress_bar, say
     from vesalius.evaluation.report import PAGE_NAME, TEXT_NAME, write_report
     from vesalius.evaluation.report.builders import COMPARISON_NAME, read_report
-    from vesalius.files import write_json
 
     _check(evaluations, out)
     folder = out or evaluations[0]
@@ -228,8 +219,6 @@ def report(
 
 
 def _check(evaluations: Sequence[Path], out: Path | None) -> None:
-    from vesalius.errors import ConfigError
-
     if not evaluations:
         raise ConfigError("No evaluation is given; `vesalius evaluate MODEL --data DIR --out FOLDER` makes one.")
     if len(evaluations) > 1 and out is None:
@@ -238,8 +227,6 @@ def _check(evaluations: Sequence[Path], out: Path | None) -> None:
 
 def _claim(evaluations: Sequence[Path], group_regex: str | None, folder: Path, overwrite: bool) -> "Claim | None":
     """None for the folder of an evaluation, whose report is its own."""
-    from vesalius.folders import Claim
-
     folders = [each.resolve() for each in evaluations]
     if folder.resolve() in folders:
         return None

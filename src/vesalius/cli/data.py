@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from vesalius.console import print_json, print_table, say
-from vesalius.data.prepare import CustomConfig, FoundSamples, PrepareReport, Problem, SliceConfig, Source, SplitConfig
+from vesalius.cli.usage import AsJson, Flat, OutPath
+from vesalius.console import print_json, print_table, progress_bar, say, say_first
+from vesalius.data.prepare import CustomConfig, FoundSamples, PrepareReport, SliceConfig, Source, SplitConfig
 from vesalius.data.slices import CutSettings, SeriesDescription
 from vesalius.data.slices.sources import SliceRange, check_description
 from vesalius.errors import ConfigError
+from vesalius.files import write_json
+from vesalius.folders import Claim
 
 if TYPE_CHECKING:
     from vesalius.data.check import CheckFinding, CheckReport
@@ -21,9 +24,12 @@ if TYPE_CHECKING:
 
 
 CUSTOM = "custom"
+"""Name of data sets of the user's own."""
 SHOWN = 20
-"""Problems printed; prepare.json has all."""
-Flat = Parameter(name="*")
+"""Problems that are printed; prepare.json and summary.json have all."""
+SHOWN_SPLITS = ("train", "val", "test")
+EXAMPLES = 3
+"""Findings of each kind that are printed; --out has all."""
 
 
 def data_prepare(
@@ -35,7 +41,7 @@ def data_prepare(
     slices: Annotated[SliceConfig, Flat] = SliceConfig(),  # noqa: B008 - frozen
     custom: Annotated[CustomConfig, Flat] = CustomConfig(),  # noqa: B008 - frozen
     overwrite: bool = False,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Bring a data set into the layout that training reads: images/, masks/, anns/{train,val,test}.json.
 
@@ -62,7 +68,6 @@ def data_prepare(
         overwrite: Replace what was prepared in DEST from something else, or annotation files that were changed since.
         as_json: Print one JSON object.
     """
-    from vesalius.console import progress_bar
     from vesalius.data.prepare import PreparePlan, find_custom, prepare, read_existing
 
     dest = _check_paths(name, paths, custom)
@@ -114,35 +119,24 @@ def _print_prepared(report: PrepareReport, name: str, *, has_prompts: bool) -> N
     print_table(("split", "records"), [*report.records.items(), ("all", sum(report.records.values()))])
     earlier = f"; {report.resumed} samples were there from an earlier run" if report.resumed else ""
     say(f"Prepared {name} in {report.dest}: {report.images} images, {report.empty} empty masks{earlier}.")
-    _print_problems("note", report.notes, report.dest)
-    _print_problems("left out", report.problems, report.dest)
+    for what, problems in (("note", report.notes), ("left out", report.problems)):
+        more = f"{what}: {{}} more, listed in {report.dest / 'prepare.json'}"
+        say_first([f"{what}: {problem}" for problem in problems], SHOWN, more)
     if not has_prompts:
         say(f"Records have p0 (empty) and p1 (the object's name); more: vesalius prompts generate {report.dest}")
-
-
-def _print_problems(what: str, problems: Sequence[Problem], dest: Path) -> None:
-    for problem in problems[:SHOWN]:
-        say(f"{what}: {problem}")
-    if len(problems) > SHOWN:
-        say(f"{what}: {len(problems) - SHOWN} more, listed in {dest / 'prepare.json'}")
-
-
-SHOWN_SPLITS = ("train", "val", "test")
-EXAMPLES = 3
-"""Findings of a kind that are told on the terminal; --out has all."""
 
 
 def data_check(
     folder: Path,
     /,
     *,
-    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    out: OutPath = None,
     similarity: float = 0.9,
     group_regex: str | None = None,
     group_field: str | None = None,
     jobs: int | None = None,
     overwrite: bool = False,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Look for what is wrong with a data set: files, masks, prompts, duplicates, leaks.
 
@@ -166,13 +160,8 @@ def data_check(
         overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
-    from dataclasses import asdict
-
-    from vesalius.console import print_json, progress_bar, say
     from vesalius.data.check import CheckSettings, Grouping, check_dataset
     from vesalius.data.check.report import write_page
-    from vesalius.files import write_json
-    from vesalius.folders import Claim
 
     processes = os.cpu_count() or 1 if jobs is None else jobs
     settings = CheckSettings(similarity, Grouping(group_regex, group_field), processes)
@@ -197,7 +186,6 @@ def data_check(
 
 
 def _print_checked(report: "CheckReport") -> None:
-    from vesalius.console import print_table, say
     from vesalius.data.check import read_kinds
 
     by_kind, kinds = report.by_kind(), read_kinds()
@@ -214,10 +202,9 @@ def _print_checked(report: "CheckReport") -> None:
         title = f"{report.root}: {report.images:,} images"
         print_table(("", "what", "findings", *SHOWN_SPLITS), rows, title=title)
     for kind, found in by_kind.items():
-        for finding in found[:EXAMPLES]:
-            say(f"{kinds[kind].severity}: {finding.message} ({_where(finding)})")
-        if len(found) > EXAMPLES:
-            say(f"{kinds[kind].severity}: … {len(found) - EXAMPLES:,} more: {kinds[kind].title}")
+        severity = kinds[kind].severity
+        lines = [f"{severity}: {finding.message} ({_where(finding)})" for finding in found]
+        say_first(lines, EXAMPLES, f"{severity}: … {{}} more: {kinds[kind].title}")
     for leak in report.leaks:
         if leak.images:
             say(f"{leak.images} of {leak.of} {leak.scored} images resemble a {leak.seen} image.")
@@ -238,9 +225,6 @@ def _where(finding: "CheckFinding") -> str:
     return ", ".join(records[:EXAMPLES]) + (" …" if len(records) > EXAMPLES else "")
 
 
-"""Problems printed; summary.json has all."""
-
-
 def data_slices(
     source: Path,
     out: Annotated[Path, Parameter(alias="-o")],
@@ -253,7 +237,7 @@ def data_slices(
     stations: tuple[str, ...] = (),
     organs: tuple[str, ...] = (),
     overwrite: bool = False,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Cut volumes into labelled slices for naming: slices/*.png and slices.jsonl.
 
@@ -283,7 +267,6 @@ def data_slices(
             stay, and these are added.
         as_json: Print one JSON object.
     """
-    from vesalius.console import progress_bar
     from vesalius.data.slices import cut_slices, find_volumes
     from vesalius.data.slices.run import steps_of
 
@@ -313,7 +296,5 @@ def _print_slices(report: "CutReport") -> None:
     volumes = "volume" if report.volumes == 1 else "volumes"
     kept = f", beside {report.kept} of other volumes" if report.kept else ""
     say(f"Cut {report.volumes} {volumes}{earlier} into {len(report.rows) - report.kept} slices in {report.dest}{kept}.")
-    for problem in report.problems[:SHOWN]:
-        say(f"left out: {problem}")
-    if len(report.problems) > SHOWN:
-        say(f"left out: {len(report.problems) - SHOWN} more, listed in {report.dest / 'summary.json'}")
+    more = f"left out: {{}} more, listed in {report.dest / 'summary.json'}"
+    say_first([f"left out: {problem}" for problem in report.problems], SHOWN, more)

@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 import time
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -17,6 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+
+from vesalius import __version__
+from vesalius.cli.usage import AsJson
+from vesalius.console import print_json, print_path, print_table, say
+from vesalius.errors import ConfigError, ModelError, require
+from vesalius.files import sha256_of, write_text
+from vesalius.folders import Claim
 
 if TYPE_CHECKING:
     from vesalius.demo.page import Findings
@@ -73,7 +81,7 @@ class Check:
     """Of the timed test's steps."""
 
 
-def doctor(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+def doctor(*, as_json: AsJson = False) -> None:
     """Say what works on this machine and what is missing, and time a small test.
 
     Versions, decoders of compressed DICOM files, devices, weights, folders that can be written, optional extras, and a
@@ -93,9 +101,6 @@ def doctor(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> Non
     Args:
         as_json: Print one JSON object.
     """
-    from vesalius import __version__
-    from vesalius.console import print_json, print_table, say
-
     found = list(examine())
     broken = [each for each in found if each.state == "broken"]
     if as_json:
@@ -121,8 +126,6 @@ def _tell(check: Check) -> str:
 
 
 def _versions() -> Iterator[Check]:
-    from vesalius import __version__
-
     group = "Versions"
     yield Check(group, "vesalius", "ok", f"{__version__}, in {Path(__file__).parents[1]}")
     yield Check(group, "python", "ok", f"{sys.version.split()[0]} on {sys.platform}, in {sys.prefix}")
@@ -191,8 +194,6 @@ def _weights() -> Iterator[Check]:
 
 def _describe_embedded(path: Path) -> str:
     """Raises what is wrong with it."""
-    from vesalius.errors import ModelError
-    from vesalius.files import sha256_of
     from vesalius.models.checkpoint_file import open_tensors
 
     with open_tensors(path) as file:
@@ -206,8 +207,6 @@ def _describe_embedded(path: Path) -> str:
 
 def _recorded_sha256(path: Path) -> str | None:
     """Of the package's record of files; None for an installation in place."""
-    from base64 import urlsafe_b64decode
-
     try:
         files = distribution("vesalius").files or []
     except PackageNotFoundError:
@@ -343,14 +342,9 @@ def demo(
             asked about, too.
         overwrite: Replace what lies there from something else.
     """
-    from vesalius import __version__
-    from vesalius.console import print_path, say
     from vesalius.demo.page import render
     from vesalius.demo.run import find
     from vesalius.demo.samples import CREDITS
-    from vesalius.errors import ConfigError, require
-    from vesalius.files import write_text
-    from vesalius.folders import Claim
     from vesalius.predict import Predictor
 
     started = time.monotonic()
@@ -374,7 +368,6 @@ def demo(
 
 def _report(findings: "Findings") -> None:
     """Every number and the summary."""
-    from vesalius.console import print_table, say
     from vesalius.demo.page import summarise
 
     for section in findings.sections:

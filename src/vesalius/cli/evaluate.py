@@ -1,13 +1,19 @@
 """``vesalius evaluate MODEL --data DIR`` and ``vesalius evaluate-naming MODEL --data DIR``."""
 
+import platform
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-from cyclopts import Parameter
+from vesalius.cli.usage import AsJson, OutPath, Precision, Split
+from vesalius.console import print_json, print_table, progress_bar, say
+from vesalius.files import sha256_of
+from vesalius.folders import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from rich.progress import Progress
 
@@ -17,7 +23,6 @@ if TYPE_CHECKING:
     from vesalius.evaluation.segmentation import Evaluation
     from vesalius.evaluation.statistics import Centre
     from vesalius.models import Segmenter
-    from vesalius.models.inference import Precision
 
 
 def evaluate(
@@ -25,16 +30,16 @@ def evaluate(
     /,
     *,
     data: Path,
-    split: Literal["train", "val", "test"] = "test",
+    split: Split = "test",
     prompts: str = "all",
     tolerance: float = 2.0,
     group_regex: str | None = None,
-    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    out: OutPath = None,
     pictures: int = 3,
     device: str = "auto",
-    precision: Literal["32", "16-mixed", "bf16-mixed"] = "32",
+    precision: Precision = "32",
     overwrite: bool = False,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score a model on a data set, every image and prompt, at native resolution.
 
@@ -66,9 +71,6 @@ def evaluate(
         overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
-    from datetime import UTC, datetime
-
-    from vesalius.console import print_json, progress_bar, say
     from vesalius.data.datasets import SegmentationDataset
     from vesalius.data.fingerprints import find_seen, fingerprints_path, read_fingerprints
     from vesalius.evaluation import segmentation
@@ -76,7 +78,6 @@ def evaluate(
     from vesalius.evaluation.report.gallery import choose_examples
     from vesalius.evaluation.rows import name_clusters
     from vesalius.evaluation.stored import ROWS_NAME, describe_evaluation
-    from vesalius.folders import Claim
     from vesalius.models.checkpoint_file import find_checkpoint
     from vesalius.models.checkpoints import load_segmenter
     from vesalius.models.inference import describe_device, place
@@ -129,7 +130,7 @@ def _write(
     out: Path,
     dataset: "SegmentationDataset",
     trained: "Segmenter",
-    precision: "Precision",
+    precision: Precision,
     pictures: int,
     bar: "Progress",
 ) -> None:
@@ -149,21 +150,16 @@ def _write(
 
 def _identify(weights: Path, dataset: "SegmentationDataset") -> dict[str, object]:
     """The weights and the data, by their content."""
-    from vesalius.files import sha256_of
     from vesalius.training.manifest import fingerprint
 
     data = {"folder": str(dataset.root.resolve()), "split": dataset.split, "annotations": fingerprint(dataset.root)}
     return {"weights": {"file": str(weights.resolve()), "sha256": sha256_of(weights)}, "data": data}
 
 
-def _describe(weights: Path, dataset: "SegmentationDataset", started: "datetime") -> dict[str, object]:
+def _describe(weights: Path, dataset: "SegmentationDataset", started: datetime) -> dict[str, object]:
     """Command, weights, data and machine of an evaluation, and how the weights were trained."""
-    import platform
-    from datetime import UTC, datetime
-
     import torch
 
-    from vesalius.files import sha256_of
     from vesalius.models.checkpoint_file import read_notes
     from vesalius.training.manifest import describe_command, identify
 
@@ -185,8 +181,6 @@ COLUMNS = ("dice", "precision", "recall", "nsd", "hd95")
 
 
 def _print_evaluation(evaluation: "Evaluation", title: str, group_regex: str | None, seen: "Seen") -> None:
-    from vesalius.console import say
-
     empty, undefined = evaluation.empty_images(), evaluation.undefined()
     images = f"{evaluation.images()} images"
     told = f", {len(seen.names)} of them seen in training" if seen.names else ""
@@ -203,7 +197,6 @@ def _print_evaluation(evaluation: "Evaluation", title: str, group_regex: str | N
 
 
 def _print_table(evaluation: "Evaluation", title: str, group_regex: str | None, *, present_only: bool) -> None:
-    from vesalius.console import print_table
     from vesalius.evaluation.rows import TITLES
 
     names = [name for name in COLUMNS if name in evaluation.metrics]
@@ -232,14 +225,14 @@ def evaluate_naming(
     /,
     *,
     data: Path,
-    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    out: OutPath = None,
     baselines: bool = False,
     least_patients: int = 10,
     paper_stations: bool = False,
     device: str = "auto",
-    precision: Literal["32", "16-mixed", "bf16-mixed"] = "32",
+    precision: Precision = "32",
     overwrite: bool = False,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure how well a model names the test slices of a folder, with thresholds and calibration from its val slices.
 
@@ -264,10 +257,6 @@ def evaluate_naming(
         overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
-    from dataclasses import asdict
-    from functools import partial
-
-    from vesalius.console import print_json, progress_bar, say
     from vesalius.data.slices.dataset import AnatomySlices
     from vesalius.evaluation.naming.encoding import EncodedSlices, encode_slices
     from vesalius.evaluation.naming.evaluate import (
@@ -278,7 +267,6 @@ def evaluate_naming(
     from vesalius.evaluation.naming.evaluate import evaluate_naming as evaluate
     from vesalius.evaluation.naming.label_scores import NamingSettings
     from vesalius.evaluation.naming.page import NUMBERS, PAGE, write_naming_page
-    from vesalius.folders import Claim
     from vesalius.models.inference import describe_device, place
     from vesalius.naming.labeller import load_namer
     from vesalius.prompts.anatomy import PAPER_STATIONS, STATIONS
@@ -328,7 +316,6 @@ def _name(model: str) -> str:
 
 
 def _print_naming(found: "list[AnatomyEvaluation]") -> None:
-    from vesalius.console import print_table
     from vesalius.evaluation.naming.page import build_tables
 
     for table in build_tables(found):

@@ -1,16 +1,21 @@
 """``vesalius models`` and ``vesalius export MODEL``."""
 
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from vesalius.cli.usage import AsJson
+from vesalius.console import print_json, print_table, progress_bar, say
+from vesalius.errors import ConfigError
+
 if TYPE_CHECKING:
     from vesalius.export.run import ExportReport
 
 
-def models(model: str | None = None, /, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+def models(model: str | None = None, /, *, as_json: AsJson = False) -> None:
     """List the named models, or what one of them learnt to outline.
 
     What they are, how large, and which of them the package carries weights of. Parameters are counted at default sizes,
@@ -32,7 +37,6 @@ def models(model: str | None = None, /, *, as_json: Annotated[bool, Parameter(na
     if model is not None:
         _list_targets(model, as_json)
         return
-    from vesalius.console import print_json, print_table, say
     from vesalius.models import list_encoders, list_models
     from vesalius.models.checkpoint_file import EMBEDDED
 
@@ -52,7 +56,6 @@ def models(model: str | None = None, /, *, as_json: Annotated[bool, Parameter(na
 
 
 def _list_targets(model: str, as_json: bool) -> None:
-    from vesalius.console import print_json, print_table, say
     from vesalius.knowledge import MODALITY_NAMES, Knowledge
 
     targets = Knowledge.read(model).targets
@@ -105,7 +108,7 @@ def export(
     to: Literal["onnx", "openvino"] = "onnx",
     int8: bool = False,
     calibrate: Path | None = None,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a model as graphs for ONNX Runtime or OpenVINO: faster on processors, and other programs can run them.
 
@@ -129,8 +132,6 @@ def export(
         calibrate: Folder with images/, masks/ and anns/: its training images show which range numbers have.
         as_json: Print one JSON object.
     """
-    from vesalius.console import print_json, progress_bar
-    from vesalius.errors import ConfigError
     from vesalius.export.run import export_model
 
     if int8 != (calibrate is not None):
@@ -145,8 +146,6 @@ def export(
 
 
 def _describe_export(report: "ExportReport") -> dict[str, object]:
-    from dataclasses import asdict
-
     from vesalius.models.checkpoint_file import JOBS
 
     before, after = report.timings
@@ -163,8 +162,6 @@ def _describe_export(report: "ExportReport") -> dict[str, object]:
 
 def _print(report: "ExportReport", model: str, form: str) -> None:
     import torch
-
-    from vesalius.console import print_table, say
 
     names = ("PyTorch", form)
     rows = [

@@ -5,14 +5,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from vesalius.errors import ConfigError, ImageError, ModelError, VesaliusError, require
+from vesalius.cli.usage import AsJson, OutPath, Precision, RuntimeName
+from vesalius.console import print_json, print_table, progress_bar, say, say_first
+from vesalius.errors import (
+    ConfigError,
+    ImageError,
+    ModelError,
+    OutputError,
+    VesaliusError,
+    join_first,
+    require,
+    tell_failure,
+    unexpected,
+)
+from vesalius.files import check_absent, distinct_stems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.progress import Progress, TaskID
 
@@ -21,7 +34,7 @@ if TYPE_CHECKING:
 
 OF_MR_ONLY = "of MR only"
 LISTED = 5
-"""Failures, notices, files and labels told on the terminal one by one."""
+"""Failures, notices, files and labels that are listed on the terminal; the rest is counted."""
 
 
 def name(
@@ -30,7 +43,7 @@ def name(
     *,
     model: str = "pocket",
     smoothing: Annotated[bool, Parameter(negative="--no-smoothing")] = True,
-    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    out: OutPath = None,
     strip: Path | None = None,
     sr: Path | None = None,
     overwrite: bool = False,
@@ -40,10 +53,10 @@ def name(
     volume: int | None = None,
     frame: int | None = None,
     each: bool = False,
-    runtime: Literal["auto", "onnx", "torch"] = "auto",
+    runtime: RuntimeName = "auto",
     device: str = "auto",
-    precision: Literal["32", "16-mixed", "bf16-mixed"] = "32",
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    precision: Precision = "32",
+    as_json: AsJson = False,
 ) -> None:
     """Say which modality, protocol, plane, body stations and organs a picture, series or volume shows.
 
@@ -82,7 +95,6 @@ def name(
         precision: Numbers it computes with in PyTorch.
         as_json: Print one JSON object, with every slice.
     """
-    from vesalius.console import print_json, progress_bar
     from vesalius.naming import AnatomyLabeller, audit_series, find_series
     from vesalius.naming.labels import check_table
     from vesalius.naming.strip import check_strip
@@ -125,9 +137,7 @@ def name(
 
 
 def _name_strips(strip: Path | None, found: "Sequence[FoundSeries]") -> list[Path]:
-    """A picture for each series, or none."""
-    from vesalius.files import distinct_stems
-
+    """Files of the strips: one for each series, or none."""
     if strip is None or len(found) == 1:
         return [] if strip is None else [strip]
     stems = distinct_stems([each.source for each in found])
@@ -135,13 +145,11 @@ def _name_strips(strip: Path | None, found: "Sequence[FoundSeries]") -> list[Pat
 
 
 def _check_results(out: Path | None, strips: "Sequence[Path]", found: "Sequence[FoundSeries]", overwrite: bool) -> None:
-    """Refuse to replace what is there unasked, and to replace an image that is to be read.
+    """Refuse to replace existing files unasked, and to replace an image that is to be read.
 
     Raises:
-        OutputError: If something would be.
+        OutputError: If a file would be replaced.
     """
-    from vesalius.errors import OutputError
-    from vesalius.files import check_absent
     from vesalius.naming.labels import table_files
 
     results = [*([] if out is None else table_files(out)), *strips]
@@ -182,7 +190,7 @@ class _Report:
 
 
 class _Work:
-    """Names series after series; one that fails stops nobody."""
+    """Names series after series; one that fails stops no other."""
 
     def __init__(
         self,
@@ -198,7 +206,7 @@ class _Work:
         self.written: list[Path] = []
 
     def name_all(self, found: "Sequence[FoundSeries]") -> None:
-        """Name each, and remember which failed."""
+        """Name each series, and remember which failed."""
         task = self.bar.add_task("Series", total=len(found), visible=len(found) > 1)
         for place, each in enumerate(found):
             step = self.bar.add_task(f"Reading {each.source.name}", total=None)
@@ -235,7 +243,7 @@ class _Work:
 
     @contextmanager
     def _remembering(self, place: Path) -> Iterator[None]:
-        """Go on after whatever is wrong with one image or result; a model that cannot name fails for all alike."""
+        """Go on after an error in one image or result; a model that cannot name fails for all alike."""
         try:
             yield
         except ModelError:
@@ -243,14 +251,10 @@ class _Work:
         except VesaliusError as error:
             self.failures.append({"source": str(place), "reason": str(error)})
         except Exception as error:  # a fault of ours in one image must not lose the names of all others
-            kind = type(error).__name__
-            reason = f"{place}: unexpected {kind} ({error}): a fault of Vesalius; please report it with the file."
-            self.failures.append({"source": str(place), "reason": reason})
+            self.failures.append({"source": str(place), "reason": unexpected(place, error)})
 
 
 def _print(named: "Sequence[SeriesName]") -> None:
-    from vesalius.console import print_table
-
     if len(named) == 1:
         _print_one(named[0])
     elif named:
@@ -260,8 +264,6 @@ def _print(named: "Sequence[SeriesName]") -> None:
 
 
 def _print_audit(lines: "Sequence[AuditLine]", rule: "AuditRule | None") -> None:
-    from vesalius.console import print_table, say
-
     columns = ("series", "BodyPartExamined", "verdict", "why", "term for the pixels")
     folder = _home(lines)
     rows = [
@@ -285,27 +287,13 @@ def _home(named: "Sequence[SeriesName | AuditLine]") -> Path:
 
 
 def _print_notices(named: "Sequence[SeriesName]") -> None:
-    from vesalius.console import say
-
     notices = [f"{each.source.name}: {notice}" for each in named for notice in each.notices]
-    for notice in notices[:LISTED]:
-        say(notice)
-    if len(notices) > LISTED:
-        say(f"… and {len(notices) - LISTED} more notices, which --json lists.")
+    say_first(notices, LISTED, "… and {} more notices, which --json lists.")
 
 
 def _print_files(written: "Sequence[Path]") -> None:
-    from vesalius.console import say
-
     if written:
-        say(f"Written: {_few(map(str, written))}")
-
-
-def _few(labels: "Iterable[str]") -> str:
-    """The first of many, and how many more there are."""
-    told = list(labels)
-    more = [f"and {len(told) - LISTED} more"] if len(told) > LISTED else []
-    return ", ".join([*told[:LISTED], *more])
+        say(f"Written: {join_first(map(str, written), LISTED)}")
 
 
 def _summarise(series: "SeriesName", folder: Path) -> tuple[object, ...]:
@@ -316,14 +304,12 @@ def _summarise(series: "SeriesName", folder: Path) -> tuple[object, ...]:
         len(series.slices),
         " ".join(word for word in words if word),
         series.plane.label or series.plane.evidence or "unsure",
-        _few(label or "unsure" for label in stations),
-        _few(label for label in organs if label),
+        join_first((label or "unsure" for label in stations), LISTED),
+        join_first((label for label in organs if label), LISTED),
     )
 
 
 def _print_one(series: "SeriesName") -> None:
-    from vesalius.console import print_table, say
-
     asked = [("modality", series.modality), ("protocol", series.protocol), ("plane", series.plane)]
     asked = [(question, answer) for question, answer in asked if answer.evidence != OF_MR_ONLY]
     columns = ("", "label", "probability", "from")
@@ -382,12 +368,5 @@ def _refuse(failures: "Sequence[Mapping[str, str]]", count: int, path: Path) -> 
         return
     if count == 1:
         raise ImageError(failures[0]["reason"])
-    listed = [_with_source(each) for each in failures[:LISTED]]
-    more = [f"and {len(failures) - LISTED} more, which --json lists"] if len(failures) > LISTED else []
-    told = "; ".join([*listed, *more])
+    told = join_first(map(tell_failure, failures), LISTED, "; ", ", which --json lists")
     raise ImageError(f"{path}: {len(failures)} of {count} series could not be named or drawn: {told}")
-
-
-def _with_source(failure: "Mapping[str, str]") -> str:
-    source, reason = failure["source"], failure["reason"]
-    return reason if source in reason else f"{source}: {reason}"

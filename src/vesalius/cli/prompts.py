@@ -1,10 +1,17 @@
 """``vesalius prompts check`` and ``vesalius prompts generate``."""
 
+import sys
 from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+
+from vesalius.cli.usage import AsJson, OutPath, Split
+from vesalius.console import print_json, print_table, progress_bar, say, say_first
+from vesalius.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +23,7 @@ if TYPE_CHECKING:
 def prompts_check(
     *,
     templates: Path | None = None,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Render every template with every word it may get, show one prompt of each family, and say what is wrong.
 
@@ -34,10 +41,6 @@ def prompts_check(
         templates: TOML file whose wordings, classes and sets extend the package's.
         as_json: Print one JSON object.
     """
-    import sys
-    from dataclasses import asdict
-
-    from vesalius.console import print_json
     from vesalius.prompts import read_templates
     from vesalius.prompts.captions import lint_templates
 
@@ -63,7 +66,6 @@ def _token_counter() -> "Callable[[str], int]":
 
 def _print_wordings(lints: "list[TemplateLint]") -> None:
     """One table a set, for the first of its objects."""
-    from vesalius.console import print_table
     from vesalius.prompts import variants
 
     for lint in {each.family_set.name: each for each in reversed(lints)}.values():
@@ -77,14 +79,11 @@ def _print_wordings(lints: "list[TemplateLint]") -> None:
 
 
 def _print_issues(issues: list[str], prompts: int) -> None:
-    from vesalius.console import say
-
     for issue in issues:
         say(issue)
     say(f"{prompts:,} different prompts; {len(issues) or 'nothing'} wrong.")
 
 
-Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 SHOWN = 20
 """Problems listed on the screen; --json has all."""
@@ -99,10 +98,10 @@ def prompts_generate(
     templates: Path | None = None,
     rules: Literal["plain", "benchmark"] | None = None,
     split: list[Split] | None = None,
-    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    out: OutPath = None,
     replace: bool = False,
     absent: bool = False,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write prompts for a data set from its masks and images.
 
@@ -134,9 +133,6 @@ def prompts_generate(
             is put into masks/absent/.
         as_json: Print one JSON object.
     """
-    import sys
-
-    from vesalius.console import print_json, say
     from vesalius.data.annotations import read_target
     from vesalius.data.catalog import read_catalog
     from vesalius.data.prompting import PromptPlan
@@ -161,8 +157,6 @@ def prompts_generate(
 
 
 def _find_splits(folder: Path) -> list[Split]:
-    from vesalius.errors import DataError
-
     if not folder.is_dir():
         raise DataError(f"{folder}: no such data folder; expected images/, masks/ and anns/ in it.")
     found = [split for split in SPLITS if (folder / "anns" / f"{split}.json").is_file()]
@@ -173,9 +167,6 @@ def _find_splits(folder: Path) -> list[Split]:
 
 
 def _generate(folder: Path, plan: "PromptPlan", splits: Sequence[Split], out: Path | None) -> list["PromptReport"]:
-    from functools import partial
-
-    from vesalius.console import progress_bar
     from vesalius.data.prompting import generate_prompts, read_rows
 
     reports = []
@@ -188,8 +179,6 @@ def _generate(folder: Path, plan: "PromptPlan", splits: Sequence[Split], out: Pa
 
 
 def _print_generated(reports: Sequence["PromptReport"]) -> None:
-    from vesalius.console import print_table, say
-
     counts = [
         (each.file, each.records, each.written, each.complete, each.empty, each.absent, len(each.problems))
         for each in reports
@@ -198,7 +187,4 @@ def _print_generated(reports: Sequence["PromptReport"]) -> None:
     for name, families in {name: row for each in reports for name, row in each.lacking.items()}.items():
         say(f"{name}: without {', '.join(families)}, for want of words; see docs/prompts.md on --templates.")
     problems = [problem for each in reports for problem in each.problems]
-    for problem in problems[:SHOWN]:
-        say(str(problem))
-    if len(problems) > SHOWN:
-        say(f"… and {len(problems) - SHOWN} more; --json lists all.")
+    say_first(problems, SHOWN, "… and {} more; --json lists all.")

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from vesalius.errors import ConfigError, ImageError, PromptError, require
+from vesalius.cli.usage import AsJson, Precision, RuntimeName
+from vesalius.console import print_json, print_table, progress_bar, say, say_first
+from vesalius.errors import ConfigError, ImageError, PromptError, join_first, require, tell_failure
 
 if TYPE_CHECKING:
     from vesalius.knowledge import Understanding
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from vesalius.segmenting.run import RunSummary
 
 LISTED = 5
-"""Failures and notices told on the terminal one by one."""
+"""Failures and notices that are listed on the terminal; the rest is counted."""
 
 
 def segment(
@@ -44,10 +46,10 @@ def segment(
     fractional: bool = False,
     sr: Path | None = None,
     sc: Path | None = None,
-    runtime: Literal["auto", "onnx", "torch"] = "auto",
+    runtime: RuntimeName = "auto",
     device: str = "auto",
-    precision: Literal["32", "16-mixed", "bf16-mixed"] = "32",
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    precision: Precision = "32",
+    as_json: AsJson = False,
 ) -> None:
     """Outline what phrases name in a picture, a DICOM file or series, or a volume.
 
@@ -149,8 +151,7 @@ def segment(
 def _segment_one(
     image: Path, request: "Request", out: Path, made_by: Mapping[str, object], *, overwrite: bool, as_json: bool
 ) -> None:
-    """Segment one image and tell what was found."""
-    from vesalius.console import print_json, print_table, progress_bar, say
+    """Segment one image and print the results."""
     from vesalius.imaging import read_image
     from vesalius.imaging.safeguards import warn_of
     from vesalius.predict import Predictor
@@ -181,7 +182,7 @@ def _segment_one(
         told = [each.to_dict() | ({} if item is None else item.to_dict()) for each, item in answered]
         print_json({"image": str(image), "model": request.model, "notices": notices, "results": told})
         return
-    print_table(("prompt", "there?", "marked", "overlay"), [_row(each, item) for each, item in answered])
+    print_table(("prompt", "presence", "area", "overlay"), [_row(each, item) for each, item in answered])
     for each in understood:
         if each.remark:
             say(each.remark)
@@ -198,8 +199,7 @@ def _segment_dicom(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Segment one image into DICOM files and tell what was found."""
-    from vesalius.console import print_json, print_table, progress_bar, say
+    """Segment one image into DICOM files and print the results."""
     from vesalius.imaging import read_image
     from vesalius.predict import Predictor
 
@@ -226,7 +226,7 @@ def _segment_dicom(
         notices = [notice.to_dict() for notice in picture.notices]
         print_json({"image": image, "model": request.model, "notices": notices, "files": written, "results": told})
         return
-    print_table(("prompt", "segment", "there?", "marked"), [each.to_row() for each in found])
+    print_table(("prompt", "segment", "presence", "area"), [each.to_row() for each in found])
     for each in found:
         if each.understanding.remark:
             say(each.understanding.remark)
@@ -237,7 +237,7 @@ def _row(understood: "Understanding", item: "Result | None") -> tuple[object, ..
     """A row of the table."""
     if item is not None:
         return item.prompt, item.existence, f"{100 * item.share:.2f} %", item.overlay
-    return understood.prompt, "not learnt" if not understood.known else "not expected here", None, None
+    return understood.prompt, understood.refusal, None, None
 
 
 def _segment_many(
@@ -251,12 +251,11 @@ def _segment_many(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Segment all that the paths hold, and tell what became of it.
+    """Segment all images of the paths, and print a summary.
 
     Raises:
         ImageError: If anything failed.
     """
-    from vesalius.console import print_json, progress_bar
     from vesalius.segmenting.run import segment_many
 
     with progress_bar() as bar:
@@ -278,19 +277,13 @@ def _segment_many(
 
 
 def _print_many(summary: "RunSummary", prompts: Sequence[str]) -> None:
-    """A row a phrase, and where everything is."""
-    from vesalius.console import print_table, say
-
+    """One row for each phrase, and the files of the results."""
     columns = ("prompt", "images", "marked in", "nothing marked", "not asked")
     print_table(columns, [_count(prompt, summary) for prompt in prompts])
     for remark in dict.fromkeys(str(row["remark"]) for row in summary.rows if row.get("remark")):
         say(remark)
     notices = [f"{row['image']}: {each}" for row in summary.rows for each in _listed(row.get("notices"))]
-    notices = list(dict.fromkeys(notices))
-    for notice in notices[:LISTED]:
-        say(notice)
-    if len(notices) > LISTED:
-        say(f"… and {len(notices) - LISTED} more notices, which the table lists.")
+    say_first(list(dict.fromkeys(notices)), LISTED, "… and {} more notices, which the table lists.")
     skipped = f", {summary.skipped} done before and skipped" if summary.skipped else ""
     failed = f", {len(summary.failures)} failed" if summary.failures else ""
     say(f"Images: {summary.done} segmented{skipped}{failed}.")
@@ -310,27 +303,23 @@ def _listed(value: object) -> list[object]:
 
 
 def _refuse(summary: "RunSummary") -> None:
-    """Say at the end what failed.
+    """List the failures at the end.
 
     Raises:
-        ImageError: If anything did.
+        ImageError: If anything failed.
     """
-    failures = summary.failures
-    if not failures:
+    told = [tell_failure(each) for each in summary.failures]
+    if not told:
         return
-    told = [
-        each["reason"] if each["source"] in each["reason"] else f"{each['source']}: {each['reason']}"
-        for each in failures
-    ]
     if len(told) == 1:
         raise ImageError(told[0])
-    more = f"; and {len(told) - LISTED} more, which --json and {summary.page} list" if len(told) > LISTED else ""
-    total = summary.done + summary.skipped + len(failures)
-    raise ImageError(f"{len(told)} of {total} images failed: {'; '.join(told[:LISTED])}{more}")
+    total = summary.done + summary.skipped + len(told)
+    listed = join_first(told, LISTED, "; ", f", which --json and {summary.page} list")
+    raise ImageError(f"{len(told)} of {total} images failed: {listed}")
 
 
 def _refuse_files(prompts: Sequence[str]) -> None:
-    """Only one image is segmented at a time; further ones would be taken for phrases.
+    """Refuse further images where phrases are expected.
 
     Raises:
         PromptError: If a prompt is the path of a file.

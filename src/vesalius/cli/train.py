@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from vesalius.cli.usage import AsJson, Flat, OutPath, Precision
+from vesalius.console import print_json, print_table, progress_bar, say
 from vesalius.errors import ConfigError
+from vesalius.folders import Claim
 from vesalius.training.runtime_options import RuntimeOptions
 
 if TYPE_CHECKING:
@@ -84,13 +87,13 @@ def train(
     *,
     model: str,
     data: list[Path],
-    out: Annotated[Path | None, Parameter(alias="-o")] = None,
-    settings: Annotated[RecipeOptions, Parameter(name="*")] = _SETTINGS,
+    out: OutPath = None,
+    settings: Annotated[RecipeOptions, Flat] = _SETTINGS,
     pretrained: bool = False,
     from_scratch: bool = False,
     cached_augmentations: Annotated[int | None, Parameter(alias="--views")] = None,
-    running: Annotated[RuntimeOptions, Parameter(name="*")] = _RUNNING,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    running: Annotated[RuntimeOptions, Flat] = _RUNNING,
+    as_json: AsJson = False,
 ) -> None:
     """Train a model on one data set or several, keeping the weights with the best validation Dice.
 
@@ -120,7 +123,6 @@ def train(
     """
     from pytorch_lightning.utilities import rank_zero_only
 
-    from vesalius.console import print_json
     from vesalius.models.registry import to_options
     from vesalius.models.start import start_model
     from vesalius.training.callbacks import tell
@@ -167,14 +169,14 @@ def train_naming(
     *,
     model: str,
     data: list[Path],
-    out: Annotated[Path | None, Parameter(alias="-o")] = None,
-    settings: Annotated[RecipeOptions, Parameter(name="*")] = _SETTINGS,
+    out: OutPath = None,
+    settings: Annotated[RecipeOptions, Flat] = _SETTINGS,
     workers: int = 0,
     save_minutes: float = 10.0,
     log: list[Literal["tensorboard", "mlflow"]] | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a model to name slices, on captions of what they show, keeping the weights that name validation best.
 
@@ -204,7 +206,6 @@ def train_naming(
         overwrite: Begin anew where the folder holds a run, and replace that.
         as_json: Print one JSON object.
     """
-    from vesalius.console import print_json, say
     from vesalius.models.registry import to_options
     from vesalius.models.start import start_encoder
     from vesalius.training.callbacks import tell
@@ -237,12 +238,12 @@ def benchmark(
     /,
     *,
     data: Path | None = None,
-    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    out: OutPath = None,
     dry_run: bool = False,
     device: str = "auto",
-    precision: Literal["32", "16-mixed", "bf16-mixed"] = "32",
+    precision: Precision = "32",
     overwrite: bool = False,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train and score every model of a recipe on every data set, and put the numbers beside published ones.
 
@@ -274,9 +275,6 @@ def benchmark(
     from vesalius.benchmark.recipe import read_benchmark
     from vesalius.benchmark.report import JSON_NAME, SHEET_NAME, TEXT_NAME, build_report, write_benchmark
     from vesalius.benchmark.running import inspect, run_cells
-    from vesalius.console import print_json, progress_bar, say
-    from vesalius.errors import ConfigError
-    from vesalius.folders import Claim
     from vesalius.models.inference import choose_device
 
     plan, place = read_benchmark(recipe), choose_device(device)
@@ -310,8 +308,6 @@ def benchmark(
 
 
 def _finish_dry(found: "Preflight", *, as_json: bool) -> None:
-    from vesalius.console import print_json, print_table, say
-
     if as_json:
         print_json(found.to_dict())
     else:
@@ -324,8 +320,6 @@ def _finish_dry(found: "Preflight", *, as_json: bool) -> None:
 
 
 def _print_benchmark(report: "BenchmarkReport") -> None:
-    from vesalius.console import print_table, say
-
     print_table(report.table.columns, report.table.rows, title=report.recipe.title)
     for number, note in enumerate(report.table.notes, 1):
         say(f"{number}. {note}")

@@ -1,16 +1,27 @@
-"""What the command line says of itself: long help, unknown options, and shell completion."""
+"""Options that commands share, and what the command line says of itself: help, unknown options, shell completion."""
 
 import difflib
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from cyclopts.exceptions import UnknownOptionError
 
 from vesalius.errors import ConfigError
+
+AsJson = Annotated[bool, Parameter(name="--json")]
+"""Whether a command prints one JSON object instead of tables."""
+OutPath = Annotated[Path | None, Parameter(alias="-o")]
+"""Folder or file for the results, if any are written."""
+Flat = Parameter(name="*")
+"""Makes each field of a dataclass an option of its own."""
+Split = Literal["train", "val", "test"]
+RuntimeName = Literal["auto", "onnx", "torch"]
+Precision = Literal["32", "16-mixed", "bf16-mixed"]
 
 EXIT_CODES = {
     0: "Done.",
@@ -165,7 +176,6 @@ def install_completion(shell: Literal["bash", "zsh", "fish", "powershell"] | Non
 
     from vesalius.cli import app
     from vesalius.console import say
-    from vesalius.errors import ConfigError
 
     try:
         script = app.install_completion(shell=shell)

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from vesalius.errors import ConfigError, ModelError
+from vesalius.cli.usage import AsJson
+from vesalius.console import print_json, print_path, print_table, progress_bar, say
+from vesalius.errors import ConfigError, ModelError, unknown_name
+from vesalius.files import sha256_of
 
 if TYPE_CHECKING:
     from vesalius.models.public_weights import WeightSource
 
 
-def weights_list(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+def weights_list(*, as_json: AsJson = False) -> None:
     """List public weights: what they are, which models start from them, and whether they are on this machine.
 
     Examples:
@@ -26,7 +29,6 @@ def weights_list(*, as_json: Annotated[bool, Parameter(name="--json")] = False) 
     Args:
         as_json: Print one JSON object, with addresses and checksums.
     """
-    from vesalius.console import print_json, print_table, say
     from vesalius.models.public_weights import read_sources, weights_folder
 
     sources = read_sources().values()
@@ -57,7 +59,7 @@ MEGABYTE = 1_000_000
 def weights_fetch(
     *names: str,
     model: Annotated[str | None, Parameter(name="--for")] = None,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Download public weights and check them; what is here already stays.
 
@@ -77,8 +79,6 @@ def weights_fetch(
             `train-naming` know by this name, such as pubmedclip.
         as_json: Print one JSON object.
     """
-    from vesalius.console import print_json, say
-    from vesalius.errors import ModelError
     from vesalius.models.public_weights import read_sources
 
     if not names and model is None:
@@ -94,7 +94,6 @@ def weights_fetch(
 
 
 def _find_sources(names: tuple[str, ...], model: str | None) -> "list[WeightSource]":
-    from vesalius.errors import ModelError
     from vesalius.models.public_weights import find_source, read_sources
     from vesalius.models.registry import list_encoders, list_models
     from vesalius.models.start import needed_weights
@@ -107,7 +106,6 @@ def _find_sources(names: tuple[str, ...], model: str | None) -> "list[WeightSour
 
 
 def _fetch(name: str) -> Path:
-    from vesalius.console import progress_bar
     from vesalius.models.public_weights import fetch
 
     with progress_bar() as bar:
@@ -125,7 +123,7 @@ def weights_import(
     *,
     layout: Annotated[str | None, Parameter(name="--as")] = None,
     out: Annotated[Path, Parameter(alias="-o")],
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Turn weights of another program into a checkpoint of ours, which every command takes as a model.
 
@@ -145,8 +143,6 @@ def weights_import(
         out: The checkpoint to write, a .safetensors file.
         as_json: Print one JSON object.
     """
-    from vesalius.console import print_json, progress_bar, say
-    from vesalius.files import sha256_of
     from vesalius.models.checkpoints import save_model
     from vesalius.models.encoder import Segmenter
     from vesalius.models.foreign import import_checkpoint
@@ -172,7 +168,6 @@ def weights_import(
 
 def _find(file: str, layout: str | None) -> tuple[Path, str]:
     """The file, and the layout to read it as."""
-    from vesalius.errors import unknown_name
     from vesalius.models.foreign import LAYOUTS
     from vesalius.models.public_weights import locate, read_sources
 
@@ -189,7 +184,7 @@ def _find(file: str, layout: str | None) -> tuple[Path, str]:
     return path, layout
 
 
-def weights_path(name: str, /, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+def weights_path(name: str, /, *, as_json: AsJson = False) -> None:
     """Say where the file of public weights lies, or belongs.
 
     The path alone goes to stdout, for use in scripts; if nothing is there yet, a line on stderr says how to get it.
@@ -204,7 +199,6 @@ def weights_path(name: str, /, *, as_json: Annotated[bool, Parameter(name="--jso
         name: One of "vesalius weights list".
         as_json: Print one JSON object.
     """
-    from vesalius.console import print_json, print_path, say
     from vesalius.models.public_weights import find_source
 
     source = find_source(name)
@@ -216,7 +210,7 @@ def weights_path(name: str, /, *, as_json: Annotated[bool, Parameter(name="--jso
         say(f"Not there yet. {source.remedy()}.")
 
 
-def weights_verify(*names: str, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+def weights_verify(*names: str, as_json: AsJson = False) -> None:
     """Compare the weights on this machine with their checksums: the published one, or that of the first fetch.
 
     Exit codes:
@@ -233,7 +227,6 @@ def weights_verify(*names: str, as_json: Annotated[bool, Parameter(name="--json"
         names: Of "vesalius weights list"; by default all that are here.
         as_json: Print one JSON object, with the checksums.
     """
-    from vesalius.console import print_json, print_table, progress_bar, say
     from vesalius.models.public_weights import read_sources, verify, weights_folder
 
     chosen = names or [name for name, source in read_sources().items() if source.path.is_file()]
