@@ -185,7 +185,7 @@ class VolumeSegmentation:
         """Voxels more likely inside than outside, on the file's grid.
 
         Raises:
-            ImageError: If a byte a voxel is more than `limits.MEGABYTES`.
+            ImageError: If a byte a voxel is more than `safeguards.MEGABYTES`.
         """
         return self._put_together(self._packed, np.dtype(np.bool_))
 
@@ -196,7 +196,7 @@ class VolumeSegmentation:
         To save memory, use the ``probability`` of each of the ``answers``, which is that of one slice.
 
         Raises:
-            ImageError: If four bytes a voxel are more than `limits.MEGABYTES`.
+            ImageError: If four bytes a voxel are more than `safeguards.MEGABYTES`.
         """
         return self._put_together((each.probability for each in self.answers), np.dtype(np.float32))
 

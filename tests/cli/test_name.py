@@ -101,7 +101,7 @@ def test_strips_of_equal_names_do_not_replace_each_other(run, weights, tmp_path)
 
 def fail_with(monkeypatch, *errors):
     """Reading fails with each of these in turn, and then works."""
-    from vesalius.imaging.finding import FoundSeries
+    from vesalius.imaging.search import FoundSeries
 
     read, left = FoundSeries.read, list(errors)
     monkeypatch.setattr(FoundSeries, "read", lambda self: (_ for _ in ()).throw(left.pop(0)) if left else read(self))
@@ -152,7 +152,7 @@ def test_what_is_said_of_many_stays_short(run, weights, tmp_path):
 
 
 def test_what_the_reader_had_to_assume_is_told(run, weights, tmp_path, monkeypatch):
-    from vesalius.imaging.finding import FoundSeries
+    from vesalius.imaging.search import FoundSeries
 
     write_pictures(tmp_path, "a.png")
     read, notice = FoundSeries.read, Notice("slices left out", "another echo", count=2, total=9)

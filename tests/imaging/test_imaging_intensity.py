@@ -6,13 +6,13 @@ import pytest
 from vesalius.errors import ImageError
 from vesalius.imaging.intensity import (
     CT_WINDOWS,
-    ShadeRange,
+    DisplayRange,
     SigmoidRange,
     apply_window,
     asked_range,
     default_range,
     percentile_range,
-    to_shades,
+    to_display_values,
     window_range,
 )
 
@@ -34,8 +34,8 @@ def test_windows_follow_the_formula_of_the_standard(window):
 
 
 def test_soft_tissue_window_agrees_with_values_computed_by_hand():
-    shades = apply_window(np.array([-161, -160, 39, 40, 239, 240]), "soft tissue")
-    np.testing.assert_allclose(shades, [0, 0, 199 / 399, 200 / 399, 1, 1], atol=1e-6)
+    shown = apply_window(np.array([-161, -160, 39, 40, 239, 240]), "soft tissue")
+    np.testing.assert_allclose(shown, [0, 0, 199 / 399, 200 / 399, 1, 1], atol=1e-6)
 
 
 def test_an_eight_bit_window_is_the_identity():
@@ -58,11 +58,11 @@ def test_mr_range_leaves_out_zeros_and_half_a_percent_at_each_end():
 
 
 def test_an_empty_volume_is_black():
-    assert to_shades(np.zeros((2, 2)), percentile_range(np.zeros((2, 2)))).max() == 0
+    assert to_display_values(np.zeros((2, 2)), percentile_range(np.zeros((2, 2)))).max() == 0
 
 
 def test_a_range_without_extent_is_a_step():
-    np.testing.assert_array_equal(to_shades(np.array([4, 5, 6]), ShadeRange(5, 5)), [0, 0, 1])
+    np.testing.assert_array_equal(to_display_values(np.array([4, 5, 6]), DisplayRange(5, 5)), [0, 0, 1])
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_a_window_is_refused_for_colour():
         asked_range((40, 400), modality=None, colour=True, source=Path("a.png"))
 
 
-@pytest.mark.parametrize("shades", [ShadeRange(5, 5), ShadeRange(0, 1e-40), SigmoidRange(5, 5)])
-def test_a_range_that_nothing_can_be_divided_by_is_a_step(shades):
-    assert to_shades(np.array([-1.0, shades.low, 6.0]), shades).tolist() == [0, 0, 1]
+@pytest.mark.parametrize("display_range", [DisplayRange(5, 5), DisplayRange(0, 1e-40), SigmoidRange(5, 5)])
+def test_a_range_that_nothing_can_be_divided_by_is_a_step(display_range):
+    assert to_display_values(np.array([-1.0, display_range.low, 6.0]), display_range).tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize("window", [(1e30, 400), (40, 1e30), (float("nan"), 400), (-1e31, 1)])

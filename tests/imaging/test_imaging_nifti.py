@@ -154,7 +154,7 @@ class TestUnits:
         image = read_nifti(write_values(tmp_path / "a.nii.gz", SPREAD_HU[case]))
         assert image.modality == "CT"
         assert [notice.what for notice in image.notices] == ["units guessed to be HU"]
-        assert image.slices().shades == window_range(CT_WINDOWS["soft tissue"])
+        assert image.slices().display_range == window_range(CT_WINDOWS["soft tissue"])
 
     @pytest.mark.parametrize("case", NO_HU)
     def test_what_is_not_stays_unknown_and_that_is_told(self, tmp_path, case):

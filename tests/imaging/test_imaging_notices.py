@@ -110,7 +110,7 @@ class TestLazyPixels:
     def test_a_series_read_slice_by_slice_equals_one_in_memory(self, write_series, monkeypatch):
         folder = write_series([0.0, 3.0, 6.0], ImageOrientationPatient=[0, 1, 0, 1, 0, 0], RescaleIntercept=0)
         kept = read_image(folder)
-        monkeypatch.setattr("vesalius.imaging.dicom.keep", lambda stacks, only: stacks)
+        monkeypatch.setattr("vesalius.imaging.dicom.load_small", lambda stacks, only: stacks)
         lazy = read_image(folder)
         assert isinstance(lazy.pixels, LazyPixels)
         np.testing.assert_array_equal(np.asarray(lazy.pixels), kept.pixels)

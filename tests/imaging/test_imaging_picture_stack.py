@@ -7,8 +7,8 @@ from PIL import Image
 
 from vesalius.errors import ImageError, ImageNotice
 from vesalius.imaging import read_image
-from vesalius.imaging.finding import find_series
 from vesalius.imaging.read import find_picture_stacks
+from vesalius.imaging.search import find_series
 
 
 def write(folder: Path, names: dict[str, int], size: tuple[int, int] = (4, 6)) -> Path:

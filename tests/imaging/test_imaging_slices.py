@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vesalius.errors import ImageError
-from vesalius.imaging.intensity import ShadeRange
+from vesalius.imaging.intensity import DisplayRange
 from vesalius.imaging.slices import SliceStack, from_square_pixels, to_square_pixels
 
 AXIAL = np.array([[0.0, 0, -1, 30], [0, -1, 0, 20], [3, 0, 0, -60], [0, 0, 0, 1]])
@@ -11,7 +11,7 @@ AXIAL = np.array([[0.0, 0, -1, 30], [0, -1, 0, 20], [3, 0, 0, -60], [0, 0, 0, 1]
 @pytest.fixture
 def stack():
     pixels = np.arange(5 * 4 * 3, dtype=np.float32).reshape(5, 4, 3)
-    return SliceStack(pixels, AXIAL, "axial", ShadeRange(0, 59), False, (1.0, 1.0))
+    return SliceStack(pixels, AXIAL, "axial", DisplayRange(0, 59), False, (1.0, 1.0))
 
 
 def test_a_stack_behaves_like_a_list(stack):
@@ -32,7 +32,7 @@ def test_slices_are_grey_rgb_in_zero_to_one(stack):
 
 
 def test_inversion_mirrors_the_shades(stack):
-    dark = SliceStack(stack.pixels, AXIAL, "axial", stack.shades, True, (1.0, 1.0))
+    dark = SliceStack(stack.pixels, AXIAL, "axial", stack.display_range, True, (1.0, 1.0))
     np.testing.assert_allclose(dark[2].rgb, 1 - stack[2].rgb)
 
 

@@ -7,7 +7,7 @@ from pydicom.data import get_testdata_file
 
 from vesalius.errors import ImageError
 from vesalius.imaging import write_rgb
-from vesalius.imaging.finding import find_series
+from vesalius.imaging.search import find_series
 
 
 @pytest.fixture

@@ -1,4 +1,8 @@
-"""DICOM files, folders and series as images; needs pydicom, and its pylibjpeg plugins for compressed pixels."""
+"""DICOM files, folders and series as images; needs pydicom, and its pylibjpeg plugins for compressed pixels.
+
+`sort_files` finds the series among files, `read_files` reads the stacks of one; `read_dicom`, `read_series` and
+`read_stacks` choose among them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -9,14 +13,15 @@ import pydicom
 from vesalius.errors import ImageError
 from vesalius.imaging.dicom_file import check_is_image, is_dicom, open_dicom, reading
 from vesalius.imaging.dicom_frames import Frame, frames_of
-from vesalius.imaging.dicom_stacks import Stack, build_stacks, describe, keep
+from vesalius.imaging.dicom_stacks import Stack, build_stacks, describe, load_small
 from vesalius.imaging.formats import DICOM_SUFFIXES, visible_files
 from vesalius.imaging.image import MedicalImage
 from vesalius.imaging.safeguards import Notice
 
-_LOOKED_AT = ["Columns", "Modality", "Rows", "SOPClassUID", "SeriesDescription", "SeriesInstanceUID"]
+SORTING_KEYWORDS = ["Columns", "Modality", "Rows", "SOPClassUID", "SeriesDescription", "SeriesInstanceUID"]
+"""Attributes that are read to sort files."""
 LISTED = 3
-"""Files whose fault a notice tells one by one."""
+"""Number of unreadable files that a notice lists one by one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,20 +40,20 @@ class SeriesFiles:
 
 
 @dataclass(frozen=True, eq=False)
-class Sorted:
-    """What a number of files hold."""
+class SortedFiles:
+    """DICOM files by series."""
 
     series: list[SeriesFiles]
-    """In the order in which their first files come."""
+    """Series in the order of their first files."""
     broken: list[tuple[Path, ImageError]]
-    """DICOM files that cannot be read, or hold no image, and why."""
+    """DICOM files that cannot be read, or hold no image, with the error of each."""
 
 
-def sort_files(paths: Sequence[Path]) -> Sorted:
+def sort_files(paths: Sequence[Path]) -> SortedFiles:
     """Sort files by the series they belong to, reading headers only.
 
     Args:
-        paths: Files of any kind; those that are not DICOM are passed over.
+        paths: Files of any kind; those that are not DICOM are skipped.
     """
     series: dict[str, SeriesFiles] = {}
     broken: list[tuple[Path, ImageError]] = []
@@ -58,7 +63,7 @@ def sort_files(paths: Sequence[Path]) -> Sorted:
                 _sort_one(path, series)
         except ImageError as error:
             broken.append((path, error))
-    return Sorted(list(series.values()), broken)
+    return SortedFiles(list(series.values()), broken)
 
 
 def read_files(
@@ -70,10 +75,10 @@ def read_files(
     """Read the files of one series.
 
     Args:
-        paths: DICOM images; one that cannot be read is left out, and the images say so.
+        paths: DICOM images; one that cannot be read is left out, with a notice.
         source: What the images name as their origin.
-        broken: Files that were left out before, and why.
-        only: The one stack that is wanted, from 0; None for all.
+        broken: Files that were left out before, with the error of each.
+        only: Index of the one stack whose pixels to load, from 0; None for all.
 
     Returns:
         Every stack of parallel slices, the one with most slices first.
@@ -93,19 +98,18 @@ def read_files(
     total = len(paths) + len(broken)
     stacks = build_stacks(frames, source, _left_out(failed, total))
     try:
-        return keep(stacks, only)
+        return load_small(stacks, only)
     except ImageError:
-        bad = _undecodable(
-            [frame for stack in stacks[only : None if only is None else only + 1] for frame in stack.frames]
-        )
+        wanted = stacks if only is None else stacks[only : only + 1]
+        bad = _undecodable([frame for stack in wanted for frame in stack.frames])
         rest = [frame for frame in frames if frame.pixels.stored.path not in bad]
         if not bad or not rest:
             raise
-        return keep(build_stacks(rest, source, _left_out([*failed, *bad.items()], total)), only)
+        return load_small(build_stacks(rest, source, _left_out([*failed, *bad.items()], total)), only)
 
 
 def _undecodable(frames: Sequence[Frame]) -> dict[Path, ImageError]:
-    """Files of frames that cannot be decoded, and why."""
+    """Files of frames that cannot be decoded, with the error of each."""
     bad = {}
     for frame in frames:
         try:
@@ -118,16 +122,16 @@ def _undecodable(frames: Sequence[Frame]) -> dict[Path, ImageError]:
 def _left_out(failed: Sequence[tuple[Path, ImageError]], total: int) -> list[Notice]:
     if not failed:
         return []
-    told = [str(error).replace(f"{path}: ", f"{path.name} ", 1).rstrip(".") for path, error in failed[:LISTED]]
+    listed = [str(error).replace(f"{path}: ", f"{path.name} ", 1).rstrip(".") for path, error in failed[:LISTED]]
     more = f"; and {len(failed) - LISTED} more" if len(failed) > LISTED else ""
-    return [Notice("DICOM files left out", "; ".join(told) + more, count=len(failed), total=total)]
+    return [Notice("DICOM files left out", "; ".join(listed) + more, count=len(failed), total=total)]
 
 
 def _sort_one(path: Path, series: dict[str, SeriesFiles]) -> None:
     if not is_dicom(path):
         raise ImageError(f"{path}: is not DICOM, or empty; name a DICOM file, or take this one out of the folder.")
     with reading(path):
-        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_LOOKED_AT))
+        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(SORTING_KEYWORDS))
         check_is_image(header, path)
         uid = str(header.get("SeriesInstanceUID") or "")
         modality, description = (str(header.get(keyword) or "") for keyword in ("Modality", "SeriesDescription"))
@@ -152,14 +156,14 @@ def read_dicom(path: Path, *, stack: int | None = None, frame: int | None = None
         if not 1 <= frame <= len(frames):
             raise ImageError(f"{path}: has no frame {frame}; expected a number from 1 to {len(frames)}.")
         frames = frames[frame - 1 : frame]
-    return choose_stack(keep(build_stacks(frames, path), (stack or 1) - 1), path, stack)
+    return choose_stack(load_small(build_stacks(frames, path), (stack or 1) - 1), path, stack)
 
 
 def read_series(folder: Path, *, series: str | int | None = None, stack: int | None = None) -> MedicalImage:
     """Read one series of a folder and its subfolders.
 
     Args:
-        folder: Folder of DICOM files; hidden files and folders, and files of other kinds, are passed over.
+        folder: Folder of DICOM files; hidden files and folders, and files of other kinds, are skipped.
         series: SeriesInstanceUID, or its number, from 1, in the order that the message lists; needed where the folder
             holds several.
         stack: As for `read_dicom`.
@@ -190,17 +194,17 @@ def read_stacks(path: Path, *, series: str | int | None = None) -> list[MedicalI
         ImageError: If there is no image, or none that can be read.
     """
     if path.is_file():
-        return [stack.image for stack in keep(build_stacks(frames_of(open_dicom(path)), path))]
+        return [stack.image for stack in load_small(build_stacks(frames_of(open_dicom(path)), path))]
     return [stack.image for stack in _read(path, _find_series(path), series)]
 
 
 def choose_stack(stacks: Sequence[Stack], source: Path, number: int | None = None) -> MedicalImage:
-    """One stack of several, with a notice of what is left out where nobody chose.
+    """Choose one of several stacks; without a number the largest, with a notice of what is left out.
 
     Args:
-        stacks: The largest first.
+        stacks: Stacks, the largest first.
         source: What the message names.
-        number: From 1; None for the largest.
+        number: Number of the stack, from 1; None for the largest.
 
     Raises:
         ImageError: If there is no such stack.
@@ -219,7 +223,7 @@ def choose_stack(stacks: Sequence[Stack], source: Path, number: int | None = Non
     return replace(image, notices=(*image.notices, notice))
 
 
-def _find_series(folder: Path) -> Sorted:
+def _find_series(folder: Path) -> SortedFiles:
     if not folder.is_dir():
         raise ImageError(f"{folder}: no such folder; check the path.")
     found = sort_files(visible_files(folder))
@@ -230,13 +234,13 @@ def _find_series(folder: Path) -> Sorted:
     return found
 
 
-def _read(folder: Path, found: Sorted, series: str | int | None, only: int | None = None) -> list[Stack]:
+def _read(folder: Path, found: SortedFiles, series: str | int | None, only: int | None = None) -> list[Stack]:
     chosen = found.series if series is None else [_choose(folder, found.series, str(series))]
     return read_files([path for each in chosen for path in each.paths], folder, found.broken, only)
 
 
 def _choose(folder: Path, series: Sequence[SeriesFiles], asked: str) -> SeriesFiles:
-    """By UID, else by number from 1."""
+    """Choose a series by its UID, else by its number from 1."""
     by_name = {str(number): each for number, each in enumerate(series, start=1)} | {each.uid: each for each in series}
     if asked not in by_name:
         raise ImageError(f"{folder}: has no series {asked}; there are {len(series)}: {_listed(series)}.")

@@ -17,79 +17,73 @@ from pydicom.multival import MultiValue
 
 from vesalius.errors import ImageError
 from vesalius.imaging.header import HEADER_KEYWORDS
-from vesalius.imaging.intensity import LARGEST
-from vesalius.imaging.orientation import CLOSEST_MM, FARTHEST_MM
+from vesalius.imaging.intensity import MISSING_FROM
+from vesalius.imaging.orientation import MAX_MM, MIN_SPACING_MM
 
-VENDOR_B_VALUES = (
-    ("SIEMENS MR HEADER", 0x0019, 0x0C),
-    ("GEMS_PARM_01", 0x0043, 0x39),
-    ("Philips Imaging DD 001", 0x2001, 0x03),
-)
-"""Private creator, group and element."""
-
-GE_MARK = 1_000_000_000
-"""GE adds this, or a multiple, to the b-values of some series."""
-
-
-def vendor_b_value(dataset: Dataset) -> float | None:
-    """b-value in s/mm² from a private attribute; None if there is none, or none that is a number."""
-    for creator, group, element in VENDOR_B_VALUES:
-        try:
-            value = dataset.private_block(group, creator)[element].value
-            first = value if isinstance(value, str | int | float) else value[0]
-            return float(first) % GE_MARK
-        except (KeyError, TypeError, ValueError, IndexError):
-            continue
-    return None
-
-
-SPACING_KEYWORDS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-"""Where a pixel's size may stand, the one in the patient before the one on the detector."""
-
-NUMBERS_OF_CONTRAST = (
+CONTRAST_NUMBERS = (
     "DiffusionBValue",
     "EchoTime",
     "EffectiveEchoTime",
     "TemporalPositionIdentifier",
     "TemporalPositionIndex",
 )
-"""Numbers in which the frames of one stack agree: b-value, echo and time point."""
+"""Attributes in which the frames of one stack agree: b-value, echo and time point."""
 
 SAME_CONTRAST = 0.01
-"""Relative difference up to which two such numbers are one, written or measured differently."""
+"""Relative difference up to which two such numbers count as equal."""
 
-WORDS_OF_CONTRAST = {
+CONTRAST_WORDS = {
     "ADC", "CBF", "CBV", "DIFFUSION", "EADC", "FA", "FAT", "FRACTIONAL_ANISOTROPY", "IMAGINARY", "IN_PHASE",
     "LOCALIZER", "MAGNITUDE", "MAXIMUM", "MINIMUM", "MIP", "MOSAIC", "MPR", "MTT", "OPP_PHASE", "OUT_OF_PHASE",
     "PHASE", "PHASE_MAP", "PROJECTION_IMAGE", "REAL", "SCOUT", "SCREEN_SAVE", "SECONDARY", "SUBTRACTION", "SUB",
     "T1_MAP", "T2_MAP", "T2_STAR_MAP", "TRACE", "TRACEW", "TTP", "VELOCITY", "VELOCITY_MAP", "WATER",
 }  # fmt: skip
-"""Words of an image type (blanks as underscores) that say that other values are shown; vendors write many that do not,
-such as ADD, NORM and DIS2D."""
+"""Words of an image type (blanks as underscores) that tell contrasts apart; vendors write many others, such as ADD,
+NORM and DIS2D."""
 
-LETTERS_OF_CONTRAST = {"M": "MAGNITUDE", "P": "PHASE", "R": "REAL", "I": "IMAGINARY"}
-"""How MR scanners write them, alone or before an underscore as in M_FFE."""
+CONTRAST_LETTERS = {"M": "MAGNITUDE", "P": "PHASE", "R": "REAL", "I": "IMAGINARY"}
+"""Letters by which MR scanners abbreviate words, alone or before an underscore as in M_FFE."""
+
+
+def _same_number(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, rel_tol=SAME_CONTRAST, abs_tol=1e-6)
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """What tells frames of the same place and size apart."""
+    """What distinguishes frames of the same place and size."""
 
     numbers: tuple[float | None, ...]
-    """Values of `NUMBERS_OF_CONTRAST`."""
+    """Values of `CONTRAST_NUMBERS`."""
     words: frozenset[str]
-    """Those of the image type and frame type that are `WORDS_OF_CONTRAST`."""
+    """Words of the image type and frame type that are among `CONTRAST_WORDS`."""
 
     def equals(self, other: "Contrast") -> bool:
-        """Whether both are one contrast, up to rounding."""
+        """Whether both are the same contrast, up to rounding."""
         pairs = zip(self.numbers, other.numbers, strict=True)
         return self.words == other.words and all(_same_number(one, two) for one, two in pairs)
 
     def __str__(self) -> str:
-        """In words; "" if nothing is known."""
+        """The contrast in words; "" if nothing is known."""
         names = ("b", "echo", "echo", "time point", "time point")
         told = [f"{name} {value:g}" for name, value in zip(names, self.numbers, strict=True) if value is not None]
         return ", ".join(dict.fromkeys([*told, *(word.lower() for word in sorted(self.words))]))
+
+
+VENDOR_B_VALUES = (
+    ("SIEMENS MR HEADER", 0x0019, 0x0C),
+    ("GEMS_PARM_01", 0x0043, 0x39),
+    ("Philips Imaging DD 001", 0x2001, 0x03),
+)
+"""Private creator, group and element of b-values."""
+
+GE_OFFSET = 1_000_000_000
+"""GE adds this, or a multiple, to the b-values of some series."""
+
+SPACING_KEYWORDS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+"""Attributes with a pixel's size, the one in the patient before the one on the detector."""
 
 
 def _values_in(groups: Sequence[Dataset]) -> dict[str, object]:
@@ -102,21 +96,15 @@ def _values_in(groups: Sequence[Dataset]) -> dict[str, object]:
     return found
 
 
-def _same_number(one: float | None, other: float | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return math.isclose(one, other, rel_tol=SAME_CONTRAST, abs_tol=1e-6)
-
-
 def _word_of_contrast(word: str) -> str | None:
     tidy = "_".join(word.upper().split())
-    if tidy in WORDS_OF_CONTRAST:
+    if tidy in CONTRAST_WORDS:
         return tidy
-    return LETTERS_OF_CONTRAST.get(tidy.split("_")[0])
+    return CONTRAST_LETTERS.get(tidy.split("_")[0])
 
 
 class FileAttributes:
-    """What a file says of all its frames; each attribute is looked up once, however many frames there are.
+    """Attributes that all frames of a file share; each is looked up once, however many frames there are.
 
     Args:
         dataset: Header of the file.
@@ -139,13 +127,20 @@ class FileAttributes:
 
     @cached_property
     def vendor_b_value(self) -> float | None:
-        """b-value in s/mm² from a private attribute."""
-        return vendor_b_value(self.dataset)
+        """b-value in s/mm² from a private attribute; None if there is none, or none that is a number."""
+        for creator, group, element in VENDOR_B_VALUES:
+            try:
+                value = self.dataset.private_block(group, creator)[element].value
+                first = value if isinstance(value, str | int | float) else value[0]
+                return float(first) % GE_OFFSET
+            except (KeyError, TypeError, ValueError, IndexError):
+                continue
+        return None
 
 
 @dataclass(frozen=True)
 class FrameAttributes:
-    """Typed access to what a file says of one of its frames."""
+    """Typed access to the attributes of one frame."""
 
     file: FileAttributes
     index: int
@@ -180,7 +175,7 @@ class FrameAttributes:
 
     @property
     def modality(self) -> str | None:
-        """DICOM code."""
+        """DICOM code of the modality."""
         return self.text("Modality") or None
 
     @property
@@ -206,7 +201,7 @@ class FrameAttributes:
         """Row and column distance, mm."""
         for keyword in SPACING_KEYWORDS:
             distances = self.numbers(keyword)
-            if len(distances) == 2 and all(CLOSEST_MM < distance < FARTHEST_MM for distance in distances):
+            if len(distances) == 2 and all(MIN_SPACING_MM < distance < MAX_MM for distance in distances):
                 return distances[0], distances[1]
         return None
 
@@ -217,23 +212,23 @@ class FrameAttributes:
 
     @property
     def thickness(self) -> float:
-        """Distance to the next slice, mm, as far as one frame can tell; 1 if it does not."""
-        told = (abs(self.number(keyword) or 0.0) for keyword in ("SpacingBetweenSlices", "SliceThickness"))
-        return next((distance for distance in told if CLOSEST_MM < distance < FARTHEST_MM), 1.0)
+        """Distance to the next slice, mm, by this frame's header alone; 1 if that has none."""
+        found = (abs(self.number(keyword) or 0.0) for keyword in ("SpacingBetweenSlices", "SliceThickness"))
+        return next((distance for distance in found if MIN_SPACING_MM < distance < MAX_MM), 1.0)
 
     @property
     def window(self) -> tuple[float, float] | None:
         """Center and width of the first window; None if absent or not valid."""
         center, width = self.number("WindowCenter"), self.number("WindowWidth")
-        if center is None or width is None or not (abs(center) < LARGEST and width < LARGEST):
+        if center is None or width is None or not (abs(center) < MISSING_FROM and width < MISSING_FROM):
             return None
         exact = self.text("VOILUTFunction").upper() in ("LINEAR_EXACT", "SIGMOID")
         return (center, width) if (width > 0 if exact else width >= 1) else None
 
     @property
     def contrast(self) -> Contrast:
-        """What tells the frame from others of the same place; the b-value may come from a private attribute."""
-        b_value, *others = (self.number(keyword) for keyword in NUMBERS_OF_CONTRAST)
+        """What distinguishes the frame from others of the same place; the b-value may be a private attribute."""
+        b_value, *others = (self.number(keyword) for keyword in CONTRAST_NUMBERS)
         if b_value is None:
             b_value = self.file.vendor_b_value
         words = [*self.text("ImageType").split("\\")[1:], *self.text("FrameType").split("\\")[1:]]
@@ -241,7 +236,7 @@ class FrameAttributes:
 
     @property
     def header(self) -> dict[str, str]:
-        """Those of `HEADER_KEYWORDS` that are there; the b-value may come from a private attribute."""
+        """Values of `HEADER_KEYWORDS`, absent ones left out; the b-value may be a private attribute."""
         found = {keyword: text for keyword in HEADER_KEYWORDS if (text := self.text(keyword))}
         if "DiffusionBValue" not in found and (b_value := self.file.vendor_b_value) is not None:
             found["DiffusionBValue"] = f"{b_value:g}"
@@ -249,37 +244,37 @@ class FrameAttributes:
 
     @cached_property
     def _own(self) -> dict[str, object]:
-        """What stands in the frame's own functional groups."""
+        """Attributes in the frame's own functional groups."""
         return _values_in(self.file.per_frame[self.index : self.index + 1])
 
     def _placement(self, keyword: str, length: int) -> NDArray[np.float64] | None:
         if self.file.frames > 1 and not self._own and not self.file.shared:
-            return None  # one place for many frames is the place of none
+            return None  # one place for many frames is no frame's place
         values = np.array(self.numbers(keyword))
-        return values if values.shape == (length,) and (np.abs(values) < FARTHEST_MM).all() else None
+        return values if values.shape == (length,) and (np.abs(values) < MAX_MM).all() else None
 
 
 _CREATOR = "SIEMENS CSA HEADER"
 _TAG = struct.Struct("<64si4s3i")
 _ITEM = struct.Struct("<4i")
-_MOST_TAGS = 4096
+_MAX_TAGS = 4096
 """A header holds about a hundred."""
 
 
 @dataclass(frozen=True, eq=False)
 class Mosaic:
-    """How a mosaic is laid out; directions and positions are DICOM's LPS mm."""
+    """Layout of a mosaic; directions and positions are DICOM's LPS mm."""
 
     count: int
-    """Slices; the last tiles of the square may be empty."""
+    """Number of slices; the last tiles of the square may be empty."""
     per_side: int
-    """Tiles in a row, and rows of tiles."""
+    """Number of tiles in a row, and of rows of tiles."""
     shape: tuple[int, int]
     """Rows and columns of a tile."""
     position: NDArray[np.float64]
     """Centre of the first pixel of the first tile, [3]."""
     step: NDArray[np.float64]
-    """From a slice to the next, [3]."""
+    """Vector from a slice to the next, [3]."""
 
     def corner(self, index: int) -> tuple[int, int]:
         """First row and column of a tile."""
@@ -287,7 +282,7 @@ class Mosaic:
 
 
 def find_mosaic(frame: FrameAttributes, path: object) -> Mosaic | None:
-    """Lay out a mosaic.
+    """Read the layout of a mosaic from its headers.
 
     Args:
         frame: The one frame of a file.
@@ -301,10 +296,11 @@ def find_mosaic(frame: FrameAttributes, path: object) -> Mosaic | None:
     """
     if "MOSAIC" not in frame.text("ImageType").upper().split("\\"):
         return None
-    told = read_csa(frame.dataset)
-    count, normal = int(next(iter(_numbers(told, "NumberOfImagesInMosaic")), 0)), _numbers(told, "SliceNormalVector")
+    csa = read_csa(frame.dataset)
+    count, normal = int(next(iter(_numbers(csa, "NumberOfImagesInMosaic")), 0)), _numbers(csa, "SliceNormalVector")
     size, spacing = (int(frame.number("Rows") or 0), int(frame.number("Columns") or 0)), frame.spacing
-    if count < 1 or not _is_direction(normal) or frame.orientation is None or frame.position is None or spacing is None:
+    direction = len(normal) == 3 and 0.5 < math.hypot(*normal) < 2
+    if count < 1 or not direction or frame.orientation is None or frame.position is None or spacing is None:
         raise ImageError(
             f"{path}: is a mosaic of slices, and the private header (CSA) that says how many and where is missing or "
             "incomplete. Export it with its private attributes, or convert it to NIfTI."
@@ -341,7 +337,7 @@ def _csa_elements(content: bytes) -> list[tuple[str, list[str]]]:
     second = content[:4] == b"SV10"
     at = 8 if second else 0
     (count,) = struct.unpack_from("<i", content, at)
-    if not 0 < count <= _MOST_TAGS:
+    if not 0 < count <= _MAX_TAGS:
         raise ValueError(f"{count} elements")
     at, first_items, elements = at + 8, None, []
     for _ in range(count):
@@ -367,13 +363,9 @@ def _text(content: bytes) -> str:
     return content.split(b"\0")[0].decode("latin-1").strip()
 
 
-def _numbers(told: dict[str, list[str]], name: str) -> Sequence[float]:
+def _numbers(csa: dict[str, list[str]], name: str) -> Sequence[float]:
     try:
-        numbers = [float(value) for value in told.get(name, [])]
+        numbers = [float(value) for value in csa.get(name, [])]
     except ValueError:
         return []
     return numbers if all(map(math.isfinite, numbers)) else []
-
-
-def _is_direction(vector: Sequence[float]) -> bool:
-    return len(vector) == 3 and 0.5 < math.hypot(*vector) < 2

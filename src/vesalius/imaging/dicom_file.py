@@ -1,4 +1,4 @@
-"""One DICOM file: whether it is one, its header, and its pixels frame by frame."""
+"""One DICOM file: whether it is one, its header, and its pixels, checked before they are decoded frame by frame."""
 
 import io
 import math
@@ -27,10 +27,11 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from vesalius.errors import ImageError, VesaliusError
-from vesalius.imaging.formats import has_dicom_mark, read_start
+from vesalius.errors import ImageError
+from vesalius.imaging import formats
+from vesalius.imaging.formats import has_dicom_mark, in_one_line, read_start
 from vesalius.imaging.header import refusal_of
-from vesalius.imaging.safeguards import DENSEST_RUN, FRAMES, PIXELS, quiet, read_stated_size
+from vesalius.imaging.safeguards import FRAMES, MAX_RUN, PIXELS, quiet, read_stated_size
 
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
 """How a file without the mark begins: group 2 or 8, little endian."""
@@ -56,7 +57,7 @@ _VIDEO = tuple(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109))
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn whatever pydicom raises, and it raises whatever the bytes lead it to, into ImageError; silence its remarks.
+    """Turn whatever pydicom raises on a damaged or strange file into an error that names it; silence its warnings.
 
     It warns of padded pixel data, odd value representations and a JPEG 2000 signedness it corrects.
 
@@ -64,16 +65,10 @@ def reading(path: Path) -> Iterator[None]:
         path: The file that the message names.
 
     Raises:
-        ImageError: For any exception but our own.
+        ImageError: For any exception of a library or of Python.
     """
-    try:
-        with quiet("pydicom"):
-            yield
-    except VesaliusError:
-        raise
-    except Exception as error:
-        reason = in_one_line(error)
-        raise ImageError(f"{path}: cannot be read as DICOM ({reason}); copy or export it again.") from error
+    with formats.reading(path, "DICOM"), quiet("pydicom"):
+        yield
 
 
 def is_dicom(path: Path) -> bool:
@@ -96,13 +91,13 @@ def is_dicom(path: Path) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class StoredPixels:
-    """Where the pixels of a file lie, and how they are encoded."""
+    """The place and encoding of a file's pixels."""
 
     path: Path
     offset: int | None
     """Byte at which the value of the pixel element begins; None where the whole file is deflated."""
     options: Mapping[str, object]
-    """What pydicom's decoders need to know."""
+    """Options of pydicom's decoders."""
     palette: Dataset | None
     """The header, where its colour tables are needed."""
 
@@ -138,7 +133,7 @@ class StoredPixels:
             if self._syntax.is_compressed:
                 self._check_frame(file, index)
                 file.seek(self.offset)
-            # Of two decoders of run-length coding, the one that says nothing on the terminal when it fails.
+            # Of two decoders of run-length coding, the one that writes nothing to the terminal when it fails.
             plugin = "pydicom" if self._syntax == RLELossless else ""
             decoder = get_decoder(self._syntax)
             return decoder.as_array(file, index=index, decoding_plugin=plugin, **self.options)[0]  # type: ignore[arg-type]
@@ -149,13 +144,14 @@ class StoredPixels:
         Raises:
             ImageError: If there are too few bytes, or the stream itself says another size.
         """
-        offsets, frames = self.options.get("extended_offsets"), self._number("number_of_frames")
+        offsets, frames = self.options.get("extended_offsets"), _number(self.options, "number_of_frames")
         content = get_frame(file, index, number_of_frames=frames, extended_offsets=offsets)  # type: ignore[arg-type]
-        size = tuple(self._number(key) for key in ("rows", "columns", "samples_per_pixel"))
-        stated = None if self._syntax == RLELossless else read_stated_size(io.BytesIO(content))
+        size = tuple(_number(self.options, key) for key in ("rows", "columns", "samples_per_pixel"))
         if self._syntax == RLELossless:
-            fits = math.prod(size) * self._number("bits_allocated") // 8 <= DENSEST_RUN * len(content)
+            stated = None
+            fits = math.prod(size) * _number(self.options, "bits_allocated") // 8 <= MAX_RUN * len(content)
         else:
+            stated = read_stated_size(io.BytesIO(content))
             fits = stated is None or stated.fits_in(len(content))
         if stated is not None and stated.shape != size:
             raise ImageError(
@@ -167,9 +163,6 @@ class StoredPixels:
                 f"{self.path}: {len(content):,} bytes cannot hold its {size[0]}×{size[1]} pixels; it is damaged or "
                 "incomplete, so copy or export it again."
             )
-
-    def _number(self, option: str) -> int:
-        return int(str(self.options.get(option, 1)))
 
     @property
     def _syntax(self) -> UID:
@@ -184,6 +177,10 @@ class StoredPixels:
         return f"{reason}; it is damaged or incomplete, or no installed pydicom plugin knows this compression.{hint}"
 
 
+def _number(options: Mapping[str, object], name: str) -> int:
+    return int(str(options.get(name, 1)))
+
+
 @dataclass(frozen=True, eq=False)
 class DicomFile:
     """An image file whose pixels are not decoded yet."""
@@ -193,7 +190,7 @@ class DicomFile:
     """All attributes before the pixels."""
     pixels: StoredPixels
     frames: int
-    """How many it holds."""
+    """Number of frames."""
 
 
 def open_dicom(path: Path) -> DicomFile:
@@ -237,7 +234,7 @@ def check_is_image(header: Dataset, path: Path) -> None:
 
 
 def sop_class(header: Dataset) -> str:
-    """What kind of object a file says it is; "" if it does not."""
+    """SOP class of a file; "" if it names none."""
     for found in (header.get("SOPClassUID"), getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID")):
         first = next(iter(found), "") if isinstance(found, MultiValue | list) else found
         if first:
@@ -245,13 +242,8 @@ def sop_class(header: Dataset) -> str:
     return ""
 
 
-def in_one_line(error: BaseException) -> str:
-    """An exception's message, shortened; its kind where it has none."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
 def _name_transfer_syntax(header: Dataset) -> None:
-    """Files without preamble do not say how they are encoded; how pydicom parsed them does."""
+    """Set the transfer syntax of a file without preamble, which names none, to the encoding that pydicom found."""
     if not hasattr(header, "file_meta"):
         header.file_meta = FileMetaDataset()
     if "TransferSyntaxUID" not in header.file_meta:
@@ -304,12 +296,13 @@ def _check_fragments(file: BinaryIO, path: Path) -> None:
 
 
 def _check_length(options: Mapping[str, object], path: Path, found: int) -> None:
-    numbers = [int(str(options.get(key, 1))) for key in ("rows", "columns", "samples_per_pixel", "number_of_frames")]
-    bits = int(np.prod(numbers, dtype=object)) * int(str(options.get("bits_allocated", 8)))
+    names = ("rows", "columns", "samples_per_pixel", "number_of_frames", "bits_allocated")
+    bits = math.prod(_number(options, name) for name in names)
     if options.get("photometric_interpretation") == "YBR_FULL_422":
         bits = bits * 2 // 3
-    if found < -(-bits // 8):
+    expected = -(-bits // 8)
+    if found < expected:
         raise ImageError(
-            f"{path}: its pixels are cut off (expected {-(-bits // 8):,} bytes, got {found:,}); "
-            "it is incomplete, so copy or export it again."
+            f"{path}: its pixels are cut off (expected {expected:,} bytes, got {found:,}); it is incomplete, so copy "
+            "or export it again."
         )

@@ -1,8 +1,8 @@
-"""One DICOM file as frames, each with its own place, spacing and window, and their decoded values."""
+"""One DICOM file as frames: what decoded values mean, and each frame's own place, spacing, contrast and window."""
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,18 +14,18 @@ from vesalius.errors import ImageError
 from vesalius.imaging.dicom_attributes import Contrast, FileAttributes, FrameAttributes, Mosaic, find_mosaic
 from vesalius.imaging.dicom_file import DicomFile, StoredPixels, reading
 from vesalius.imaging.image import Pixels
-from vesalius.imaging.intensity import LARGEST, WindowFunction, finite
+from vesalius.imaging.intensity import MISSING_FROM, WindowFunction, zero_missing
 
 LARGEST_SCALE = 1e20
-"""Slopes from here on come from a damaged header."""
+"""Slopes and intercepts beyond come from a damaged header."""
 
 AIR_HU = -1024.0
-"""Padding outside a CT's field of view, and the least value a CT keeps."""
+"""Value of padding outside a CT's field of view, and the lowest value of a CT."""
 
 
 @dataclass(frozen=True, eq=False)
 class GreyRules:
-    """What becomes of the stored values of a grey frame.
+    """How stored values of a grey frame become values of the image.
 
     Rescaling applies to every modality. Padding becomes −1024 HU in CT, elsewhere the darkest value of the rest. A
     radiograph with a VOI table and no window is passed through the table, whose full range becomes its window.
@@ -34,7 +34,7 @@ class GreyRules:
     slope: float
     intercept: float
     padding: tuple[float, float] | None
-    """Smallest and largest stored value that is padding."""
+    """Smallest and largest stored value that count as padding."""
     hounsfield: bool
     """Whether the result is in HU."""
     inverted: bool
@@ -47,7 +47,7 @@ class GreyRules:
     """The header, where a table says how the values are shown."""
 
     def apply(self, stored: NDArray[np.generic]) -> Pixels:
-        """Values of stored ones, both [H, W]."""
+        """Convert stored values [H, W] to values [H, W]."""
         values = self._fill_padding(self._rescale(stored), stored)
         if self.voi_table is None:
             return values
@@ -55,16 +55,16 @@ class GreyRules:
 
     @property
     def dtype(self) -> type[np.uint8] | type[np.float32]:
-        """Of the result."""
+        """Type of the result."""
         return np.uint8 if self.bytes_stay else np.float32
 
     @property
     def table_window(self) -> tuple[float, float] | None:
-        """Center and width of all that a VOI table gives; None without one."""
+        """Center and width of the full range of a VOI table; None without one."""
         if self.voi_table is None:
             return None
-        whole = float(2 ** int(self.voi_table.VOILUTSequence[0].LUTDescriptor[2]))
-        return whole / 2, whole
+        levels = float(2 ** int(self.voi_table.VOILUTSequence[0].LUTDescriptor[2]))
+        return levels / 2, levels
 
     def _rescale(self, stored: NDArray[np.generic]) -> Pixels:
         if self.modality_table is not None:
@@ -72,10 +72,13 @@ class GreyRules:
         if self.bytes_stay and stored.dtype == np.uint8:
             return stored.astype(np.uint8)
         with np.errstate(over="ignore", invalid="ignore"):  # stored real numbers may be anything
-            return finite((stored.astype(np.float64) * self.slope + self.intercept).astype(np.float32))
+            return zero_missing((stored.astype(np.float64) * self.slope + self.intercept).astype(np.float32))
 
     def _fill_padding(self, values: Pixels, stored: NDArray[np.generic]) -> Pixels:
-        padding = self._find_padding(stored)
+        padding = np.zeros(stored.shape, np.bool_)
+        if self.padding is not None:
+            numbers = stored.astype(np.float64)
+            padding = (numbers >= self.padding[0]) & (numbers <= self.padding[1])
         if self.hounsfield:
             return np.maximum(np.where(padding, np.float32(AIR_HU), values), np.float32(AIR_HU))
         if not padding.any() or padding.all():
@@ -83,19 +86,16 @@ class GreyRules:
         darkest = values[~padding].max() if self.inverted else values[~padding].min()
         return np.where(padding, darkest, values)
 
-    def _find_padding(self, stored: NDArray[np.generic]) -> NDArray[np.bool_]:
-        if self.padding is None:
-            return np.zeros(stored.shape, np.bool_)
-        low, high = self.padding
-        numbers = stored.astype(np.float64)
-        return np.asarray((numbers >= low) & (numbers <= high))
-
 
 def grey_rules(frame: FrameAttributes) -> GreyRules:
-    """What a header says of the values of one of its grey frames."""
+    """Read the rules for a grey frame from its header.
+
+    Raises:
+        ValueError: If slope or intercept come from a damaged header.
+    """
     slope, intercept = frame.number("RescaleSlope"), frame.number("RescaleIntercept")
     scale, shift = 1.0 if slope is None else slope, intercept or 0.0
-    if not (abs(scale) < LARGEST_SCALE and abs(shift) < LARGEST):
+    if not (abs(scale) < LARGEST_SCALE and abs(shift) < MISSING_FROM):
         raise ValueError(f"RescaleSlope {scale:g} and RescaleIntercept {shift:g} scale nothing a scanner measures")
     table = bool(frame.get("ModalityLUTSequence"))
     hounsfield = is_hounsfield(frame)
@@ -114,7 +114,7 @@ def grey_rules(frame: FrameAttributes) -> GreyRules:
 
 
 def is_hounsfield(frame: FrameAttributes) -> bool:
-    """Whether the rescaled values of a frame are HU: a CT that says how to rescale, and not into something else."""
+    """Whether the rescaled values of a frame are HU: a CT with a rescaling, to no other unit."""
     if frame.modality != "CT":
         return False
     kind = frame.text("RescaleType").upper()
@@ -128,11 +128,11 @@ def is_hounsfield(frame: FrameAttributes) -> bool:
 
 
 def colour_values(stored: NDArray[np.generic], dtype: type[np.uint8] | type[np.uint16]) -> Pixels:
-    """RGB of 8 or 16 bit; of deeper colour than asked for, the upper bits are kept.
+    """Convert RGB to 8 or 16 bit; deeper colour keeps its upper bits.
 
     Args:
         stored: Decoded values [H, W, 3].
-        dtype: Of the result.
+        dtype: Type of the result.
     """
     surplus = 8 * (stored.dtype.itemsize - np.dtype(dtype).itemsize)
     if surplus > 0:
@@ -141,11 +141,12 @@ def colour_values(stored: NDArray[np.generic], dtype: type[np.uint8] | type[np.u
 
 
 def window_function(frame: FrameAttributes) -> WindowFunction:
-    """How the window of a frame is to be applied (PS3.3 C.11.2.1.3)."""
-    name = frame.text("VOILUTFunction").upper()
-    if name == "SIGMOID":
-        return "SIGMOID"
-    return "LINEAR_EXACT" if name == "LINEAR_EXACT" else "LINEAR"
+    """The function that applies the window of a frame (PS3.3 C.11.2.1.3)."""
+    match frame.text("VOILUTFunction").upper():
+        case "SIGMOID" | "LINEAR_EXACT" as function:
+            return function
+        case _:
+            return "LINEAR"
 
 
 def _padding(frame: FrameAttributes) -> tuple[float, float] | None:
@@ -168,17 +169,21 @@ class FramePixels:
     """[H, W] or [H, W, 3]."""
     dtype: type[np.uint8] | type[np.uint16] | type[np.float32]
     rules: GreyRules | None
-    """How stored values become values; None in colour."""
+    """Conversion of stored values; None in colour."""
     corner: tuple[int, int] | None = None
-    """First row and column, where the frame is a tile of a mosaic."""
+    """First row and column of the tile, where the frame is one of a mosaic; None otherwise."""
 
     def read(self) -> Pixels:
-        """Decode, values [H, W] or RGB [H, W, 3].
+        """Decode the frame: values [H, W] or RGB [H, W, 3].
 
         Raises:
-            ImageError: If they are damaged, or in a compression no installed plugin decodes.
+            ImageError: If pixels are damaged, or in a compression no installed plugin decodes.
         """
-        stored = self.stored.read(self.index) if self.corner is None else self._read_tile(self.corner)
+        if self.corner is None:
+            stored = self.stored.read(self.index)
+        else:
+            (row, column), (rows, columns) = self.corner, self.shape[:2]
+            stored = _read_mosaic(self.stored, self.index)[row : row + rows, column : column + columns]
         if stored.shape != self.shape:
             raise ImageError(
                 f"{self.stored.path}: its pixels have the shape {list(stored.shape)} where the header says "
@@ -189,14 +194,10 @@ class FramePixels:
                 return self.rules.apply(stored)
             return colour_values(stored, np.uint8 if self.dtype is np.uint8 else np.uint16)
 
-    def _read_tile(self, corner: tuple[int, int]) -> NDArray[np.generic]:
-        (row, column), (rows, columns) = corner, self.shape[:2]
-        return _whole_mosaic(self.stored, self.index)[row : row + rows, column : column + columns]
-
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One frame and all that decides its place among the others. Directions and positions are DICOM's LPS mm."""
+    """One frame and what decides its place among the others. Directions and positions are DICOM's LPS mm."""
 
     pixels: FramePixels
     orientation: NDArray[np.float64] | None
@@ -206,11 +207,11 @@ class Frame:
     spacing: tuple[float, float] | None
     """Row and column distance, mm."""
     thickness: float
-    """Distance to the next slice, mm, as far as one frame can tell."""
+    """Distance to the next slice, mm, by the frame's header alone."""
     order: tuple[int, int]
     """InstanceNumber and frame number."""
     contrast: Contrast
-    """Echo, b-value, time point and the like; equal within a stack."""
+    """Echo, b-value, time point and image type; equal within a stack."""
     window: tuple[float, float] | None
     inverted: bool
     modality: str | None
@@ -218,8 +219,8 @@ class Frame:
     instance: str = ""
     """SOPInstanceUID."""
     window_function: WindowFunction = "LINEAR"
-    """How the window is to be applied."""
-    hounsfield: bool = field(default=False)
+    """Function that applies the window."""
+    hounsfield: bool = False
     """Whether values are HU."""
 
     @property
@@ -236,10 +237,10 @@ class Frame:
 
 
 def frames_of(file: DicomFile) -> list[Frame]:
-    """Take a file apart; a mosaic into its tiles.
+    """Split a file into frames, a mosaic into its tiles.
 
     Raises:
-        ImageError: If its header is damaged, or a mosaic cannot be taken apart.
+        ImageError: If its header is damaged, or does not lay out its mosaic.
     """
     with reading(file.path):
         whole = FileAttributes(file.header)
@@ -297,7 +298,7 @@ def _tiles(whole: Frame, mosaic: Mosaic) -> list[Frame]:
 
 
 class _LastMosaic(threading.local):
-    """The mosaic that a thread decoded last: its tiles are asked for one after the other."""
+    """The mosaic that a thread decoded last: its tiles are read one after the other."""
 
     origin: tuple[StoredPixels, int] | None = None
     stored: NDArray[np.generic] | None = None
@@ -306,7 +307,7 @@ class _LastMosaic(threading.local):
 _LAST = _LastMosaic()
 
 
-def _whole_mosaic(pixels: StoredPixels, index: int) -> NDArray[np.generic]:
+def _read_mosaic(pixels: StoredPixels, index: int) -> NDArray[np.generic]:
     if _LAST.stored is None or _LAST.origin is None or _LAST.origin[0] is not pixels or _LAST.origin[1] != index:
         _LAST.stored, _LAST.origin = pixels.read(index), (pixels, index)
     return _LAST.stored

@@ -1,4 +1,4 @@
-"""Frames in any order → stacks of parallel slices, sorted, placed and turned for display."""
+"""From frames in any order to stacks of parallel slices, sorted, placed in the patient and turned for display."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ from vesalius.imaging.lazy import LazyPixels
 from vesalius.imaging.orientation import Affine, nearest_plane, places_volume, plane_of, to_display_order
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, FRAMES, KEPT_MEGABYTES, Notice
 
-Vector = NDArray[np.float64]
-
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""DICOM's world axes to nibabel's."""
 
 SAME_DIRECTION = 1e-3
-"""Difference of direction cosines that is rounding, not another orientation."""
+"""Difference of direction cosines up to which orientations count as equal."""
 
 SAME_SPACING = 1e-3
-"""Relative difference of pixel spacings that is rounding."""
+"""Relative difference up to which pixel spacings count as equal."""
 
 SAME_POSITION_MM = 0.01
+"""Distance up to which slices lie at one position."""
 
 UNEVEN = 0.1
-"""Part of the mean slice distance by which gaps may differ before positions count as approximate."""
+"""Share of the mean slice distance by which gaps may differ before positions count as approximate."""
 
 LISTED = 6
 """Stacks that a message describes one by one."""
@@ -56,10 +56,10 @@ def build_stacks(frames: Sequence[Frame], source: Path, notices: Sequence[Notice
     Args:
         frames: All frames of one or more series.
         source: What the images name as their origin.
-        notices: What was left out before; each image carries it.
+        notices: What was left out before; every image carries it.
 
     Returns:
-        Stacks whose pixels are still in their files, see `keep`.
+        Stacks whose pixels are still in their files, see `load_small`.
 
     Raises:
         ImageError: If there are too many.
@@ -75,12 +75,12 @@ def build_stacks(frames: Sequence[Frame], source: Path, notices: Sequence[Notice
     return [Stack(stack, _to_image(stack, source, notices)) for stack in stacks]
 
 
-def keep(stacks: Sequence[Stack], only: int | None = None) -> list[Stack]:
-    """Load the pixels of stacks as long as they take no more than `limits.KEPT_MEGABYTES` together.
+def load_small(stacks: Sequence[Stack], only: int | None = None) -> list[Stack]:
+    """Load the pixels of stacks as long as they take no more than `safeguards.KEPT_MEGABYTES` together.
 
     Args:
         stacks: See `build_stacks`.
-        only: Load none but this, from 0; None for all.
+        only: Index of the one stack to load, from 0; None for all.
 
     Returns:
         The stacks in the same order; those that are not loaded are read slice by slice.
@@ -116,7 +116,7 @@ def _without_copies(frames: Sequence[Frame]) -> list[Frame]:
 
 def _group(frames: Sequence[Frame]) -> list[list[Frame]]:
     groups: list[list[Frame]] = []
-    exact: dict[object, list[Frame]] = {}  # spares a long search: most frames equal another to the last digit
+    exact: dict[object, list[Frame]] = {}  # shortens the search, since most frames equal another to the last digit
     for frame in sorted(frames, key=lambda frame: frame.order):
         orientation = None if frame.orientation is None else tuple(frame.orientation.tolist())
         key = _kind(frame), frame.contrast, frame.spacing, orientation
@@ -142,7 +142,9 @@ def _kind(frame: Frame) -> tuple[object, ...]:
     return frame.header.get("SeriesInstanceUID"), frame.shape, frame.inverted, frame.height is None
 
 
-def _close(one: Sequence[float] | Vector | None, other: Sequence[float] | Vector | None, by: float) -> bool:
+def _close(
+    one: Sequence[float] | NDArray[np.float64] | None, other: Sequence[float] | NDArray[np.float64] | None, by: float
+) -> bool:
     if one is None or other is None:
         return one is other
     return bool(np.abs(np.subtract(one, other)).max() <= by)

@@ -1,4 +1,7 @@
-"""How image files usually end, and how they begin; what they hold decides."""
+"""What files look like from outside: suffixes, first bytes, formats that are not read, and what readers raise.
+
+Suffixes are only a hint; content decides.
+"""
 
 import os
 from collections.abc import Iterator
@@ -25,7 +28,7 @@ OTHER_FORMATS = {
     b"ObjectType": ("MetaImage (.mha, .mhd)", "SimpleITK or 3D Slicer"),
     b"%PDF": ("PDF", "pdfimages, which writes its pictures as PNG"),
 }
-"""How files of formats that are not read begin -> what they are, and what converts them."""
+"""First bytes of formats that are not read -> what they are, and what converts them."""
 
 _PREAMBLE = 128
 _DICOM_MARK = b"DICM"
@@ -50,7 +53,7 @@ def has_dicom_mark(start: bytes) -> bool:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a name ends as pictures of everyday formats do."""
+    """Whether a file's suffix is that of a picture."""
     return path.suffix.lower() in RASTER_SUFFIXES
 
 
@@ -60,7 +63,7 @@ def has_raster_mark(start: bytes) -> bool:
 
 
 def refuse_other_formats(path: Path, start: bytes) -> None:
-    """Say what a file is that is sound, but in a format that is not read.
+    """Refuse a sound file of a format that is not read.
 
     Args:
         path: The file.
@@ -78,15 +81,15 @@ def refuse_other_formats(path: Path, start: bytes) -> None:
 def reading(path: Path, what: str) -> Iterator[None]:
     """Turn whatever a library raises on a damaged or strange file into an error that names it.
 
-    Readers fail in every way: with their own exceptions, with those of decompressors, and with any that Python has when
-    a header's numbers lead somewhere they did not expect. What they only warn of, they read well, so that is silenced.
+    Readers fail with exceptions of every kind: their own, those of decompressors, and any of Python's where a damaged
+    header misleads them. What they only warn of is read well, so warnings are silenced.
 
     Args:
         path: The file.
         what: What it is read as, with its article.
 
     Raises:
-        ImageError: In the place of any exception that is not ours.
+        ImageError: In place of any exception of a library or of Python.
     """
     try:
         with quiet("PIL"), quiet("nibabel"):
@@ -100,11 +103,15 @@ def reading(path: Path, what: str) -> Iterator[None]:
             f"{path}: does not fit into memory as {what}; it is too large, or its header is damaged."
         ) from error
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(
-            f"{path}: cannot be read as {what} ({reason}); it is damaged, incomplete or something else. "
+            f"{path}: cannot be read as {what} ({in_one_line(error)}); it is damaged, incomplete or something else. "
             "Export or copy it again."
         ) from error
+
+
+def in_one_line(error: BaseException) -> str:
+    """An exception's message, shortened to 200 characters; its class where it has none."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def file_stem(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The image every reader returns, whatever file it came from."""
+"""`MedicalImage`, which every reader returns, whatever file it came from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.errors import ImageError
-from vesalius.imaging.header import Finding, HeaderFacts
+from vesalius.imaging.header import Finding, HeaderFacts, find_purpose
 from vesalius.imaging.intensity import WindowFunction, asked_range, default_range
 from vesalius.imaging.lazy import LazyPixels, Pixels
 from vesalius.imaging.orientation import (
@@ -44,9 +44,9 @@ class SourceFrame:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MedicalImage:
-    """Stored values in display order, and where they lie in the patient.
+    """Values in display order, and their place in the patient.
 
-    `pixels[d, row, column]` is what stands in the file after its rescaling and before any window. Slices follow the
+    `pixels[d, row, column]` is the file's value after rescaling and before any window. Slices follow the
     plane the image was taken in (the nearest, if oblique) and are ordered for radiological display: the patient's right
     at image left, the head (axial: the front) up, in sagittal slices the front at image left. Slices themselves ascend:
     feet to head, back to front, left to right. Images without an affine keep the order of the file.
@@ -63,7 +63,7 @@ class MedicalImage:
     Large images stay in their file: then ``pixels[index]`` reads one slice and ``numpy.asarray(pixels)`` all of them.
     """
     source: Path
-    """File or folder the image came from."""
+    """File or folder that the image was read from."""
     affine: Affine | None = None
     """Index (d, row, column) to patient millimetres in RAS+ (nibabel's world), [4, 4]; None for plain pictures."""
     modality: str | None = None
@@ -71,18 +71,17 @@ class MedicalImage:
     plane: Plane | None = None
     """Plane of the slices; "oblique" beyond 36.9° from every axis; None without an affine."""
     window: tuple[float, float] | None = None
-    """The file's window, center and width; the first if it has several."""
+    """Center and width of the file's window; the first if it has several."""
     inverted: bool = False
-    """Whether large values are to be shown dark (MONOCHROME1)."""
+    """Whether large values are shown dark (MONOCHROME1)."""
     pixel_spacing: tuple[float, float] | None = None
     """Row and column distance in mm of an image without an affine, e.g. a radiograph; otherwise see `spacing`."""
     header: Mapping[str, str] = field(default_factory=dict)
-    """Some DICOM attributes by keyword, e.g. BodyPartExamined, of the DICOM or BIDS header; nothing that names the
-    patient."""
+    """Some attributes of the DICOM or BIDS header by keyword, e.g. BodyPartExamined; none names the patient."""
     window_function: WindowFunction = "LINEAR"
-    """How the file's window is to be applied."""
+    """Function that applies the file's window."""
     hounsfield: bool | None = None
-    """Whether values are HU; None if nobody said, and CT counts as such."""
+    """Whether values are HU; None if unknown, which counts as HU for CT."""
     notices: tuple[Notice, ...] = ()
     """What the reader left out or guessed."""
     source_affine: Affine | None = None
@@ -101,9 +100,9 @@ class MedicalImage:
             raise ImageError(f"{self.source}: the affine places no volume in space; the header is damaged.")
 
     def __repr__(self) -> str:
-        told = [self.modality, self.plane, f"{'×'.join(map(str, self.pixels.shape))} {self.pixels.dtype}"]
-        told += [] if self.spacing is None else [" × ".join(f"{each:.3g}" for each in self.spacing) + " mm"]
-        return f"{type(self).__name__}({self.source.name!r}: {', '.join(each for each in told if each)})"
+        facts = [self.modality, self.plane, f"{'×'.join(map(str, self.pixels.shape))} {self.pixels.dtype}"]
+        facts += [] if self.spacing is None else [" × ".join(f"{each:.3g}" for each in self.spacing) + " mm"]
+        return f"{type(self).__name__}({self.source.name!r}: {', '.join(each for each in facts if each)})"
 
     @property
     def sheared(self) -> bool:
@@ -130,18 +129,16 @@ class MedicalImage:
 
     @property
     def protocol(self) -> Finding | None:
-        """Protocol of an MR series as its header tells it; None for other modalities."""
+        """Protocol of an MR series by its header; None for other modalities."""
         if self.modality != "MR":
             return None
-        from vesalius.imaging.mr_protocol import find_protocol  # rules and facts that pictures have no use for
+        from vesalius.imaging.mr_protocol import find_protocol  # not needed for pictures
 
         return find_protocol(self.header)
 
     @property
     def purpose(self) -> Finding:
         """Whether the header calls this a localizer, a projection or a report, which show no slices of anatomy."""
-        from vesalius.imaging.header import find_purpose
-
         return find_purpose(HeaderFacts(self.header))
 
     @property
@@ -152,30 +149,29 @@ class MedicalImage:
     def slices(self, plane: Plane | None = None, window: tuple[float, float] | str | None = None) -> SliceStack:
         """The image as RGB slices in [0, 1], rendered one by one when asked for.
 
-        All slices share one range of shades, see `default_range`. Volumes can be cut in another plane along their own
+        All slices share one display range, see `default_range`. Volumes can be cut in another plane along their own
         voxel axes; nothing is interpolated, so pixels may not be square: see `Slice.rgb_square`.
 
         Args:
             plane: "axial", "coronal" or "sagittal"; by default the plane the image was taken in.
-            window: Center and width in stored values, or for CT a name such as "lung"; by default the usual shades.
+            window: Center and width in stored values, or for CT a name such as "lung"; by default `default_range`.
 
         Raises:
             ImageError: If a picture, a clip or a single slice is asked for another plane, the window does not fit, or
-                another plane needs more memory than `limits.MEGABYTES`.
+                another plane needs more memory than `safeguards.MEGABYTES`.
         """
         pixels, affine = self._cut(plane)
         if window is None:
-            placed = self.affine is not None
-            shades = default_range(
+            display_range = default_range(
                 self.pixels,
                 modality=self.modality,
                 window=self.window,
-                placed=placed,
+                placed=self.affine is not None,
                 hounsfield=self.hounsfield,
                 function=self.window_function,
             )
         else:
-            shades = asked_range(
+            display_range = asked_range(
                 window,
                 modality=self.modality,
                 colour=self.is_colour,
@@ -184,7 +180,14 @@ class MedicalImage:
             )
         spacing = in_plane_spacing(affine) or self.pixel_spacing
         return SliceStack(
-            pixels, affine, plane or self.plane, shades, self.inverted, spacing, self.modality, self.source_affine
+            pixels,
+            affine,
+            plane or self.plane,
+            display_range,
+            self.inverted,
+            spacing,
+            self.modality,
+            self.source_affine,
         )
 
     def to_source_grid(

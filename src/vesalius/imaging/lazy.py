@@ -1,4 +1,4 @@
-"""Pixels that stay in their file until somebody asks for a slice."""
+"""Pixels that stay in their file until a slice is asked for."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,17 +14,17 @@ Pixels = NDArray[np.float32 | np.uint8 | np.uint16]
 
 
 class LazyPixels:
-    """Slices [H, W] or [H, W, 3] that are read one by one; nothing is kept.
+    """Slices [H, W] or [H, W, 3] that are read one by one and not kept.
 
-    It behaves like a read-only array [D, H, W] or [D, H, W, 3] as far as readers of slices need: ``len``, ``shape``,
-    ``dtype``, iteration, ``pixels[index]`` for one slice. ``numpy.asarray`` loads all of it, and so does any index
+    They behave like a read-only array [D, H, W] or [D, H, W, 3] as far as readers of slices need: ``len``, ``shape``,
+    ``dtype``, iteration, ``pixels[index]`` for one slice. ``numpy.asarray`` loads all of them, and so does any index
     other than a whole number.
 
     Args:
         count: Number of slices.
-        read: Index of a slice, from 0, to its values.
-        slice_shape: Of one slice, [H, W] or [H, W, 3].
-        dtype: Of all slices.
+        read: Reads the slice of an index, from 0.
+        slice_shape: Shape of one slice, [H, W] or [H, W, 3].
+        dtype: Type of the values.
         source: File or folder, for messages.
 
     Example:
@@ -58,7 +58,7 @@ class LazyPixels:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that all of it takes in memory."""
+        """Bytes that all slices take in memory."""
         return self.size * self.dtype.itemsize
 
     def __len__(self) -> int:
@@ -77,7 +77,7 @@ class LazyPixels:
         """Load all slices.
 
         Raises:
-            ImageError: If they take more than `limits.MEGABYTES`.
+            ImageError: If they take more than `safeguards.MEGABYTES`.
         """
         kind = self.dtype if dtype is None else np.dtype(dtype)
         MEGABYTES.check(megabytes(self.size * kind.itemsize), self.source)
@@ -87,13 +87,13 @@ class LazyPixels:
         return whole
 
     def load_compact(self) -> NDArray[np.generic]:
-        """Load all slices in half the room if they hold nothing but whole numbers of 16 bit, as CT does.
+        """Load all slices, in half the memory if they hold only whole numbers of 16 bit, as CT does.
 
         Returns:
             int16 if that loses nothing, else `dtype`.
 
         Raises:
-            ImageError: If they take more than `limits.MEGABYTES`.
+            ImageError: If they take more than `safeguards.MEGABYTES`.
         """
         if self.dtype != np.float32:
             return np.asarray(self)
@@ -107,7 +107,7 @@ class LazyPixels:
 
 
 def keep_small(pixels: LazyPixels) -> Pixels | LazyPixels:
-    """Load pixels that take no more than `limits.KEPT_MEGABYTES`; leave larger ones in their file."""
+    """Load pixels that take no more than `safeguards.KEPT_MEGABYTES`; leave larger ones in their file."""
     if megabytes(pixels.nbytes) > KEPT_MEGABYTES.value:
         return pixels
     return np.asarray(pixels)

@@ -72,7 +72,7 @@ OTHERS = re.compile(
 T2_STAR_WORDS = re.compile(r"t2 ?(?:\*|star)")
 T1_WORDS = re.compile(r"(?:^|[ s])t1(?! ?(?:rho|map)|\d)\w*|mprage|\bvibe|\blava\b|\bflash|spgr|\bbravo\b")
 T2_WORDS = re.compile(r"(?:^|[ s])t2(?! ?(?:\*|star|map|prep)|\d)\w*|\bhaste|ssfse|\btse t2|\bblade\b")
-LEAST_SINGLE_SHOT_ECHOES = 64
+MIN_SINGLE_SHOT_ECHOES = 64
 
 Rule = Callable[[MRFacts], Finding | None]
 
@@ -150,7 +150,7 @@ def t2_words(facts: MRFacts) -> Finding | None:
 def single_shot(facts: MRFacts) -> Finding | None:
     """One long train of spin echoes is T2 whatever TR."""
     train = facts.number("EchoTrainLength") or 0
-    if train < LEAST_SINGLE_SHOT_ECHOES or (facts.echo_ms or 0) < 50 or {"EP", "GR"} & facts.sequences:
+    if train < MIN_SINGLE_SHOT_ECHOES or (facts.echo_ms or 0) < 50 or {"EP", "GR"} & facts.sequences:
         return None
     return Finding("T2", PHYSICS, f"EchoTrainLength {train:g}, TE {facts.echo_ms:g} ms")
 

@@ -1,10 +1,13 @@
-"""NIfTI and FreeSurfer volumes; needs nibabel."""
+"""NIfTI and FreeSurfer volumes: images and label volumes read slice by slice, masks written; needs nibabel.
+
+Readers and the writer first, then the guess of the modality, then how a volume's voxels are found in its file.
+"""
 
 import gzip
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +22,7 @@ from vesalius.files import writing
 from vesalius.imaging.formats import read_start, reading, refuse_other_formats
 from vesalius.imaging.header import read_sidecar
 from vesalius.imaging.image import MedicalImage
-from vesalius.imaging.intensity import REACHES_AIR, finite, looks_like_hounsfield
+from vesalius.imaging.intensity import REACHES_AIR, looks_like_hounsfield, zero_missing
 from vesalius.imaging.lazy import LazyPixels, Pixels, keep_small
 from vesalius.imaging.orientation import (
     Affine,
@@ -42,25 +45,25 @@ from vesalius.imaging.safeguards import (
 )
 
 THICK_SLICES = 1.3
-"""Voxels this much longer along one axis than along both others were scanned across that axis."""
+"""Ratio of voxel lengths from which the longest axis counts as that across the slices."""
 
 SAMPLED_SLICES = 24
-"""Slices, evenly spread, from which units are guessed."""
+"""Number of evenly spread slices from which units are guessed."""
 
 PLACING_FIELDS = ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y",
                   "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units")  # fmt: skip
-"""What in a NIfTI header says where the voxels lie, next to the first four of pixdim."""
+"""Fields of a NIfTI header that place the voxels, beside the first four of pixdim."""
 
 KINDS = {"Cifti2Image": "CIFTI-2 file (values on surfaces and parts of the brain)"}
-"""Other files of the same suffixes, by nibabel's name for them."""
+"""Other files of the same suffixes, by nibabel's class."""
 
 READ_AT_ONCE = 2**20
-"""Bytes."""
+"""Bytes that are unpacked at a time."""
 
 
 @dataclass(frozen=True, eq=False)
 class StoredVolume:
-    """One volume of a file, whose voxels stay there until somebody asks for them."""
+    """One volume of a file, whose voxels stay there until they are asked for."""
 
     path: Path
     shape: tuple[int, int, int]
@@ -68,15 +71,15 @@ class StoredVolume:
     affine: Affine
     """Index (i, j, k) to RAS+ millimetres, [4, 4]."""
     dtype: np.dtype[np.generic]
-    """Of the stored values."""
+    """Type of the stored values."""
     slope: float
     intercept: float
     view: Callable[[], NDArray[np.generic]]
-    """Gives stored values [i, j, k] without reading them."""
+    """Gives stored values [i, j, k], which are read when they are used."""
     volumes: int
-    """How many the file holds."""
+    """Number of volumes in the file."""
     repaired: tuple[str, ...]
-    """What was wrong in the header, and what was made of it."""
+    """Faults of the header and their repairs, in nibabel's words."""
 
     @property
     def is_colour(self) -> bool:
@@ -85,18 +88,17 @@ class StoredVolume:
 
     @property
     def is_scaled(self) -> bool:
-        """Whether stored values differ from those meant."""
+        """Whether stored values are rescaled."""
         return (self.slope, self.intercept) != (1.0, 0.0)
 
     def values(self, stored: NDArray[np.generic]) -> Pixels:
-        """What stored values mean: scaled float32 without NaN and infinities, or RGB bytes along a last axis."""
+        """Convert stored values to scaled float32 without NaN and infinities, or to RGB bytes along a last axis."""
         if self.is_colour:
             channels: NDArray[np.void] = stored.view(np.ndarray)  # of named bytes
             return np.stack([channels[name] for name in ("R", "G", "B")], axis=-1)
         with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite, and that 0
             scaled = stored.astype(np.float64) * self.slope + self.intercept if self.is_scaled else stored
-            meant = scaled.astype(np.float32)
-        return finite(meant)
+            return zero_missing(scaled.astype(np.float32))
 
 
 def read_nifti(path: Path, *, volume: int | None = None) -> MedicalImage:
@@ -104,13 +106,13 @@ def read_nifti(path: Path, *, volume: int | None = None) -> MedicalImage:
 
     Slices run across the only axis of length 1, else across the axis of thick slices, else they are axial. Of a file
     with more than three dimensions one volume is read. Scaling is applied; NaN and infinities become 0. The header is
-    that of a BIDS file, ``scan.json``, beside the volume. Where that does not name the modality, values are taken for
-    HU, and the volume for CT, if they look so (see `looks_like_hounsfield`); anything else stays unknown (None), shown
-    like MR. What was left out or guessed stands in the image's notices. Large volumes are read slice by slice.
+    that of a BIDS file, ``scan.json``, beside the volume. If it does not name the modality, a volume whose values look
+    like HU counts as CT (see `looks_like_hounsfield`); any other stays unknown (None) and is shown like MR. The image's
+    notices list what was left out or guessed. Large volumes are read slice by slice.
 
     Args:
         path: .nii, .nii.gz or .mgz file.
-        volume: Which of several volumes, from 1; by default the first.
+        volume: Number of the volume, from 1; by default the first.
 
     Returns:
         Image [D, H, W], or [D, H, W, 3] in colour, with its affine.
@@ -143,7 +145,7 @@ def read_nifti(path: Path, *, volume: int | None = None) -> MedicalImage:
 
 
 def read_label_volume(path: Path) -> tuple[NDArray[np.integer], Affine]:
-    """Read numbers of labels, or a mask, without the detour over real numbers that an image takes.
+    """Read label numbers, or a mask, without converting them to real numbers.
 
     Args:
         path: .nii, .nii.gz or .mgz file.
@@ -176,14 +178,14 @@ def write_mask_volume(
     *,
     like: Path | None = None,
 ) -> None:
-    """Write a mask volume slice by slice, whole or not at all; readers find it on the image it came from.
+    """Write a mask volume slice by slice, whole or not at all, on the grid of the image it belongs to.
 
     Args:
-        path: Where to; .nii.gz compresses.
+        path: File to write; .nii.gz compresses.
         planes: Masks or labels [j, i] for each k.
         shape: Voxels along i, j and k.
-        affine: Index (i, j, k) to RAS+ millimetres [4, 4]; None for clips, which lie nowhere.
-        like: Volume on the same grid, whose header says where that lies in every detail.
+        affine: Index (i, j, k) to RAS+ millimetres [4, 4]; None for clips, which have no place.
+        like: Volume on the same grid, whose header's placement is copied.
 
     Raises:
         ImageError: If ``like`` cannot be read.
@@ -257,7 +259,9 @@ def _open(path: Path, number: int) -> StoredVolume:
             raise ImageError(f"{path}: has no volume {number}; expected a number from 1 to {volumes}.")
         one = (shape[0], shape[1], shape[2] if len(shape) > 2 else 1)
         view, file = _find_voxels(path, int(proxy.offset), dtype, one, (number - 1, volumes))
-        affine = _checked(np.asarray(image.affine, np.float64), path)
+        affine = np.asarray(image.affine, np.float64)
+        if not places_volume(affine):
+            raise ImageError(f"{path}: its affine places no volume in space; repair the header (sform or qform).")
         scale = float(proxy.slope), float(proxy.inter)
         found = StoredVolume(path, one, affine, dtype, *scale, view, volumes, tuple(repaired))
         if file is not None:
@@ -277,7 +281,7 @@ def _check_values(shape: tuple[int, ...], dtype: np.dtype[np.generic], path: Pat
 def _find_voxels(
     path: Path, offset: int, dtype: np.dtype[np.generic], shape: tuple[int, int, int], which: tuple[int, int]
 ) -> tuple[Callable[[], NDArray[np.generic]], IO[bytes] | None]:
-    """How to look at one volume of a file, and the unpacked file to close when nobody looks any more."""
+    """A view of one volume of a file, and the unpacked file to close when the view is no longer used."""
     number, volumes = which
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
     start, end = offset + number * size, offset + volumes * size
@@ -290,16 +294,10 @@ def _find_voxels(
             )
         return lambda: np.memmap(path, dtype, "r", start, shape, order="F"), None
     if megabytes(size) <= KEPT_MEGABYTES.value:
-        kept = _unpack(path, start, size, end)
-        return lambda: np.frombuffer(kept, dtype).reshape(shape, order="F"), None
+        unpacked = b"".join(_unpack(path, start, size, end))
+        return lambda: np.frombuffer(unpacked, dtype).reshape(shape, order="F"), None
     file = _unpack_to_disk(path, start, size, end)
     return lambda: np.memmap(file, dtype, "r", 0, shape, order="F"), file
-
-
-def _unpack(path: Path, start: int, size: int, end: int) -> bytes:
-    parts: list[bytes] = []
-    _copy_unpacked(path, start, size, end, parts.append)
-    return b"".join(parts)
 
 
 def _unpack_to_disk(path: Path, start: int, size: int, end: int) -> IO[bytes]:
@@ -310,9 +308,9 @@ def _unpack_to_disk(path: Path, start: int, size: int, end: int) -> IO[bytes]:
             f"{path}: unpacking it needs {megabytes(size):,} megabytes in {home}, which has "
             f"{free // BYTES_PER_MEGABYTE:,} free; make room, or name another folder in the variable TMPDIR."
         )
-    file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by whoever looks at it
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the volume
     try:
-        _copy_unpacked(path, start, size, end, file.write)
+        file.writelines(_unpack(path, start, size, end))
         file.flush()
     except BaseException:
         file.close()
@@ -320,17 +318,15 @@ def _unpack_to_disk(path: Path, start: int, size: int, end: int) -> IO[bytes]:
     return file
 
 
-def _copy_unpacked(path: Path, start: int, size: int, end: int, write: Callable[[bytes], object]) -> None:
-    """Hand on one part of a compressed file; all of it is read, so that its checksum is compared."""
+def _unpack(path: Path, start: int, size: int, end: int) -> Iterator[bytes]:
+    """Pieces of one part of a compressed file; all of it is read, so that its checksum is compared."""
     at = 0
     with gzip.open(path) as packed:
         while at < end:
             part = packed.read(min(READ_AT_ONCE, end - at))
             if not part:
                 raise EOFError(f"it ends after {at:,} bytes of {end:,}")
-            inside = part[max(0, start - at) : max(0, start + size - at)]
-            if inside:
-                write(inside)
+            yield part[max(0, start - at) : max(0, start + size - at)]
             at += len(part)
         packed.read(1)
 
@@ -343,12 +339,6 @@ def _copy_place(source: Path, header: nib.Nifti1Header) -> None:
         for name in PLACING_FIELDS:
             header[name] = image.header[name]
         header["pixdim"][:4] = image.header["pixdim"][:4]
-
-
-def _checked(affine: Affine, path: Path) -> Affine:
-    if not places_volume(affine):
-        raise ImageError(f"{path}: its affine places no volume in space; repair the header (sform or qform).")
-    return affine
 
 
 def _slice_axis(shape: tuple[int, ...], affine: Affine) -> int:

@@ -31,21 +31,21 @@ OBLIQUE_BELOW = 0.8
 """Largest component of the slice normal under which a plane is oblique (36.9°; Clunie's rule)."""
 
 
-FARTHEST_MM = 1e6
+MAX_MM = 1e6
 """From the world's origin, and between voxels; numbers beyond come from a damaged header."""
-CLOSEST_MM = 1e-6
+MIN_SPACING_MM = 1e-6
 """Between voxels."""
-FLATTEST = 1e-3
+MIN_DETERMINANT = 1e-3
 """Volume that unit vectors along the voxel axes span at least; 1 if they are orthogonal."""
 
 
 def places_volume(affine: Affine) -> bool:
     """Whether an affine is a [4, 4] matrix of numbers a scanner may give, each voxel axis with an extent of its own."""
-    if affine.shape != (4, 4) or not (np.abs(affine) < FARTHEST_MM).all():
+    if affine.shape != (4, 4) or not (np.abs(affine) < MAX_MM).all():
         return False
     axes = affine[:3, :3]
     lengths = np.linalg.norm(axes, axis=0)
-    return bool(lengths.min() > CLOSEST_MM) and abs(float(np.linalg.det(axes / lengths))) > FLATTEST
+    return bool(lengths.min() > MIN_SPACING_MM) and abs(float(np.linalg.det(axes / lengths))) > MIN_DETERMINANT
 
 
 def voxel_spacing(affine: Affine) -> tuple[float, float, float]:

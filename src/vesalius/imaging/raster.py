@@ -12,15 +12,13 @@ from vesalius.errors import ImageError
 from vesalius.files import writing
 from vesalius.imaging.formats import LOSSLESS_SUFFIXES, RASTER_SUFFIXES, has_raster_mark, read_start, reading
 from vesalius.imaging.image import MedicalImage
-from vesalius.imaging.intensity import finite
+from vesalius.imaging.intensity import zero_missing
 from vesalius.imaging.lazy import LazyPixels, Pixels, keep_small
 from vesalius.imaging.safeguards import FRAMES, PIXELS, Notice, quiet, read_stated_size
-
-BAND_PIXELS = 2**20
-"""Pixels converted at a time, so that a large picture lies in memory once and not several times."""
+from vesalius.imaging.slices import BAND_PIXELS
 
 ORIENTATION_TAG = 0x0112
-"""EXIF: how the camera was held."""
+"""EXIF tag of the camera's orientation."""
 
 SIDEWAYS = (5, 6, 7, 8)
 """Orientations that exchange rows and columns."""
@@ -29,22 +27,22 @@ GREY_MODES = ("1", "L", "LA")
 
 
 def read_raster(path: Path, *, frame: int | None = None) -> MedicalImage:
-    """Read a picture, upright as its EXIF orientation says.
+    """Read a picture, turned upright by its EXIF orientation.
 
     Grey of 8 and 16 bit stays as it is, 1 bit becomes 0 and 255, palettes and other colour spaces become RGB. Pillow
     gives 16-bit colour as 8 bit. Transparency is dropped where opaque, else composited on black. The pages of a TIFF
-    are frames, read one by one where they take more than `limits.KEPT_MEGABYTES`; pages of another size or type than
-    the first (thumbnails, pyramid levels) are left out, which a notice says.
+    are frames, read one by one where they take more than `safeguards.KEPT_MEGABYTES`; pages of another size or type
+    than the first (thumbnails, pyramid levels) are left out, with a notice.
 
     Args:
-        path: File in a format Pillow reads; the content counts, not the suffix.
+        path: File in a format that Pillow reads, under any suffix.
         frame: Only that page of a TIFF, from 1; by default all.
 
     Returns:
         Image [D, H, W] or [D, H, W, 3] without affine; D is 1 but for TIFF.
 
     Raises:
-        ImageError: If the file is missing, truncated, larger than `limits.PIXELS`, has no such page, or is no picture.
+        ImageError: If the file is missing, truncated, larger than `safeguards.PIXELS`, no picture, or has no such page.
     """
     with reading(path, "a picture"), _open(path) as picture:
         count = _page_count(picture)
@@ -303,4 +301,4 @@ def _to_array(page: Image.Image) -> Pixels:
 def _deep_grey(values: NDArray[np.generic]) -> Pixels:
     if np.issubdtype(values.dtype, np.integer) and values.min() >= 0 and values.max() <= 65535:
         return values.astype(np.uint16)
-    return finite(values.astype(np.float32))
+    return zero_missing(values.astype(np.float32))

@@ -1,4 +1,7 @@
-"""The way in: any file or array becomes a `MedicalImage`; what a file holds decides, not what it is called."""
+"""The way in: any file, folder or array becomes a `MedicalImage`; content decides, not names.
+
+Stacks of numbered pictures first, then files and folders of every kind, then arrays and pictures in memory.
+"""
 
 import importlib
 import math
@@ -30,24 +33,24 @@ from vesalius.imaging.lazy import LazyPixels, Pixels, keep_small
 from vesalius.imaging.raster import is_raster, on_black, read_pillow, read_raster
 from vesalius.imaging.safeguards import FRAMES, Notice, quiet, warn_of
 
-FEWEST = 3
+MIN_PICTURES = 3
 """Pictures from which numbers count as those of slices."""
 
-DENSE = 0.5
-"""Part of the numbers from the first to the last that must be there; identifiers of patients are sparser."""
+MIN_DENSITY = 0.5
+"""Share of the numbers from the first to the last that must be present; patients' identifiers are sparser."""
 
-READABLE = 0.5
-"""Part of the pictures that must open; the rest is left out."""
+MIN_READABLE = 0.5
+"""Share of the pictures that must open; the rest is left out."""
 
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)(?P<rest>\D*)")
 """A name; its last run of digits is the number."""
 
 
 def find_picture_stacks(paths: Iterable[Path]) -> list[list[Path]]:
-    """Those pictures that are slices of one stack: same folder, prefix, suffix and size, and numbered without much gap.
+    """Find pictures that are slices of one stack: same folder, prefix, suffix and size, and numbers close together.
 
     Args:
-        paths: Files of any kind; only names are looked at, and of those that may be a stack the sizes.
+        paths: Files of any kind; of those whose names make a stack, sizes are read too.
 
     Returns:
         The files of each stack, in the order of their numbers.
@@ -83,7 +86,7 @@ def read_picture_stack(paths: Sequence[Path], source: Path) -> MedicalImage:
     first = readable[0].name, readable[-1].name
     why = f"{first[0]} to {first[1]} are numbered and of one size and prefix"
     remedy = "Name one file to read it alone; --each takes all one by one"
-    told = [Notice("pictures are taken for the slices of one stack", why, remedy)]
+    notices = [Notice("pictures are taken for the slices of one stack", why, remedy)]
     try:
         pixels = keep_small(_lazy(readable, source))
     except ImageError:
@@ -94,8 +97,8 @@ def read_picture_stack(paths: Sequence[Path], source: Path) -> MedicalImage:
     if len(readable) < len(paths):
         lost = next(path for path in paths if path not in set(readable))
         why = f"they are damaged ({lost.name} is the first)"
-        told.append(Notice("pictures left out", why, "Export them again", len(paths) - len(readable), len(paths)))
-    return MedicalImage(pixels=pixels, source=source, notices=tuple(told))
+        notices.append(Notice("pictures left out", why, "Export them again", len(paths) - len(readable), len(paths)))
+    return MedicalImage(pixels=pixels, source=source, notices=tuple(notices))
 
 
 def _lazy(paths: Sequence[Path], source: Path) -> LazyPixels:
@@ -111,11 +114,11 @@ def _lazy(paths: Sequence[Path], source: Path) -> LazyPixels:
 
 
 def _is_dense(numbers: Sequence[int]) -> bool:
-    if len(numbers) < FEWEST or len(set(numbers)) < len(numbers):
+    if len(numbers) < MIN_PICTURES or len(set(numbers)) < len(numbers):
         return False
     ordered = sorted(numbers)
     step = math.gcd(*(later - number for number, later in pairwise(ordered)))
-    return len(numbers) >= DENSE * ((ordered[-1] - ordered[0]) // step + 1)
+    return len(numbers) >= MIN_DENSITY * ((ordered[-1] - ordered[0]) // step + 1)
 
 
 def _is_one_size(stack: Sequence[Path]) -> bool:
@@ -129,7 +132,7 @@ def _is_one_size(stack: Sequence[Path]) -> bool:
         if size != first or size[-1] != 1:
             return False
         opened += 1
-    return opened >= max(1, READABLE * len(stack))
+    return opened >= max(1, MIN_READABLE * len(stack))
 
 
 def _size(path: Path) -> tuple[int, int, str, int] | None:
@@ -150,15 +153,15 @@ def _decodes(path: Path) -> bool:
 
 
 Choices = Mapping[str, int | str | None]
-"""What the caller chose: series, stack, volume and frame; None where nothing."""
+"""The caller's choices by name: series, stack, volume and frame; None for none."""
 
-FITS = {
+CHOSEN_AMONG = {
     "series": "a folder of several DICOM series",
     "stack": "a DICOM file or series of several stacks of slices",
     "volume": "a NIfTI file of several volumes",
     "frame": "a multi-frame DICOM file or a TIFF of several pages",
 }
-"""What each choice is among."""
+"""The files among whose parts each choice is made."""
 
 
 def read_image(
@@ -172,11 +175,11 @@ def read_image(
     """Read a picture, a DICOM file, a folder with one DICOM series or numbered pictures, or a NIfTI volume.
 
     Of several stacks of slices in a DICOM series (echoes, orientations of a localizer) the largest is taken, of several
-    volumes in a NIfTI file the first. Whatever is left out or guessed stands in `MedicalImage.notices`, and a warning
-    of the category `ImageNotice` says it. `vesalius.imaging.dicom.read_stacks` gives all stacks.
+    volumes in a NIfTI file the first. `MedicalImage.notices` lists whatever is left out or guessed, each with a warning
+    of the category `ImageNotice`. `vesalius.imaging.dicom.read_stacks` gives all stacks.
 
     Args:
-        path: File or folder. DICOM is known by its content, pictures by theirs, NIfTI and MGZ by their suffix.
+        path: File or folder. DICOM and pictures are recognised by content, NIfTI and MGZ by their suffix.
         series: Of a folder, the series by its SeriesInstanceUID, or its number from 1 as the message lists them.
         stack: Of a DICOM file or series, the stack by its number from 1 as the notice lists them, the largest first.
         volume: Of a NIfTI file with more than three dimensions, the volume by its number from 1.
@@ -199,11 +202,11 @@ def read_image(
 
 
 def load_image(path: Path, choices: Choices) -> MedicalImage:
-    """As `read_image`, for callers that tell the notices themselves: no warning is issued.
+    """Read as `read_image` does, without warnings, for callers that show the notices themselves.
 
     Args:
         path: File or folder.
-        choices: Values of series, stack, volume and frame, of which those that are None may be left out.
+        choices: Series, stack, volume and frame; absent ones are None.
     """
     if not path.exists():
         raise ImageError(f"{path}: no such file or folder; check the path.")
@@ -246,19 +249,19 @@ def _read_folder(folder: Path, choices: Choices) -> MedicalImage:
 
 
 def _is_marked(path: Path) -> bool:
-    """Whether the name, or the mark, of a file that is no picture says DICOM."""
+    """Whether a file that is no picture is named or marked as DICOM."""
     return not is_picture(path) and (path.suffix.lower() in DICOM_SUFFIXES or has_dicom_mark(read_start(path)))
 
 
 def _only(path: Path, choices: Choices, *allowed: str) -> Choices:
-    """The choices that a reader knows.
+    """The choices that a reader takes.
 
     Raises:
-        ImageError: If another was made.
+        ImageError: If another choice was made.
     """
     for name, value in choices.items():
         if value is not None and name not in allowed:
-            raise ImageError(f"{path}: '{name}' chooses among {FITS[name]}, which this is not; leave it out.")
+            raise ImageError(f"{path}: '{name}' chooses among {CHOSEN_AMONG[name]}, which this is not; leave it out.")
     return {name: choices.get(name) for name in allowed}
 
 
@@ -277,27 +280,28 @@ def _module(name: str, path: Path) -> ModuleType:
 
 
 ImageLike = str | Path | MedicalImage | NDArray[np.generic] | Image.Image
-"""What stands for an image wherever one is asked for."""
+"""Everything that stands for an image in Python."""
 
 SOURCE = Path("array")
 UNIT = (0.5, 1.0)
-"""Window from 0 to 1: grey real numbers are shown as they are."""
+"""Window from 0 to 1, by which grey real numbers are shown as they are."""
 EXPECTED = "Expected numbers as uint8 (0 to 255), uint16 (0 to 65535) or real numbers from 0 to 1"
 PICTURE = "Expected grey [H, W], RGB [H, W, 3] or RGBA [H, W, 4]"
 VOLUME = "Expected slices [D, H, W] or [D, H, W, 3]"
+TRANSPARENT = Notice("transparent pixels shown on black", "a model sees no transparency", "Give RGB to choose")
 
 
 def as_image(image: ImageLike, *, volume: bool = False) -> MedicalImage:
     """Read a file or folder, or take what is in memory.
 
     Arrays hold what a picture file would: uint8 is shown from 0 to 255; grey uint16 from its smallest to its largest
-    value, as 16-bit pictures are, and in colour from 0 to 65535; real numbers from 0 to 1. RGBA, as bytes, is laid on
-    black, which a notice says unless it is opaque. Of stored values such as HU make a `MedicalImage`, which says what
-    they mean: ``MedicalImage(values.astype("float32"), source=Path("ct"), modality="CT", affine=affine)``.
+    value, as 16-bit pictures are, and in colour from 0 to 65535; real numbers from 0 to 1. RGBA of uint8 is composited
+    on black, with a notice unless it is opaque. Make a `MedicalImage` of stored values such as HU, so that their
+    meaning is known: ``MedicalImage(values.astype("float32"), source=Path("ct"), modality="CT", affine=affine)``.
 
     Args:
         image: File or folder, an image, an array, or a picture of Pillow of any mode.
-        volume: Whether an array of three dimensions is slices [D, H, W], not a picture [H, W, C].
+        volume: Whether an array of three dimensions holds slices [D, H, W], not a picture [H, W, C].
 
     Raises:
         ImageError: If it cannot be read, or an array holds other numbers or has another shape.
@@ -332,7 +336,7 @@ def _check_picture(image: NDArray[np.generic]) -> tuple[Pixels, tuple[Notice, ..
     if values.dtype != np.uint8:
         raise ImageError(f"RGBA is taken as uint8 only, got {values.dtype}; leave transparency out: image[..., :3].")
     levels = values.astype(np.uint8, copy=False)
-    return on_black(levels)[None], () if (levels[..., 3] == 255).all() else (_SEEN_THROUGH,)
+    return on_black(levels)[None], () if (levels[..., 3] == 255).all() else (TRANSPARENT,)
 
 
 def _check_slices(image: NDArray[np.generic]) -> tuple[Pixels, tuple[Notice, ...]]:
@@ -342,9 +346,6 @@ def _check_slices(image: NDArray[np.generic]) -> tuple[Pixels, tuple[Notice, ...
     return _check_numbers(image), ()
 
 
-_SEEN_THROUGH = Notice("transparent pixels shown on black", "a model sees no transparency", "Give RGB to choose")
-
-
 def _hint(shape: tuple[int, ...]) -> str:
     if len(shape) == 3 and shape[0] in (1, 3, 4):
         return " Put its channels last: image.transpose(1, 2, 0)."
@@ -352,7 +353,11 @@ def _hint(shape: tuple[int, ...]) -> str:
 
 
 def _check_numbers(image: NDArray[np.generic]) -> Pixels:
-    """The array as one of three types, if it holds what it should."""
+    """Convert an array to uint8, uint16 or float32.
+
+    Raises:
+        ImageError: If it holds other numbers.
+    """
     if image.dtype.kind == "u" and image.dtype.itemsize <= 2:  # of either byte order
         return image.astype(np.uint8 if image.dtype.itemsize == 1 else np.uint16, copy=False)
     if image.dtype.kind != "f":

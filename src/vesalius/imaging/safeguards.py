@@ -18,14 +18,14 @@ BYTES_PER_MEGABYTE = 2**20
 
 @dataclass(frozen=True)
 class Limit:
-    """A number that an environment variable can raise or lower."""
+    """A limit that an environment variable can raise or lower."""
 
     variable: str
     """Environment variable; a positive whole number."""
     default: int
-    """What counts where the variable is not set."""
+    """The limit where the variable is not set."""
     unit: str
-    """What is counted, in words."""
+    """Name of what is counted."""
 
     @property
     def value(self) -> int:
@@ -77,31 +77,31 @@ def megabytes(size: int) -> int:
 
 
 _HUFFMAN = {0xC0: 512, 0xC1: 512, 0xC2: 512, 0xC3: 8}
-"""JPEG's markers of frames in Huffman codes, and how many pixels a byte can give at most: each block of 64, or in
-lossless frames each pixel, takes a bit or more."""
+"""JPEG's markers of Huffman-coded frames, and the largest number of pixels that a byte can encode: each block of 64, or
+in lossless frames each pixel, takes a bit or more."""
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 """All markers of frames; the last is JPEG-LS's."""
 _ALONE = {0x01, *range(0xD0, 0xD9)}
 """Markers without a length."""
 _CODESTREAM = b"\xff\x4f\xff\x51"
-"""How JPEG 2000 begins, alone or after a few boxes."""
+"""First bytes of JPEG 2000, alone or after a few boxes."""
 _BOXES = 4096
-"""Bytes that these take at most."""
+"""Bytes that these boxes take at most."""
 
-DENSEST_RUN = 64
-"""Bytes that a byte of run-length coding gives at most."""
+MAX_RUN = 64
+"""Largest number of bytes that a byte of run-length coding gives."""
 
 
 @dataclass(frozen=True)
 class StatedSize:
-    """What the header of a JPEG or JPEG 2000 picture says."""
+    """The size in the header of a JPEG or JPEG 2000 picture."""
 
     rows: int
     columns: int
     samples: int
-    """Values a pixel."""
-    densest: int | None = None
-    """Pixels that a byte can give at most; None where nothing limits that."""
+    """Number of values a pixel."""
+    pixels_a_byte: int | None = None
+    """Largest number of pixels that a byte can encode; None without a limit."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -110,7 +110,7 @@ class StatedSize:
 
     def fits_in(self, size: int) -> bool:
         """Whether a stream of so many bytes may hold all pixels."""
-        return self.densest is None or self.rows * self.columns <= self.densest * size
+        return self.pixels_a_byte is None or self.rows * self.columns <= self.pixels_a_byte * size
 
 
 def read_stated_size(stream: BinaryIO) -> StatedSize | None:
@@ -141,7 +141,7 @@ def _read_jpeg(stream: BinaryIO) -> StatedSize | None:
     """From one marker to the next, as far as the first frame."""
     while byte := stream.read(1):
         if byte != b"\xff":
-            continue  # decoders pass over what lies between
+            continue  # decoders skip what lies between
         while (kind := stream.read(1)) == b"\xff":
             pass
         marker = int.from_bytes(kind, "big")
@@ -153,16 +153,16 @@ def _read_jpeg(stream: BinaryIO) -> StatedSize | None:
     return None
 
 
-def _read_frame(header: bytes, densest: int | None) -> StatedSize | None:
+def _read_frame(header: bytes, pixels_a_byte: int | None) -> StatedSize | None:
     if len(header) < 8:
         return None
     rows, columns = int.from_bytes(header[3:5], "big"), int.from_bytes(header[5:7], "big")
-    return StatedSize(rows, columns, header[7], densest) if rows else None
+    return StatedSize(rows, columns, header[7], pixels_a_byte) if rows else None
 
 
 @dataclass(frozen=True)
 class Notice:
-    """One thing that was left out of an image, or guessed.
+    """One thing that was left out of an image or guessed.
 
     Example:
         >>> str(Notice("slices left out", "they form another stack", "Choose it with stack 2", count=4, total=6))
@@ -174,18 +174,18 @@ class Notice:
     why: str
     """The reason, as a phrase without a full stop."""
     remedy: str = ""
-    """How to choose otherwise, as a sentence without a full stop; "" if there is no way."""
+    """How to choose otherwise, as a sentence without a full stop; "" if that is impossible."""
     count: int | None = None
-    """How many are concerned; None if nothing was counted."""
+    """Number of items concerned; None if nothing was counted."""
     total: int | None = None
-    """Of how many."""
+    """Number of all items."""
 
     def __str__(self) -> str:
         counted = "" if self.count is None else f"{self.count} of {self.total} "
         return f"{counted}{self.what}: {self.why}." + (f" {self.remedy}." if self.remedy else "")
 
     def to_dict(self) -> dict[str, object]:
-        """Ready for JSON, with the whole line as ``message``."""
+        """The notice as JSON's types, with the whole line as ``message``."""
         return {**asdict(self), "message": str(self)}
 
 
@@ -204,7 +204,7 @@ _LOCK = threading.Lock()
 _DEPTH: Counter[str] = Counter()
 _PLACED: dict[str, tuple[list[object], object]] = {}
 _MARK = "(?#vesalius)"
-"""Makes the filter ours, so that removing it removes nobody else's."""
+"""Tells the package's filter from those of others, so that only it is removed."""
 
 
 @contextmanager
@@ -236,7 +236,7 @@ def quiet(package: str) -> Iterator[None]:
 
 
 class _Overhearing(logging.Filter, threading.local):
-    """Takes the records of a thread that listens, and lets all others pass."""
+    """Takes the records of a thread that listens, and lets those of others pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -253,7 +253,7 @@ _OVERHEARING: dict[str, _Overhearing] = {}
 
 @contextmanager
 def overheard(logger: str) -> Iterator[list[str]]:
-    """Collect what a library logs on this thread, which its own handler would write to the terminal.
+    """Collect what a library logs on this thread instead of letting its handler write it to the terminal.
 
     Args:
         logger: Name of the library's logger.

@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vesalius.errors import ImageError
-from vesalius.imaging.intensity import ShadeRange, to_shades
+from vesalius.imaging.intensity import DisplayRange, to_display_values
 from vesalius.imaging.lazy import LazyPixels
 from vesalius.imaging.orientation import Affine, Plane, slice_normal, voxel_spacing
 
-LARGEST_SPACING_RATIO = 100.0
-"""Pixels longer than this times their width come from a damaged header, not from a scanner."""
+MAX_SPACING_RATIO = 100.0
+"""Ratio of pixel spacings beyond which the header is damaged."""
 
 BAND_PIXELS = 2**20
-"""Pixels that are turned into shades at a time where a slice is reduced."""
+"""Pixels that are rendered at a time, so that a large slice lies in memory once and not several times."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -25,11 +25,11 @@ class Slice:
     """One slice, displayed radiologically and at its native pixels."""
 
     rgb: NDArray[np.float32]
-    """Shades [H, W, 3] in [0, 1]."""
+    """Display values [H, W, 3] in [0, 1]."""
     index: int
-    """Place in the stack, from 0."""
+    """Index in the stack, from 0."""
     plane: Plane | None
-    """Plane shown; None for pictures."""
+    """Plane of the slice; None for pictures."""
     position_mm: float | None
     """Distance from the world's origin along the slice normal (axial: towards the head)."""
     pixel_spacing_mm: tuple[float, float] | None
@@ -52,16 +52,16 @@ class SliceStack(Sequence[Slice]):
     affine: Affine | None
     """Index (d, row, column) to world millimetres [4, 4]."""
     plane: Plane | None
-    shades: ShadeRange
-    """Stored values shown as black and white, the same for all slices."""
+    display_range: DisplayRange
+    """Stored values that are shown as black and white, the same for all slices."""
     inverted: bool
     """Whether large values are dark (MONOCHROME1)."""
     pixel_spacing_mm: tuple[float, float] | None
-    """Row and column distance."""
+    """Distance between rows, and between columns; None if unknown."""
     modality: str | None = None
-    """Of the image, see `MedicalImage.modality`."""
+    """Modality of the image, see `MedicalImage.modality`."""
     source_affine: Affine | None = None
-    """Of the image, see `MedicalImage.source_affine`."""
+    """Affine of the image's file, see `MedicalImage.source_affine`."""
 
     def __repr__(self) -> str:
         size = "×".join(map(str, self.pixels.shape[1:]))
@@ -78,18 +78,19 @@ class SliceStack(Sequence[Slice]):
         if isinstance(index, slice):
             return [self[each] for each in range(*index.indices(len(self)))]
         place = range(len(self))[index]
-        return Slice(self._render(place), place, self.plane, self.position_mm(place), self.pixel_spacing_mm)
+        rgb = self._to_rgb(self.pixels[place])
+        return Slice(rgb, place, self.plane, self.position_mm(place), self.pixel_spacing_mm)
 
     def render_small(self, index: int, longest: int) -> NDArray[np.float32]:
         """Render one slice no larger than needed, without ever holding all of it as real numbers.
 
         Args:
             index: Slice, from 0.
-            longest: Pixels of the longer side to keep at least; the slice is reduced by the largest whole factor that
+            longest: Least number of pixels of the longer side; the slice is reduced by the largest whole factor that
                 leaves so many, each pixel being the mean of those it covers.
 
         Returns:
-            Shades [ceil(H / factor), ceil(W / factor), 3] in [0, 1]; the same as `Slice.rgb` if the factor is 1.
+            RGB [ceil(H / factor), ceil(W / factor), 3] in [0, 1]; the same as `Slice.rgb` if the factor is 1.
         """
         stored = self.pixels[range(len(self))[index]]
         factor = max(1, max(stored.shape[:2]) // longest)
@@ -99,17 +100,14 @@ class SliceStack(Sequence[Slice]):
         starts = range(0, stored.shape[0], band)
         return np.concatenate([_reduce(self._to_rgb(stored[start : start + band]), factor) for start in starts])
 
-    def _render(self, index: int) -> NDArray[np.float32]:
-        return self._to_rgb(self.pixels[index])
-
     def _to_rgb(self, stored: NDArray[np.generic]) -> NDArray[np.float32]:
-        shades = np.nan_to_num(to_shades(stored, self.shades), copy=False, nan=0.0)
+        values = np.nan_to_num(to_display_values(stored, self.display_range), copy=False, nan=0.0)
         if self.inverted:
-            shades = 1 - shades
-        return shades if shades.ndim == 3 else np.repeat(shades[..., None], 3, axis=2)
+            values = 1 - values
+        return values if values.ndim == 3 else np.repeat(values[..., None], 3, axis=2)
 
     def position_mm(self, index: int) -> float | None:
-        """Where a slice lies, see `Slice.position_mm`; nothing is rendered."""
+        """Position of a slice, see `Slice.position_mm`; nothing is rendered."""
         if self.affine is None:
             return None
         corner = self.affine[:3, 3] + index * self.affine[:3, 0]
@@ -131,7 +129,7 @@ def in_plane_spacing(affine: Affine | None) -> tuple[float, float] | None:
 
 
 def to_square_pixels(rgb: NDArray[np.float32], spacing_mm: tuple[float, float] | None) -> NDArray[np.float32]:
-    """Stretch the coarser axis, linearly, until pixels are as wide as high.
+    """Stretch the coarser axis by linear interpolation until pixels are as wide as high.
 
     Args:
         rgb: Picture [H, W, 3].
@@ -141,14 +139,14 @@ def to_square_pixels(rgb: NDArray[np.float32], spacing_mm: tuple[float, float] |
         Picture [H', W', 3] with one axis unchanged and the other at least as long.
 
     Raises:
-        ImageError: If the spacings are not positive or differ more than any scanner's do.
+        ImageError: If the spacings are not positive or differ by more than `MAX_SPACING_RATIO`.
     """
     if spacing_mm is None:
         return rgb
     finest, coarsest = min(spacing_mm), max(spacing_mm)
-    if not 0 < coarsest <= finest * LARGEST_SPACING_RATIO:
+    if not 0 < coarsest <= finest * MAX_SPACING_RATIO:
         raise ImageError(
-            f"Pixel spacing {spacing_mm} mm: expected two positive numbers no more than {LARGEST_SPACING_RATIO:g} "
+            f"Pixel spacing {spacing_mm} mm: expected two positive numbers no more than {MAX_SPACING_RATIO:g} "
             "times apart; the file's header is damaged."
         )
     axis = 0 if spacing_mm[0] > spacing_mm[1] else 1
@@ -156,7 +154,7 @@ def to_square_pixels(rgb: NDArray[np.float32], spacing_mm: tuple[float, float] |
 
 
 def from_square_pixels(mask: NDArray[np.generic], native_shape: tuple[int, int]) -> NDArray[np.generic]:
-    """Bring what was found on square pixels back to the file's pixels: each takes the value at its centre.
+    """Bring a mask on square pixels back to the file's pixels, each of which takes the value at its centre.
 
     Args:
         mask: Mask or map [H', W'] of any type.
@@ -200,11 +198,11 @@ def overlay(
     colour: tuple[int, int, int] = AMBER,
     alpha: float = 0.25,
 ) -> NDArray[np.uint8]:
-    """Draw the mask's outline strongly and fill it faintly.
+    """Draw a mask over a picture: its outline opaque, its inside transparent.
 
     Args:
         rgb: Picture [H, W, 3], in [0, 1] if real numbers, 0–255 if bytes.
-        mask: Object [H, W]; empty gives the picture back.
+        mask: Object [H, W]; an empty one leaves the picture as it is.
         colour: Red, green and blue of outline and fill, 0–255.
         alpha: Weight of the colour inside, 0 (outline only) to 1 (opaque).
 
@@ -228,7 +226,7 @@ def overlay(
 
 
 def shrink(levels: NDArray[np.uint8], side: int, how: Image.Resampling) -> NDArray[np.uint8]:
-    """Make a picture [H, W] or [H, W, 3] small enough for its longer side to have ``side`` pixels; never larger."""
+    """Shrink a picture [H, W] or [H, W, 3] until its longer side has ``side`` pixels; smaller ones stay as they are."""
     height, width = levels.shape[:2]
     factor = min(1.0, side / max(height, width))
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
@@ -236,7 +234,7 @@ def shrink(levels: NDArray[np.uint8], side: int, how: Image.Resampling) -> NDArr
 
 
 def outline(mask: NDArray[np.bool_], thickness: int = 1) -> NDArray[np.bool_]:
-    """The object's outermost pixels [H, W]; the edge of the picture is no outline."""
+    """The object's outermost pixels [H, W]; the edge of the picture does not count as an outline."""
     core = mask.astype(bool)
     for _ in range(thickness):
         padded = np.pad(core, 1, mode="edge")

@@ -1,6 +1,6 @@
 """Name what slices and series show: modality, protocol, plane, stations and organs."""
 
-from vesalius.imaging.finding import FoundSeries, find_series
+from vesalius.imaging.search import FoundSeries, find_series
 from vesalius.naming.audit import AuditLine, audit_series
 from vesalius.naming.labeller import AnatomyLabeller
 from vesalius.naming.labels import Answer, LabelRange, SeriesName, SliceName, write_table

@@ -12,10 +12,10 @@ import numpy as np
 
 from vesalius.errors import ImageError, ModelError, require
 from vesalius.imaging import MedicalImage
-from vesalius.imaging.finding import find_series
 from vesalius.imaging.mr_protocol import find_protocol
 from vesalius.imaging.orientation import common_plane
 from vesalius.imaging.read import ImageLike, as_image
+from vesalius.imaging.search import find_series
 from vesalius.imaging.slices import to_square_pixels
 from vesalius.models.checkpoint_file import CONTRACT_NAME, find_checkpoint, read_contract, read_notes
 from vesalius.models.public_weights import find_encoder_source, locate

@@ -20,7 +20,7 @@ from vesalius.segmentation import THRESHOLD, Segmentation
 from vesalius.volumes import PackedMasks
 
 if TYPE_CHECKING:
-    from vesalius.imaging.finding import FoundSeries
+    from vesalius.imaging.search import FoundSeries
     from vesalius.models.inference import Precision
     from vesalius.runtime import RuntimeChoice
 
@@ -271,13 +271,13 @@ def find_images(
         paths: Files, folders with their subfolders, and patterns such as "scans/*.png" that the shell did not expand.
         own: Earlier results, which are not segmented.
         stems: Image -> stem of its earlier results, which it keeps.
-        choices: See `vesalius.imaging.finding.find_series`.
+        choices: See `vesalius.imaging.search.find_series`.
         each: List numbered pictures one by one, not as slices of a stack.
 
     Returns:
         The images, and the paths that could not be read, as ``{"source": …, "reason": …}``.
     """
-    from vesalius.imaging.finding import find_series  # a single picture needs no search
+    from vesalius.imaging.search import find_series  # a single picture needs no search
 
     found: dict[str, FoundSeries] = {}
     failures = []

@@ -21,7 +21,7 @@ from vesalius.data.slices.visibility import (
 )
 from vesalius.errors import DataError
 from vesalius.imaging import MedicalImage, Plane, Slice, read_image
-from vesalius.imaging.intensity import CT_WINDOWS, percentile_range, to_shades, window_range
+from vesalius.imaging.intensity import CT_WINDOWS, percentile_range, to_display_values, window_range
 from vesalius.imaging.nifti import THICK_SLICES
 from vesalius.imaging.orientation import to_display_order
 from vesalius.prompts.anatomy import MODALITIES, ORGANS, STATIONS, AnatomyLabel, stations_of
@@ -41,7 +41,7 @@ def tissue_of(image: MedicalImage, values: NDArray[np.generic]) -> NDArray[np.bo
         values: Its values in any order of axes.
     """
     shades = window_range(CT_WINDOWS["soft tissue"]) if image.modality == "CT" else percentile_range(image.pixels)
-    return np.asarray(to_shades(values, shades) > TISSUE_ABOVE)
+    return np.asarray(to_display_values(values, shades) > TISSUE_ABOVE)
 
 
 def usable_planes(image: MedicalImage) -> Sequence[Plane]:

@@ -1,4 +1,4 @@
-"""What a path holds: one series, or many to be read one after the other."""
+"""The series that a file or folder holds, found without reading their pixels."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ class FoundSeries:
     source: Path
     """The file, or the folder in which its files lie."""
     files: tuple[Path, ...] = ()
-    """DICOM files of one series, or numbered pictures; none for what one file holds."""
+    """DICOM files of one series, or numbered pictures; empty if `source` is a file."""
     pictures: bool = False
     """Whether the files are numbered pictures."""
     choices: Mapping[str, int | str | None] = field(default_factory=dict)
-    """What was chosen among series, stacks, volumes and frames, as `read_image` takes it."""
+    """Chosen series, stack, volume and frame, as `read_image` takes them."""
 
     def read(self) -> list[MedicalImage]:
         """Every stack of parallel slices, the one with most slices first.
@@ -59,16 +59,15 @@ def find_series(
     """List the series of a file or of a folder with its subfolders.
 
     Every DICOM series, every volume and every picture is one, and so are numbered pictures of one size and prefix.
-    Hidden files and folders are passed over. Where a series, stack, volume or frame is chosen, as `read_image` takes
-    them, that alone is listed.
+    Hidden files and folders are skipped. A chosen series, stack, volume or frame is listed alone.
 
     Args:
         path: File or folder.
-        series: See `read_image`.
-        stack: Likewise.
-        volume: Likewise.
-        frame: Likewise.
-        each: List numbered pictures one by one.
+        series: See `read_image`, as for the next three.
+        stack: Number of a stack.
+        volume: Number of a volume.
+        frame: Number of a frame.
+        each: Whether numbered pictures are listed one by one.
 
     Raises:
         ImageError: If nothing is there, or nothing that is an image.
@@ -91,12 +90,12 @@ def find_series(
 
 
 def _find_alone(files: list[Path], each: bool) -> list[FoundSeries]:
-    """Volumes and pictures: a stack of pictures bears its folder's name if nothing else lies there."""
+    """Volumes, pictures and stacks of pictures; a stack is named after its folder if nothing else lies there."""
     stacks = [] if each else find_picture_stacks(files)
     stacked = {path for stack in stacks for path in stack}
     homes = Counter(file.parent for file in files)
-    called = [stack[0].parent if homes[stack[0].parent] == len(stack) else stack[0] for stack in stacks]
-    found = [FoundSeries(name, tuple(stack), pictures=True) for name, stack in zip(called, stacks, strict=True)]
+    names = [stack[0].parent if homes[stack[0].parent] == len(stack) else stack[0] for stack in stacks]
+    found = [FoundSeries(name, tuple(stack), pictures=True) for name, stack in zip(names, stacks, strict=True)]
     return [*found, *(FoundSeries(file) for file in files if file not in stacked)]
 
 
@@ -108,5 +107,5 @@ def _find_dicom(files: list[Path]) -> list[FoundSeries]:
     found = sort_files(files)
     groups = [each.paths for each in found.series] + [[path] for path, _ in found.broken]
     homes = Counter(group[0].parent for group in groups)
-    # Where several series lie in one folder, each is called by its first file.
+    # Where several series lie in one folder, each is named after its first file.
     return [FoundSeries(group[0].parent if homes[group[0].parent] == 1 else group[0], tuple(group)) for group in groups]
