@@ -58,7 +58,7 @@ TRAINED = {
 """System -> the recipe of its captions, and that of its images."""
 SYSTEMS = ("PMC", "PMC-M", "PMC-MS", "PMC-MSA")
 FIGURES = ("roc_organs", "contradictions", "trust_organs")
-SETTINGS = NamingSettings(least_patients=1, stations=PAPER_STATIONS, bootstrap=Bootstrap(resamples=200))
+SETTINGS = NamingSettings(min_patients=1, stations=PAPER_STATIONS, bootstrap=Bootstrap(resamples=200))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def measure(run, weights, tiny_dataset, tiny_slices, tmp_path):
     recipe.write_text('[data]\nsets = ["kvasir_polyp"]\n[models.unet_d]\noptions.image_size = 32\n')
     given = {
         "evaluate": (weights, "--data", tiny_dataset, "-o", "out"),
-        "evaluate-naming": (weights, "--data", tiny_slices, "-o", "out", "--least-patients", 1),
+        "evaluate-naming": (weights, "--data", tiny_slices, "-o", "out", "--min-patients", 1),
         "audit": (weights, "--data", tiny_dataset, "-o", "out", "--pictures", 1),
         "benchmark": (recipe, "--data", tiny_dataset.parent, "--dry-run"),
     }

@@ -14,7 +14,7 @@ def model(build_tiny, tmp_path):
 
 
 def test_a_model_and_its_baselines_are_measured(run, model, tiny_slices, tmp_path):
-    arguments = ("--data", tiny_slices, "--least-patients", 1, "--paper-stations", "--baselines", "--out", "page")
+    arguments = ("--data", tiny_slices, "--min-patients", 1, "--paper-stations", "--baselines", "--out", "page")
     code, printed, told = run("evaluate-naming", model, *arguments)
     assert code == 0
     assert "Organs" in printed
@@ -36,7 +36,7 @@ def test_what_is_wrong_is_told_in_one_line(run, model, tiny_slices, tmp_path):
     for arguments, message in (
         ((model, "--data", tmp_path), "cannot be read; expected what 'vesalius data slices' writes"),
         (("nothing", "--data", tiny_slices), "No model named 'nothing'"),
-        ((model, "--data", tiny_slices, "--least-patients", 0), "least_patients: expected 1 or more"),
+        ((model, "--data", tiny_slices, "--min-patients", 0), "min_patients: expected 1 or more"),
     ):
         code, _, told = run("evaluate-naming", *arguments)
         assert code == 2

@@ -256,7 +256,7 @@ def test_prompts(call, write_dataset, tmp_path):
 
 def test_evaluate_naming(call, tiny_slices, tmp_path):
     shutil.copytree(tiny_slices, tmp_path / NAME)
-    call("evaluate-naming", "@/clip.safetensors", "--data", NAME, "--least-patients", 1, "-o", f"page{NAME}")
+    call("evaluate-naming", "@/clip.safetensors", "--data", NAME, "--min-patients", 1, "-o", f"page{NAME}")
     assert_markdown(tmp_path / f"page{NAME}" / "naming.md")
     parse((tmp_path / f"page{NAME}" / "naming.json").read_text())
 

@@ -65,7 +65,7 @@ def evaluate(
             of images.
         out: Folder for report.html and report.md, for people, and for rows.parquet (one row an image and wording) and
             evaluation.json, which `vesalius compare` and `vesalius report` read.
-        pictures: Images of each kind (worst, median, best, false alarm) that the report shows, up to 6; 0 for none.
+        pictures: Images of each kind (worst, median, best, false positive) that the report shows, up to 6; 0 for none.
         device: "cpu", "cuda", "cuda:1" or "mps"; "auto" takes a GPU where there is one.
         precision: Of computation; "mixed" halves the bits of numbers where that is safe, for GPUs.
         overwrite: Replace what this command made there from something else.
@@ -227,7 +227,7 @@ def evaluate_naming(
     data: Path,
     out: OutPath = None,
     baselines: bool = False,
-    least_patients: int = 10,
+    min_patients: Annotated[int, Parameter(alias="--least-patients")] = 10,
     paper_stations: bool = False,
     device: str = "auto",
     precision: Precision = "32",
@@ -250,7 +250,7 @@ def evaluate_naming(
         data: Folder of slices as `vesalius data slices` writes it.
         out: Folder for naming.md with figures, for people, and naming.json.
         baselines: Measure a linear probe of the same vectors, and guessing by frequency, too; both need train slices.
-        least_patients: Patients who must show a label for it to enter macro means.
+        min_patients: Patients who must show a label for it to enter macro means.
         paper_stations: Ask for the paper's five stations, without the upper limb.
         device: "cpu", "cuda", "cuda:1" or "mps"; "auto" takes a GPU where there is one.
         precision: Of computation; "mixed" halves the bits of numbers where that is safe, for GPUs.
@@ -273,7 +273,7 @@ def evaluate_naming(
     from vesalius.training.manifest import fingerprint
 
     stations = PAPER_STATIONS if paper_stations else STATIONS
-    settings = NamingSettings(least_patients=least_patients, stations=stations)
+    settings = NamingSettings(min_patients=min_patients, stations=stations)
     names = ("train", "val", "test") if baselines else ("val", "test")
     splits = {split: AnatomySlices(data, split) for split in names}
     trained, _ = load_namer(model)

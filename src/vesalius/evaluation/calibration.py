@@ -14,9 +14,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.evaluation.statistics import Bootstrap, Interval, draw_weights, find_plain_ends
+from vesalius.evaluation.statistics import Array, Bootstrap, Interval, draw_weights, find_plain_ends, share
 
-Array = NDArray[np.float64]
 BINS = 15
 """Bins of equal width; the first and last hold what a model is sure of."""
 
@@ -108,13 +107,13 @@ class Reliability:
         drawn = np.ones((1, len(self.counts))) if weights is None else weights
         kept = slice(1, -1) if doubtful else slice(None)
         counts, gaps = (drawn @ each[:, kept] for each in (self.counts, self.stated - self.inside))
-        errors = _share(abs(gaps).sum(1), counts.sum(1))
+        errors = share(abs(gaps).sum(1), counts.sum(1))
         return errors if weights is not None else errors[0]
 
     def brier(self, weights: Array | None = None) -> Array:
         """Mean squared difference of probability and truth; arguments and result as for ``ece``."""
         drawn = np.ones((1, len(self.counts))) if weights is None else weights
-        scores = _share(drawn @ self.squares, drawn @ self.counts.sum(1))
+        scores = share(drawn @ self.squares, drawn @ self.counts.sum(1))
         return scores if weights is not None else scores[0]
 
     def curve(self) -> tuple[ReliabilityPoint, ...]:
@@ -143,10 +142,6 @@ class Reliability:
             _around(value, each, clusters, settings) for value, each in zip(values, drawn, strict=True)
         )
         return Calibration(ece, None if np.isnan(doubtful.value) else doubtful, brier, self.curve())
-
-
-def _share(part: Array, whole: Array) -> Array:
-    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
 
 
 def _around(value: float, drawn: Array, clusters: NDArray[np.intp], settings: Bootstrap) -> Interval:

@@ -47,6 +47,11 @@ def name_clusters(images: Sequence[str], regex: str | None) -> list[str]:
     return [group for group in groups if group is not None]
 
 
+def number_clusters(images: Sequence[str], regex: str | None = None) -> NDArray[np.intp]:
+    """Number of each image's cluster, from 0 without gaps; arguments and errors as for ``name_clusters``."""
+    return np.unique(np.array(name_clusters(images, regex), dtype=np.str_), return_inverse=True)[1]
+
+
 METRICS = ("dice", "iou", "precision", "recall", "nsd", "hd95")
 """Columns that say how good a mask was; all but the last lie in 0 to 1, and more is better."""
 LARGEST = 10_000_000
@@ -208,8 +213,7 @@ def _arrange(cells: dict[tuple[str, str], float], group_regex: str | None) -> Sc
     scores = np.full((len(images), len(families)), np.nan)
     for (image, family), value in cells.items():
         scores[rows[image], columns[family]] = value
-    _, clusters = np.unique(np.array(name_clusters(images, group_regex), dtype=np.str_), return_inverse=True)
-    return ScoreTable(images, families, scores, clusters)
+    return ScoreTable(images, families, scores, number_clusters(images, group_regex))
 
 
 def _number(names: Sequence[str]) -> dict[str, int]:

@@ -75,7 +75,7 @@ def weighted_means(scores: Array, weights: Array) -> Array:
         [R, F]; NaN where a draw holds no score.
     """
     known = ~np.isnan(scores)
-    return _divide(weights @ np.where(known, scores, 0), weights @ known.astype(np.float64))
+    return share(weights @ np.where(known, scores, 0), weights @ known.astype(np.float64))
 
 
 def weighted_medians(scores: Array, weights: Array) -> Array:
@@ -100,12 +100,12 @@ def leave_one_out_means(scores: Array, clusters: NDArray[np.intp]) -> Array:
     total, count = np.zeros((2, int(clusters.max()) + 1, scores.shape[1]))
     np.add.at(total, clusters, np.where(known, scores, 0))
     np.add.at(count, clusters, known)
-    return _divide(total.sum(0) - total, count.sum(0) - count)
+    return share(total.sum(0) - total, count.sum(0) - count)
 
 
-def _divide(total: Array, count: Array) -> Array:
-    """Mean, or NaN of nothing."""
-    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+def share(part: Array, whole: Array) -> Array:
+    """Part of the whole; NaN of nothing."""
+    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
 
 
 def find_ends(drawn: Array, count: int, confidence: float, value: float, left_out: Array) -> tuple[float, float]:

@@ -188,6 +188,12 @@ AMBER = (255, 176, 0)
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Colours that colour-blind readers tell apart (Okabe and Ito)."""
 
+
+def series_colour(number: int) -> str:
+    """The colour of the series of this number; colours repeat after the last."""
+    return PALETTE[number % len(PALETTE)]
+
+
 THICK_FROM = 512
 """Pictures whose shorter side has this many pixels get an outline of 2 pixels, smaller ones of 1."""
 

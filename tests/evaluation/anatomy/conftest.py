@@ -25,7 +25,7 @@ def rng() -> np.random.Generator:
 @pytest.fixture(scope="session")
 def few() -> NamingSettings:
     """Few draws, and labels of three patients count."""
-    return NamingSettings(least_patients=3, bootstrap=Bootstrap(resamples=100))
+    return NamingSettings(min_patients=3, bootstrap=Bootstrap(resamples=100))
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.calibration import calibration_curve
 
 from vesalius.evaluation.calibration import BINS
 from vesalius.evaluation.naming.measures import count_equal_mass
@@ -22,6 +23,14 @@ def test_errors_are_those_worked_out_in_sorted_bins(make_case, rng):
     found = count_equal_mass(stated, case)
     assert found.ece() == pytest.approx(np.mean(gaps))
     assert found.brier() == pytest.approx(((stated - case.present) ** 2).mean())
+
+
+def test_the_curve_is_that_of_scikit_learn(make_case, rng):
+    case = make_case(images=40, labels=5, uncertain=0)
+    stated = rng.random(case.scores.shape)
+    curve = count_equal_mass(stated, case).curve()
+    observed, mean = calibration_curve(case.present.ravel(), stated.ravel(), n_bins=BINS, strategy="quantile")
+    np.testing.assert_allclose([[point.observed, point.stated] for point in curve], np.stack([observed, mean], axis=1))
 
 
 def test_equal_probabilities_stay_together_and_uncertain_ones_are_left_out(make_case):

@@ -33,7 +33,7 @@ def test_a_model_is_measured_in_every_way(evaluation):
 def test_it_is_json(evaluation):
     content = json.loads(json.dumps(evaluation.to_dict(), allow_nan=False))
     assert content["name"] == "tiny"
-    assert content["settings"]["least_patients"] == 3
+    assert content["settings"]["min_patients"] == 3
 
 
 def test_the_same_model_and_slices_give_the_same_numbers(evaluation, build_tiny, parts, few):

@@ -65,7 +65,9 @@ def test_it_is_json(result):
     content = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert content["overall"]["top1"]["value"] == result.overall["top1"].value
     assert content["left_out_of_macro"] == []
-    assert {"found", "missed", "false_alarms", "rightly_silent"} == set(content["labels"][0]["errors"])
+    assert {"true_positives", "false_negatives", "false_positives", "true_negatives"} == set(
+        content["labels"][0]["errors"]
+    )
 
 
 def test_data_that_does_not_fit_is_refused(make_case, few):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 
 from vesalius.errors import DataError
 from vesalius.evaluation.naming.fitting import STRENGTHS, ProbeData, fit_probe, fit_with
@@ -38,6 +39,15 @@ def test_weights_are_those_of_a_general_optimiser_for_one_label(rng):
     found = minimize(loss, np.zeros(7), tol=1e-10).x
     probe = fit_with(train, 0.1)
     np.testing.assert_allclose([*probe.weights[0], probe.offsets[0]], found, atol=1e-3)
+
+
+@pytest.mark.parametrize("strength", [1e-3, 0.1, 10.0])
+def test_logits_are_nearly_those_of_scikit_learn(rng, strength):
+    train = draw(rng, 60, labels=1, noise=2)
+    inputs = (train.vectors - train.vectors.mean(0)) / train.vectors.std(0)
+    theirs = LogisticRegression(C=strength, solver="newton-cholesky", tol=1e-12).fit(inputs, train.truth[:, 0])
+    ours = fit_with(train, strength).logits(train.vectors)[:, 0]
+    np.testing.assert_allclose(ours, theirs.decision_function(inputs), atol=1e-2)
 
 
 def test_uncertain_labels_change_nothing(rng):

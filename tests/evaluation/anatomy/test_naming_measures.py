@@ -32,7 +32,7 @@ def test_perfect_scores_give_one(make_case):
 
 def test_the_order_of_images_changes_nothing(make_case, rng):
     case = make_case(images=60, uncertain=0.2)
-    mixed = case.take(rng.permutation(60))
+    mixed = case.index_select(rng.permutation(60))
     assert values(judge(mixed)) == pytest.approx(values(judge(case)))
 
 
@@ -46,7 +46,7 @@ def test_a_weight_of_two_counts_an_image_twice(make_case, rng):
     judged = judge(make_case(images=30))
     weights = rng.integers(0, 3, 30)
     rows = np.repeat(np.arange(30), weights)
-    again = Judged(judged.case.take(rows), judged.thresholds, judged.probabilities[rows], judged.counted)
+    again = Judged(judged.case.index_select(rows), judged.thresholds, judged.probabilities[rows], judged.counted)
     weighted, repeated = values(judged, weights.astype(float)), values(again)
     del weighted["ece"], repeated["ece"]  # bins of equal mass are those of the sample
     assert weighted == pytest.approx(repeated)

@@ -9,7 +9,7 @@ from vesalius.errors import ConfigError
 from vesalius.evaluation.naming.evaluate import evaluate_naming, evaluate_prevalence, evaluate_probe
 from vesalius.evaluation.naming.figures import draw_preferences, draw_roc, draw_trust
 from vesalius.evaluation.naming.page import write_naming_page
-from vesalius.evaluation.report.figures import colour
+from vesalius.imaging.slices import series_colour
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -26,7 +26,8 @@ def texts(svg: str) -> list[str]:
 
 
 def lines_of(svg: str, series: int) -> int:
-    return sum(each.get("stroke") == colour(series) for each in ElementTree.fromstring(svg).iter(f"{SVG}polyline"))
+    style = f"fill: none; stroke: {series_colour(series)}"
+    return sum(each.get("style", "").startswith(style) for each in ElementTree.fromstring(svg).iter(f"{SVG}path"))
 
 
 def test_roc_curves_have_a_panel_a_label_of_both_kinds_and_a_line_a_system(systems):
@@ -63,6 +64,13 @@ def test_a_figure_stands_alone_and_says_what_it_shows(systems):
     assert root.tag == f"{SVG}svg"
     assert "tiny <CLIP>, probe, prevalence" in root.get("aria-label")
     assert float(root.get("width")) > 0
+
+
+def test_figures_are_the_same_bytes_each_time_whatever_the_names(systems):
+    named = [replace(each, name=name) for each, name in zip(systems, ("$a$", "_b", "日本"), strict=True)]
+    svg = draw_trust(named, "organs")
+    assert {"$a$", "_b", "日本"} <= set(texts(svg))
+    assert draw_trust(named, "organs") == svg
 
 
 def test_the_page_has_every_system_in_every_table_and_its_figures_beside_it(systems, tmp_path):

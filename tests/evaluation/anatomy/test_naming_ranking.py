@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import from_numpy
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
-from vesalius.evaluation.naming.measures import Ranking
+from vesalius.evaluation.ranking import Ranking
 
 
 def rank(scores, present) -> Ranking:
@@ -24,6 +25,14 @@ def test_areas_are_those_of_torchmetrics_ties_included(rng, decimals):
         ap, auroc = areas(scores, present)
         assert ap == pytest.approx(binary_average_precision(*theirs).item(), abs=1e-6)
         assert auroc == pytest.approx(binary_auroc(*theirs).item(), abs=1e-6)
+
+
+def test_areas_under_weights_are_those_of_scikit_learn(rng):
+    for _ in range(20):
+        scores, present = rng.normal(size=40).round(1), rng.random(40) < 0.4
+        weights = rng.integers(0, 3, 40).astype(float)
+        theirs = [each(present, scores, sample_weight=weights) for each in (average_precision_score, roc_auc_score)]
+        assert areas(scores, present, weights) == pytest.approx(theirs, abs=1e-12)
 
 
 def test_the_area_is_the_share_of_pairs_in_order_a_tie_counting_half(rng):
@@ -68,7 +77,7 @@ def test_an_area_needs_both_kinds():
 def test_the_curve_has_the_area_under_it_and_no_needless_points(rng):
     scores, present = rng.normal(size=80).round(1), rng.random(80) < 0.4
     curve = rank(scores, present).curve()
-    assert np.trapezoid(curve.hits, curve.false_alarms) == pytest.approx(areas(scores, present)[1])
-    assert (curve.hits[0], curve.hits[-1], curve.false_alarms[0], curve.false_alarms[-1]) == (0, 1, 0, 1)
+    assert np.trapezoid(curve.tpr, curve.fpr) == pytest.approx(areas(scores, present)[1])
+    assert (curve.tpr[0], curve.tpr[-1], curve.fpr[0], curve.fpr[-1]) == (0, 1, 0, 1)
     straight = rank(np.arange(10.0), np.arange(10) >= 5).curve()
-    assert straight.hits.tolist() == pytest.approx([0, 1, 1])
+    assert straight.tpr.tolist() == pytest.approx([0, 1, 1])

@@ -5,7 +5,7 @@ import pytest
 
 from vesalius.evaluation.naming.label_scores import LabelScores
 from vesalius.evaluation.naming.measures import (
-    Counts,
+    ConfusionCounts,
     chance_of_top1,
     count_errors,
     exact_match,
@@ -51,7 +51,11 @@ def test_sets_are_scored_as_worked_out_by_hand():
     thresholds = np.array([0.5, 0.5, 0.5])
     np.testing.assert_allclose(set_f1(case, thresholds), [0.5, 1, 1])
     np.testing.assert_equal(exact_match(case, thresholds), [0, 1, 1])
-    assert count_errors(case, thresholds) == [Counts(2, 0, 0, 1), Counts(0, 0, 1, 2), Counts(0, 1, 0, 1)]
+    assert count_errors(case, thresholds) == [
+        ConfusionCounts(2, 0, 0, 1),
+        ConfusionCounts(0, 0, 1, 2),
+        ConfusionCounts(0, 1, 0, 1),
+    ]
 
 
 def test_an_image_of_which_nothing_is_known_has_no_score():

@@ -7,7 +7,7 @@ from vesalius.evaluation.naming.label_scores import NamingSettings
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"least_patients": 0}, "least_patients: expected 1 or more, got 0"),
+        ({"min_patients": 0}, "min_patients: expected 1 or more, got 0"),
         ({"caption_wordings": 0}, "caption_wordings"),
         ({"stations": ("head", "cest")}, "Did you mean 'chest'"),
         ({"stations": ("head",)}, "two or more"),

@@ -44,14 +44,14 @@ def test_an_image_is_shown_once_however_few_there_are(make_row, images, shown):
     assert [example.kind for example in examples] == shown
 
 
-def test_images_without_the_target_are_false_alarms_by_what_was_marked_and_never_best(make_row):
+def test_images_without_the_target_are_false_positives_by_what_was_marked_and_never_best(make_row):
     rows = [make_row(f"{n}.png", "p1", 0.5) for n in range(3)]
     rows += [make_row("silent.png", "p1", 1.0, true_pixels=0, predicted_pixels=0)]
     rows += [make_row("loud.png", f"p{n}", 0.0, true_pixels=0, predicted_pixels=n * 10) for n in range(3)]
     rows += [make_row("soft.png", "p1", 0.0, true_pixels=0, predicted_pixels=5)]
     examples = choose_examples(rows, 3)
-    assert images_of(examples, "false alarm") == ["loud.png", "soft.png"]
-    assert next(each for each in examples if each.kind == "false alarm").row.family == "p2"
+    assert images_of(examples, "false positive") == ["loud.png", "soft.png"]
+    assert next(each for each in examples if each.kind == "false positive").row.family == "p2"
     assert "silent.png" not in {example.row.image for example in examples}
 
 

@@ -25,9 +25,9 @@ def test_the_curve_is_that_of_torchmetrics(answer):
     expected = binary_auroc(tensor(scores), tensor(present.astype(int))).item()
     assert family.area.value == pytest.approx(expected, abs=1e-6)
     assert overall.area.value == family.area.value
-    alarms, hits, _ = binary_roc(tensor(scores), tensor(present.astype(int)))
-    np.testing.assert_allclose(family.false_alarms, alarms.numpy(), atol=1e-6)
-    np.testing.assert_allclose(family.hits, hits.numpy(), atol=1e-6)
+    fpr, tpr, _ = binary_roc(tensor(scores), tensor(present.astype(int)))
+    np.testing.assert_allclose(family.fpr, fpr.numpy(), atol=1e-6)
+    np.testing.assert_allclose(family.tpr, tpr.numpy(), atol=1e-6)
     assert (family.present, family.absent) == (present.sum(), (~present).sum())
     assert family.area.low < family.area.value < family.area.high
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,6 +48,13 @@ def test_a_model_that_reads_no_text_is_drawn_too(build_tiny, dataset):
 def test_what_was_written_comes_back(gallery, tmp_path):
     write_gallery(gallery, tmp_path / "pictures.json")
     assert read_gallery(tmp_path / "pictures.json") == gallery
+
+
+def test_files_that_call_false_positives_false_alarms_are_read(gallery, tmp_path):
+    path = tmp_path / "pictures.json"
+    write_gallery([replace(each, example=replace(each.example, kind="false positive")) for each in gallery], path)
+    path.write_text(path.read_text().replace("false positive", "false alarm"))
+    assert {each.example.kind for each in read_gallery(path)} == {"false positive"}
 
 
 def test_without_a_file_there_are_no_pictures(tmp_path):

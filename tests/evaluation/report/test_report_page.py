@@ -55,7 +55,7 @@ def test_the_page_is_well_formed_and_shows_every_part(make_evaluation, gallery):
         "Worst",
         "In the middle",
         "Best",
-        "False alarms",
+        "False positives",
         "missed",
     ):
         assert words in page.text

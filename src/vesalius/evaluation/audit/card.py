@@ -10,9 +10,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from vesalius.evaluation.audit.run import Audit, Trust, number_clusters, weigh_trust
+from vesalius.evaluation.audit.run import Audit, Trust, weigh_trust
 from vesalius.evaluation.audit.session import SubstitutionResult
-from vesalius.evaluation.rows import ScoreTable
+from vesalius.evaluation.rows import ScoreTable, number_clusters
 from vesalius.evaluation.statistics import Bootstrap, Interval, find_centres
 
 Results = Sequence[SubstitutionResult]

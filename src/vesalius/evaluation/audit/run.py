@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import ConfigError, PromptError
@@ -19,7 +18,7 @@ from vesalius.evaluation.audit.session import (
 )
 from vesalius.evaluation.calibration import Calibration, Reliability, RiskCoverage, risk_coverage, soft_dice_confidence
 from vesalius.evaluation.metrics import dice
-from vesalius.evaluation.rows import name_clusters
+from vesalius.evaluation.rows import number_clusters
 from vesalius.evaluation.statistics import Bootstrap
 from vesalius.models import Segmenter
 from vesalius.models.inference import Precision, TextCache, encode_each
@@ -97,16 +96,6 @@ def audit(
         reliability=Reliability.join(counts),
         notes=tuple(_note(results)),
     )
-
-
-def number_clusters(images: Sequence[str], group_regex: str | None = None) -> NDArray[np.intp]:
-    """Number of each name's image, or of the patient that the expression names in it, from 0 without gaps.
-
-    Raises:
-        ConfigError: If the expression does not fit the names.
-    """
-    _, clusters = np.unique(name_clusters(images, group_regex), return_inverse=True)
-    return clusters
 
 
 def _judge_plain(session: PromptSession, name: str) -> tuple[float, float, Reliability]:

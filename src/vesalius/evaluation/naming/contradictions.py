@@ -17,13 +17,16 @@ from torch import Tensor
 
 from vesalius.evaluation.naming.encoding import EncodedSlices
 from vesalius.evaluation.naming.label_scores import Array, LabelScores, NamingSettings, draw_patients, find_ends_of
-from vesalius.evaluation.naming.measures import Ranking, share
-from vesalius.evaluation.statistics import Interval, weighted_means
+from vesalius.evaluation.ranking import Ranking
+from vesalius.evaluation.statistics import Interval, share, weighted_means
 from vesalius.models.clip import label_logits, logit_scale
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.inference import TextCache
 from vesalius.prompts.anatomy import AnatomyLabel, LabelKind, Statement, write_captions
 from vesalius.prompts.anatomy_captions import contradictions
+
+TITLES: dict[LabelKind, str] = {"stations": "right organ, wrong station", "organs": "wrong organ, right station"}
+"""What is wrong in the false captions."""
 
 
 @dataclass(frozen=True, eq=False)

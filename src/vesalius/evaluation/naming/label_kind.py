@@ -11,7 +11,7 @@ from vesalius.evaluation.calibration import ReliabilityPoint, RiskCoverage, risk
 from vesalius.evaluation.naming.fitting import fit_platt, fit_temperature
 from vesalius.evaluation.naming.label_scores import Array, Bools, LabelScores, NamingSettings, around, draw_patients
 from vesalius.evaluation.naming.measures import (
-    Counts,
+    ConfusionCounts,
     Judged,
     best_labels,
     chance_of_top1,
@@ -39,14 +39,14 @@ def abstain(judged: Judged, settings: NamingSettings) -> RiskCoverage | None:
     Returns:
         None if nothing ever shows.
     """
-    hits = top1_in_set(judged.case)
-    shown = np.flatnonzero(~np.isnan(hits))
+    right = top1_in_set(judged.case)
+    shown = np.flatnonzero(~np.isnan(right))
     if not shown.size:
         return None
     best = best_labels(judged.case)[shown]
     confidence = np.where(best, judged.probabilities[shown], 0).sum(1) / best.sum(1)
-    clusters = judged.case.take(shown).clusters
-    return risk_coverage(confidence.tolist(), (1 - hits[shown]).tolist(), clusters, settings.bootstrap)
+    clusters = judged.case.index_select(shown).clusters
+    return risk_coverage(confidence.tolist(), (1 - right[shown]).tolist(), clusters, settings.bootstrap)
 
 
 def describe_abstention(found: RiskCoverage) -> dict[str, object]:
@@ -65,7 +65,7 @@ Overall = Mapping[str, Interval | None]
 """Name in ``MEASURES`` -> value; None where it is not defined."""
 
 
-class Found(NamedTuple):
+class MeasuredIntervals(NamedTuple):
     """Measures over all labels, and two areas of each label."""
 
     overall: Overall
@@ -73,7 +73,7 @@ class Found(NamedTuple):
     auroc: list[Interval | None]
 
 
-def find_intervals(judged: Judged, settings: NamingSettings) -> Found:
+def find_intervals(judged: Judged, settings: NamingSettings) -> MeasuredIntervals:
     """Measure a system on its test images, and on draws of their patients.
 
     Args:
@@ -86,7 +86,7 @@ def find_intervals(judged: Judged, settings: NamingSettings) -> Found:
     blocks = [judged.measure(weights) for weights in draws]
     drawn = {name: np.concatenate([block.overall[name] for block in blocks]) for name in value.overall}
     overall = {name: _overall(judged, name, float(value.overall[name][0]), drawn[name], settings) for name in drawn}
-    return Found(
+    return MeasuredIntervals(
         overall,
         ap=_by_label(judged, value.ap[0], np.concatenate([block.ap for block in blocks]), settings),
         auroc=_by_label(judged, value.auroc[0], np.concatenate([block.auroc for block in blocks]), settings),
@@ -96,8 +96,8 @@ def find_intervals(judged: Judged, settings: NamingSettings) -> Found:
 def find_group_intervals(judged: Judged, group: str, settings: NamingSettings) -> Overall:
     """Measures over all labels on the images of one group; labels too rare there leave its macro means."""
     rows = np.flatnonzero(np.array(judged.case.groups) == group)
-    case = judged.case.take(rows)
-    counted = judged.counted & (case.patients_of(case.present) >= settings.least_patients)
+    case = judged.case.index_select(rows)
+    counted = judged.counted & (case.patients_of(case.present) >= settings.min_patients)
     return find_intervals(Judged(case, judged.thresholds, judged.probabilities[rows], counted), settings).overall
 
 
@@ -182,7 +182,7 @@ class LabelResult:
     auroc: Interval | None
     threshold: float | None
     """Fixed on validation images; None if those show nothing at all, and nothing is then named."""
-    errors: Counts
+    errors: ConfusionCounts
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,10 +275,10 @@ def _check_splits(val: LabelScores, test: LabelScores) -> None:
 def _common_enough(test: LabelScores, settings: NamingSettings) -> Bools:
     """Labels for macro means, [L]."""
     patients = test.patients_of(test.present)
-    return np.asarray((patients >= settings.least_patients) & (test.known & ~test.present).any(0))
+    return np.asarray((patients >= settings.min_patients) & (test.known & ~test.present).any(0))
 
 
-def _describe_labels(judged: Judged, found: Found) -> tuple[LabelResult, ...]:
+def _describe_labels(judged: Judged, found: MeasuredIntervals) -> tuple[LabelResult, ...]:
     case = judged.case
     errors, patients = count_errors(case, judged.thresholds), case.patients_of(case.present)
     return tuple(

@@ -21,7 +21,7 @@ class NamingSettings:
         ConfigError: If a number is out of its range or a station does not exist.
     """
 
-    least_patients: int = 10
+    min_patients: int = 10
     """Patients who must show a label for it to enter macro means."""
     bootstrap: Bootstrap = field(default_factory=lambda: Bootstrap(resamples=2000))
     """Draws, confidence and seed."""
@@ -33,7 +33,7 @@ class NamingSettings:
     """Wordings of a caption in the contradiction experiment, whose vectors are averaged; the first is the paper's."""
 
     def __post_init__(self) -> None:
-        for name in ("least_patients", "caption_wordings"):
+        for name in ("min_patients", "caption_wordings"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: expected 1 or more, got {getattr(self, name)}.")
         for station in self.stations:
@@ -101,7 +101,7 @@ class LabelScores:
         """Number of patients with a chosen image, for each column of [N, L]."""
         return np.array([len(np.unique(self.clusters[column])) for column in chosen.T])
 
-    def take(self, rows: NDArray[np.intp]) -> "LabelScores":
+    def index_select(self, rows: NDArray[np.intp]) -> "LabelScores":
         """Some of the images."""
         patients, groups = (tuple(each[row] for row in rows) for each in (self.patients, self.groups))
         return LabelScores(self.labels, self.scores[rows], self.truth[rows], patients, groups)

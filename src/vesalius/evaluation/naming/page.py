@@ -6,9 +6,9 @@ from pathlib import Path
 
 from vesalius.console import markdown_table, to_markdown
 from vesalius.errors import ConfigError
+from vesalius.evaluation.naming.contradictions import TITLES
 from vesalius.evaluation.naming.encoding import Spread
 from vesalius.evaluation.naming.evaluate import AnatomyEvaluation
-from vesalius.evaluation.naming.figures import TITLES, draw_preferences, draw_roc, draw_trust, write_svg
 from vesalius.evaluation.naming.label_kind import compare_naming
 from vesalius.evaluation.naming.measures import MEASURES
 from vesalius.evaluation.report.content import Cell, Number, Table, to_number
@@ -55,7 +55,7 @@ def _overall(evaluations: Sequence[AnatomyEvaluation], kind: LabelKind) -> Table
 
 
 def _explain(evaluation: AnatomyEvaluation, kind: LabelKind) -> str:
-    result, least = evaluation.label_kinds[kind], evaluation.settings.least_patients
+    result, least = evaluation.label_kinds[kind], evaluation.settings.min_patients
     chance = "" if result.chance is None else f"Naming at random is right in {result.chance:.1%}. "
     left_out = [each for each in result.labels if not each.counted]
     never = ", ".join(each.label for each in left_out if not each.images) or "none"
@@ -99,7 +99,7 @@ def _labels(evaluations: Sequence[AnatomyEvaluation], kind: LabelKind) -> Table:
 
 def _counts(evaluations: Sequence[AnatomyEvaluation], kind: LabelKind) -> Table:
     """Errors at thresholds, summed over labels; JSON has each label's."""
-    columns = ["system", "found", "missed", "false alarms", "rightly silent"]
+    columns = ["system", "true positives", "false negatives", "false positives", "true negatives"]
     rows: list[list[Cell]] = []
     for each in evaluations:
         errors = [astuple(label.errors) for label in each.label_kinds[kind].labels]
@@ -217,27 +217,20 @@ def write_naming_page(
         DataError: If test slices differ.
         OutputError: If a file cannot be written.
     """
+    from vesalius.evaluation.naming.figures import draw_figures  # matplotlib; tables alone need none
+
     names = [each.name for each in evaluations]
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"a page needs systems with different names, got {', '.join(names) or 'none'}.")
-    tables, figures = build_tables(evaluations), dict(_figures(evaluations))
+    tables, figures = build_tables(evaluations), dict(draw_figures(evaluations))
     for name, svg in figures.items():
-        write_svg(svg, folder / name)
+        write_text(folder / name, svg)
     systems = [each.to_dict() for each in evaluations]
     write_json(folder / NUMBERS, {"title": title, **({"manifest": manifest} if manifest else {}), "systems": systems})
     parts = [f"# {to_markdown(title)}", to_markdown(caption), _scope(evaluations[0])]
     parts += [part for table in tables for part in _section(table)]
     parts += ["## Figures", *(f"![{to_markdown(Path(name).stem)}]({name})" for name in figures)]
     write_text(folder / PAGE, "\n\n".join(part for part in parts if part) + "\n")
-
-
-def _figures(evaluations: Sequence[AnatomyEvaluation]) -> Iterator[tuple[str, str]]:
-    for kind in evaluations[0].label_kinds:
-        if roc := draw_roc(evaluations, kind):
-            yield f"roc_{kind}.svg", roc
-        yield f"trust_{kind}.svg", draw_trust(evaluations, kind)
-    if preferences := draw_preferences(evaluations):
-        yield "contradictions.svg", preferences
 
 
 def _scope(evaluation: AnatomyEvaluation) -> str:

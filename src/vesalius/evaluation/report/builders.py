@@ -30,9 +30,7 @@ STALE = "The pictures beside these rows are of another evaluation, and left out.
 GALLERY = (
     "Images ranked by their mean Dice over all prompts, none picked by hand; of each, the answer nearest to that mean."
 )
-ALARMS = (
-    " False alarms are the images without the target on which most pixels were marked, by the answer that marked most."
-)
+FALSE_POSITIVES = " False positives are the images without the target whose masks are largest, by the largest of each."
 
 
 def read_report(folder: Path, *, group_regex: str | None = None) -> Report:
@@ -151,8 +149,8 @@ def _check_gallery(evaluation: StoredEvaluation, gallery: Sequence[Shown]) -> tu
         return (), NO_PICTURES
     if not all(each.example.row in evaluation.rows for each in gallery):
         return (), STALE
-    alarms = any(each.example.kind == "false alarm" for each in gallery)
-    return gallery, GALLERY + (ALARMS if alarms else "")
+    marked = any(each.example.kind == "false positive" for each in gallery)
+    return gallery, GALLERY + (FALSE_POSITIVES if marked else "")
 
 
 PICTURES_ELSEWHERE = "Pictures are in the report of each evaluation."

@@ -9,14 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit, logit, stdtrit
 
-from vesalius.evaluation.rows import Row, name_clusters
-from vesalius.evaluation.statistics import Interval
+from vesalius.evaluation.ranking import Ranking
+from vesalius.evaluation.rows import Row, number_clusters
+from vesalius.evaluation.statistics import Array, Interval
 from vesalius.prompts import sort_families
 
-Array = NDArray[np.float64]
 Case = tuple[str, bool]
 """An image, and whether it shows what it was asked for; it may be asked for things of both kinds."""
 
@@ -27,10 +26,10 @@ class ExistenceCurve:
 
     family: str | None
     """None for the mean over families."""
-    false_alarms: Sequence[float]
-    """Share of the absent above each threshold, from 0 to 1."""
-    hits: Sequence[float]
-    """Share of the present above the same threshold."""
+    fpr: Sequence[float]
+    """False positive rate at each threshold, from 0 to 1."""
+    tpr: Sequence[float]
+    """True positive rate at the same threshold."""
     area: Interval
     """Area under the curve: how often the score of a present target is above that of an absent one.
 
@@ -95,26 +94,26 @@ def _tells(words: Mapping[bool, set[str]]) -> bool:
 def _to_curve(
     family: str | None, cases: Mapping[Case, float], told: bool, group_regex: str | None, confidence: float
 ) -> ExistenceCurve:
-    ordered = sorted(cases, key=lambda case: -cases[case])
-    values = np.array([cases[case] for case in ordered])
-    present = np.array([present for _, present in ordered])
-    last = np.append(np.diff(values) != 0, True)  # equal scores are above a threshold together
-    hits, alarms = _rates(present, last, np.ones((1, len(ordered))))
-    _, clusters = np.unique(name_clusters([image for image, _ in ordered], group_regex), return_inverse=True)
-    area, rarer = float(_areas(hits, alarms)[0]), min(len(np.unique(clusters[kind])) for kind in (present, ~present))
+    present = np.array([there for _, there in cases])
+    ranking = Ranking(np.array(list(cases.values())), present, np.arange(len(cases)))
+    clusters = number_clusters([image for image, _ in cases], group_regex)
+    area = float(ranking.areas(np.ones((1, len(cases)))).auroc[0])
+    rarer = min(len(np.unique(clusters[kind])) for kind in (present, ~present))
     low, high = None, None
     if 0 < area < 1 and rarer > 1:
-        low, high = _find_ends(area, _leave_out(present, last, clusters), stdtrit(rarer - 1, (1 + confidence) / 2))
-    interval = Interval(area, low, high, n=len(ordered))
+        left_out = clusters != np.arange(clusters.max() + 1)[:, None]  # each cluster in turn
+        quantile = float(stdtrit(rarer - 1, (1 + confidence) / 2))
+        low, high = _find_ends(area, ranking.areas(left_out.astype(np.float64)).auroc, quantile)
+    _, positives, negatives = ranking.thresholds()
     return ExistenceCurve(
-        family, alarms[0].tolist(), hits[0].tolist(), interval, int(present.sum()), int((~present).sum()), told
+        family,
+        fpr=[0.0, *(negatives / negatives[-1]).tolist()],
+        tpr=[0.0, *(positives / positives[-1]).tolist()],
+        area=Interval(area, low, high, n=len(cases)),
+        present=int(present.sum()),
+        absent=int((~present).sum()),
+        told_by_words=told,
     )
-
-
-def _leave_out(present: NDArray[np.bool_], last: NDArray[np.bool_], clusters: NDArray[np.intp]) -> Array:
-    """The area without each cluster in turn, [C]."""
-    left_out = (clusters != number for number in range(clusters.max() + 1))
-    return np.concatenate([_areas(*_rates(present, last, kept[None].astype(np.float64))) for kept in left_out])
 
 
 def _find_ends(area: float, left_out: Array, quantile: float) -> tuple[float, float]:
@@ -122,19 +121,3 @@ def _find_ends(area: float, left_out: Array, quantile: float) -> tuple[float, fl
     error = np.sqrt((count - 1) / count * ((left_out - left_out.mean()) ** 2).sum())
     reach = quantile * error / (area * (1 - area))
     return float(expit(logit(area) - reach)), float(expit(logit(area) + reach))
-
-
-def _rates(present: NDArray[np.bool_], last: NDArray[np.bool_], weights: Array) -> tuple[Array, Array]:
-    """Hit and false alarm rates of each row of weights, [R, T], from 0 to 1; NaN where a kind has no weight."""
-    rates = []
-    for kind in (present, ~present):
-        counts = np.cumsum(weights * kind, axis=1)[:, last]
-        total = np.where(counts[:, -1:] > 0, counts[:, -1:], np.nan)
-        rates.append(np.concatenate([np.zeros_like(total), counts], axis=1) / total)
-    return rates[0], rates[1]
-
-
-def _areas(hits: Array, alarms: Array) -> Array:
-    """Trapezoids, so that equal scores count one half."""
-    areas: Array = (np.diff(alarms, axis=1) * (hits[:, 1:] + hits[:, :-1]) / 2).sum(1)
-    return areas

@@ -27,7 +27,7 @@ from vesalius.models import Segmenter
 from vesalius.models.inference import Precision, TextCache, decode_prompts, encode
 from vesalius.prompts import variants
 
-KINDS = ("worst", "median", "best", "false alarm")
+KINDS = ("worst", "median", "best", "false positive")
 MOST = 6
 """Examples of a kind at most; a page should stay small."""
 
@@ -39,7 +39,7 @@ class Example:
     kind: str
     """One of ``KINDS``."""
     row: Row
-    """The answer: of all about the image, the one nearest to their mean; of a false alarm, the largest."""
+    """The answer: of all about the image, the one nearest to their mean; of a false positive, the largest."""
     mean: float
     """Dice of the image, over families and wordings."""
     lowest: float
@@ -53,7 +53,7 @@ class Example:
 def choose_examples(rows: Iterable[Row], each: int) -> list[Example]:
     """Choose images by their mean Dice, and one answer about each.
 
-    Images that show the target are ranked, ties by name; those without are false alarms where something is marked.
+    Images that show the target are ranked, ties by name; those without are false positives where something is marked.
 
     Args:
         rows: Rows of one evaluation.
@@ -67,7 +67,7 @@ def choose_examples(rows: Iterable[Row], each: int) -> list[Example]:
     found = list(rows)
     present = _by_image(row for row in found if row.true_pixels)
     absent = _by_image(row for row in found if not row.true_pixels)
-    return [*_choose_ranked(present, each), *_choose_false_alarms(absent, each)]
+    return [*_choose_ranked(present, each), *_choose_false_positives(absent, each)]
 
 
 def _by_image(rows: Iterable[Row]) -> dict[str, list[Row]]:
@@ -104,12 +104,12 @@ def _describe(kind: str, answers: Sequence[Row], mean: float) -> Example:
     return _to_example(kind, min(answers, key=lambda row: abs(row.dice - mean)), answers, mean)
 
 
-def _choose_false_alarms(answers: dict[str, list[Row]], each: int) -> list[Example]:
+def _choose_false_positives(answers: dict[str, list[Row]], each: int) -> list[Example]:
     largest = {image: max(rows, key=lambda row: row.predicted_pixels) for image, rows in answers.items()}
-    alarms = [row for row in largest.values() if row.predicted_pixels]
-    alarms.sort(key=lambda row: (-row.predicted_pixels, row.image))
-    means = _means(answers) if alarms else {}
-    return [_to_example("false alarm", row, answers[row.image], means[row.image]) for row in alarms[:each]]
+    marked = [row for row in largest.values() if row.predicted_pixels]
+    marked.sort(key=lambda row: (-row.predicted_pixels, row.image))
+    means = _means(answers) if marked else {}
+    return [_to_example("false positive", row, answers[row.image], means[row.image]) for row in marked[:each]]
 
 
 def _to_example(kind: str, row: Row, answers: Sequence[Row], mean: float) -> Example:
@@ -174,6 +174,8 @@ def _encode(levels: Picture) -> bytes:
 
 
 GALLERY_NAME = "pictures.json"
+OLD_KINDS = {"false alarm": "false positive"}
+"""Kinds as files of earlier versions call them."""
 LARGEST = 2 * len(KINDS) * MOST * len(TILES) * LARGEST_TILE
 """Bytes of a file that is still read: the most pictures there may be, as text, and what is said of them."""
 
@@ -184,7 +186,7 @@ class Shown:
 
     example: Example
     tiles: dict[str, bytes]
-    """A JPEG file for each of ``tiles.TILES``."""
+    """A JPEG file for each of ``TILES``."""
 
 
 def draw_gallery(
@@ -268,10 +270,11 @@ def read_gallery(path: Path) -> list[Shown]:
 
 
 def _to_shown(content: Mapping[str, Any]) -> Shown:
-    if content["kind"] not in KINDS:
-        raise ValueError(f"no kind is called {content['kind']!r}")
+    kind = OLD_KINDS.get(content["kind"], content["kind"])
+    if kind not in KINDS:
+        raise ValueError(f"no kind is called {kind!r}")
     mean, lowest, highest = (float(content[name]) for name in ("mean", "lowest", "highest"))
-    example = Example(content["kind"], Row(**content["row"]), mean, lowest, highest, int(content["answers"]))
+    example = Example(kind, Row(**content["row"]), mean, lowest, highest, int(content["answers"]))
     return Shown(example, {name: base64.b64decode(content["tiles"][name], validate=True) for name in TILES})
 
 
