@@ -5,7 +5,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from vesalius.cli.usage import AsJson, OutPath, Precision, Split
 from vesalius.console import print_json, print_table, progress_bar, say
