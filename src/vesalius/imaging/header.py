@@ -49,19 +49,19 @@ HEADER_KEYWORDS = (
 """Attributes kept in `MedicalImage.header`; none names the patient."""
 
 DESCRIPTIONS = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
-"""Where people and scanners write in words what a series is."""
+"""Attributes that describe a series in words."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a header says about one question."""
+    """A header's answer to one question."""
 
     label: str | None
-    """None if it does not say, or contradicts itself."""
+    """None if the header does not tell, or contradicts itself."""
     confidence: float
-    """0 to 1: .95 a technique, .90 a flag, .85 words, .70 physics; 0 without a label."""
+    """Confidence from 0 to 1: .95 a technique, .90 a flag, .85 words, .70 physics; 0 without a label."""
     source: str
-    """The attribute that said so, and its value."""
+    """The attribute that tells, and its value."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class HeaderFacts:
         return [value.strip().upper() for value in self.header.get(keyword, "").split("\\") if value.strip()]
 
     def number(self, *keywords: str) -> float | None:
-        """First value of the first attribute that is there and a number."""
+        """First value of the first attribute that is present and a number."""
         for keyword in keywords:
             try:
                 return float(self.header.get(keyword, "").split("\\")[0])
@@ -96,26 +96,26 @@ class HeaderFacts:
 
 
 def quote(keyword: str, value: object) -> str:
-    """An attribute and its value, as findings name their source."""
+    """An attribute and its value, as the source of a finding."""
     return f"{keyword} {str(value).strip()}"
 
 
 LARGEST_SIDECAR = 16 * 2**20
-"""Bytes; a header is a few kilobytes."""
+"""Largest BIDS header that is read, bytes; most take a few kilobytes."""
 IN_SECONDS = ("EchoTime", "InversionTime", "RepetitionTime")
-"""Times that BIDS gives in seconds and DICOM in milliseconds."""
+"""Attributes that BIDS gives in seconds and DICOM in milliseconds."""
 
 
 def read_sidecar(volume: Path) -> dict[str, str]:
-    """Read what stands beside a volume, in DICOM's terms: times in ms, several values joined by backslashes.
+    """Read the BIDS header beside a volume, in DICOM's terms: times in ms, several values joined by backslashes.
 
-    A file that is no JSON object, or too large, is passed over with a warning: the volume itself is sound.
+    A file that is no JSON, or too large, is ignored with a warning, as the volume itself is sound.
 
     Args:
         volume: ``scan.nii.gz``, described by ``scan.json`` if that exists.
 
     Returns:
-        Those of `HEADER_KEYWORDS` that are there.
+        Values of `HEADER_KEYWORDS`, absent ones left out.
     """
     path = sidecar_path(volume)
     if path == volume or not path.is_file():
@@ -134,26 +134,28 @@ def read_sidecar(volume: Path) -> dict[str, str]:
 
 
 def sidecar_path(volume: Path) -> Path:
-    """Where the JSON file of a volume lies, if it has one."""
+    """Path of the JSON file beside a volume."""
     suffix = next((each for each in VOLUME_SUFFIXES[::-1] if volume.name.lower().endswith(each)), volume.suffix)
     return volume.with_name(volume.name[: len(volume.name) - len(suffix)] + ".json") if suffix else volume
 
 
 def _to_text(keyword: str, value: object) -> str:
     values = value if isinstance(value, list) else [value]
-    return "\\".join(_to_dicom(keyword, each) for each in values if isinstance(each, str | int | float))
-
-
-def _to_dicom(keyword: str, value: str | int | float) -> str:
-    if keyword in IN_SECONDS and not isinstance(value, str):
-        return f"{value * 1000:.6g}"
-    return str(value)
+    return "\\".join(
+        f"{each * 1000:.6g}" if keyword in IN_SECONDS and not isinstance(each, str) else str(each)
+        for each in values
+        if isinstance(each, str | int | float)
+    )
 
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-"""SOP class of screen shots; its multi-frame kinds begin the same."""
-LOCALIZER_TYPES = {"LOCALIZER", "SCOUT"}
-PROJECTION = "PROJECTION IMAGE"
+"""SOP class of screen shots; those of multi-frame ones begin the same."""
+PURPOSE_TYPES = {
+    "localizer": {"LOCALIZER", "SCOUT"},
+    "projection": {"PROJECTION IMAGE"},
+    "report": {"SCREEN SAVE"},
+}
+"""Purpose -> values of ImageType."""
 LOCALIZER_WORDS = re.compile(
     r"\b(?:loc|localizers?|localisers?|scouts?|pilots?|survey|surview|topogram|scanogram|scano|(?:3|three) ?plane)\b"
 )
@@ -172,18 +174,18 @@ NO_IMAGES = {
     "1.2.840.10008.5.1.4.1.1.481.2": "a planned dose, the result of a computation; name the planning CT",
     "1.2.840.10008.5.1.4.1.1.481": "a radiotherapy object without pixels, not an image; name the planning CT",
 }
-"""SOP classes, each with those below it, that are no images of a patient; what they are and what to name instead."""
-IMAGES_ALL_THE_SAME = ("1.2.840.10008.5.1.4.1.1.481.1",)
+"""SOP classes that are no images of a patient, each with those below it -> what they are, and what to name instead."""
+NEVERTHELESS_IMAGES = ("1.2.840.10008.5.1.4.1.1.481.1",)
 """SOP classes below one of `NO_IMAGES` that are images: radiographs of radiotherapy."""
 
 
 def refusal_of(sop_class: str) -> str | None:
-    """What a DICOM object is that shows no image of a patient, and what to do; None for images.
+    """The reason why a DICOM object is no image of a patient, and the remedy; None for images.
 
     Args:
         sop_class: SOPClassUID; "" if unknown.
     """
-    if sop_class in IMAGES_ALL_THE_SAME:
+    if sop_class in NEVERTHELESS_IMAGES:
         return None
     parts = sop_class.split(".")
     above = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
@@ -191,10 +193,10 @@ def refusal_of(sop_class: str) -> str | None:
 
 
 def find_purpose(facts: HeaderFacts) -> Finding:
-    """Say of localizers, projections and reports that they are such.
+    """Recognise localizers, projections and reports by their header.
 
-    A derived, secondary image of a scanner's own SOP class is an image like others: anonymisers and converters mark
-    whole series so. Screen shots are reports.
+    A derived, secondary image of a scanner's own SOP class is an image like others, because anonymisers and converters
+    mark whole series so. Screen shots are reports.
 
     Args:
         facts: The header.
@@ -203,15 +205,11 @@ def find_purpose(facts: HeaderFacts) -> Finding:
         "localizer", "projection", "report", or no label for everything else.
     """
     types = facts.values("ImageType")
-    kind = facts.header.get("SOPClassUID", "")
-    told = quote("ImageType", "\\".join(types))
-    if LOCALIZER_TYPES & set(types):
-        return Finding("localizer", 0.95, told)
-    if PROJECTION in types:
-        return Finding("projection", 0.95, told)
-    if "SCREEN SAVE" in types:
-        return Finding("report", 0.95, told)
-    if kind.startswith(SECONDARY_CAPTURE) and types[:2] == ["DERIVED", "SECONDARY"]:
-        return Finding("report", 0.95, quote("SOPClassUID", kind))
+    sop_class = facts.header.get("SOPClassUID", "")
+    for label, marks in PURPOSE_TYPES.items():
+        if marks & set(types):
+            return Finding(label, 0.95, quote("ImageType", "\\".join(types)))
+    if sop_class.startswith(SECONDARY_CAPTURE) and types[:2] == ["DERIVED", "SECONDARY"]:
+        return Finding("report", 0.95, quote("SOPClassUID", sop_class))
     words = facts.find_words(LOCALIZER_WORDS)
     return Finding("localizer", 0.85, words) if words else Finding(None, 0.0, "")

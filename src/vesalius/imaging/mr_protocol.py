@@ -1,15 +1,18 @@
-"""The protocol of an MR series from its header: the first rule that applies decides, unless a later contradicts it."""
+"""The protocol of an MR series from its header: the first rule that applies decides, unless a later contradicts it.
+
+First the facts, then the rules in the order in which they decide, then `find_protocol`.
+"""
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 
 from vesalius.imaging.header import Finding, HeaderFacts, quote
 
 PULSES = {"SPIN": {"SE"}, "GRADIENT": {"GR"}, "BOTH": {"SE", "GR"}}
-"""Enhanced MR's EchoPulseSequence in the terms of ScanningSequence."""
+"""EchoPulseSequence of enhanced MR -> the terms of ScanningSequence."""
 MS_PER_S = 1000.0
 
 
@@ -19,29 +22,29 @@ class MRFacts(HeaderFacts):
 
     @cached_property
     def sequences(self) -> frozenset[str]:
-        """SE, IR, GR, EP, RM; those of an enhanced file are translated."""
+        """Scanning sequences: SE, IR, GR, EP, RM; those of an enhanced file are translated."""
         pulses = PULSES.get(self.header.get("EchoPulseSequence", "").upper(), set())
         inverted = {"IR"} if self.header.get("InversionRecovery", "").upper() == "YES" else set()
         return frozenset(self.values("ScanningSequence")) | pulses | inverted
 
     @cached_property
     def echo_ms(self) -> float | None:
-        """TE."""
+        """Echo time TE."""
         return self._time("EchoTime", "EffectiveEchoTime")
 
     @cached_property
     def repetition_ms(self) -> float | None:
-        """TR."""
+        """Repetition time TR."""
         return self._time("RepetitionTime")
 
     @cached_property
     def inversion_ms(self) -> float | None:
-        """TI; None where it is 0, as scanners write when there is no inversion."""
+        """Inversion time TI; None where it is 0, which scanners write without an inversion."""
         return self._time("InversionTime", "InversionTimes") or None
 
     @cached_property
     def in_seconds(self) -> bool:
-        """Whether some program has stored seconds: no scanner has TE below 1 ms with TR below 30 ms on clinical images.
+        """Whether times are in seconds, as some programs store: clinical TE is not below 1 ms with TR below 30 ms.
 
         Times of a BIDS file, always in seconds, are converted when it is read.
         """
@@ -54,10 +57,10 @@ class MRFacts(HeaderFacts):
 
 
 TECHNIQUE, FLAG, WORDS, PHYSICS = 0.95, 0.90, 0.85, 0.70
-"""Confidence in what each kind of evidence says."""
+"""Confidence of each kind of evidence."""
 
 CONTRASTS = {"FLUID_ATTENUATED": "FLAIR", "DIFFUSION": "DWI", "PROTON_DENSITY": "PD", "T2_STAR": "T2*"}
-"""Enhanced MR's AcquisitionContrast where it is called otherwise here."""
+"""AcquisitionContrast of enhanced MR -> our label, where they differ."""
 NO_CONTRAST = {"MIXED", "UNKNOWN"}
 DIFFUSION_TYPES = {"DIFFUSION", "TRACEW"}
 
@@ -65,7 +68,7 @@ ADC_WORDS = re.compile(r"\be?adc\b|apparent ?diff")
 DWI_WORDS = re.compile(r"\b(?:\w*dwi\w*|dti|trace\w*)\b|\bdiff(?:usion)?\b|\bb ?\d{3,4}\b")
 DARK_FLUID = re.compile(r"flair|dark ?fluid|fluid ?att")
 STIR_WORDS = re.compile(r"stir|tirm")
-OTHERS = re.compile(
+OTHER_WORDS = re.compile(
     r"tru(?:e ?)?fi|fiesta|b ?ffe|\bbal(?:anced)?\b|ssfp|angio|\b(?:tof|mra|swi|swan|asl|bold|fmri)\b|\bperf"
 )
 """Balanced steady state, angiography and functional techniques, whose times would be misread."""
@@ -77,8 +80,14 @@ MIN_SINGLE_SHOT_ECHOES = 64
 Rule = Callable[[MRFacts], Finding | None]
 
 
+def by_words(label: str, pattern: re.Pattern[str], facts: MRFacts) -> Finding | None:
+    """A label where a description has one of its words, or names a sequence that always has that weighting."""
+    source = facts.find_words(pattern)
+    return Finding(label, WORDS, source) if source else None
+
+
 def acquisition_contrast(facts: MRFacts) -> Finding | None:
-    """Enhanced MR names its contrast."""
+    """The contrast that enhanced MR names."""
     contrast = facts.header.get("AcquisitionContrast", "").strip().upper()
     if not contrast or contrast in NO_CONTRAST:
         return None
@@ -89,7 +98,7 @@ def diffusion_coefficient(facts: MRFacts) -> Finding | None:
     """ADC by image type or words."""
     if "ADC" in facts.values("ImageType"):
         return Finding("ADC", TECHNIQUE, quote("ImageType", facts.header["ImageType"]))
-    return _by_words("ADC", facts, ADC_WORDS)
+    return by_words("ADC", ADC_WORDS, facts)
 
 
 def diffusion(facts: MRFacts) -> Finding | None:
@@ -100,7 +109,7 @@ def diffusion(facts: MRFacts) -> Finding | None:
         return Finding("DWI", TECHNIQUE, quote("DiffusionBValue", facts.header["DiffusionBValue"]))
     if "ep_b" in facts.header.get("SequenceName", "").lower():
         return Finding("DWI", FLAG, quote("SequenceName", facts.header["SequenceName"]))
-    return _by_words("DWI", facts, DWI_WORDS)
+    return by_words("DWI", DWI_WORDS, facts)
 
 
 def fluid_attenuation(facts: MRFacts) -> Finding | None:
@@ -124,27 +133,6 @@ def fat_inversion(facts: MRFacts) -> Finding | None:
     if "IR" in facts.sequences and facts.inversion_ms is not None and facts.inversion_ms < 300:
         return Finding("STIR", FLAG, f"IR, TI {facts.inversion_ms:g} ms")
     return None
-
-
-def other_technique(facts: MRFacts) -> Finding | None:
-    """Techniques that have none of the protocols' contrasts."""
-    source = facts.find_words(OTHERS)
-    return Finding("another technique", WORDS, source) if source else None
-
-
-def t2_star_words(facts: MRFacts) -> Finding | None:
-    """T2* in words."""
-    return _by_words("T2*", facts, T2_STAR_WORDS)
-
-
-def t1_words(facts: MRFacts) -> Finding | None:
-    """T1 in words, or a sequence that is always run so."""
-    return _by_words("T1", facts, T1_WORDS)
-
-
-def t2_words(facts: MRFacts) -> Finding | None:
-    """T2 in words, or a sequence that is always run so."""
-    return _by_words("T2", facts, T2_WORDS)
 
 
 def single_shot(facts: MRFacts) -> Finding | None:
@@ -192,10 +180,10 @@ RULES: tuple[Rule, ...] = (
     diffusion,
     fluid_attenuation,
     fat_inversion,
-    other_technique,
-    t2_star_words,
-    t1_words,
-    t2_words,
+    partial(by_words, "another technique", OTHER_WORDS),
+    partial(by_words, "T2*", T2_STAR_WORDS),
+    partial(by_words, "T1", T1_WORDS),
+    partial(by_words, "T2", T2_WORDS),
     single_shot,
     spin_echo,
     gradient_echo,
@@ -204,13 +192,8 @@ RULES: tuple[Rule, ...] = (
 """In the order in which they decide."""
 
 
-def _by_words(label: str, facts: MRFacts, pattern: re.Pattern[str]) -> Finding | None:
-    source = facts.find_words(pattern)
-    return Finding(label, WORDS, source) if source else None
-
-
 PROTOCOLS = ("T1", "T2", "FLAIR", "DWI", "ADC", "STIR")
-"""What a series can be called; PD, T2* and others are recognised and called unknown."""
+"""Labels of series; PD, T2* and other techniques are recognised and called unknown."""
 
 GOES_WITH: Mapping[str, frozenset[str]] = MappingProxyType(
     {
@@ -222,31 +205,31 @@ GOES_WITH: Mapping[str, frozenset[str]] = MappingProxyType(
         "ADC": frozenset({"T2", "T2*", "PD", "STIR", "FLAIR", "DWI"}),
     }
 )
-"""What later rules may say beside a protocol: a FLAIR is T2 too, an ADC map comes from DWI."""
+"""Labels of later rules that do not contradict a protocol: a FLAIR is T2 too, an ADC map comes from DWI."""
 
 
 def find_protocol(header: Mapping[str, str]) -> Finding:
-    """Tell the protocol of an MR series from its header.
+    """Find the protocol of an MR series in its header.
 
     Args:
         header: Attributes by keyword, as in `MedicalImage.header`.
 
     Returns:
-        One of `PROTOCOLS`, or no label with the reason as source: nothing tells, attributes contradict one another, or
-        the technique is none of them.
+        One of `PROTOCOLS`, or no label with the reason as source: no rule applies, rules contradict one another, or the
+        technique is none of them.
 
     Example:
         >>> find_protocol({"ScanningSequence": "SE", "RepetitionTime": "4000", "EchoTime": "100"})
         Finding(label='T2', confidence=0.7, source='SE, TR 4000 ms, TE 100 ms')
     """
     facts = MRFacts(header)
-    said = [finding for rule in RULES if (finding := rule(facts)) is not None]
-    if not said:
+    findings = [finding for rule in RULES if (finding := rule(facts)) is not None]
+    if not findings:
         return Finding(None, 0.0, "no attribute tells")
-    first, label = said[0], said[0].label
+    first, label = findings[0], findings[0].label
     if label not in PROTOCOLS:
         return Finding(None, 0.0, f"{first.source}: {label} is none of {', '.join(PROTOCOLS)}")
-    for other in said[1:]:
+    for other in findings[1:]:
         if other.label != label and other.label not in GOES_WITH[label]:
             return Finding(None, 0.0, f"{first.source} says {label}, but {other.source} says {other.label}")
     return first

@@ -1,4 +1,4 @@
-"""Where voxel axes point, and how to bring them into radiological display order.
+"""Directions of voxel axes, planes, and radiological display order.
 
 World axes are nibabel's RAS+ millimetres: x grows to the patient's right, y to the front, z to the head. Along the
 slices the world coordinate grows (axial: feet to head, coronal: back to front, sagittal: left to right); along rows and
@@ -22,25 +22,24 @@ Affine = NDArray[np.float64]
 WORLD_AXES: Mapping[Plane, tuple[int, int, int]] = MappingProxyType(
     {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}
 )
-"""World axis (0 x, 1 y, 2 z) that slices, rows and columns of a plane follow."""
+"""Plane -> world axis (0 x, 1 y, 2 z) along slices, rows and columns."""
 
 DISPLAY_SIGNS = (1, -1, -1)
-"""Sense of the world coordinate along slices, rows and columns."""
+"""Sign of the world coordinate's change along slices, rows and columns."""
 
 OBLIQUE_BELOW = 0.8
-"""Largest component of the slice normal under which a plane is oblique (36.9°; Clunie's rule)."""
-
+"""Largest component of the slice normal below which a plane is oblique (36.9°; Clunie's rule)."""
 
 MAX_MM = 1e6
-"""From the world's origin, and between voxels; numbers beyond come from a damaged header."""
+"""Largest distance from the world's origin, and between voxels; numbers beyond come from a damaged header."""
 MIN_SPACING_MM = 1e-6
-"""Between voxels."""
+"""Smallest distance between voxels."""
 MIN_DETERMINANT = 1e-3
-"""Volume that unit vectors along the voxel axes span at least; 1 if they are orthogonal."""
+"""Smallest volume that unit vectors along the voxel axes span; 1 if they are orthogonal."""
 
 
 def places_volume(affine: Affine) -> bool:
-    """Whether an affine is a [4, 4] matrix of numbers a scanner may give, each voxel axis with an extent of its own."""
+    """Whether an affine is a [4, 4] matrix of plausible numbers whose voxel axes are independent."""
     if affine.shape != (4, 4) or not (np.abs(affine) < MAX_MM).all():
         return False
     axes = affine[:3, :3]
@@ -55,7 +54,7 @@ def voxel_spacing(affine: Affine) -> tuple[float, float, float]:
 
 
 def world_axes(affine: Affine) -> tuple[int, int, int]:
-    """World axis nearest to each voxel axis, every world axis used once.
+    """World axis nearest to each voxel axis, each world axis used once.
 
     Args:
         affine: Voxel index to world millimetres, [4, 4].
@@ -69,7 +68,7 @@ def world_axes(affine: Affine) -> tuple[int, int, int]:
 
 
 def slice_normal(affine: Affine, slice_axis: int = 0) -> NDArray[np.float64]:
-    """Unit vector [3] across the slices, pointing where the nearest world coordinate grows."""
+    """Unit normal [3] of the slices, in the sense in which the nearest world coordinate grows."""
     first, second = (affine[:3, axis] for axis in range(3) if axis != slice_axis)
     normal = np.cross(first, second)
     towards = normal[world_axes(affine)[slice_axis]]
@@ -143,14 +142,14 @@ def to_grid(pixels: NDArray[Scalar], affine: Affine, target: Affine) -> NDArray[
 
 
 def grid_order(affine: Affine, target: Affine) -> tuple[list[int], list[bool]]:
-    """How the axes of one grid become those of another over the same voxels.
+    """The order and sense in which the axes of one grid become those of another over the same voxels.
 
     Args:
         affine: Index along the axes to world millimetres, [4, 4].
-        target: The same of the other grid.
+        target: Affine of the other grid.
 
     Returns:
-        For each axis of the other grid the present one, 0 to 2, and whether it runs backwards.
+        For each axis of the other grid, the axis of this one, 0 to 2, and whether it runs backwards.
     """
     steps = np.rint(np.linalg.inv(target)[:3, :3] @ affine[:3, :3]).astype(int)
     order = [int(np.abs(row).argmax()) for row in steps]
@@ -166,10 +165,10 @@ class StraightGrid:
     shape: tuple[int, int, int]
     """Voxels along i, j and k; enough to hold every moved slice."""
     corners: NDArray[np.intp]
-    """Where the first pixel of each slice comes to lie, (i, j) for each k, [K, 2]."""
+    """Place of each slice's first pixel, (i, j) for each k, [K, 2]."""
 
     def move(self, planes: Iterable[NDArray[Scalar]]) -> Iterator[NDArray[Scalar]]:
-        """Masks or labels [j, i] of one slice after the other, in the straight grid."""
+        """Place masks or labels [j, i], one slice after the other, in the straight grid."""
         for (column, row), plane in zip(self.corners, planes, strict=True):
             moved = np.zeros((self.shape[1], self.shape[0]), plane.dtype)
             moved[row : row + plane.shape[0], column : column + plane.shape[1]] = plane
