@@ -22,7 +22,7 @@ from vesalius.imaging.orientation import (
     voxel_spacing,
 )
 from vesalius.imaging.safeguards import Notice
-from vesalius.imaging.slices import SliceStack, in_plane_spacing
+from vesalius.imaging.slices import SliceStack
 
 __all__ = ["MedicalImage", "Pixels"]
 
@@ -178,7 +178,7 @@ class MedicalImage:
                 source=self.source,
                 hounsfield=self.hounsfield,
             )
-        spacing = in_plane_spacing(affine) or self.pixel_spacing
+        spacing = self.pixel_spacing if affine is None else voxel_spacing(affine)[1:]
         return SliceStack(
             pixels,
             affine,

@@ -67,11 +67,10 @@ def world_axes(affine: Affine) -> tuple[int, int, int]:
     return x, y, z
 
 
-def slice_normal(affine: Affine, slice_axis: int = 0) -> NDArray[np.float64]:
+def slice_normal(affine: Affine) -> NDArray[np.float64]:
     """Unit normal [3] of the slices, in the sense in which the nearest world coordinate grows."""
-    first, second = (affine[:3, axis] for axis in range(3) if axis != slice_axis)
-    normal = np.cross(first, second)
-    towards = normal[world_axes(affine)[slice_axis]]
+    normal = np.cross(affine[:3, 1], affine[:3, 2])
+    towards = normal[world_axes(affine)[0]]
     unit: NDArray[np.float64] = normal / np.linalg.norm(normal) * (1.0 if towards >= 0 else -1.0)
     return unit
 
@@ -82,16 +81,15 @@ def nearest_plane(affine: Affine, slice_axis: int = 0) -> Plane:
     return next(plane for plane, axes in WORLD_AXES.items() if axes[0] == world)
 
 
-def plane_of(affine: Affine, slice_axis: int = 0) -> Plane:
-    """Plane of the slices across `slice_axis`; "oblique" if the normal is more than 36.9° off every world axis."""
-    normal = slice_normal(affine, slice_axis)
-    oblique = np.abs(normal).max() < OBLIQUE_BELOW
-    return "oblique" if oblique else nearest_plane(affine, slice_axis)
+def plane_of(affine: Affine) -> Plane:
+    """Plane of the slices; "oblique" if the normal is more than 36.9° off every world axis."""
+    oblique = np.abs(slice_normal(affine)).max() < OBLIQUE_BELOW
+    return "oblique" if oblique else nearest_plane(affine)
 
 
-def obliquity(affine: Affine, slice_axis: int = 0) -> float:
-    """Degrees between the slices across `slice_axis` and the nearest orthogonal plane, 0 to 54.7."""
-    largest = float(np.abs(slice_normal(affine, slice_axis)).max())
+def obliquity(affine: Affine) -> float:
+    """Degrees between the slices and the nearest orthogonal plane, 0 to 54.7."""
+    largest = float(np.abs(slice_normal(affine)).max())
     return float(np.degrees(np.arccos(min(1.0, largest))))
 
 

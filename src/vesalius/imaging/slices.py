@@ -11,7 +11,7 @@ from PIL import Image
 from vesalius.errors import ImageError
 from vesalius.imaging.intensity import DisplayRange, to_display_values
 from vesalius.imaging.lazy import LazyPixels
-from vesalius.imaging.orientation import Affine, Plane, slice_normal, voxel_spacing
+from vesalius.imaging.orientation import Affine, Plane, slice_normal
 
 MAX_SPACING_RATIO = 100.0
 """Ratio of pixel spacings beyond which the header is damaged."""
@@ -121,11 +121,6 @@ def _reduce(rgb: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
     sizes = np.outer(*(np.diff([*at, length]) for at, length in zip((rows, columns), rgb.shape[:2], strict=True)))
     reduced: NDArray[np.float32] = (sums / sizes[..., None]).astype(np.float32)
     return reduced
-
-
-def in_plane_spacing(affine: Affine | None) -> tuple[float, float] | None:
-    """Row and column distance in mm of slices in display order; None without an affine."""
-    return None if affine is None else voxel_spacing(affine)[1:]
 
 
 def to_square_pixels(rgb: NDArray[np.float32], spacing_mm: tuple[float, float] | None) -> NDArray[np.float32]:
