@@ -69,7 +69,7 @@ def _visible_human(folder: Path, out: Path) -> LabelledVolume:
     values = (shades * HU_PER_SHADE + AIR).astype(np.int16).transpose(2, 1, 0)
     with writing(out) as unfinished:
         unfinished.write_bytes(nib.Nifti1Image(values, np.diag([-1.0, -1.0, 1.0, 1.0])).to_bytes())
-    return LabelledVolume(VISIBLE_HUMAN, out, Subject(VISIBLE_HUMAN, "test"), said=HEAD)
+    return LabelledVolume(VISIBLE_HUMAN, out, Subject(VISIBLE_HUMAN, "test"), description=HEAD)
 
 
 def _mednist_rows(archive: Path, out: Path) -> Iterator[SliceRow]:

@@ -114,7 +114,12 @@ def load(data: Path, split: str, *, shuffle: bool) -> Iterator[DataLoader[Batch]
     view: View = ValidationView(source, SIZE)
     if shuffle:
         view = TrainingView(
-            source, SIZE, CONFIG.augment, CONFIG.prompts, seed=CONFIG.seed, views=CONFIG.cached_augmentations
+            source,
+            SIZE,
+            CONFIG.augment,
+            CONFIG.prompts,
+            seed=CONFIG.seed,
+            cached_augmentations=CONFIG.cached_augmentations,
         )
     pool = Pool([view])
     batches = Batches(len(pool), CONFIG.batch_size, seed=CONFIG.seed if shuffle else None, drop_rest=shuffle)

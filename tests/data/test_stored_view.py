@@ -15,19 +15,19 @@ SIZE = 16
 @pytest.fixture
 def view(tiny_dataset) -> TrainingView:
     source = SegmentationDataset(tiny_dataset, "train")
-    return TrainingView(source, SIZE, AugmentConfig(), PromptMix(0.2, 0.3), seed=3, views=2)
+    return TrainingView(source, SIZE, AugmentConfig(), PromptMix(0.2, 0.3), seed=3, cached_augmentations=2)
 
 
 def store(view: View, root: Path) -> list[FeatureStore]:
     """Stores whose features are the pictures' means."""
     stores = []
-    for number in view.numbers:
+    for number in view.picture_numbers:
         kept = FeatureStore(
-            root, str(number), view.describe(number), len(view), RowLayout({"tap": (3,)}, SIZE, "float32")
+            root, str(number), view.picture_key(number), len(view), RowLayout({"tap": (3,)}, SIZE, "float32")
         )
         with kept.building() as missing:
             for row in missing:
-                image, mask = view.look(row, number)
+                image, mask = view.draw_picture(row, number)
                 kept.write([row], {"tap": image.mean((1, 2))[None]}, mask[None])
         stores.append(kept)
     return stores

@@ -9,7 +9,7 @@ import torch
 from vesalius.data.annotations import write_target
 from vesalius.data.augment import STILL, AugmentConfig
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.data.views import Example, PromptMix, TrainingView, ValidationView, collate
+from vesalius.data.views import PromptedSample, PromptMix, TrainingView, ValidationView, collate
 from vesalius.errors import ConfigError, PromptError
 from vesalius.prompts import find_target, foreign_phrases
 
@@ -21,7 +21,7 @@ def source(tiny_dataset: Path) -> SegmentationDataset:
     return SegmentationDataset(tiny_dataset, "train")
 
 
-def draw(view: TrainingView, epochs: int = 25) -> list[Example]:
+def draw(view: TrainingView, epochs: int = 25) -> list[PromptedSample]:
     examples = []
     for epoch in range(epochs):
         view.epoch = epoch
@@ -29,7 +29,7 @@ def draw(view: TrainingView, epochs: int = 25) -> list[Example]:
     return examples
 
 
-def same(first: Example, second: Example) -> bool:
+def same(first: PromptedSample, second: PromptedSample) -> bool:
     equal = torch.equal(first.image, second.image) and torch.equal(first.mask, second.mask)
     return equal and first.prompt == second.prompt
 
@@ -51,23 +51,25 @@ class TestTrainingView:
         assert not torch.equal(before.image, other[0].image)
 
     def test_a_number_of_views_take_turns_while_prompts_are_always_new(self, source):
-        view = TrainingView(source, 24, AugmentConfig(), PromptMix(), seed=5, views=3)
+        view = TrainingView(source, 24, AugmentConfig(), PromptMix(), seed=5, cached_augmentations=3)
         turns = draw(view, epochs=9)[0 :: len(source)]
         assert torch.equal(turns[1].image, turns[7].image)
         assert torch.equal(turns[1].mask, turns[4].mask)
         assert len({turn.image.sum().item() for turn in turns}) == 3
         assert len({turn.prompt for turn in turns[0::3]}) > 1
-        assert list(view.numbers) == [0, 1, 2]
+        assert list(view.picture_numbers) == [0, 1, 2]
 
     def test_pictures_are_the_same_with_turns_as_without(self, source):
-        fresh, turns = (TrainingView(source, 24, AugmentConfig(), PromptMix(0.3, 0.3), views=k) for k in (0, 2))
+        fresh, turns = (
+            TrainingView(source, 24, AugmentConfig(), PromptMix(0.3, 0.3), cached_augmentations=k) for k in (0, 2)
+        )
         assert all(same(a, b) for a, b in zip(draw(fresh, epochs=2), draw(turns, epochs=2), strict=True))
-        assert not fresh.numbers
+        assert not fresh.picture_numbers
 
     def test_prompts_flip_with_the_picture_that_is_shown(self, write_dataset):
         prompts = {"p1": "polyp in left of the image"}
         source = SegmentationDataset(write_dataset("kvasir_polyp", prompts=prompts), "train")
-        view = TrainingView(source, 24, replace(STILL, horizontal_flip=0.5), PromptMix(), views=2)
+        view = TrainingView(source, 24, replace(STILL, horizontal_flip=0.5), PromptMix(), cached_augmentations=2)
         plain = TrainingView(source, 24, STILL, PromptMix())
         for epoch in range(6):
             view.epoch = epoch
@@ -139,14 +141,14 @@ class TestTrainingView:
         (root / "anns/train.json").write_text(json.dumps(rows))
         source = SegmentationDataset(root, "train")
         named = TrainingView(source, 24, STILL, PromptMix(paraphrases=1))
-        assert {named.ask(0)[0] for named.epoch in range(60)} <= {*chain(*find_target("liver").wordings)}
-        assert {named.ask(1)[0] for named.epoch in range(60)} <= {*chain(*find_target("spleen").wordings)}
-        assert {named.ask(3)[0] for named.epoch in range(60)} <= OWN
+        assert {named.draw_prompt(0)[0] for named.epoch in range(60)} <= {*chain(*find_target("liver").wordings)}
+        assert {named.draw_prompt(1)[0] for named.epoch in range(60)} <= {*chain(*find_target("spleen").wordings)}
+        assert {named.draw_prompt(3)[0] for named.epoch in range(60)} <= OWN
         other = TrainingView(source, 24, STILL, PromptMix(absent=1))
-        asked = {other.ask(0)[0] for other.epoch in range(600)}
+        asked = {other.draw_prompt(0)[0] for other.epoch in range(600)}
         assert not asked & {*chain(*find_target("spleen").wordings)}
         assert asked <= {*chain(*foreign_phrases("liver"))}
-        assert other.ask(3)[1]
+        assert other.draw_prompt(3)[1]
 
     def test_nothing_is_said_where_the_data_ask_for_absent_things_themselves(self, write_dataset):
         root = write_dataset("ulcers")
@@ -203,7 +205,7 @@ def test_a_batch_keeps_the_order_of_its_examples(source):
     assert batch.images.shape == (3, 3, 8, 8)
     assert batch.masks.shape == (3, 1, 8, 8)
     for index, example in enumerate(examples):
-        assert same(example, Example(batch.images[index], batch.masks[index], batch.prompts[index]))
+        assert same(example, PromptedSample(batch.images[index], batch.masks[index], batch.prompts[index]))
 
 
 @pytest.mark.parametrize("mix", [{"absent": -0.1}, {"paraphrases": 1.1}, {"absent": 0.6, "paraphrases": 0.6}])

@@ -32,7 +32,7 @@ WITHOUT = dataclasses.replace(CONFIG, store=StoreConfig(on=False))
 def look_at(data: Path, config: TrainConfig = CONFIG) -> list[View]:
     source = SegmentationDataset(data, "train")
     train = TrainingView(
-        source, 64, config.augment, config.prompts, seed=config.seed, views=config.cached_augmentations
+        source, 64, config.augment, config.prompts, seed=config.seed, cached_augmentations=config.cached_augmentations
     )
     return [train, ValidationView(SegmentationDataset(data, "val"), 64)]
 

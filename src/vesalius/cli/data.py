@@ -270,9 +270,11 @@ def data_slices(
     from vesalius.data.slices import cut_slices, find_volumes
     from vesalius.data.slices.run import steps_of
 
-    said = SeriesDescription(modality, protocol, *(tuple(map(SliceRange, names)) for names in (stations, organs)))
-    check_description(said, "command line")
-    volumes = find_volumes(source, said if said != SeriesDescription() else None)
+    description = SeriesDescription(
+        modality, protocol, *(tuple(map(SliceRange, names)) for names in (stations, organs))
+    )
+    check_description(description, "command line")
+    volumes = find_volumes(source, description if description != SeriesDescription() else None)
     with progress_bar() as bar:
         task = bar.add_task("Cutting volumes", total=sum(steps_of(volume) for volume in volumes))
         report = cut_slices(volumes, out, settings, split, lambda steps: bar.advance(task, steps), overwrite=overwrite)

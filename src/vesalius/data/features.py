@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.data.views import Example, View
+from vesalius.data.views import PromptedSample, View
 from vesalius.errors import ConfigError, DataError, OutputError
 from vesalius.files import write_json
 
@@ -240,12 +240,12 @@ def _locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
         lock.release()
 
 
-class StoredView(Dataset[Example]):
+class StoredView(Dataset[PromptedSample]):
     """A view whose pictures' features and masks come from stores; prompts are drawn as ever.
 
     Args:
         view: What was stored.
-        stores: One for each of ``view.numbers``, built.
+        stores: One for each of ``view.picture_numbers``, built.
         with_images: Read and augment the images too, for models part of which sees them while it trains; without,
             an example's image is [3, 0, 0].
     """
@@ -262,11 +262,11 @@ class StoredView(Dataset[Example]):
         """Draw as an epoch does from now on."""
         self.view.set_epoch(epoch)
 
-    def __getitem__(self, index: int) -> Example:
-        frozen, mask = self.stores[self.view.number].read(index)
-        prompt, present = self.view.ask(index)
-        image = self.view.look(index, self.view.number)[0] if self.with_images else torch.empty(3, 0, 0)
-        return Example(image, mask if present else torch.zeros_like(mask), prompt, frozen)
+    def __getitem__(self, index: int) -> PromptedSample:
+        frozen, mask = self.stores[self.view.picture_number].read(index)
+        prompt, present = self.view.draw_prompt(index)
+        image = self.view.draw_picture(index, self.view.picture_number)[0] if self.with_images else torch.empty(3, 0, 0)
+        return PromptedSample(image, mask if present else torch.zeros_like(mask), prompt, frozen)
 
 
 def fingerprint_files(source: SegmentationDataset, on_image: Callable[[int], None] = lambda steps: None) -> str:

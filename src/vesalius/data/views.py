@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Example:
+class PromptedSample:
     """One image, one prompt, and what that prompt outlines on it."""
 
     image: Tensor
@@ -66,7 +66,7 @@ class PromptMix:
             find_target(self.target)
 
 
-class View(Dataset[Example], ABC):
+class View(Dataset[PromptedSample], ABC):
     """A data set as examples: pictures, and what is asked of them.
 
     Args:
@@ -82,34 +82,34 @@ class View(Dataset[Example], ABC):
         """Draw as an epoch does from now on."""
 
     @property
-    def number(self) -> int:
+    def picture_number(self) -> int:
         """Which picture of each image is next, from 0."""
         return 0
 
     @property
-    def numbers(self) -> range:
+    def picture_numbers(self) -> range:
         """All the pictures there are of each image; none where they never come again."""
         return range(1)
 
     @abstractmethod
-    def look(self, index: int, number: int) -> tuple[Tensor, Tensor]:
+    def draw_picture(self, index: int, number: int) -> tuple[Tensor, Tensor]:
         """Picture ``number`` of an image, [3, S, S], and its mask, [1, S, S]."""
 
     @abstractmethod
-    def ask(self, index: int) -> tuple[str, bool]:
-        """The prompt for picture ``self.number`` of an image, and whether it names something there."""
+    def draw_prompt(self, index: int) -> tuple[str, bool]:
+        """The prompt for picture ``self.picture_number`` of an image, and whether it names something there."""
 
     @abstractmethod
-    def describe(self, number: int) -> Mapping[str, object]:
+    def picture_key(self, number: int) -> Mapping[str, object]:
         """All that decides the pictures of this number, but for the files; JSON."""
 
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, index: int) -> Example:
-        image, mask = self.look(index, self.number)
-        prompt, present = self.ask(index)
-        return Example(image, mask if present else torch.zeros_like(mask), prompt)
+    def __getitem__(self, index: int) -> PromptedSample:
+        image, mask = self.draw_picture(index, self.picture_number)
+        prompt, present = self.draw_prompt(index)
+        return PromptedSample(image, mask if present else torch.zeros_like(mask), prompt)
 
 
 class TrainingView(View):
@@ -121,7 +121,8 @@ class TrainingView(View):
         augment: Ranges of the random changes.
         mix: How prompts are drawn.
         seed: With the epoch and the index, decides every draw.
-        views: How many augmentations of an image take turns; 0 for a new one in every epoch. Prompts are always new.
+        cached_augmentations: Number of augmentations of an image that take turns; 0 draws a new one in every epoch.
+            Prompts are always drawn anew.
     """
 
     def __init__(
@@ -132,12 +133,12 @@ class TrainingView(View):
         mix: PromptMix,
         *,
         seed: int = 0,
-        views: int = 0,
+        cached_augmentations: int = 0,
     ) -> None:
         super().__init__(source, size)
         self.augment = augment
         self.seed = seed
-        self.views = views
+        self.cached_augmentations = cached_augmentations
         self.epoch = 0
         self.mix = mix
         self._rows = [source.row_of(each) or (None if each.target else mix.target or None) for each in source.records]
@@ -150,29 +151,29 @@ class TrainingView(View):
         self.epoch = epoch
 
     @property
-    def number(self) -> int:
-        """The epoch's, or its turn among ``views``."""
-        return self.epoch % self.views if self.views else self.epoch
+    def picture_number(self) -> int:
+        """The epoch's, or its turn among ``cached_augmentations``."""
+        return self.epoch % self.cached_augmentations if self.cached_augmentations else self.epoch
 
     @property
-    def numbers(self) -> range:
-        """Those of ``views``."""
-        return range(self.views)
+    def picture_numbers(self) -> range:
+        """Those of ``cached_augmentations``."""
+        return range(self.cached_augmentations)
 
-    def look(self, index: int, number: int) -> tuple[Tensor, Tensor]:
+    def draw_picture(self, index: int, number: int) -> tuple[Tensor, Tensor]:
         """Image and mask, augmented."""
         draws, sample = self._draws(number, index), self.source[index]
         image, mask = resample(sample.image, sample.mask, draw_geometry(self.augment, draws), self.size)
         return change_intensity(image, self.augment, draws), mask
 
-    def ask(self, index: int) -> tuple[str, bool]:
+    def draw_prompt(self, index: int) -> tuple[str, bool]:
         """A prompt by chance, its words swapped where the picture is flipped."""
         prompt, present = self._draw_prompt(index, self._draws(self.epoch, index, _WORDS))
-        geometry = draw_geometry(self.augment, self._draws(self.number, index))
+        geometry = draw_geometry(self.augment, self._draws(self.picture_number, index))
         flips = {"horizontal": geometry.flipped_horizontally, "vertical": geometry.flipped_vertically}
         return mirror_prompt(prompt, **flips), present
 
-    def describe(self, number: int) -> Mapping[str, object]:
+    def picture_key(self, number: int) -> Mapping[str, object]:
         """Augmentation, seed and number."""
         return {"size": self.size, "augment": asdict(self.augment), "seed": self.seed, "number": number}
 
@@ -208,18 +209,18 @@ class TrainingView(View):
 class ValidationView(View):
     """Every image once, unaugmented, with one family of prompts after the other down the list."""
 
-    def look(self, index: int, number: int) -> tuple[Tensor, Tensor]:
+    def draw_picture(self, index: int, number: int) -> tuple[Tensor, Tensor]:
         """Image and mask, resized."""
         sample = self.source[index]
         return resample(sample.image, sample.mask, draw_geometry(STILL, torch.Generator()), self.size)
 
-    def ask(self, index: int) -> tuple[str, bool]:
+    def draw_prompt(self, index: int) -> tuple[str, bool]:
         """The first wording of the family whose turn it is."""
         prompts = self.source.records[index].prompts
         families = sort_families(prompts)
         return variants(prompts, families[index % len(families)])[0], True
 
-    def describe(self, number: int) -> Mapping[str, object]:
+    def picture_key(self, number: int) -> Mapping[str, object]:
         """Nothing but the size."""
         return {"size": self.size}
 
@@ -246,7 +247,7 @@ _WORDS = 1
 """Sets the draws of prompts apart from those of pictures."""
 
 
-def collate(examples: Sequence[Example]) -> Batch:
+def collate(examples: Sequence[PromptedSample]) -> Batch:
     """Join examples into a batch."""
     images = torch.stack([example.image for example in examples])
     masks = torch.stack([example.mask for example in examples])

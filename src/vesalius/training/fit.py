@@ -311,7 +311,12 @@ def _training_views(model: Segmenter, data: Sequence[Path], config: TrainConfig)
     sources = [SegmentationDataset(root, "train") for root in data]
     return [
         TrainingView(
-            source, size, config.augment, config.prompts, seed=config.seed + place, views=config.cached_augmentations
+            source,
+            size,
+            config.augment,
+            config.prompts,
+            seed=config.seed + place,
+            cached_augmentations=config.cached_augmentations,
         )
         for place, source in enumerate(sources)
     ]

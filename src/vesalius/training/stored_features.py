@@ -88,8 +88,8 @@ def _name_each(view: View, encoder: Mapping[str, object], folder: Path, layout: 
     with watch(f"Reading {name}", len(view)) as advance:
         key = {**encoder, "files": fingerprint_files(source, advance)}
     return [
-        FeatureStore(folder, f"{name}-{number}", {**key, "pictures": view.describe(number)}, len(view), layout)
-        for number in view.numbers
+        FeatureStore(folder, f"{name}-{number}", {**key, "pictures": view.picture_key(number)}, len(view), layout)
+        for number in view.picture_numbers
     ]
 
 
@@ -115,14 +115,14 @@ def _existing(folder: Path) -> Path:
 
 def _fill(model: Segmenter, view: View, stores: Sequence[FeatureStore], batch_size: int) -> StoredView:
     """Encode what the stores lack."""
-    for number, store in zip(view.numbers, stores, strict=True):
+    for number, store in zip(view.picture_numbers, stores, strict=True):
         name = store.folder.name.rpartition("-")[0]
         wait = partial(tell, f"Another process is encoding {name}; waiting for it ...")
         with store.building(wait) as missing, watch(f"Encoding {name}", store.rows) as advance:
             advance(store.rows - len(missing))
             for start in range(0, len(missing), batch_size):
                 rows = missing[start : start + batch_size]
-                pictures = [view.look(row, number) for row in rows]
+                pictures = [view.draw_picture(row, number) for row in rows]
                 images, masks = (torch.stack(tensors) for tensors in zip(*pictures, strict=True))
                 store.write(rows, _encode(model, images), masks)
                 advance(len(rows))

@@ -12,8 +12,8 @@ from vesalius.imaging import read_image, write_rgb
 pytestmark = pytest.mark.filterwarnings("ignore::vesalius.errors.ImageNotice")  # units of CT are guessed
 
 
-def pictures(source, said=None, **settings):
-    return list(cut(find_volumes(source, said)[0], CutSettings(**{"size": 64, **settings})))
+def pictures(source, description=None, **settings):
+    return list(cut(find_volumes(source, description)[0], CutSettings(**{"size": 64, **settings})))
 
 
 def at(found, plane, position_mm):
@@ -87,10 +87,10 @@ def test_an_image_shown_in_half_keeps_the_other_halfs_organs_uncertain(write_sub
 
 def test_a_series_without_outlines_shows_what_a_person_says(tmp_path):
     nib.save(nib.Nifti1Image(body_values(), affine()), tmp_path / "scan.nii.gz")
-    said = SeriesDescription(
+    description = SeriesDescription(
         stations=(SliceRange("pelvis", 0, 20), SliceRange("chest", 38)), organs=(SliceRange("liver"),)
     )
-    found = pictures(tmp_path / "scan.nii.gz", said)
+    found = pictures(tmp_path / "scan.nii.gz", description)
     low, middle, high = at(found, "axial", -70), at(found, "axial", 50), at(found, "axial", 170)
     assert (low.label.stations, high.label.stations) == ({"pelvis"}, {"chest"})
     assert middle.label.stations == set()
@@ -175,10 +175,10 @@ def test_a_picture_without_a_place_in_the_patient_is_refused(tmp_path):
 
 def test_an_organ_with_a_range_is_absent_outside_of_it(tmp_path):
     nib.save(nib.Nifti1Image(body_values(), affine()), tmp_path / "scan.nii.gz")
-    said = SeriesDescription(
+    description = SeriesDescription(
         "CT", stations=(SliceRange("abdomen"),), organs=(SliceRange("liver", 0, 20), SliceRange("kidneys"))
     )
-    found = pictures(tmp_path / "scan.nii.gz", said)
+    found = pictures(tmp_path / "scan.nii.gz", description)
     low, high = at(found, "axial", -70), at(found, "axial", 170)
     assert (low.label.organs, high.label.organs) == ({"liver", "kidneys"}, {"kidneys"})
     assert "liver" not in high.label.uncertain

@@ -76,8 +76,8 @@ def test_a_table_of_series_says_what_they_show(tmp_path):
     )
     knee, trunk = find_volumes(tmp_path / "series.toml")
     assert (knee.name, knee.image, knee.subject) == ("T1", tmp_path / "knee/T1", Subject("k1", "val"))
-    assert knee.said == SeriesDescription(None, None, (SliceRange("lower body"),), (SliceRange("knee"),))
-    assert trunk.said.stations == (SliceRange("pelvis", 0, 9), SliceRange("abdomen", 8, None))
+    assert knee.description == SeriesDescription(None, None, (SliceRange("lower body"),), (SliceRange("knee"),))
+    assert trunk.description.stations == (SliceRange("pelvis", 0, 9), SliceRange("abdomen", 8, None))
     assert trunk.subject == Subject("trunk")
 
 

@@ -139,8 +139,8 @@ def cut(
     assert image.affine is not None
     values, affine = to_display_order(np.asarray(image.pixels), image.affine, "axial")
     tissue = tissue_of(image, values)
-    if volume.said is not None:
-        label = _as_said(volume.said, image)
+    if volume.description is not None:
+        label = _described(volume.description, image)
     else:
         rules = read_rules()
         structures = read_structures(volume, values, affine, rules.structures, on_mask)
@@ -235,17 +235,17 @@ class OutlinedLabeller:
         return self.levels.on_rows(width_mm, spacing[0], self.rules)
 
 
-def _as_said(said: SeriesDescription, image: MedicalImage) -> Labeller:
+def _described(description: SeriesDescription, image: MedicalImage) -> Labeller:
     """What a person says holds for the plane in which the series was taken; ranges of slices are counted in it."""
-    protocol = said.protocol or _protocol(image)
+    protocol = description.protocol or _protocol(image)
 
     def label(plane: Plane, index: int) -> AnatomyLabel:
         if plane == image.nearest_plane:
-            stations, organs = _held(said.stations, index), _held(said.organs, index)
-            told = frozenset(each.name for each in said.organs)
+            stations, organs = _held(description.stations, index), _held(description.organs, index)
+            told = frozenset(each.name for each in description.organs)
         else:
-            stations = _whole(said.stations) if all(each.whole for each in said.stations) else frozenset()
-            told = organs = _whole(said.organs)
+            stations = _whole(description.stations) if all(each.whole for each in description.stations) else frozenset()
+            told = organs = _whole(description.organs)
         unsure = frozenset(ORGANS) - told - (distant_organs(stations) if stations else frozenset())
         uncertain = unsure | (frozenset() if stations else frozenset(STATIONS))
         return AnatomyLabel(image.modality, protocol, plane, stations, organs, uncertain)
@@ -262,7 +262,7 @@ def _whole(ranges: Sequence[SliceRange]) -> frozenset[str]:
 
 
 def _modality(image: MedicalImage, volume: LabelledVolume) -> str:
-    told = (volume.said.modality if volume.said else None) or volume.modality
+    told = (volume.description.modality if volume.description else None) or volume.modality
     header = image.header.get("Modality")
     if told and header and told != header:
         raise DataError(f"{volume.image}: is said to be {told}, but its header says {header}; correct one of them.")

@@ -13,7 +13,7 @@ from vesalius import __version__
 from vesalius.data.prepare.samples import Problem, to_slug
 from vesalius.data.prepare.splitting import SplitConfig
 from vesalius.data.prepare.tables import SPLITS
-from vesalius.data.slices.cutting import LabelledPicture, cut
+from vesalius.data.slices.cutting import cut
 from vesalius.data.slices.outlines import mask_files
 from vesalius.data.slices.sources import CutSettings, LabelledVolume, Subject, assign_split, check_splits
 from vesalius.data.slices.table import PICTURES, TABLE, SliceRow, read_slice_table, to_row, write_table
@@ -205,24 +205,37 @@ def cut_slices(
     subjects = {row.volume: Subject(row.patient, row.split) for row in kept}
     check_splits(subjects | {volume.name: volume.subject for volume in volumes}, splits)
     claim.make()
-    work = _Work(journal, settings, on_step)
+    cut_rows: dict[str, list[SliceRow]] = {}
+    problems: list[Problem] = []
+    resumed = 0
+    before: set[str] = set()
     for slug, volume in named.items():
-        work.do(slug, volume)
-    if not work.rows:
-        why = f" The first of {len(work.problems)} problems: {work.problems[0]}" if work.problems else ""
+        steps = _Steps(steps_of(volume), on_step)
+        try:
+            stamp = stamp_of(volume, settings)
+            rows = journal.finished(slug, stamp)
+            resumed += rows is not None
+            if rows is None:
+                before |= journal.begin(slug)
+                rows = _cut_volume(slug, volume, dest, settings, steps.on_mask)
+                journal.add(slug, volume.image, stamp, rows)
+            cut_rows[slug] = [replace(row, split=assign_split(volume.subject, splits)) for row in rows]
+        except VesaliusError as error:
+            problems.append(Problem(volume.name, str(error)))
+        on_step(steps.left)
+    if not cut_rows:
+        why = f" The first of {len(problems)} problems: {problems[0]}" if problems else ""
         raise DataError(f"nothing could be cut.{why}")
-    rows = [
-        replace(row, split=assign_split(named[slug].subject, splits)) for slug, own in work.rows.items() for row in own
-    ]
-    rows = sorted([*kept, *rows], key=lambda row: to_slug(row.volume)) if kept else rows
-    report = CutReport(dest, rows, len(work.rows), work.resumed, work.problems, len(kept))
+    rows = [*kept, *(row for own in cut_rows.values() for row in own)]
+    rows = sorted(rows, key=lambda row: to_slug(row.volume)) if kept else rows
+    report = CutReport(dest, rows, len(cut_rows), resumed, problems, len(kept))
     write_table(dest, rows)
     described = {key: value for key, value in report.to_dict().items() if key not in ("dest", "resumed")}
     write_json(
         dest / SUMMARY,
         {**described, "settings": asdict(settings), "split": asdict(splits), "vesalius": __version__},
     )
-    journal.remove_others(rows, named, work.before, everything=overwrite)
+    journal.remove_others(rows, named, before, everything=overwrite)
     return report
 
 
@@ -248,61 +261,44 @@ def steps_of(volume: LabelledVolume) -> int:
     return 1 + len(mask_files(volume.outlines, read_rules().structures))
 
 
-class _Work:
-    """Cuts volume after volume."""
+class _Steps:
+    """Steps of progress that are left of a volume."""
 
-    def __init__(self, journal: CutJournal, settings: CutSettings, on_step: Callable[[int], None]) -> None:
-        self.journal, self.settings, self.on_step = journal, settings, on_step
-        self.rows: dict[str, list[SliceRow]] = {}
-        self.problems: list[Problem] = []
-        self.resumed = 0
-        self.before: set[str] = set()
-        """Pictures that earlier runs made of volumes that were cut again."""
+    def __init__(self, left: int, on_step: Callable[[int], None]) -> None:
+        self.left, self._on_step = left, on_step
 
-    def do(self, slug: str, volume: LabelledVolume) -> None:
-        left = steps_of(volume)
+    def on_mask(self) -> None:
+        if self.left > 1:
+            self.left -= 1
+            self._on_step(1)
 
-        def on_mask() -> None:
-            nonlocal left
-            left -= 1
-            self.on_step(1)
 
-        try:
-            self._do(slug, volume, on_mask if left > 1 else lambda: None)
-        except VesaliusError as error:
-            self.problems.append(Problem(volume.name, str(error)))
-        self.on_step(left)
-
-    def _do(self, slug: str, volume: LabelledVolume, on_mask: Callable[[], None]) -> None:
-        stamp = stamp_of(volume, self.settings)
-        rows = self.journal.finished(slug, stamp)
-        if rows is not None:
-            self.resumed += 1
-        else:
-            self.before |= self.journal.begin(slug)
-            pictures = cut(volume, self.settings, on_mask)
-            rows = [self._write(slug, volume, picture) for picture in pictures]
-            if not rows:
-                raise DataError(f"{volume.image}: has no slice with tissue.")
-            self.journal.add(slug, volume.image, stamp, rows)
-        self.rows[slug] = rows
-
-    def _write(self, slug: str, volume: LabelledVolume, picture: LabelledPicture) -> SliceRow:
-        look = f"_{to_slug(picture.window)}" if picture.window and len(self.settings.windows) > 1 else ""
+def _cut_volume(
+    slug: str, volume: LabelledVolume, dest: Path, settings: CutSettings, on_mask: Callable[[], None]
+) -> list[SliceRow]:
+    """Write the pictures of a volume; which split they belong to is left open."""
+    rows = []
+    for picture in cut(volume, settings, on_mask):
+        look = f"_{to_slug(picture.window)}" if picture.window and len(settings.windows) > 1 else ""
         file = f"{PICTURES}/{slug}_{picture.plane}_{picture.slice.index:04d}{look}.png"
-        with writing(self.journal.dest / file) as unfinished:
+        with writing(dest / file) as unfinished:
             Image.fromarray(picture.levels).save(unfinished, format="PNG")
-        return SliceRow(
-            file=file,
-            volume=volume.name,
-            patient=volume.subject.patient,
-            split="",
-            position_mm=None if picture.slice.position_mm is None else round(picture.slice.position_mm, 3),
-            index=picture.slice.index,
-            window=picture.window,
-            obliquity=round(picture.obliquity, 1),
-            label=picture.label,
+        rows.append(
+            SliceRow(
+                file=file,
+                volume=volume.name,
+                patient=volume.subject.patient,
+                split="",
+                position_mm=None if picture.slice.position_mm is None else round(picture.slice.position_mm, 3),
+                index=picture.slice.index,
+                window=picture.window,
+                obliquity=round(picture.obliquity, 1),
+                label=picture.label,
+            )
         )
+    if not rows:
+        raise DataError(f"{volume.image}: has no slice with tissue.")
+    return rows
 
 
 def _by_slug(volumes: Sequence[LabelledVolume]) -> dict[str, LabelledVolume]:

@@ -58,14 +58,14 @@ class SliceRange:
 
 @dataclass(frozen=True)
 class SeriesDescription:
-    """What a person says of a series; what is not said stays unknown, or is the header's."""
+    """What a person says of a series; what is left out is unknown, or taken from the header."""
 
     modality: str | None = None
     protocol: str | None = None
     stations: tuple[SliceRange, ...] = ()
-    """Where there are any, slices that no range holds have none of these stations."""
+    """Where any are given, slices outside of all ranges show no station."""
     organs: tuple[SliceRange, ...] = ()
-    """Likewise. Organs of which nothing is said are absent far from the stations that show, else unknown."""
+    """Slices outside of an organ's range do not show it. Other organs are absent far from the stations, else unknown."""
 
 
 FIELDS = ("path", "name", "patient", "split", "modality", "protocol", "organs", "stations")
@@ -82,7 +82,7 @@ class SeriesRow:
     path: Path
     patient: str
     split: str | None
-    said: SeriesDescription
+    description: SeriesDescription
 
 
 def read_series_table(path: Path) -> list[SeriesRow]:
@@ -110,17 +110,17 @@ def read_series_table(path: Path) -> list[SeriesRow]:
     return found
 
 
-def check_description(said: SeriesDescription, place: str) -> None:
+def check_description(description: SeriesDescription, place: str) -> None:
     """See that every label exists.
 
     Raises:
         DataError: Naming the place, and the closest label.
     """
     asked = (
-        ("modality", [said.modality] if said.modality else [], MODALITIES),
-        ("protocol", [said.protocol] if said.protocol else [], PROTOCOLS),
-        ("organ", [each.name for each in said.organs], ORGANS),
-        ("station", [each.name for each in said.stations], STATIONS),
+        ("modality", [description.modality] if description.modality else [], MODALITIES),
+        ("protocol", [description.protocol] if description.protocol else [], PROTOCOLS),
+        ("organ", [each.name for each in description.organs], ORGANS),
+        ("station", [each.name for each in description.stations], STATIONS),
     )
     for kind, names, available in asked:
         for name in names:
@@ -136,10 +136,10 @@ def _row(row: object, path: Path, number: int) -> SeriesRow:
     image = path.parent / row["path"]
     name = str(row.get("name", image.name.split(".")[0]))
     stations, organs = (_ranges(row, field, place) for field in ("stations", "organs"))
-    said = SeriesDescription(row.get("modality"), row.get("protocol"), stations, organs)
-    check_description(said, place)
+    description = SeriesDescription(row.get("modality"), row.get("protocol"), stations, organs)
+    check_description(description, place)
     try:
-        return SeriesRow(name, image, str(row.get("patient", name)), to_split(row.get("split")), said)
+        return SeriesRow(name, image, str(row.get("patient", name)), to_split(row.get("split")), description)
     except DataError as error:
         raise DataError(f"{place}: {error}") from error
 
@@ -273,8 +273,8 @@ class LabelledVolume:
     """JSON table of the label map's numbers."""
     predicted: bool = False
     """Outlined by a model."""
-    said: SeriesDescription | None = None
-    """What a person says, where nothing is outlined."""
+    description: SeriesDescription | None = None
+    """Description by a person, where nothing is outlined."""
 
     @property
     def inputs(self) -> list[Path]:
@@ -282,28 +282,29 @@ class LabelledVolume:
         return [path for path in (self.image, self.outlines, self.names) if path is not None]
 
 
-def find_volumes(source: Path, said: SeriesDescription | None = None) -> list[LabelledVolume]:
+def find_volumes(source: Path, description: SeriesDescription | None = None) -> list[LabelledVolume]:
     """Find what can be cut.
 
     A source is a folder of subjects as TotalSegmentator distributes them (``s0001/ct.nii.gz`` and
     ``s0001/segmentations/``, with ``meta.csv``), of label maps (``ct.nii.gz``, ``segmentation.nii.gz``,
-    ``labels.json``), or one such subject; a ``series.toml``; or, with `said`, a NIfTI volume, DICOM file or series.
+    ``labels.json``), or one such subject; a ``series.toml``; or, with `description`, a NIfTI volume,
+    DICOM file or series.
 
     Args:
         source: File or folder.
-        said: What a person says of a single series.
+        description: Description of a single series by a person.
 
     Raises:
         DataError: If there is nothing that can be cut; the message says what was expected.
     """
     if not source.exists():
         raise DataError(f"{source}: no such file or folder; check the path.")
-    if said is not None:
+    if description is not None:
         name = _plain_name(source)
-        return [LabelledVolume(name, source, Subject(name), said=said)]
+        return [LabelledVolume(name, source, Subject(name), description=description)]
     if source.suffix.lower() == ".toml":
         return [
-            LabelledVolume(row.name, row.path, Subject(row.patient, row.split), said=row.said)
+            LabelledVolume(row.name, row.path, Subject(row.patient, row.split), description=row.description)
             for row in read_series_table(source)
         ]
     volumes = sorted(_find_outlined(source), key=lambda volume: volume.name) if source.is_dir() else []
