@@ -18,6 +18,7 @@ from vesalius.imaging import write_mask
 from vesalius.imaging.safeguards import quiet
 from vesalius.prompts import Variants, list_targets, read_bank
 
+SPLITS = ("train", "val", "test")
 FIELDS = ("img_name", "mask_name", "prompts")
 ABSENT = "absent"
 """Field of records that ask for what their image does not show, and folder of their masks, which are empty."""
@@ -180,7 +181,7 @@ FIELD = "target"
 
 
 def read_target(root: Path) -> str:
-    """What all masks of a folder outline, in plain words; "" where nobody says.
+    """What all masks of a folder outline, in plain words; "" where it is not known.
 
     ``dataset.json`` says it; without that file, the catalog does of folders that have one of its names.
 
@@ -230,7 +231,7 @@ def find_row(target: str) -> str | None:
 ORIENTATION = 0x0112
 """The EXIF tag that says how a picture is to be turned before it is shown."""
 TURNED = range(5, 9)
-"""Its values that exchange height and width."""
+"""Values of that tag that exchange height and width."""
 
 
 def check_size(image: Path, image_size: tuple[int, ...], mask: Path, mask_size: tuple[int, ...], place: str) -> None:

@@ -23,21 +23,21 @@ class AugmentConfig:
     vertical_flip: float = 0.0
     """Probability; top and bottom are swapped with it."""
     rotation: float = 15.0
-    """Degrees, either way."""
+    """Largest turn, degrees, either way."""
     scale: float = 0.2
-    """Relative zoom, in or out."""
+    """Largest relative zoom, in or out."""
     translation: float = 0.1
-    """Of the side, either way."""
+    """Largest shift, as a share of the side, either way."""
     brightness: float = 0.15
-    """Added to intensities in [0, 1], either way."""
+    """Largest amount added to intensities in [0, 1], either way."""
     contrast: float = 0.25
-    """Relative change around the image's mean, either way."""
+    """Largest relative change around the image's mean, either way."""
     saturation: float = 0.25
-    """Relative change around the grey image, either way."""
+    """Largest relative change around the grey image, either way."""
     gamma: float = 0.25
     """Exponent drawn from exp(±gamma)."""
     hue: float = 0.0
-    """Turn of the colours around grey, degrees, either way."""
+    """Largest turn of the colours around grey, degrees, either way."""
     blur: float = 0.0
     """Largest standard deviation of a Gaussian blur, pixels of the working size."""
     noise: float = 0.0
@@ -199,27 +199,27 @@ class SliceAugment:
     clahe: float = 0.2
     """Probability of adaptive histogram equalisation in 8 × 8 tiles."""
     clahe_limit: Range = (1.0, 4.0)
-    """Where histograms are cut, in units of their mean height."""
+    """Range of the height at which histograms are cut, in units of their mean height."""
     contrast: float = 0.3
-    """Probability of stretching shades around their mean."""
+    """Probability of stretching intensities around their mean."""
     contrast_range: Range = (0.75, 1.5)
-    """By which factor."""
+    """Range of the factor."""
     gamma: float = 0.3
-    """Probability of raising shades to a power."""
+    """Probability of raising intensities to a power."""
     gamma_range: Range = (0.7, 1.5)
-    """Which."""
+    """Range of the exponent."""
     rotation: float = 0.5
     """Probability of a turn."""
     rotation_degrees: float = 15.0
-    """At most, either way."""
+    """Largest turn, degrees, either way."""
     translation: float = 0.5
     """Probability of a shift."""
     translation_share: float = 0.1
-    """Of the side, at most, either way."""
+    """Largest shift, as a share of the side, either way."""
     scale: float = 0.5
     """Probability of a zoom."""
     scale_factor: float = 1.15
-    """At most, in or out; up to 1.4, beyond which organs leave the picture."""
+    """Largest factor of the zoom, in or out; up to 1.4, beyond which organs leave the picture."""
 
     def __post_init__(self) -> None:
         for name in ("clahe", "contrast", "gamma", "rotation", "translation", "scale"):

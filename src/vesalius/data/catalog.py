@@ -72,7 +72,7 @@ class DataSetCard:
     splits: str = ""
     """Where the splits come from, and what is known to leak."""
     reader: Reader = "pictures"
-    """Which reader of `vesalius.data.prepare` understands it."""
+    """Reader of `vesalius.data.prepare` for its files."""
     files: tuple[FilePattern, ...] = ()
     """Layouts in which it is found; the first that fits counts. Empty if `prepare` cannot make it."""
     labels: Mapping[int, str] = field(default_factory=dict)

@@ -97,7 +97,7 @@ class SegmentationDataset(Dataset[Sample]):
         return find_row(read_target(self.root))
 
     def row_of(self, record: ImageRecord) -> str | None:
-        """Row of the prompt bank for what one record's mask outlines: its own word goes before the folder's."""
+        """Row of the prompt bank for one record's mask; the record's own target takes precedence over the folder's."""
         return find_row(record.target) if record.target else self.target
 
     def __len__(self) -> int:

@@ -43,9 +43,9 @@ class StoreConfig:
     on: bool = True
     """Keep them wherever that is possible."""
     dtype: StoredType = "float32"
-    """Of their numbers on disk; "float32" is exactly the run without a store, the others take half the place."""
+    """Type of their numbers on disk; "float32" repeats the run without a store exactly, others take half the space."""
     limit_gb: float = 50.0
-    """What they may take on disk, 10⁹ bytes; a run that would need more does not start."""
+    """Largest size on disk, 10⁹ bytes; a run that would need more does not start."""
 
     def __post_init__(self) -> None:
         if self.limit_gb <= 0:
@@ -57,11 +57,11 @@ class RowLayout:
     """What one row holds."""
 
     shapes: Mapping[str, tuple[int, ...]]
-    """Of its tensors by name, without the batch."""
+    """Shapes of its tensors by name, without the batch."""
     side: int
-    """S of its mask."""
+    """Side S of its mask."""
     dtype: StoredType
-    """Of its tensors."""
+    """Type of its tensors."""
 
     @property
     def values(self) -> int:
@@ -70,12 +70,12 @@ class RowLayout:
 
     @property
     def feature_bytes(self) -> int:
-        """Of the tensors."""
+        """Bytes of the tensors."""
         return self.values * DTYPES[self.dtype].itemsize
 
     @property
     def row_bytes(self) -> int:
-        """Of tensors and mask; rows begin at multiples of eight."""
+        """Bytes of tensors and mask; rows begin at multiples of eight."""
         return math.ceil((self.feature_bytes + math.ceil(self.side**2 / 8)) / 8) * 8
 
 
@@ -106,7 +106,7 @@ class FeatureStore:
 
     @property
     def total_bytes(self) -> int:
-        """On disk, once it is built."""
+        """Bytes on disk, once it is built."""
         return self.rows * self.layout.row_bytes
 
     @contextmanager

@@ -120,7 +120,7 @@ def take_fingerprints(paths: Iterable[Path], on_image: Callable[[int], None] = l
 def find_seen(
     root: Path, names: Sequence[str], known: Fingerprints | None, on_image: Callable[[int], None] = lambda steps: None
 ) -> Seen:
-    """Which images of a data set show what an image shows that a model was trained on, in any of eight orientations.
+    """Find the images of a data set that show the same as a training image of a model, in any of eight orientations.
 
     Args:
         root: Folder of the data set.

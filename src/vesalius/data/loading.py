@@ -1,4 +1,4 @@
-"""Which examples make up each batch of each epoch, the same on one process or many, resumed or not.
+"""Batches of examples by number: the same on one process or many, resumed or not.
 
 An example's number holds its epoch and its place, so that worker processes need not be told which epoch it is.
 """
@@ -18,7 +18,7 @@ Seen = TypeVar("Seen", covariant=True)
 
 
 class Epochs(Protocol[Seen]):
-    """A data set that is drawn anew in every epoch, such as a ``View``."""
+    """A data set that may change with the epoch, such as a ``View``."""
 
     def set_epoch(self, epoch: int) -> None:
         """Draw as an epoch does from now on."""

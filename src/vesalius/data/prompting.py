@@ -17,18 +17,18 @@ Row = dict[str, object]
 
 @dataclass(frozen=True)
 class PromptPlan:
-    """What is to be written."""
+    """Settings of `generate_prompts`."""
 
     templates: Templates
     rules: AttributeRules
     outlined: str | None = None
-    """What masks outline, whatever the data say."""
+    """What masks outline; overrides what the data say."""
     told: str | None = None
     """What all masks of the folder outline, where a record does not say; without it, what its p1 says."""
     family_set: str | None = None
-    """Which families; by default the object's."""
+    """Set of prompt families; by default the object's."""
     replace: bool = False
-    """Write families anew that a record has already."""
+    """Replace families that a record has already."""
     absent: bool = False
     """Add a record to each image that asks for what such pictures never show."""
 

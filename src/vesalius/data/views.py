@@ -55,8 +55,8 @@ class PromptMix:
     absent: float = 0.0
     """Probability of a phrase for something else, whose mask is empty."""
     target: str = ""
-    """What masks outline of which the data do not say it: a target of the prompt bank. Of what nobody says, neither
-    wordings nor phrases for something else are drawn."""
+    """Target of the prompt bank for masks whose target the data do not name. Masks without a target get no wordings of
+    the bank and no phrases for something else."""
 
     def __post_init__(self) -> None:
         if min(self.paraphrases, self.absent) < 0 or self.paraphrases + self.absent > 1:
@@ -83,12 +83,12 @@ class View(Dataset[PromptedSample], ABC):
 
     @property
     def picture_number(self) -> int:
-        """Which picture of each image is next, from 0."""
+        """Number of the picture that is next of each image, from 0."""
         return 0
 
     @property
     def picture_numbers(self) -> range:
-        """All the pictures there are of each image; none where they never come again."""
+        """Numbers of all pictures of an image; empty where they never repeat."""
         return range(1)
 
     @abstractmethod

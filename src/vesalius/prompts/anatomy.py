@@ -88,7 +88,7 @@ class AnatomyLabel(Statement):
     """
 
     uncertain: frozenset[str] = frozenset()
-    """Organs and stations of which nobody knows whether they show."""
+    """Organs and stations that may or may not show."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,7 +118,7 @@ class AnatomyLabel(Statement):
             modality: As in the class.
             protocol: As in the class.
             plane: As in the class.
-            stations: All stations that show; None if nobody knows, which leaves every station uncertain.
+            stations: All stations that show; None if unknown, which leaves every station uncertain.
             organs: Organs that surely show; all others are uncertain.
         """
         shown = frozenset(organs)
@@ -166,7 +166,7 @@ def _refuse_unknown(kind: str, name: str | None, available: Collection[str]) -> 
 SLOT = re.compile(r"\{(\w+)\}")
 PIECE = re.compile(r"\[([^\]]*)\]")
 PARTS = {"plane": "plane", "modality": "modality", "organs": "organs", "organ_list": "organs", "stations": "stations"}
-"""Which part of a statement a template's word says."""
+"""Slot of a template -> the part of a statement that fills it."""
 ARTICLE = re.compile(r"\{a\} (\S+)")
 SOUNDS_LIKE_VOWEL = re.compile(r"[aeiou]|MR\b|X-ray")
 
@@ -190,8 +190,8 @@ class Template:
 
         Args:
             statement: One that fits.
-            organs: The statement's, in the order in which to name them.
-            stations: Likewise.
+            organs: The statement's organs, in the order in which to name them.
+            stations: The statement's stations, in the order in which to name them.
         """
         words = {
             "plane": statement.plane or "",

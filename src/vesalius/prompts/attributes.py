@@ -256,7 +256,7 @@ class Measurements:
     parts: tuple[MaskPart, ...]
     """One or more, in reading order."""
     shape: PartShape
-    """Of the largest part."""
+    """Shape of the largest part."""
     colour: tuple[float, float, float]
     """Median red, green and blue inside the mask, in [0, 1]."""
 

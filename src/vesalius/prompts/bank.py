@@ -171,9 +171,9 @@ class Synonyms:
     descriptions: Mapping[str, tuple[str, ...]]
     """Target -> what it is or does."""
     unlearnt: tuple[str, ...]
-    """Names of things that nobody taught."""
+    """Names of things that pocket did not learn."""
     unlearnt_descriptions: tuple[str, ...]
-    """What such things are or do."""
+    """Descriptions of such things."""
     conflicts: Mapping[str, frozenset[str]]
     """Target -> words of a phrase that its vector cannot overrule: with one of them, it does not mean that target."""
 

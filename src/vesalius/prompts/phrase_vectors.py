@@ -17,9 +17,9 @@ from vesalius.errors import PromptError
 from vesalius.files import writing
 
 UNLEARNT = ""
-"""Owner of phrases for what nobody taught."""
+"""Owner of phrases for what pocket did not learn."""
 NEIGHBOURS = 3
-"""A target is as near as the mean of its nearest phrase and of so many of them."""
+"""A target's nearness is the mean of its nearest phrase and of the mean of this many nearest phrases."""
 NEAREST = 0.5
 """Cosine that a target must have at least to be meant."""
 _REMEDY = "make it anew with experiments/pocket/phrases.py"
@@ -27,12 +27,12 @@ _REMEDY = "make it anew with experiments/pocket/phrases.py"
 
 @dataclass(frozen=True, eq=False)
 class PhraseIndex:
-    """Sentence vectors of all names, of targets and of what nobody taught."""
+    """Sentence vectors of all names, of targets and of what pocket did not learn."""
 
     owners: tuple[str, ...]
     """Row of the bank, or ``UNLEARNT``, [P]."""
     vectors: NDArray[np.float32]
-    """Of length 1, [P, D]."""
+    """Unit vectors, [P, D]."""
 
     @classmethod
     def read(cls, path: Path) -> "PhraseIndex":
@@ -70,9 +70,9 @@ class Nearness:
     other: float
     """Cosine of the nearest thing that is not learnt."""
 
-    def means(self, target: str, lead: float, least: float = NEAREST) -> bool:
+    def means(self, target: str, lead: float, min_cosine: float = NEAREST) -> bool:
         """Whether it is near enough to a target, and by so much nearer than to what is not learnt."""
-        return self.targets[target] >= max(least, self.other + lead)
+        return self.targets[target] >= max(min_cosine, self.other + lead)
 
 
 def list_phrases() -> tuple[tuple[str, str], ...]:

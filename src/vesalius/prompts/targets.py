@@ -1,7 +1,7 @@
-"""Which learnt target a phrase means, or that it means none: asked before a model is.
+"""Resolve a phrase to a learnt target, or to none, before a model is asked.
 
 Words come first (``reading.py``). What they leave open is decided by sentences: how much nearer the phrase lies to the
-names of a learnt target than to those of things that nobody taught (``unlearnt.toml``).
+names of a learnt target than to those of things that pocket did not learn (``unlearnt.toml``).
 """
 
 import difflib
@@ -27,9 +27,9 @@ LOCATED_LEAD = 0.1
 VAGUE_NEAREST = 0.6
 """Cosine that the target of a vague phrase must have ("the chamber that …"), or it is asked as it is."""
 NAMED_LEAD = 0.0
-"""The same where the phrase's last word is a name of that target, with words beside it that nobody knows."""
+"""The same lead where the phrase's last word is a name of that target, beside unknown words."""
 NAMES = 3
-"""So many nearest targets are named."""
+"""Number of nearest targets that are named."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def resolve(
 
 
 def _judge_by_words(phrase: str, found: Reading, known: frozenset[str]) -> Resolution:
-    """A name with words that nobody knows stands for its target, and all else is unknown."""
+    """A name beside unknown words stands for its target; all else is unknown."""
     return replace(_to_resolution(phrase, found), nearest=_resembling(phrase, known))
 
 
@@ -102,8 +102,8 @@ def _judge(phrase: str, found: Reading, near: Nearness, words: frozenset[str]) -
     nearest = tuple(near.targets)[:NAMES]
     best = found.target or _choose(found, near, words)
     lead = LOCATED_LEAD if found.located else NAMED_LEAD if found.target else LEAD
-    least = VAGUE_NEAREST if found.kind == "vague" else NEAREST
-    if not found.settled and best and near.means(best, lead, least):
+    min_cosine = VAGUE_NEAREST if found.kind == "vague" else NEAREST
+    if not found.settled and best and near.means(best, lead, min_cosine):
         return replace(_to_resolution(phrase, replace(found, kind="target", target=best)), nearest=nearest)
     return Resolution(phrase, "vague" if found.kind == "vague" else "unknown", nearest=nearest)
 

@@ -36,7 +36,7 @@ class TableReader:
         return f"{self._source} [{'.'.join(self._path)}]" if self._path else self._source
 
     def rest(self) -> list[str]:
-        """Keys that nobody has asked for yet."""
+        """Keys that have not been read yet."""
         return [key for key in self._row if key not in self._asked]
 
     def table(self, key: str) -> "TableReader":
@@ -85,7 +85,7 @@ class TableReader:
         return value
 
     def refuse_others(self) -> None:
-        """Find a key that nobody has asked for.
+        """Refuse keys that have not been read.
 
         Raises:
             PromptError: If there is one, with the closest that would be understood.

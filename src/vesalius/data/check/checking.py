@@ -8,10 +8,10 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from vesalius.data.annotations import compile_group_regex, find_group
+from vesalius.data.annotations import SPLITS, compile_group_regex, find_group
 from vesalius.data.check.duplicates import check_contradictions, check_duplicates, count_leaks, find_likenesses
 from vesalius.data.check.facts import FileFacts, MaskFacts, Uses, ValueKind, check_folders, gather_uses, read_files
-from vesalius.data.check.findings import SPLITS, CheckFinding, PlacedRecord, read_rows
+from vesalius.data.check.findings import CheckFinding, PlacedRecord, read_rows
 from vesalius.data.check.report import CheckReport
 from vesalius.data.check.wordings import check_wordings, denials
 from vesalius.errors import ConfigError
@@ -157,12 +157,12 @@ LEAST = 0.5
 
 @dataclass(frozen=True)
 class CheckSettings:
-    """What a check may be told."""
+    """Settings of `check_dataset`."""
 
     similarity: float = 0.9
     """Correlation from which two images are near-duplicates, 0.5 to 1."""
     grouping: Grouping = field(default_factory=Grouping)
-    """How a record says which patient it belongs to; by default nobody knows."""
+    """How a record says which patient it belongs to; by default patients are unknown."""
     jobs: int = 1
     """Processes that read files at the same time."""
 

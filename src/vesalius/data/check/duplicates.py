@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import Progress
 
+from vesalius.data.annotations import SPLITS
 from vesalius.data.check.facts import FileFacts, ImageFacts, Uses
-from vesalius.data.check.findings import SPLITS, CheckFinding, Place, PlacedRecord
+from vesalius.data.check.findings import CheckFinding, Place, PlacedRecord
 from vesalius.data.check.report import Leak
 from vesalius.data.check.similar import (
     KEPT,
@@ -45,14 +46,14 @@ class Likeness:
         return {"first": self.first, "second": self.second, "similarity": round(self.similarity, 4), "how": how}
 
 
-def find_likenesses(images: Mapping[str, ImageFacts], least: float, bar: Progress) -> list[list[Likeness]]:
+def find_likenesses(images: Mapping[str, ImageFacts], min_similarity: float, bar: Progress) -> list[list[Likeness]]:
     """Groups of images that show the same, as the pairs that hold each together.
 
     Of identical images, one is compared with the others and the rest are paired with it.
 
     Args:
         images: Facts by path.
-        least: Smallest similarity that counts, see `find_similar`.
+        min_similarity: Smallest similarity that counts, see `find_similar`.
         bar: Where progress is shown.
     """
     names = list(images)
@@ -61,7 +62,7 @@ def find_likenesses(images: Mapping[str, ImageFacts], least: float, bar: Progres
     kept = [number for number, name in enumerate(names) if number not in paired and not images[name].blank]
     signatures = np.array([images[names[number]].signature for number in kept], np.float32).reshape(-1, KEPT, KEPT)
     task = bar.add_task("Comparing", total=count_comparisons(len(kept)))
-    similar = find_similar(signatures, least, lambda count: bar.advance(task, count))
+    similar = find_similar(signatures, min_similarity, lambda count: bar.advance(task, count))
     near = [SimilarPair(kept[each.first], kept[each.second], each.similarity, each.orientation) for each in similar]
     return [_name_pairs(group, names, set(copies)) for group in join_pairs(copies + near)]
 

@@ -194,7 +194,7 @@ def check_folders(root: Path, images: Uses, masks: Uses, *, complete: bool = Tru
         root: Folder of the data set.
         images: Images and the records that name them.
         masks: Masks and the records that name them.
-        complete: Whether every record could be read; otherwise nobody knows which files are extra.
+        complete: Whether every record could be read; otherwise extra files are unknown.
     """
     for folder, uses in (("images", images), ("masks", masks)):
         present = _list_files(root, folder)

@@ -6,13 +6,13 @@ from enum import StrEnum
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from vesalius.data.annotations import ImageRecord, to_record
+from vesalius.data.annotations import SPLITS, ImageRecord, to_record
 from vesalius.errors import DataError
 from vesalius.files import read_json, read_package_toml
 
 
 class Severity(StrEnum):
-    """How grave a finding is, gravest first."""
+    """Severity of a finding, most severe first."""
 
     ERROR = "error"
     """Training or evaluation fails on it, or its numbers cannot be believed."""
@@ -42,7 +42,7 @@ class Place:
     split: str | None = None
     """None for a file that no record names."""
     record: int | None = None
-    """Its number in ``anns/SPLIT.json``, from 0."""
+    """Number of the record in ``anns/SPLIT.json``, from 0."""
 
     def __str__(self) -> str:
         if self.split is None:
@@ -65,7 +65,7 @@ class CheckFinding:
 
     @property
     def severity(self) -> Severity:
-        """How grave it is, by its kind."""
+        """Severity of its kind."""
         return read_kinds()[self.kind].severity
 
     def splits(self) -> set[str]:
@@ -75,14 +75,13 @@ class CheckFinding:
 
 @cache
 def read_kinds() -> Mapping[str, FindingKind]:
-    """All kinds of finding by name, in the order in which they are reported: gravest first."""
+    """All kinds of finding by name, in the order in which they are reported, most severe first."""
     rows = read_package_toml("data/check/kinds.toml").items()
     kinds = {name: FindingKind(**{**row, "severity": Severity(row["severity"])}) for name, row in rows}
     grades = list(Severity)
     return dict(sorted(kinds.items(), key=lambda item: grades.index(item[1].severity)))
 
 
-SPLITS = ("train", "val", "test")
 FOREIGN = {
     "COCO": {"images", "annotations"},
     "LabelMe": {"shapes", "imagePath"},
@@ -102,7 +101,7 @@ class PlacedRecord:
 
     split: str
     number: int
-    """Its place in the list, from 0."""
+    """Number of the record in its list, from 0."""
     record: ImageRecord
     fields: Mapping[str, object]
     """Everything its object holds, also what Vesalius does not know."""

@@ -16,8 +16,9 @@ from PIL import Image
 from rich.progress import Progress
 
 from vesalius import __version__
+from vesalius.data.annotations import SPLITS
 from vesalius.data.check.facts import to_levels
-from vesalius.data.check.findings import SPLITS, CheckFinding, Place, PlacedRecord, Severity, read_kinds
+from vesalius.data.check.findings import CheckFinding, Place, PlacedRecord, Severity, read_kinds
 from vesalius.data.check.similar import ORIENTATIONS
 from vesalius.errors import ImageError, MissingPackageError
 from vesalius.files import write_text
@@ -50,7 +51,7 @@ class KindCount:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a check found; gravest kinds first."""
+    """What a check found; most severe kinds first."""
 
     root: Path
     records: Mapping[str, int]
@@ -70,7 +71,7 @@ class CheckReport:
         return any(finding.severity is not Severity.NOTE for finding in self.findings)
 
     def by_kind(self) -> dict[str, list[CheckFinding]]:
-        """The findings of each kind that occurs, gravest kinds first."""
+        """The findings of each kind that occurs, most severe kinds first."""
         found: dict[str, list[CheckFinding]] = {name: [] for name in read_kinds()}
         for finding in self.findings:
             found[finding.kind].append(finding)
@@ -117,7 +118,7 @@ def _to_dict(finding: CheckFinding) -> dict[str, object]:
 SIDE = 200
 """Pixels of the longer side."""
 QUALITY = 78
-"""Of JPEG, 1 to 95."""
+"""JPEG quality, 1 to 95."""
 FILL = 0.12
 """How strongly the inside of a mask is painted; what lies under it should stay visible."""
 KEPT = 512
@@ -191,7 +192,7 @@ def write_page(report: CheckReport, path: Path, bar: Progress | None = None) -> 
     bar = bar or Progress(disable=True)
     rows: Rows = {(row.split, row.number): row for row in report.rows}
     found = report.by_kind()
-    shown = {kind: _gravest_first(each)[:CARDS] for kind, each in found.items()}
+    shown = {kind: _scored_first(each)[:CARDS] for kind, each in found.items()}
     cards = [_card(each, report.root, rows) for each in bar.track(list(chain(*shown.values())), description="Drawing")]
     drawn = iter(cards)
     page = render_page(
@@ -209,8 +210,8 @@ def write_page(report: CheckReport, path: Path, bar: Progress | None = None) -> 
     write_text(path, page)
 
 
-def _gravest_first(found: Sequence[CheckFinding]) -> list[CheckFinding]:
-    """What touches test first, then val: there it spoils a score."""
+def _scored_first(found: Sequence[CheckFinding]) -> list[CheckFinding]:
+    """Findings that touch test first, then val: there they spoil a score."""
     return sorted(found, key=lambda finding: ("test" not in finding.splits(), "val" not in finding.splits()))
 
 

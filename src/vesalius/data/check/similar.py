@@ -10,11 +10,14 @@ one signature serves all eight orientations.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.fft import dctn
+from scipy.ndimage import uniform_filter
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 Signature = NDArray[np.float32]
 """Cosine coefficients [KEPT, KEPT], of length 1; all zero for a picture of one shade."""
@@ -38,35 +41,15 @@ def signature(levels: NDArray[np.uint8]) -> Signature:
     small = np.asarray(Image.fromarray(levels).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX), np.float32)
     if small.min() == small.max():
         return np.zeros((KEPT, KEPT), np.float32)
-    coefficients = _cosines() @ _local_contrast(small) @ _cosines().T
+    difference = small - _neighbourhood_mean(small)
+    contrast = difference / (np.sqrt(_neighbourhood_mean(difference**2)) + FLOOR)
+    coefficients = dctn(contrast, norm="ortho")[:KEPT, :KEPT]
     return np.divide(coefficients, np.linalg.norm(coefficients), dtype=np.float32)
 
 
-def _local_contrast(grey: NDArray[np.float32]) -> NDArray[np.float32]:
-    mean = _neighbourhood()
-    difference = grey - mean @ grey @ mean.T
-    spread = np.sqrt(mean @ difference**2 @ mean.T)
-    return np.divide(difference, spread + FLOOR, dtype=np.float32)
-
-
-@cache
-def _neighbourhood() -> NDArray[np.float32]:
-    """Takes the mean over a neighbourhood along one axis, the picture mirrored at its edges; [SIDE, SIDE]."""
-    matrix = np.zeros((SIDE, SIDE), np.float32)
-    for centre in range(SIDE):
-        for place in range(centre - RADIUS, centre + RADIUS + 1):
-            matrix[centre, min(abs(place), 2 * (SIDE - 1) - place)] += 1 / (2 * RADIUS + 1)
-    return matrix
-
-
-@cache
-def _cosines() -> NDArray[np.float32]:
-    """The first rows of the orthonormal cosine transform (DCT-II), [KEPT, SIDE]."""
-    frequency, position = np.arange(KEPT)[:, None], np.arange(SIDE)[None]
-    basis = np.cos(np.pi * (2 * position + 1) * frequency / (2 * SIDE)) * np.sqrt(2 / SIDE)
-    basis[0] /= np.sqrt(2)
-    small: NDArray[np.float32] = basis.astype(np.float32)
-    return small
+def _neighbourhood_mean(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean of the square around every pixel, the picture mirrored at its edges."""
+    return np.asarray(uniform_filter(grey, 2 * RADIUS + 1, mode="mirror"))
 
 
 BLOCK = 512
@@ -99,14 +82,14 @@ class SimilarPair:
 
 def find_similar(
     signatures: NDArray[np.float32],
-    least: float,
+    min_similarity: float,
     on_block: Callable[[int], None] = lambda _: None,
 ) -> Iterator[SimilarPair]:
-    """Every pair at least so similar; nothing is left to chance, as all pairs are compared by matrix products.
+    """Every pair at least so similar: all pairs are compared, by matrix products.
 
     Args:
         signatures: As `vesalius.data.check.similar.signature` gives them, [N, KEPT, KEPT].
-        least: Smallest similarity, in (0, 1].
+        min_similarity: Smallest similarity, in (0, 1].
         on_block: Told how many pairs were compared since the last call; all in all N².
     """
     straight, turned = _by_parity(signatures), _by_parity(signatures.transpose(0, 2, 1))
@@ -116,7 +99,7 @@ def find_similar(
         best = np.maximum(
             _best_of_four(straight, straight, rows, columns), _best_of_four(straight, turned, rows, columns)
         )
-        for first, second in np.argwhere(best >= least) + (start, other):
+        for first, second in np.argwhere(best >= min_similarity) + (start, other):
             if first < second:
                 yield _describe_pair(signatures, int(first), int(second))
         on_block(best.size if start == other else 2 * best.size)
@@ -178,19 +161,11 @@ def join_pairs(pairs: Iterable[SimilarPair]) -> list[list[SimilarPair]]:
     >>> [len(group) for group in join_pairs([SimilarPair(0, 4, 1.0), SimilarPair(2, 3, 1.0), SimilarPair(4, 7, 1.0)])]
     [2, 1]
     """
-    leader: dict[int, int] = {}
-
-    def find(member: int) -> int:
-        while leader.setdefault(member, member) != member:
-            leader[member] = leader[leader[member]]
-            member = leader[member]
-        return member
-
     ordered = sorted(pairs, key=lambda pair: (pair.first, pair.second))
-    for pair in ordered:
-        one, other = find(pair.first), find(pair.second)
-        leader[max(one, other)] = min(one, other)
+    size = 1 + max((pair.second for pair in ordered), default=0)
+    ends = [pair.first for pair in ordered], [pair.second for pair in ordered]
+    _, group_of = connected_components(coo_array((np.ones(len(ordered)), ends), (size, size)), directed=False)
     groups: dict[int, list[SimilarPair]] = {}
     for pair in ordered:
-        groups.setdefault(find(pair.first), []).append(pair)
+        groups.setdefault(int(group_of[pair.first]), []).append(pair)
     return list(groups.values())

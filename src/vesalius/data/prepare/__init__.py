@@ -1,4 +1,4 @@
-"""From a downloaded original, or one's own files, to the layout that training reads.
+"""Bring a downloaded original, or a user's own files, into the layout that training reads.
 
 `find_samples` or `find_custom` says what there is, `prepare` writes it; the rest are their parts.
 """

@@ -1,4 +1,4 @@
-"""One's own data: images and masks paired by name, or listed in a table."""
+"""A user's own data: images and masks paired by name, or listed in a table."""
 
 import re
 from collections import Counter
@@ -30,9 +30,9 @@ class MaskedImage:
     image: Path
     masks: tuple[Path, ...]
     stem: str
-    """Of the image, folders below --images included."""
+    """Stem of the prepared image, folders below --images included."""
     mask_stem: str
-    """Of the prepared mask."""
+    """Stem of the prepared mask."""
     group: str | None = None
     split: str | None = None
     kind: str = ""
@@ -46,7 +46,7 @@ def pair_by_name(images: Path, masks: Path) -> tuple[list[MaskedImage], list[Pro
 
     Args:
         images: Searched with its subfolders, which count as part of a name.
-        masks: Likewise.
+        masks: Searched in the same way.
 
     Images whose names differ in their suffix alone (a.png and a.jpg) are left out with their masks, as nothing says
     whose a mask is; a problem tells it of each.
@@ -95,7 +95,7 @@ def pair_by_table(table: Path, images: Path | None, masks: Path | None) -> tuple
     Args:
         table: CSV or Parquet, see `CustomConfig.table`.
         images: Folder that its image column starts from; by default the table's own.
-        masks: Likewise for masks.
+        masks: Folder that its mask column starts from; by default the table's own.
 
     Raises:
         DataError: If the table cannot be read or has no columns image and mask.
@@ -191,7 +191,7 @@ def _stem(path: Path, home: Path) -> str:
 
 @dataclass(frozen=True)
 class CustomConfig:
-    """Where one's own data lie, and what they show."""
+    """Where a user's own data lie, and what they show."""
 
     images: Path | None = None
     """Folder of images: pictures, NIfTI volumes, or folders with one DICOM series each."""
@@ -215,7 +215,7 @@ prompts."""
 
 
 def find_custom(config: CustomConfig, slicing: SliceConfig | None = None) -> tuple[FoundSamples, Source]:
-    """What one's own folders or table hold.
+    """Samples in a user's folders or table.
 
     Args:
         config: Where the data lie.

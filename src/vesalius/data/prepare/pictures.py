@@ -85,7 +85,7 @@ def part_values(values: NDArray[np.generic], threshold: float | None) -> NDArray
 
     Args:
         values: Of any shape.
-        threshold: What is above it is inside, if somebody says so.
+        threshold: Values above it are inside; None if the values decide.
     """
     if threshold is not None:
         return np.asarray(values.astype(np.float64) > threshold)
@@ -112,7 +112,7 @@ def to_bytes(rgb: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 
 def unknown_labels(values: NDArray[np.int64], names: Mapping[int, str], place: str) -> list[Problem]:
-    """A problem if a map holds labels that nobody has named; 0 is background."""
+    """A problem if a map holds labels without a name; 0 is background."""
     unknown = [value for value in np.unique(values).tolist() if value not in names and value != 0]
     if not unknown:
         return []
@@ -158,7 +158,7 @@ class PictureSample:
     mask_stem: str
     """Name of the prepared mask without suffix; a label fills its ``{label}`` or ``{name}``."""
     prompts: Mapping[str, Variants]
-    """Of the one object; with labels, each has its own."""
+    """Prompts of the one object; with labels, each label has its own."""
     group: str
     split: str | None = None
     kind: str = ""
@@ -167,7 +167,7 @@ class PictureSample:
     target: str = ""
     """What the one object is, in plain words; with labels, each has its own."""
     threshold: float | None = None
-    """Values of masks above it are inside, if somebody says so."""
+    """Values of masks above it are inside; None if the values decide."""
 
     @property
     def key(self) -> str:

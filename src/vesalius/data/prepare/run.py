@@ -7,12 +7,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from vesalius import __version__
-from vesalius.data.annotations import DESCRIPTION, ImageRecord, write_target
+from vesalius.data.annotations import DESCRIPTION, SPLITS, ImageRecord, write_target
 from vesalius.data.prepare.journal import FinishedSample, PrepareJournal, format_records, stamp_of, write_sample
 from vesalius.data.prepare.samples import FoundSamples, Outline, PrepareReport, Problem, SourceSample, stem_of
 from vesalius.data.prepare.sources import Source
 from vesalius.data.prepare.splitting import ExistingAnnotations, SplitConfig, assign_splits
-from vesalius.data.prepare.tables import SPLITS
 from vesalius.errors import DataError, MissingPackageError, OutputError, VesaliusError
 from vesalius.files import read_json, write_json, write_text
 from vesalius.folders import Claim
@@ -202,10 +201,10 @@ def _fixed(samples: Iterable[SourceSample]) -> dict[str, str]:
 
 
 def _find_changed(dest: Path, texts: Mapping[str, str]) -> list[str]:
-    """Splits whose annotation file somebody changed since it was written, with new prompts for example.
+    """Splits whose annotation file was changed since it was written, with new prompts for example.
 
     Raises:
-        OutputError: If one of them would have to be written anew.
+        OutputError: If one of them would have to be replaced.
     """
     before = read_json(dest / SUMMARY) if (dest / SUMMARY).is_file() else {}
     hashes = before.get(HASHES) if isinstance(before, dict) else None

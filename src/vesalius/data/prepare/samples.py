@@ -136,7 +136,7 @@ class Outline:
     kind: str = ""
     """Class that every split shall have its share of."""
     target: str = ""
-    """What the mask outlines, in plain words; "" where nobody says."""
+    """What the mask outlines, in plain words; "" where it is not known."""
 
 
 class SourceSample(Protocol):
@@ -177,7 +177,7 @@ class FoundSamples:
     samples: tuple[SourceSample, ...]
     problems: tuple[Problem, ...] = ()
     leaks: tuple[Problem, ...] = ()
-    """What the user should know where splits are drawn, not given."""
+    """Warnings that matter where splits are drawn, not taken from the authors."""
 
 
 def plain_prompts(phrase: str) -> dict[str, Variants]:

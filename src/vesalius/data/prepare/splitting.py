@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from vesalius.data.annotations import ImageRecord, to_record
+from vesalius.data.annotations import SPLITS, ImageRecord, to_record
 from vesalius.data.catalog import DataSetCard, MetadataTable
 from vesalius.data.prepare.samples import Problem, plain_stem, stem_of
 from vesalius.data.prepare.sources import Source, match_files
-from vesalius.data.prepare.tables import SPLITS, Row, parse_csv, to_split
+from vesalius.data.prepare.tables import Row, parse_csv, to_split
 from vesalius.errors import ConfigError, DataError
 from vesalius.files import read_json
 

@@ -5,9 +5,9 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from vesalius.data.annotations import SPLITS
 from vesalius.errors import DataError
 
-SPLITS = ("train", "val", "test")
 _SPLIT_WORDS = {
     "train": "train", "training": "train",
     "val": "val", "valid": "val", "validation": "val", "dev": "val",

@@ -106,7 +106,7 @@ class VolumeSample:
     labels: Mapping[int, str] = field(default_factory=dict)
     """Number -> name in the label map."""
     threshold: float | None = None
-    """Values of mask volumes above it are inside, if somebody says so."""
+    """Values of mask volumes above it are inside; None if the values decide."""
 
     @property
     def key(self) -> str:

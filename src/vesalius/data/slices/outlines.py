@@ -89,9 +89,9 @@ class Structures:
     shape: tuple[int, int, int]
     """Slices, rows and columns in axial display order."""
     affine: Affine
-    """Of that order, to RAS+ mm."""
+    """From indices in that order to RAS+ mm."""
     regions: Mapping[str, Region]
-    """Name -> where it is; empty where it was looked for in vain."""
+    """Structure -> its voxels; empty where it was looked for and not found."""
     solid: Mapping[str, Region]
     """The same without voxels on blank background."""
     predicted: bool

@@ -10,9 +10,9 @@ from pathlib import Path
 from PIL import Image
 
 from vesalius import __version__
+from vesalius.data.annotations import SPLITS
 from vesalius.data.prepare.samples import Problem, to_slug
 from vesalius.data.prepare.splitting import SplitConfig
-from vesalius.data.prepare.tables import SPLITS
 from vesalius.data.slices.cutting import cut
 from vesalius.data.slices.outlines import mask_files
 from vesalius.data.slices.sources import CutSettings, LabelledVolume, Subject, assign_split, check_splits
@@ -59,7 +59,7 @@ class CutJournal:
             return None, []
 
     def image_of(self, name: str) -> str | None:
-        """The file that the volume of this name was cut from; None if there is none, or nobody noted it."""
+        """The file that the volume of this name was cut from; None if none is noted."""
         try:
             content = read_json(self._path(name))
         except DataError:
@@ -190,7 +190,7 @@ def cut_slices(
         volumes: What to cut.
         dest: Folder for the result: new, empty, or begun by an earlier run.
         settings: Which slices, and how they look.
-        splits: Sizes of the splits, for patients whom nobody put into one.
+        splits: Sizes of the splits, for patients whose split the source does not give.
         on_step: Called with a number of finished `steps_of` a volume.
         overwrite: Replace whatever slices are in the folder, also if they were cut in another way.
 

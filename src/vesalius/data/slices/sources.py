@@ -15,14 +15,14 @@ from vesalius.prompts.anatomy import MODALITIES, ORGANS, PROTOCOLS, STATIONS
 
 @dataclass(frozen=True)
 class CutSettings:
-    """Which slices are taken, and how they look."""
+    """Choice and display of the slices that are cut."""
 
     per_plane: int = 5
     """Slices of a volume in each plane, at most."""
     spacing_mm: float = 10.0
-    """Least distance between them."""
+    """Smallest distance between them, mm."""
     size: int = 224
-    """Side of the pictures."""
+    """Side of the pictures, pixels."""
     windows: tuple[str, ...] = ("soft tissue",)
     """CT windows by name; each slice is written in every one."""
 
@@ -65,7 +65,7 @@ class SeriesDescription:
     stations: tuple[SliceRange, ...] = ()
     """Where any are given, slices outside of all ranges show no station."""
     organs: tuple[SliceRange, ...] = ()
-    """Slices outside of an organ's range do not show it. Other organs are absent far from the stations, else unknown."""
+    """Slices outside of an organ's range lack it. Other organs are absent far from the stations, else unknown."""
 
 
 FIELDS = ("path", "name", "patient", "split", "modality", "protocol", "organs", "stations")
@@ -175,7 +175,7 @@ META = "meta.csv"
 
 @dataclass(frozen=True)
 class Subject:
-    """A patient, and the split somebody put them in."""
+    """A patient, and the split that the source gives for them."""
 
     patient: str
     split: str | None = None

@@ -14,14 +14,14 @@ from vesalius.prompts.anatomy import STATIONS, stations_of
 
 @dataclass(frozen=True)
 class Visibility:
-    """What, besides its own least area, an organ needs to be called visible."""
+    """What an organ needs to be called visible, besides its own smallest area."""
 
     largest_share: float
     """Part of its largest area on any slice of the volume."""
-    least_pixels: float
+    min_pixels: float
     """Pixels in a picture of ``side`` × ``side`` that holds the whole slice."""
     off_axis_factor: float
-    """Part of the least area that is enough on coronal and sagittal slices."""
+    """Part of the smallest area that is enough on coronal and sagittal slices."""
     slab_mm: float
     """Thickness through which coronal and sagittal slices are looked at."""
     solid_share: float
@@ -33,17 +33,17 @@ class Visibility:
 class StationRule:
     """What tells a level of the body, and when a slice shows it."""
 
-    least_level_cm2: float
+    min_level_cm2: float
     """Area of the vertebra or bone that tells the level."""
     level_share: float
     """Part of the largest vertebra's area at that level."""
     bridge_mm: float
     """Levels without a vertebra take the nearest one's within this distance."""
-    least_tissue_mm: float
+    min_tissue_mm: float
     """Tissue along a row, for the row to count."""
-    least_extent_mm: float
+    min_extent_mm: float
     """Rows of a station that make it visible on a coronal or sagittal slice."""
-    least_part: float
+    min_part: float
     """Part of the slice's rows that is enough, however few they are."""
 
 
@@ -51,7 +51,7 @@ class StationRule:
 class OrganRule:
     """Which structures make an organ visible; names are structures or groups of them."""
 
-    least_cm2: float
+    min_cm2: float
     """Area that each part of a way needs on an axial slice."""
     ways: tuple[tuple[str, ...], ...]
     """The organ shows where every part of one way does."""
@@ -119,7 +119,7 @@ def _names(rule: OrganRule) -> Iterable[str]:
 PRESENT, ABSENT, UNCERTAIN = 1, 0, -1
 States = NDArray[np.int8]
 
-# A structure or group of each part of a way; None where nobody looked for it.
+# A structure or group for each part of a way; None where it was not looked for.
 Parts = Sequence[Region | None]
 
 
@@ -142,23 +142,23 @@ class SliceSeries:
         slab = self.structures.slab(self.axis, self.rules.visibility.slab_mm)
         return self.structures.pixel_cm2(self.axis) * region.counts(self.axis, self.length, slab).astype(np.float64)
 
-    def least_cm2(self, rule: OrganRule) -> float:
-        """Area below which an organ is not called present: its own least, and the pixels it needs in a picture."""
+    def min_cm2(self, rule: OrganRule) -> float:
+        """Area below which an organ is not called present: its smallest area, or the pixels it needs in a picture."""
         visibility = self.rules.visibility
         side_mm = max(
             size * spacing
             for axis, (size, spacing) in enumerate(zip(self.structures.shape, self.structures.spacing, strict=True))
             if axis != self.axis
         )
-        pixels_cm2 = visibility.least_pixels * (side_mm / visibility.side) ** 2 / 100
+        pixels_cm2 = visibility.min_pixels * (side_mm / visibility.side) ** 2 / 100
         factor = 1.0 if self.axis == 0 else visibility.off_axis_factor
-        return max(rule.least_cm2 * factor, pixels_cm2)
+        return max(rule.min_cm2 * factor, pixels_cm2)
 
 
 def organ_states(structures: Structures, axis: int, rules: Rules) -> Mapping[str, States]:
     """State of every organ on every slice across an axis.
 
-    Present: the least area, a tenth of the largest area in the volume, 50 pixels of a picture of 224, and at most a
+    Present: the smallest area, a tenth of the largest area in the volume, 50 pixels of a picture of 224, and at most a
     fifth of it on blank background. Absent: nothing of it is there, its structures were looked for, and the slice is
     not one on which a model's outlines fail. Uncertain: everything else.
 
@@ -185,7 +185,7 @@ def _states(series: SliceSeries, rule: OrganRule) -> States:
         return states
     solid = _shown(series, rule, levels, series.structures.solid)
     visibility = series.rules.visibility
-    enough = np.maximum(series.least_cm2(rule), visibility.largest_share * areas.max())
+    enough = np.maximum(series.min_cm2(rule), visibility.largest_share * areas.max())
     states[(areas >= enough) & (solid >= visibility.solid_share * areas)] = PRESENT
     return states
 
@@ -288,12 +288,12 @@ class StationLevels:
         Args:
             tissue_mm: Width of tissue on the slice at each level, [D].
             step_mm: Distance between levels.
-            rules: Least width and least height of tissue.
+            rules: Smallest width and height of tissue.
         """
-        rows = tissue_mm >= rules.station.least_tissue_mm
+        rows = tissue_mm >= rules.station.min_tissue_mm
         heights = {name: float(np.count_nonzero(rows & levels)) * step_mm for name, levels in self.shown.items()}
-        most = rules.station.least_part * float(np.count_nonzero(rows)) * step_mm
-        enough = min(rules.station.least_extent_mm, max(most, step_mm))
+        most = rules.station.min_part * float(np.count_nonzero(rows)) * step_mm
+        enough = min(rules.station.min_extent_mm, max(most, step_mm))
         present = frozenset(name for name, height in heights.items() if height >= enough)
         if (rows & ~self.known).any():
             return present, frozenset(STATIONS) - present
@@ -317,11 +317,11 @@ def station_levels(structures: Structures, states: Mapping[str, States], rules: 
 def _by_bones(structures: Structures, rules: Rules) -> StationLevels:
     areas = {name: _level_areas(structures, (name,)) for names in rules.levels.values() for name in names}
     largest = np.maximum.reduce([area for name, area in areas.items() if name.startswith(VERTEBRA)])
-    least = rules.station.least_level_cm2
-    tells = {name: area >= np.maximum(least, rules.station.level_share * largest) for name, area in areas.items()}
+    smallest = rules.station.min_level_cm2
+    tells = {name: area >= np.maximum(smallest, rules.station.level_share * largest) for name, area in areas.items()}
     shown = {station: np.logical_or.reduce([tells[name] for name in names]) for station, names in rules.levels.items()}
-    hips = _level_areas(structures, rules.members("hips")) >= least
-    femurs = _level_areas(structures, (*rules.members("femurs"), *rules.members("lower_leg_bones"))) >= least
+    hips = _level_areas(structures, rules.members("hips")) >= smallest
+    femurs = _level_areas(structures, (*rules.members("femurs"), *rules.members("lower_leg_bones"))) >= smallest
     trunk = shown["chest"] | shown["abdomen"] | shown["head"]
     shown["pelvis"] = shown["pelvis"] | (hips & ~trunk)
     if structures.knows(rules.members("hips")):
@@ -348,7 +348,7 @@ def _bridge(shown: Mapping[str, Mask], reach: float) -> StationLevels:
 
 
 def _by_organs(states: Mapping[str, States], length: int) -> StationLevels:
-    """The station that most organs on a slice belong to; where two have as many, or none, nobody knows."""
+    """The station that most organs on a slice belong to; ties and slices without an organ are marked unknown."""
     votes = {station: np.zeros(length, np.int64) for station in STATIONS}
     for organ, state in states.items():
         for station in stations_of(organ):
