@@ -74,7 +74,7 @@ class Predictor:
         Args:
             image: A file, an image of one slice, an array ([H, W], [H, W, 3] or [H, W, 4], see
                 `vesalius.imaging.read.as_image`), or a picture of Pillow.
-            window: Center and width in stored values, or of CT a name such as "lung"; by default the usual display range.
+            window: Center and width in stored values, or of CT a name such as "lung"; by default `default_range`.
 
         Raises:
             ImageError: If it cannot be read, holds other numbers, or is a volume (use ``predict_volume``).
@@ -176,7 +176,7 @@ class Predictor:
                 `vesalius.imaging.read.as_image`).
             prompts: A phrase, or several.
             plane: "axial", "coronal" or "sagittal"; by default the plane the image was taken in.
-            window: Center and width in stored values, or of CT a name such as "lung"; by default the usual display range.
+            window: Center and width in stored values, or of CT a name such as "lung"; by default `default_range`.
             on_slices: Called with the number of slices just finished, for progress.
 
         Returns:
@@ -227,7 +227,7 @@ def segment(
         image: A file, an image of one slice, an array ([H, W], [H, W, 3] or [H, W, 4], see
             `vesalius.imaging.read.as_image`), or a picture of Pillow.
         prompts: The phrase, or several.
-        window: Center and width in stored values, or of CT a name such as "lung"; by default the usual display range.
+        window: Center and width in stored values, or of CT a name such as "lung"; by default `default_range`.
 
     Returns:
         One answer for one phrase, a list for a list.
@@ -269,7 +269,7 @@ def segment_volume(
         image: A file, a folder with a series, an image, or an array of slices [D, H, W] or [D, H, W, 3].
         prompts: The phrase, or several.
         plane: "axial", "coronal" or "sagittal"; by default the plane the image was taken in.
-        window: Center and width in stored values, or of CT a name such as "lung"; by default the usual display range.
+        window: Center and width in stored values, or of CT a name such as "lung"; by default `default_range`.
 
     Returns:
         One answer for one phrase, a list for a list.
