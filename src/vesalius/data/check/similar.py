@@ -49,7 +49,8 @@ def signature(levels: NDArray[np.uint8]) -> Signature:
 
 def _neighbourhood_mean(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mean of the square around every pixel, the picture mirrored at its edges."""
-    return np.asarray(uniform_filter(grey, 2 * RADIUS + 1, mode="mirror"))
+    mean: NDArray[np.float32] = uniform_filter(grey, 2 * RADIUS + 1, mode="mirror")
+    return mean
 
 
 BLOCK = 512
