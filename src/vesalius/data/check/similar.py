@@ -43,7 +43,7 @@ def signature(levels: NDArray[np.uint8]) -> Signature:
         return np.zeros((KEPT, KEPT), np.float32)
     difference = small - _neighbourhood_mean(small)
     contrast = difference / (np.sqrt(_neighbourhood_mean(difference**2)) + FLOOR)
-    coefficients = dctn(contrast, norm="ortho")[:KEPT, :KEPT]
+    coefficients: NDArray[np.float32] = dctn(contrast, norm="ortho")[:KEPT, :KEPT]
     return np.divide(coefficients, np.linalg.norm(coefficients), dtype=np.float32)
 
 
