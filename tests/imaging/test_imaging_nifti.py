@@ -12,7 +12,7 @@ from vesalius.errors import ImageError, ImageNotice
 from vesalius.imaging import read_image
 from vesalius.imaging.intensity import CT_WINDOWS, window_range
 from vesalius.imaging.lazy import LazyPixels
-from vesalius.imaging.nifti import read_nifti
+from vesalius.imaging.nifti import read_label_volume, read_nifti
 
 SIZE = (10, 12, 14)
 RIGHT, FRONT, HEAD = (8, 6, 7), (5, 10, 7), (5, 6, 12)
@@ -311,3 +311,20 @@ def test_a_scale_that_overflows_gives_0_and_no_warning(tmp_path):
     content[112:116] = np.float32(1e38).tobytes()  # scl_slope
     (tmp_path / "a.nii").write_bytes(content)
     assert not np.asarray(read_nifti(tmp_path / "a.nii").pixels).any()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32])
+def test_labels_are_whole_numbers_in_the_order_of_axial_slices(tmp_path, kind):
+    labels = np.arange(24, dtype=kind).reshape(2, 3, 4)
+    nib.save(nib.Nifti1Image(labels, np.diag([-2.0, 3, 4, 1])), tmp_path / "labels.nii.gz")
+    read, affine = read_label_volume(tmp_path / "labels.nii.gz")
+    slices = read_image(tmp_path / "labels.nii.gz").slices("axial")
+    assert read.dtype.kind in "iu"
+    assert np.array_equal(read, slices.pixels)
+    assert np.array_equal(affine, slices.affine)
+
+
+def test_a_damaged_label_volume_is_refused(tmp_path):
+    (tmp_path / "labels.nii.gz").write_bytes(b"nothing")
+    with pytest.raises(ImageError, match="cannot be read as a NIfTI"):
+        read_label_volume(tmp_path / "labels.nii.gz")

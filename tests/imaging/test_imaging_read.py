@@ -1,13 +1,18 @@
+"""Files, folders and arrays as images, and what readers refuse."""
+
 import subprocess
 import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
 
-from vesalius.errors import ImageError, MissingPackageError
-from vesalius.imaging import read_image
+from vesalius.errors import ImageError, ImageNotice, MissingPackageError
+from vesalius.imaging import MedicalImage, read_image
+from vesalius.imaging.formats import IMAGE_SUFFIXES, has_dicom_mark, read_start, reading
+from vesalius.imaging.read import as_image
 
 GREY = np.arange(24, dtype=np.uint8).reshape(4, 6)
 
@@ -87,3 +92,155 @@ def test_pictures_need_neither_pydicom_nor_nibabel(tmp_path):
         f"assert read_image({str(tmp_path / 'a.png')!r}).pixels.shape == (1, 4, 6)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+RGB = np.random.default_rng(0).random((5, 7, 3)).astype(np.float32)
+LEVELS = (RGB * 255).round().astype(np.uint8)
+DEEP = (RGB[..., 0] * 40000).astype(np.uint16)
+
+
+def shown(image, **options) -> np.ndarray:
+    return as_image(image, **options).slices()[0].rgb
+
+
+@pytest.mark.parametrize("levels", [LEVELS, LEVELS[..., 0], LEVELS[..., :1]], ids=["rgb", "grey", "one channel"])
+def test_bytes_and_real_numbers_are_shown_alike(levels):
+    expected = np.broadcast_to(levels.reshape(5, 7, -1) / 255, (5, 7, 3))
+    for image in (levels, levels / 255, (levels / 255).astype(np.float16)):
+        np.testing.assert_allclose(shown(image), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("levels", [LEVELS, LEVELS[..., 0], DEEP], ids=["rgb", "grey", "16 bit"])
+def test_arrays_and_pillow_s_pictures_are_shown_as_their_file(levels, tmp_path):
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    expected = read_image(tmp_path / "a.png").slices()[0].rgb
+    np.testing.assert_array_equal(shown(levels), expected)
+    np.testing.assert_array_equal(shown(Image.fromarray(levels)), expected)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert as_image(picture).source == tmp_path / "a.png"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "I;16", "F"])
+def test_every_mode_of_pillow_is_shown(mode):
+    image = as_image(Image.new(mode, (7, 5)))
+    assert image.pixels.shape[:3] == (1, 5, 7)
+    assert np.isfinite(image.slices()[0].rgb).all()
+
+
+def test_a_picture_of_pillow_is_turned_upright():
+    picture = Image.fromarray(LEVELS)
+    picture.getexif()[0x0112] = 6
+    np.testing.assert_array_equal(as_image(picture).pixels[0], np.rot90(LEVELS, -1))
+
+
+def test_byte_order_does_not_matter():
+    np.testing.assert_array_equal(shown(DEEP.astype(">u2")), shown(DEEP))
+
+
+def test_colour_of_16_bit_is_shown_from_0_to_65535():
+    np.testing.assert_allclose(shown(np.full((5, 7, 3), 32768, np.uint16)), 0.5, atol=1e-4)
+
+
+def test_transparency_is_laid_on_black_and_told():
+    image = np.dstack([LEVELS, np.full((5, 7), 128, np.uint8)])
+    with pytest.warns(ImageNotice, match="transparent pixels shown on black"):
+        found = as_image(image)
+    np.testing.assert_allclose(found.pixels[0], LEVELS * (128 / 255), atol=1)
+    image[..., 3] = 255
+    np.testing.assert_array_equal(as_image(image).pixels[0], LEVELS)
+
+
+@pytest.mark.parametrize("image", [LEVELS, LEVELS / 255, np.stack([LEVELS] * 2)], ids=["bytes", "reals", "colour"])
+def test_slices_are_taken_in_order(image):
+    found = as_image(image, volume=True)
+    assert len(found.slices()) == len(image)
+    np.testing.assert_allclose(found.pixels[1], image[1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("image", "volume", "message"),
+    [
+        (LEVELS.transpose(2, 0, 1), False, r"\[3, 5, 7\]\. Put its channels last"),
+        (np.zeros((9, 5, 7), np.uint8), False, r"\[9, 5, 7\]\. For a volume, use segment_volume"),
+        (np.zeros((0, 4), np.uint8), False, r"shape \[0, 4\]"),
+        (np.zeros(4, np.uint8), False, r"shape \[4\]"),
+        (np.zeros((4, 4), np.uint8), True, r"Expected slices \[D, H, W\].*shape \[4, 4\]"),
+        (np.dstack([RGB, RGB[..., :1]]), False, "RGBA is taken as uint8 only, got float32"),
+        (np.zeros((2, 4, 4), np.int16), True, "got int16; .*MedicalImage"),
+        (np.zeros((4, 4), np.complex64), False, "got complex64"),
+        ([[1, 2], [3, 4]], False, "Expected a path, a MedicalImage, an array or a Pillow picture, got list"),
+        (Image.new("L", (0, 4)), False, "has 0 × 4 pixels"),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_what_was_expected(image, volume, message):
+    with pytest.raises(ImageError, match=message):
+        as_image(image, volume=volume)
+
+
+@pytest.mark.parametrize(
+    ("image", "got"),
+    [
+        ((RGB * 255).astype(np.int32), "got int32"),
+        (RGB > 0.5, "got bool"),
+        (RGB * 255, "got values from 0"),
+        (RGB - 0.5, "got values from -0"),
+        (np.where(RGB > 0.5, np.nan, RGB), "got NaN or infinite values"),
+        (np.where(RGB > 0.5, np.inf, RGB), "got NaN or infinite values"),
+    ],
+)
+def test_arrays_of_other_numbers_are_refused_with_what_was_expected_and_got(image, got):
+    with pytest.raises(ImageError, match=rf"Expected numbers as uint8 .* from 0 to 1, {got}"):
+        as_image(image)
+
+
+def test_images_are_told_in_a_line_without_their_pixels():
+    affine = np.diag([5.0, -0.7, -0.7, 1.0])[[2, 1, 0, 3]]
+    image = MedicalImage(np.zeros((2, 3, 4), np.float32), Path("a/scan.dcm"), affine, modality="CT", plane="axial")
+    assert repr(image) == "MedicalImage('scan.dcm': CT, axial, 2×3×4 float32, 5 × 0.7 × 0.7 mm)"
+    assert repr(image.slices()) == "SliceStack(2 slices, axial, 3×4)"
+    assert repr(image.slices()[1]) == "Slice(1, axial, 3×4×3)"
+
+
+def test_suffixes_cover_every_family_in_lower_case():
+    assert {".png", ".jpg", ".dcm", ".nii.gz", ".mgz"} <= set(IMAGE_SUFFIXES)
+    assert all(suffix == suffix.lower() for suffix in IMAGE_SUFFIXES)
+
+
+@pytest.mark.parametrize(
+    ("content", "marked"),
+    [(b"\0" * 128 + b"DICM" + b"more", True), (b"DICM", False), (b"\0" * 132, False), (b"", False)],
+)
+def test_the_mark_stands_after_the_preamble(tmp_path, content, marked):
+    (tmp_path / "a").write_bytes(content)
+    assert has_dicom_mark(read_start(tmp_path / "a")) is marked
+
+
+def test_what_cannot_be_opened_is_named(tmp_path):
+    with pytest.raises(ImageError, match="none: cannot be opened"):
+        read_start(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("start", "name", "kind"),
+    [
+        (b"\x89HDF\r\n\x1a\n", "a.mnc", "HDF5, as MINC 2"),
+        (b"\x89HDF\r\n\x1a\n", "a.nii", "HDF5, as MINC 2"),
+        (b"CDF\x01", "a.mnc", "NetCDF, as MINC 1"),
+        (b"NRRD0004\n", "a.nrrd", "NRRD"),
+        (b"ObjectType = Image\n", "a.mha", "MetaImage"),
+        (b"%PDF-1.7", "a.pdf", "PDF"),
+    ],
+)
+def test_sound_files_of_other_formats_are_called_what_they_are_and_how_to_convert_them(tmp_path, start, name, kind):
+    (tmp_path / name).write_bytes(start + b"\0" * 400)
+    with pytest.raises(ImageError, match=rf"{name}: is {kind}.*; convert it to NIfTI or PNG first \(") as caught:
+        read_image(tmp_path / name)
+    assert "damaged" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error", [AttributeError("x"), KeyError("x"), RecursionError("x"), OverflowError(), MemoryError()]
+)
+def test_any_exception_of_a_reader_becomes_ours_and_names_the_file(tmp_path, error):
+    with pytest.raises(ImageError, match="a.png: .*picture"), reading(tmp_path / "a.png", "a picture"):
+        raise error

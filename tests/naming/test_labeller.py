@@ -1,5 +1,8 @@
+"""Series are named from headers and pixels; models are opened by name."""
+
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +13,13 @@ from vesalius.errors import ImageError, ModelError
 from vesalius.imaging import MedicalImage, write_rgb
 from vesalius.imaging.safeguards import Notice
 from vesalius.models.calibration import PlattScaling
+from vesalius.models.checkpoints import save_model
 from vesalius.models.encoder import ImageFeatures
 from vesalius.naming import AnatomyLabeller, Calibration
-from vesalius.naming.labeller import choose_stacks
-from vesalius.prompts.anatomy import STATIONS
+from vesalius.naming.labeller import choose_stacks, header_modality, header_plane, header_protocol, load_namer
+from vesalius.naming.labels import Answer
+from vesalius.naming.series import Probabilities, build_names, cap_organs, name_organs, name_stations, smoothing_of
+from vesalius.prompts.anatomy import ORGANS, STATIONS
 
 LOCALIZER = {"ImageType": "ORIGINAL\\PRIMARY\\LOCALIZER"}
 
@@ -165,3 +171,129 @@ def test_what_readers_had_to_assume_is_handed_on(labeller, make_volume):
     named = labeller.label([make_volume("head", "head", notices=(one,)), make_volume("head", notices=(one, two))])
     assert named.notices == (one, two)
     assert [each["message"] for each in named.to_dict()["notices"]] == [str(one), str(two)]
+
+
+MR = Answer("MR", None, "header")
+
+
+@pytest.mark.parametrize(("code", "label"), [("CT", "CT"), ("DX", "X-ray"), ("US", "ultrasound"), ("PT", None)])
+def test_codes_become_labels(make_volume, code, label):
+    answer = header_modality(make_volume("head", modality=code, header={"Modality": code}))
+    assert (answer.label, answer.source) == (label, "header")
+
+
+def test_screen_shots_and_unknown_files_leave_it_to_the_pixels(make_volume):
+    assert header_modality(make_volume("head", modality="OT", header={"Modality": "OT"})) is None
+    assert header_modality(make_volume("head", modality=None)) is None
+
+
+def test_values_in_hu_are_said_to_be_such(make_volume):
+    assert header_modality(make_volume("head", modality="CT")).source == "values"
+
+
+def test_a_header_that_names_another_technique_is_not_overruled(make_volume):
+    header = {"ScanningSequence": "GR", "EchoTime": "40", "RepetitionTime": "500"}
+    answer = header_protocol(make_volume("head", modality="MR", header=header), MR)
+    assert (answer.label, answer.source) == (None, "header")
+    assert "T2*" in answer.evidence
+
+
+def test_a_header_that_says_nothing_leaves_the_protocol_to_the_pixels(make_volume):
+    assert header_protocol(make_volume("head", modality="MR"), MR) is None
+    assert header_protocol(make_volume("head", modality=None), MR) is None
+    assert header_protocol(make_volume("head"), Answer("CT", None, "header")).label is None
+
+
+def test_oblique_slices_are_called_so_with_their_angle(make_volume):
+    turn = np.eye(4)
+    cosine, sine = np.cos(np.radians(40)), np.sin(np.radians(40))
+    turn[1:3, 1:3] = [[cosine, -sine], [sine, cosine]]
+    volume = replace(make_volume("head"), affine=turn @ make_volume("head").affine, plane="oblique")
+    answer = header_plane([volume], MR)
+    assert (answer.label, answer.evidence) == ("oblique", "40° from axial")
+
+
+def test_radiographs_have_no_plane(make_volume):
+    picture = make_volume("chest", affine=None, plane=None)
+    assert header_plane([picture], Answer("X-ray", None, "header")).label is None
+    assert header_plane([picture], MR) is None
+
+
+@pytest.fixture
+def no_weights(monkeypatch, tmp_path):
+    monkeypatch.setenv("VESALIUS_WEIGHTS", str(tmp_path / "weights"))
+    return tmp_path / "weights"
+
+
+def test_without_weights_it_is_said_where_they_belong(no_weights):
+    with pytest.raises(ModelError, match="vesalius weights fetch pubmedclip-vit32") as caught:
+        load_namer("pubmedclip")
+    assert str(no_weights / "pubmedclip-vit32" / "PubMedCLIP_ViT32.pth") in str(caught.value)
+
+
+def test_a_vocabulary_is_no_model(no_weights):
+    with pytest.raises(ModelError, match="not a model"):
+        load_namer("pubmedbert-vocabulary")
+
+
+def test_an_unknown_model_is_refused(no_weights):
+    with pytest.raises(ModelError, match="Did you mean 'pocket'"):
+        load_namer("pokcet")
+
+
+@pytest.mark.parametrize("name", ["pocket", "clip_vit_b32"])
+def test_a_checkpoint_brings_its_calibration(build_tiny, tmp_path, name):
+    scaling = {"labels": ["liver"], "slopes": [1.0], "offsets": [0.0]}
+    notes = {"naming": {"calibration": {"organs": scaling}, "threshold": 0.6}}
+    save_model(build_tiny(name), tmp_path / "model.safetensors", notes)
+    model, calibration = load_namer(tmp_path)
+    assert model.recipe.name == name
+    assert calibration.least_probability == 0.6
+    labeller = AnatomyLabeller(tmp_path / "model.safetensors")
+    named = labeller.label(MedicalImage(torch.rand(1, 40, 40).numpy(), source=tmp_path))
+    assert list(named.slices[0].organ_probabilities) == ["liver"]
+    assert named.calibrated == ("organs",)
+
+
+LABELS = ("head", "chest")
+
+
+def found(*rows):
+    return Probabilities(LABELS, np.array(rows))
+
+
+def test_only_placed_stacks_of_slices_are_smoothed(make_volume):
+    assert smoothing_of(make_volume("head", "head")) == "ordered"
+    assert smoothing_of(make_volume("head", "head", plane="sagittal")) == "averaged"
+    assert smoothing_of(make_volume("head")) is None
+    assert smoothing_of(make_volume("head", "head", affine=None, plane=None)) is None
+
+
+def test_averaged_slices_show_the_same():
+    named = name_stations(found([0.9, 0.1], [0.9, 0.1], [0.0, 0.7]), [0, 1, 2], "averaged", 0.5)
+    assert named.tolist() == [[True, False]] * 3
+
+
+def test_a_run_that_is_unsure_on_the_whole_is_not_named():
+    named = name_stations(found([0.4, 0.3], [0.45, 0.3]), [0.0, 10.0], "ordered", 0.5)
+    assert not named.any()
+    assert name_stations(found([0.45, 0.3], [0.7, 0.3]), [0.0, 10.0], "ordered", 0.5)[:, 0].all()
+
+
+def test_organs_are_named_from_close_slices():
+    values = found([0.9, 0.0], [0.2, 0.0], [0.9, 0.0])
+    assert name_organs(values, [0, 3, 6], "ordered", 0.5)[:, 0].tolist() == [True, True, True]
+    assert name_organs(values, [0, 3, 6], None, 0.5)[:, 0].tolist() == [True, False, True]
+
+
+def test_the_likeliest_is_kept_with_its_probability_even_where_it_is_not_named():
+    stations = found([0.4, 0.3]), np.zeros((1, 2), bool)
+    name = build_names(stations, stations, [(None, None)], 7)[0]
+    assert (name.index, name.station.label, name.station.probability) == (7, None, 0.4)
+
+
+def test_no_organ_is_likelier_than_its_stations():
+    organs = Probabilities(ORGANS, np.full((2, len(ORGANS)), 0.9))
+    stations = Probabilities(STATIONS, np.tile([0.1, 0.2, 0.3, 0.6, 0.95, 0.05], (2, 1)))
+    capped = dict(zip(ORGANS, cap_organs(organs, stations).values[0], strict=True))
+    assert (capped["brain"], capped["liver"], capped["intestine"], capped["knee"]) == (0.1, 0.3, 0.6, 0.9)

@@ -1,7 +1,12 @@
+"""Phrases and their vectors, and calibrations in a model's notes."""
+
 import numpy as np
 import pytest
+import torch
 
-from vesalius.naming.phrasebook import LABELS, Calibration, Phrasebook, label_phrases
+from vesalius.errors import ModelError
+from vesalius.models.clip import phrase_vectors
+from vesalius.naming.phrasebook import LABELS, LEAST_PROBABILITY, Calibration, Phrasebook, label_phrases
 from vesalius.prompts.anatomy import ORGANS, STATIONS, phrases_of
 from vesalius.runtime.torch import TorchRuntime
 
@@ -25,3 +30,69 @@ def test_uncalibrated_labels_share_their_probability(clairvoyant):
 def test_stations_and_organs_are_asked_in_captions_too():
     assert len(label_phrases("organs", "liver")) > len(phrases_of("organ")["liver"])
     assert label_phrases("plane", "axial") == phrases_of("plane")["axial"]
+
+
+LIVER_BRAIN = {"labels": ["liver", "brain"], "slopes": [1.0, 2.0], "offsets": [0.0, -1.0]}
+
+
+RULE = {
+    "agrees": 0.1, "contradicts": -0.7, "least_slices": 3, "patients": 32, "wrongly_agrees": 0.05,
+    "wrongly_contradicts": 0.04, "found_right": 0.7, "found_wrong": 0.3,
+}  # fmt: skip
+
+
+def read(threshold=0.5, **said):
+    return Calibration.from_notes(
+        {"naming": {"held_out": {}, "calibration": said, "threshold": threshold}}, "m.safetensors"
+    )
+
+
+def test_notes_without_calibration_leave_the_defaults():
+    for notes in ({}, {"naming": {"held_out": {}}}, {"naming": None}):
+        assert Calibration.from_notes(notes, "m") == Calibration({}, LEAST_PROBABILITY)
+
+
+def test_notes_tell_scalings_and_threshold():
+    found = read(organs=LIVER_BRAIN, threshold=0.7)
+    assert found.least_probability == 0.7
+    assert found.scalings["organs"].labels == ("liver", "brain")
+    assert "stations" not in found.scalings
+
+
+def test_notes_tell_from_which_margin_a_header_is_judged():
+    rule = Calibration.from_notes({"naming": {"audit": RULE}}, "m").audit
+    assert (rule.agrees, rule.contradicts, rule.least_slices, rule.found_wrong) == (0.1, -0.7, 3, 0.3)
+    assert Calibration.from_notes({}, "m").audit is None
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"agrees": 2}, {"contradicts": 0.5}, {"patients": None}, {"found_right": float("nan")}]
+)
+def test_damaged_thresholds_are_named(wrong):
+    with pytest.raises(ModelError, match=f"audit: expected {next(iter(wrong))} from"):
+        Calibration.from_notes({"naming": {"audit": {**RULE, **wrong}}}, "m")
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"organs": {**LIVER_BRAIN, "labels": ["liver", "brian"]}}, "unknown labels brian"),
+        ({"organs": {"labels": ["liver"]}}, "not the parameters"),
+        ({"organs": "none"}, "damaged"),
+        ({"plane": {**LIVER_BRAIN}}, "unknown labels brain, liver"),
+        ({"threshold": 2}, "expected 0 to 1, got 2"),
+        ({"threshold": "often"}, "often"),
+    ],
+)
+def test_damaged_notes_are_named(said, message):
+    with pytest.raises(ModelError, match=message) as caught:
+        read(**said)
+    assert str(caught.value).startswith("m.safetensors: ")
+
+
+def test_phrase_vectors_are_unit_means(build_tiny):
+    model = build_tiny("pocket")
+    vectors = phrase_vectors(model, {"a": ("one phrase", "another"), "b": ("a third",)})
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(2))
+    mean = model.encode_text(["one phrase", "another"]).embedding.mean(0)
+    torch.testing.assert_close(vectors[0], mean / mean.norm())

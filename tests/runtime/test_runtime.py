@@ -1,4 +1,4 @@
-"""ONNX Runtime and PyTorch give the same answers."""
+"""ONNX Runtime and PyTorch give the same answers; planes are resampled as in PyTorch."""
 
 import json
 import subprocess
@@ -13,10 +13,12 @@ from vesalius.errors import ConfigError, ModelError
 from vesalius.models import build_model
 from vesalius.models.checkpoint_file import EMBEDDED_GRAPHS, PHRASES, find_checkpoint, read_notes
 from vesalius.models.checkpoints import load_segmenter, save_model
+from vesalius.models.encoder import resize
 from vesalius.naming.phrasebook import list_naming_phrases
 from vesalius.predict import Predictor
 from vesalius.prompts.phrase_vectors import list_phrases, read_phrase_vectors
 from vesalius.runtime import open_runtime
+from vesalius.runtime.contract import resize_plane, resize_rgb, sigmoid
 from vesalius.runtime.onnx import CONTENTS, OnnxRuntime
 from vesalius.runtime.torch import TorchRuntime
 
@@ -184,3 +186,29 @@ def picture(tmp_path) -> Path:
 
     write_rgb(tmp_path / "picture.png", (RGB[0] * 255).astype(np.uint8))
     return tmp_path / "picture.png"
+
+
+@pytest.mark.parametrize("size", [(37, 53), (20, 20), (11, 160), (200, 31), (331, 257)])
+def test_planes_are_resampled_as_in_pytorch(size):
+    plane = np.random.default_rng(0).normal(size=(37, 53)).astype(np.float32)
+    wanted = resize(torch.from_numpy(plane)[None, None], size)[0, 0].numpy()
+    np.testing.assert_allclose(resize_plane(plane, size), wanted, atol=2e-5)
+
+
+@pytest.mark.parametrize("step", [1, 7, 100])
+def test_bands_of_rows_are_rows_of_the_whole(step):
+    plane = np.random.default_rng(0).normal(size=(16, 12)).astype(np.float32)
+    bands = [resize_plane(plane, (101, 40), slice(row, min(row + step, 101))) for row in range(0, 101, step)]
+    np.testing.assert_allclose(np.concatenate(bands), resize_plane(plane, (101, 40)), atol=1e-5)
+
+
+def test_pictures_are_resampled_as_in_pytorch():
+    rgb = np.random.default_rng(0).random((90, 70, 3)).astype(np.float32)
+    wanted = resize(torch.from_numpy(rgb).permute(2, 0, 1)[None], (32, 32))[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(resize_rgb(rgb, 32), wanted, atol=1e-5)
+
+
+def test_log_odds_of_any_size_become_probabilities():
+    found = sigmoid(np.array([-1e30, -1.0, 0.0, 1.0, 1e30], np.float32))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, [0, 0.2689414, 0.5, 0.7310586, 1], atol=1e-6)

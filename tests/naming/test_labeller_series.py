@@ -1,3 +1,5 @@
+"""Neighbouring slices support one another."""
+
 import tracemalloc
 
 import numpy as np
