@@ -66,9 +66,9 @@ class TestResults:
         (batch,) = DataLoader(views, batch_size=2, collate_fn=collate)
         expected = dice(model(batch.images, batch.prompts)[:, 0] > 0, batch.masks[:, 0] > 0.5).mean().item()
         manifest = json.loads((finished.checkpoint.parent / "manifest.json").read_text())
-        assert finished.val_dice == pytest.approx(expected, abs=1e-6)
-        assert manifest["val_dice"] == finished.val_dice
-        assert read_notes(finished.checkpoint)["val_dice"] == finished.val_dice
+        assert finished.score == pytest.approx(expected, abs=1e-6)
+        assert manifest["val_dice"] == finished.score
+        assert read_notes(finished.checkpoint)["val_dice"] == finished.score
 
     def test_manifest_and_weights_say_how_they_came_about(self, finished):
         manifest = json.loads((finished.checkpoint.parent / "manifest.json").read_text())
@@ -83,7 +83,7 @@ class TestResults:
     def test_the_history_has_a_row_an_epoch(self, finished):
         (row,) = read_history(finished.checkpoint.parent)
         assert (row["epoch"], row["step"]) == ("0", "2")
-        assert float(row["val_dice"]) == pytest.approx(finished.val_dice)
+        assert float(row["val_dice"]) == pytest.approx(finished.score)
         assert 0 < float(row["train_loss"]) < 3
 
 
@@ -147,7 +147,7 @@ class TestSettings:
         config = dataclasses.replace(ONE_EPOCH, max_epochs=5, max_steps=1, schedule=schedule)
         result = fit(build_tiny("pocket"), [tiny_dataset], tmp_path, config)
         assert load_model(tmp_path).recipe.name == "pocket"
-        assert 0 <= result.val_dice <= 1
+        assert 0 <= result.score <= 1
         assert [row["step"] for row in read_history(tmp_path)] == ["1"]
 
     def test_fewer_images_than_a_batch_are_one_batch(self, build_tiny, tiny_dataset, tmp_path):
@@ -188,7 +188,7 @@ class TestUsedFolders:
         times = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
         again = fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, ONE_EPOCH)
         assert (first.earlier, again.earlier) == (False, True)
-        assert (again.val_dice, again.epochs) == (pytest.approx(first.val_dice), first.epochs)
+        assert (again.score, again.epochs) == (pytest.approx(first.score), first.epochs)
         assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == times
 
     def test_another_seed_configuration_or_start_is_refused(self, build_tiny, tiny_dataset, tmp_path):

@@ -1,10 +1,10 @@
-"""One model on one data set with one seed: what it is made of, how far it has come, and how its numbers came about."""
+"""A cell of the grid, one model on one data set with one seed: settings, progress, and how its numbers came about."""
 
 import csv
 import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +26,18 @@ CELL_NAME = "cell.json"
 
 @dataclass(frozen=True)
 class Cell:
-    """A place in the grid."""
+    """One model on one data set with one seed."""
 
     entry: ModelEntry
     data: Path
     """Folder of the data set."""
     seed: int
     prompts: tuple[str, ...] | None
-    """Families to be scored; None for all."""
+    """Prompt families to be scored; None for all."""
     folder: Path
-    """Where its results lie."""
+    """Folder of its results."""
     precision: Precision = "32"
-    """Of scoring; training's is one of its settings."""
+    """Precision of scoring; that of training is one of its settings."""
 
     def __str__(self) -> str:
         """Such as "cris on busi, seed 0"."""
@@ -91,7 +91,7 @@ def list_cells(recipe: BenchmarkRecipe, root: Path, out: Path, precision: Precis
 
 
 def remember(cell: Cell) -> None:
-    """Write down what a cell is made of, before its training begins."""
+    """Record what a cell is made of, before its training begins."""
     write_json(cell.folder / CELL_NAME, cell.describe())
 
 
@@ -118,13 +118,13 @@ def check_unchanged(cell: Cell) -> None:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """Training and scoring of one cell."""
+    """How one cell was trained and scored."""
 
     label: str
     data: str
     seed: int
     weights: str
-    """What training began with: "public", "embedded" or "untrained"."""
+    """Weights that training began with: "public", "embedded" or "untrained"."""
     image_size: int
     """Side the network works on, pixels."""
     precision: str
@@ -132,22 +132,18 @@ class RunInfo:
     learning_rate: float
     epochs: int
     best_epoch: int
-    """The one whose weights were scored, from 1."""
+    """Epoch whose weights were scored, from 1."""
     val_dice: float
-    """Theirs, at the working size."""
+    """Validation Dice of these weights, at the working size."""
     training_seconds: float
-    """Since the last interruption."""
+    """Seconds of training since the last interruption."""
     scoring_seconds: float
     machine: str
     """Processor, threads, versions and the day that training began."""
 
-    def to_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
-        return asdict(self)
-
 
 def read_run_info(cell: Cell) -> RunInfo:
-    """Put together what training and scoring wrote down.
+    """Read what training and scoring recorded.
 
     Args:
         cell: A finished one.
@@ -161,35 +157,26 @@ def read_run_info(cell: Cell) -> RunInfo:
         )
         with (cell.folder / HISTORY).open(newline="", encoding="utf-8") as file:
             epochs = sum(1 for _ in csv.DictReader(file))
-        return _build(cell, scored[MANIFEST_FIELD], run, epochs)
+        scored = scored[MANIFEST_FIELD]
+        best, config = scored["training"], run["config"]
+        return RunInfo(
+            label=cell.entry.label,
+            data=cell.data.name,
+            seed=cell.seed,
+            weights="embedded" if cell.entry.model in EMBEDDED else "public" if cell.entry.pretrained else "untrained",
+            image_size=scored["image_size"],
+            precision=config["precision"],
+            batch_size=config["batch_size"],
+            learning_rate=config["learning_rate"],
+            epochs=epochs,
+            best_epoch=best["epoch"] + 1,
+            val_dice=best["val_dice"],
+            training_seconds=run["seconds"],
+            scoring_seconds=scored["seconds"],
+            machine=_describe_machine(run),
+        )
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise DataError(f"{cell.folder}: damaged ({error!r}); delete the folder to train anew.") from error
-
-
-def _build(cell: Cell, scored: dict[str, Any], run: dict[str, Any], epochs: int) -> RunInfo:
-    best, config = scored["training"], run["config"]
-    return RunInfo(
-        label=cell.entry.label,
-        data=cell.data.name,
-        seed=cell.seed,
-        weights=_weights(cell),
-        image_size=scored["image_size"],
-        precision=config["precision"],
-        batch_size=config["batch_size"],
-        learning_rate=config["learning_rate"],
-        epochs=epochs,
-        best_epoch=best["epoch"] + 1,
-        val_dice=best["val_dice"],
-        training_seconds=run["seconds"],
-        scoring_seconds=scored["seconds"],
-        machine=_describe_machine(run),
-    )
-
-
-def _weights(cell: Cell) -> str:
-    if cell.entry.model in EMBEDDED:
-        return "embedded"
-    return "public" if cell.entry.pretrained else "untrained"
 
 
 def _describe_machine(run: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What a benchmark trains and scores, checked before anything is trained; and numbers that others published."""
+"""The recipe of a benchmark, checked before anything is trained; and published numbers to put beside ours."""
 
 import re
 import tomllib
@@ -16,13 +16,13 @@ from vesalius.training.config import TrainConfig, check_table, read_recipe, rena
 
 @dataclass(frozen=True)
 class Publication:
-    """Somebody's table."""
+    """A published table of results."""
 
     short: str
-    """Head of its columns."""
+    """Heading of its columns."""
     source: str
     measure: str
-    """What its numbers are, as far as it says."""
+    """What its numbers measure, as far as it says."""
     dice: Mapping[str, Mapping[str, float]]
     """Model -> data set -> mean Dice."""
 
@@ -39,7 +39,7 @@ def read_publications() -> Mapping[str, Publication]:
 
 
 def find_publication(name: str) -> Publication:
-    """One of them.
+    """A publication by its name.
 
     Raises:
         ConfigError: If there is none of this name.
@@ -61,11 +61,11 @@ class ModelEntry:
     """One row of the table: a model and how it is trained."""
 
     label: str
-    """What the row is called."""
+    """Name of the row."""
     model: str
-    """A named model."""
+    """Name of the model."""
     options: Mapping[str, Option]
-    """Of the model that is built."""
+    """Options of the model that is built."""
     pretrained: bool
     """Start from the public weights of its parts."""
     training: Mapping[str, object]

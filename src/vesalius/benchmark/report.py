@@ -1,4 +1,4 @@
-"""All that a benchmark found: scores, the table beside published numbers, as Markdown, CSV and JSON."""
+"""The result of a benchmark: scores of all cells, the table beside published numbers, as Markdown, CSV and JSON."""
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
-from vesalius.benchmark.cells import Cell, RunInfo, describe_span, read_run_info
+from vesalius.benchmark.cells import RunInfo, describe_span, read_run_info
 from vesalius.benchmark.recipe import BenchmarkRecipe, Publication
 from vesalius.benchmark.running import CellOutcome
 from vesalius.console import markdown_table, to_markdown
@@ -35,10 +35,6 @@ class Score:
     failures: tuple[str, ...]
     """Why seeds are missing."""
 
-    def to_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
-        return asdict(self)
-
 
 def collect_scores(
     outcomes: Sequence[CellOutcome],
@@ -56,23 +52,19 @@ def collect_scores(
     Raises:
         DataError: If a finished cell cannot be read.
     """
+    groups: dict[tuple[str, str], list[CellOutcome]] = {}
+    for outcome in outcomes:
+        groups.setdefault((outcome.cell.data.name, outcome.cell.entry.label), []).append(outcome)
     scores = []
-    for same in _group(outcomes):
+    for same in groups.values():
         scores.append(_summarise(same, publication))
         on_score()
     return scores
 
 
-def _group(outcomes: Sequence[CellOutcome]) -> list[list[CellOutcome]]:
-    groups: dict[tuple[str, str], list[CellOutcome]] = {}
-    for outcome in outcomes:
-        groups.setdefault((outcome.cell.data.name, outcome.cell.entry.label), []).append(outcome)
-    return list(groups.values())
-
-
 def _summarise(outcomes: Sequence[CellOutcome], publication: Publication | None) -> Score:
     cell = outcomes[0].cell
-    rows = {each.cell.seed: _read(each.cell) for each in outcomes if each.failure is None}
+    rows = {each.cell.seed: read_evaluation(each.cell.folder).rows for each in outcomes if each.failure is None}
     # An image's rows of all seeds together: its score is then its mean over seeds.
     together = list(chain.from_iterable(rows.values()))
     empty = any(row.true_pixels == 0 for row in together)
@@ -86,10 +78,6 @@ def _summarise(outcomes: Sequence[CellOutcome], publication: Publication | None)
         published=publication.find(cell.entry.model, cell.data.name) if publication else None,
         failures=tuple(f"{each.cell}: {each.failure}" for each in outcomes if each.failure is not None),
     )
-
-
-def _read(cell: Cell) -> Sequence[Row]:
-    return read_evaluation(cell.folder).rows
 
 
 def _mean(rows: Sequence[Row], *, present_only: bool = False) -> Interval | None:
@@ -181,20 +169,29 @@ class BenchmarkReport:
 
     def explain(self) -> list[str]:
         """What the numbers are, ours and the published ones, a sentence or two each."""
-        return [
-            _explain_scores(self.recipe, self.scores),
+        counts = {score.data: score.mean.n for score in self.scores if score.mean}
+        images = ", ".join(f"{data_title(data)} {count}" for data, count in counts.items()) or "none scored"
+        seeds = f"{len(self.recipe.seeds)} seeds, " if len(self.recipe.seeds) > 1 else ""
+        prompts, published = self.recipe.prompts, self.recipe.publication
+        families = f"the prompt families {', '.join(prompts)}" if prompts else "all prompt families"
+        means = f"each with its mean over {seeds}{families} and all wordings"
+        told = [
+            f"Mean Dice over the test images ({images}), {means}; {RULE}.",
             "[low, high]: 95 % bootstrap interval, drawing images; it leaves out what another training would change.",
-            *_explain_training(self.runs),
-            *_explain_published(self.recipe.publication),
         ]
+        told += [_explain_training(self.runs)] if self.runs else []
+        if published is not None:
+            source = f"{published.short}: {published.source}; {published.measure}."
+            told.append(f"{source} Two numbers can be compared only where both models were trained alike.")
+        return told
 
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON."""
         return {
             "title": self.recipe.title,
             "caption": self.explain(),
-            "scores": [score.to_dict() for score in self.scores],
-            "cells": [run.to_dict() for run in self.runs],
+            "scores": [asdict(score) for score in self.scores],
+            "cells": [asdict(run) for run in self.runs],
         }
 
 
@@ -216,38 +213,19 @@ def build_report(
     return BenchmarkReport(recipe, tuple(scores), tuple(runs))
 
 
-def _explain_scores(recipe: BenchmarkRecipe, scores: Sequence[Score]) -> str:
-    counts = {score.data: score.mean.n for score in scores if score.mean}
-    images = ", ".join(f"{data_title(data)} {count}" for data, count in counts.items()) or "none scored"
-    seeds = f"{len(recipe.seeds)} seeds, " if len(recipe.seeds) > 1 else ""
-    families = f"the prompt families {', '.join(recipe.prompts)}" if recipe.prompts else "all prompt families"
-    means = f"each with its mean over {seeds}{families} and all wordings"
-    return f"Mean Dice over the test images ({images}), {means}; {RULE}."
-
-
-def _explain_training(runs: Sequence[RunInfo]) -> list[str]:
-    if not runs:
-        return []
+def _explain_training(runs: Sequence[RunInfo]) -> str:
     weights = " or ".join(dict.fromkeys(each.weights for each in runs))
     sizes, epochs, batches, rates = (
         describe_span([getattr(each, name) for each in runs])
         for name in ("image_size", "epochs", "batch_size", "learning_rate")
     )
-    return [
+    return (
         f"Ours: training began with {weights} weights; {sizes} px, {epochs} epoch{'s' * (epochs != '1')}, batches of "
         f"{batches}, learning rate {rates}; the weights of the epoch with the best validation Dice are scored."
-    ]
-
-
-def _explain_published(publication: Publication | None) -> list[str]:
-    if publication is None:
-        return []
-    source = f"{publication.short}: {publication.source}; {publication.measure}."
-    return [f"{source} Two numbers can be compared only where both models were trained alike."]
+    )
 
 
 TEXT_NAME, SHEET_NAME, JSON_NAME = "table.md", "table.csv", "table.json"
-SHEET = ("data", "model", "dice", "low", "high", "images", "dice_present", "images_present", "seeds", "published")
 
 
 def write_benchmark(report: BenchmarkReport, out: Path) -> None:
@@ -257,13 +235,11 @@ def write_benchmark(report: BenchmarkReport, out: Path) -> None:
         OutputError: If the folder cannot be written.
     """
     write_text(out / TEXT_NAME, _to_markdown(report))
-    with (
-        writing(out / SHEET_NAME) as unfinished,
-        unfinished.open("w", newline="", encoding="utf-8") as file,
-    ):
-        sheet = csv.DictWriter(file, SHEET)
+    lines = [to_utf8(_to_sheet_row(score)) for score in report.scores]
+    with writing(out / SHEET_NAME) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        sheet = csv.DictWriter(file, lines[0])
         sheet.writeheader()
-        sheet.writerows(to_utf8(_to_sheet_row(score)) for score in report.scores)
+        sheet.writerows(lines)
     write_json(out / JSON_NAME, report.to_dict())
 
 
@@ -284,44 +260,41 @@ def _to_sheet_row(score: Score) -> Mapping[str, object]:
 
 
 def _to_markdown(report: BenchmarkReport) -> str:
-    blocks = [f"# {to_markdown(report.recipe.title)}", _set_table(report.table)]
-    blocks += [_set_notes(report.table.notes)] if report.table.notes else []
+    table, present = report.table, report.present_table
+    blocks = [f"# {to_markdown(report.recipe.title)}", markdown_table(table.columns, table.rows)]
+    blocks += ["\n".join(f"{number}. {to_markdown(note)}" for number, note in enumerate(table.notes, 1))] * bool(
+        table.notes
+    )
     blocks += map(to_markdown, report.explain())
-    if present := report.present_table:
-        blocks += ["Images that show something alone:", _set_table(present)]
+    if present:
+        blocks += ["Images that show something alone:", markdown_table(present.columns, present.rows)]
     if report.runs:
-        blocks += ["## How each was made", _set_table(_arrange_runs(report.runs))]
+        blocks += ["## How each was made", _run_table(report.runs)]
         machines = to_markdown("; ".join(sorted({each.machine for each in report.runs})))
         blocks += [f"Minutes since the last interruption, on: {machines}."]
     return "\n\n".join(blocks) + "\n"
 
 
-def _arrange_runs(runs: Sequence[RunInfo]) -> ScoreTable:
+def _run_table(runs: Sequence[RunInfo]) -> str:
     columns = ("model", "data set", "seed", "weights", "px", "precision", "learning rate", "epochs", "best",
                "validation Dice", "minutes training", "scoring")  # fmt: skip
-    rows = tuple(
-        (
-            each.label,
-            data_title(each.data),
-            str(each.seed),
-            each.weights,
-            str(each.image_size),
-            each.precision,
-            f"{each.learning_rate:g}",
-            str(each.epochs),
-            str(each.best_epoch),
-            f"{each.val_dice:.3f}",
-            f"{each.training_seconds / 60:.1f}",
-            f"{each.scoring_seconds / 60:.1f}",
-        )
-        for each in runs
+    return markdown_table(
+        columns,
+        [
+            (
+                each.label,
+                data_title(each.data),
+                str(each.seed),
+                each.weights,
+                str(each.image_size),
+                each.precision,
+                f"{each.learning_rate:g}",
+                str(each.epochs),
+                str(each.best_epoch),
+                f"{each.val_dice:.3f}",
+                f"{each.training_seconds / 60:.1f}",
+                f"{each.scoring_seconds / 60:.1f}",
+            )
+            for each in runs
+        ],
     )
-    return ScoreTable(columns, rows, ())
-
-
-def _set_table(table: ScoreTable) -> str:
-    return markdown_table(table.columns, table.rows)
-
-
-def _set_notes(notes: Sequence[str]) -> str:
-    return "\n".join(f"{number}. {to_markdown(note)}" for number, note in enumerate(notes, 1))

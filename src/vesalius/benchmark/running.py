@@ -1,10 +1,9 @@
-"""What a benchmark lacks and how long it will take, told first; then train and score what is not finished yet."""
+"""Run a benchmark: first what is missing and how long it will take, then train and score what is not finished."""
 
 import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
@@ -29,16 +28,17 @@ from vesalius.training.trainer import LAST
 
 SPLITS = ("train", "val", "test")
 IMAGES = 2
-"""Of the step that is measured."""
-HOUR = 3600.0
+"""Images of the step that is measured."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds an image, measured on this machine with made-up pictures; reading them comes on top."""
+    """Seconds an image, measured on this machine with synthetic pictures; reading files comes on top."""
 
     training: float
+    """Seconds to train on an image."""
     scoring: float
+    """Seconds to score an image."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Preflight:
     """What is known before a benchmark starts."""
 
     missing: dict[str, tuple[str, ...]]
-    """What is not there or does not fit -> the cells that need it."""
+    """What is missing or does not fit -> the cells that need it."""
     weights: tuple[str, ...]
-    """Public weights among it, by name."""
+    """Names of public weights among what is missing."""
     hours: dict[str, float]
-    """Cell that is to be trained -> hours, if it trains for as many epochs as it may."""
+    """Cell to be trained -> hours, if it trains for all its epochs."""
     finished: int
-    """Cells that are done."""
+    """Number of finished cells."""
 
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON."""
@@ -201,23 +201,20 @@ def _extrapolate(cell: Cell, cost: Cost, counts: dict[str, int]) -> float:
         images = min(images, config.max_steps * config.accumulate * config.batch_size)
     epochs = images / counts["train"]
     seconds = images * cost.training + (counts["val"] * max(1.0, epochs) + counts["test"]) * cost.scoring
-    return seconds / HOUR
+    return seconds / 3600
 
 
 def _shorten(cells: Sequence[str]) -> str:
     return ", ".join(cells[:2]) + (f" and {len(cells) - 2} more" if len(cells) > 2 else "")
 
 
-SPLIT = "test"
-
-
 @dataclass(frozen=True)
 class CellOutcome:
-    """What became of a cell."""
+    """A cell that was run, and why it failed."""
 
     cell: Cell
     failure: str | None = None
-    """Why it has no numbers; None if it has."""
+    """Why it has no numbers; None if it has some."""
 
 
 def run_cells(cells: Sequence[Cell], on_step: Callable[[str], None], device: torch.device = CPU) -> list[CellOutcome]:
@@ -230,14 +227,14 @@ def run_cells(cells: Sequence[Cell], on_step: Callable[[str], None], device: tor
         on_step: Told in one line what happens, for progress.
         device: Where models train and are scored.
     """
-    return [
-        _attempt(cell, device, partial(_tell, on_step, f"[{number}/{len(cells)}] {cell}"))
-        for number, cell in enumerate(cells, 1)
-    ]
+    outcomes = []
+    for number, cell in enumerate(cells, 1):
 
+        def tell(step: str, place: str = f"[{number}/{len(cells)}] {cell}") -> None:
+            on_step(f"{place}: {step}")
 
-def _tell(on_step: Callable[[str], None], place: str, step: str) -> None:
-    on_step(f"{place}: {step}")
+        outcomes.append(_attempt(cell, device, tell))
+    return outcomes
 
 
 def _attempt(cell: Cell, device: torch.device, on_step: Callable[[str], None]) -> CellOutcome:
@@ -254,12 +251,13 @@ def _attempt(cell: Cell, device: torch.device, on_step: Callable[[str], None]) -
 
 
 def _finish(cell: Cell, device: torch.device, on_step: Callable[[str], None]) -> None:
-    dataset = SegmentationDataset(cell.data, SPLIT)
+    dataset = SegmentationDataset(cell.data, "test")
     check_prompts(dataset, cell.prompts or ())
     check_unchanged(cell)
     if cell.finished:
         on_step("finished earlier")
-        _check_results(cell)
+        read_run_info(cell)  # damage is told here, where it costs one cell, and not when the table is made
+        read_evaluation(cell.folder)
         return
     if not cell.trained:
         on_step("training goes on" if cell.interrupted else "training")
@@ -268,12 +266,6 @@ def _finish(cell: Cell, device: torch.device, on_step: Callable[[str], None]) ->
     _score(cell, dataset, device)
     # Optimiser states are as large as weights, and nothing goes on from here.
     (cell.folder / LAST).unlink(missing_ok=True)
-
-
-def _check_results(cell: Cell) -> None:
-    """Complain of damage here, where it costs one cell, and not when the table is made."""
-    read_run_info(cell)
-    read_evaluation(cell.folder)
 
 
 def _train(cell: Cell, device: torch.device) -> None:

@@ -145,14 +145,14 @@ def train(
         rank_zero_only(print_json)(
             {
                 "checkpoint": str(result.checkpoint),
-                "val_dice": result.val_dice,
+                "val_dice": result.score,
                 "epochs": result.epochs,
                 "earlier": result.earlier,
             }
         )
     else:
         earlier = " (finished earlier; train it anew with --overwrite)" if result.earlier else ""
-        tell(f"Best validation Dice {result.val_dice:.3f} after {result.epochs} epochs: {result.checkpoint}{earlier}")
+        tell(f"Best validation Dice {result.score:.3f} after {result.epochs} epochs: {result.checkpoint}{earlier}")
 
 
 def _read_seen(model: str, origin: str) -> "Fingerprints | None":
@@ -224,11 +224,11 @@ def train_naming(
     tell(f"{model}: {origin} weights; results in {folder}")
     result = fit_contrastive(start, data, folder, config.for_model(start, given), running)
     if as_json:
-        told = {"checkpoint": str(result.checkpoint), "val_top1": result.val_top1, "epochs": result.epochs}
+        told = {"checkpoint": str(result.checkpoint), "val_top1": result.score, "epochs": result.epochs}
         print_json({**told, "earlier": result.earlier})
     else:
         say(
-            f"Right first names on validation slices {result.val_top1:.3f} after {result.epochs} epochs: "
+            f"Right first names on validation slices {result.score:.3f} after {result.epochs} epochs: "
             f"{result.checkpoint}{' (finished earlier; train it anew with --overwrite)' if result.earlier else ''}"
         )
 

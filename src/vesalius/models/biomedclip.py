@@ -18,7 +18,7 @@ CONTEXT_LENGTH = 256
 POSITION_SIZE = 224
 """Side of the images that the position embeddings were made for, pixels."""
 EPSILON = 1e-6
-"""Of timm's layer norms."""
+"""Layer-norm epsilon of timm's ViT."""
 
 
 class BiomedTextEncoder(nn.Module):

@@ -1,4 +1,4 @@
-"""CLIP (Radford et al., 2021), in the sizes that medical models were made from, and zero-shot naming with it."""
+"""CLIP (Radford et al., 2021) in the sizes that medical models start from, and zero-shot classification with it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ from vesalius.models.towers import (
 )
 
 START_TEMPERATURE = 0.07
-"""CLIP's before training."""
+"""CLIP's temperature before training."""
 
 
 class ClassTokenTower(nn.Module):
@@ -68,9 +68,9 @@ class ContrastiveEncoder(VisionLanguageEncoder):
 
     Args:
         spec: Input contract.
-        tokenizer: The text tower's.
-        image: Normalised pixels [B, 3, H, W] to [B, E], of any length; so ``model.image(pixel_values)``.
-        text: Token ids and mask [B, L] to [B, E], likewise.
+        tokenizer: Tokenizer of the text tower.
+        image: Normalised pixels [B, 3, H, W] to [B, E], not yet of unit length.
+        text: Token ids and mask [B, L] to [B, E], not yet of unit length.
     """
 
     def __init__(self, spec: EncoderSpec, tokenizer: Tokenizer, image: nn.Module, text: nn.Module) -> None:
@@ -92,7 +92,7 @@ class ContrastiveEncoder(VisionLanguageEncoder):
         return TextFeatures(F.normalize(self.text(input_ids, attention_mask), dim=-1))
 
     def forward(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        """How well each prompt describes each image.
+        """Score every prompt for every image.
 
         Args:
             images: RGB [B, 3, H, W] in [0, 1], any size.

@@ -35,13 +35,13 @@ class TokenFiLM(nn.Module):
 
 
 class PatchUpsample(nn.ConvTranspose2d):
-    """A transposed convolution whose kernel is its stride, as what it then is: a linear layer at every place."""
+    """A transposed convolution whose kernel is its stride, computed as a linear layer at every place."""
 
     def __init__(self, in_channels: int, channels: int, side: int) -> None:
         super().__init__(in_channels, channels, side, stride=side)
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # there is no choice of sizes
-        """What becomes of each place: [..., C] -> [..., side, side, C'], for the caller to put together."""
+        """The patch of each place: [..., C] -> [..., side, side, C'], for the caller to put together."""
         assert self.bias is not None
         width, channels, side, _ = self.weight.shape
         linear = self.weight.permute(2, 3, 1, 0).reshape(-1, width)

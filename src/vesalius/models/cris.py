@@ -19,7 +19,7 @@ from vesalius.models.encoder import (
     Segmenter,
     TextFeatures,
 )
-from vesalius.models.layers import ConvNorm, sine_positions, sine_positions_2d
+from vesalius.models.layers import ConvNorm, resize_like, sine_positions, sine_positions_2d
 from vesalius.models.registry import register_model
 from vesalius.models.tokenizers import ClipTokenizer
 from vesalius.models.towers import AttentionPool, ClipTextConfig, ClipTextEncoder, ResNet, ResNetConfig
@@ -87,10 +87,10 @@ class Neck(nn.Module):
         c3, c4, deepest, attended = taps
         c5 = F.relu(attended + self.connect(deepest))
         coarse = F.relu(self.gated_norm(self.from_c5(c5) * self.gate(state)))
-        middle = self.fuse_c4(torch.cat([self.from_c4(c4), _resized(coarse, c4)], dim=1))
+        middle = self.fuse_c4(torch.cat([self.from_c4(c4), resize_like(coarse, c4)], dim=1))
         fine = self.fuse_c3(torch.cat([F.avg_pool2d(self.from_c3(c3), 2), middle], dim=1))
         scales = [layer(x) for layer, x in zip(self.to_gather, (fine, middle, coarse), strict=True)]
-        gathered = self.gather(torch.cat([_resized(scale, c4) for scale in scales], dim=1))
+        gathered = self.gather(torch.cat([resize_like(scale, c4) for scale in scales], dim=1))
         return self.refine(self.locate(add_coordinates(gathered)))
 
 
@@ -101,10 +101,6 @@ def add_coordinates(x: Tensor) -> Tensor:
     across = columns.expand(batch, 1, height, width)
     down = rows[:, None].expand(batch, 1, height, width)
     return torch.cat([x, across, down], dim=1)
-
-
-def _resized(x: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class CrossLayer(nn.Module):
@@ -194,7 +190,7 @@ class PromptFilter(nn.Module):
 
 
 class CRISSegmenter(Segmenter):
-    """See the module's description. The decoder is as wide as the text tower.
+    """CLIP's towers, neck, decoder and prompt filter; the decoder is as wide as the text tower.
 
     Args:
         spec: Input contract; the longest prompt must fit ``text``.

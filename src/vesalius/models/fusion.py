@@ -38,7 +38,7 @@ class LogitMerge(nn.Module):
 
 
 class TokensToMap(nn.Module):
-    """A learned mixture of all tokens, class token included, for every place of the map."""
+    """Tokens to a map, every place a learned mixture of all tokens, class token included."""
 
     def __init__(self, tokens: int) -> None:
         super().__init__()
@@ -192,11 +192,11 @@ class EnsembleSegmenter(Segmenter):
 
     @property
     def completes_with_images(self) -> bool:
-        """Where a member does."""
+        """Whether a member does."""
         return any(member.completes_with_images for member in self._members())
 
     def encode_frozen(self, images: Tensor) -> ImageFeatures:
-        """What each member's frozen encoder knows."""
+        """Features of each member's frozen encoder."""
         return self._join(images, [member.encode_frozen(images) for member in self._members()])
 
     def complete(self, images: Tensor, frozen: ImageFeatures) -> ImageFeatures:

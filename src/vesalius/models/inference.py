@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,7 +20,6 @@ from vesalius.models.encoder import (
 
 Precision = Literal["32", "16-mixed", "bf16-mixed"]
 """Of computation: 32-bit floats, or half of them where PyTorch's automatic mixed precision thinks it safe."""
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 CPU = torch.device("cpu")
 Model = TypeVar("Model", bound=VisionLanguageEncoder)
 _HALVES = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}

@@ -1,6 +1,7 @@
-"""Layers that models share: transformer layers, convolution bricks, position embeddings and FiLM.
+"""Layers that models share: convolution with norm, FiLM, position embeddings and the transformer layer.
 
-They differ in where the layer norms stand, in the activation and in whether a token may look ahead; all else is one.
+CLIP, BERT, ViT and the decoders have one transformer layer; they differ in where its norms stand, in the activation and
+in whether a token may look ahead.
 """
 
 import math
@@ -23,11 +24,11 @@ class ConvNorm(nn.Sequential):
         in_channels: C.
         channels: C'.
         kernel: Odd.
-        stride: Of the convolution.
-        groups: Of the convolution; C is depthwise.
+        stride: Stride of the convolution.
+        groups: Groups of the convolution; C makes it depthwise.
         activation: ReLU by default; ``nn.Identity()`` where a residual branch ends.
-        epsilon: Of the norm.
-        start: Untrained weight of the norm.
+        epsilon: Epsilon of the norm.
+        start: Initial weight of the norm.
     """
 
     def __init__(
@@ -75,8 +76,13 @@ def _convolve_and_norm(x: Tensor, convolution: nn.Module, norm: nn.Module) -> Te
     return F.conv2d(x, weight, bias, stride=stride, padding=padding, groups=groups)
 
 
+def resize_like(x: Tensor, like: Tensor) -> Tensor:
+    """Bilinear, without antialiasing: [B, C, h, w] -> [B, C, H, W] of ``like``."""
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
 class FiLM(nn.Module):
-    """Scale and shift channels by a condition; starts as the identity, nearly.
+    """Scale and shift channels by a condition (FiLM, Perez et al., 2018); starts as the identity, nearly.
 
     Args:
         condition: E, its width.
@@ -141,7 +147,7 @@ _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "q
 
 @dataclass(frozen=True)
 class LayerConfig:
-    """Sizes and habits of one transformer layer."""
+    """Sizes and variant of one transformer layer."""
 
     width: int
     heads: int
@@ -151,7 +157,7 @@ class LayerConfig:
     norm_first: bool = True
     """Norms before attention and MLP (CLIP, ViT), or after their residual sums (BERT, the CLIPSeg decoder)."""
     epsilon: float = 1e-5
-    """Of the layer norms."""
+    """Layer-norm epsilon."""
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -174,7 +180,7 @@ class TransformerLayer(nn.Module):
         self.mlp_norm = nn.LayerNorm(config.width, eps=config.epsilon)
 
     def forward(self, x: Tensor, mask: Tensor | None = None, *, causal: bool = False) -> Tensor:
-        """Pass tokens on.
+        """Attention and MLP over tokens.
 
         Args:
             x: [B, L, D].

@@ -23,17 +23,19 @@ from vesalius.models.encoder import (
     TextFeatures,
     joint_logits,
 )
-from vesalius.models.layers import ConvNorm, FiLM
+from vesalius.models.layers import ConvNorm, FiLM, resize_like
 from vesalius.models.registry import register_model
 from vesalius.models.tokenizers import WordPieceTokenizer, read_bert
 from vesalius.models.towers import BertConfig, BertEncoder, mean_pool
 
+CONTEXT_LENGTH = 64
+"""Longest prompt, tokens."""
 PEAK_SHARE = 0.02
-"""Of a coarse outline's cells, those most like what is named; their mean says how sure the outline is of any."""
+"""Share of a coarse outline's cells, the highest logits, whose mean goes into the existence score."""
 
 
 class SteadyNorm(nn.BatchNorm1d):
-    """Batch norm of vectors; a batch of one, which has no spread, is normed by what was seen before."""
+    """Batch norm of vectors; a batch of one, which has no variance, is normalised by the running statistics."""
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C] -> [B, C]."""
@@ -43,14 +45,14 @@ class SteadyNorm(nn.BatchNorm1d):
 
 
 class ExistenceEvidence(nn.Module):
-    """What an image's maps hold for the question, whatever the prompt; computed once an image.
+    """Features of an image for the existence score, whatever the prompt; computed once an image.
 
-    Gradients stop here: outlines are learnt as if nobody asked whether there is anything, and the score from what the
-    outlines' training made. Trained together, they fought (docs/architecture.md).
+    Gradients stop here, so that the score does not change the trunk and the outlines; trained together, each made the
+    other worse (docs/architecture.md).
 
     Args:
-        channels: Of all maps of the trunk, the deepest last.
-        width: C of what comes out.
+        channels: Widths of all maps of the trunk, the deepest last.
+        width: C of the returned features.
     """
 
     def __init__(self, channels: Sequence[int], width: int) -> None:
@@ -67,7 +69,7 @@ class ExistenceEvidence(nn.Module):
 
 
 class Existence(nn.Module):
-    """Log-odds of it, from an image's evidence, a prompt's sentence vector and the coarse outline drawn for it.
+    """Log-odds that an image shows what a prompt names, from evidence, sentence vector and coarse outline.
 
     Args:
         sentence: E of the sentence vectors, which are of unit length.
@@ -82,7 +84,7 @@ class Existence(nn.Module):
         self.outline_norm = SteadyNorm(3)
         self.judge = nn.Sequential(nn.Linear(6 * width + 3, 2 * width), nn.ReLU(), nn.Linear(2 * width, 1))
         self.prior = nn.Linear(sentence, 1, bias=False)
-        """What the words alone say; calibration shifts targets by it, each as far as its validation pictures ask."""
+        """Term of the words alone, by which calibration shifts the score of each target."""
         nn.init.zeros_(self.prior.weight)
 
     def forward(self, deep: Tensor, middle: Tensor, scene: Tensor, outline: Tensor, sentence: Tensor) -> Tensor:
@@ -103,9 +105,6 @@ def _describe(outline: Tensor) -> Tensor:
     few = max(1, int(PEAK_SHARE * cells.shape[1]))
     highest = cells.topk(few, dim=1).values
     return torch.stack([highest[:, 0], highest.mean(dim=1), cells.sigmoid().mean(dim=1)], dim=1)
-
-
-CONTEXT_LENGTH = 64
 
 
 class PixelDecoder(nn.Module):
@@ -130,13 +129,13 @@ class PixelDecoder(nn.Module):
         deepest, *skips = reversed(taps)
         maps = [self.blocks[0](deepest)]
         for block, skip in zip(list(self.blocks)[1:], skips, strict=True):
-            larger = _resize_to(maps[-1], skip)
+            larger = resize_like(maps[-1], skip)
             maps.append(block(torch.cat([larger, skip], dim=1)))
         return maps
 
 
 class PromptedOutline(nn.Module):
-    """What a phrase names in the decoder's maps.
+    """Outline of what a phrase names, from the decoder's maps.
 
     Args:
         coarse: Width of the map at stride 16.
@@ -162,16 +161,16 @@ class PromptedOutline(nn.Module):
     def forward(self, coarse: Tensor, middle: Tensor, fine: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Maps of B images, condition [B, E] -> logits [B, 1, H, W] at stride 2, and coarse ones at stride 8."""
         x = self.from_coarse(F.relu(self.coarse_film(coarse, condition)))
-        x = self.from_middle(F.relu(self.middle_film(_resize_to(x, middle) + middle, condition)))
+        x = self.from_middle(F.relu(self.middle_film(resize_like(x, middle) + middle, condition)))
         coarse_logits: Tensor = self.to_coarse_logits(x)
         filters = self.to_filters(condition)
         sizes = (self.hidden * self.fine, self.hidden, self.hidden, 1)
         first, first_bias, second, second_bias = filters.split(sizes, dim=1)
         cells = fine.flatten(2)
         seen = torch.bmm(first.unflatten(1, (self.hidden, self.fine)), cells) + first_bias[:, :, None]
-        seen = F.relu(seen.unflatten(2, fine.shape[-2:]) + _resize_to(self.steer(x), fine))
+        seen = F.relu(seen.unflatten(2, fine.shape[-2:]) + resize_like(self.steer(x), fine))
         logits = torch.bmm(second[:, None], seen.flatten(2)) + second_bias[:, :, None]
-        drawn = logits.unflatten(2, fine.shape[-2:]) + _resize_to(coarse_logits, fine)
+        drawn = logits.unflatten(2, fine.shape[-2:]) + resize_like(coarse_logits, fine)
         return drawn.float(), coarse_logits.float()
 
 
@@ -193,12 +192,12 @@ class SentenceProjection(nn.Module):
 
 
 class PocketSegmenter(Segmenter):
-    """See the module's description.
+    """Trunk, sentence encoder, pixel decoder, prompted outline, existence score and projection for naming.
 
     Args:
         spec: Input contract.
         text: Sizes of the sentence encoder.
-        trunk: Variant of EfficientNet-Lite.
+        trunk: Variant of EfficientNet-Lite, 0 to 2.
         unit: The decoder's maps are 24, 16, 12, 8 and 4 of it wide, coarse to fine.
         condition: Width of the vectors that steer outlines and the existence score.
     """
@@ -291,7 +290,3 @@ def pocket(
     text = BertConfig(width=text_width, layers=text_layers, hidden=4 * text_width)
     spec = EncoderSpec(image_size, context_length=CONTEXT_LENGTH)
     return PocketSegmenter(spec, text, trunk=trunk, unit=decoder_scale, condition=condition)
-
-
-def _resize_to(x: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)

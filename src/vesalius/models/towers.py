@@ -1,7 +1,7 @@
 """Encoder towers: ViT, CLIP's text transformer, BERT and CLIP's ResNet.
 
-Layers carry short names of ours; ``foreign`` renames the published ones. Equal to ``transformers.BertModel``
-in eval mode (tested), without the second or so that importing it takes.
+Layers carry short names of ours; ``foreign`` renames the published ones. BERT is equal to ``transformers.BertModel`` in
+eval mode (tested), without the second or so that importing it takes.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class VisionConfig:
     heads: int = 12
     activation: Activation = "quick_gelu"
     epsilon: float = 1e-5
-    """Of the layer norms."""
+    """Layer-norm epsilon."""
     clip_stem: bool = True
     """CLIP's beginning: patches without a bias, and a layer norm before the first block. timm has neither."""
 
@@ -119,7 +119,7 @@ class BertConfig:
     hidden: int = 1536
     positions: int = 512
     epsilon: float = 1e-12
-    """Of the layer norms."""
+    """Layer-norm epsilon."""
 
 
 class BertEncoder(nn.Module):
@@ -152,7 +152,7 @@ def mean_pool(tokens: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 BRANCH_START = 0.2
-"""Untrained weight of each residual branch. CLIP starts at 0, which withholds a gradient from the branch's own weights;
+"""Initial weight of each residual branch. CLIP starts at 0, which withholds a gradient from the branch's own weights;
 at 1 the sixteen branches of RN50 amplify rounding errors tens of times."""
 
 
@@ -242,18 +242,18 @@ class AttentionPool(nn.Module):
         self.out = nn.Linear(width, config.embedding)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The map's mean asks, it and all places answer: [B, C, H, W] -> [B, E]."""
+        """Attention of the map's mean to itself and all places: [B, C, H, W] -> [B, E]."""
         places = x.flatten(2).mT
         tokens = torch.cat([places.mean(dim=1, keepdim=True), places], dim=1)
         tokens = tokens + stretch_positions(self.positions, *x.shape[-2:])
         return self._attend(tokens[:, :1], tokens)[:, 0]
 
     def keep_map(self, x: Tensor) -> Tensor:
-        """Every place asks, all places answer, and there is no mean: [B, C, H, W] -> [B, E, H, W]."""
+        """Attention of every place to all places, without the mean: [B, C, H, W] -> [B, E, H, W]."""
         tokens = x.flatten(2).mT + stretch_positions(self.positions, *x.shape[-2:])[1:]
         return self._attend(tokens, tokens).mT.unflatten(2, x.shape[-2:])
 
-    def _attend(self, asking: Tensor, tokens: Tensor) -> Tensor:
-        sides = (self.query(asking), self.key(tokens), self.value(tokens))
-        query, key, value = (side.unflatten(2, (self.heads, -1)).transpose(1, 2) for side in sides)
+    def _attend(self, queries: Tensor, tokens: Tensor) -> Tensor:
+        projected = (self.query(queries), self.key(tokens), self.value(tokens))
+        query, key, value = (each.unflatten(2, (self.heads, -1)).transpose(1, 2) for each in projected)
         return self.out(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))

@@ -1,6 +1,6 @@
-"""What happens beside training: averaged weights, the best weights kept, history, progress, resuming.
+"""Callbacks of a run: averaged weights, best weights, metrics.csv, progress, and what makes resuming exact.
 
-Not pytorch-lightning's callback, because that copies frozen encoders too, in memory and in every checkpoint.
+Their state in ``last.ckpt`` is found by the classes' names.
 """
 
 import csv
@@ -29,11 +29,12 @@ from vesalius.training.module import split_state
 class WeightAverage(Callback):
     """Validate and keep an exponential moving average of everything that trains, batch norms' statistics included.
 
-    Early on the average forgets faster, (1 + n) / (10 + n) after n steps, or it would hold on to the initial weights.
+    Lightning's own ``WeightAveraging`` copies frozen encoders too, in memory and in every checkpoint. Early on
+    the decay is lower, (1 + n) / (10 + n) after n steps, or the average would hold on to the initial weights.
 
     Args:
         model: The model that trains, frozen as it will be.
-        decay: What of the average stays at every step, below 1.
+        decay: Share of the average that stays at every step, below 1.
     """
 
     def __init__(self, model: VisionLanguageEncoder, decay: float) -> None:
@@ -69,11 +70,11 @@ class WeightAverage(Callback):
         self._swap()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run must know."""
+        """State of a resumed run."""
         return {"steps": self.steps, "average": self._average}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take it up again."""
+        """Restore ``state_dict``."""
         self.steps, self._average = state["steps"], state["average"]
 
     def _moving(self) -> dict[str, Tensor]:
@@ -93,7 +94,7 @@ class KeepBest(Callback):
     Args:
         model: What to save.
         path: Where.
-        notes: What to remember beside the weights.
+        notes: Facts stored beside the weights.
         monitor: Name of the metric; higher is better.
         keep: "best", or "last" for those of the last epoch, whatever they score.
     """
@@ -124,16 +125,18 @@ class KeepBest(Callback):
                 save_model(self.model, self.path, self.notes | {self.monitor: score, "epoch": trainer.current_epoch})
 
     def state_dict(self) -> dict[str, float]:
-        """What a resumed run must know."""
+        """State of a resumed run."""
         return {"score": self.score}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Take it up again."""
+        """Restore ``state_dict``."""
         self.score = state["score"]
 
 
 class History(Callback):
-    """Add a row an epoch to a CSV file; a resumed run goes on where its state was saved.
+    """Add a row an epoch to a CSV file; rows of epochs that a resumed run repeats are dropped.
+
+    Lightning's ``CSVLogger`` writes other columns and keeps such rows twice.
 
     Args:
         path: The file; its folder is made.
@@ -171,7 +174,7 @@ class History(Callback):
 
 
 class EpochBar(Callback):
-    """Progress of training, for terminals and for log files.
+    """A bar for terminals, and a line an epoch that stays, also in log files.
 
     Args:
         monitor: Name of the run's validation metric.
@@ -218,7 +221,7 @@ def tell(message: str) -> None:
 
 @contextmanager
 def watch(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr while the block lasts; what it gives advances it by so many steps."""
+    """A progress bar on stderr while the block lasts; yields the function that advances it by some steps."""
     with progress_bar() as bar:
         yield partial(bar.advance, bar.add_task(name, total=total))
 
@@ -243,9 +246,9 @@ def quiet_lightning() -> Iterator[None]:
 
 
 class NextEpoch(Callback):
-    """Tell the loaders which process this is and which epoch begins, and fix the random numbers of every step.
+    """Tell the loaders their process and epoch, and seed every step, so that a resumed run ends the same.
 
-    All that is drawn follows from the seed, the epoch and the number of the batch (and, for dropout, the process).
+    Random numbers follow from the seed, the epoch and the number of the batch (and, for dropout, the process).
 
     Args:
         train: Batches to train on.

@@ -1,4 +1,7 @@
-"""Train models whose images and captions share a space: settings, steps and the run."""
+"""Contrastive training of models whose images and captions share a space: settings, module and run.
+
+Images are slices with labels, captions are made from labels; losses are in ``losses``.
+"""
 
 import dataclasses
 import math
@@ -14,23 +17,20 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from vesalius.data.augment import SliceAugment
-from vesalius.data.loading import Batches, Pool, ResumableLoader
+from vesalius.data.loading import Pool, ResumableLoader
 from vesalius.data.slices.dataset import SliceBatch, SliceView, collate_slices, open_slices
 from vesalius.errors import ConfigError, DataError, ModelError
 from vesalius.models import Segmenter
-from vesalius.models.checkpoint_file import CHECKPOINT_NAME
 from vesalius.models.clip import ContrastiveEncoder, phrase_vectors
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.inference import TextCache
 from vesalius.models.registry import LOGIT_SCALE
 from vesalius.prompts.anatomy import AnatomyLabel, Statement, phrases_of
 from vesalius.prompts.anatomy_captions import Caption, CaptionMix, match_statements
-from vesalius.training.callbacks import KeepBest
 from vesalius.training.config import FitConfig, Schedule, build_settings
-from vesalius.training.fit import Finished, begin, prepare, train_module
+from vesalius.training.fit import RunResult, begin, build_loaders, prepare, train_module
 from vesalius.training.lora import LoraConfig
 from vesalius.training.losses import ContrastiveLoss, bound_scale, organ_loss, similarity_logits, start_bias
-from vesalius.training.manifest import describe_run
 from vesalius.training.module import BaseModule, build_optimizer, count_steps
 from vesalius.training.runtime_options import RuntimeOptions
 
@@ -39,7 +39,7 @@ _TABLES = {"augment": SliceAugment, "captions": CaptionMix, "loss": ContrastiveL
 
 @dataclass(frozen=True)
 class ContrastiveConfig(FitConfig):
-    """Defaults are those of fine-tuning CLIP, where the paper is silent."""
+    """Settings of contrastive training; where the paper is silent, the defaults are those of fine-tuning CLIP."""
 
     weight_decay: float = 0.1
     """AdamW's weight decay, for every trainable parameter."""
@@ -97,10 +97,8 @@ class ContrastiveConfig(FitConfig):
         return build_settings(cls, settings, _TABLES)
 
 
-MONITOR = "val_top1"
-"""What decides which weights are best; higher is better."""
 LABEL_FIELDS = {"organ": "organs", "station": "stations"}
-"""What validation asks, and the field of a statement that answers."""
+"""Questions of validation, and the field of a statement with the true answers."""
 
 
 class ContrastiveModule(BaseModule[VisionLanguageEncoder]):
@@ -114,6 +112,8 @@ class ContrastiveModule(BaseModule[VisionLanguageEncoder]):
     Raises:
         ModelError: If images and text share no space.
     """
+
+    monitor = "val_top1"
 
     def __init__(self, model: VisionLanguageEncoder, config: ContrastiveConfig, steps: int) -> None:
         super().__init__(model)
@@ -156,13 +156,13 @@ class ContrastiveModule(BaseModule[VisionLanguageEncoder]):
         found = [top1_hits(images @ self._labels[kind].T, batch.labels, field) for kind, field in LABEL_FIELDS.items()]
         hits = torch.cat(found)
         if len(hits):
-            self.log(MONITOR, hits.mean(), batch_size=len(hits))
+            self.log(self.monitor, hits.mean(), batch_size=len(hits))
         self.log("val_loss", self._loss(batch, images), batch_size=len(batch.labels))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """See ``build_optimizer``."""
         extra = [*([self.bias] if self.config.loss.kind == "siglip" else []), *self._organ_parts()]
-        return build_optimizer(self.model, self.config, self.steps, MONITOR, extra)
+        return build_optimizer(self.model, self.config, self.steps, self.monitor, extra)
 
     def transfer_batch_to_device(self, batch: SliceBatch, device: torch.device, dataloader_idx: int) -> SliceBatch:
         """Move the pictures; words stay words."""
@@ -251,27 +251,13 @@ def _check_space(model: VisionLanguageEncoder) -> None:
         )
 
 
-@dataclass(frozen=True)
-class ContrastiveResult:
-    """What a run left behind."""
-
-    checkpoint: Path
-    """The weights with the best validation."""
-    val_top1: float
-    """Their share of right first names, organs and stations together."""
-    epochs: int
-    """Passes over the training slices."""
-    earlier: bool = False
-    """Whether the same run was finished before, so that nothing was computed."""
-
-
 def fit_contrastive(
     model: VisionLanguageEncoder,
     data: Sequence[Path],
     out: Path,
     config: ContrastiveConfig,
     running: RuntimeOptions | None = None,
-) -> ContrastiveResult:
+) -> RunResult:
     """Train a model and keep the weights that name validation slices best.
 
     Args:
@@ -292,15 +278,13 @@ def fit_contrastive(
         raise ConfigError("Contrastive training compares all slices of a batch with one another; take one device.")
     open_slices(data, "train")  # a wrong folder is named before anything is written
     begun = begin(model, data, out, config, running, "train-naming")
-    if isinstance(begun, Finished):
-        return ContrastiveResult(out / CHECKPOINT_NAME, begun.score, begun.epochs, earlier=True)
+    if isinstance(begun, RunResult):
+        return begun
     seed_everything(config.seed, verbose=False)
     prepare(model, config)
-    train, val = _load(model, data, config, begun)
-    module = ContrastiveModule(model, config, count_steps(config, len(train)))
-    best = KeepBest(model, out / CHECKPOINT_NAME, describe_run(model, data, config), MONITOR, config.keep)
-    epochs = train_module(module, (train, val), best, out, config, begun)
-    return ContrastiveResult(best.path, best.score, epochs)
+    loaders = _load(model, data, config, begun)
+    module = ContrastiveModule(model, config, count_steps(config, len(loaders[0])))
+    return train_module(module, loaders, data, out, config, begun)
 
 
 def _load(
@@ -318,10 +302,4 @@ def _load(
     train, val = Pool(changing), Pool(still)
     if len(train) < 2:
         raise DataError(f"{data[0]}: one training slice; contrastive training needs two or more.")
-    full = len(train) >= config.batch_size
-    order = Batches(len(train), config.batch_size, seed=config.seed, drop_rest=full)
-    shown = Batches(len(val), config.batch_size, seed=None)
-    return (
-        ResumableLoader(train, order, running.workers, collate_slices),
-        ResumableLoader(val, shown, running.workers, collate_slices),
-    )
+    return build_loaders(train, val, config, running.workers, collate_slices)

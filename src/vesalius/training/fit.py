@@ -1,12 +1,16 @@
-"""Train a model on data sets, from the first epoch to the manifest."""
+"""Train a model: what the folder of a run holds, the run from first epoch to manifest, and ``fit`` for segmenters.
+
+The same run goes on or is finished; another one is refused. ``contrastive`` has the run for models that name.
+"""
 
 import dataclasses
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pytorch_lightning import Callback, seed_everything
 from pytorch_lightning.utilities import rank_zero_only
@@ -15,7 +19,7 @@ from torch import nn
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.fingerprints import Fingerprints, fingerprints_path, take_fingerprints, write_fingerprints
 from vesalius.data.loading import Batches, Pool, ResumableLoader
-from vesalius.data.views import TrainingView, ValidationView, View
+from vesalius.data.views import TrainingView, ValidationView, View, collate
 from vesalius.errors import ConfigError, DataError
 from vesalius.files import parse_json, read_json, to_json, write_json
 from vesalius.folders import NOTE, Claim, read_notes, tell_differences
@@ -26,71 +30,32 @@ from vesalius.training.callbacks import History, KeepBest, NextEpoch, WeightAver
 from vesalius.training.config import RENAMED, FitConfig, TrainConfig, rename_settings
 from vesalius.training.lora import add_lora, merge_lora
 from vesalius.training.manifest import describe_run, fingerprint
-from vesalius.training.module import MONITOR, BaseModule, Model, SegmentationModule, count_steps, fingerprint_state
+from vesalius.training.module import BaseModule, Model, SegmentationModule, count_steps, fingerprint_state
 from vesalius.training.runtime_options import RuntimeOptions
 from vesalius.training.stored_features import store_pictures
 from vesalius.training.trainer import LAST, build_trainer
 
-
-def prepare(model: VisionLanguageEncoder, config: FitConfig) -> None:
-    """Freeze encoders, add LoRA's matrices, and set training mode.
-
-    Raises:
-        ConfigError: If an encoder has nothing that LoRA changes.
-        MissingPackageError: If LoRA's package is needed and not installed.
-    """
-    model.freeze(*(part for part in config.freeze if part not in config.lora.adapted))
-    add_lora(model, config.lora)
-    # Lightning keeps the mode it finds, and loaded models come in evaluation mode.
-    model.train()
-    if config.freeze_batch_norm:
-        freeze_batch_norms(model)
-
-
-def check_encoders(model: VisionLanguageEncoder, config: FitConfig) -> None:
-    """Refuse to hold still what was never trained: a decoder on random features learns next to nothing.
-
-    Args:
-        model: Built anew, no weights loaded.
-        config: Says which encoders are frozen.
-
-    Raises:
-        ConfigError: If one of them is.
-    """
-    still = [part for part in config.freeze if model.encoder_modules(part)]
-    if still:
-        name, parts = model.recipe.name, " and ".join(still)
-        found = f"{name}: its {parts} encoder{'s are' if len(still) > 1 else ' is'} untrained and would be held still"
-        remedy = "start from public weights with --pretrained, let encoders train with --set 'freeze=[]'"
-        raise ConfigError(f"{found}, so that it learns on random features; {remedy}, or insist with --from-scratch.")
-
-
-def freeze_batch_norms(model: nn.Module) -> None:
-    """Put every batch norm in evaluation mode; its weight and bias still train."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            module.eval()
-
-
-HISTORY = "metrics.csv"
-MANIFEST = "manifest.json"
+FEATURES, HISTORY, MANIFEST = "features", "metrics.csv", "manifest.json"
 SCORE = "score"
-"""Field of the manifest: what the best weights came to in validation."""
+"""Field of the manifest: the validation metric of the best weights."""
 FILES = (CHECKPOINT_NAME, fingerprints_path(Path(CHECKPOINT_NAME)).name, HISTORY, LAST, MANIFEST)
 """What a run leaves in its folder, beside stored features and loggers' folders."""
+MAY_CHANGE = ("weights ", "config.max_epochs ", "config.max_steps ")
+"""What may differ from the beginning of a run when it is resumed."""
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A run that came to its end earlier."""
+class RunResult:
+    """What a training run left behind."""
 
+    checkpoint: Path
+    """File of the weights with the best validation metric."""
     score: float
-    """Of its best weights."""
+    """Their validation metric: Dice at the working resolution, or top-1 accuracy of names."""
     epochs: int
-
-
-MAY_CHANGE = ("weights ", "config.max_epochs ", "config.max_steps ")
-"""Of what a run began with, when it is resumed."""
+    """Passes over the training data."""
+    earlier: bool = False
+    """Whether the same run was finished before, so that nothing was computed."""
 
 
 def begin(
@@ -100,7 +65,7 @@ def begin(
     config: FitConfig,
     running: RuntimeOptions,
     command: str,
-) -> RuntimeOptions | Finished:
+) -> RuntimeOptions | RunResult:
     """See what the folder of a run holds, before anything is computed.
 
     Args:
@@ -112,7 +77,7 @@ def begin(
         command: "train" or "train-naming".
 
     Returns:
-        How to go on, resuming what the same run has left there; or what came of it, if it is finished.
+        How to go on, resuming what the same run has left there; or its result, if it is finished.
 
     Raises:
         ConfigError: If a run is to be resumed that has left no state.
@@ -173,42 +138,104 @@ def _check_resumed(out: Path, command: str, origin: Mapping[str, object]) -> Non
         raise ConfigError(f"{out}: the run to resume was begun with other settings ({'; '.join(changes[:3])}).")
 
 
-def _read_finished(out: Path) -> Finished | None:
+def _read_finished(out: Path) -> RunResult | None:
     try:
         manifest = read_json(out / MANIFEST)
         epochs = len((out / HISTORY).read_text(encoding="utf-8").splitlines()) - 1
-        score = manifest.get(SCORE) if isinstance(manifest, dict) else None
     except (DataError, OSError, UnicodeDecodeError):
         return None
-    there = isinstance(score, float) and (out / CHECKPOINT_NAME).is_file()
-    return Finished(score, epochs) if there and isinstance(score, float) else None
+    score = manifest.get(SCORE) if isinstance(manifest, dict) else None
+    if not isinstance(score, float) or not (out / CHECKPOINT_NAME).is_file():
+        return None
+    return RunResult(out / CHECKPOINT_NAME, score, epochs, earlier=True)
+
+
+def prepare(model: VisionLanguageEncoder, config: FitConfig) -> None:
+    """Freeze encoders, add LoRA's matrices, and set training mode.
+
+    Raises:
+        ConfigError: If an encoder has nothing that LoRA changes.
+        MissingPackageError: If LoRA's package is needed and not installed.
+    """
+    model.freeze(*(part for part in config.freeze if part not in config.lora.adapted))
+    add_lora(model, config.lora)
+    # Lightning keeps the mode it finds, and loaded models come in evaluation mode.
+    model.train()
+    if config.freeze_batch_norm:
+        freeze_batch_norms(model)
+
+
+def check_encoders(model: VisionLanguageEncoder, config: FitConfig) -> None:
+    """Refuse to hold still what was never trained: a decoder on random features learns next to nothing.
+
+    Args:
+        model: Built anew, no weights loaded.
+        config: Says which encoders are frozen.
+
+    Raises:
+        ConfigError: If one of them is.
+    """
+    still = [part for part in config.freeze if model.encoder_modules(part)]
+    if still:
+        name, parts = model.recipe.name, " and ".join(still)
+        found = f"{name}: its {parts} encoder{'s are' if len(still) > 1 else ' is'} untrained and would be held still"
+        remedy = "start from public weights with --pretrained, let encoders train with --set 'freeze=[]'"
+        raise ConfigError(f"{found}, so that it learns on random features; {remedy}, or insist with --from-scratch.")
+
+
+def freeze_batch_norms(model: nn.Module) -> None:
+    """Put every batch norm in evaluation mode; its weight and bias still train."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.eval()
+
+
+def build_loaders(
+    train: Pool[Any],
+    val: Pool[Any],
+    config: FitConfig,
+    workers: int,
+    join: Callable[[Sequence[Any]], object] = collate,
+) -> tuple[ResumableLoader, ResumableLoader]:
+    """Batches to train on, in a new order every epoch, and to validate on.
+
+    Args:
+        train: Training examples.
+        val: Validation examples.
+        config: Batch size and seed.
+        workers: Processes that prepare examples; 0 for none but the one that trains.
+        join: Makes a batch of examples.
+    """
+    # A rest of one image would leave batch norm little to measure; but what is less than a batch is all there is.
+    full = len(train) >= config.batch_size
+    order = Batches(len(train), config.batch_size, seed=config.seed, drop_rest=full)
+    shown = Batches(len(val), config.batch_size, seed=None)
+    return ResumableLoader(train, order, workers, join), ResumableLoader(val, shown, workers, join)
 
 
 def train_module(
     module: BaseModule[Model],
     loaders: tuple[ResumableLoader, ResumableLoader],
-    best: KeepBest,
+    data: Sequence[Path],
     out: Path,
     config: FitConfig,
     running: RuntimeOptions,
-) -> int:
+) -> RunResult:
     """Train, keep the best weights, merge LoRA's changes, and write the run's table, state and manifest.
 
     Args:
         module: What trains.
         loaders: Batches to train on, and to validate on.
-        best: Keeps the weights.
+        data: Folders of data, for the manifest.
         out: Folder of the run.
         config: What decides the result.
         running: What does not.
-
-    Returns:
-        Passes over the training data.
     """
-    train, val = loaders
+    model, (train, val) = module.model, loaders
+    best = KeepBest(model, out / CHECKPOINT_NAME, describe_run(model, data, config), module.monitor, config.keep)
     callbacks: list[Callback] = [best, NextEpoch(train, val, config.seed), History(out / HISTORY, best.monitor)]
     if config.ema_decay:
-        callbacks.append(WeightAverage(module.model, config.ema_decay))
+        callbacks.append(WeightAverage(model, config.ema_decay))
     started = time.monotonic()
     with quiet_lightning():
         trainer = build_trainer(out, config, running, callbacks, batches=len(train), monitor=best.monitor)
@@ -217,11 +244,11 @@ def train_module(
         checkpoint = out / LAST if running.resume else None
         with _passing_interrupts():
             trainer.fit(module, train, val, ckpt_path=checkpoint, weights_only=True)
-    merge_lora(module.model)
+    merge_lora(model)
     if trainer.is_global_zero:
         seconds = round(time.monotonic() - started, 1)
         write_json(out / MANIFEST, best.notes | {best.monitor: best.score, SCORE: best.score, "seconds": seconds})
-    return trainer.current_epoch
+    return RunResult(best.path, best.score, trainer.current_epoch)
 
 
 @contextmanager
@@ -235,23 +262,6 @@ def _passing_interrupts() -> Iterator[None]:
             signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from stop
         raise
-
-
-FEATURES = "features"
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a training run left behind."""
-
-    checkpoint: Path
-    """The weights with the best validation Dice."""
-    val_dice: float
-    """Their validation Dice at the working resolution."""
-    epochs: int
-    """Passes over the training images."""
-    earlier: bool = False
-    """Whether the same run was finished before, so that nothing was computed."""
 
 
 def fit(
@@ -283,16 +293,14 @@ def fit(
     for root in data:
         SegmentationDataset(root, "train")  # a wrong folder is named before anything is written
     begun = begin(model, data, out, config, running or RuntimeOptions(), "train")
-    if isinstance(begun, Finished):
-        return RunResult(out / CHECKPOINT_NAME, begun.score, begun.epochs, earlier=True)
+    if isinstance(begun, RunResult):
+        return begun
     seed_everything(config.seed, verbose=False)
     prepare(model, config)
-    train, val = _load(model, data, out, config, begun)
+    loaders = _load(model, data, out, config, begun)
     rank_zero_only(_note_images)(data, out, before or Fingerprints())
-    best = KeepBest(model, out / CHECKPOINT_NAME, describe_run(model, data, config), MONITOR, config.keep)
-    module = SegmentationModule(model, config, count_steps(config, len(train)))
-    epochs = train_module(module, (train, val), best, out, config, begun)
-    return RunResult(best.path, best.score, epochs)
+    module = SegmentationModule(model, config, count_steps(config, len(loaders[0])))
+    return train_module(module, loaders, data, out, config, begun)
 
 
 def _note_images(data: Sequence[Path], out: Path, before: Fingerprints) -> None:
@@ -306,37 +314,21 @@ def _note_images(data: Sequence[Path], out: Path, before: Fingerprints) -> None:
         write_fingerprints(before.join(take_fingerprints(images, advance)), path)
 
 
-def _training_views(model: Segmenter, data: Sequence[Path], config: TrainConfig) -> list[TrainingView]:
+def _load(
+    model: Segmenter, data: Sequence[Path], out: Path, config: TrainConfig, running: RuntimeOptions
+) -> tuple[ResumableLoader, ResumableLoader]:
     size = model.spec.image_size
-    sources = [SegmentationDataset(root, "train") for root in data]
-    return [
+    training: list[View] = [
         TrainingView(
-            source,
+            SegmentationDataset(root, "train"),
             size,
             config.augment,
             config.prompts,
             seed=config.seed + place,
             cached_augmentations=config.cached_augmentations,
         )
-        for place, source in enumerate(sources)
+        for place, root in enumerate(data)
     ]
-
-
-def _validation_views(model: Segmenter, data: Sequence[Path]) -> list[ValidationView]:
-    roots = dict.fromkeys(data)
-    return [ValidationView(SegmentationDataset(root, "val"), model.spec.image_size) for root in roots]
-
-
-def _load(
-    model: Segmenter, data: Sequence[Path], out: Path, config: TrainConfig, running: RuntimeOptions
-) -> tuple[ResumableLoader, ResumableLoader]:
-    """Batches to train on, and to validate on."""
-    views = _training_views(model, data, config)
-    everything: Sequence[View] = [*views, *_validation_views(model, data)]
-    seen = store_pictures(model, everything, config, running.features or out / FEATURES)
-    train, val = Pool(seen[: len(views)]), Pool(seen[len(views) :])
-    # A rest of one image would leave batch norm little to measure; but what is less than a batch is all there is.
-    full = len(train) >= config.batch_size
-    order = Batches(len(train), config.batch_size, seed=config.seed, drop_rest=full)
-    shown = Batches(len(val), config.batch_size, seed=None)
-    return ResumableLoader(train, order, running.workers), ResumableLoader(val, shown, running.workers)
+    validation = [ValidationView(SegmentationDataset(root, "val"), size) for root in dict.fromkeys(data)]
+    seen = store_pictures(model, [*training, *validation], config, running.features or out / FEATURES)
+    return build_loaders(Pool(seen[: len(training)]), Pool(seen[len(training) :]), config, running.workers)

@@ -21,14 +21,14 @@ Matrix = Literal["qkv", "out", "up", "down"]
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """Which matrices of frozen encoders change, and how much they can."""
+    """Settings of LoRA on frozen encoders."""
 
     rank: int = 0
-    """Of the change; 0 for none."""
+    """Rank of each change; 0 for no LoRA."""
     alpha: float = 16.0
     """The change is scaled by ``alpha / rank``."""
     dropout: float = 0.0
-    """Share of a changed layer's inputs that the change does not see while it trains."""
+    """Dropout on the inputs of each change while it trains."""
     parts: tuple[Part, ...] = ("image", "text")
     """Encoders to change; ``freeze`` must name them, for their own weights are held still."""
     matrices: tuple[Matrix, ...] = ("qkv", "out")

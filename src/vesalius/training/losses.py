@@ -1,8 +1,8 @@
-"""Losses on logits of masks, and losses that teach images and captions to meet.
+"""Losses of masks (Dice, cross-entropy, existence) and contrastive losses of images and captions.
 
-All work on logits [B, M], ``similarity_logits`` of B images and M captions, and on two tables of the same shape:
-``true``, caption j is true of image i, and ``known``, whether that is known at all. Captions made from labels repeat
-and imply each other, so the diagonal alone, which the first of the losses takes for the truth, is not all of it.
+Contrastive losses work on logits [B, M], ``similarity_logits`` of B images and M captions, and on two tables of the
+same shape: ``true``, caption j is true of image i, and ``known``, whether that is known at all. Captions made from
+labels repeat and imply each other, so there are true pairs beside the diagonal, which the paper's loss ignores.
 """
 
 import math
@@ -19,14 +19,14 @@ from vesalius.models import MaskPrediction
 
 @dataclass(frozen=True)
 class LossWeights:
-    """How much each term counts. The benchmark's (Poudel et al., MIDL 2024) are the defaults of the first two."""
+    """Weights of the loss's terms; those of Dice and BCE are the benchmark's (Poudel et al., MIDL 2024) by default."""
 
     dice: float = 1.0
-    """Soft Dice loss."""
+    """Weight of the soft Dice loss."""
     bce: float = 0.2
-    """Binary cross-entropy over pixels."""
+    """Weight of the binary cross-entropy over pixels."""
     existence: float = 0.1
-    """Binary cross-entropy of the existence score, for models that give one."""
+    """Weight of the binary cross-entropy of the existence score, for models that give one."""
 
     def __post_init__(self) -> None:
         if min(self.dice, self.bce, self.existence) < 0:
@@ -53,7 +53,7 @@ def segmentation_loss(prediction: MaskPrediction, masks: Tensor, weights: LossWe
     Args:
         prediction: Logits at the masks' size.
         masks: 0 or 1, [B, 1, H, W].
-        weights: Of the terms.
+        weights: Weights of the terms.
     """
     loss = weights.dice * soft_dice_loss(prediction.logits, masks)
     loss = loss + weights.bce * F.binary_cross_entropy_with_logits(prediction.logits, masks)

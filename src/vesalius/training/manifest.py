@@ -19,7 +19,7 @@ from vesalius.training.config import FitConfig
 
 PACKAGES = ("vesalius", "torch", "pytorch-lightning", "numpy")
 FOLDERS = ("images", "masks", PICTURES)
-"""Of a data set, or of slices."""
+"""Folders of a data set's or slices' files, whose names and sizes identify them."""
 
 
 def describe_run(model: VisionLanguageEncoder, data: Sequence[Path], config: FitConfig) -> dict[str, object]:

@@ -1,4 +1,7 @@
-"""The training step of segmenters, its optimiser, and what every model has while it trains."""
+"""Optimiser and schedule, fingerprints of frozen weights, and the steps of a segmenter's training and validation.
+
+``BaseModule`` is what every training run shares; ``contrastive`` builds on it too.
+"""
 
 import hashlib
 import math
@@ -33,14 +36,14 @@ _BLOCK = re.compile(r"^(.*?\.)?\d+\.")
 def build_optimizer(
     model: VisionLanguageEncoder, config: FitConfig, steps: int, monitor: str, extra: Sequence[nn.Parameter] = ()
 ) -> OptimizerLRSchedulerConfig:
-    """The optimiser and its schedule, as pytorch-lightning wants them.
+    """AdamW and its schedule, as pytorch-lightning's ``configure_optimizers`` returns them.
 
     Args:
         model: Frozen as it will be.
-        config: Step sizes and schedule.
-        steps: Of the whole run.
+        config: Learning rates, weight decay and schedule.
+        steps: Optimiser steps of the whole run.
         monitor: The metric, higher being better, whose standstill counts for "plateau".
-        extra: What trains beside the model and is no part of it.
+        extra: Trainable parameters that are no part of the model.
     """
     groups = group_parameters(model, config, extra)
     optimizer = AdamW(groups, lr=config.learning_rate, betas=(0.9, config.beta2), eps=config.epsilon)
@@ -63,7 +66,7 @@ def count_steps(config: FitConfig, batches: int) -> int:
 
 
 def cosine(step: int, steps: int, warm_up: float) -> float:
-    """Share of the largest step size: a straight rise, then half a cosine down to 0 (Loshchilov & Hutter, 2017)."""
+    """Factor of the largest learning rate: a linear rise, then half a cosine down to 0 (Loshchilov & Hutter, 2017)."""
     rise = warm_up * steps
     if step < rise:
         return (step + 1) / (rise + 1)
@@ -73,7 +76,7 @@ def cosine(step: int, steps: int, warm_up: float) -> float:
 def group_parameters(
     model: VisionLanguageEncoder, config: FitConfig, extra: Sequence[nn.Parameter] = ()
 ) -> list[dict[str, object]]:
-    """What trains, by step size and weight decay.
+    """Trainable parameters, grouped by learning rate and weight decay.
 
     Encoders take ``encoder_lr_scale`` times the learning rate, text encoders ``text_lr_scale`` times that, and every
     block ``layer_decay`` times that of the block above it (Clark et al., ELECTRA, 2020).
@@ -194,6 +197,9 @@ class BaseModule(LightningModule, Generic[Model]):
         model: Already frozen as the configuration says.
     """
 
+    monitor: str
+    """Validation metric that decides which weights are best; higher is better."""
+
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
@@ -245,18 +251,16 @@ class BaseModule(LightningModule, Generic[Model]):
         return fingerprint_state(split_state(self.model)[0].items())
 
 
-MONITOR = "val_dice"
-"""What decides which weights are best; higher is better."""
-
-
 class SegmentationModule(BaseModule[Segmenter]):
     """A segmenter while it trains.
 
     Args:
         model: Already frozen as the configuration says.
         config: Optimiser, schedule and loss.
-        steps: Of the whole run.
+        steps: Optimiser steps of the whole run.
     """
+
+    monitor = "val_dice"
 
     def __init__(self, model: Segmenter, config: TrainConfig, steps: int) -> None:
         super().__init__(model)
@@ -277,13 +281,13 @@ class SegmentationModule(BaseModule[Segmenter]):
         prediction = self._predict(batch)
         scores = dice(prediction.logits[:, 0] > 0, batch.masks[:, 0] > 0.5)
         loss = segmentation_loss(prediction, batch.masks, self.config.loss)
-        for name, mean, value in ((MONITOR, self.val_dice, scores.mean()), ("val_loss", self.val_loss, loss)):
+        for name, mean, value in ((self.monitor, self.val_dice, scores.mean()), ("val_loss", self.val_loss, loss)):
             mean.update(value, len(batch.prompts))
             self.log(name, mean, on_step=False, on_epoch=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """See ``build_optimizer``."""
-        return build_optimizer(self.model, self.config, self.steps, MONITOR)
+        return build_optimizer(self.model, self.config, self.steps, self.monitor)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move the tensors of a batch; the prompts stay strings."""

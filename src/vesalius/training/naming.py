@@ -1,4 +1,4 @@
-"""Teach a frozen trunk's features to meet the words that name a slice.
+"""Train pocket's projection of pooled trunk features into the sentence space, for naming slices.
 
 Only the projection into the sentence space is trained, on features computed once. Labels of one kind share a softmax,
 in which all that are true count as right (``share_loss``); stations and organs are judged one by one too, so that any
@@ -142,19 +142,19 @@ class NamingConfig:
     """Settings of ``fit_naming``."""
 
     epochs: int = 20
-    """Passes over as many features as there are."""
+    """Epochs of as many draws as there are features."""
     batch_size: int = 256
-    """Features a step."""
+    """Features of a step."""
     learning_rate: float = 2e-3
-    """AdamW's largest step size in a one-cycle schedule."""
+    """Largest learning rate of AdamW in a one-cycle schedule."""
     weight_decay: float = 1e-2
-    """AdamW's."""
+    """Weight decay of AdamW."""
     noise: float = 0.6
-    """Standard deviation of noise on the features, in units of their own spread."""
+    """Standard deviation of Gaussian noise on the features, as a multiple of each feature's own."""
     judged: float = 2.0
-    """Weight of judging stations and organs one by one."""
+    """Weight of the binary cross-entropy of each station and organ."""
     matched: float = 0.5
-    """Weight of matching captions."""
+    """Weight of the contrastive loss of captions."""
     captions: CaptionMix = field(default_factory=CaptionMix)
     """How captions vary."""
     captions_each: int = 4

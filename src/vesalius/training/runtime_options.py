@@ -1,4 +1,4 @@
-"""How a run is carried out: whatever does not change its result. The command line's options are made from it."""
+"""Options of a run that do not change its result; ``vesalius train`` makes its own from them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ Logger = Literal["tensorboard", "mlflow"]
 
 @dataclass(frozen=True)
 class RuntimeOptions:
-    """Machine, places and habits of a run."""
+    """Devices, folders, saving and logging of a run."""
 
     resume: bool = False
     """Go on where an interrupted run in the same folder stopped, as if it had not been interrupted. The same command
@@ -25,7 +25,7 @@ class RuntimeOptions:
     devices: int = 1
     """Accelerators of each machine that share every batch, or processes where there is none."""
     device: Annotated[str, Parameter(parse=False)] = "auto"
-    """Of the benchmark: what the run trains on, "auto" being a GPU where there is one."""
+    """Device to train on, "auto" being a GPU where there is one; the benchmark's option."""
     nodes: int = 1
     """Machines, on each of which SLURM or torchrun starts Vesalius."""
     workers: int = 0

@@ -1,8 +1,11 @@
-"""Run the frozen image encoder once over every picture of a run, and train from what it gave."""
+"""Stored features: a frozen image encoder runs once over every picture of a run, and training reads what it gave.
+
+A store's key holds all that decides its features, so none is ever stale; ``data.features`` has the files.
+"""
 
 import dataclasses
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +23,7 @@ from vesalius.training.config import TrainConfig
 from vesalius.training.module import fingerprint_encoders
 
 PACKAGES = ("vesalius", "torch")
-"""Whose versions decide features too."""
+"""Packages whose versions are part of a store's key."""
 
 
 def store_pictures(
@@ -44,20 +47,14 @@ def store_pictures(
     """
     if not config.cached_augmentations or not config.store.on:
         return views
-    reason = _why_not(model)
-    if reason:
+    if "image" not in model.frozen or not model.encoder_modules("image"):
+        reason = "the image encoder trains" if model.encoder_modules("image") else "the model has no encoder to freeze"
         tell(f"Features are not stored: {reason}.")
         return views
     model.to(torch.accelerator.current_accelerator(check_available=True) or "cpu")
     stores = _name_stores(model, views, config, folder)
-    _check_size([store for each in stores for store in each], config.store.limit_gb, folder)
+    _check_size({store.folder: store for each in stores for store in each}.values(), config.store.limit_gb, folder)
     return [_fill(model, view, each, config.batch_size) for view, each in zip(views, stores, strict=True)]
-
-
-def _why_not(model: Segmenter) -> str | None:
-    if not model.encoder_modules("image"):
-        return "the model has no encoder to freeze"
-    return None if "image" in model.frozen else "the image encoder trains"
 
 
 @torch.no_grad()
@@ -93,24 +90,20 @@ def _name_each(view: View, encoder: Mapping[str, object], folder: Path, layout: 
     ]
 
 
-def _check_size(stores: Sequence[FeatureStore], limit_gb: float, folder: Path) -> None:
+def _check_size(stores: Collection[FeatureStore], limit_gb: float, folder: Path) -> None:
     """Complain before hours of encoding, not after."""
-    distinct = list({store.folder: store for store in stores}.values())
-    total = sum(store.total_bytes for store in distinct) / 1e9
-    pictures = sum(store.rows for store in distinct)
-    size = f"{pictures} pictures, {distinct[0].layout.row_bytes:,} bytes each, {total:.2f} GB"
+    total = sum(store.total_bytes for store in stores) / 1e9
+    pictures, row_bytes = sum(store.rows for store in stores), next(iter(stores)).layout.row_bytes
+    size = f"{pictures} pictures, {row_bytes:,} bytes each, {total:.2f} GB"
     if total > limit_gb:
         remedy = "Take fewer cached_augmentations or a smaller dtype, raise limit_gb, or say on = false"
         raise ConfigError(f"{folder}: features of {size}, are above the limit of {limit_gb:g} GB. {remedy} in [store].")
-    missing = sum(store.total_bytes for store in distinct if not store.folder.exists()) / 1e9
-    room = shutil.disk_usage(_existing(folder)).free / 1e9
+    missing = sum(store.total_bytes for store in stores if not store.folder.exists()) / 1e9
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    room = shutil.disk_usage(existing).free / 1e9
     if missing > room:
         raise ConfigError(f"{folder}: features need {missing:.2f} GB more, and {room:.2f} GB are free there.")
     tell(f"Features of {size}, in {folder}, which may be deleted after the run.")
-
-
-def _existing(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
 
 
 def _fill(model: Segmenter, view: View, stores: Sequence[FeatureStore], batch_size: int) -> StoredView:

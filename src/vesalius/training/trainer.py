@@ -1,4 +1,4 @@
-"""pytorch-lightning's Trainer as every run here needs it, and where a run reports."""
+"""pytorch-lightning's Trainer for every run: devices, saved state, early stopping, TensorBoard and MLflow."""
 
 import os
 from collections.abc import Sequence
@@ -16,6 +16,9 @@ from vesalius.errors import require
 from vesalius.training.callbacks import EpochBar
 from vesalius.training.config import FitConfig
 from vesalius.training.runtime_options import RuntimeOptions
+
+LAST = "last.ckpt"
+"""File of a run's state, in its folder."""
 
 
 def build_loggers(out: Path, running: RuntimeOptions) -> list[Logger]:
@@ -45,9 +48,6 @@ def _mlflow(out: Path) -> Logger:
 _BUILDERS = {"tensorboard": _tensorboard, "mlflow": _mlflow}
 
 
-LAST = "last.ckpt"
-
-
 def build_trainer(
     out: Path, config: FitConfig, running: RuntimeOptions, callbacks: Sequence[Callback], *, batches: int, monitor: str
 ) -> Trainer:
@@ -55,10 +55,10 @@ def build_trainer(
 
     Args:
         out: Folder of the run.
-        config: What to do.
-        running: How.
-        callbacks: The run's own.
-        batches: Of an epoch.
+        config: Length, precision, gradients.
+        running: Devices, loggers, how often to save.
+        callbacks: Further callbacks of the run.
+        batches: Batches of an epoch.
         monitor: The validation metric, higher being better, whose standstill ends the run.
     """
     patience = EarlyStopping(
@@ -81,7 +81,7 @@ def build_trainer(
         enable_model_summary=False,
         enable_progress_bar=False,
         use_distributed_sampler=False,
-        **_share(running),
+        **_devices(running),
     )
 
 
@@ -107,15 +107,11 @@ class SaveInside(ModelCheckpoint):
             super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)  # type: ignore[arg-type]
 
 
-def _choose(device: str) -> dict[str, Any]:
-    """One device, in the trainer's words."""
-    kind, _, index = device.partition(":")
-    return {"accelerator": kind, "devices": [int(index or 0)] if kind == "cuda" else 1}
-
-
-def _share(running: RuntimeOptions) -> dict[str, Any]:
+def _devices(running: RuntimeOptions) -> dict[str, Any]:
+    """Arguments of the trainer for one device, or several that share batches."""
     if running.devices * running.nodes == 1:
-        return _choose(running.device)
+        kind, _, index = running.device.partition(":")
+        return {"accelerator": kind, "devices": [int(index or 0)] if kind == "cuda" else 1}
     strategy = DDPStrategy(
         # Heads for naming do not train while segmentation does.
         find_unused_parameters=True,
@@ -123,5 +119,5 @@ def _share(running: RuntimeOptions) -> dict[str, Any]:
     )
     # Batch norms see their own part of a batch on a CPU, where PyTorch cannot synchronise them.
     synchronised = torch.cuda.is_available()
-    sizes = {"devices": running.devices, "num_nodes": running.nodes}
-    return {**sizes, "strategy": strategy, "sync_batchnorm": synchronised}
+    counts = {"devices": running.devices, "num_nodes": running.nodes}
+    return {**counts, "strategy": strategy, "sync_batchnorm": synchronised}

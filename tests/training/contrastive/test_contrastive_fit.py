@@ -11,7 +11,7 @@ from vesalius.models.checkpoint_file import read_notes
 from vesalius.models.checkpoints import load_model
 from vesalius.prompts.anatomy_captions import PLAIN
 from vesalius.training.callbacks import KeepBest
-from vesalius.training.contrastive import MONITOR, ContrastiveConfig, fit_contrastive
+from vesalius.training.contrastive import ContrastiveConfig, ContrastiveModule, fit_contrastive
 from vesalius.training.lora import LoraConfig
 from vesalius.training.losses import ContrastiveLoss
 from vesalius.training.runtime_options import RuntimeOptions
@@ -32,7 +32,7 @@ def test_training_leaves_weights_a_history_and_what_was_done(build_tiny, tiny_sl
     notes = read_notes(result.checkpoint)
     assert notes["config"]["loss"]["kind"] == kind
     assert len(notes["data"][str(tiny_slices.resolve())]["annotations_sha256"]) == 64
-    assert notes[MONITOR] == pytest.approx(result.val_top1)
+    assert notes[ContrastiveModule.monitor] == pytest.approx(result.score)
     assert json.loads((tmp_path / "manifest.json").read_text())["config"] == notes["config"]
     assert (tmp_path / "metrics.csv").read_text().count("\n") == 2
     after = load_model(tmp_path).state_dict()

@@ -35,12 +35,8 @@ BENCHMARK_TAPS = (5, 8, 11)
 BY_PATCH = {32: "clip_vit_b32", 16: "clip_vit_b16"}
 
 
-@dataclass(frozen=True)
-class Recognised:
-    """What a file turned out to be."""
-
-    recipe: ModelRecipe
-    renaming: Renaming
+Recognised = tuple[ModelRecipe, Renaming]
+"""Which of our models a file is, and how its tensors are renamed."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +58,8 @@ class WeightLayout:
         for prefix in self.prefixes:
             if all(name.startswith(prefix) for name in tensors):
                 tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-        kind = self.recognise(tensors)
-        return kind.recipe, kind.renaming.apply(tensors)
+        recipe, renaming = self.recognise(tensors)
+        return recipe, renaming.apply(tensors)
 
 
 ARCHIVE_SIZES = (r"^input_resolution$", r"^context_length$", r"^vocab_size$")
@@ -150,7 +146,7 @@ UNET_D = Renaming([(r"^", "unet."), *UNET], unused=(r"^outconv2\.",))
 
 
 def _always(name: str, renaming: Renaming, **options: Option) -> Callable[[Mapping[str, Tensor]], Recognised]:
-    return lambda tensors: Recognised(ModelRecipe(name, options), renaming)
+    return lambda tensors: (ModelRecipe(name, options), renaming)
 
 
 def _clipseg(tensors: Mapping[str, Tensor]) -> Recognised:
@@ -158,13 +154,13 @@ def _clipseg(tensors: Mapping[str, Tensor]) -> Recognised:
     options: dict[str, Option] = {}
     if positions is not None and positions.dim() == 2:
         options = {"position_size": 16 * math.isqrt(len(positions) - 1)}
-    return Recognised(ModelRecipe("clipseg", options), CLIPSEG)
+    return (ModelRecipe("clipseg", options), CLIPSEG)
 
 
 def _openai(tensors: Mapping[str, Tensor], **options: Option) -> Recognised:
     if "visual.layer1.0.conv1.weight" in tensors:
-        return Recognised(ModelRecipe("clip_rn50", options), OPENAI_RESNET)
-    return Recognised(ModelRecipe(_by_patch(tensors, "visual.conv1.weight"), options), OPENAI_VIT)
+        return (ModelRecipe("clip_rn50", options), OPENAI_RESNET)
+    return (ModelRecipe(_by_patch(tensors, "visual.conv1.weight"), options), OPENAI_VIT)
 
 
 def _pubmedclip(tensors: Mapping[str, Tensor]) -> Recognised:
@@ -174,7 +170,7 @@ def _pubmedclip(tensors: Mapping[str, Tensor]) -> Recognised:
 
 def _transformers(tensors: Mapping[str, Tensor]) -> Recognised:
     name = _by_patch(tensors, "vision_model.embeddings.patch_embedding.weight")
-    return Recognised(ModelRecipe(name, {}), TRANSFORMERS_CLIP)
+    return (ModelRecipe(name, {}), TRANSFORMERS_CLIP)
 
 
 def _by_patch(tensors: Mapping[str, Tensor], patches: str) -> str:
