@@ -1,1 +1,1 @@
-"""Evaluation: numbers people can trust."""
+"""Scores with intervals: of masks (segmentation, compare, report), of prompts (audit) and of names (naming)."""

@@ -1,11 +1,11 @@
-"""Whether probabilities mean what they say, and whether a model errs where it is unsure.
+"""Calibration of probabilities, and how well confidence predicts errors.
 
-Probabilities are counted in bins as they come, image by image, so nothing but the counts is kept; intervals draw
-images from those counts. The probability is that of being inside, from 0 to 1, not that of the likelier answer.
+Probabilities are counted in bins image by image, so only counts are kept; intervals draw images from those counts. The
+probability is that of being inside, from 0 to 1, not that of the likelier answer.
 
-Two ways to be unsure: a single answer's probabilities (``soft_dice_confidence``), and several answers to one question,
-of several prompts or models, that differ (``disagreement_map``). Either is good if throwing out what is unsure throws
-out what is wrong, which ``RiskCoverage`` measures.
+Confidence is measured in two ways: by the probabilities of one answer (``soft_dice_confidence``), and by how far the
+answers of several prompts or models differ (``disagreement_map``). ``RiskCoverage`` measures whether setting aside
+what is uncertain sets aside what is wrong.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.evaluation.statistics import Array, Bootstrap, Interval, draw_weights, find_plain_ends, share
+from vesalius.evaluation.statistics import Array, Bootstrap, Interval, draw_weights, find_interval, share
 
 BINS = 15
-"""Bins of equal width; the first and last hold what a model is sure of."""
+"""Bins of equal width; the first and last hold the confident probabilities."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class ReliabilityPoint:
     count: int
     """Probabilities in it."""
     stated: float
-    """Their mean."""
+    """Mean of the stated probabilities."""
     observed: float
     """Share of them that were inside."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How well stated probabilities fit what was observed; 0 is best for all three numbers."""
+    """Errors of stated probabilities; 0 is best for all three."""
 
     ece: Interval
     """Expected calibration error: |stated - observed| of each bin, averaged over all that was counted."""
@@ -52,14 +52,14 @@ class Calibration:
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """What was counted, a row an image; ``join`` puts rows together."""
+    """Counts of probabilities in bins, a row an image; ``join`` puts rows together."""
 
     counts: Array
     """Probabilities in each bin, [I, BINS]."""
     stated: Array
-    """Their sum, [I, BINS]."""
+    """Sum of the probabilities in each bin, [I, BINS]."""
     inside: Array
-    """How many of them were inside, [I, BINS]."""
+    """Pixels in each bin that were inside, [I, BINS]."""
     squares: Array
     """Sum of squared differences between probability and truth, [I]."""
 
@@ -138,18 +138,12 @@ class Reliability:
         ]
         drawn = [np.concatenate(kind) for kind in zip(*blocks, strict=True)]
         values = [float(value) for value in (self.ece(), self.ece(doubtful=True), self.brier())]
+        count = int(clusters.max()) + 1
         ece, doubtful, brier = (
-            _around(value, each, clusters, settings) for value, each in zip(values, drawn, strict=True)
+            find_interval(value, each, count, len(clusters), settings.confidence)
+            for value, each in zip(values, drawn, strict=True)
         )
         return Calibration(ece, None if np.isnan(doubtful.value) else doubtful, brier, self.curve())
-
-
-def _around(value: float, drawn: Array, clusters: NDArray[np.intp], settings: Bootstrap) -> Interval:
-    count = int(clusters.max()) + 1
-    if count < 2 or np.isnan(value):
-        return Interval(value, None, None, len(clusters))
-    low, high = find_plain_ends(drawn, count, settings.confidence)
-    return Interval(value, low, high, len(clusters))
 
 
 def disagreement_map(masks: NDArray[np.bool_]) -> Array:
@@ -172,7 +166,7 @@ def disagreement_map(masks: NDArray[np.bool_]) -> Array:
 
 
 def soft_dice_confidence(probability: NDArray[np.floating]) -> float:
-    """Overlap of an answer's mask with its own probabilities: near 1 if it is sure of what it marks.
+    """Overlap of a mask with its own probabilities: near 1 for a confident mask.
 
     2·Σp·m / Σ(p + m) with m = p > 0.5 (Borges et al., "Soft Dice Confidence", 2024), an estimate of Dice that needs no
     truth.
@@ -181,8 +175,7 @@ def soft_dice_confidence(probability: NDArray[np.floating]) -> float:
         probability: Of each pixel to be inside, any shape.
 
     Returns:
-        0 to 1. Where nothing is marked, the highest probability taken from 1: an empty answer is as sure as it is that
-        no pixel is inside.
+        0 to 1. For an empty mask, 1 minus the highest probability.
     """
     values = np.asarray(probability, np.float64)
     mask = values > 0.5
@@ -193,12 +186,12 @@ def soft_dice_confidence(probability: NDArray[np.floating]) -> float:
 
 @dataclass(frozen=True)
 class RiskCoverage:
-    """What is left to err when the least sure images are set aside (El-Yaniv and Wiener, 2010)."""
+    """Mean risk over coverage as the least confident images are set aside (El-Yaniv and Wiener, 2010)."""
 
     coverage: tuple[float, ...]
-    """Share of images kept, the surest first, rising to 1."""
+    """Share of images kept, the most confident first, rising to 1."""
     risk: tuple[float, ...]
-    """Mean risk of those."""
+    """Mean risk of the images kept."""
     aurc: Interval
     """Area under the curve, the mean of ``risk``; lower is better."""
     best: float
@@ -213,11 +206,11 @@ def risk_coverage(
     clusters: NDArray[np.intp] | None = None,
     settings: Bootstrap | None = None,
 ) -> RiskCoverage:
-    """Measure whether confidence tells which answers are bad.
+    """Measure how well confidence predicts risk.
 
     Args:
-        confidence: One an image, [I]; higher is surer. Equal ones are taken together, so their order does not matter.
-        risk: What is wrong with each answer, such as 1 - Dice.
+        confidence: One an image, [I]. Equal ones are taken together, so their order does not matter.
+        risk: Error of each answer, such as 1 - Dice.
         clusters: Number of each image's cluster, [I]; each its own by default.
         settings: Draws, confidence and seed.
     """
@@ -228,23 +221,19 @@ def risk_coverage(
     groups = np.arange(len(wrong)) if clusters is None else clusters
     once = np.ones((1, len(wrong)))
     kept, left = _curve(sure, wrong, once)
-    aurc = float(left.mean())
-    low = high = None
-    if (count := int(groups.max()) + 1) > 1:
-        drawn = np.concatenate([_areas(sure, wrong, weights) for weights in draw_weights(groups, settings)])
-        low, high = find_plain_ends(drawn, count, settings.confidence)
+    drawn = np.concatenate([_areas(sure, wrong, weights) for weights in draw_weights(groups, settings)])
     best = float(_areas(-wrong, wrong, once)[0])
     return RiskCoverage(
         coverage=tuple(kept[0].tolist()),
         risk=tuple(left[0].tolist()),
-        aurc=Interval(aurc, low, high, len(wrong)),
+        aurc=find_interval(float(left.mean()), drawn, int(groups.max()) + 1, len(wrong), settings.confidence),
         best=best,
         chance=float(wrong.mean()),
     )
 
 
 def _curve(sure: Array, wrong: Array, weights: Array) -> tuple[Array, Array]:
-    """Coverage and risk after each image, both [R, I]; images as sure as each other share the risk of their last."""
+    """Coverage and risk after each image, both [R, I]; equally confident images share the risk of their last."""
     order = np.argsort(-sure, kind="stable")
     last = np.searchsorted(-sure[order], -sure[order], side="right") - 1
     counted = weights[:, order].cumsum(1)

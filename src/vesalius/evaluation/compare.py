@@ -94,7 +94,7 @@ class Pairing:
 
     tables: tuple[ScoreTable, ...]
     notes: tuple[str, ...]
-    """What was left out or differs, a sentence each."""
+    """Sentences on what was left out or differs."""
 
 
 def pair(
@@ -216,7 +216,7 @@ class Standing:
     name: str
     model: str
     overall: Centre
-    """Of each image's mean over families."""
+    """Centre of each image's mean over families."""
     families: Mapping[str, Centre]
     first: float
     """Share of resamples in which it has the best mean; ties are shared."""
@@ -238,18 +238,18 @@ class Difference:
     rank_biserial: float
     """Effect size, -1 to 1; above 0 where the first tends to have the larger value."""
     p: float
-    """Of Wilcoxon's signed-rank test over images, or over clusters' means where there are clusters."""
+    """P value of Wilcoxon's signed-rank test over images, or over clusters' means where there are clusters."""
     p_holm: float
     """Corrected for all pairs of evaluations; of single families, for all pairs × families."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What ``compare`` finds."""
+    """The result of ``compare``."""
 
     metric: str
     unit: str | None
-    """Of a distance; None for shares."""
+    """Unit of a distance; None for shares."""
     data: str
     split: str
     rule: str
@@ -264,7 +264,7 @@ class Comparison:
     """Share of resamples in which the whole order is this one."""
     differences: tuple[Difference, ...]
     notes: tuple[str, ...]
-    """What was left out or differs, a sentence each."""
+    """Sentences on what was left out or differs."""
     settings: Bootstrap
 
     def to_dict(self) -> dict[str, object]:

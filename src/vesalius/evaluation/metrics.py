@@ -77,7 +77,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class SurfaceDistances:
-    """From each outline to the nearest pixel of the other; infinite where the other mask is empty."""
+    """Distances from each outline to the nearest pixel of the other; infinite where the other mask is empty."""
 
     from_prediction: NDArray[np.float64]
     """One distance for each outline pixel of the prediction, [P]."""

@@ -22,7 +22,7 @@ _CELLS = 2**22
 
 
 class Areas(NamedTuple):
-    """Of each row of weights, [R]; NaN where a draw lacks either kind."""
+    """Areas under each row of weights, [R]; NaN where a draw lacks either kind."""
 
     ap: Array
     """Average precision: mean precision, each threshold weighing as much as what it newly finds; no interpolation.
@@ -75,7 +75,7 @@ class Ranking:
     present: Bools
     """[M]."""
     images: NDArray[np.intp]
-    """Which image each entry is of, [M]."""
+    """Image of each entry, [M]."""
 
     def areas(self, weights: Array) -> Areas:
         """Average precision and area under the ROC curve.
@@ -89,7 +89,7 @@ class Ranking:
         return Areas(*(np.concatenate(each) for each in zip(*blocks, strict=True)))
 
     def thresholds(self) -> Thresholds:
-        """What lies at or above each score, every image counted once."""
+        """Entries at or above each score, every image counted once."""
         order = np.argsort(-self.scores, kind="stable")
         last = np.append(np.diff(self.scores[order]) != 0, True)[: len(order)]
         present, absent = (kind[order].cumsum()[last].astype(float) for kind in (self.present, ~self.present))

@@ -134,7 +134,7 @@ TITLES = {
     "nsd": "NSD",
     "hd95": "HD95",
 }
-"""How people write the metrics of a row."""
+"""Metrics as readers know them."""
 LOWER_IS_BETTER = frozenset({"hd95"})
 DISTANCES = frozenset({"hd95", "nsd"})
 """Metrics that depend on the unit of distances."""

@@ -24,14 +24,14 @@ from vesalius.models.inference import Precision, TextCache, decode_prompts, enco
 from vesalius.prompts import sort_families, variants
 
 RULE = "threshold 0.5, resolution of the files given, both masks empty = 1"
-"""What holds for every score; printed beside it."""
+"""The rule of every score; printed beside it."""
 TOLERANCE = 2.0
-"""How far outlines may lie apart for NSD unless told otherwise."""
+"""Default tolerance of NSD, in mm, or in pixels where the spacing is unknown."""
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What the answers about one image are compared with."""
+    """The true mask of one image, and how predictions are scored against it."""
 
     image: str
     """The image's file name."""
@@ -40,7 +40,7 @@ class Truth:
     spacing_mm: tuple[float, float] | None = None
     """Distance between rows and between columns; None if unknown, then distances are in pixels."""
     tolerance: float = TOLERANCE
-    """Of the normalised surface distance, in mm, or in pixels where the spacing is unknown."""
+    """Tolerance of the normalised surface distance, in mm, or in pixels where the spacing is unknown."""
 
     def score(self, answer: MaskPrediction, prompt: str) -> Row:
         """Score an answer.
@@ -83,11 +83,11 @@ class Evaluation:
 
     rows: tuple[Row, ...]
     tolerance: float = TOLERANCE
-    """Of the normalised surface distance, in ``distance_unit``."""
+    """Tolerance of the normalised surface distance, in ``distance_unit``."""
 
     @cached_property
     def rule(self) -> str:
-        """How everything here was measured."""
+        """The rule of all scores, in words."""
         return f"{RULE}, NSD within {self.tolerance:g} {self.distance_unit}"
 
     @cached_property
@@ -118,7 +118,7 @@ class Evaluation:
         return sum(row.hd95 is None for row in self.rows)
 
     def without(self, images: Collection[str]) -> "Evaluation":
-        """The same without some images."""
+        """The evaluation without some images."""
         left_out = set(images)
         return Evaluation(tuple(row for row in self.rows if row.image not in left_out), self.tolerance)
 
@@ -179,7 +179,7 @@ class Evaluation:
 
 
 def _describe(everywhere: Centre | None, present: Centre | None) -> dict[str, object]:
-    """One metric over all images, and over those with something to find."""
+    """One metric over all images, and over those whose true mask is not empty."""
     values: dict[str, object] = {}
     for suffix, centre in (("", everywhere), ("_present", present)):
         for name in ("mean", "median"):

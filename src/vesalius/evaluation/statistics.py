@@ -1,4 +1,4 @@
-"""Means and medians that say how sure they are: the bootstrap over images or patients.
+"""Means and medians with bootstrap intervals over images or patients.
 
 Whole clusters are drawn with replacement, so images of a patient stay together. A draw is a row of weights, how often
 it holds each image; means are then one matrix product and medians one cumulative sum.
@@ -11,7 +11,6 @@ docs/statistics.md has the coverage of each by simulation.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,7 @@ _CELLS = 2**22
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How intervals are drawn."""
+    """Settings of bootstrap intervals."""
 
     resamples: int = 10_000
     """Draws; the ends of intervals are good to about a hundredth of their length."""
@@ -168,9 +167,24 @@ class Interval:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
+def find_interval(value: float, drawn: Array, clusters: int, images: int, confidence: float) -> Interval:
+    """A value and its interval, widened for few clusters but not corrected.
+
+    Args:
+        value: Of all images.
+        drawn: The same of each draw, [R]; NaN are left out.
+        clusters: Clusters that decide the value; fewer than two leave nothing to draw, and the interval has no ends.
+        images: Images behind it.
+        confidence: Share of such intervals that should hold the truth.
+    """
+    if clusters < 2 or np.isnan(drawn).all():
+        return Interval(value, None, None, images)
+    return Interval(value, *find_plain_ends(drawn, clusters, confidence), images)
+
+
 @dataclass(frozen=True)
 class Centre:
-    """Where the scores of images lie; each image counts once, with the mean over its wordings."""
+    """Mean and median of the scores of images; each image counts once, with the mean over its wordings."""
 
     mean: Interval
     median: Interval
@@ -184,7 +198,7 @@ class Summary:
     images: int
     clusters: int
     overall: Centre | None
-    """Of each image's mean over its families; None if no image has a score."""
+    """Centre of each image's mean over its families; None if no image has a score."""
     families: Mapping[str, Centre]
 
     def to_dict(self) -> dict[str, object]:
@@ -242,19 +256,10 @@ def find_centres(table: ScoreTable, settings: Bootstrap, *, correct: bool = True
     for place, name in enumerate((None, *table.families)):
         known = ~np.isnan(scores[:, place])
         values, count = scores[known, place], len(np.unique(table.clusters[known]))
-        around = partial(_around, images=len(values), clusters=count, confidence=settings.confidence)
-        centres[name] = Centre(
-            around(float(values.mean()), means[:, place], left_out[:, place] if correct else None),
-            around(float(np.median(values)), medians[:, place]),
-        )
+        mean = find_interval(float(values.mean()), means[:, place], count, len(values), settings.confidence)
+        if correct and count > 1:
+            ends = find_ends(means[:, place], count, settings.confidence, mean.value, left_out[:, place])
+            mean = Interval(mean.value, *ends, mean.n)
+        median = find_interval(float(np.median(values)), medians[:, place], count, len(values), settings.confidence)
+        centres[name] = Centre(mean, median)
     return centres
-
-
-def _around(
-    value: float, drawn: Array, left_out: Array | None = None, *, images: int, clusters: int, confidence: float
-) -> Interval:
-    if clusters < 2:
-        return Interval(value, None, None, images)
-    if left_out is None:
-        return Interval(value, *find_plain_ends(drawn, clusters, confidence), images)
-    return Interval(value, *find_ends(drawn, clusters, confidence, value, left_out), images)

@@ -19,7 +19,7 @@ SEEN = "seen_in_training"
 MANIFEST = "manifest"
 """Field of ``evaluation.json`` that says how it was made."""
 PACKAGES = ("vesalius", "torch", "numpy", "scipy")
-"""Whose versions it names."""
+"""Packages whose versions ``evaluation.json`` names."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class StoredEvaluation:
     """One model on one split, read from disk."""
 
     name: str
-    """What to call it beside others."""
+    """Name of the evaluation beside others."""
     model: str
     data: str
     """Folder of the data set, as it was given."""
@@ -36,7 +36,7 @@ class StoredEvaluation:
     """Threshold, resolution and what empty masks count."""
     rows: Sequence[Row]
     seen: str = ""
-    """How many of the images the model was trained on, in words; "" where nobody looked."""
+    """How many of the images the model was trained on, in words; "" if unknown."""
 
 
 def describe_evaluation(

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vesalius.evaluation.naming.label_scores import around, draw_patients
-from vesalius.evaluation.statistics import Bootstrap
+from vesalius.evaluation.naming.label_scores import draw_patients
+from vesalius.evaluation.statistics import Bootstrap, find_interval
 
 FEW = Bootstrap(resamples=200)
 
@@ -48,11 +48,10 @@ def test_the_seed_decides_and_patients_weigh_one_on_average(make_case):
 
 
 def test_the_interval_of_a_constant_is_that_constant():
-    interval = around(0.25, np.full(200, 0.25), 8, 20, FEW)
+    interval = find_interval(0.25, np.full(200, 0.25), 8, 20, FEW.confidence)
     assert (interval.value, interval.low, interval.high, interval.n) == (0.25, 0.25, 0.25, 20)
 
 
-def test_without_a_value_or_a_second_patient_there_is_no_interval():
-    assert around(float("nan"), np.zeros(200), 8, 20, FEW) is None
-    assert around(0.5, np.zeros(200), 1, 20, FEW).low is None
-    assert around(0.5, np.full(200, np.nan), 8, 20, FEW).high is None
+def test_without_a_draw_that_has_a_value_or_a_second_patient_there_is_no_interval():
+    assert find_interval(0.5, np.zeros(200), 1, 20, FEW.confidence).low is None
+    assert find_interval(0.5, np.full(200, np.nan), 8, 20, FEW.confidence).high is None

@@ -28,7 +28,7 @@ class Line:
     title: str
     """The question in words."""
     good: str
-    """What a good value is."""
+    """Description of a good value."""
     value: Interval
     """Mean over images."""
     verdict: str
@@ -181,7 +181,7 @@ RULE = "masks at threshold 0.5 and the resolution of the files given; change = 1
 
 @dataclass(frozen=True)
 class Card:
-    """What an audit found."""
+    """The score card of one audit."""
 
     conclusion: tuple[str, ...]
     """Sentences."""

@@ -189,7 +189,7 @@ def render_body(card: Card) -> list[str]:
 
 
 def describe_scope(card: Card) -> str:
-    """What was measured on how much, and how, in one line."""
+    """Images, metric and rule in one line."""
     asked = f"{card.images} of {card.available} records" if card.images < card.available else f"{card.images} records"
     rule = f"means over images with 95 % bootstrap intervals; {card.rule}"
     return f"{asked}; Dice on being asked for the plain name {card.plain_dice}; {rule}."

@@ -40,7 +40,7 @@ class Audit:
     reliability: Reliability
     """Reliability of its pixels, a row a record."""
     notes: tuple[str, ...]
-    """What could not be asked, a sentence each."""
+    """Sentences on substitutions that could not be made."""
 
 
 def audit(

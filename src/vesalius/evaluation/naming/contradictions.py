@@ -16,9 +16,9 @@ from scipy.special import expit
 from torch import Tensor
 
 from vesalius.evaluation.naming.encoding import EncodedSlices
-from vesalius.evaluation.naming.label_scores import Array, LabelScores, NamingSettings, draw_patients, find_ends_of
+from vesalius.evaluation.naming.label_scores import Array, LabelScores, NamingSettings, draw_patients
 from vesalius.evaluation.ranking import Ranking
-from vesalius.evaluation.statistics import Interval, share, weighted_means
+from vesalius.evaluation.statistics import Interval, find_interval, share, weighted_means
 from vesalius.models.clip import label_logits, logit_scale
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.inference import TextCache
@@ -36,15 +36,15 @@ class CaptionPairs:
     true_scores: Array
     """Log-odds, [T]."""
     true_images: NDArray[np.intp]
-    """Which image each is of, [T]."""
+    """Image of each true caption, [T]."""
     false_scores: Array
     """Log-odds, [P]."""
     true_of: NDArray[np.intp]
-    """Which true caption each contradicts, [P]."""
+    """True caption that each false one contradicts, [P]."""
 
     @property
     def images(self) -> NDArray[np.intp]:
-        """Which image each pair is of, [P]."""
+        """Image of each pair, [P]."""
         return self.true_images[self.true_of]
 
     @property
@@ -137,7 +137,7 @@ class ContradictionResult:
     """One kind of contradiction; every image counts once, with the mean over its pairs, but for the AUC."""
 
     images: int
-    """That have pairs."""
+    """Images that have pairs."""
     pairs: int
     win_rate: Interval
     """Share of pairs in which the true caption scores higher; equal scores count one half."""
@@ -146,7 +146,7 @@ class ContradictionResult:
     preference: Interval
     """Softmax probability of the true caption among the two, as the paper shows."""
     auc: Interval
-    """How often a true caption of any image scores above a false one of any image, each caption an entry."""
+    """Probability that a true caption of any image scores above a false one of any image, each caption an entry."""
     by_count: Mapping[int, Interval]
     """Win rate of images by how many labels of this kind show."""
     preferences: Sequence[float]
@@ -181,18 +181,18 @@ def measure_contradictions(
     captions = _rank(pairs)
     drawn, areas = _draw(columns, captions, case, settings)
     win_rate, margin, preference, *by_count = (
-        _around(column, drawn[:, place], case, settings) for place, column in enumerate(columns.T)
+        _find_interval(column, drawn[:, place], case, settings) for place, column in enumerate(columns.T)
     )
     shown = ~np.isnan(own[:, 0])
     area = float(captions.areas(np.ones((1, len(counts)))).auroc[0])
-    patients = len(np.unique(case.clusters[shown]))
+    patients, images = len(np.unique(case.clusters[shown])), int(shown.sum())
     return ContradictionResult(
-        images=int(shown.sum()),
+        images=images,
         pairs=len(pairs.true_of),
         win_rate=win_rate,
         margin=margin,
         preference=preference,
-        auc=Interval(area, *find_ends_of(areas, patients, settings.bootstrap), int(shown.sum())),
+        auc=find_interval(area, areas, patients, images, settings.bootstrap.confidence),
         by_count=dict(zip(kinds.tolist(), by_count, strict=True)),
         preferences=own[shown, 2].tolist(),
     )
@@ -220,7 +220,7 @@ def _draw(columns: Array, captions: Ranking, case: LabelScores, settings: Naming
     return np.concatenate(means), np.concatenate(areas)
 
 
-def _around(column: Array, drawn: Array, case: LabelScores, settings: NamingSettings) -> Interval:
+def _find_interval(column: Array, drawn: Array, case: LabelScores, settings: NamingSettings) -> Interval:
     known = ~np.isnan(column)
-    patients = len(np.unique(case.clusters[known]))
-    return Interval(float(column[known].mean()), *find_ends_of(drawn, patients, settings.bootstrap), int(known.sum()))
+    patients, images = len(np.unique(case.clusters[known])), int(known.sum())
+    return find_interval(float(column[known].mean()), drawn, patients, images, settings.bootstrap.confidence)

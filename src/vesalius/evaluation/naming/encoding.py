@@ -30,10 +30,10 @@ class Slices(Protocol):
     """Labelled slices by their number, such as ``AnatomySlices``."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of slices."""
 
     def __getitem__(self, index: int) -> AnatomySample:
-        """One of them."""
+        """One slice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +166,7 @@ def measure_sensitivity(
 
 
 def _auroc(case: LabelScores) -> Array:
-    """Of each label, [L]."""
+    """AUROC of each label, [L]."""
     once = np.ones((1, len(case.patients)))
     return np.array([ranking.areas(once).auroc[0] for ranking in rank_labels(case)])
 

@@ -10,7 +10,7 @@ from vesalius.evaluation.naming.contradictions import ContradictionResult, measu
 from vesalius.evaluation.naming.encoding import EncodedSlices, Sensitivity, measure_sensitivity, score_labels
 from vesalius.evaluation.naming.fitting import ProbeData, fit_probe, score_by_prevalence
 from vesalius.evaluation.naming.label_kind import LabelKindResult, evaluate_label_kind
-from vesalius.evaluation.naming.label_scores import UNCERTAIN, LabelScores, NamingSettings, truth_of
+from vesalius.evaluation.naming.label_scores import UNCERTAIN, NamingSettings, truth_of
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.prompts.anatomy import ORGANS, LabelKind
 
@@ -22,16 +22,16 @@ class AnatomyEvaluation:
     """One system on one set of test slices."""
 
     name: str
-    """What to call it beside others."""
+    """Name of the system beside others."""
     label_kinds: Mapping[LabelKind, LabelKindResult]
     """Those that validation and test slices tell."""
     settings: NamingSettings
     contradictions: Mapping[LabelKind, ContradictionResult | None] = field(default_factory=dict)
-    """What is wrong in the false caption -> result; of models that read captions. None if no slice has any."""
+    """What is wrong in the false caption -> result, for models that read captions. None if no slice has any."""
     sensitivity: Mapping[LabelKind, Sensitivity] = field(default_factory=dict)
-    """Of models that read phrases."""
+    """Sensitivity to wording, for models that read phrases."""
     facts: Mapping[str, object] = field(default_factory=dict)
-    """What else to know of it, ready for JSON."""
+    """Further facts, ready for JSON."""
 
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON."""
@@ -126,8 +126,9 @@ def evaluate_prevalence(
     settings = settings or NamingSettings()
     label_kinds: dict[LabelKind, LabelKindResult] = {}
     for kind in kinds_told(val, test, settings):
-        known, tuned, case = (_unscored(slices, kind, settings) for slices in (train, val, test))
-        tuned, case = score_by_prevalence(known, tuned), score_by_prevalence(known, case)
+        labels = labels_of(kind, settings)
+        unscored = [each.score(torch.zeros(len(each.shown), len(labels)), kind, labels) for each in (train, val, test)]
+        tuned, case = (score_by_prevalence(unscored[0], each) for each in unscored[1:])
         label_kinds[kind] = evaluate_label_kind(tuned, case, settings)
     return AnatomyEvaluation("prevalence", label_kinds, settings)
 
@@ -152,7 +153,9 @@ def evaluate_probe(
     strengths: dict[LabelKind, float] = {}
     for kind in kinds_told(val, test, settings):
         labels = labels_of(kind, settings)
-        probe = fit_probe(_to_arrays(train, kind, labels), _to_arrays(val, kind, labels))
+        probe = fit_probe(
+            *(ProbeData(each.vectors.double().numpy(), truth_of(each.shown, kind, labels)) for each in (train, val))
+        )
         strengths[kind] = probe.strength
         tuned, case = (
             slices.score(torch.from_numpy(probe.logits(slices.vectors.double().numpy())), kind, labels)
@@ -160,12 +163,3 @@ def evaluate_probe(
         )
         label_kinds[kind] = evaluate_label_kind(tuned, case, settings)
     return AnatomyEvaluation(name, label_kinds, settings, facts={"probe_c": strengths})
-
-
-def _unscored(slices: EncodedSlices, kind: LabelKind, settings: NamingSettings) -> LabelScores:
-    labels = labels_of(kind, settings)
-    return slices.score(torch.zeros(len(slices.shown), len(labels)), kind, labels)
-
-
-def _to_arrays(slices: EncodedSlices, kind: LabelKind, labels: tuple[str, ...]) -> ProbeData:
-    return ProbeData(slices.vectors.double().numpy(), truth_of(slices.shown, kind, labels))

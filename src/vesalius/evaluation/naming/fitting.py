@@ -17,7 +17,7 @@ from vesalius.evaluation.naming.label_scores import PRESENT, UNCERTAIN, Array, B
 from vesalius.models.calibration import PlattScaling
 
 STEPS = 100
-"""Of Newton's method; a handful suffice."""
+"""Iterations of Newton's method, at most; a handful suffice."""
 TOLERANCE = 1e-10
 
 
@@ -109,18 +109,18 @@ ITERATIONS = 500
 
 @dataclass(frozen=True, eq=False)
 class LinearProbe:
-    """Weights of L labels."""
+    """A linear classifier of L labels."""
 
     mean: Array
-    """Of training vectors, subtracted first, [E]."""
+    """Mean of training vectors, subtracted first, [E]."""
     spread: Array
-    """Of training vectors, divided by, [E]."""
+    """Standard deviation of training vectors, divided by, [E]."""
     weights: Array
     """[L, E]."""
     offsets: Array
     """[L]."""
     strength: float
-    """C with which it was fitted."""
+    """C of the fit."""
 
     def logits(self, vectors: Array) -> Array:
         """Log-odds that labels show, [N, E] -> [N, L]."""
@@ -130,7 +130,7 @@ class LinearProbe:
 
 @dataclass(frozen=True, eq=False)
 class ProbeData:
-    """Images to fit or to choose with."""
+    """Images to fit a probe on, or to choose its C on."""
 
     vectors: Array
     """[N, E]."""
@@ -173,7 +173,7 @@ def fit_with(train: ProbeData, strength: float) -> LinearProbe:
 
 
 def _log_losses(logits: Array, truth: NDArray[np.int8]) -> Array:
-    """Of known entries."""
+    """Log losses of known entries."""
     losses = np.logaddexp(0, logits) - logits * (truth == PRESENT)
     known: Array = losses[truth != UNCERTAIN]
     return known

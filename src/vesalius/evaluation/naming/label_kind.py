@@ -9,7 +9,7 @@ import numpy as np
 from vesalius.errors import DataError
 from vesalius.evaluation.calibration import ReliabilityPoint, RiskCoverage, risk_coverage
 from vesalius.evaluation.naming.fitting import fit_platt, fit_temperature
-from vesalius.evaluation.naming.label_scores import Array, Bools, LabelScores, NamingSettings, around, draw_patients
+from vesalius.evaluation.naming.label_scores import Array, Bools, LabelScores, NamingSettings, draw_patients
 from vesalius.evaluation.naming.measures import (
     ConfusionCounts,
     Judged,
@@ -20,11 +20,11 @@ from vesalius.evaluation.naming.measures import (
     fit_thresholds,
     top1_in_set,
 )
-from vesalius.evaluation.statistics import Interval
+from vesalius.evaluation.statistics import Interval, find_interval
 from vesalius.models.calibration import PlattScaling
 
 POINTS = 100
-"""Of a curve in JSON, at most."""
+"""Points of a curve in JSON, at most."""
 
 
 def abstain(judged: Judged, settings: NamingSettings) -> RiskCoverage | None:
@@ -49,8 +49,8 @@ def abstain(judged: Judged, settings: NamingSettings) -> RiskCoverage | None:
     return risk_coverage(confidence.tolist(), (1 - right[shown]).tolist(), clusters, settings.bootstrap)
 
 
-def describe_abstention(found: RiskCoverage) -> dict[str, object]:
-    """Ready for JSON, the curve thinned."""
+def _describe_abstention(found: RiskCoverage) -> dict[str, object]:
+    """The curve thinned."""
     places = np.unique(np.linspace(0, len(found.risk) - 1, POINTS).astype(int))
     return {
         "aurc": asdict(found.aurc),
@@ -85,7 +85,12 @@ def find_intervals(judged: Judged, settings: NamingSettings) -> MeasuredInterval
     draws = draw_patients(case, settings.bootstrap, stratified=settings.stratified)
     blocks = [judged.measure(weights) for weights in draws]
     drawn = {name: np.concatenate([block.overall[name] for block in blocks]) for name in value.overall}
-    overall = {name: _overall(judged, name, float(value.overall[name][0]), drawn[name], settings) for name in drawn}
+    overall = {
+        name: _find_interval(
+            float(value.overall[name][0]), each, judged.deciding_patients(name), judged.images_of(name).sum(), settings
+        )
+        for name, each in drawn.items()
+    }
     return MeasuredIntervals(
         overall,
         ap=_by_label(judged, value.ap[0], np.concatenate([block.ap for block in blocks]), settings),
@@ -101,16 +106,17 @@ def find_group_intervals(judged: Judged, group: str, settings: NamingSettings) -
     return find_intervals(Judged(case, judged.thresholds, judged.probabilities[rows], counted), settings).overall
 
 
-def _overall(judged: Judged, name: str, value: float, drawn: Array, settings: NamingSettings) -> Interval | None:
-    images = int(judged.images_of(name).sum())
-    return around(value, drawn, judged.deciding_patients(name), images, settings.bootstrap)
+def _find_interval(value: float, drawn: Array, patients: int, images: int, settings: NamingSettings) -> Interval | None:
+    """None without a value."""
+    found = find_interval(value, drawn, int(patients), int(images), settings.bootstrap.confidence)
+    return None if np.isnan(value) else found
 
 
 def _by_label(judged: Judged, values: Array, drawn: Array, settings: NamingSettings) -> list[Interval | None]:
-    """As few patients as show a label, or do not, decide how wide its intervals are."""
+    """The rarer kind's patients, who show a label or do not, decide how wide its intervals are."""
     images, rarer = judged.case.known.sum(0), judged.rarer_patients()
     return [
-        around(float(value), drawn[:, place], int(rarer[place]), int(images[place]), settings.bootstrap)
+        _find_interval(float(value), drawn[:, place], rarer[place], images[place], settings)
         for place, value in enumerate(values)
     ]
 
@@ -151,7 +157,7 @@ def compare_naming(first: Judged, second: Judged, settings: NamingSettings) -> l
         drawn = np.concatenate([one[name] - other[name] for one, other in blocks])
         images, patients = int(first.images_of(name).sum()), first.deciding_patients(name)
         value = float(values[0][name][0] - values[1][name][0])
-        interval = around(value, drawn, patients, images, settings.bootstrap)
+        interval = _find_interval(value, drawn, patients, images, settings)
         if interval is not None:
             signs = np.sign(drawn[~np.isnan(drawn)]) * (-1 if name in LOWER_IS_BETTER else 1)
             found.append(NamingDifference(name, interval, float(((signs + 1) / 2).mean())))
@@ -170,11 +176,11 @@ class LabelResult:
 
     label: str
     images: int
-    """That show it."""
+    """Images that show the label."""
     absent: int
-    """That surely do not."""
+    """Images that surely do not show it."""
     patients: int
-    """Who show it."""
+    """Patients who show it."""
     counted: bool
     """Whether it enters macro means: enough patients show it, and some image does not."""
     ap: Interval | None
@@ -192,7 +198,7 @@ class LabelKindResult:
     overall: Overall
     """Calibration errors are those of Platt scaling for each label."""
     chance: float | None
-    """Of top-1 by naming at random."""
+    """Top-1 accuracy of naming at random."""
     groups: Mapping[str, Overall]
     """Modality -> the same measures, on its images only."""
     labels: tuple[LabelResult, ...]
@@ -201,11 +207,11 @@ class LabelKindResult:
     temperature_errors: Mapping[str, float]
     """"ece" and "brier" with one temperature for all labels."""
     reliability: tuple[ReliabilityPoint, ...]
-    """Of Platt scaling, in bins of equal mass."""
+    """Reliability of Platt scaling, in bins of equal mass."""
     abstention: RiskCoverage | None
     """Wrong first names, by the probability stated for the name; None if nothing ever shows."""
     judged: Judged
-    """What all this was measured on."""
+    """Scores, thresholds and probabilities that were measured."""
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -226,7 +232,7 @@ class LabelKindResult:
             "temperature": self.temperature.to_dict(),
             "temperature_errors": dict(self.temperature_errors),
             "reliability": [asdict(point) for point in self.reliability],
-            "abstention": None if self.abstention is None else describe_abstention(self.abstention),
+            "abstention": None if self.abstention is None else _describe_abstention(self.abstention),
         }
 
 

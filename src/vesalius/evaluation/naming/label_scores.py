@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.errors import ConfigError, DataError, unknown_name
-from vesalius.evaluation.statistics import Bootstrap, Interval, draw_weights, find_plain_ends
+from vesalius.evaluation.statistics import Array, Bootstrap, draw_weights
 from vesalius.prompts.anatomy import STATIONS, AnatomyLabel, LabelKind, say_only
 from vesalius.prompts.anatomy_captions import match_statements
 
@@ -43,7 +43,6 @@ class NamingSettings:
             raise ConfigError(f"stations: expected two or more to choose among, got {len(self.stations)}.")
 
 
-Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 PRESENT, ABSENT, UNCERTAIN = 1, 0, -1
 
@@ -62,9 +61,9 @@ class LabelScores:
     truth: NDArray[np.int8]
     """1 present, 0 absent, -1 uncertain, [N, L]; what is uncertain counts nowhere."""
     patients: tuple[str, ...]
-    """Whose each image is; intervals draw patients."""
+    """Patient of each image; intervals draw patients."""
     groups: tuple[str, ...]
-    """Modality of each image, say: what is told apart in the result, and kept in proportion when drawing."""
+    """Group of each image, such as its modality; measured apart, and kept in proportion when drawing."""
 
     def __post_init__(self) -> None:
         shape = (len(self.patients), len(self.labels))
@@ -166,26 +165,3 @@ def _strata(case: LabelScores) -> list[NDArray[np.intp]]:
     np.add.at(counts, (case.clusters, numbers), 1)
     own = counts.argmax(1)
     return [np.flatnonzero(own == group) for group in np.unique(own)]
-
-
-def around(value: float, drawn: Array, patients: int, images: int, settings: Bootstrap) -> Interval | None:
-    """A value and its interval.
-
-    Args:
-        value: Of all images; NaN if there is none.
-        drawn: Of each draw, [R]; NaN are left out.
-        patients: Number of patients who decide it.
-        images: Number of images behind it.
-        settings: Confidence.
-
-    Returns:
-        None without a value.
-    """
-    return None if np.isnan(value) else Interval(value, *find_ends_of(drawn, patients, settings), images)
-
-
-def find_ends_of(drawn: Array, patients: int, settings: Bootstrap) -> tuple[float | None, float | None]:
-    """Percentiles of draws, widened for few patients; None where fewer than two leave nothing to draw."""
-    if patients < 2 or np.isnan(drawn).all():
-        return None, None
-    return find_plain_ends(drawn, patients, settings.confidence)

@@ -123,7 +123,7 @@ class ConfusionCounts:
 
 
 def count_errors(case: LabelScores, thresholds: Array) -> list[ConfusionCounts]:
-    """One for each label."""
+    """Counts of each label."""
     named = case.scores >= thresholds
     kinds = ((named, case.present), (~named, case.present), (named, ~case.present), (~named, ~case.present))
     sums = [(predicted & true & case.known).sum(0) for predicted, true in kinds]
@@ -193,12 +193,12 @@ class Judged:
 
     @cached_property
     def rankings(self) -> tuple[Ranking, ...]:
-        """One for each label, of the images of which it is known."""
+        """Ranking of each label, over the images of which it is known."""
         return rank_labels(self.case)
 
     @cached_property
     def reliability(self) -> Reliability:
-        """Of all labels together, in bins of equal mass."""
+        """Reliability of all labels together, in bins of equal mass."""
         return count_equal_mass(self.probabilities, self.case)
 
     @cached_property

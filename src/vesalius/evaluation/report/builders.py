@@ -101,7 +101,7 @@ def short_name(model: str) -> str:
 
 
 def describe_facts(evaluation: StoredEvaluation, result: Evaluation, table: ScoreTable) -> dict[str, str]:
-    """What was asked of what, and how it was measured."""
+    """Model, data, and how scores were measured."""
     empty = result.empty_images()
     images = f"{result.images():,}" + (f", of which {empty:,} show nothing to find" if empty else "")
     return {
@@ -124,7 +124,7 @@ def describe_intervals(images: int, clusters: int) -> str:
 
 
 def tell_images(table: ScoreTable, *, present_only: bool) -> str:
-    """Which images strips are made of."""
+    """The images that strips show."""
     return f"Dice of {len(table.images):,} images" + (" that show something to find." if present_only else ".")
 
 

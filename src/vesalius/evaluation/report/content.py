@@ -1,4 +1,4 @@
-"""What a report says, before it becomes a page or a text."""
+"""The content of a report: its tables, strips and curves, before they become a page or a text."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ def read_manifest(folder: Path) -> dict[str, object]:
 
 
 def find_group_regex(manifest: Mapping[str, object]) -> str | None:
-    """What named the patients when the evaluation was made."""
+    """The expression that named patients when the evaluation was made."""
     settings = manifest.get("settings")
     regex = settings.get("group_regex") if isinstance(settings, dict) else None
     return regex if isinstance(regex, str) else None
@@ -79,7 +79,7 @@ class Number:
 
 
 Cell = str | Number | None
-"""None is what there is not."""
+"""None is shown as a dash."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     note: str = ""
-    """What a reader must know to read it."""
+    """What a reader must know to read the table."""
 
 
 @dataclass(frozen=True)
@@ -98,18 +98,18 @@ class Strip:
     """The Dice of all images under one prompt family."""
 
     name: str
-    """The evaluation's."""
+    """Name of the evaluation."""
     series: int
-    """Number of the evaluation, which decides the colour."""
+    """Number of the evaluation; decides the colour."""
     values: Sequence[float]
-    """One an image."""
+    """Dice of each image."""
     mean: Interval
     median: float
 
 
 @dataclass(frozen=True)
 class StripGroup:
-    """A prompt family, and how each evaluation did."""
+    """The strips of all evaluations for one prompt family."""
 
     title: str
     example: str
@@ -119,7 +119,7 @@ class StripGroup:
 
 @dataclass(frozen=True)
 class NamedCurve:
-    """A curve and whose it is."""
+    """The curve of one evaluation."""
 
     name: str
     series: int
@@ -134,7 +134,7 @@ class Report:
     facts: Mapping[str, str]
     """Model, data, split, rule …"""
     headline: Sequence[tuple[str, Number]]
-    """What to know first."""
+    """The most important numbers, with their names."""
     tables: Sequence[Table]
     strips: Sequence[StripGroup]
     strips_note: str
@@ -174,7 +174,7 @@ TOLD = "† What was asked where the target is was never asked where it is not: 
 
 @dataclass(frozen=True)
 class Absence:
-    """Curves, their areas, and what to know about them."""
+    """Existence curves, their areas, and a note on them."""
 
     table: Table | None
     curves: Sequence[NamedCurve]
@@ -278,7 +278,7 @@ def build_strips(names: Sequence[str], tables: Sequence[ScoreTable], rows: Itera
 
 
 def first_wordings(rows: Iterable[Row]) -> dict[str, str]:
-    """What each family asked first, of an image that shows the target if there is one."""
+    """The first wording of each family, of an image that shows the target if there is one."""
     found: dict[str, str] = {}
     for row in sorted(rows, key=lambda row: not row.true_pixels):
         found.setdefault(row.family, row.prompt)

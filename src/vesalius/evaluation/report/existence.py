@@ -22,7 +22,7 @@ Case = tuple[str, bool]
 
 @dataclass(frozen=True)
 class ExistenceCurve:
-    """How well the existence score tells images with the target from those without."""
+    """ROC curve of the existence score: images with the target against those without."""
 
     family: str | None
     """None for the mean over families."""

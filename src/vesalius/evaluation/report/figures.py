@@ -51,5 +51,5 @@ def draw_curves(curves: Sequence[NamedCurve]) -> Markup:
 
 
 def tell_curve(named: NamedCurve) -> str:
-    """Whose curve it is, and of which prompts."""
+    """Name of the evaluation and of the prompts."""
     return f"{named.name}, {named.curve.family or ALL}"

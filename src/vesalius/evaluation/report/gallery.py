@@ -118,9 +118,9 @@ def _to_example(kind: str, row: Row, answers: Sequence[Row], mean: float) -> Exa
 
 
 SIDE = 320
-"""Pixels of the longer side."""
+"""Pixels of a picture's longer side."""
 QUALITIES = (80, 60, 40, 20, 5)
-"""Of JPEG; lower ones only for pictures that would be too large."""
+"""JPEG qualities; lower ones only for pictures that would be too large."""
 LARGEST_TILE = 22_000
 """Bytes of a JPEG file; keeps the fullest page below 3 MB."""
 TILES = ("image", "truth", "prediction", "errors")
@@ -128,12 +128,12 @@ TILES = ("image", "truth", "prediction", "errors")
 SKY = (86, 180, 233)
 VERMILION = (213, 94, 0)
 YELLOW = (240, 228, 66)
-"""Of Okabe and Ito's palette: apart for colour-blind readers, and by lightness on a grey print."""
+"""Colours of Okabe and Ito's palette: distinct for colour-blind readers, and by lightness on a grey print."""
 ERROR_COLOURS = {"both": SKY, "only predicted": VERMILION, "missed": YELLOW}
 DIMMED = 0.4
 """Brightness of the grey picture behind the errors."""
 OPAQUE = 0.8
-"""How much the colours of errors cover."""
+"""Opacity of the colours of errors."""
 
 Picture = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

@@ -46,7 +46,7 @@ def render_page(report: Report) -> str:
 
 
 def _mark_code(text: str) -> Markup:
-    """What stands between back ticks as code."""
+    """Text between back ticks as code."""
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", escape(to_terminal(text))))
 
 
