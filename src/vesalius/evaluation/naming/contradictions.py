@@ -16,9 +16,9 @@ from scipy.special import expit
 from torch import Tensor
 
 from vesalius.evaluation.naming.encoding import EncodedSlices
-from vesalius.evaluation.naming.label_scores import Array, LabelScores, NamingSettings, draw_patients
+from vesalius.evaluation.naming.label_scores import LabelScores, NamingSettings, draw_patients
 from vesalius.evaluation.ranking import Ranking
-from vesalius.evaluation.statistics import Interval, find_interval, share, weighted_means
+from vesalius.evaluation.statistics import Array, Interval, find_interval, share, weighted_means
 from vesalius.models.clip import label_logits, logit_scale
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.inference import TextCache

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vesalius.data.slices.dataset import AnatomySample
-from vesalius.evaluation.naming.label_scores import Array, Bools, LabelScores, truth_of
+from vesalius.evaluation.naming.label_scores import Bools, LabelScores, truth_of
 from vesalius.evaluation.naming.measures import rank_labels, top1_in_set
+from vesalius.evaluation.statistics import Array
 from vesalius.models.clip import label_logits, logit_scale, phrase_vectors
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.inference import Precision, encode

@@ -13,7 +13,8 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from vesalius.errors import DataError
-from vesalius.evaluation.naming.label_scores import PRESENT, UNCERTAIN, Array, Bools, LabelScores
+from vesalius.evaluation.naming.label_scores import PRESENT, UNCERTAIN, Bools, LabelScores
+from vesalius.evaluation.statistics import Array
 from vesalius.models.calibration import PlattScaling
 
 STEPS = 100

@@ -9,7 +9,7 @@ import numpy as np
 from vesalius.errors import DataError
 from vesalius.evaluation.calibration import ReliabilityPoint, RiskCoverage, risk_coverage
 from vesalius.evaluation.naming.fitting import fit_platt, fit_temperature
-from vesalius.evaluation.naming.label_scores import Array, Bools, LabelScores, NamingSettings, draw_patients
+from vesalius.evaluation.naming.label_scores import Bools, LabelScores, NamingSettings, draw_patients
 from vesalius.evaluation.naming.measures import (
     ConfusionCounts,
     Judged,
@@ -20,7 +20,7 @@ from vesalius.evaluation.naming.measures import (
     fit_thresholds,
     top1_in_set,
 )
-from vesalius.evaluation.statistics import Interval, find_interval
+from vesalius.evaluation.statistics import Array, Interval, find_interval
 from vesalius.models.calibration import PlattScaling
 
 POINTS = 100

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.evaluation.calibration import BINS, Reliability
-from vesalius.evaluation.naming.label_scores import Array, Bools, LabelScores
+from vesalius.evaluation.naming.label_scores import Bools, LabelScores
 from vesalius.evaluation.ranking import Ranking
-from vesalius.evaluation.statistics import share, weighted_means
+from vesalius.evaluation.statistics import Array, share, weighted_means
 
 
 def count_equal_mass(probabilities: Array, case: LabelScores) -> Reliability:
