@@ -86,12 +86,12 @@ class BenchmarkRecipe:
     sets: tuple[str, ...]
     """Names of these folders, the table's columns."""
     entries: tuple[ModelEntry, ...]
-    """The table's rows."""
+    """Models, the table's rows."""
     seeds: tuple[int, ...] = (0,)
     prompts: tuple[str, ...] | None = None
     """Prompt families to be scored; None for all that a record has."""
     publication: Publication | None = None
-    """Whose numbers to put beside ours."""
+    """Publication whose numbers stand beside ours."""
 
 
 def read_benchmark(path: Path) -> BenchmarkRecipe:

@@ -28,7 +28,7 @@ class Score:
     mean: Interval | None
     """Over images, each with its mean over seeds and prompt families; None if no seed was finished."""
     present: Interval | None
-    """The same without images whose true mask is empty; None if the data set has none of them."""
+    """Mean over images whose true mask is not empty; None if all have one."""
     seeds: Mapping[int, float]
     """Mean of each finished seed."""
     published: float | None
@@ -96,7 +96,7 @@ class ScoreTable:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
-    """What raised numbers in its cells refer to, from 1."""
+    """Footnotes, to which raised numbers in cells refer from 1."""
 
 
 def arrange(
@@ -124,7 +124,7 @@ def arrange(
 
 
 def data_title(name: str) -> str:
-    """What people call a data set, where the catalog knows its folder."""
+    """Title of a data set, where the catalog knows its folder."""
     card = read_catalog().get(name)
     return card.title if card else name
 
@@ -153,7 +153,7 @@ class BenchmarkReport:
     recipe: BenchmarkRecipe
     scores: tuple[Score, ...]
     runs: tuple[RunInfo, ...]
-    """Of the finished cells."""
+    """How each finished cell was trained and scored."""
 
     @property
     def table(self) -> ScoreTable:

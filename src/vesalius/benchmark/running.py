@@ -169,7 +169,7 @@ def _measure(entry: ModelEntry, device: torch.device) -> Cost | str:
 
 
 def _build(entry: ModelEntry, device: torch.device) -> Segmenter:
-    """The architecture with weights that mean nothing, without the minute that drawing good ones takes."""
+    """The architecture with constant weights, which take no time to draw."""
     with torch.device("meta"):
         model = as_segmenter(build_model(entry.model, **entry.options))
     model.to_empty(device=device)

@@ -1,4 +1,4 @@
-"""Is an export the model it was made from? Differences of numbers, and of Dice where numbers are meant to differ."""
+"""Compare an export with its model: differences of logits, and of Dice and names where 8 bits change numbers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class DiceChange:
 
 @torch.inference_mode()
 def largest_difference(model: Segmenter, exported: Segmenter) -> float:
-    """Of any logit, existence or embedding, on made-up pictures, one at a time and several together.
+    """Largest difference of any logit, existence or embedding, on synthetic pictures, alone and in a batch.
 
     Args:
         model: In evaluation mode.
@@ -73,7 +73,7 @@ def _answer(model: Segmenter, pictures: Tensor, prompts: tuple[str, ...]) -> dic
 
 
 def _pictures(count: int) -> Tensor:
-    """Blurred blotches with some noise, [B, 3, H, W]: smooth as photographs are, and the same every time."""
+    """Smooth random pictures with some noise, [B, 3, H, W], the same every time."""
     generator = torch.Generator().manual_seed(0)
     blotches = F.interpolate(torch.rand(count, 3, 8, 8, generator=generator), (200, 240), mode="bicubic")
     return (blotches + 0.02 * torch.randn(blotches.shape, generator=generator)).clamp(0, 1)

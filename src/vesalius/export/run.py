@@ -1,4 +1,4 @@
-"""From a trained segmenter to a folder of graphs that is right, or not there; with timings."""
+"""Export a trained segmenter to a folder of graphs, checked against the model and timed; or write nothing."""
 
 import os
 import time
@@ -87,17 +87,17 @@ def _steps(model: Segmenter) -> list[Callable[[], object]]:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export is like, beside the model it was made from."""
+    """An export compared with the model it was made from."""
 
     folder: Path
     difference: float
-    """Largest of any logit before weights are rounded."""
+    """Largest difference of any logit before weights are rounded."""
     dice: DiceChange | None
-    """On validation images; None in 32-bit floats."""
+    """Mean Dice on validation images; None in 32-bit floats."""
     sizes: tuple[int, int]
-    """Bytes of the checkpoint and of the folder."""
+    """Bytes of the checkpoint and of the export's folder."""
     timings: tuple[Timing, Timing]
-    """In PyTorch and of the export."""
+    """Timings in PyTorch and of the export."""
     refused: Mapping[Job, str]
     """Jobs that it does not do, and why."""
 

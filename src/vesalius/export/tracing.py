@@ -69,13 +69,13 @@ class DecoderGraph(nn.Module):
 
 @dataclass(frozen=True)
 class Tracing:
-    """A graph to be made, and the example it is traced with."""
+    """A graph to be exported, and the example it is traced with."""
 
     graph: nn.Module
     arguments: Mapping[str, Tensor | dict[str, Tensor]]
-    """Of the graph's ``forward``."""
+    """Arguments of the graph's ``forward``."""
     axes: Mapping[str, object]
-    """For each argument, which axes may have another length."""
+    """Axes of each argument whose length may vary."""
 
     @property
     def inputs(self) -> list[str]:
@@ -98,7 +98,7 @@ def check_exportable(model: Segmenter) -> None:
 
 
 def trace_model(model: Segmenter) -> dict[GraphName, Tracing]:
-    """What ``write_graph`` needs of each graph; models that do not read have none for text.
+    """The graphs of a model, ready for ``write_graph``; models that do not read have none for text.
 
     Args:
         model: In evaluation mode.
@@ -128,13 +128,13 @@ def write_graph(tracing: Tracing, path: Path) -> None:
 
     Raises:
         MissingPackageError: If a package for ONNX is not installed.
-        ModelError: If the model does something that no graph can say.
+        ModelError: If the model uses an operation that ONNX lacks.
     """
     for package in ("onnx", "onnxscript"):
         require(package, extra="export")
     with torch.no_grad():
         outputs = list(tracing.graph(**tracing.arguments))
-    with _as_exporter_likes():
+    with _exporting():
         try:
             torch.onnx.export(
                 tracing.graph.eval(),
@@ -150,15 +150,15 @@ def write_graph(tracing: Tracing, path: Path) -> None:
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            reason = "it does something for which ONNX has no words"
+            reason = "it uses an operation that ONNX lacks"
             raise ModelError(
-                f"The {path.stem} graph cannot be written: {reason}; this model runs in PyTorch."
+                f"The {path.stem} graph cannot be written: {reason}; use this model in PyTorch."
             ) from error
 
 
 @contextmanager
-def _as_exporter_likes() -> Iterator[None]:
-    """No fused attention layer, which it cannot read, and no notes about itself, which users can do nothing about."""
+def _exporting() -> Iterator[None]:
+    """Without fused attention, which the exporter cannot trace, and without its messages about itself."""
     logger, fused = logging.getLogger("torch.onnx"), torch.backends.mha.get_fastpath_enabled()
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -173,12 +173,12 @@ def _as_exporter_likes() -> Iterator[None]:
 
 
 CALIBRATION_IMAGES = 64
-"""Spread over the training images."""
+"""Number of training images, evenly spread, that 8-bit graphs are calibrated on."""
 Arrays = dict[str, NDArray[np.generic]]
 
 
 class CalibrationReader:
-    """What goes into a graph, image by image; a reader as ONNX Runtime's quantiser wants it.
+    """Inputs of a graph, image by image, as ONNX Runtime's quantiser reads them.
 
     Args:
         model: In evaluation mode; gives the decoder its features.
@@ -234,7 +234,7 @@ def quantise(path: Path, graph: GraphName, model: Segmenter, dataset: Segmentati
 
 @contextmanager
 def _without_advice() -> Iterator[None]:
-    """Keep the quantiser's advice, which we follow where it matters, from users."""
+    """Silence the quantiser's advice, which is followed where it matters."""
     logging.disable(logging.WARNING)
     try:
         yield

@@ -50,16 +50,16 @@ JOBS: tuple[Job, ...] = get_args(Job)
 
 @dataclass(frozen=True)
 class ExportContract:
-    """See the module's description."""
+    """``export.json`` of a folder of exported graphs."""
 
     runtime: RuntimeName
     precision: Precision
     recipe: ModelRecipe
-    """What built the model; its tokenizer is used still."""
+    """Recipe of the original model, whose tokenizer the export uses."""
     files: Mapping[str, str]
     """sha256 by file name."""
     notes: Mapping[str, object]
-    """Those of the checkpoint."""
+    """Notes of the checkpoint that was exported."""
     refused: Mapping[Job, str] = field(default_factory=dict)
     """Jobs that the export does not do, and why."""
 
@@ -146,7 +146,7 @@ SCALE = ".int8_scale"
 
 
 def read_notes(path: Path) -> dict[str, object]:
-    """What ``save_model`` was told to remember; an export remembers it too."""
+    """The notes that ``save_model`` stored; an export has them too."""
     if path.name == CONTRACT_NAME:
         return dict(read_contract(path).notes)
     notes: dict[str, object] = json.loads(read_header(path).get("notes", "{}"))
@@ -190,7 +190,7 @@ def open_tensors(path: Path, framework: str = "numpy") -> Iterator[safe_open]:
 
 
 def read_header(path: Path) -> dict[str, str]:
-    """What a safetensors file says beside its tensors, as it stands there.
+    """Metadata in the header of a safetensors file.
 
     Raises:
         ModelError: If it is none, or damaged.
@@ -200,7 +200,7 @@ def read_header(path: Path) -> dict[str, str]:
 
 
 def read_recipe(path: Path) -> ModelRecipe:
-    """What rebuilds the model.
+    """The recipe that rebuilds the model.
 
     Raises:
         ModelError: If it is no checkpoint of ours, or damaged.

@@ -1,4 +1,4 @@
-"""Where PyTorch computes and in which numbers, and images and prompts to answers in bounded memory."""
+"""Inference in PyTorch: devices and precision, cached text features, and decoding in bounded memory."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,7 +19,7 @@ from vesalius.models.encoder import (
 )
 
 Precision = Literal["32", "16-mixed", "bf16-mixed"]
-"""Of computation: 32-bit floats, or half of them where PyTorch's automatic mixed precision thinks it safe."""
+"""Arithmetic: 32-bit floats, or 16 bits where PyTorch's automatic mixed precision uses them."""
 CPU = torch.device("cpu")
 Model = TypeVar("Model", bound=VisionLanguageEncoder)
 _HALVES = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
@@ -54,7 +54,7 @@ def has_mps() -> bool:
 
 
 def computing(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """In which a model computes in these numbers."""
+    """A context in which a model computes in this precision."""
     if precision == "32":
         return nullcontext()
     return torch.autocast(device.type, _HALVES[precision])
@@ -81,7 +81,7 @@ def place(model: Model, device: str = "auto", precision: Precision = "32") -> Mo
 
 
 def wait(device: torch.device) -> None:
-    """Until a GPU has done all it was told; a CPU does so at once."""
+    """Wait until a GPU has finished; a CPU already has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -89,7 +89,7 @@ def wait(device: torch.device) -> None:
 
 
 def describe_device(device: torch.device, precision: Precision) -> dict[str, object]:
-    """What computed and in which numbers, for the record of a command."""
+    """Device and precision, for the record of a command."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {"device": str(device), **({"device_name": name} if name else {}), "precision": precision}
 
@@ -100,19 +100,19 @@ def list_devices() -> list[str]:
 
 
 LIMIT_BYTES = 256 * 2**20
-"""Memory of remembered features: 100,000 prompts of pocket, 1,600 of CRIS, which keeps every word."""
+"""Memory of cached features: 100,000 prompts of pocket, 1,600 of CRIS, which keeps every token."""
 ENTRY_BYTES = 1024
-"""What Python needs for an entry beside the numbers."""
+"""Memory of an entry beside its tensors."""
 
 
 class TextCache:
-    """The text features of a model that does not change, remembered by prompt; the least recently asked go first.
+    """Text features of a model that does not change, cached by prompt; the least recently used are dropped first.
 
     Args:
         model: Its text encoder must stay as it is for as long as the cache is used.
         at_once: New prompts that are encoded together. With 1, a prompt's features do not depend on its company, not
             even in the last bit.
-        limit_bytes: Of all that is remembered between two calls.
+        limit_bytes: Memory of all that is cached between two calls.
     """
 
     def __init__(self, model: VisionLanguageEncoder, at_once: int = 64, limit_bytes: int = LIMIT_BYTES) -> None:
@@ -153,7 +153,7 @@ class TextCache:
 
 
 def count_bytes(features: TextFeatures) -> int:
-    """Of all tensors, those of parts included, and of what holds them."""
+    """Bytes of all tensors, those of parts included, and of the Python objects around them."""
     values = [getattr(features, each.name) for each in fields(features)]
     own = sum(value.nbytes for value in values if isinstance(value, Tensor))
     return ENTRY_BYTES + own + sum(count_bytes(part) for part in features.parts)

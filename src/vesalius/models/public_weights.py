@@ -49,7 +49,7 @@ class WeightSource:
     """Named models that start from it."""
     licence: str
     layout: str | None = None
-    """What ``vesalius weights import`` reads it as; None for a vocabulary, which is used as it is."""
+    """Layout that ``vesalius weights import`` reads it in; None for a vocabulary, which is used as it is."""
     hub: str | None = None
     revision: str | None = None
     url: str | None = None
@@ -163,7 +163,7 @@ def check_here(names: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What comparing a file with its checksum found."""
+    """Result of comparing a file with its checksum."""
 
     name: str
     path: Path

@@ -35,7 +35,7 @@ class Donor:
     source: str
     """Row of ``sources.toml``."""
     places: Mapping[str, str]
-    """Beginnings of the donor's names, and of the model's that take their place."""
+    """Prefix of the donor's tensor names -> prefix of the model's."""
 
 
 def _biomedclip(branch: str) -> Donor:
@@ -187,7 +187,7 @@ class ParameterCount:
 
     total: int
     decoder: int
-    """Those that train when both encoders are frozen, as in the papers' recipe."""
+    """Parameters that train when both encoders are frozen, as in the papers' recipe."""
 
 
 def count_parameters(name: str) -> ParameterCount:

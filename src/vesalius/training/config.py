@@ -19,7 +19,7 @@ from vesalius.training.losses import LossWeights
 Settings = TypeVar("Settings")
 Schedule = Literal["plateau", "one_cycle", "cosine"]
 ABSENT = 0.2
-"""Share of prompts for what is absent with which a trained existence score goes on being trained."""
+"""Share of prompts for absent objects when a model with a trained existence score is trained further."""
 FINE_TUNING_RATE = 3e-4
 """Learning rate of a model that comes trained: the paper's 1e-5, meant for a thousand epochs, shows nothing in one."""
 RENAMED = {
@@ -43,7 +43,7 @@ _TABLES = {
 
 @dataclass(frozen=True)
 class FitConfig:
-    """What every kind of training has: an optimiser, a schedule and a length.
+    """Settings that every kind of training has: optimiser, schedule and length.
 
     The defaults are VLSM-Ensemble's (MIDL 2025) and, where it is silent, its benchmark's.
     """
@@ -71,7 +71,7 @@ class FitConfig:
     ema_decay: float = 0.0
     """Decay of the exponential moving average of the weights, which is then validated and kept; 0 for none."""
     keep: Literal["best", "last"] = "best"
-    """Which weights stay: those with the best validation, or, where that is too small to tell, the last ones."""
+    """Weights to keep: those with the best validation, or, where validation is too small to tell, the last."""
     max_epochs: int = 1000
     """Passes over the training images at most."""
     min_epochs: int = 10
@@ -88,15 +88,15 @@ class FitConfig:
     gradient_clip_norm: float = 0.5
     """Gradients of a larger norm are scaled down to it."""
     freeze: tuple[Literal["image", "text"], ...] = ("image", "text")
-    """Encoders that are held still."""
+    """Encoders that are frozen."""
     freeze_batch_norm: bool = False
-    """Hold the statistics of batch norms: for fine-tuning trained weights on few images or other domains."""
+    """Keep the running statistics of batch norms, for fine-tuning on few images or other domains."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Arithmetic of the forward pass; the paper used 16-mixed on a GPU."""
     seed: int = 0
     """Decides order, augmentation, prompts and initial weights."""
     lora: LoraConfig = field(default_factory=LoraConfig)
-    """Changes of low rank that frozen encoders learn."""
+    """LoRA on frozen encoders."""
 
     def __post_init__(self) -> None:
         check_positive(
@@ -134,7 +134,7 @@ class TrainConfig(FitConfig):
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Ranges of the augmentation."""
     prompts: PromptMix = field(default_factory=PromptMix)
-    """How training prompts are drawn."""
+    """Mixture of training prompts."""
     loss: LossWeights = field(default_factory=LossWeights)
     """Weights of the loss's terms."""
     store: StoreConfig = field(default_factory=StoreConfig)

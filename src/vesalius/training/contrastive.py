@@ -64,7 +64,7 @@ class ContrastiveConfig(FitConfig):
     gradient_clip_norm: float = 1.0
     """Gradients of a larger norm are scaled down to it."""
     freeze: tuple[Literal["image", "text"], ...] = ()
-    """Encoders that are held still; both of models that segment too, unless a recipe says otherwise."""
+    """Encoders that are frozen; both of models that segment too, unless a recipe says otherwise."""
     augment: SliceAugment = field(default_factory=SliceAugment)
     """How slices vary."""
     captions: CaptionMix = field(default_factory=CaptionMix)

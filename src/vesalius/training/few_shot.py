@@ -48,7 +48,7 @@ class Support:
 
 
 MOST_IMAGES = 1000
-"""A label pulls as if it had no more, as in the released code."""
+"""Number of images beyond which a label's weight no longer grows, as in the released code."""
 
 
 def ss_text(support: Support, texts: Tensor, scale: float, *, repel: bool = False) -> Tensor:
@@ -94,7 +94,7 @@ def ss_text(support: Support, texts: Tensor, scale: float, *, repel: bool = Fals
 
 START = "an image of"
 MOST_VECTORS = 16
-"""A label, the most that CoOp was tried with."""
+"""Largest number of learned vectors a label; CoOp was tried with no more."""
 MOMENTUM = 0.9
 
 
@@ -107,7 +107,7 @@ class PromptLearning:
     batch_size: int = 32
     """Images a step."""
     learning_rate: float = 2e-3
-    """Of gradient descent with momentum; it falls to 0 along a cosine."""
+    """Learning rate of gradient descent with momentum; it falls to 0 along a cosine."""
     keep: float = 0.0
     """Weight of 1 - cosine to the hand-written prompts, so that labels never trained on lose less (KgCoOp, Yao et al.,
     CVPR 2023, with 8)."""
@@ -124,9 +124,9 @@ class LearnedPrompts:
     """One prompt for each of C labels, whose first M tokens are free vectors."""
 
     tokens: Tokens
-    """Of the hand-written prompts, [C, L]."""
+    """Tokens of the hand-written prompts, [C, L]."""
     context: Tensor
-    """What stands for their tokens 1 to M, [C, M, D]."""
+    """Embeddings in place of their tokens 1 to M, [C, M, D]."""
 
     @classmethod
     def from_words(cls, encoder: ContrastiveEncoder, labels: Sequence[str], start: str = START) -> "LearnedPrompts":
