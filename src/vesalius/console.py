@@ -1,7 +1,7 @@
-r"""What people and programs read: tables, notices, progress and JSON; the one place that escapes text from outside.
+r"""Output for people and programs: tables, notices, progress and JSON; the one place that escapes text from outside.
 
-File names, headers, prompts and the messages of other libraries may hold anything: markup, escape sequences that take
-over a terminal, letters that turn a line round. All of it is shown as it is, or as a visible escape such as ``\x1b``.
+File names, headers, prompts and the messages of other libraries may hold markup, escape sequences that control the
+terminal, and marks that reverse a line. Such text is shown literally, or as a visible escape such as ``\x1b``.
 """
 
 import html
@@ -41,29 +41,29 @@ BLANK = frozenset(
     )
     for code in range(first, last + 1)
 )
-"""Characters that Unicode counts as printable and that show nothing."""
+"""Characters that Unicode counts as printable although they show nothing."""
 ASCII = str.maketrans({"–": "-", "−": "-", "·": "-", "…": "...", "×": "x", "“": '"', "”": '"', "\u00a0": " "})
-"""How our own texts look where only ASCII can be shown."""
+"""Characters of our own texts -> what replaces them where only ASCII can be shown."""
 MARKUP = re.compile(
     r"[\\`*|#~]|<(?=[A-Za-z/!?])|&(?=[\w#])|\](?=[(\[:])|(?<!\w)_|_(?!\w)|^[-+>](?=\s|$)|(?<=^\d)[.)](?=\s|$)"
 )
-"""What Markdown would take for its own; the last three only at the edge of a word or at the start of a text."""
+"""Characters with a meaning in Markdown; some only at the edge of a word or at the start of a text."""
 ENTITIES = {"<": "&lt;", "&": "&amp;"}
-"""Not every Markdown lets a back slash stand before these."""
+"""Characters that not every Markdown lets a backslash escape."""
 LOG = logging.getLogger("vesalius")
-"""Told what is loaded and how long things take; ``--verbose`` shows it."""
+"""Log of what is loaded and how long things take; ``--verbose`` shows it."""
 _quiet = False
 
 
 def to_terminal(text: object, encoding: str = "utf-8") -> str:
-    r"""A text in one line, with everything visible that a terminal would obey or hide.
+    r"""A text in one line, in which everything is visible that a terminal would obey or hide.
 
     Control characters, escape sequences, line breaks, marks of direction, invisible characters and the lone surrogates
     of file names that are not UTF-8 become escapes; so does what the encoding lacks. Brackets and back slashes stay.
 
     Args:
-        text: Anything; of what is no text, its ``str``.
-        encoding: Of the terminal or file.
+        text: Any object; its ``str`` is shown.
+        encoding: Encoding of the terminal or file.
 
     >>> to_terminal("t1 [/b]\x1b[31m\n")
     't1 [/b]\\x1b[31m\\n'
@@ -86,11 +86,11 @@ def to_html(text: object) -> str:
 
 
 def html_figure(png: bytes | None, caption: str) -> str:
-    """A picture and what stands below it, for notebooks.
+    """A picture and its caption, for notebooks.
 
     Args:
-        png: The file's content; None if there is no picture.
-        caption: Plain text.
+        png: Content of the file; None if there is no picture.
+        caption: Plain text below it.
     """
     told = to_html(caption)
     image = "" if png is None else f'<img alt="{told}" src="data:image/png;base64,{b64encode(png).decode()}">'
@@ -98,7 +98,7 @@ def html_figure(png: bytes | None, caption: str) -> str:
 
 
 def html_table(columns: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    """A table of HTML, its cells escaped; None is a dash.
+    """A table in HTML, its cells escaped; None is a dash.
 
     >>> html_table(["label"], [["<b>"]])
     '<table><thead><tr><th>label</th></tr></thead><tbody><tr><td>&lt;b&gt;</td></tr></tbody></table>'
@@ -119,7 +119,7 @@ def to_markdown(text: object) -> str:
 
 
 def to_link(path: str | os.PathLike[str]) -> str:
-    """A relative path as the target of a link of HTML or Markdown.
+    """A relative path as the target of a link in HTML or Markdown.
 
     >>> to_link("a b#1.png")
     'a%20b%231.png'
@@ -128,12 +128,12 @@ def to_link(path: str | os.PathLike[str]) -> str:
 
 
 def markdown_table(columns: Sequence[object], rows: Iterable[Sequence[object]], *, align: str = "---") -> str:
-    """A table of Markdown, its cells escaped.
+    """A table in Markdown, its cells escaped.
 
     Args:
-        columns: Names.
+        columns: Names of the columns.
         rows: Cells; None is a dash.
-        align: What stands below every name but the first: "---", or "---:" for numbers.
+        align: Alignment of all columns but the first: "---" for left, or "---:" for numbers.
     """
     lines = [tuple(map(to_markdown, columns)), ("---", *[align] * (len(columns) - 1))]
     lines += [tuple("–" if cell is None else to_markdown(cell) for cell in row) for row in rows]
@@ -141,13 +141,13 @@ def markdown_table(columns: Sequence[object], rows: Iterable[Sequence[object]], 
 
 
 def print_json(content: Mapping[str, object]) -> None:
-    """One object on stdout."""
+    """Print one JSON object on stdout."""
     if sys.stdout is not None:
         sys.stdout.write(to_json(content) + "\n")
 
 
 def print_path(path: object) -> None:
-    """One path on stdout: as it is for scripts, as a text for terminals."""
+    """Print a path on stdout: its bytes for scripts, escaped for terminals."""
     if sys.stdout is None:
         return
     if sys.stdout.isatty():
@@ -159,12 +159,12 @@ def print_path(path: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
-    """A table on stdout; what is too wide is folded, never cut.
+    """Print a table on stdout; wide cells are folded, never cut.
 
     Args:
-        columns: Names.
+        columns: Names of the columns.
         rows: Cells: texts, numbers, None, or a tuple of these for several lines.
-        title: Above it.
+        title: Title above the table.
     """
     console = open_console()
     table = Table(title=None if title is None else _text(title, console), title_justify="left")
@@ -176,13 +176,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
 
 
 def say(message: object) -> None:
-    """One line for people, on stderr, unless they want quiet."""
+    """Print a line for people on stderr, unless they want quiet."""
     if not _quiet:
         _say(message)
 
 
 def say_first(lines: Sequence[object], most: int, rest: str) -> None:
-    """The first of several lines for people, and how many more there are.
+    """Print the first of several lines for people, and how many more there are.
 
     Args:
         lines: All lines.
@@ -196,19 +196,19 @@ def say_first(lines: Sequence[object], most: int, rest: str) -> None:
 
 
 def warn(message: object) -> None:
-    """A line on stderr of what may be wrong, unless people want quiet."""
+    """Print a warning on stderr, unless people want quiet."""
     if not _quiet:
         _say(message, "warning:", "yellow")
 
 
 def complain(message: object) -> None:
-    """A line on stderr of what is wrong."""
+    """Print an error on stderr."""
     _say(message, "error:", "bold red")
 
 
 @contextmanager
 def keeping_quiet(quiet: bool = True) -> Iterator[None]:
-    """While the block lasts, nothing but errors reaches stderr: no notices, warnings or bars.
+    """While the block lasts, only errors reach stderr: no notices, warnings or progress bars.
 
     Args:
         quiet: False changes nothing.
@@ -223,7 +223,7 @@ def keeping_quiet(quiet: bool = True) -> Iterator[None]:
 
 @contextmanager
 def showing_all_as_text() -> Iterator[None]:
-    """Keep what libraries warn of and log from commanding the terminal, and let no character stop a command."""
+    """Escape the warnings and logs of libraries while the block lasts, and let no character stop a command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -245,19 +245,19 @@ def showing_all_as_text() -> Iterator[None]:
 
 
 def is_quiet() -> bool:
-    """Whether nothing but errors is to reach stderr."""
+    """Whether only errors reach stderr."""
     return _quiet
 
 
 def open_console(*, stderr: bool = False) -> Console:
-    """Where to print: stdout or stderr, as they are now."""
+    """A console on stdout or stderr, as they are now."""
     return _Console(stderr=stderr, soft_wrap=stderr, highlight=False)
 
 
 def progress_bar(console: Console | None = None) -> Progress:
-    """A bar that is gone when finished, on stderr unless a console is given; nothing where nobody watches.
+    """A progress bar that disappears when finished, on stderr unless a console is given; hidden outside terminals.
 
-    Of a task whose total nobody knows, it shows the time that has passed.
+    For a task of unknown total it shows the time that has passed.
     """
     console = console or open_console(stderr=True)
     columns = (_Description(), BarColumn(), _Count(), TimeRemainingColumn())
@@ -266,13 +266,13 @@ def progress_bar(console: Console | None = None) -> Progress:
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Leave it to the command line, which ends with one exit code however the reader went away."""
+        """Leave it to the command line, whose exit code is the same wherever the reader went away."""
         raise BrokenPipeError
 
 
 class _Bar(Progress):
     def stop(self) -> None:
-        """Take it away, and log how long each task took."""
+        """Remove it, and log how long each task took."""
         super().stop()
         for task in self.tasks:
             count = f"{task.completed:.0f} in " if task.completed else ""
@@ -329,5 +329,5 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """One line, without the place in our code that a user cannot change."""
+    """Show a warning as one line, without the place in the code."""
     warn(message)

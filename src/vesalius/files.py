@@ -9,13 +9,11 @@ import json
 import math
 import os
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from functools import cache
-from importlib.resources import files
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -214,6 +212,9 @@ def read_package_toml(name: str) -> Mapping[str, Any]:
     Args:
         name: Path within the package, such as "prompts/bank.toml".
     """
+    import tomllib  # neither is needed to start the command line
+    from importlib.resources import files
+
     return tomllib.loads(files("vesalius").joinpath(name).read_text(encoding="utf-8"))
 
 

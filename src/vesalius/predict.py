@@ -1,4 +1,7 @@
-"""Trained models at work: ``Predictor`` outlines what phrases name, in pictures, slices and whole volumes."""
+"""Segment with a trained model: ``Predictor`` outlines what phrases name, in pictures, slices and whole volumes.
+
+`segment` and `segment_volume` do it in one call for a single image.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -34,17 +37,17 @@ _Answer = TypeVar("_Answer")
 
 
 class Predictor:
-    """One model, ready to be asked: ``set_image`` encodes a picture once, ``predict`` answers any number of phrases.
+    """An opened model: ``set_image`` encodes a picture once, ``predict`` answers any number of phrases about it.
 
     A model whose notes say what it learnt is not asked about anything else: the answer to such a phrase marks nothing
     and says so (``known``, ``understanding``).
 
     Args:
-        model: A name ("pocket"), a checkpoint or run folder; or a model in memory, which is asked everything.
-        runtime: What runs it, see `vesalius.runtime.open_runtime`; not looked at for models in memory.
-        device: Where: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        precision: Of computation in PyTorch.
-        threads: That compute on a CPU; 0 for all cores.
+        model: A name ("pocket"), a checkpoint or run folder; or a model in memory, which is asked every phrase.
+        runtime: Program that runs the model, see `vesalius.runtime.open_runtime`; ignored for models in memory.
+        device: Device that computes: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        precision: Precision of computation in PyTorch.
+        threads: Threads that compute on a CPU; 0 for all cores.
 
     Raises:
         ConfigError: If there is no such device, or the runtime cannot do that.
@@ -95,7 +98,7 @@ class Predictor:
         """Answer one phrase, or several, about the picture set before.
 
         Args:
-            prompts: A phrase, or several; an empty one asks for whatever the model finds most likely.
+            prompts: A phrase, or several; an empty phrase asks for what the model finds most likely.
 
         Returns:
             One answer for one phrase, a list for a list.
@@ -122,7 +125,7 @@ class Predictor:
         `gate_by_runs`. So answers come some slices late, and memory does not grow with the series.
 
         Args:
-            slices: Of an image, ``image.slices()``.
+            slices: Slices of an image, ``image.slices()``.
             prompts: A phrase, or several.
             together: Whether slices decide together; if not, each is answered as a picture of its own.
 
@@ -167,9 +170,8 @@ class Predictor:
     ) -> VolumeSegmentation | list[VolumeSegmentation]:
         """Answer one phrase, or several, about a volume or series; every slice is encoded once.
 
-        The time is that of its slices, a fraction of a second each on a CPU. In memory stay the image and the answers
-        as small as the model gave them, 100 kB a slice and phrase for pocket; for longer series than that allows, go
-        through ``predict_slices``.
+        Each slice takes a fraction of a second on a CPU. The image and the answers at the model's resolution stay in
+        memory, 100 kB a slice and phrase for pocket; if that is too much for a long series, use ``predict_slices``.
 
         Args:
             image: A file, a folder with a series, an image, or an array of slices ([D, H, W] or [D, H, W, 3], see
@@ -177,7 +179,7 @@ class Predictor:
             prompts: A phrase, or several.
             plane: "axial", "coronal" or "sagittal"; by default the plane the image was taken in.
             window: Center and width in stored values, or of CT a name such as "lung"; by default `default_range`.
-            on_slices: Called with the number of slices just finished, for progress.
+            on_slices: Called with the number of slices that were just finished, for progress.
 
         Returns:
             One answer for one phrase, a list for a list.
@@ -283,7 +285,7 @@ def segment_volume(
 
 
 def check_prompts(prompts: Sequence[str]) -> None:
-    """Refuse a question that asks nothing.
+    """Refuse an empty list of phrases, and empty phrases.
 
     Raises:
         PromptError: If there is no prompt, or an empty one.
@@ -304,7 +306,7 @@ def _decode(
 
 
 _NOTHING = np.full((1, 1), -MAX_LOG_ODDS, np.float32), None
-"""What is said of a phrase that the model was not asked."""
+"""Answer to a phrase that the model was not asked."""
 
 
 def _answer(
@@ -322,5 +324,5 @@ def _as_list(prompts: str | Sequence[str]) -> list[str]:
 
 
 def _like(prompts: str | Sequence[str], answers: list[_Answer]) -> _Answer | list[_Answer]:
-    """One answer for one phrase."""
+    """One answer for one phrase, a list for a list."""
     return answers[0] if isinstance(prompts, str) else answers

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from vesalius.cli import doctor
-from vesalius.cli.doctor import Check, examine, sort_extras
+from vesalius.cli.doctor import HealthCheck, examine, sort_extras
 from vesalius.models import describe_model, list_encoders, list_models
 from vesalius.models.checkpoint_file import EMBEDDED
 
@@ -21,7 +21,7 @@ from vesalius.cli import main
 
 
 @pytest.fixture(scope="module")
-def checks() -> dict[tuple[str, str], Check]:
+def checks() -> dict[tuple[str, str], HealthCheck]:
     return {(each.group, each.name): each for each in examine()}
 
 
@@ -53,7 +53,7 @@ def test_damaged_weights_are_broken_and_end_with_1(run, monkeypatch, tmp_path):
 
 
 def test_tables_say_what_to_install(run, monkeypatch):
-    lacking = Check("Extras", "lora", "missing", "lacks peft", "pip install 'vesalius[lora]'")
+    lacking = HealthCheck("Extras", "lora", "missing", "lacks peft", "pip install 'vesalius[lora]'")
     monkeypatch.setattr(doctor, "examine", lambda: iter([lacking]))
     code, out, err = run("doctor")
     assert code == 0

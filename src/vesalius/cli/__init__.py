@@ -20,17 +20,18 @@ EXAMPLES = """vesalius segment scan.png "polyp"
 vesalius name head.nii.gz
 vesalius segment --help"""
 TRAIN_PACKAGES = ("torch", "pytorch_lightning", "torchmetrics", "instant_clip_tokenizer", "pyarrow")
-"""Of the extra ``train``, which whole commands rest on."""
+"""Packages of the extra ``train`` that whole commands need."""
 app = App(
     name="vesalius",
     help="Read medical images with words: segment what a phrase names, name what a slice shows.",
-    help_epilogue=write_epilogue(EXAMPLES, "README.md"),
+    help_epilogue=write_epilogue(EXAMPLES, "README.md", as_rich=True),
+    help_format="rich",  # Markdown, which the commands' own help is, takes a fifth of the time of `vesalius --help`
     version=__version__,
     version_flags=("--version", "-V"),
     default_parameter=Parameter(negative=(), json_list=False, json_dict=False),  # "[a]" is a file, too
     result_action="return_none",
 )
-# Named here, not read from the commands' own descriptions, so that `--help` loads none of them.
+# Listed here, not read from the commands' docstrings, so that `--help` loads none of them.
 COMMANDS = {
     "segment": "Outline what phrases name in a picture, series or volume.",
     "name": "Say which modality, plane, body stations and organs an image shows.",
@@ -55,7 +56,7 @@ CHAPTERS = {
     "report": "compare",
     "train-naming": "train",
 }
-"""Commands that live in another command's file."""
+"""Commands in another command's file -> that file."""
 GROUPS = {
     "data": {
         "prepare": "Bring images and masks, a public data set's or your own, into the layout that training reads.",
@@ -78,28 +79,30 @@ GROUP_HELP = {"data": "Prepare and check data sets.", "prompts": "Make prompts."
 GROUP_PAGES = {"data": "docs/data.md", "prompts": "docs/prompts.md", "weights": "docs/weights.md"}
 for command, summary in COMMANDS.items():
     function = command.replace("-", "_")
-    app.command(f"vesalius.cli.{CHAPTERS.get(command, function)}:{function}", name=command, help=summary)
+    path = f"vesalius.cli.{CHAPTERS.get(command, function)}:{function}"
+    app.command(path, name=command, help=summary, help_format="markdown")
 app.command(
     "vesalius.cli.usage:install_completion",
     name="--install-completion",
     help="Let the shell complete commands and options.",
+    help_format="markdown",
 )
 for group, commands in GROUPS.items():
     examples = "\n".join(f"vesalius {group} {command} --help" for command in commands)
-    inner = App(name=group, help=GROUP_HELP[group], help_epilogue=write_epilogue(examples, GROUP_PAGES[group]))
+    epilogue = write_epilogue(examples, GROUP_PAGES[group])
+    inner = App(name=group, help=GROUP_HELP[group], help_epilogue=epilogue, help_format="markdown")
     for command, summary in commands.items():
         inner.command(f"vesalius.cli.{group}:{group}_{command}", name=command, help=summary)
     app.command(inner)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; exit code 2 and one clear line for whatever the user can put right.
+    """Run a command; errors that the user can correct end it with one line and exit code 2.
 
-    Anything else that goes wrong is a fault of ours: exit code 70, and where it happened if the environment has
-    VESALIUS_DEBUG=1.
+    Any other error is a fault of Vesalius: exit code 70, and the traceback if the environment has VESALIUS_DEBUG=1.
 
     Args:
-        arguments: Without the program's name; by default those of the process.
+        arguments: Arguments without the program's name; by default those of the process.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -119,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _stop_at_file(error)
     except ModuleNotFoundError as error:
         _stop_at_package(error)
-    except Exception as error:  # the last resort: nobody can do anything with a traceback but us
+    except Exception as error:  # the last resort: a traceback helps no user
         _stop_at_fault(error)
 
 
@@ -145,7 +148,7 @@ def _stop_at_package(error: ModuleNotFoundError) -> None:
 
 
 def _stop_at_file(error: OSError) -> None:
-    if error.errno is None:  # made up by a library, whatever it means
+    if error.errno is None:  # raised by a library, not by the system
         _stop_at_fault(error)
     place = "" if error.filename is None else f"{error.filename}: "
     _stop(f"{place}{error.strerror}.")
@@ -162,18 +165,18 @@ def _stop_at_fault(error: Exception) -> None:
 
 
 def _discard_output() -> None:
-    """Let Python end without a second complaint about what is still to be written."""
+    """Let Python end without a second error about unwritten output."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
             os.dup2(nowhere, stream.fileno())
-        except (AttributeError, OSError, ValueError):  # none, or none of the system's
+        except (AttributeError, OSError, ValueError):  # no stream, or not one of the system
             continue
     os.close(nowhere)
 
 
 class _Notices(logging.Handler):
-    """Logs as lines on stderr, with the seconds since the start."""
+    """Shows logs as lines on stderr, with the seconds since the start."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -185,7 +188,7 @@ class _Notices(logging.Handler):
 
 @contextmanager
 def _logging(loudness: Loudness) -> Iterator[None]:
-    """Show what Vesalius logs if that is wanted, and no library's warnings if quiet is."""
+    """Show the log of Vesalius with --verbose, and hide the warnings of libraries with --quiet."""
     handler, level, disabled = _Notices(), LOG.level, logging.root.manager.disable
     if loudness == "quiet":
         logging.disable(logging.WARNING)

@@ -40,7 +40,7 @@ CORE = {
     "pydicom": "pydicom",
     "nibabel": "nibabel",
 }
-"""Packages that segmenting needs, and what they are imported as."""
+"""Packages that segmenting needs -> name they are imported by."""
 SYNTAXES = {
     "DeflatedExplicitVRLittleEndian": "deflated",
     "RLELossless": "RLE",
@@ -56,29 +56,29 @@ SYNTAXES = {
     "HTJ2KLosslessRPCL": "HTJ2K lossless RPCL",
     "HTJ2K": "HTJ2K",
 }
-"""Transfer syntaxes of DICOM by pydicom's names, and ours; uncompressed ones need no decoder."""
+"""pydicom's names of DICOM transfer syntaxes -> name shown; uncompressed ones need no decoder."""
 REQUIREMENT = re.compile(r"([\w.-]+)(?:\[([\w,-]+)\])?.*;.*extra == ['\"]([\w-]+)['\"]")
-"""A line of a package's metadata: package, its extras, the extra that brings it."""
+"""A line of a package's metadata: package, its extras, and the extra that requires it."""
 FOR_DEVELOPERS = {"dev"}
 REINSTALL = "pip install --force-reinstall vesalius"
 PHRASE, WORDING = "polyp", "a small growth on the wall of the bowel"
-"""One whose vector the package carries, and one that the text encoder has to read."""
+"""A phrase whose vector the package carries, and one that the text encoder has to read."""
 SIDE = 256
-"""Of the generated picture, pixels."""
+"""Pixels of a side of the generated picture."""
 
 
 @dataclass(frozen=True)
-class Check:
-    """One thing that was looked at."""
+class HealthCheck:
+    """One thing that was checked."""
 
     group: str
     name: str
     state: Literal["ok", "missing", "broken"]
-    """"broken" is what segmenting and naming need; "missing" is what other jobs need."""
+    """"broken" if segmenting or naming needs it, "missing" if only other jobs do."""
     detail: str
     remedy: str | None = None
     milliseconds: float | None = None
-    """Of the timed test's steps."""
+    """Time of a step of the timed test."""
 
 
 def doctor(*, as_json: AsJson = False) -> None:
@@ -115,54 +115,55 @@ def doctor(*, as_json: AsJson = False) -> None:
         sys.exit(1)
 
 
-def examine() -> Iterator[Check]:
-    """Look at everything, one thing after the other; what stops one check does not stop the next."""
+def examine() -> Iterator[HealthCheck]:
+    """Check one thing after the other; an error in one check does not stop the next."""
     for look in (_versions, _decoders, _devices, _weights, _folders, _extras, _test):
         yield from look()
 
 
-def _tell(check: Check) -> str:
+def _tell(check: HealthCheck) -> str:
     return check.detail if check.remedy is None else f"{check.detail}; {check.remedy}"
 
 
-def _versions() -> Iterator[Check]:
+def _versions() -> Iterator[HealthCheck]:
     group = "Versions"
-    yield Check(group, "vesalius", "ok", f"{__version__}, in {Path(__file__).parents[1]}")
-    yield Check(group, "python", "ok", f"{sys.version.split()[0]} on {sys.platform}, in {sys.prefix}")
+    yield HealthCheck(group, "vesalius", "ok", f"{__version__}, in {Path(__file__).parents[1]}")
+    yield HealthCheck(group, "python", "ok", f"{sys.version.split()[0]} on {sys.platform}, in {sys.prefix}")
     for name, module in CORE.items():
         try:
             import_module(module)
         except Exception as error:  # a package that is damaged may raise anything
-            yield Check(group, name, "broken", _one_line(error), REINSTALL)
+            yield HealthCheck(group, name, "broken", _one_line(error), REINSTALL)
         else:
-            yield Check(group, name, "ok", version(name))
+            yield HealthCheck(group, name, "ok", version(name))
     if find_spec("torch"):
-        yield Check(group, "torch", "ok", version("torch"))
+        yield HealthCheck(group, "torch", "ok", version("torch"))
     else:
-        yield Check(group, "torch", "missing", "not needed to segment and name with pocket", _pip("train"))
+        yield HealthCheck(group, "torch", "missing", "not needed to segment and name with pocket", _pip("train"))
 
 
-def _decoders() -> Iterator[Check]:
+def _decoders() -> Iterator[HealthCheck]:
     from pydicom import uid
     from pydicom.pixels.decoders.base import get_decoder
 
     for name, title in SYNTAXES.items():
         syntax = getattr(uid, name)
         if name.startswith("Deflated"):
-            yield Check("Compressed DICOM", title, "ok", str(syntax))
+            yield HealthCheck("Compressed DICOM", title, "ok", str(syntax))
             continue
         decoder = get_decoder(syntax)
         if decoder.is_available:
-            yield Check("Compressed DICOM", title, "ok", f"{syntax}, with {', '.join(decoder.available_plugins)}")
+            yield HealthCheck("Compressed DICOM", title, "ok", f"{syntax}, with {', '.join(decoder.available_plugins)}")
         else:
-            yield Check("Compressed DICOM", title, "broken", f"{syntax}: no decoder is installed", REINSTALL)
+            yield HealthCheck("Compressed DICOM", title, "broken", f"{syntax}: no decoder is installed", REINSTALL)
 
 
-def _devices() -> Iterator[Check]:
+def _devices() -> Iterator[HealthCheck]:
     group, cores = "Devices", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Check(group, "cpu", "ok", f"{cores} cores")
+    yield HealthCheck(group, "cpu", "ok", f"{cores} cores")
     if not find_spec("torch"):
-        yield Check(group, "GPU", "missing", "only PyTorch computes on GPUs, and it is not installed", _pip("train"))
+        told = "only PyTorch computes on GPUs, and it is not installed"
+        yield HealthCheck(group, "GPU", "missing", told, _pip("train"))
         return
     try:
         import torch
@@ -172,14 +173,14 @@ def _devices() -> Iterator[Check]:
         others = [torch.device(each) for each in list_devices() if each != "cpu"]
         for device in others:
             named = describe_device(device, "32").get("device_name")
-            yield Check(group, str(device), "ok", str(named or "Apple's GPU"))
+            yield HealthCheck(group, str(device), "ok", str(named or "Apple's GPU"))
         if not others:
-            yield Check(group, "GPU", "missing", f"PyTorch {torch.__version__} finds none; all runs on the CPU")
+            yield HealthCheck(group, "GPU", "missing", f"PyTorch {torch.__version__} finds none; all runs on the CPU")
     except Exception as error:  # drivers raise what they like; the CPU still works
-        yield Check(group, "GPU", "missing", f"PyTorch: {_one_line(error)}")
+        yield HealthCheck(group, "GPU", "missing", f"PyTorch: {_one_line(error)}")
 
 
-def _weights() -> Iterator[Check]:
+def _weights() -> Iterator[HealthCheck]:
     from vesalius.models.checkpoint_file import EMBEDDED
     from vesalius.models.public_weights import read_sources, weights_folder
 
@@ -187,13 +188,17 @@ def _weights() -> Iterator[Check]:
         yield _attempt("Weights", name, partial(_describe_embedded, path))
     here = [each.name for each in read_sources().values() if each.is_here()]
     told = f"{', '.join(here) or 'none'}, in {weights_folder()}"
-    yield Check(
+    yield HealthCheck(
         "Weights", "public weights", "ok" if here else "missing", told, None if here else "vesalius weights list"
     )
 
 
 def _describe_embedded(path: Path) -> str:
-    """Raises what is wrong with it."""
+    """Check a file of embedded weights, and describe it.
+
+    Raises:
+        ModelError: If it is damaged.
+    """
     from vesalius.models.checkpoint_file import open_tensors
 
     with open_tensors(path) as file:
@@ -206,7 +211,7 @@ def _describe_embedded(path: Path) -> str:
 
 
 def _recorded_sha256(path: Path) -> str | None:
-    """Of the package's record of files; None for an installation in place."""
+    """Checksum in the package's record of files; None for an installation in place."""
     try:
         files = distribution("vesalius").files or []
     except PackageNotFoundError:
@@ -217,7 +222,7 @@ def _recorded_sha256(path: Path) -> str | None:
     return None
 
 
-def _folders() -> Iterator[Check]:
+def _folders() -> Iterator[HealthCheck]:
     from vesalius.models.public_weights import weights_folder
 
     folders = {"current folder": Path.cwd(), "public weights": weights_folder()}
@@ -228,22 +233,22 @@ def _folders() -> Iterator[Check]:
                 free = shutil.disk_usage(there).free
         except OSError as error:
             remedy = "name another folder for results with --out" if name == "current folder" else "make it writable"
-            yield Check("Folders", name, "missing", f"{folder}: cannot be written ({error.strerror})", remedy)
+            yield HealthCheck("Folders", name, "missing", f"{folder}: cannot be written ({error.strerror})", remedy)
         else:
-            yield Check("Folders", name, "ok", f"{folder}, {free / 1e9:.1f} GB free")
+            yield HealthCheck("Folders", name, "ok", f"{folder}, {free / 1e9:.1f} GB free")
 
 
-def _extras() -> Iterator[Check]:
+def _extras() -> Iterator[HealthCheck]:
     for extra, packages in read_extras().items():
         lacking = [each for each in packages if not _is_installed(each)]
         if lacking:
-            yield Check("Extras", extra, "missing", f"lacks {', '.join(lacking)}", _pip(extra))
+            yield HealthCheck("Extras", extra, "missing", f"lacks {', '.join(lacking)}", _pip(extra))
         else:
-            yield Check("Extras", extra, "ok", ", ".join(f"{each} {version(each)}" for each in packages))
+            yield HealthCheck("Extras", extra, "ok", ", ".join(f"{each} {version(each)}" for each in packages))
 
 
 def read_extras() -> dict[str, list[str]]:
-    """Optional extras and the packages that each brings, as the package says of itself; none if it is not installed."""
+    """Optional extras -> their packages, by the package's metadata; none if it is not installed."""
     try:
         lines = distribution("vesalius").requires or []
     except PackageNotFoundError:
@@ -252,7 +257,7 @@ def read_extras() -> dict[str, list[str]]:
 
 
 def sort_extras(lines: Iterable[str]) -> dict[str, list[str]]:
-    """Extras and their packages from lines of a package's metadata; an extra of ours within another is taken apart."""
+    """Extras -> their packages, from lines of a package's metadata; an extra within another counts by its packages."""
     found = [match.groups() for line in lines if (match := REQUIREMENT.match(line))]
     packages: dict[str, list[str]] = {extra: [] for _, _, extra in found if extra not in FOR_DEVELOPERS}
     for name, inner, extra in found:
@@ -270,7 +275,7 @@ def _is_installed(package: str) -> bool:
     return True
 
 
-def _test() -> Iterator[Check]:
+def _test() -> Iterator[HealthCheck]:
     """Segment and name a generated picture."""
     import numpy as np
 
@@ -294,14 +299,16 @@ def _test() -> Iterator[Check]:
         yield _attempt(group, name, step, timed=True)
 
 
-def _attempt(group: str, name: str, step: Callable[[], str], *, timed: bool = False) -> Check:
+def _attempt(group: str, name: str, step: Callable[[], str], *, timed: bool = False) -> HealthCheck:
     started = time.perf_counter()
     try:
         detail = step()
-    except Exception as error:  # whatever it is, it is what the user came to learn
-        return Check(group, name, "broken", _one_line(error), REINSTALL)
+    except Exception as error:  # any error is a finding
+        return HealthCheck(group, name, "broken", _one_line(error), REINSTALL)
+    if not timed:
+        return HealthCheck(group, name, "ok", detail)
     took = 1000 * (time.perf_counter() - started)
-    return Check(group, name, "ok", f"{took:.0f} ms: {detail}" if timed else detail, None, took if timed else None)
+    return HealthCheck(group, name, "ok", f"{took:.0f} ms: {detail}", milliseconds=took)
 
 
 def _pip(extra: str) -> str:
@@ -367,7 +374,7 @@ def demo(
 
 
 def _report(findings: "Findings") -> None:
-    """Every number and the summary."""
+    """Print every number and the summary."""
     from vesalius.demo.page import summarise
 
     for section in findings.sections:

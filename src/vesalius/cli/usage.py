@@ -30,7 +30,7 @@ EXIT_CODES = {
     130: "Interrupted by Ctrl-C.",
     141: "Whoever read the output went away.",
 }
-"""Of every command; some have 1 as well."""
+"""Exit codes of every command; some also have 1."""
 SECTION = re.compile(r"^(Exit codes|Examples|Documentation|Args):\n((?:    .*\n?|\n)*)", re.MULTILINE)
 CODE = re.compile(r"^(\d+): (.*)$", re.MULTILINE)
 SYNONYMS = {
@@ -76,13 +76,13 @@ SYNONYMS = {
     "weight-decay": ("--set weight_decay=…",),
     "weights": ("--model",),
 }
-"""What others call an option, and ours, the likeliest first; the first one that the command has is proposed."""
+"""Names of options in other programs -> ours, likeliest first; the first that the command has is proposed."""
 Loudness = Literal["normal", "quiet", "verbose"]
 LOUDNESS: dict[str, Loudness] = {"--quiet": "quiet", "--verbose": "verbose"}
-"""Options that every command has."""
+"""Options of every command."""
 LOUDNESS_HELP = "`--quiet`: nothing but results and errors. `--verbose`: what is loaded, and how long it takes."
 CLOSE = 0.75
-"""Likeness from which an option of another spelling is proposed."""
+"""Minimum similarity of an option that is proposed for an unknown one."""
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def long_help(apps: Iterable[App]) -> Iterator[None]:
     Lists of commands keep the short line, so that they need not load the commands.
 
     Args:
-        apps: Of a command line, from the program to the command, as ``App.parse_commands`` finds them.
+        apps: Apps of a command line, from the program to the command, as ``App.parse_commands`` finds them.
     """
     for command in apps:
         function = command.default_command
@@ -113,21 +113,27 @@ def _describe(command: App, docstring: str) -> str:
     return SECTION.split(docstring)[0].strip()
 
 
-def write_epilogue(examples: str, pages: str, codes: Mapping[int, str] = EXIT_CODES) -> str:
-    """What stands below the options, as Markdown.
+def write_epilogue(examples: str, pages: str, codes: Mapping[int, str] = EXIT_CODES, *, as_rich: bool = False) -> str:
+    """Examples, exit codes and pages of the documentation, which a help shows below the options.
 
     Args:
         examples: Command lines.
         pages: Files of the documentation.
-        codes: Exit codes and what they mean.
+        codes: Exit codes and their meaning.
+        as_rich: Write Rich's markup, which is shown faster, instead of Markdown.
     """
+    if as_rich:
+        lines = "\n".join(f" {line}" for line in examples.splitlines())
+        listed = "\n".join(f" • {code}: {told}" for code, told in sorted(codes.items()))
+        below = f"[b]Exit codes[/b]\n\n{listed}\n\n{LOUDNESS_HELP.replace('`', '')}\n\n[b]Documentation:[/b] {pages}"
+        return f"\n[b]Examples[/b]\n\n{lines}\n\n{below}"
     listed = "\n".join(f"- {code}: {told}" for code, told in sorted(codes.items()))
     below = f"**Exit codes**\n\n{listed}\n\n{LOUDNESS_HELP}\n\n**Documentation:** {pages}"
     return f"**Examples**\n\n```text\n{examples}\n```\n\n{below}"
 
 
 def take_loudness(arguments: Sequence[str]) -> tuple[list[str], Loudness]:
-    """Take the options out of a command line that every command has, up to "--".
+    """Separate the options of every command from a command line, up to "--".
 
     Raises:
         ConfigError: If there are two of them.
@@ -141,7 +147,7 @@ def take_loudness(arguments: Sequence[str]) -> tuple[list[str], Loudness]:
 
 
 def explain_option(error: UnknownOptionError) -> str:
-    """One line about an option that a command does not have: which one may have been meant, and where all are."""
+    """Message for an unknown option: the option that may have been meant, and where all are listed."""
     given = (error.token.keyword or error.token.value).partition("=")[0]
     names = [name for each in error.argument_collection if each.parse for name in each.names if name != "*"]
     meant = _find_meant(given.strip("-").lower().replace("_", "-"), names)
