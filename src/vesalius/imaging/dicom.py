@@ -143,8 +143,8 @@ def read_dicom(path: Path, *, stack: int | None = None, frame: int | None = None
 
     Args:
         path: The file, under any name.
-        stack: Which stack of parallel slices, from 1, the largest first; by default the largest, and a notice says
-            what is left out.
+        stack: Number of the stack of parallel slices, from 1, the largest first; by default the largest, with a notice
+            of what is left out.
         frame: Only that frame of a multi-frame file, from 1, in the order of the file.
 
     Raises:

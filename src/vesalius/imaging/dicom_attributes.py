@@ -292,7 +292,7 @@ def find_mosaic(frame: FrameAttributes, path: object) -> Mosaic | None:
         None if the image type names no mosaic.
 
     Raises:
-        ImageError: If the private header does not say how many slices there are and where.
+        ImageError: If the private header does not give the number of slices and their direction.
     """
     if "MOSAIC" not in frame.text("ImageType").upper().split("\\"):
         return None

@@ -34,13 +34,13 @@ from vesalius.imaging.header import refusal_of
 from vesalius.imaging.safeguards import FRAMES, MAX_RUN, PIXELS, quiet, read_stated_size
 
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
-"""How a file without the mark begins: group 2 or 8, little endian."""
+"""First bytes of files without the mark: group 2 or 8, little endian."""
 
 _PIXEL_KEYWORDS = {0x0008: "FloatPixelData", 0x0009: "DoubleFloatPixelData", 0x0010: "PixelData"}
 """Elements of group 7FE0 that hold pixels."""
 
 _ITEM = b"\xfe\xff\x00\xe0"
-"""How a piece of compressed pixels begins."""
+"""First bytes of a piece of compressed pixels."""
 
 _PLUGINS = {
     "1.2.840.10008.1.2.4.51": "python-gdcm",
@@ -142,7 +142,7 @@ class StoredPixels:
         """Refuse compressed pixels of another size than the header's, before a decoder makes room for them.
 
         Raises:
-            ImageError: If there are too few bytes, or the stream itself says another size.
+            ImageError: If there are too few bytes, or the stream itself states another size.
         """
         offsets, frames = self.options.get("extended_offsets"), _number(self.options, "number_of_frames")
         content = get_frame(file, index, number_of_frames=frames, extended_offsets=offsets)  # type: ignore[arg-type]
@@ -220,7 +220,7 @@ def check_is_image(header: Dataset, path: Path) -> None:
         path: The file, for the message.
 
     Raises:
-        ImageError: If it is no image, or ends before it says how large it is.
+        ImageError: If it is no image, or ends before its image size.
     """
     kind = sop_class(header)
     refusal = refusal_of(kind)
@@ -276,7 +276,7 @@ def _read_pixel_tag(file: BinaryIO, header: Dataset, path: Path) -> dict[str, ob
     """Step over tag, value representation and length of the pixel element, at which the file stands."""
     implicit, little = header.original_encoding
     start = file.read(8)
-    explicit = not implicit and start[4:6].isalpha()  # some files are not encoded as their transfer syntax says
+    explicit = not implicit and start[4:6].isalpha()  # some files belie their transfer syntax
     file.seek(4 if explicit else 0, os.SEEK_CUR)
     element = int.from_bytes(start[2:4], "little" if little else "big")
     if len(start) < 8 or element not in _PIXEL_KEYWORDS:

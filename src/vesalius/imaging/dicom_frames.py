@@ -44,7 +44,7 @@ class GreyRules:
     modality_table: Dataset | None
     """The header, where a table replaces slope and intercept."""
     voi_table: Dataset | None
-    """The header, where a table says how the values are shown."""
+    """The header, where a table maps values to display values."""
 
     def apply(self, stored: NDArray[np.generic]) -> Pixels:
         """Convert stored values [H, W] to values [H, W]."""

@@ -49,8 +49,8 @@ class Stack:
 def build_stacks(frames: Sequence[Frame], source: Path, notices: Sequence[Notice] = ()) -> list[Stack]:
     """Sort frames into images, the one with most slices first.
 
-    Frames belong together if series, size, spacing, orientation, echo, b-value, time point and what the image type says
-    of contrast agree, numbers up to rounding. Frames at one position (e.g. diffusion directions) go to different
+    Frames belong together if series, size, spacing, orientation and contrast (echo, b-value, time point and image type)
+    agree, numbers up to rounding. Frames at one position (e.g. diffusion directions) go to different
     stacks. Without positions, InstanceNumber decides. Copies of one frame count once.
 
     Args:

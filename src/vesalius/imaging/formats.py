@@ -115,7 +115,7 @@ def in_one_line(error: BaseException) -> str:
 
 
 def file_stem(name: str) -> str:
-    """A file's name without the suffix that says its format; other dots belong to the name.
+    """A file's name without the suffix of its format; other dots belong to the name.
 
     >>> file_stem("scan.nii.gz"), file_stem("case.001.png"), file_stem("1.2.840.10008.1")
     ('scan', 'case.001', '1.2.840.10008.1')

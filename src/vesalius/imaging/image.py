@@ -90,7 +90,7 @@ class MedicalImage:
     source_shape: tuple[int, int, int] | None = None
     """Size of the file's own array; None if it is that of `pixels`."""
     source_frames: tuple[SourceFrame, ...] = ()
-    """Of DICOM, the frame of each slice along the last axis of `source_affine`; without one, of each of `pixels`."""
+    """Frames of a DICOM image, one a slice along the last axis of `source_affine`, or of `pixels` if that is None."""
 
     def __post_init__(self) -> None:
         shape = self.pixels.shape

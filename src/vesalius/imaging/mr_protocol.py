@@ -189,7 +189,7 @@ RULES: tuple[Rule, ...] = (
     gradient_echo,
     inversion_recovery,
 )
-"""In the order in which they decide."""
+"""All rules, in the order in which they decide."""
 
 
 PROTOCOLS = ("T1", "T2", "FLAIR", "DWI", "ADC", "STIR")

@@ -138,7 +138,7 @@ def write_rgb(path: Path, rgb: NDArray[np.floating] | NDArray[np.uint8]) -> None
     """Write a colour picture, whole or not at all.
 
     Args:
-        path: File to write; its suffix says the format.
+        path: File to write, in the format of its suffix.
         rgb: Picture [H, W, 3], in [0, 1] if real numbers, 0–255 if bytes.
 
     Raises:
@@ -205,7 +205,7 @@ def _pages_of(picture: Image.Image, kind: tuple[object, ...], count: int) -> lis
 
 
 def _kind(picture: Image.Image) -> tuple[object, ...]:
-    """What pages must have in common to be frames of one image: size as shown, and type."""
+    """Displayed size and type, which pages must share to be frames of one image."""
     sideways = _stored_orientation(picture) in SIDEWAYS
     return picture.size[::-1] if sideways else picture.size, _type_of(picture)
 
@@ -264,7 +264,7 @@ def _check_jpeg(path: Path) -> None:
 
 
 def _stored_orientation(picture: Image.Image) -> int:
-    """From 1 (upright) to 8; a picture whose EXIF block is broken counts as upright, its pixels being sound."""
+    """EXIF orientation from 1 (upright) to 8; pictures with a broken EXIF block count as upright."""
     try:
         return int(picture.getexif().get(ORIENTATION_TAG, 1))
     except Exception:  # whatever a damaged block makes of its reader

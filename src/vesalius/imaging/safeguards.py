@@ -138,7 +138,7 @@ def _read_codestream(header: bytes) -> StatedSize | None:
 
 
 def _read_jpeg(stream: BinaryIO) -> StatedSize | None:
-    """From one marker to the next, as far as the first frame."""
+    """Read markers as far as the first frame."""
     while byte := stream.read(1):
         if byte != b"\xff":
             continue  # decoders skip what lies between

@@ -44,7 +44,7 @@ class AuditLine:
 
 
 def audit_series(series: SeriesName, rule: AuditRule | None) -> AuditLine:
-    """Compare what the header says with what the slices look like.
+    """Compare the header's Body Part Examined with the slices' stations.
 
     A term that is missing or not known is no contradiction, and neither is one of which at least one slice is named.
 

@@ -54,7 +54,7 @@ def code_series(stations: Collection[str], organs: Collection[str], plane: str |
 
 
 Source = Literal["header", "values", "pixels"]
-"""Where an answer comes from: attributes of the file, a rule on stored values (CT in HU), or the model."""
+"""Origin of an answer: attributes of the file, a rule on stored values (CT in HU), or the model."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Answer:
 
 @dataclass(frozen=True, repr=False)
 class SliceName:
-    """What one slice shows."""
+    """Names of one slice."""
 
     index: int
     """Place in the series, from 0 in display order (axial: from the feet)."""
@@ -113,7 +113,7 @@ class LabelRange:
 
 @dataclass(frozen=True, repr=False)
 class SeriesName:
-    """What a picture, series or volume shows."""
+    """Names of a picture, series or volume."""
 
     source: Path
     modality: Answer

@@ -21,7 +21,7 @@ from vesalius.prompts.anatomy import MODALITIES, ORGANS, PLANES, PROTOCOLS, STAT
 from vesalius.runtime.contract import Floats, Runtime
 
 LEAST_PROBABILITY = 0.5
-"""Below it nothing is named, unless the model's notes say otherwise."""
+"""Default probability from which a label is named; a model's notes may give another."""
 LABELS = {
     "modality": MODALITIES,
     "protocol": PROTOCOLS,
@@ -100,14 +100,14 @@ class Calibration:
             ModelError: If the calibration is damaged.
         """
         naming = notes.get("naming")
-        said = naming if isinstance(naming, Mapping) else {}
+        content = naming if isinstance(naming, Mapping) else {}
         try:
-            rows = said.get("calibration", {})
+            rows = content.get("calibration", {})
             scalings = {name: _read(rows[name], LABELS[name]) for name in LABELS if name in rows}
-            least = float(said.get("threshold", LEAST_PROBABILITY))
+            least = float(content.get("threshold", LEAST_PROBABILITY))
             if not 0 <= least <= 1:
                 raise DataError(f"threshold: expected 0 to 1, got {least:g}")
-            rule = AuditRule.from_dict(said["audit"]) if "audit" in said else None
+            rule = AuditRule.from_dict(content["audit"]) if "audit" in content else None
         except (AttributeError, DataError, TypeError, ValueError) as error:
             remedy = "evaluate naming again and write its notes anew"
             raise ModelError(f"{place}: the calibration in its notes is damaged ({error}); {remedy}.") from error
@@ -140,8 +140,8 @@ def to_unit(vectors: Floats) -> Floats:
 class Phrasebook:
     """The phrases of every label as vectors of one model, computed once.
 
-    A label's vector is the mean over all its phrases, for stations and organs also over every caption that says just
-    that (prompt ensembles, Radford et al., 2021).
+    A label's vector is the mean over all its phrases, for stations and organs also over every caption of that label
+    alone (prompt ensembles, Radford et al., 2021).
 
     Args:
         runtime: A model whose image and text vectors share a space.

@@ -218,7 +218,7 @@ def build_names(
 
 
 def _runs(shown: Bools) -> list[slice]:
-    """Where neighbouring slices show the same thing."""
+    """Runs of neighbouring slices that show a label."""
     runs, start = [], 0
     for value, group in groupby(shown.tolist()):
         stop = start + len(list(group))

@@ -80,7 +80,7 @@ def check_strip(path: Path) -> None:
 
 
 def write_strip(path: Path, series: SeriesName, stacks: Sequence[MedicalImage]) -> None:
-    """Write ``draw_strip`` as a picture; its suffix says the format.
+    """Write ``draw_strip`` as a picture in the format of its suffix.
 
     Raises:
         ImageError: If the suffix names no format of pictures.

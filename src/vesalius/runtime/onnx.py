@@ -1,11 +1,10 @@
 """Pocket in ONNX Runtime, without PyTorch: the package's graphs, with the weights of any checkpoint that fits them.
 
-Beside the graphs of `EMBEDDED_GRAPHS` lies `CONTENTS`, which says from which tensors of a checkpoint their initializers
-come (experiments/pocket/graphs.py writes both). Matrices stored as 8-bit integers, and numbers of 16 bits, become
-float32 here, as in `vesalius.models.checkpoints`.
+Beside the graphs of `EMBEDDED_GRAPHS` lies `CONTENTS`, which lists the tensors of a checkpoint that their initializers
+are computed from (experiments/pocket/graphs.py writes it and the graphs). Matrices stored as 8-bit integers, and
+numbers of 16 bits, become float32 here, as in `vesalius.models.checkpoints`.
 
-Graphs are opened when they are first needed: whoever asks only for phrases whose vectors are known opens no text
-encoder.
+Graphs are opened when they are first needed, so the text encoder is not opened for phrases whose vectors are known.
 """
 
 import json
@@ -26,7 +25,7 @@ from vesalius.prompts.phrase_vectors import read_phrase_vectors
 from vesalius.runtime.contract import EncodedImages, EncodedPhrases, Floats, Outlines, resize_rgb
 
 CONTENTS = "graphs.json"
-"""In a folder of graphs: ``{"settings": {…}, "bindings": {graph: {initializer: Binding}}}``."""
+"""File in a folder of graphs: ``{"settings": {…}, "bindings": {graph: {initializer: Binding}}}``."""
 
 
 class Binding(TypedDict, total=False):
