@@ -1,10 +1,23 @@
 import math
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
 
-from vesalius.data.augment import STILL, AugmentConfig, Geometry, change_intensity, draw_geometry, resample
+from vesalius.data.augment import (
+    LEVELS,
+    STILL,
+    UNCHANGED,
+    AugmentConfig,
+    Geometry,
+    SliceAugment,
+    augment_slice,
+    change_intensity,
+    clahe,
+    draw_geometry,
+    resample,
+)
 from vesalius.errors import ConfigError
 
 
@@ -163,3 +176,122 @@ class TestColourBlurAndNoise:
         change_intensity(image, STILL, first)
         change_intensity(image, replace(STILL, noise=0.1), second)
         assert not torch.rand(1, generator=first).equal(torch.rand(1, generator=second))
+
+
+IMAGE = torch.rand(3, 40, 40, generator=torch.Generator().manual_seed(1))
+GREY = IMAGE[:1].repeat(3, 1, 1)
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_nothing_drawn_changes_nothing():
+    torch.testing.assert_close(augment_slice(IMAGE, UNCHANGED, 40, seeded(0)), IMAGE, rtol=0, atol=1e-5)
+
+
+def test_the_seed_decides_everything():
+    first, same, other = (augment_slice(IMAGE, SliceAugment(), 32, seeded(seed)) for seed in (1, 1, 2))
+    assert first.equal(same)
+    assert not first.equal(other)
+
+
+@pytest.mark.parametrize("kind", ["clahe", "contrast", "gamma", "rotation", "translation", "scale"])
+def test_every_change_changes_keeps_the_range_and_grey_grey(kind):
+    alone = SliceAugment(
+        **{name: float(name == kind) for name in vars(UNCHANGED) if isinstance(vars(UNCHANGED)[name], int)}
+    )
+    changed = augment_slice(GREY, alone, 40, seeded(3))
+    assert not torch.allclose(changed, GREY, atol=1e-3)
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+    torch.testing.assert_close(changed[0], changed[2])
+
+
+def test_slices_are_never_mirrored():
+    left = torch.zeros(3, 32, 32)
+    left[:, :, :8] = 1
+    for seed in range(50):
+        changed = augment_slice(left, SliceAugment(clahe=0), 32, seeded(seed))
+        assert changed[:, :, :16].sum() > changed[:, :, 16:].sum()
+
+
+def test_what_lies_in_the_middle_stays_in_the_picture():
+    """A disc that takes the middle half of the side loses less than a tenth of its area beyond the zoom."""
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    disc = (((rows - 31.5) ** 2 + (columns - 31.5) ** 2) < 16**2).float()[None].repeat(3, 1, 1)
+    config = SliceAugment(clahe=0, contrast=0, gamma=0, rotation=1, translation=1, scale=1)
+    for seed in range(50):
+        assert augment_slice(disc, config, 64, seeded(seed)).sum() > 0.9 * disc.sum() / config.scale_factor**2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"clahe": 1.2}, "clahe is a probability"),
+        ({"gamma_range": (1.5, 0.7)}, "gamma_range is a range"),
+        ({"clahe_limit": (0.5, 2.0)}, "clahe_limit must be at least 1"),
+        ({"scale_factor": 3.0}, "scale_factor 1 to 1.4"),
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        SliceAugment(**wrong)
+
+
+def brute_force(grey: torch.Tensor, limit: float, tiles: int) -> torch.Tensor:
+    """One pixel after the other, by the definition; sides must be divisible."""
+    height, width = grey.shape
+    tall, wide = height // tiles, width // tiles
+    levels = (grey * (LEVELS - 1)).round().long()
+
+    @cache
+    def histogram(row: int, column: int) -> list[int]:
+        part = levels[row * tall : (row + 1) * tall, column * wide : (column + 1) * wide]
+        return [int((part == each).sum()) for each in range(LEVELS)]
+
+    def shade(row: int, column: int, level: int) -> float:
+        counts = histogram(row, column)
+        most = max(1.0, limit * tall * wide / LEVELS)
+        spread = sum(max(0.0, count - most) for count in counts) / LEVELS
+        return sum(min(count, most) + spread for count in counts[: level + 1]) / (tall * wide)
+
+    def between(place: int, step: int) -> list[tuple[int, float]]:
+        centre = (place + 0.5) / step - 0.5
+        first = int(centre // 1)
+        both = ((first, 1 - (centre - first)), (first + 1, centre - first))
+        return [(min(max(tile, 0), tiles - 1), share) for tile, share in both]
+
+    result = torch.zeros(height, width)
+    for y in range(height):
+        for x in range(width):
+            result[y, x] = sum(
+                down * across * shade(row, column, int(levels[y, x]))
+                for row, down in between(y, tall)
+                for column, across in between(x, wide)
+            )
+    return result
+
+
+@pytest.mark.parametrize("limit", [1.0, 3.0, 40.0])
+def test_it_is_what_the_definition_says(limit):
+    grey = torch.rand(8, 12, generator=torch.Generator().manual_seed(0)) ** 3
+    torch.testing.assert_close(clahe(grey, limit, tiles=2), brute_force(grey, limit, 2), rtol=0, atol=1e-5)
+
+
+def test_sides_that_tiles_do_not_divide_keep_their_length():
+    grey = torch.rand(37, 50)
+    result = clahe(grey, 2.0)
+    assert result.shape == grey.shape
+    assert result.min() >= 0
+    assert result.max() <= 1 + 1e-6
+
+
+def test_a_faint_part_gains_contrast():
+    grey = 0.4 + 0.02 * torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
+    assert clahe(grey, 4.0).std() > 2 * grey.std()
+
+
+def test_in_one_tile_a_brighter_pixel_stays_brighter():
+    ramp = torch.linspace(0, 1, 64)[None].repeat(64, 1)
+    assert (clahe(ramp, 2.0, tiles=1).diff(dim=1) >= 0).all()

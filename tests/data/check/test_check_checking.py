@@ -1,9 +1,11 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from vesalius.data.check import CheckSettings, Severity, check_dataset
+from vesalius.data.check import CheckSettings, Grouping, Severity, check_dataset
 from vesalius.errors import ConfigError, DataError
 
 
@@ -89,3 +91,85 @@ def test_the_report_is_json_with_every_finding(root, change):
     assert finding["kind"] == "lacking_family"
     assert finding["places"] == [{"file": "images/test_1.png", "split": "test", "record": 1}]
     assert finding["details"] == {"families": ["p2"]}
+
+
+def single(root):
+    (finding,) = check_dataset(root).findings
+    return finding
+
+
+def test_a_mask_of_another_size_is_named_with_both_sizes(root):
+    Image.new("1", (40, 30), 1).resize((40, 30)).save(root / "masks/val_0.png")
+    sizes = [each for each in check_dataset(root).findings if each.kind == "size_mismatch"]
+    assert sizes[0].message == "masks/val_0.png is 30 × 40, expected images/val_0.png's 60 × 80 (height × width)."
+    assert (sizes[0].places[0].split, sizes[0].places[0].record) == ("val", 0)
+
+
+def test_values_of_a_mask_are_listed_with_what_they_become(root):
+    levels = np.zeros((60, 80), np.uint8)
+    levels[:30, :20], levels[30:, 40:] = 1, 200
+    Image.fromarray(levels).save(root / "masks/val_0.png")
+    finding = single(root)
+    assert finding.kind == "labels_in_mask"
+    assert finding.message == "masks/val_0.png holds the values 0, 1, 200; 25.00% of the pixels read as inside."
+    assert finding.details == {"values": [0, 1, 200], "between": 0.25, "inside": 0.25}
+
+
+def test_many_values_are_shortened(root):
+    gradient = np.tile(np.arange(80, dtype=np.uint8) * 3, (60, 1))
+    Image.fromarray(gradient).save(root / "masks/val_0.png")
+    assert "holds the values 0, 3, 6, 9 … 228, 231, 234, 237;" in single(root).message
+
+
+@pytest.mark.parametrize(("value", "kind"), [(0, "empty_mask"), (255, "full_mask")])
+def test_masks_of_one_value_are_named(root, value, kind):
+    Image.new("L", (80, 60), value).save(root / "masks/val_0.png")
+    assert single(root).kind == kind
+
+
+def test_a_picture_of_several_slices_is_named(root):
+    page = Image.open(root / "images/val_0.png")
+    page.save(root / "images/val_0.png", format="TIFF", save_all=True, append_images=[page, page])
+    assert single(root).message == "images/val_0.png has 3 slices; only the first is used."
+
+
+def findings(root, **grouping):
+    return check_dataset(root, CheckSettings(grouping=Grouping(**grouping))).findings
+
+
+def test_a_group_in_two_splits_is_an_error_with_its_numbers(root):
+    found = findings(root, regex=r"_(\d)\.")
+    assert [(each.kind, each.message) for each in found] == [
+        ("group_across_splits", "The group '0' has images in train (1), val (1), test (1)."),
+        ("group_across_splits", "The group '1' has images in train (1), val (1), test (1)."),
+    ]
+
+
+def test_without_brackets_all_that_matches_names_the_group(root):
+    assert findings(root, regex="^[a-z]+") == []
+
+
+def test_images_without_a_group_are_named(root):
+    assert [each.message for each in findings(root, regex="(train|val)_.")] == [
+        "images/test_0.png belongs to no group.", "images/test_1.png belongs to no group.",
+    ]  # fmt: skip
+
+
+def test_a_field_of_the_record_names_the_group(root, change):
+    for split in ("train", "val", "test"):
+        change(split, lambda records: [record.update(patient=index) for index, record in enumerate(records)])
+    assert [each.details["group"] for each in findings(root, field="patient")] == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("grouping", "message"),
+    [
+        ({"regex": "patient(.*)"}, r"--group-regex: 'patient\(\.\*\)' matches no name; the first is 'train_0\.png'"),
+        ({"field": "patient"}, "no record has a field 'patient'; train, record 0 has img_name, mask_name, prompts"),
+        ({"regex": "("}, r"--group-regex: '\(' is no regular expression"),
+        ({"regex": "a", "field": "b"}, "choose one"),
+    ],
+)
+def test_a_grouping_that_fits_nothing_is_refused(root, grouping, message):
+    with pytest.raises(ConfigError, match=message):
+        findings(root, **grouping)

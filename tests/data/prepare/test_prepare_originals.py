@@ -10,6 +10,7 @@ from tiny_originals import SIZE, all_rows, blob, read_rows, save_mask, save_pict
 
 from vesalius.data.catalog import read_catalog
 from vesalius.data.prepare import SliceConfig
+from vesalius.data.prepare.originals import decode_rle
 from vesalius.errors import DataError
 from vesalius.imaging import read_mask
 
@@ -259,3 +260,112 @@ def test_another_layout_is_told_what_was_expected_and_what_is_there(prepare_orig
     with pytest.raises(DataError, match=r"no image of Breast Ultrasound.*expected Dataset_BUSI.*There is: 8 \.jpg"):
         prepare_original("busi", tmp_path / "original")
     assert not (tmp_path / "dest").exists()
+
+
+NAMES = [f"patient6454{number}_study1_view1_frontal" for number in range(4)]
+
+
+def runs(mask: np.ndarray) -> dict[str, object]:
+    flat = mask.flatten(order="F").astype(int)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flat])))
+    return {"size": list(mask.shape), "counts": np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()}
+
+
+@pytest.fixture
+def original(tmp_path):
+    findings = {}
+    for number, name in enumerate(NAMES):
+        patient, study, view = name.split("_", 2)
+        save_picture(tmp_path / f"chex/CheXpert/val/{patient}/{study}/{view}.jpg", number)
+        findings[name] = {"Airspace Opacity": runs(blob(number)), "Edema": runs(blob(-1))}
+    (tmp_path / "chex/CheXlocalize").mkdir()
+    path = tmp_path / "chex/CheXlocalize/gt_segmentations_val.json"
+    path.write_text(json.dumps(findings))
+    return tmp_path / "chex", path, findings
+
+
+def test_every_finding_that_is_outlined_is_a_record(original, prepare_original):
+    report = prepare_original("chexlocalize", original[0])
+    rows = {row["mask_name"]: row for row in all_rows(report.dest)}
+    assert rows.keys() == {f"{name}_airspace_opacity.png" for name in NAMES}
+    row = rows[f"{NAMES[2]}_airspace_opacity.png"]
+    assert row["img_name"] == f"{NAMES[2]}.jpg"
+    assert row["prompts"] == {"p0": "", "p1": "airspace opacity"}
+    np.testing.assert_array_equal(read_mask(report.dest / "masks" / row["mask_name"]), blob(2))
+
+
+def test_findings_that_are_wrong_are_named_and_the_others_stay(original, prepare_original):
+    root, path, findings = original
+    findings[NAMES[0]]["Edema"] = {"size": list(SIZE), "counts": [3]}
+    findings[NAMES[1]]["Edema"] = runs(blob(0, (5, 5)))
+    findings[NAMES[2]]["Edema"] = "none"
+    findings["patient1_study1_view1_frontal"] = {}
+    findings[NAMES[3]] = []
+    path.write_text(json.dumps(findings))
+    (path.parent / "gt_segmentations_test.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    report = prepare_original("chexlocalize", root)
+    assert sum(report.records.values()) == 3
+    told = "\n".join(map(str, report.problems))
+    assert f"gt_segmentations_val.json, '{NAMES[0]}', 'Edema': left out; run lengths sum up to 3" in told
+    assert f"'{NAMES[1]}', 'Edema': left out; is [5, 5], expected the image's [20, 24]" in told
+    assert f"'{NAMES[2]}', 'Edema': left out; expected {{\"size\"" in told
+    assert "'patient1_study1_view1_frontal': has no image" in told
+    assert f"'{NAMES[3]}': expected an object of findings" in told
+    assert "gt_segmentations_test.json: expected an object of images" in told
+
+
+def test_without_findings_the_expected_layout_is_told(original, prepare_original):
+    original[1].unlink()
+    with pytest.raises(DataError, match=r"has images but no findings; expected CheXpert"):
+        prepare_original("chexlocalize", original[0])
+
+
+def encode(mask: np.ndarray) -> str:
+    """COCO's packed text, written from its description: the other way round than the decoder."""
+    flat = mask.flatten(order="F").astype(int)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flat])))
+    runs = np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()
+    text = ""
+    for index, run in enumerate(runs):
+        number = run - runs[index - 2] if index > 2 else run
+        while True:
+            low, number = number & 31, number >> 5
+            done = number == (-1 if low & 16 else 0)
+            text += chr(48 + low + (0 if done else 32))
+            if done:
+                break
+    return text
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_was_packed_is_unpacked(seed):
+    rng = np.random.default_rng(seed)
+    mask = np.repeat(rng.random((37, 53)) < 0.3, rng.integers(1, 40), axis=0)
+    np.testing.assert_array_equal(decode_rle(encode(mask), mask.shape), mask)
+
+
+def test_an_empty_mask_is_one_run():
+    # Of CheXlocalize: 2320 × 2828 pixels without a finding.
+    assert not decode_rle("PVWX6", [2320, 2828]).any()
+
+
+def test_plain_runs_go_down_the_columns():
+    assert decode_rle([2, 3, 1], [3, 2]).astype(int).tolist() == [[0, 1], [0, 1], [1, 0]]
+    assert decode_rle([0, 4], [2, 2]).all()
+
+
+@pytest.mark.parametrize(
+    ("counts", "size", "message"),
+    [
+        ("PVWX6", [10, 10], "sum up to 6560960, expected 10 × 10 = 100"),
+        ([5, -1], [2, 2], "sum up to 4"),
+        ("ab cd", [2, 2], "which COCO's packed text cannot"),
+        ("o" * 40, [2, 2], "which COCO's packed text cannot"),
+        ([4], [2, 2, 1], "expected the size"),
+        ([4], [10**6, 10**6], "expected the size"),
+        ([], [2, 2], "sum up to 0"),
+    ],
+)
+def test_runs_that_fill_no_picture_are_refused(counts, size, message):
+    with pytest.raises(DataError, match=message):
+        decode_rle(counts, size)

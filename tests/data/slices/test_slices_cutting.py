@@ -4,10 +4,11 @@ import pytest
 from tiny_body import BOXES, SHAPE, affine, body_values
 
 from vesalius.data.slices import CutSettings, SeriesDescription, find_volumes
-from vesalius.data.slices.cutting import choose_slices, cut, to_square, usable_planes
+from vesalius.data.slices.cutting import NEIGHBOURS, choose_slices, cut, distant_organs, to_square, usable_planes
 from vesalius.data.slices.sources import SliceRange
 from vesalius.errors import ConfigError, DataError, ImageError
 from vesalius.imaging import read_image, write_rgb
+from vesalius.prompts.anatomy import ORGANS, STATIONS, stations_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::vesalius.errors.ImageNotice")  # units of CT are guessed
 
@@ -191,3 +192,19 @@ def test_organs_far_from_the_stations_that_show_are_absent(tmp_path):
     found = pictures(tmp_path / "scan.nii.gz", SeriesDescription("CT", stations=(SliceRange("head"),)))
     assert not {"liver", "knee"} & found[0].label.uncertain
     assert {"brain", "lungs"} <= found[0].label.uncertain
+
+
+def test_neighbours_are_mutual():
+    assert NEIGHBOURS.keys() == set(STATIONS)
+    assert all(one in NEIGHBOURS[other] for one in STATIONS for other in NEIGHBOURS[one])
+
+
+@pytest.mark.parametrize("organ", ORGANS)
+def test_no_organ_is_distant_from_its_own_stations(organ):
+    assert all(organ not in distant_organs({station}) for station in stations_of(organ))
+
+
+def test_more_stations_rule_out_less():
+    assert distant_organs({"chest", "abdomen"}) < distant_organs({"chest"})
+    assert "knee" in distant_organs({"head"})
+    assert "hand" not in distant_organs({"pelvis"})  # it may lie beside
