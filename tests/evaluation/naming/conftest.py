@@ -17,11 +17,6 @@ MakeSlices = Callable[..., EncodedSlices]
 ORGANS = {"head": "brain", "chest": "lungs", "abdomen": "liver", "pelvis": "pelvic bone"}
 
 
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
-
-
 @pytest.fixture(scope="session")
 def few() -> NamingSettings:
     """Few draws, and labels of three patients count."""

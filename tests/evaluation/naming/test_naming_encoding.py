@@ -1,3 +1,4 @@
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -5,7 +6,15 @@ import pytest
 import torch
 
 from vesalius.data.slices.dataset import AnatomySample
-from vesalius.evaluation.naming.encoding import BATCH, EncodedSlices, encode_slices, ensemble_phrases, score_labels
+from vesalius.evaluation.naming.encoding import (
+    BATCH,
+    EncodedSlices,
+    encode_slices,
+    ensemble_phrases,
+    measure_sensitivity,
+    read_wordings,
+    score_labels,
+)
 from vesalius.models.clip import logit_scale
 from vesalius.models.registry import LOGIT_SCALE
 from vesalius.prompts.anatomy import ORGANS, STATIONS, AnatomyLabel
@@ -71,3 +80,27 @@ def test_any_encoder_with_a_shared_space_can_be_asked(build_tiny):
     found = encode_slices(pocket, Noise(2))
     assert isinstance(found, EncodedSlices)
     assert score_labels(pocket, found, "stations", STATIONS).scores.shape == (2, len(STATIONS))
+
+
+def test_there_are_ten_different_wordings_or_more_each_with_a_place_for_the_label():
+    wordings = read_wordings()
+    assert len(set(wordings)) == len(wordings) >= 10
+    assert all(wording.count("{label}") == 1 for wording in wordings)
+    assert all("{" not in wording.format(label="liver") for wording in wordings)
+
+
+def test_the_spread_is_that_of_single_wordings(build_tiny, make_slices):
+    model = build_tiny("clip_vit_b32")
+    found = measure_sensitivity(model, make_slices(), "stations", STATIONS, np.ones(len(STATIONS), bool))
+    values = [each["top1"] for each in found.wordings.values()]
+    assert len(values) == len(read_wordings())
+    assert found.spread["top1"].mean == pytest.approx(np.mean(values))
+    assert found.spread["top1"].sd == pytest.approx(np.std(values, ddof=1))
+    assert (found.spread["top1"].lowest, found.spread["top1"].highest) == (min(values), max(values))
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_without_labels_that_count_there_is_no_area(build_tiny, make_slices):
+    model = build_tiny("clip_vit_b32")
+    found = measure_sensitivity(model, make_slices(), "stations", STATIONS, np.zeros(len(STATIONS), bool))
+    assert found.spread["auroc"] is None
