@@ -1,7 +1,7 @@
 """DICOM files, folders and series as images; needs pydicom, and its pylibjpeg plugins for compressed pixels.
 
-`sort_files` finds the series among files, `read_files` reads the stacks of one; `read_dicom`, `read_series` and
-`read_stacks` choose among them.
+`read_dicom`, `read_series` and `read_stacks` are the way in; `sort_files` finds the series among files, and
+`read_files` reads the stacks of one.
 """
 
 from collections.abc import Sequence
@@ -22,120 +22,6 @@ SORTING_KEYWORDS = ["Columns", "Modality", "Rows", "SOPClassUID", "SeriesDescrip
 """Attributes that are read to sort files."""
 LISTED = 3
 """Number of unreadable files that a notice lists one by one."""
-
-
-@dataclass(frozen=True, eq=False)
-class SeriesFiles:
-    """The files of one series."""
-
-    uid: str
-    """SeriesInstanceUID; "" if the files have none."""
-    modality: str
-    description: str
-    paths: list[Path] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        told = " ".join(word for word in (self.modality, self.description) if word)
-        return f"{self.uid or 'without a UID'} ({len(self.paths)} files, {told or self.paths[0].parent.name})"
-
-
-@dataclass(frozen=True, eq=False)
-class SortedFiles:
-    """DICOM files by series."""
-
-    series: list[SeriesFiles]
-    """Series in the order of their first files."""
-    broken: list[tuple[Path, ImageError]]
-    """DICOM files that cannot be read, or hold no image, with the error of each."""
-
-
-def sort_files(paths: Sequence[Path]) -> SortedFiles:
-    """Sort files by the series they belong to, reading headers only.
-
-    Args:
-        paths: Files of any kind; those that are not DICOM are skipped.
-    """
-    series: dict[str, SeriesFiles] = {}
-    broken: list[tuple[Path, ImageError]] = []
-    for path in paths:
-        try:
-            if path.suffix.lower() in DICOM_SUFFIXES or is_dicom(path):
-                _sort_one(path, series)
-        except ImageError as error:
-            broken.append((path, error))
-    return SortedFiles(list(series.values()), broken)
-
-
-def read_files(
-    paths: Sequence[Path],
-    source: Path,
-    broken: Sequence[tuple[Path, ImageError]] = (),
-    only: int | None = None,
-) -> list[Stack]:
-    """Read the files of one series.
-
-    Args:
-        paths: DICOM images; one that cannot be read is left out, with a notice.
-        source: What the images name as their origin.
-        broken: Files that were left out before, with the error of each.
-        only: Index of the one stack whose pixels to load, from 0; None for all.
-
-    Returns:
-        Every stack of parallel slices, the one with most slices first.
-
-    Raises:
-        ImageError: If no file can be read.
-    """
-    frames: list[Frame] = []
-    failed: list[tuple[Path, ImageError]] = list(broken)
-    for path in paths:
-        try:
-            frames += frames_of(open_dicom(path))
-        except ImageError as error:
-            failed.append((path, error))
-    if not frames:
-        raise failed[0][1]
-    total = len(paths) + len(broken)
-    stacks = build_stacks(frames, source, _left_out(failed, total))
-    try:
-        return load_small(stacks, only)
-    except ImageError:
-        wanted = stacks if only is None else stacks[only : only + 1]
-        bad = _undecodable([frame for stack in wanted for frame in stack.frames])
-        rest = [frame for frame in frames if frame.pixels.stored.path not in bad]
-        if not bad or not rest:
-            raise
-        return load_small(build_stacks(rest, source, _left_out([*failed, *bad.items()], total)), only)
-
-
-def _undecodable(frames: Sequence[Frame]) -> dict[Path, ImageError]:
-    """Files of frames that cannot be decoded, with the error of each."""
-    bad = {}
-    for frame in frames:
-        try:
-            frame.pixels.read()
-        except ImageError as error:
-            bad[frame.pixels.stored.path] = error
-    return bad
-
-
-def _left_out(failed: Sequence[tuple[Path, ImageError]], total: int) -> list[Notice]:
-    if not failed:
-        return []
-    listed = [str(error).replace(f"{path}: ", f"{path.name} ", 1).rstrip(".") for path, error in failed[:LISTED]]
-    more = f"; and {len(failed) - LISTED} more" if len(failed) > LISTED else ""
-    return [Notice("DICOM files left out", "; ".join(listed) + more, count=len(failed), total=total)]
-
-
-def _sort_one(path: Path, series: dict[str, SeriesFiles]) -> None:
-    if not is_dicom(path):
-        raise ImageError(f"{path}: is not DICOM, or empty; name a DICOM file, or take this one out of the folder.")
-    with reading(path):
-        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(SORTING_KEYWORDS))
-        check_is_image(header, path)
-        uid = str(header.get("SeriesInstanceUID") or "")
-        modality, description = (str(header.get(keyword) or "") for keyword in ("Modality", "SeriesDescription"))
-    series.setdefault(uid, SeriesFiles(uid, modality, description)).paths.append(path)
 
 
 def read_dicom(path: Path, *, stack: int | None = None, frame: int | None = None) -> MedicalImage:
@@ -223,6 +109,59 @@ def choose_stack(stacks: Sequence[Stack], source: Path, number: int | None = Non
     return replace(image, notices=(*image.notices, notice))
 
 
+@dataclass(frozen=True, eq=False)
+class SeriesFiles:
+    """The files of one series."""
+
+    uid: str
+    """SeriesInstanceUID; "" if the files have none."""
+    modality: str
+    description: str
+    paths: list[Path] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        told = " ".join(word for word in (self.modality, self.description) if word)
+        return f"{self.uid or 'without a UID'} ({len(self.paths)} files, {told or self.paths[0].parent.name})"
+
+
+@dataclass(frozen=True, eq=False)
+class SortedFiles:
+    """DICOM files by series."""
+
+    series: list[SeriesFiles]
+    """Series in the order of their first files."""
+    broken: list[tuple[Path, ImageError]]
+    """DICOM files that cannot be read, or hold no image, with the error of each."""
+
+
+def sort_files(paths: Sequence[Path]) -> SortedFiles:
+    """Sort files by the series they belong to, reading headers only.
+
+    Args:
+        paths: Files of any kind; those that are not DICOM are skipped.
+    """
+    series: dict[str, SeriesFiles] = {}
+    broken: list[tuple[Path, ImageError]] = []
+    for path in paths:
+        try:
+            if path.suffix.lower() in DICOM_SUFFIXES or is_dicom(path):
+                _sort_one(path, series)
+        except ImageError as error:
+            broken.append((path, error))
+    return SortedFiles(list(series.values()), broken)
+
+
+def _sort_one(path: Path, series: dict[str, SeriesFiles]) -> None:
+    if not is_dicom(path):
+        raise ImageError(f"{path}: is not DICOM, or empty; name a DICOM file, or take this one out of the folder.")
+    with reading(path):
+        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(SORTING_KEYWORDS))
+        check_is_image(header, path)
+        uid = str(header.get("SeriesInstanceUID") or "")
+        modality, description = (str(header.get(keyword) or "") for keyword in ("Modality", "SeriesDescription"))
+    series.setdefault(uid, SeriesFiles(uid, modality, description)).paths.append(path)
+
+
 def _find_series(folder: Path) -> SortedFiles:
     if not folder.is_dir():
         raise ImageError(f"{folder}: no such folder; check the path.")
@@ -249,3 +188,64 @@ def _choose(folder: Path, series: Sequence[SeriesFiles], asked: str) -> SeriesFi
 
 def _listed(series: Sequence[SeriesFiles]) -> str:
     return "; ".join(f"{number}: {each}" for number, each in enumerate(series, start=1))
+
+
+def read_files(
+    paths: Sequence[Path],
+    source: Path,
+    broken: Sequence[tuple[Path, ImageError]] = (),
+    only: int | None = None,
+) -> list[Stack]:
+    """Read the files of one series.
+
+    Args:
+        paths: DICOM images; one that cannot be read is left out, with a notice.
+        source: What the images name as their origin.
+        broken: Files that were left out before, with the error of each.
+        only: Index of the one stack whose pixels to load, from 0; None for all.
+
+    Returns:
+        Every stack of parallel slices, the one with most slices first.
+
+    Raises:
+        ImageError: If no file can be read.
+    """
+    frames: list[Frame] = []
+    failed: list[tuple[Path, ImageError]] = list(broken)
+    for path in paths:
+        try:
+            frames += frames_of(open_dicom(path))
+        except ImageError as error:
+            failed.append((path, error))
+    if not frames:
+        raise failed[0][1]
+    total = len(paths) + len(broken)
+    stacks = build_stacks(frames, source, _left_out(failed, total))
+    try:
+        return load_small(stacks, only)
+    except ImageError:
+        wanted = stacks if only is None else stacks[only : only + 1]
+        bad = _undecodable([frame for stack in wanted for frame in stack.frames])
+        rest = [frame for frame in frames if frame.pixels.stored.path not in bad]
+        if not bad or not rest:
+            raise
+        return load_small(build_stacks(rest, source, _left_out([*failed, *bad.items()], total)), only)
+
+
+def _undecodable(frames: Sequence[Frame]) -> dict[Path, ImageError]:
+    """Files of frames that cannot be decoded, with the error of each."""
+    bad = {}
+    for frame in frames:
+        try:
+            frame.pixels.read()
+        except ImageError as error:
+            bad[frame.pixels.stored.path] = error
+    return bad
+
+
+def _left_out(failed: Sequence[tuple[Path, ImageError]], total: int) -> list[Notice]:
+    if not failed:
+        return []
+    listed = [str(error).replace(f"{path}: ", f"{path.name} ", 1).rstrip(".") for path, error in failed[:LISTED]]
+    more = f"; and {len(failed) - LISTED} more" if len(failed) > LISTED else ""
+    return [Notice("DICOM files left out", "; ".join(listed) + more, count=len(failed), total=total)]
