@@ -15,7 +15,6 @@ from vesalius.imaging.safeguards import Notice
 from vesalius.prompts.anatomy import ORGANS, STATIONS, in_order
 from vesalius.prompts.codes import Code, body_part_of, codes_of
 
-
 Source = Literal["header", "values", "pixels"]
 """Origin of an answer: attributes of the file, a rule on stored values (CT in HU), or the model."""
 
