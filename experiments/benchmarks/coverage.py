@@ -20,8 +20,8 @@ from vesalius.console import progress_bar
 from vesalius.evaluation.statistics import (
     Bootstrap,
     draw_weights,
-    find_ends,
-    find_plain_ends,
+    find_bca_ends,
+    find_percentile_ends,
     leave_one_out_means,
     weighted_means,
     weighted_medians,
@@ -97,12 +97,12 @@ def make_intervals(scores: Array, owner: NDArray[np.intp], settings: Bootstrap) 
     value = float(scores.mean())
     return (
         [
-            find_plain_ends(means, ENDLESS, CONFIDENCE),
-            find_plain_ends(means, count, CONFIDENCE),
-            find_ends(means, ENDLESS, CONFIDENCE, value, left_out),
-            find_ends(means, count, CONFIDENCE, value, left_out),
+            find_percentile_ends(means, ENDLESS, CONFIDENCE),
+            find_percentile_ends(means, count, CONFIDENCE),
+            find_bca_ends(means, ENDLESS, CONFIDENCE, value, left_out),
+            find_bca_ends(means, count, CONFIDENCE, value, left_out),
         ],
-        [find_plain_ends(medians, ENDLESS, CONFIDENCE), find_plain_ends(medians, count, CONFIDENCE)],
+        [find_percentile_ends(medians, ENDLESS, CONFIDENCE), find_percentile_ends(medians, count, CONFIDENCE)],
     )
 
 

@@ -11,9 +11,9 @@ from vesalius.evaluation.statistics import (
     Bootstrap,
     Interval,
     draw_weights,
+    find_bca_ends,
     find_centres,
-    find_ends,
-    find_plain_ends,
+    find_percentile_ends,
     leave_one_out_means,
     summarise,
     weighted_means,
@@ -174,7 +174,7 @@ def test_corrected_ends_equal_scipy_s_bca_at_the_widened_level():
     values = RNG.beta(5, 1, 40)
     drawn = weighted_means(values[:, None], np.concatenate(list(draw_weights(np.arange(40), Bootstrap(20_000)))))[:, 0]
     left_out = leave_one_out_means(values[:, None], np.arange(40))[:, 0]
-    ends = find_ends(drawn, 40, 0.95, values.mean(), left_out)
+    ends = find_bca_ends(drawn, 40, 0.95, values.mean(), left_out)
     theirs = stats.bootstrap(
         (values,), np.mean, n_resamples=20_000, method="BCa", confidence_level=widen(0.95, 40),
         rng=np.random.default_rng(1),
@@ -185,17 +185,17 @@ def test_corrected_ends_equal_scipy_s_bca_at_the_widened_level():
 def test_plain_ends_are_quantiles_at_the_widened_level():
     drawn = RNG.random(5_000)
     tail = (1 - widen(0.9, 12)) / 2
-    np.testing.assert_allclose(find_plain_ends(drawn, 12, 0.9), np.quantile(drawn, [tail, 1 - tail]))
+    np.testing.assert_allclose(find_percentile_ends(drawn, 12, 0.9), np.quantile(drawn, [tail, 1 - tail]))
 
 
 def test_many_clusters_need_no_widening():
     drawn = np.linspace(0, 1, 100_001)
-    np.testing.assert_allclose(find_plain_ends(drawn, 10**6, 0.95), [0.025, 0.975], atol=1e-4)
+    np.testing.assert_allclose(find_percentile_ends(drawn, 10**6, 0.95), [0.025, 0.975], atol=1e-4)
 
 
 def test_scores_that_are_all_the_same_leave_no_doubt():
     same = np.full(100, 0.5)
-    assert find_ends(same, 5, 0.95, 0.5, np.full(5, 0.5)) == (0.5, 0.5)
+    assert find_bca_ends(same, 5, 0.95, 0.5, np.full(5, 0.5)) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize("setting", [{"resamples": 10}, {"confidence": 1.0}, {"confidence": 95}, {"seed": -1}])

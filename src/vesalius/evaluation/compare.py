@@ -85,9 +85,6 @@ def _without_zeros(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     return nonzero
 
 
-LEAST_IMAGES = 2
-
-
 @dataclass(frozen=True)
 class Pairing:
     """Tables of equal shape, with gaps in the same places."""
@@ -124,7 +121,7 @@ def pair(
     images = set.intersection(*(set(table.images) for table in tables))
     families = sort_families(list(set.intersection(*(set(table.families) for table in tables))))
     aligned, gaps = _align(tables, sorted(images), families)
-    if len(aligned[0].images) < LEAST_IMAGES:
+    if len(aligned[0].images) < 2:
         names = ", ".join(each.name for each in evaluations)
         raise DataError(f"{names} have {len(aligned[0].images)} images with {TITLES[metric]} in common; needs 2.")
     notes = [*_tell_lost(evaluations, tables, images, families), *_tell_other_words(evaluations, images)]
@@ -303,7 +300,9 @@ def compare(
     first, order_holds = find_stability(overall, reference.clusters, settings)
     standings = []
     for each, table, share in zip(evaluations, tables, first, strict=True):
-        standings.append(_stand(each, table, share, settings))
+        centres = find_centres(table, settings)
+        families = {family: centre for family, centre in centres.items() if family is not None}
+        standings.append(Standing(each.name, each.model, centres[None], families, share))
         on_step()
     standings.sort(key=lambda standing: -direction * standing.overall.mean.value)
     differences: list[Difference] = []
@@ -328,12 +327,6 @@ def compare(
         notes=pairing.notes,
         settings=settings,
     )
-
-
-def _stand(evaluation: StoredEvaluation, table: ScoreTable, first: float, settings: Bootstrap) -> Standing:
-    centres = find_centres(table, settings)
-    families = {family: centre for family, centre in centres.items() if family is not None}
-    return Standing(evaluation.name, evaluation.model, centres[None], families, first)
 
 
 def _differ(one: ScoreTable, other: ScoreTable, names: tuple[str, str], settings: Bootstrap) -> list[Difference]:

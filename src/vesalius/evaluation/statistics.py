@@ -107,7 +107,7 @@ def share(part: Array, whole: Array) -> Array:
     return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
 
 
-def find_ends(drawn: Array, count: int, confidence: float, value: float, left_out: Array) -> tuple[float, float]:
+def find_bca_ends(drawn: Array, count: int, confidence: float, value: float, left_out: Array) -> tuple[float, float]:
     """Ends of an interval, corrected for bias and skewness and widened for few clusters.
 
     Args:
@@ -127,8 +127,8 @@ def find_ends(drawn: Array, count: int, confidence: float, value: float, left_ou
     return _quantiles(drawn, levels)
 
 
-def find_plain_ends(drawn: Array, count: int, confidence: float) -> tuple[float, float]:
-    """Ends of an interval, widened for few clusters but not corrected; arguments as for ``find_ends``."""
+def find_percentile_ends(drawn: Array, count: int, confidence: float) -> tuple[float, float]:
+    """Ends of an interval, widened for few clusters but not corrected; arguments as for ``find_bca_ends``."""
     levels = [float(ndtr(normal)) for normal in _normal_levels(count, confidence)]
     return _quantiles(drawn[~np.isnan(drawn)], levels)
 
@@ -179,7 +179,7 @@ def find_interval(value: float, drawn: Array, clusters: int, images: int, confid
     """
     if clusters < 2 or np.isnan(drawn).all():
         return Interval(value, None, None, images)
-    return Interval(value, *find_plain_ends(drawn, clusters, confidence), images)
+    return Interval(value, *find_percentile_ends(drawn, clusters, confidence), images)
 
 
 @dataclass(frozen=True)
@@ -258,7 +258,7 @@ def find_centres(table: ScoreTable, settings: Bootstrap, *, correct: bool = True
         values, count = scores[known, place], len(np.unique(table.clusters[known]))
         mean = find_interval(float(values.mean()), means[:, place], count, len(values), settings.confidence)
         if correct and count > 1:
-            ends = find_ends(means[:, place], count, settings.confidence, mean.value, left_out[:, place])
+            ends = find_bca_ends(means[:, place], count, settings.confidence, mean.value, left_out[:, place])
             mean = Interval(mean.value, *ends, mean.n)
         median = find_interval(float(np.median(values)), medians[:, place], count, len(values), settings.confidence)
         centres[name] = Centre(mean, median)

@@ -57,7 +57,7 @@ def test_an_image_may_be_asked_for_both_what_it_shows_and_what_it_does_not(answe
 def test_words_that_give_the_answer_away_are_told(answer):
     rows = [answer("a", True, 0.9, "p0", ""), answer("b", False, 0.4, "p0", "")]
     rows += [answer("a", True, 0.9), answer("b", False, 0.1, prompt="no polyp")]
-    told = {curve.family: curve.told_by_words for curve in find_existence_curves(rows)}
+    told = {curve.family: curve.leaked_by_prompt for curve in find_existence_curves(rows)}
     assert told == {None: True, "p0": False, "p1": True}
 
 

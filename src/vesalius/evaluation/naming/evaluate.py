@@ -47,7 +47,7 @@ class AnatomyEvaluation:
 
 def count_steps(val: EncodedSlices, test: EncodedSlices, settings: NamingSettings | None = None) -> int:
     """Steps of progress that ``evaluate_naming`` reports."""
-    return len(kinds_told(val, test, settings or NamingSettings())) * (len(test.shown) + 3)
+    return len(find_shared_kinds(val, test, settings or NamingSettings())) * (len(test.shown) + 3)
 
 
 def evaluate_naming(
@@ -75,7 +75,7 @@ def evaluate_naming(
     label_kinds: dict[LabelKind, LabelKindResult] = {}
     contradictions: dict[LabelKind, ContradictionResult | None] = {}
     sensitivity: dict[LabelKind, Sensitivity] = {}
-    for kind in kinds_told(val, test, settings):
+    for kind in find_shared_kinds(val, test, settings):
         labels = labels_of(kind, settings)
         tuned, case = (score_labels(model, slices, kind, labels) for slices in (val, test))
         label_kinds[kind] = evaluate_label_kind(tuned, case, settings)
@@ -88,8 +88,8 @@ def evaluate_naming(
     return AnatomyEvaluation(name, label_kinds, settings, contradictions, sensitivity)
 
 
-def kinds_told(val: EncodedSlices, test: EncodedSlices, settings: NamingSettings) -> list[LabelKind]:
-    """Label kinds that validation and test slices both tell; series labelled by hand may tell only stations.
+def find_shared_kinds(val: EncodedSlices, test: EncodedSlices, settings: NamingSettings) -> list[LabelKind]:
+    """Label kinds known of some validation and some test slices; series labelled by hand may have only stations.
 
     Raises:
         DataError: If there is none.
@@ -125,7 +125,7 @@ def evaluate_prevalence(
     """
     settings = settings or NamingSettings()
     label_kinds: dict[LabelKind, LabelKindResult] = {}
-    for kind in kinds_told(val, test, settings):
+    for kind in find_shared_kinds(val, test, settings):
         labels = labels_of(kind, settings)
         unscored = [each.score(torch.zeros(len(each.shown), len(labels)), kind, labels) for each in (train, val, test)]
         tuned, case = (score_by_prevalence(unscored[0], each) for each in unscored[1:])
@@ -151,7 +151,7 @@ def evaluate_probe(
     settings = settings or NamingSettings()
     label_kinds: dict[LabelKind, LabelKindResult] = {}
     strengths: dict[LabelKind, float] = {}
-    for kind in kinds_told(val, test, settings):
+    for kind in find_shared_kinds(val, test, settings):
         labels = labels_of(kind, settings)
         probe = fit_probe(
             *(ProbeData(each.vectors.double().numpy(), truth_of(each.shown, kind, labels)) for each in (train, val))

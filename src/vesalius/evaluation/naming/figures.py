@@ -73,7 +73,7 @@ def draw_trust(evaluations: Sequence[AnatomyEvaluation], kind: LabelKind) -> str
         reliability, abstention = figure.subplots(1, 2)
         draw_unit_square(reliability, f"{kind}: probabilities", "stated", "observed")
         x_label = "share of images named, the surest first"
-        draw_unit_square(abstention, f"{kind}: first names", x_label, "share wrong", diagonal=False)
+        draw_unit_square(abstention, f"{kind}: top-1 labels", x_label, "share wrong", diagonal=False)
         for series, each in enumerate(evaluations):
             result = each.label_kinds[kind]
             stated, observed = zip(*((point.stated, point.observed) for point in result.reliability), strict=True)

@@ -28,9 +28,9 @@ POINTS = 100
 
 
 def abstain(judged: Judged, settings: NamingSettings) -> RiskCoverage | None:
-    """Risk of a wrong first name, over the share of images that are named, the surest first.
+    """Risk of a wrong top-1 label over the share of images named, the most confident first.
 
-    How sure a name is, is its calibrated probability, the mean where several labels share the highest score.
+    Confidence is the calibrated probability of the label, the mean where several labels share the highest score.
 
     Args:
         judged: Scores and probabilities; images on which nothing shows are left out.
@@ -209,7 +209,7 @@ class LabelKindResult:
     reliability: tuple[ReliabilityPoint, ...]
     """Reliability of Platt scaling, in bins of equal mass."""
     abstention: RiskCoverage | None
-    """Wrong first names, by the probability stated for the name; None if nothing ever shows."""
+    """Wrong top-1 labels over coverage, by calibrated probability; None if nothing ever shows."""
     judged: Judged
     """Scores, thresholds and probabilities that were measured."""
 

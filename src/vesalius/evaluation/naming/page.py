@@ -128,7 +128,7 @@ def _trust(evaluations: Sequence[AnatomyEvaluation], kind: LabelKind) -> Table:
     note = (
         "Probabilities by Platt scaling of each label, or one temperature and offset for all, fitted on validation "
         "slices; 15 bins of equal mass. ECE of few slices is above 0 by chance alone, that of draws more so: its "
-        "interval may lie above the value. AURC: mean share of wrong first names when the least sure slices are left "
+        "interval may lie above the value. AURC: mean share of wrong top-1 labels when the least sure slices are left "
         "unnamed."
     )
     return Table(f"{kind.capitalize()}: can probabilities be trusted?", columns, rows, note)

@@ -154,7 +154,7 @@ def _check_gallery(evaluation: StoredEvaluation, gallery: Sequence[Shown]) -> tu
 
 
 PICTURES_ELSEWHERE = "Pictures are in the report of each evaluation."
-LEAST_P = 0.001
+MIN_P = 0.001
 COMPARISON_NAME = "comparison.json"
 
 
@@ -259,4 +259,4 @@ def _signed(number: Number) -> Number:
 
 
 def _p(value: float) -> str:
-    return f"< {LEAST_P}" if value < LEAST_P else f"{value:.3f}"
+    return f"< {MIN_P}" if value < MIN_P else f"{value:.3f}"

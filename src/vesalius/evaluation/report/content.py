@@ -169,7 +169,7 @@ NOT_ASKED = (
     "that are not there."
 )
 NO_SCORE = "gives no existence score."
-TOLD = "† What was asked where the target is was never asked where it is not: the words alone give the answer away."
+LEAKED = "† No prompt was asked both where the target is and where it is not: the words alone give the answer away."
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class Absence:
 
 
 def describe_absence(evaluations: Sequence[StoredEvaluation], group_regex: str | None) -> Absence:
-    """How well existence scores tell images with the target from those without.
+    """Existence curves of all evaluations: how well scores separate images with the target from those without.
 
     Raises:
         ConfigError: If the expression does not fit the names.
@@ -197,8 +197,8 @@ def describe_absence(evaluations: Sequence[StoredEvaluation], group_regex: str |
     counts = (
         f"{named[0].curve.present} images show the target, {named[0].curve.absent} do not. Intervals are a jackknife's."
     )
-    told = any(curve.told_by_words for curves in found.values() for curve in curves)
-    return Absence(_tabulate(found), named, " ".join([counts, *silent, *([TOLD] if told else [])]))
+    leaked = any(curve.leaked_by_prompt for curves in found.values() for curve in curves)
+    return Absence(_tabulate(found), named, " ".join([counts, *silent, *([LEAKED] if leaked else [])]))
 
 
 def asks_both(rows: Iterable[Row]) -> bool:
@@ -207,8 +207,8 @@ def asks_both(rows: Iterable[Row]) -> bool:
 
 
 def _choose(curves: Sequence[ExistenceCurve]) -> ExistenceCurve:
-    """The first that words do not give away, all prompts before each family."""
-    return next((curve for curve in curves if not curve.told_by_words), curves[0])
+    """The first whose prompts do not leak the answer, all prompts before each family."""
+    return next((curve for curve in curves if not curve.leaked_by_prompt), curves[0])
 
 
 def _tabulate(found: dict[str, list[ExistenceCurve]]) -> Table:
@@ -217,7 +217,7 @@ def _tabulate(found: dict[str, list[ExistenceCurve]]) -> Table:
     rows: list[list[Cell]] = []
     for family in (None, *sort_families(list(families))):
         curves = [each.get(family) for each in by_family.values()]
-        mark = MARK if any(curve and curve.told_by_words for curve in curves) else ""
+        mark = MARK if any(curve and curve.leaked_by_prompt for curve in curves) else ""
         rows.append([(family or ALL) + mark, *(to_number(curve.area) if curve else None for curve in curves)])
     return Table("Area under the curve", ("prompt", *(by_family if len(found) > 1 else ["AUC"])), rows)
 

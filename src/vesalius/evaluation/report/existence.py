@@ -1,4 +1,4 @@
-"""Does the model know when there is nothing to find? Receiver operating characteristic of its existence score.
+"""ROC curves of the existence score: does the model know when there is nothing to find?
 
 The interval of the area is the jackknife's over clusters, drawn on the scale of log odds, with Student's t of the rarer
 kind's clusters less one. Bootstrap intervals are too narrow where a kind is rare or the area is near 1.
@@ -36,7 +36,7 @@ class ExistenceCurve:
     Without an interval where all or none are in order, as nothing then varies, or where a kind has one cluster."""
     present: int
     absent: int
-    told_by_words: bool
+    leaked_by_prompt: bool
     """Whether no wording of the family (of some family) was asked of both kinds: words alone then tell them apart."""
 
 
@@ -61,9 +61,9 @@ def find_existence_curves(
     curves = []
     for family in families:
         cases = _mean_over_families(scores) if family is None else scores[family]
-        told = any(map(_tells, words.values())) if family is None else _tells(words[family])
+        leaked = any(map(_leaks, words.values())) if family is None else _leaks(words[family])
         if len({present for _, present in cases}) == 2:
-            curves.append(_to_curve(family, cases, told, group_regex, confidence))
+            curves.append(_to_curve(family, cases, leaked, group_regex, confidence))
     return curves
 
 
@@ -87,12 +87,12 @@ def _mean_over_families(scores: Mapping[str, Mapping[Case, float]]) -> dict[Case
     return {case: sum(values) / len(values) for case, values in found.items()}
 
 
-def _tells(words: Mapping[bool, set[str]]) -> bool:
+def _leaks(words: Mapping[bool, set[str]]) -> bool:
     return not words[True] & words[False]
 
 
 def _to_curve(
-    family: str | None, cases: Mapping[Case, float], told: bool, group_regex: str | None, confidence: float
+    family: str | None, cases: Mapping[Case, float], leaked: bool, group_regex: str | None, confidence: float
 ) -> ExistenceCurve:
     present = np.array([there for _, there in cases])
     ranking = Ranking(np.array(list(cases.values())), present, np.arange(len(cases)))
@@ -112,7 +112,7 @@ def _to_curve(
         area=Interval(area, low, high, n=len(cases)),
         present=int(present.sum()),
         absent=int((~present).sum()),
-        told_by_words=told,
+        leaked_by_prompt=leaked,
     )
 
 

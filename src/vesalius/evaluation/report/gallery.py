@@ -91,7 +91,10 @@ def _choose_ranked(answers: dict[str, list[Row]], each: int) -> list[Example]:
     ):
         for image in images:
             chosen.setdefault(image, kind)
-    examples = [_describe(kind, answers[image], means[image]) for image, kind in chosen.items()]
+    examples = [
+        _to_example(kind, _nearest(answers[image], means[image]), answers[image], means[image])
+        for image, kind in chosen.items()
+    ]
     return sorted(examples, key=lambda example: KINDS.index(example.kind))
 
 
@@ -100,8 +103,8 @@ def _means(answers: dict[str, list[Row]]) -> dict[str, float]:
     return dict(zip(table.images, table.overall().tolist(), strict=True))
 
 
-def _describe(kind: str, answers: Sequence[Row], mean: float) -> Example:
-    return _to_example(kind, min(answers, key=lambda row: abs(row.dice - mean)), answers, mean)
+def _nearest(answers: Sequence[Row], mean: float) -> Row:
+    return min(answers, key=lambda row: abs(row.dice - mean))
 
 
 def _choose_false_positives(answers: dict[str, list[Row]], each: int) -> list[Example]:
