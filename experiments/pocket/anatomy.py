@@ -29,7 +29,7 @@ from vesalius.models.checkpoint_file import find_checkpoint, read_notes
 from vesalius.models.checkpoints import load_segmenter, save_model
 from vesalius.models.inference import TextCache
 from vesalius.models.pocket import PocketSegmenter
-from vesalius.naming.phrasebook import Calibration, Phrasebook
+from vesalius.naming.phrasebook import NamingCalibration, Phrasebook
 from vesalius.prompts.anatomy import ORGANS, STATIONS, LabelKind
 from vesalius.runtime.torch import TorchRuntime
 from vesalius.training.naming import NamingConfig, fit_naming
@@ -58,7 +58,7 @@ class Head:
         tested = [place for place, each in enumerate(slices) if each.test or shows(each, self.patients)]
         self.views = encode(model, slices, tested)
         self.rows = {place: row for row, place in enumerate(tested)}
-        self.phrases = Phrasebook(TorchRuntime(model), Calibration({}))
+        self.phrases = Phrasebook(TorchRuntime(model), NamingCalibration({}))
 
     def folds(self) -> list[list[str]]:
         """The people in ``FOLDS`` parts, each with its share of every part of the body."""

@@ -15,7 +15,7 @@ from vesalius.imaging.safeguards import Notice
 from vesalius.models.calibration import PlattScaling
 from vesalius.models.checkpoints import save_model
 from vesalius.models.encoder import ImageFeatures
-from vesalius.naming import AnatomyLabeller, Calibration
+from vesalius.naming import AnatomyLabeller, NamingCalibration
 from vesalius.naming.labeller import choose_stacks, header_modality, header_plane, header_protocol, load_namer
 from vesalius.naming.labels import Answer
 from vesalius.naming.series import Probabilities, build_names, cap_organs, name_organs, name_stations, smoothing_of
@@ -105,16 +105,16 @@ def test_without_smoothing_every_slice_stands_alone(labeller, make_volume):
 
 def test_calibration_decides_what_is_named(clairvoyant, make_volume):
     shy = PlattScaling(STATIONS, (1.0,) * 6, (-50.0,) * 6)
-    named = AnatomyLabeller(clairvoyant, Calibration({"stations": shy})).label(make_volume("head", "head"))
+    named = AnatomyLabeller(clairvoyant, NamingCalibration({"stations": shy})).label(make_volume("head", "head"))
     assert spans(named.stations) == [(None, 0, 1)]
     assert named.calibrated == ("stations",)
-    bold = Calibration({"stations": PlattScaling(STATIONS, (1.0,) * 6, (5.0,) * 6)})
+    bold = NamingCalibration({"stations": PlattScaling(STATIONS, (1.0,) * 6, (5.0,) * 6)})
     assert set(AnatomyLabeller(clairvoyant, bold).label(make_volume("head")).slices[0].stations) == set(STATIONS)
 
 
 def test_a_calibrated_question_is_answered_by_calibrated_probabilities(clairvoyant):
     sure = PlattScaling(("MR", "CT"), (1.0, 0.0), (9.0, -9.0))
-    labeller = AnatomyLabeller(clairvoyant, Calibration({"modality": sure}))
+    labeller = AnatomyLabeller(clairvoyant, NamingCalibration({"modality": sure}))
     named = labeller.label(MedicalImage(np.full((1, 8, 8), 64, np.uint8), source=Path("x")))
     assert named.modality.label == "MR"
     assert named.modality.probability > 0.99

@@ -6,7 +6,7 @@ import torch
 
 from vesalius.errors import ModelError
 from vesalius.models.clip import phrase_vectors
-from vesalius.naming.phrasebook import LABELS, LEAST_PROBABILITY, Calibration, Phrasebook, label_phrases
+from vesalius.naming.phrasebook import LABELS, LEAST_PROBABILITY, NamingCalibration, Phrasebook, label_phrases
 from vesalius.prompts.anatomy import ORGANS, STATIONS, phrases_of
 from vesalius.runtime.torch import TorchRuntime
 
@@ -19,7 +19,7 @@ def test_labels_are_asked_in_different_words(question):
 
 
 def test_uncalibrated_labels_share_their_probability(clairvoyant):
-    book = Phrasebook(TorchRuntime(clairvoyant), Calibration({}))
+    book = Phrasebook(TorchRuntime(clairvoyant), NamingCalibration({}))
     odds = book.odds(np.random.default_rng(0).random((3, max(clairvoyant.rows.values()) + 1), np.float32))
     assert odds["organs"].shape == (3, len(ORGANS))
     shares = book.probabilities("stations", odds["stations"])
@@ -42,14 +42,14 @@ RULE = {
 
 
 def read(threshold=0.5, **said):
-    return Calibration.from_notes(
+    return NamingCalibration.from_notes(
         {"naming": {"held_out": {}, "calibration": said, "threshold": threshold}}, "m.safetensors"
     )
 
 
 def test_notes_without_calibration_leave_the_defaults():
     for notes in ({}, {"naming": {"held_out": {}}}, {"naming": None}):
-        assert Calibration.from_notes(notes, "m") == Calibration({}, LEAST_PROBABILITY)
+        assert NamingCalibration.from_notes(notes, "m") == NamingCalibration({}, LEAST_PROBABILITY)
 
 
 def test_notes_tell_scalings_and_threshold():
@@ -60,9 +60,9 @@ def test_notes_tell_scalings_and_threshold():
 
 
 def test_notes_tell_from_which_margin_a_header_is_judged():
-    rule = Calibration.from_notes({"naming": {"audit": RULE}}, "m").audit
+    rule = NamingCalibration.from_notes({"naming": {"audit": RULE}}, "m").audit
     assert (rule.agrees, rule.contradicts, rule.least_slices, rule.found_wrong) == (0.1, -0.7, 3, 0.3)
-    assert Calibration.from_notes({}, "m").audit is None
+    assert NamingCalibration.from_notes({}, "m").audit is None
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_notes_tell_from_which_margin_a_header_is_judged():
 )
 def test_damaged_thresholds_are_named(wrong):
     with pytest.raises(ModelError, match=f"audit: expected {next(iter(wrong))} from"):
-        Calibration.from_notes({"naming": {"audit": {**RULE, **wrong}}}, "m")
+        NamingCalibration.from_notes({"naming": {"audit": {**RULE, **wrong}}}, "m")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import torch
 from vesalius.models.checkpoint_file import read_notes
 from vesalius.models.checkpoints import load_model, save_model
 from vesalius.naming import Answer, SeriesName, SliceName
-from vesalius.naming.phrasebook import Calibration
+from vesalius.naming.phrasebook import NamingCalibration
 
 TABLE = {"patients": {"a": "CHEST", "b": "CHEST", "c": "HEAD", "d": "HEAD"}, "wrong": ["HEAD", "CHEST", "PELVIS"]}
 
@@ -59,6 +59,6 @@ def test_notes_change_and_weights_do_not(recipe, build_tiny, tmp_path):
     }  # fmt: skip
     recipe.write_notes(path, read_notes(path) | {"naming": {"audit": rule}})
     assert read_notes(path)["epochs"] == 3
-    assert Calibration.from_notes(read_notes(path), path).audit.patients == 32
+    assert NamingCalibration.from_notes(read_notes(path), path).audit.patients == 32
     found = load_model(path).state_dict()
     assert all(torch.equal(found[key], value) for key, value in model.state_dict().items())

@@ -20,7 +20,7 @@ from vesalius.imaging.safeguards import Notice
 
 SORTING_KEYWORDS = ["Columns", "Modality", "Rows", "SOPClassUID", "SeriesDescription", "SeriesInstanceUID"]
 """Attributes that are read to sort files."""
-LISTED = 3
+LISTED_FILES = 3
 """Number of unreadable files that a notice lists one by one."""
 
 
@@ -246,6 +246,6 @@ def _undecodable(frames: Sequence[Frame]) -> dict[Path, ImageError]:
 def _left_out(failed: Sequence[tuple[Path, ImageError]], total: int) -> list[Notice]:
     if not failed:
         return []
-    listed = [str(error).replace(f"{path}: ", f"{path.name} ", 1).rstrip(".") for path, error in failed[:LISTED]]
-    more = f"; and {len(failed) - LISTED} more" if len(failed) > LISTED else ""
+    listed = [str(error).replace(f"{path}: ", f"{path.name} ", 1).rstrip(".") for path, error in failed[:LISTED_FILES]]
+    more = f"; and {len(failed) - LISTED_FILES} more" if len(failed) > LISTED_FILES else ""
     return [Notice("DICOM files left out", "; ".join(listed) + more, count=len(failed), total=total)]

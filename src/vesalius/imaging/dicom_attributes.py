@@ -254,10 +254,10 @@ class FrameAttributes:
         return values if values.shape == (length,) and (np.abs(values) < MAX_MM).all() else None
 
 
-_CREATOR = "SIEMENS CSA HEADER"
-_TAG = struct.Struct("<64si4s3i")
-_ITEM = struct.Struct("<4i")
-_MAX_TAGS = 4096
+_CSA_CREATOR = "SIEMENS CSA HEADER"
+_CSA_TAG = struct.Struct("<64si4s3i")
+_CSA_ITEM = struct.Struct("<4i")
+_MAX_CSA_TAGS = 4096
 """A header holds about a hundred."""
 
 
@@ -327,7 +327,7 @@ def read_csa(dataset: Dataset) -> dict[str, list[str]]:
         Values by name, those of absent elements left out; {} if there is no such header, or it is damaged.
     """
     try:
-        content = bytes(dataset.private_block(0x0029, _CREATOR)[0x10].value)
+        content = bytes(dataset.private_block(0x0029, _CSA_CREATOR)[0x10].value)
         return dict(_csa_elements(content))
     except (KeyError, TypeError, ValueError, struct.error):
         return {}
@@ -337,18 +337,18 @@ def _csa_elements(content: bytes) -> list[tuple[str, list[str]]]:
     second = content[:4] == b"SV10"
     at = 8 if second else 0
     (count,) = struct.unpack_from("<i", content, at)
-    if not 0 < count <= _MAX_TAGS:
+    if not 0 < count <= _MAX_CSA_TAGS:
         raise ValueError(f"{count} elements")
     at, first_items, elements = at + 8, None, []
     for _ in range(count):
-        name, multiplicity, _, _, items, _ = _TAG.unpack_from(content, at)
-        at += _TAG.size
+        name, multiplicity, _, _, items, _ = _CSA_TAG.unpack_from(content, at)
+        at += _CSA_TAG.size
         first_items = items if first_items is None else first_items
         values: list[str] = []
         for _ in range(items):
-            lengths = _ITEM.unpack_from(content, at)
+            lengths = _CSA_ITEM.unpack_from(content, at)
             length = lengths[1] if second else lengths[0] - first_items
-            at += _ITEM.size
+            at += _CSA_ITEM.size
             if not second and not 0 <= length <= len(content) - at:
                 break  # the first layout has items without a value
             if at + length > len(content):

@@ -29,7 +29,7 @@ SAME_POSITION_MM = 0.01
 UNEVEN = 0.1
 """Share of the mean slice distance by which gaps may differ before positions count as approximate."""
 
-LISTED = 6
+LISTED_STACKS = 6
 """Stacks that a message describes one by one."""
 
 
@@ -101,8 +101,8 @@ def load_small(stacks: Sequence[Stack], only: int | None = None) -> list[Stack]:
 
 def describe(stacks: Sequence[Stack]) -> str:
     """The first stacks in words, numbered from 1, and how many there are beyond them."""
-    some = [f"{number} ({stack})" for number, stack in enumerate(stacks[:LISTED], start=1)]
-    return "; ".join(some) + (f"; and {len(stacks) - LISTED} more" if len(stacks) > LISTED else "")
+    some = [f"{number} ({stack})" for number, stack in enumerate(stacks[:LISTED_STACKS], start=1)]
+    return "; ".join(some) + (f"; and {len(stacks) - LISTED_STACKS} more" if len(stacks) > LISTED_STACKS else "")
 
 
 def _without_copies(frames: Sequence[Frame]) -> list[Frame]:

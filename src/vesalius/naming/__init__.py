@@ -4,7 +4,7 @@ from vesalius.imaging.search import FoundSeries, find_series
 from vesalius.naming.audit import AuditLine, audit_series
 from vesalius.naming.labeller import AnatomyLabeller
 from vesalius.naming.labels import Answer, LabelRange, SeriesName, SliceName, write_table
-from vesalius.naming.phrasebook import AuditRule, Calibration
+from vesalius.naming.phrasebook import AuditRule, NamingCalibration
 from vesalius.naming.strip import draw_strip
 
 __all__ = [
@@ -12,9 +12,9 @@ __all__ = [
     "Answer",
     "AuditLine",
     "AuditRule",
-    "Calibration",
     "FoundSeries",
     "LabelRange",
+    "NamingCalibration",
     "SeriesName",
     "SliceName",
     "audit_series",

@@ -20,7 +20,7 @@ from vesalius.imaging.slices import to_square_pixels
 from vesalius.models.checkpoint_file import CONTRACT_NAME, find_checkpoint, read_contract, read_notes
 from vesalius.models.public_weights import find_encoder_source, locate
 from vesalius.naming.labels import Answer, SeriesName, SliceName
-from vesalius.naming.phrasebook import Calibration, Phrasebook, to_unit
+from vesalius.naming.phrasebook import NamingCalibration, Phrasebook, to_unit
 from vesalius.naming.series import Probabilities, build_names, cap_organs, name_organs, name_stations, smoothing_of
 from vesalius.predict import DEFAULT_MODEL
 from vesalius.prompts.anatomy import PROTOCOL_MODALITY
@@ -89,7 +89,7 @@ def header_plane(stacks: Sequence[MedicalImage], modality: Answer) -> Answer | N
 
 def open_namer(
     model: str | Path, *, runtime: RuntimeChoice, device: str, precision: "Precision"
-) -> tuple[Runtime, Calibration]:
+) -> tuple[Runtime, NamingCalibration]:
     """Open a model with its calibration.
 
     Args:
@@ -107,12 +107,12 @@ def open_namer(
         path = find_checkpoint(model)
         _check_export(path)
         opened = open_runtime(path, runtime=runtime, device=device, precision=precision)
-        return opened, Calibration.from_notes(read_notes(path), path)
+        return opened, NamingCalibration.from_notes(read_notes(path), path)
     loaded, calibration = load_namer(model)
     return as_runtime(loaded, device=device, precision=precision), calibration
 
 
-def load_namer(model: str | Path) -> tuple["VisionLanguageEncoder", Calibration]:
+def load_namer(model: str | Path) -> tuple["VisionLanguageEncoder", NamingCalibration]:
     """Load a model in PyTorch, in evaluation mode, with its calibration.
 
     Args:
@@ -130,12 +130,12 @@ def load_namer(model: str | Path) -> tuple["VisionLanguageEncoder", Calibration]
 
         path = find_checkpoint(model)
         _check_export(path)
-        return load_model(path), Calibration.from_notes(read_notes(path), path)
+        return load_model(path), NamingCalibration.from_notes(read_notes(path), path)
     if source.layout is None:
         raise ModelError(f"{source.name}: is {source.title[:1].lower()}{source.title[1:]}, not a model.")
     from vesalius.models.foreign import import_checkpoint
 
-    return import_checkpoint(locate(source.name), source.layout).eval(), Calibration({})
+    return import_checkpoint(locate(source.name), source.layout).eval(), NamingCalibration({})
 
 
 def _check_export(path: Path) -> None:
@@ -181,13 +181,13 @@ class AnatomyLabeller:
     def __init__(
         self,
         model: "str | Path | Runtime | VisionLanguageEncoder" = DEFAULT_MODEL,
-        calibration: Calibration | None = None,
+        calibration: NamingCalibration | None = None,
         *,
         runtime: RuntimeChoice = "auto",
         device: str = "auto",
         precision: "Precision" = "32",
     ) -> None:
-        own = Calibration({})
+        own = NamingCalibration({})
         if isinstance(model, str | Path):
             self.runtime, own = open_namer(model, runtime=runtime, device=device, precision=precision)
         else:

@@ -78,7 +78,7 @@ class AuditRule:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class NamingCalibration:
     """How scores become probabilities, and the probability from which a label is named."""
 
     scalings: Mapping[str, PlattScaling]
@@ -89,7 +89,7 @@ class Calibration:
     """Thresholds by which headers are judged; None for models for which none were measured."""
 
     @staticmethod
-    def from_notes(notes: Mapping[str, object], place: object) -> "Calibration":
+    def from_notes(notes: Mapping[str, object], place: object) -> "NamingCalibration":
         """Read the notes of a checkpoint.
 
         Args:
@@ -111,7 +111,7 @@ class Calibration:
         except (AttributeError, DataError, TypeError, ValueError) as error:
             remedy = "evaluate naming again and write its notes anew"
             raise ModelError(f"{place}: the calibration in its notes is damaged ({error}); {remedy}.") from error
-        return Calibration(scalings, least, rule)
+        return NamingCalibration(scalings, least, rule)
 
 
 def _read(content: Mapping[str, object], known: tuple[str, ...]) -> PlattScaling:
@@ -151,7 +151,7 @@ class Phrasebook:
         ModelError: If the model reads no text.
     """
 
-    def __init__(self, runtime: Runtime, calibration: Calibration) -> None:
+    def __init__(self, runtime: Runtime, calibration: NamingCalibration) -> None:
         self.calibration = calibration
         own = {name: scaling.labels for name, scaling in calibration.scalings.items()}
         self.labels: dict[str, tuple[str, ...]] = {**LABELS, **own}
