@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 FEW = 100
-"""Images or patients below which intervals of means hold the truth less often than they say, see docs/statistics.md."""
+"""Images or patients below which intervals of means are too narrow, see docs/statistics.md."""
 
 
 def compare(
@@ -226,7 +226,7 @@ def _check(evaluations: Sequence[Path], out: Path | None) -> None:
 
 
 def _claim(evaluations: Sequence[Path], group_regex: str | None, folder: Path, overwrite: bool) -> "Claim | None":
-    """None for the folder of an evaluation, whose report is its own."""
+    """The claim on the folder of a report; None for the folder of the evaluation itself."""
     folders = [each.resolve() for each in evaluations]
     if folder.resolve() in folders:
         return None

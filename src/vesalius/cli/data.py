@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from vesalius.cli.usage import AsJson, Flat, OutPath
 from vesalius.console import print_json, print_table, progress_bar, say, say_first
+from vesalius.data.annotations import SPLITS
 from vesalius.data.prepare import CustomConfig, FoundSamples, PrepareReport, SliceConfig, Source, SplitConfig
 from vesalius.data.slices import CutSettings, SeriesDescription
 from vesalius.data.slices.sources import SliceRange, check_description
@@ -27,7 +28,6 @@ CUSTOM = "custom"
 """Name of data sets of the user's own."""
 SHOWN = 20
 """Problems that are printed; prepare.json and summary.json have all."""
-SHOWN_SPLITS = ("train", "val", "test")
 EXAMPLES = 3
 """Findings of each kind that are printed; --out has all."""
 
@@ -194,13 +194,13 @@ def _print_checked(report: "CheckReport") -> None:
             str(kinds[each.kind].severity),
             kinds[each.kind].title,
             each.findings,
-            *(each.splits[split] or None for split in SHOWN_SPLITS),
+            *(each.splits[split] or None for split in SPLITS),
         )
         for each in report.counts()
     ]
     if rows:
         title = f"{report.root}: {report.images:,} images"
-        print_table(("", "what", "findings", *SHOWN_SPLITS), rows, title=title)
+        print_table(("", "what", "findings", *SPLITS), rows, title=title)
     for kind, found in by_kind.items():
         severity = kinds[kind].severity
         lines = [f"{severity}: {finding.message} ({_where(finding)})" for finding in found]

@@ -179,7 +179,7 @@ def _describe(weights: Path, dataset: "SegmentationDataset", started: datetime) 
 FILES = ("evaluation.json", "pictures.json", "report.html", "report.md", "rows.parquet")
 """What an evaluation leaves in its folder."""
 COLUMNS = ("dice", "precision", "recall", "nsd", "hd95")
-"""Metrics of the table; IoU says the same as Dice, and a terminal is narrow."""
+"""Metrics of the table; without IoU, which orders images as Dice does, so that it fits a terminal."""
 
 
 def _print_evaluation(evaluation: "Evaluation", title: str, group_regex: str | None, seen: "Seen") -> None:

@@ -56,7 +56,7 @@ def models(model: str | None = None, /, *, as_json: AsJson = False) -> None:
 
 
 def _list_targets(model: str, as_json: bool) -> None:
-    from vesalius.knowledge import MODALITY_NAMES, Knowledge
+    from vesalius.knowledge import Knowledge
 
     targets = Knowledge.read(model).targets
     if as_json:
@@ -64,14 +64,11 @@ def _list_targets(model: str, as_json: bool) -> None:
         print_json({"model": model, "targets": rows})
         return
     if not targets:
-        say(f"{model} does not tell what it learnt; it is asked whatever a prompt says.")
+        say(f"{model} does not say what it learnt; it is asked every prompt.")
         return
     print_table(
         ("target", "pictures in training", "learnt on"),
-        [
-            (each.phrase, each.pictures, ", ".join(MODALITY_NAMES.get(kind, kind) for kind in each.modalities))
-            for each in targets
-        ],
+        [(each.phrase, each.pictures, ", ".join(each.learnt_on)) for each in targets],
         title=f"What {model} learnt to outline",
     )
 

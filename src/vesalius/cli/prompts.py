@@ -86,7 +86,7 @@ def _print_issues(issues: list[str], prompts: int) -> None:
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 SHOWN = 20
-"""Problems listed on the screen; --json has all."""
+"""Problems that are listed on the terminal; --json has all."""
 
 
 def prompts_generate(

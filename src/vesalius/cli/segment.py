@@ -98,10 +98,10 @@ def segment(
         labels: Write one label map of all phrases instead of one mask each: 0 is background, 1 the first phrase. Where
             phrases overlap, the more probable one has the pixel.
         threshold: Probability above which a pixel is marked.
-        existence: Least probability that the image shows the thing at all, 0 to 1; below, its mask is empty. Without it
-            the masks are as the model gives them, which are empty where it sees nothing.
-        keep_largest: Keep the largest object of each mask alone.
-        min_size: Fewest pixels of an object (voxels in series and volumes), of the image's own grid.
+        existence: Minimum probability that the image shows the object at all, 0 to 1; below, its mask is empty. Without
+            it the masks are as the model gives them, which are empty where it sees nothing.
+        keep_largest: Keep only the largest object of each mask.
+        min_size: Minimum size of an object in pixels (voxels in series and volumes) of the image's own grid.
         jobs: Processes that segment at once, each with an equal share of the cores; each needs a model's memory.
         table: File for the table instead of results.csv in the folder of results: .csv or .parquet.
         fractional: Store probabilities in the DICOM segmentation, not masks; --labels asks for a label map.

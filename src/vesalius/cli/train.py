@@ -156,7 +156,7 @@ def train(
 
 
 def _read_seen(model: str, origin: str) -> "Fingerprints | None":
-    """Fingerprints of what the weights that training begins with were trained on; None if that is not known."""
+    """Fingerprints of the images that the initial weights were trained on; None if they are not known."""
     from vesalius.data.fingerprints import Fingerprints, fingerprints_path, read_fingerprints
     from vesalius.models.checkpoint_file import find_checkpoint
 
