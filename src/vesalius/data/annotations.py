@@ -1,4 +1,8 @@
-"""The benchmark's annotation files: which mask, prompts, target and group belong to an image."""
+"""A data set's annotation files, in the benchmark's layout, each record checked as it is read.
+
+A record names image, mask and prompts; it, or the folder's ``dataset.json``, says what the mask outlines. A regular
+expression tells the patient from the image's name, and masks must have their image's size (EXIF turns explained).
+"""
 
 import os
 import re
@@ -9,12 +13,13 @@ from functools import cache
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from vesalius.data.catalog import read_catalog
 from vesalius.errors import ConfigError, DataError
 from vesalius.files import read_json, write_json
-from vesalius.imaging import write_mask
+from vesalius.imaging import Slice, read_image, read_mask, write_mask
 from vesalius.imaging.safeguards import quiet
 from vesalius.prompts import Variants, list_targets, read_bank
 
@@ -200,7 +205,7 @@ def read_target(root: Path) -> str:
 
 
 def write_target(root: Path, target: str) -> None:
-    """Write ``dataset.json``.
+    """Write what all masks of a folder outline into ``dataset.json``.
 
     Args:
         root: Folder of the data set.
@@ -248,8 +253,21 @@ def check_size(image: Path, image_size: tuple[int, ...], mask: Path, mask_size: 
         DataError: If it has not, with both sizes, and the EXIF orientation where that explains it.
     """
     if image_size != mask_size:
-        told = f"expected the image's {_tell(image_size)}, got {_tell(mask_size)} (height × width)"
+        told = f"expected the image's {tell_size(image_size)}, got {tell_size(mask_size)} (height × width)"
         raise DataError(f"{place}: a mask of another size; {told}{explain_turn(image, image_size, mask, mask_size)}.")
+
+
+def read_pair(root: Path, record: ImageRecord) -> tuple[Slice, NDArray[np.bool_]]:
+    """Picture and mask [H, W] of a record.
+
+    Raises:
+        ImageError: If one of them cannot be read.
+        DataError: If they differ in size.
+    """
+    image, outlined = root / "images" / record.img_name, root / "masks" / record.mask_name
+    picture, mask = read_image(image).slices()[0], read_mask(outlined)
+    check_size(image, picture.rgb.shape[:2], outlined, mask.shape, str(outlined))
+    return picture, mask
 
 
 def explain_turn(image: Path, image_size: tuple[int, ...], mask: Path, mask_size: tuple[int, ...]) -> str:
@@ -273,5 +291,6 @@ def read_orientation(path: Path) -> int:
         return 1
 
 
-def _tell(size: tuple[int, ...]) -> str:
+def tell_size(size: tuple[int, ...]) -> str:
+    """Height and width in words."""
     return f"{size[0]} × {size[1]}"

@@ -1,7 +1,9 @@
 """Random changes: of an image and its mask jointly, and of a slice whose caption must stay true.
 
-Nothing is flipped, for a mirrored or upturned slice is another one, and nothing is zoomed or moved so far that an organ
-leaves the picture. What the paper gives no numbers for has ranges of the field's tools, see docs/anatomy-training.md.
+`AugmentConfig` is for segmentation: geometry and intensity, flips reported so that prompts can swap their sides.
+`SliceAugment` is for naming: slices are never flipped, as a mirrored slice is another one, nor zoomed or moved so far
+that an organ leaves the picture. Ranges for which the paper gives no numbers are those of the field's tools, see
+docs/anatomy-training.md. `clahe` equalises histograms tile by tile.
 """
 
 import math

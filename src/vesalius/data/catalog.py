@@ -1,4 +1,4 @@
-"""What is known of the data sets Vesalius meets, read from ``catalog.toml``."""
+"""Cards of the public data sets, read from ``catalog.toml``: licence, layout of the download, masks, splits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vesalius.data.annotations import ImageRecord, check_size, find_row, read_annotations, read_target
+from vesalius.data.annotations import ImageRecord, find_row, read_annotations, read_pair, read_target
 from vesalius.errors import DataError
-from vesalius.imaging import read_image, read_mask
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,13 +104,9 @@ class SegmentationDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         record = self.records[index]
-        picture = read_image(self.root / "images" / record.img_name).slices()[0]
-        image = picture.rgb
-        mask = read_mask(self.root / "masks" / record.mask_name)
-        paths = self.root / "images" / record.img_name, self.root / "masks" / record.mask_name
-        check_size(paths[0], image.shape[:2], paths[1], mask.shape, str(paths[1]))
+        picture, mask = read_pair(self.root, record)
         return Sample(
-            torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+            torch.from_numpy(np.ascontiguousarray(picture.rgb.transpose(2, 0, 1))),
             torch.from_numpy(mask.astype(np.float32))[None],
             record,
             picture.pixel_spacing_mm,

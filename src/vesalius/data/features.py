@@ -1,4 +1,4 @@
-"""What frozen encoders make of images, computed once and kept on disk, and data sets that train from it.
+"""Features of frozen encoders, computed once and kept on disk, and data sets that train from them.
 
 A store is a folder: ``rows.bin`` holds a row an image (its tensors, then its mask in bits), ``done.bin`` eight bytes a
 row (0 until it is written, then its checksum), and ``store.json`` all that decided the numbers.

@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from vesalius.data.annotations import ImageRecord, ask_for_absent, asks_for_absent, check_size, to_record
+from vesalius.data.annotations import ImageRecord, ask_for_absent, asks_for_absent, read_pair, to_record
 from vesalius.data.prepare.samples import Problem
 from vesalius.errors import DataError, ImageError, MissingPackageError
 from vesalius.files import read_json, to_json, write_text
-from vesalius.imaging import read_image, read_mask
 from vesalius.prompts import AttributeRules, FamilySet, ObjectWords, Templates, sort_families, variants, write_prompts
 from vesalius.prompts.attributes import Attributes, describe
 
@@ -164,11 +163,8 @@ def _say_object(record: ImageRecord) -> str:
 def _describe_record(
     root: Path, record: ImageRecord, rules: AttributeRules
 ) -> tuple[Attributes | None, tuple[int, int]]:
-    rgb = read_image(root / "images" / record.img_name).slices()[0].rgb
-    mask = read_mask(root / "masks" / record.mask_name)
-    paths = root / "images" / record.img_name, root / "masks" / record.mask_name
-    check_size(paths[0], rgb.shape[:2], paths[1], mask.shape, str(paths[1]))
-    return describe(mask, rgb, rules), (mask.shape[0], mask.shape[1])
+    picture, mask = read_pair(root, record)
+    return describe(mask, picture.rgb, rules), (mask.shape[0], mask.shape[1])
 
 
 def _fill_entries(entries: Sequence[_Entry], plan: PromptPlan, report: PromptReport) -> None:

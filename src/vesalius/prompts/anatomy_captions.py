@@ -8,7 +8,7 @@ liver" is true of every such slice, whatever else shows there.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,6 @@ from vesalius.prompts.anatomy import (
     fitting_templates,
     in_order,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ PLAIN = CaptionMix(0, 0, 0, 0, 0, 0)
 """The paper's captions before language augmentation: nothing left out, the first template that fits."""
 
 
-def draw_caption(label: Statement, mix: CaptionMix, generator: "np.random.Generator") -> Caption:
+def draw_caption(label: Statement, mix: CaptionMix, generator: np.random.Generator) -> Caption:
     """A caption that is true of a slice.
 
     >>> import numpy as np
@@ -95,7 +92,7 @@ def draw_caption(label: Statement, mix: CaptionMix, generator: "np.random.Genera
     return word_statement(draw_statement(label, mix, generator), mix, generator)
 
 
-def draw_statement(label: Statement, mix: CaptionMix, generator: "np.random.Generator") -> Statement:
+def draw_statement(label: Statement, mix: CaptionMix, generator: np.random.Generator) -> Statement:
     """What a caption of a slice will say: all that is known of it, or less."""
     which, subset, plane, protocol = generator.random(4)
     stations, organs = label.stations & frozenset(mix.stations), label.organs
@@ -116,7 +113,7 @@ def draw_statement(label: Statement, mix: CaptionMix, generator: "np.random.Gene
     )
 
 
-def word_statement(statement: Statement, mix: CaptionMix, generator: "np.random.Generator") -> Caption:
+def word_statement(statement: Statement, mix: CaptionMix, generator: np.random.Generator) -> Caption:
     """A statement in words; of the mix only ``shuffle`` matters."""
     templates = fitting_templates(statement)
     organs, stations = in_order(statement.organs, ORGANS), in_order(statement.stations, STATIONS)
@@ -127,7 +124,7 @@ def word_statement(statement: Statement, mix: CaptionMix, generator: "np.random.
     return Caption(text, statement)
 
 
-def _shuffle(names: Iterable[str], generator: "np.random.Generator") -> list[str]:
+def _shuffle(names: Iterable[str], generator: np.random.Generator) -> list[str]:
     shuffled = list(names)
     generator.shuffle(shuffled)
     return shuffled
@@ -167,7 +164,7 @@ def contradictions(label: AnatomyLabel, part: Contradiction, said: Statement | N
 
 
 def contradict(
-    label: AnatomyLabel, part: Contradiction, mix: CaptionMix, generator: "np.random.Generator"
+    label: AnatomyLabel, part: Contradiction, mix: CaptionMix, generator: np.random.Generator
 ) -> Caption | None:
     """A caption with one part wrong, worded as the mix says.
 

@@ -1,4 +1,7 @@
-"""What can be told of an object from its mask and the picture, in words, and every number that decides which."""
+"""Words for number, size, location, shape and colour of an object, from its mask and the picture.
+
+`AttributeRules` holds every threshold; `measure` measures once, `to_words` applies the rules.
+"""
 
 import colorsys
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,8 @@
-"""Prompts of one record, their mirror images, and a lint of all templates with every word they may get."""
+"""Prompts of one record from templates; their mirrored wording for flipped pictures; and the templates' lint.
+
+The lint renders every template with every word it may get and looks for gaps, repeats, prompts that CLIP would cut
+off, and sides that a flip would swap wrongly.
+"""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence

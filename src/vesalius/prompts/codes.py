@@ -1,7 +1,7 @@
 """Standard codes of anatomy labels, in and out: SNOMED CT, Body Part Examined, RadLex, FMA and IHE's regions."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -105,17 +105,12 @@ def _labels() -> Mapping[str, StandardCodes]:
 
 def _to_codes(row: Mapping[str, Any]) -> StandardCodes:
     return StandardCodes(
-        sct=tuple(_to_code(pair) for pair in row["sct"]),
+        sct=tuple(Code(*pair) for pair in row["sct"]),
         body_part=row.get("body_part"),
         radlex=tuple(row.get("radlex", ())),
         fma=tuple(row.get("fma", ())),
-        ihe_region=_to_code(row["ihe"]) if "ihe" in row else None,
+        ihe_region=Code(*row["ihe"]) if "ihe" in row else None,
     )
-
-
-def _to_code(pair: Sequence[str]) -> Code:
-    value, meaning = pair
-    return Code(value, meaning)
 
 
 @cache
@@ -127,5 +122,5 @@ def _body_parts() -> Mapping[frozenset[str], BodyPart]:
         if (term := codes_of(station).body_part) is not None
     }
     rows = read_package_toml(CODES)["combined"].items()
-    together = {frozenset(row["stations"]): BodyPart(term, _to_code(row["sct"])) for term, row in rows}
+    together = {frozenset(row["stations"]): BodyPart(term, Code(*row["sct"])) for term, row in rows}
     return {**alone, **together, frozenset(STATIONS): together[frozenset(PAPER_STATIONS)]}

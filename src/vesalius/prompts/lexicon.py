@@ -1,4 +1,7 @@
-"""How phrases are read whatever their spelling, and the names of learnt and unlearnt targets."""
+"""Words of phrases in one spelling and number, their head and complement, and the names of all targets as keys.
+
+``lexicon.toml`` has the word lists, ``unlearnt.toml`` and the prompt bank the names.
+"""
 
 import re
 import unicodedata

@@ -88,14 +88,10 @@ def resolve(
     if found.kind != "unknown" and found.settled:
         return _to_resolution(phrase, found)
     if not names or index is None or encode is None:
-        return _judge_by_words(phrase, found, names)
+        # A name beside unknown words stands for its target; all else is unknown.
+        return replace(_to_resolution(phrase, found), nearest=_resembling(phrase, names))
     words = strip_request(to_words(phrase))
     return _judge(phrase, found, index.compare(encode(" ".join(words)), names), frozenset(words))
-
-
-def _judge_by_words(phrase: str, found: Reading, known: frozenset[str]) -> Resolution:
-    """A name beside unknown words stands for its target; all else is unknown."""
-    return replace(_to_resolution(phrase, found), nearest=_resembling(phrase, known))
 
 
 def _judge(phrase: str, found: Reading, near: Nearness, words: frozenset[str]) -> Resolution:

@@ -1,4 +1,7 @@
-"""One pass over a data set: read everything once, then look at pixels, patients, duplicates and wordings."""
+"""`check_dataset`: read everything once, then check pixels, patients, duplicates and wordings.
+
+The checks of pixels and of patients are here; duplicates and wordings have files of their own.
+"""
 
 import time
 from collections import Counter
@@ -8,7 +11,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from vesalius.data.annotations import SPLITS, compile_group_regex, find_group
+from vesalius.data.annotations import SPLITS, compile_group_regex, find_group, tell_size
 from vesalius.data.check.duplicates import check_contradictions, check_duplicates, count_leaks, find_likenesses
 from vesalius.data.check.facts import FileFacts, MaskFacts, Uses, ValueKind, check_folders, gather_uses, read_files
 from vesalius.data.check.findings import CheckFinding, PlacedRecord, read_rows
@@ -52,7 +55,9 @@ def _check_row(row: PlacedRecord, facts: FileFacts) -> Iterator[CheckFinding]:
     if mask is None:
         return
     if image is not None and image.size != mask.size:
-        message = f"{row.mask} is {_size(mask.size)}, expected {row.image}'s {_size(image.size)} (height × width)."
+        message = (
+            f"{row.mask} is {tell_size(mask.size)}, expected {row.image}'s {tell_size(image.size)} (height × width)."
+        )
         yield CheckFinding("size_mismatch", message, (row.at(row.mask),))
     if mask.kind not in PLAIN:
         return
@@ -80,10 +85,6 @@ def _list(values: tuple[float, ...]) -> str:
         return ", ".join(texts)
     half = SHOWN // 2
     return f"{', '.join(texts[:half])} … {', '.join(texts[-half:])}"
-
-
-def _size(size: tuple[int, int]) -> str:
-    return f"{size[0]} × {size[1]}"
 
 
 @dataclass(frozen=True)

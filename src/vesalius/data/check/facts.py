@@ -1,4 +1,7 @@
-"""What a check knows of each image and mask, read once, in one process or several."""
+"""Facts of each image and mask of a data set: size, content, values; every file is read once, by one or more processes.
+
+Missing and extra files are found here, too.
+"""
 
 import hashlib
 import multiprocessing

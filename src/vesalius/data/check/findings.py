@@ -1,4 +1,4 @@
-"""What a check finds, and the records of all splits; those that cannot be used become findings."""
+"""Findings, their kinds (``kinds.toml``), and the records of all splits; unusable records become findings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

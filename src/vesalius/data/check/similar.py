@@ -1,4 +1,4 @@
-"""Pictures that show the same, in any of eight orientations, told by short signatures.
+"""Find pictures that show the same, in any of eight orientations, by short signatures.
 
 The picture in grey is scaled to 64 × 64, and every pixel becomes its difference from its neighbourhood's mean in units
 of the neighbourhood's standard deviation. This leaves structure and takes out brightness, contrast and the bright and

@@ -1,4 +1,9 @@
-"""What a preparation has finished, one line a sample, and the files it writes."""
+"""The journal of a preparation, one JSON line a finished sample, and how a sample's files are written.
+
+A killed run is continued: a sample counts from the moment its line is written, after its files; it is done again when
+its source, or the names asked of it, change. The journal also knows which files earlier runs wrote, so that these can
+be removed.
+"""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Items of a download whose layout the catalog knows, CheXlocalize's run lengths among them."""
+"""Samples of a download whose layout the catalog knows: pictures, volumes, and CheXlocalize's run lengths."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

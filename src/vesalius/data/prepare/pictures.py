@@ -1,4 +1,4 @@
-"""Pictures and label maps, read so that damage is found now and not while training."""
+"""Samples of pictures with masks or label maps, read completely, so that damage is found now and not in training."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Tables: CSV and Parquet."""
+"""Tables of a source, CSV and Parquet: their rows, columns by name, and words for splits."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Volumes with named structures, cut into slices."""
+"""Samples of volumes with named structures, cut into slices."""
 
 import reprlib
 from collections.abc import Iterator, Mapping

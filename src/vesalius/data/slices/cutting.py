@@ -1,4 +1,7 @@
-"""One volume to a few labelled pictures: which slices are taken, and what each shows."""
+"""One volume to a few labelled pictures: which slices are taken, how they look, and what each shows.
+
+Labels come from outlines (``visibility.py``) or from what a person says of a series.
+"""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

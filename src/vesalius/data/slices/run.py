@@ -1,4 +1,8 @@
-"""Cut all volumes of a source into one folder of labelled slices; an interrupted run goes on where it stopped."""
+"""Cut all volumes of a source into one folder of labelled slices; an interrupted run goes on where it stopped.
+
+``.volumes/NAME.json`` notes what a volume gave once all its pictures are written; the table and ``summary.json`` come
+last.
+"""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The volumes of a source: settings, outlined volumes, series described by a person, and their subjects."""
+"""Volumes to cut: outlined ones in folders, series that a person describes in a table, their patients and splits."""
 
 import hashlib
 import tomllib
