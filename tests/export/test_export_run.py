@@ -12,15 +12,14 @@ import torch
 from vesalius import Predictor
 from vesalius.console import progress_bar
 from vesalius.errors import DataError, ModelError, OutputError
-from vesalius.export.run import export_model
+from vesalius.export.run import Timing, export_model, measure
 from vesalius.imaging import MedicalImage
 from vesalius.models.checkpoint_file import find_checkpoint, read_notes
 from vesalius.models.checkpoints import load_segmenter, save_model
 from vesalius.naming import AnatomyLabeller
 
-pytestmark = pytest.mark.slow
 
-
+@pytest.mark.slow
 def test_an_export_gives_the_numbers_of_its_model(report, checkpoint):
     images, prompts = torch.rand(3, 3, 40, 56), ["polyp", "", "one small round polyp"]
     with torch.inference_mode():
@@ -29,27 +28,32 @@ def test_an_export_gives_the_numbers_of_its_model(report, checkpoint):
     assert report.difference < 1e-3
 
 
+@pytest.mark.slow
 def test_a_predictor_takes_an_export_like_a_checkpoint(report):
     answers = Predictor(report.folder).set_image(torch.rand(30, 50, 3).numpy()).predict(["polyp"] * 5)
     assert [answer.probability.shape for answer in answers] == [(30, 50)] * 5
 
 
+@pytest.mark.slow
 def test_an_export_remembers_what_its_checkpoint_does(report):
     assert read_notes(find_checkpoint(report.folder)) == {"epochs": 3}
 
 
+@pytest.mark.slow
 def test_an_export_says_what_goes_into_each_graph(report):
     inputs = json.loads((report.folder / "export.json").read_text())["inputs"]
     assert inputs["decoder"] == ["image_tap0", "text_embedding"]
     assert inputs["text"] == ["input_ids", "attention_mask"]
 
 
+@pytest.mark.slow
 def test_both_sizes_and_times_are_reported(report, checkpoint):
     assert report.sizes[0] == checkpoint.stat().st_size
     assert report.sizes[1] > report.sizes[0] // 2
     assert all(timing.answer > 0 for timing in report.timings)
 
 
+@pytest.mark.slow
 def test_an_export_says_which_jobs_it_does_not_do(report):
     assert report.refused == {"name": "the model's image and text vectors share no space"}
     with pytest.raises(
@@ -58,6 +62,7 @@ def test_an_export_says_which_jobs_it_does_not_do(report):
         AnatomyLabeller(report.folder)
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_an_export_of_pocket_outlines_judges_existence_and_names(build_tiny, tmp_path):
     pytest.importorskip("onnxscript")
@@ -81,11 +86,13 @@ def test_an_export_of_pocket_outlines_judges_existence_and_names(build_tiny, tmp
         assert [each.to_dict() for each in pool.map(after.label, [image] * 16)] == [found.to_dict()] * 16
 
 
+@pytest.mark.slow
 def test_an_existing_folder_is_left_alone(checkpoint, tmp_path):
     with pytest.raises(OutputError, match="is there already"), progress_bar() as bar:
         export_model(checkpoint, tmp_path, bar)
 
 
+@pytest.mark.slow
 def test_calibration_without_images_is_refused(checkpoint, write_dataset, tmp_path):
     pytest.importorskip("onnxruntime")
     root = write_dataset(train=1, val=0)
@@ -93,11 +100,13 @@ def test_calibration_without_images_is_refused(checkpoint, write_dataset, tmp_pa
         export_model(checkpoint, tmp_path / "out", bar, calibrate=root)
 
 
+@pytest.mark.slow
 def test_an_export_cannot_be_exported(report, tmp_path):
     with pytest.raises(ModelError, match="an exported model already"), progress_bar() as bar:
         export_model(report.folder, tmp_path / "again", bar)
 
 
+@pytest.mark.slow
 def test_a_wrong_export_is_not_left_behind(report, checkpoint, tmp_path, monkeypatch):
     def copy_another(tracing, path):
         shutil.copy(report.folder / path.name, path)
@@ -109,6 +118,7 @@ def test_a_wrong_export_is_not_left_behind(report, checkpoint, tmp_path, monkeyp
     assert list((tmp_path / "made").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_damaged_graph_is_noticed(report, tmp_path):
     folder = shutil.copytree(report.folder, tmp_path / "copy")
     (folder / "text.onnx").write_bytes(b"")
@@ -116,6 +126,7 @@ def test_a_damaged_graph_is_noticed(report, tmp_path):
         load_segmenter(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["biomedclipseg", "biomedclipseg_a", "biomedclipseg_d", "clipseg_b", "pocket", "unet_d"]
@@ -128,6 +139,7 @@ def test_every_model_that_is_one_graph_a_step_can_be_exported(name, build_tiny, 
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cris", "ensemble_c"])
 def test_models_that_no_graph_can_say_are_refused(name, build_tiny, tmp_path):
     pytest.importorskip("onnxscript")
@@ -136,6 +148,7 @@ def test_models_that_no_graph_can_say_are_refused(name, build_tiny, tmp_path):
         export_model(tmp_path / "model.safetensors", tmp_path / "out", bar)
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
 def test_eight_bits_keep_dice(runtime, checkpoint, tiny_dataset, tmp_path):
@@ -166,9 +179,19 @@ print(len(sent), "CI" in os.environ)
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_openvino_reports_nothing_to_its_makers(checkpoint, tmp_path):
     pytest.importorskip("openvino_telemetry")
     surroundings = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(tmp_path)}
     command = [sys.executable, "-c", EXPORT, str(checkpoint), str(tmp_path / "out")]
     done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0", "False"]
+
+
+def test_models_are_timed_in_turns(build_tiny):
+    first, second = measure([build_tiny("unet_d"), build_tiny("unet_d")], rounds=1)
+    assert min(first.image, first.decoder, second.image, second.decoder) > 0
+
+
+def test_an_answer_takes_an_image_and_a_decoding():
+    assert Timing(3.0, 1.0, 2.0).answer == 5.0
