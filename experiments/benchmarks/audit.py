@@ -16,7 +16,7 @@ from setting import describe_setting
 from vesalius.console import progress_bar
 from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.evaluation.audit.card import Card, fill_card
+from vesalius.evaluation.audit.card import AuditCard, fill_card
 from vesalius.evaluation.audit.page import draw_worst, render_body
 from vesalius.evaluation.audit.run import audit, choose
 from vesalius.evaluation.calibration import ReliabilityPoint
@@ -47,7 +47,7 @@ def train_unet(data: Path) -> str:
     return f"UNet-D was trained for {size} only, to a validation Dice of {story['val_dice']:.2f}"
 
 
-def examine(model: Segmenter, name: str, dataset: SegmentationDataset, images: int) -> Card:
+def examine(model: Segmenter, name: str, dataset: SegmentationDataset, images: int) -> AuditCard:
     """The card of one model; leaves pictures of its worst."""
     with progress_bar() as bar:
         task = bar.add_task(f"Questioning {name}", total=len(choose(len(dataset), images)))
@@ -68,7 +68,7 @@ def curve(points: tuple[ReliabilityPoint, ...]) -> list[str]:
     ]
 
 
-def page(cards: dict[str, Card], data: Path, split: str, trained: str, seconds: float) -> str:
+def page(cards: dict[str, AuditCard], data: Path, split: str, trained: str, seconds: float) -> str:
     """The whole page as Markdown."""
     title = read_catalog()[data.name].title if data.name in read_catalog() else data.name
     card = next(iter(cards.values()))

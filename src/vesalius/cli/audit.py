@@ -11,7 +11,7 @@ from vesalius.files import sha256_of, write_json
 from vesalius.folders import Claim
 
 if TYPE_CHECKING:
-    from vesalius.evaluation.audit.card import Card
+    from vesalius.evaluation.audit.card import AuditCard
 
 
 def audit(
@@ -117,7 +117,7 @@ def audit(
         say(f"{len(found.results)} answers, {len(drawn)} pictures of the worst: {out / 'audit.md'}")
 
 
-def _print(card: "Card", title: str) -> None:
+def _print(card: "AuditCard", title: str) -> None:
     from vesalius.evaluation.audit.page import describe_scope, describe_trust, group_lines
 
     rows: list[tuple[object, ...]] = []

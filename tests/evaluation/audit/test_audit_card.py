@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vesalius.evaluation.audit.card import MEASURES, UNCLEAR, Card, Check, fill_card, read_checks
+from vesalius.evaluation.audit.card import MEASURES, UNCLEAR, AuditCard, Check, fill_card, read_checks
 from vesalius.evaluation.audit.page import describe_trust, write_page
 from vesalius.evaluation.audit.run import Audit
 from vesalius.evaluation.audit.session import SubstitutionResult
@@ -45,7 +45,7 @@ def interview(changes: dict[str, float], *, marked: float, existence: float | No
     )
 
 
-def value_of(card: Card, kind: str, measure: str) -> float:
+def value_of(card: AuditCard, kind: str, measure: str) -> float:
     (line,) = [line for line in card.lines if (line.kind, line.measure) == (kind, measure)]
     return line.value.value
 

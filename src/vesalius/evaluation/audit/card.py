@@ -180,7 +180,7 @@ RULE = "masks at threshold 0.5 and the resolution of the files given; change = 1
 
 
 @dataclass(frozen=True)
-class Card:
+class AuditCard:
     """The score card of one audit."""
 
     conclusion: tuple[str, ...]
@@ -201,7 +201,7 @@ class Card:
         return asdict(self)
 
 
-def fill_card(audit: Audit, *, group_regex: str | None = None, settings: Bootstrap | None = None) -> Card:
+def fill_card(audit: Audit, *, group_regex: str | None = None, settings: Bootstrap | None = None) -> AuditCard:
     """Sum up an audit.
 
     Args:
@@ -221,7 +221,7 @@ def fill_card(audit: Audit, *, group_regex: str | None = None, settings: Bootstr
         for (test, kind, name), value in intervals.items()
         if (test, name) == (check.test, check.measure)
     ]
-    return Card(
+    return AuditCard(
         conclusion=conclude(lines),
         lines=tuple(_temper(lines)),
         plain_dice=intervals[_PLAIN],

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vesalius.console import markdown_table, to_link, to_markdown, to_terminal
 from vesalius.data.datasets import Sample, SegmentationDataset
-from vesalius.evaluation.audit.card import EMPTY_AREA, Card, Line
+from vesalius.evaluation.audit.card import EMPTY_AREA, AuditCard, Line
 from vesalius.evaluation.audit.session import PromptSession, SubstitutionResult
 from vesalius.evaluation.calibration import Calibration, RiskCoverage, disagreement_map
 from vesalius.files import write_text
@@ -154,7 +154,7 @@ def _fold(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     return "\n".join(lines[:LINES]) + (" …" if len(lines) > LINES else "")
 
 
-def write_page(card: Card, title: str, pictures: Sequence[Path], path: Path) -> None:
+def write_page(card: AuditCard, title: str, pictures: Sequence[Path], path: Path) -> None:
     """Write the card as a page of Markdown.
 
     Args:
@@ -171,7 +171,7 @@ def write_page(card: Card, title: str, pictures: Sequence[Path], path: Path) -> 
     write_text(path, text)
 
 
-def render_body(card: Card) -> list[str]:
+def render_body(card: AuditCard) -> list[str]:
     """The card's sentences and tables, line by line."""
     first, *others = card.conclusion
     return [
@@ -188,7 +188,7 @@ def render_body(card: Card) -> list[str]:
     ]
 
 
-def describe_scope(card: Card) -> str:
+def describe_scope(card: AuditCard) -> str:
     """Images, metric and rule in one line."""
     asked = f"{card.images} of {card.available} records" if card.images < card.available else f"{card.images} records"
     rule = f"means over images with 95 % bootstrap intervals; {card.rule}"
@@ -208,7 +208,7 @@ def _lines(lines: Sequence[Line]) -> Iterator[str]:
             yield f"| {' | '.join(map(to_markdown, (line.kind, line.value, line.verdict)))} |"
 
 
-def describe_trust(card: Card) -> Iterator[tuple[str, str, str]]:
+def describe_trust(card: AuditCard) -> Iterator[tuple[str, str, str]]:
     """Calibration and risk in rows of name, value and what a good value is."""
     trust = card.trust
     yield from _calibration("pixels", trust.pixels)
