@@ -90,7 +90,7 @@ _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
-class ScoreTable:
+class ResultTable:
     """Text, ready to be set in any way."""
 
     columns: tuple[str, ...]
@@ -101,7 +101,7 @@ class ScoreTable:
 
 def arrange(
     scores: Sequence[Score], publication: Publication | None = None, *, present_only: bool = False
-) -> ScoreTable:
+) -> ResultTable:
     """Put scores where readers look for them.
 
     Args:
@@ -120,7 +120,7 @@ def arrange(
             row.append(_format(score, present_only=present_only) + _raise_notes(score, notes))
             if publication:
                 row.append(MISSING if score.published is None else f"{score.published:.3f}")
-    return ScoreTable(tuple(columns), tuple(map(tuple, rows)), tuple(notes))
+    return ResultTable(tuple(columns), tuple(map(tuple, rows)), tuple(notes))
 
 
 def data_title(name: str) -> str:
@@ -156,12 +156,12 @@ class BenchmarkReport:
     """How each finished cell was trained and scored."""
 
     @property
-    def table(self) -> ScoreTable:
+    def table(self) -> ResultTable:
         """Means over all images."""
         return arrange(self.scores, self.recipe.publication)
 
     @property
-    def present_table(self) -> ScoreTable | None:
+    def present_table(self) -> ResultTable | None:
         """Means over images that show something, of data sets where others do not; None if there are none."""
         sets = {score.data for score in self.scores if score.present}
         kept = [score for score in self.scores if score.data in sets]

@@ -24,7 +24,7 @@ from vesalius.models.checkpoint_file import (
     ExportContract,
     GraphName,
     Job,
-    Precision,
+    NumberFormat,
     RuntimeName,
     find_checkpoint,
     read_notes,
@@ -185,7 +185,7 @@ def _fill(
     before, after = measure([work.model, exported])
     reason = why_not_naming(work.model, exported, None if data is None else data[1])
     refused: dict[Job, str] = {} if reason is None else {"name": reason}
-    precision: Precision = "float32" if data is None else "int8"
+    precision: NumberFormat = "float32" if data is None else "int8"
     contract = replace(work.contract(runtime), precision=precision, notes=read_notes(checkpoint), refused=refused)
     write_contract(work.folder, contract, work.model.spec, _facts(work, difference, found))
     size = sum(path.stat().st_size for path in work.folder.iterdir())

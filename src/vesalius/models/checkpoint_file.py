@@ -43,7 +43,7 @@ SUFFIX: Mapping[RuntimeName, str] = {"onnx": ".onnx", "openvino": ".xml"}
 """Of the file that a program opens."""
 GraphName = Literal["image", "text", "decoder"]
 GRAPHS: tuple[GraphName, ...] = get_args(GraphName)
-Precision = Literal["float32", "int8"]
+NumberFormat = Literal["float32", "int8"]
 Job = Literal["segment", "name"]
 JOBS: tuple[Job, ...] = get_args(Job)
 
@@ -53,7 +53,7 @@ class ExportContract:
     """``export.json`` of a folder of exported graphs."""
 
     runtime: RuntimeName
-    precision: Precision
+    precision: NumberFormat
     recipe: ModelRecipe
     """Recipe of the original model, whose tokenizer the export uses."""
     files: Mapping[str, str]

@@ -24,6 +24,7 @@ from vesalius.files import writing
 from vesalius.models.checkpoint_file import CONTRACT_NAME, SCALE, find_checkpoint, open_tensors, read_recipe
 from vesalius.models.encoder import Segmenter, VisionLanguageEncoder
 from vesalius.models.exported import load_exported
+from vesalius.models.inference import Model
 from vesalius.models.registry import as_segmenter, build_model
 
 LISTED = 12
@@ -163,9 +164,6 @@ def _pack(state: Mapping[str, Tensor], model: VisionLanguageEncoder) -> dict[str
             # Biases and statistics are few, and a variance of 1e-6 is lost in 16 bits.
             packed[key] = value.half() if value.is_floating_point() and value.dim() > 1 else value
     return packed
-
-
-Model = TypeVar("Model", bound=VisionLanguageEncoder)
 
 
 def interpolate_weights(before: Model, after: Model, share: float = 0.5) -> Model:

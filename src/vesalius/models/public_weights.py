@@ -162,7 +162,7 @@ def check_here(names: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ChecksumVerdict:
     """Result of comparing a file with its checksum."""
 
     name: str
@@ -179,7 +179,7 @@ class Verdict:
         return "unchanged" if self.sha256 == self.expected else "changed"
 
 
-def verify(name: str) -> Verdict:
+def verify(name: str) -> ChecksumVerdict:
     """Compare a file with the checksum that is published, or was recorded when it was first fetched.
 
     Raises:
@@ -188,7 +188,7 @@ def verify(name: str) -> Verdict:
     source = find_source(name)
     if not source.path.is_file():
         raise ModelError(f"{name} is not on this machine; it belongs at {source.path}.")
-    return Verdict(name, source.path, sha256_of(source.path), source.sha256 or _recorded(source))
+    return ChecksumVerdict(name, source.path, sha256_of(source.path), source.sha256 or _recorded(source))
 
 
 def record(source: WeightSource, sha256: str, address: str) -> None:

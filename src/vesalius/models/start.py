@@ -22,7 +22,7 @@ from vesalius.models.public_weights import (
 )
 from vesalius.models.registry import Option, as_segmenter, build_model, list_encoders, list_models
 
-Origin = Literal["trained", "pretrained", "untrained"]
+WeightOrigin = Literal["trained", "pretrained", "untrained"]
 VOCABULARY = "pubmedbert-vocabulary"
 """Row of ``sources.toml`` that models read prompts with unless they are told otherwise."""
 BUILD_AS_PUBLISHED = "only the image size may differ from the published model's"
@@ -60,7 +60,7 @@ DONORS: Mapping[str, tuple[Donor, ...]] = {
 
 def start_model(
     source: str, *, seed: int = 0, options: Mapping[str, Option] | None = None, pretrained: bool = False
-) -> tuple[Segmenter, Origin]:
+) -> tuple[Segmenter, WeightOrigin]:
     """A model to train.
 
     Args:
@@ -148,7 +148,7 @@ def _transplant(donor: Donor, path: Path, model: Segmenter) -> None:
 
 def start_encoder(
     source: str, *, seed: int = 0, options: Mapping[str, Option] | None = None
-) -> tuple[VisionLanguageEncoder, Origin]:
+) -> tuple[VisionLanguageEncoder, WeightOrigin]:
     """A model of any kind to train.
 
     Args:

@@ -26,11 +26,12 @@ from vesalius.folders import NOTE, Claim, read_notes, tell_differences
 from vesalius.models import Segmenter
 from vesalius.models.checkpoint_file import CHECKPOINT_NAME
 from vesalius.models.encoder import VisionLanguageEncoder
+from vesalius.models.inference import Model
 from vesalius.training.callbacks import History, KeepBest, NextEpoch, WeightAverage, quiet_lightning, watch
 from vesalius.training.config import RENAMED, FitConfig, TrainConfig, rename_settings
 from vesalius.training.lora import add_lora, merge_lora
 from vesalius.training.manifest import describe_run, fingerprint
-from vesalius.training.module import BaseModule, Model, SegmentationModule, count_steps, fingerprint_state
+from vesalius.training.module import BaseModule, SegmentationModule, count_steps, fingerprint_state
 from vesalius.training.runtime_options import RuntimeOptions
 from vesalius.training.stored_features import store_pictures
 from vesalius.training.trainer import LAST, build_trainer

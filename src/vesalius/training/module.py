@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property, partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import torch
 import torch.distributed as dist
@@ -25,7 +25,7 @@ from vesalius.evaluation.metrics import dice
 from vesalius.models import ImageFeatures, MaskPrediction, Segmenter, TextFeatures
 from vesalius.models.encoder import PARTS, Part, VisionLanguageEncoder, resize
 from vesalius.models.exported import restore_image
-from vesalius.models.inference import TextCache
+from vesalius.models.inference import Model, TextCache
 from vesalius.training.config import FitConfig, TrainConfig
 from vesalius.training.losses import segmentation_loss
 
@@ -160,9 +160,6 @@ def check_same(expected: str, got: str) -> None:
         found = f"expected SHA-256 {expected[:12]}…, got {got[:12]}…"
         remedy = "Resume with the model, options, weights and seed that the run was started with"
         raise ConfigError(f"The run to resume had other weights in its frozen encoders: {found}. {remedy}.")
-
-
-Model = TypeVar("Model", bound=VisionLanguageEncoder)
 
 
 class ExampleMean(Metric):
