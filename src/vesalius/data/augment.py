@@ -142,17 +142,17 @@ def _chance(probability: float, generator: torch.Generator) -> bool:
 
 LEVELS = 256
 TILES = 8
-"""Parts of either side, each equalised by its own histogram."""
+"""Tiles along either side, each equalised by its own histogram."""
 
 
 def clahe(grey: Tensor, limit: float, tiles: int = TILES) -> Tensor:
-    """Spread the shades of each part of a picture, between parts by interpolation.
+    """Contrast-limited adaptive histogram equalisation, interpolated between tiles.
 
-    Histograms are cut where they exceed ``limit`` times the mean height, what is cut off is given to all shades alike;
-    a limit of 1 leaves shades nearly as they are, a high one equalises fully.
+    Histograms are cut where they exceed ``limit`` times the mean height, what is cut off is given to all levels alike;
+    a limit of 1 leaves levels nearly as they are, a high one equalises fully.
 
     Args:
-        grey: Shades in [0, 1], [H, W]; rounded to 256 levels. Sides that the tiles do not divide are continued by
+        grey: Intensities in [0, 1], [H, W]; rounded to 256 levels. Sides that the tiles do not divide are continued by
             reflection.
         limit: 1 or more.
         tiles: Parts of either side.
@@ -174,7 +174,7 @@ def clahe(grey: Tensor, limit: float, tiles: int = TILES) -> Tensor:
 
 
 def _tables(levels: Tensor, size: tuple[int, int], limit: float, tiles: int) -> Tensor:
-    """New shade of every level in every tile, [T, T, 256]."""
+    """New value of every level in every tile, [T, T, 256]."""
     tall, wide = size
     parts = levels.view(tiles, tall, tiles, wide).transpose(1, 2).reshape(tiles * tiles, tall * wide)
     counts = torch.zeros(tiles * tiles, LEVELS).scatter_add_(1, parts, torch.ones(parts.shape))
@@ -263,10 +263,10 @@ def augment_slice(image: Tensor, config: SliceAugment, size: int, generator: tor
         scale=math.log(config.scale_factor) if _chance(config.scale, generator) else 0,
     )
     turned, _ = resample(image, image[:1], draw_geometry(geometry, generator), size)
-    return _change_shades(turned, config, generator)
+    return _change_grey_levels(turned, config, generator)
 
 
-def _change_shades(image: Tensor, config: SliceAugment, generator: torch.Generator) -> Tensor:
+def _change_grey_levels(image: Tensor, config: SliceAugment, generator: torch.Generator) -> Tensor:
     if _chance(config.clahe, generator):
         grey = image.mean(0)
         image = (image + clahe(grey, _between(config.clahe_limit, generator)) - grey).clamp(0, 1)

@@ -90,7 +90,7 @@ def fingerprints_path(weights: Path) -> Path:
 
 
 def fingerprint(levels: NDArray[np.uint8]) -> Bits | None:
-    """The fingerprint of a picture in eight orientations, [8, BYTES]; None of a picture of one shade.
+    """The fingerprint of a picture in eight orientations, [8, BYTES]; None for a picture of a single value.
 
     Args:
         levels: [H, W] or [H, W, 3], 0–255.
@@ -103,7 +103,7 @@ def fingerprint(levels: NDArray[np.uint8]) -> Bits | None:
 
 
 def take_fingerprints(paths: Iterable[Path], on_image: Callable[[int], None] = lambda steps: None) -> Bits:
-    """Fingerprints of image files as they lie; those of one shade are left out.
+    """Fingerprints of image files as they lie; those of a single value are left out.
 
     Raises:
         ImageError: If one cannot be read.

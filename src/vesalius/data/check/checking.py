@@ -26,7 +26,7 @@ SHOWN = 8
 
 
 def check_pixels(rows: Iterable[PlacedRecord], images: Uses, masks: Uses, facts: FileFacts) -> Iterator[CheckFinding]:
-    """Sizes, slices and shades of images; sizes, values and areas of masks."""
+    """Sizes, slices and constant values of images; sizes, values and areas of masks."""
     yield from _check_images(images, facts)
     yield from _check_values(masks, facts)
     for row in rows:

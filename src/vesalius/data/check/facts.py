@@ -95,7 +95,7 @@ class ValueKind(StrEnum):
     COLOUR = "colour"
     """Pure colours, such as red and green, one a class."""
     PICTURE = "picture"
-    """Many shades or mixed colours: a photograph or a probability."""
+    """Many levels or mixed colours: a photograph or a probability."""
 
 
 @dataclass(frozen=True)

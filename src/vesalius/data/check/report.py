@@ -128,15 +128,15 @@ KEPT = 512
 @lru_cache(maxsize=KEPT)
 def thumbnail(image: Path, mask: Path | None) -> Markup | None:
     """A picture as a ``data:`` address, its mask outlined where there is one of its size; None if it cannot be read."""
-    shade = _read_mask(mask) if mask else None
+    marked = _read_mask(mask) if mask else None
     try:
         levels = to_levels(read_image(image))
     except (ImageError, MissingPackageError):
-        return None if shade is None else _encode(shade.astype(np.uint8) * 255)
+        return None if marked is None else _encode(marked.astype(np.uint8) * 255)
     rgb = np.asarray(Image.fromarray(levels).convert("RGB"))
     small = shrink(rgb, SIDE, Image.Resampling.BOX)
-    if shade is not None and shade.shape == rgb.shape[:2]:
-        small = overlay(small, shrink(shade.astype(np.uint8), SIDE, Image.Resampling.NEAREST) > 0, alpha=FILL)
+    if marked is not None and marked.shape == rgb.shape[:2]:
+        small = overlay(small, shrink(marked.astype(np.uint8), SIDE, Image.Resampling.NEAREST) > 0, alpha=FILL)
     return _encode(small)
 
 
@@ -167,7 +167,7 @@ Tile = tuple[Markup | None, Place]
 
 
 @dataclass(frozen=True)
-class Card:
+class FindingCard:
     """A finding on the page."""
 
     message: str
@@ -215,10 +215,10 @@ def _scored_first(found: Sequence[CheckFinding]) -> list[CheckFinding]:
     return sorted(found, key=lambda finding: ("test" not in finding.splits(), "val" not in finding.splits()))
 
 
-def _card(finding: CheckFinding, root: Path, rows: Rows) -> Card:
+def _card(finding: CheckFinding, root: Path, rows: Rows) -> FindingCard:
     places = list(dict.fromkeys(finding.places))
     tiles = [tile for place in places[:TILES] for tile in _tiles(place, root, rows, stored=finding.kind in STORED)]
-    return Card(finding.message, _likeness(finding), tiles, max(0, len(places) - TILES))
+    return FindingCard(finding.message, _likeness(finding), tiles, max(0, len(places) - TILES))
 
 
 def _likeness(finding: CheckFinding) -> str:

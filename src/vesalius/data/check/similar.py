@@ -20,7 +20,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 Signature = NDArray[np.float32]
-"""Cosine coefficients [KEPT, KEPT], of length 1; all zero for a picture of one shade."""
+"""Cosine coefficients [KEPT, KEPT], of length 1; all zero for a picture of a single value."""
 
 SIDE = 64
 """Pixels a side of the picture that is compared."""

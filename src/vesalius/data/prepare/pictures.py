@@ -102,7 +102,7 @@ def ask_inside(values: NDArray[np.generic]) -> str:
 
 
 def to_bytes(rgb: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Shades in [0, 1] as 0–255; a single channel where all three are equal.
+    """Display values in [0, 1] as 0–255; a single channel where all three are equal.
 
     Args:
         rgb: [H, W, 3].
@@ -130,7 +130,7 @@ def _read_single(path: Path) -> MedicalImage:
 
 
 def _to_levels(image: MedicalImage) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Whole numbers from 0 to 255 and 16-bit pictures as they are; anything else in its usual shades."""
+    """Whole numbers from 0 to 255 and 16-bit pictures as they are; anything else in its usual display range."""
     stored = image.pixels[0]
     plain = image.modality is None and not image.inverted
     if plain and image.affine is None and stored.ndim == 2 and stored.dtype == np.uint16:

@@ -60,7 +60,7 @@ class SliceConfig:
     plane: Literal["axial", "coronal", "sagittal"] | None = None
     """Plane of the slices; by default that in which the volume was taken."""
     window: str | None = None
-    """Window of a CT by name, such as "lung"; by default the usual shades."""
+    """Window of a CT by name, such as "lung"; by default the usual display range."""
     every: int = 5
     """Every how many slices one is taken."""
     structures: tuple[str, ...] = ()

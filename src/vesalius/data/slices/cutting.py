@@ -31,20 +31,22 @@ from vesalius.prompts.anatomy import MODALITIES, ORGANS, STATIONS, AnatomyLabel,
 
 PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
 TISSUE_ABOVE = 0.06
-"""Shades above it are tissue, below it air."""
+"""Display values in [0, 1] above this are tissue, below it air."""
 LEAST_TISSUE = 0.04
 """Part of a slice that must be tissue for it to be taken."""
 
 
 def tissue_of(image: MedicalImage, values: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """Voxels that are no air: CT above about −135 HU, anything else above 6 % of its usual shades.
+    """Voxels that are no air: CT above about −135 HU, anything else above 6 % of its usual display range.
 
     Args:
         image: The volume.
         values: Its values in any order of axes.
     """
-    shades = window_range(CT_WINDOWS["soft tissue"]) if image.modality == "CT" else percentile_range(image.pixels)
-    return np.asarray(to_display_values(values, shades) > TISSUE_ABOVE)
+    display_range = (
+        window_range(CT_WINDOWS["soft tissue"]) if image.modality == "CT" else percentile_range(image.pixels)
+    )
+    return np.asarray(to_display_values(values, display_range) > TISSUE_ABOVE)
 
 
 def usable_planes(image: MedicalImage) -> Sequence[Plane]:
