@@ -2,97 +2,42 @@
 
 python experiments/pocket/anatomy.py runs/pocket/polished ../shared/data runs/pocket/named.safetensors
 
-The people of the series are held out in five parts, like with like; then the head is trained on all but MedNIST's and
-the pictures' test parts, calibrated by what the held-out people gave, and saved. Writes docs/results/pocket-naming.md.
+The people of the series are held out in five parts, like with like, and what is chosen is chosen without them; then the
+head is trained on all but MedNIST's and the pictures' test parts, calibrated by what the held-out people gave, and
+saved, with the five heads beside it (named.folds.safetensors). Writes docs/results/pocket-naming.md.
 """
 
 import argparse
+import json
 import sys
 import warnings
-from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from anatomy_data import read_all
-from anatomy_page import score_series, write_page
+from anatomy_figures import calibrate, find_worst, measure
+from anatomy_head import CHOICES, CrossValidation, Head, cross_validate, learn_curve
+from anatomy_page import Page, write_page
+from anatomy_scores import SeriesScore, score_series
 from anatomy_views import encode
 from labelled_slice import LabelledSlice
+from people import read_patients
+from safetensors.torch import save_file
 from torch import Tensor
 
 from vesalius.console import progress_bar
-from vesalius.evaluation.naming.fitting import fit_temperature
-from vesalius.evaluation.naming.label_scores import LabelScores, truth_of
 from vesalius.files import write_json
+from vesalius.imaging.mr_protocol import find_protocol
+from vesalius.models.calibration import PlattScaling
 from vesalius.models.checkpoint_file import find_checkpoint, read_notes
 from vesalius.models.checkpoints import load_segmenter, save_model
-from vesalius.models.inference import TextCache
 from vesalius.models.pocket import PocketSegmenter
-from vesalius.naming.phrasebook import NamingCalibration, Phrasebook
-from vesalius.prompts.anatomy import ORGANS, STATIONS, LabelKind
-from vesalius.runtime.torch import TorchRuntime
-from vesalius.training.naming import NamingConfig, fit_naming
 
 PAGE = Path(__file__).parents[2] / "docs" / "results" / "pocket-naming.md"
-RARE_FIRST = 0.5
-"""A series of n views is drawn in proportion to n to this power, so that a long one does not drown the others."""
-FOLDS = 5
-MOST_OF_A_SERIES = 40
-"""Slices of a held-out series that calibration looks at, spread evenly."""
-CONFIG = NamingConfig()
-
-
-class Head:
-    """Pocket with features of all slices, whose projection is trained anew for every fold.
-
-    Args:
-        model: With a trained trunk.
-        slices: All of them.
-    """
-
-    def __init__(self, model: PocketSegmenter, slices: Sequence[LabelledSlice]) -> None:
-        self.model, self.slices, self.texts = model, slices, TextCache(model)
-        own_tests = {each.patient for each in slices if each.test}
-        self.patients = sorted({each.patient for each in slices} - own_tests)
-        tested = [place for place, each in enumerate(slices) if each.test or shows(each, self.patients)]
-        self.views = encode(model, slices, tested)
-        self.rows = {place: row for row, place in enumerate(tested)}
-        self.phrases = Phrasebook(TorchRuntime(model), NamingCalibration({}))
-
-    def folds(self) -> list[list[str]]:
-        """The people in ``FOLDS`` parts, each with its share of every part of the body."""
-        kinds = {name: Counter[str]() for name in self.patients}
-        for each in self.slices:
-            if each.patient in kinds:
-                kinds[each.patient].update([*sorted(each.label.stations), each.label.modality or ""])
-        order = sorted(self.patients, key=lambda name: (str(kinds[name].most_common(2)), name))
-        return [order[part::FOLDS] for part in range(FOLDS)]
-
-    def train(self, held_out: Collection[str] = ()) -> list[float]:
-        """Train without some patients and without what is for testing; the loss of every epoch."""
-        shown = [self.slices[each] for each in self.views.places]
-        seen = [not each.test and each.patient not in held_out for each in shown]
-        counts = Counter(each.series for each, used in zip(shown, seen, strict=True) if used)
-        weights = [
-            counts[each.series] ** (RARE_FIRST - 1) if used else 0.0 for each, used in zip(shown, seen, strict=True)
-        ]
-        torch.manual_seed(CONFIG.seed)
-        for layer in self.model.projection.layers:
-            if isinstance(layer, torch.nn.Linear):
-                layer.reset_parameters()
-        labels = [each.label for each in shown]
-        return fit_naming(self.model, self.views.pooled, labels, CONFIG, torch.tensor(weights), self.texts)
-
-    @torch.no_grad()
-    def ask(self, places: Sequence[int]) -> dict[int, dict[str, Tensor]]:
-        """Slice -> question -> log-odds of its labels, [L]."""
-        rows = [self.rows[place] for place in places]
-        asked = self.phrases.odds(self.model.projection(self.views.pooled[rows]).numpy())
-        return {
-            place: {name: torch.from_numpy(values[row]) for name, values in asked.items()}
-            for row, place in enumerate(places)
-        }
+WORST = 10
+CURVE = (10, 20, 40)
+"""People to learn from, beside all that are not held out."""
 
 
 def main() -> None:
@@ -101,70 +46,102 @@ def main() -> None:
     parser.add_argument("segmentation", type=Path)
     parser.add_argument("shared", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--before", type=Path, help="a pocket of the same trunk that learnt from other people's series")
     args = parser.parse_args()
-    model = load_segmenter(args.segmentation)
-    if not isinstance(model, PocketSegmenter):
-        sys.exit("expected a pocket checkpoint")
+    model = _load(args.segmentation)
+    head = Head(model, _read(args.shared), encode)
+    strangers = read_patients() & set(head.patients)
+    before = head.ask(head.held_out(strangers), _load(args.before).projection) if args.before else None
     with progress_bar() as bar:
-        bar.add_task("Reading slices", total=None)
-        # Of the shared chest CT only every fifth slice is there.
-        warnings.filterwarnings("ignore", message=".*mm apart, so positions")
-        slices = list(read_all(args.shared))
-    head = Head(model, slices)
-    odds: dict[int, dict[str, Tensor]] = {}
-    with progress_bar() as bar:
-        task = bar.add_task("Training without a fifth of the people", total=FOLDS + 1)
-        for patients in head.folds():
-            head.train(patients)
-            odds |= head.ask([place for place, each in enumerate(slices) if shows(each, patients)])
-            bar.advance(task)
-        losses = head.train()
-        odds |= head.ask([place for place, each in enumerate(slices) if each.test])
+        steps = len(head.folds()) * (len(CHOICES) + 1 + len(CURVE) + 1) + 1
+        task = bar.add_task("Training without some of the people", total=steps)
+        held = cross_validate(head, lambda: bar.advance(task))
+        curve = learn_curve(head, held, CURVE, lambda: bar.advance(task))
+        final = held.best()
+        losses = head.train(final)
         bar.advance(task)
-    scores = score_series(slices, odds, head.phrases.labels)
-    calibration = calibrate(slices, odds, head.phrases.labels)
-    notes = {"calibration": calibration, "config": asdict(CONFIG), "held_out": [asdict(each) for each in scores]}
+    slices, labels = head.slices, head.labels
+    tested = head.ask([place for place, each in enumerate(slices) if each.test])
+    scores = score_series(slices, {**held.odds, **tested}, labels)
+    scalings = calibrate(slices, held.odds, labels)
+    saved = {name: scaling.to_dict() for name, scaling in scalings.items()}
+    notes = {"calibration": saved, "config": asdict(final), "held_out": [asdict(each) for each in scores]}
     save_model(model, args.out, read_notes(find_checkpoint(args.segmentation)) | {"naming": notes})
     write_json(args.out.with_suffix(".json"), {"loss": losses, "views": len(head.views.places), **notes})
-    write_page(PAGE, scores, len(slices), len(head.views.places))
+    save_folds(args.out.with_suffix(".folds.safetensors"), head, held)
+    page = Page(
+        slices=len(slices),
+        views=len(head.views.places),
+        people=len(head.patients),
+        scores=scores,
+        figures={kind: measure(slices, held.odds, held.folds, labels, kind) for kind in ("stations", "organs")},
+        held=held,
+        final=final,
+        curve=curve,
+        worst=find_worst(slices, held.odds, labels["stations"], scalings["stations"], WORST),
+        protocol_with_header=ask_headers(args.shared / "anatomy" / "series" / "series.json", scores),
+        before=before and compare(slices, before, held, labels),
+    )
+    write_page(PAGE, page)
 
 
-def shows(each: LabelledSlice, patients: Collection[str]) -> bool:
-    """Whether a slice is one of these patients', as `name` would see it."""
-    return each.patient in patients and each.native
+def _load(path: Path) -> PocketSegmenter:
+    model = load_segmenter(path)
+    if not isinstance(model, PocketSegmenter):
+        sys.exit(f"{path}: expected a pocket checkpoint")
+    return model.eval()
 
 
-def calibrate(
-    slices: Sequence[LabelledSlice], odds: dict[int, dict[str, Tensor]], labels: dict[str, tuple[str, ...]]
-) -> dict[str, object]:
-    """Scaling of stations, and of organs that training has shown.
+def _read(shared: Path) -> list[LabelledSlice]:
+    with progress_bar() as bar:
+        bar.add_task("Reading slices", total=None)
+        # Of the shared chest CT only every fifth slice is there, and the series do not say their units.
+        warnings.filterwarnings("ignore", message=".*mm apart, so positions")
+        warnings.filterwarnings("ignore", message=".*units guessed to be HU")
+        return list(read_all(shared))
 
-    One slope and offset for all labels: held out, most labels come from one or two people, too few for their own.
+
+def save_folds(path: Path, head: Head, held: CrossValidation) -> None:
+    """The heads that never saw a part of the people, for whatever else is to be measured on strangers.
+
+    A head's calibration comes from the other parts, too.
     """
-    trained = {organ for each in slices if not each.test for organ in each.label.organs}
-    found: dict[str, object] = {}
-    for kind, known in (("stations", STATIONS), ("organs", tuple(each for each in ORGANS if each in trained))):
-        case = collect(slices, odds, kind, known, [labels[kind].index(each) for each in known])
-        found[kind] = fit_temperature(case).to_dict()
-    return found
+    notes = []
+    for patients in held.folds:
+        others = {place: odds for place, odds in held.odds.items() if head.slices[place].patient not in patients}
+        scalings: Mapping[str, PlattScaling] = calibrate(head.slices, others, head.labels)
+        notes.append({"patients": patients, "calibration": {name: each.to_dict() for name, each in scalings.items()}})
+    state = {f"{part}.{name}": value for part, each in enumerate(held.heads) for name, value in each.items()}
+    save_file(state, path, {"folds": json.dumps(notes)})
 
 
-def collect(
+def ask_headers(table: Path, scores: Sequence[SeriesScore]) -> dict[str, float]:
+    """Person -> share of MR series whose protocol is right, from the header where it says anything.
+
+    Args:
+        table: series.json.
+        scores: Of these series, from pixels.
+    """
+    headers = {row["file"].removesuffix(".nii.gz"): row["header"] for row in json.loads(table.read_text())}
+    found: dict[str, list[bool]] = {}
+    for each in scores:
+        if "protocol" not in each.right or each.series not in headers:
+            continue
+        said = find_protocol(headers[each.series])
+        told = each.named["protocol"] if said == find_protocol({}) else said.label
+        found.setdefault(each.held_out, []).append(told == each.shown["protocol"])
+    return {name: sum(own) / len(own) for name, own in found.items()}
+
+
+def compare(
     slices: Sequence[LabelledSlice],
-    odds: dict[int, dict[str, Tensor]],
-    kind: LabelKind,
-    labels: tuple[str, ...],
-    columns: list[int],
-) -> LabelScores:
-    """Held-out scores, as many of a long series as of a short one."""
-    series: dict[str, list[int]] = defaultdict(list)
-    for row in odds:
-        series[slices[row].series].append(row)
-    rows = [row for own in series.values() for row in own[:: -(-len(own) // MOST_OF_A_SERIES)]]
-    scores = torch.stack([odds[row][kind][columns] for row in rows]).double().numpy()
-    shown = [slices[row].label for row in rows]
-    patients = tuple(slices[row].patient for row in rows)
-    return LabelScores(labels, scores, truth_of(shown, kind, labels), patients, ("all",) * len(rows))
+    before: Mapping[int, Mapping[str, Tensor]],
+    held: CrossValidation,
+    labels: Mapping[str, tuple[str, ...]],
+) -> tuple[list[SeriesScore], list[SeriesScore]]:
+    """Series of the people whom neither head learnt from."""
+    after = {place: held.odds[place] for place in before}
+    return score_series(slices, before, labels), score_series(slices, after, labels)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import numpy as np
 from labelled_slice import LabelledSlice, partial
 from mednist import read_mednist
 from people import read_people
+from target_slices import read_targets
 
 from vesalius.data.slices import CutSettings, find_volumes
 from vesalius.data.slices.cutting import cut, to_square, usable_planes
@@ -56,6 +57,7 @@ def read_all(shared: Path) -> Iterator[LabelledSlice]:
     yield from read_mednist(anatomy / "mednist.tar")
     for name, label in PICTURES.items():
         yield from _pictures(shared / "segmentation" / name, label)
+    yield from read_targets(shared, SIZE)
 
 
 def _volume(volume: LabelledVolume) -> Iterator[LabelledSlice]:

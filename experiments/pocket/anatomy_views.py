@@ -1,7 +1,7 @@
 """Labelled slices as pocket's trunk sees them: plain, and changed as other scanners and files would change them."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
@@ -12,6 +12,7 @@ from vesalius.console import progress_bar
 from vesalius.data.augment import SliceAugment, augment_slice
 from vesalius.models.encoder import resize
 from vesalius.models.pocket import PocketSegmenter
+from vesalius.prompts.anatomy import AnatomyLabel
 
 AUGMENT = SliceAugment(clahe=0.1, contrast=0.5, gamma=0.5, scale_factor=1.25)
 VIEWS, MR_VIEWS = 2, 3
@@ -31,13 +32,30 @@ def see(each: LabelledSlice, size: int, number: int, place: int) -> Tensor:
     image = torch.from_numpy(each.rgb).permute(2, 0, 1)
     if number == 0:
         return resize(image[None], (size, size))[0]
-    draws = torch.Generator().manual_seed(hash((place, number)) % 2**63)
+    draws = draw(number, place)
     if each.label.modality == "MR":
-        image = change_contrast(image, int(torch.randint(3, (), generator=draws)))
+        image = change_contrast(image, draw_contrast(draws))
     side = round(COARSEST * (image.shape[1] / COARSEST) ** torch.rand((), generator=draws).item())
     seen = augment_slice(resize(image[None], (side, side))[0], AUGMENT, size, draws)
     strength = NOISE * torch.rand((), generator=draws)
     return (seen + strength * torch.randn(seen[:1].shape, generator=draws)).clamp(0, 1)
+
+
+def draw(number: int, place: int) -> torch.Generator:
+    """What decides a changed view."""
+    return torch.Generator().manual_seed(hash((place, number)) % 2**63)
+
+
+def draw_contrast(draws: torch.Generator) -> int:
+    """A kind of ``change_contrast``: the first that is drawn for a view of MR."""
+    return int(torch.randint(3, (), generator=draws))
+
+
+def label_view(each: LabelledSlice, number: int, place: int) -> AnatomyLabel:
+    """What a view shows: a changed contrast is that of no protocol in particular."""
+    if each.label.modality != "MR" or number == 0 or draw_contrast(draw(number, place)) == 0:
+        return each.label
+    return replace(each.label, protocol=None)
 
 
 def change_contrast(image: Tensor, kind: int) -> Tensor:
@@ -55,6 +73,8 @@ class Views:
     """Features [V, C]."""
     places: list[int]
     """Which slice each view shows."""
+    labels: list[AnatomyLabel]
+    """What is known of each view."""
 
 
 @torch.inference_mode()
@@ -77,7 +97,8 @@ def encode(model: PocketSegmenter, slices: Sequence[LabelledSlice], tested: Coll
         for batch in batched(views, BATCH):
             pooled.append(model.projection.pool(model.encode_frozen(torch.stack(batch)).taps))
             bar.advance(task, len(batch))
-    return Views(torch.cat(pooled).clone(), [place for place, _ in jobs])
+    labels = [label_view(slices[place], number, place) for place, number in jobs]
+    return Views(torch.cat(pooled).clone(), [place for place, _ in jobs], labels)
 
 
 def batched(items: Iterable[Tensor], size: int) -> Iterator[list[Tensor]]:

@@ -2,9 +2,10 @@
 
 python experiments/pocket/audit_thresholds.py runs/pocket/named.safetensors ../shared/data/anatomy/series
 
-Every series of people the model never saw is named and audited with its right term and with wrong ones. Thresholds are
-the mildest with at most 5 % wrong answers of either kind, each person counting the same. What is written as their error
-rates comes from thresholds that were chosen without the person they judge.
+Every series is named by the head that anatomy.py trained without its patient (named.folds.safetensors), and audited
+with its right term and with wrong ones. Thresholds are the mildest with at most 5 % wrong answers of either kind, each
+person counting the same. What is written as their error rates comes from thresholds that were chosen without the person
+they judge.
 """
 
 import argparse
@@ -23,8 +24,11 @@ from vesalius.console import progress_bar
 from vesalius.files import writing
 from vesalius.imaging import read_image
 from vesalius.models.checkpoint_file import find_checkpoint, read_notes
+from vesalius.models.checkpoints import load_segmenter
+from vesalius.models.pocket import PocketSegmenter
 from vesalius.naming import AnatomyLabeller, AuditRule, SeriesName, audit_series
 from vesalius.naming.audit import KEYWORD, margin_of
+from vesalius.naming.phrasebook import NamingCalibration
 from vesalius.prompts.codes import stations_of_body_part
 
 TABLE = Path(__file__).with_name("body_parts.toml")
@@ -124,6 +128,35 @@ def write_notes(path: Path, notes: Mapping[str, object]) -> None:
         unfinished.chmod(usual)
 
 
+def name_strangers(
+    model: PocketSegmenter, folds: Path, folder: Path, advance: Callable[[], None]
+) -> list[tuple[str, SeriesName]]:
+    """Patient and name of every series, named by the head that never saw the patient.
+
+    Args:
+        model: Whose trunk the heads sit on; its own head is exchanged.
+        folds: What anatomy.py writes beside a model.
+        folder: Of series.json.
+        advance: Called after each series.
+    """
+    rows = json.loads((folder / "series.json").read_text())
+    named = []
+    with safe_open(folds, framework="pt") as file:
+        parts = json.loads(file.metadata()["folds"])
+        for number, part in enumerate(parts):
+            start = f"{number}."
+            state = {key.removeprefix(start): file.get_tensor(key) for key in file.keys() if key.startswith(start)}  # noqa: SIM118
+            model.projection.load_state_dict(state)
+            labeller = AnatomyLabeller(model, NamingCalibration.from_notes({"naming": part}, folds))
+            for row in rows:
+                if row["patient"] in part["patients"]:
+                    named.append((row["patient"], labeller.label(read_image(folder / row["file"]))))
+                    advance()
+    if missed := len(rows) - len(named):
+        raise SystemExit(f"{folds}: no part held out the people of {missed} series; run anatomy.py anew.")
+    return named
+
+
 def main() -> None:
     """Name, choose, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -131,17 +164,15 @@ def main() -> None:
     parser.add_argument("series", type=Path, help="folder with series.json")
     args = parser.parse_args()
     path, table = find_checkpoint(args.model), tomllib.loads(TABLE.read_text(encoding="utf-8"))
-    labeller, notes = AnatomyLabeller(path), read_notes(path)
+    model, notes = load_segmenter(path), read_notes(path)
+    assert isinstance(model, PocketSegmenter)
     naming = notes["naming"]
     assert isinstance(naming, dict)
-    trained = {each["held_out"] for each in naming.get("held_out", ())}
-    rows = [row for row in json.loads((args.series / "series.json").read_text()) if row["patient"] not in trained]
-    named = []
     with progress_bar() as bar:
-        task = bar.add_task("Naming", total=len(rows))
-        for row in rows:
-            named.append((row["patient"], labeller.label(read_image(args.series / row["file"]))))
-            bar.advance(task)
+        task = bar.add_task("Naming", total=None)
+        named = name_strangers(
+            model.eval(), path.with_suffix(".folds.safetensors"), args.series, lambda: bar.advance(task)
+        )
     rule = choose_rule(make_examples(named, table), table["least_slices"])
     print(json.dumps(asdict(rule), indent=2))
     write_notes(path, notes | {"naming": naming | {"audit": asdict(rule)}})

@@ -44,6 +44,11 @@ def read_people(anatomy: Path, looks: Sequence[str], size: int) -> Iterator[Labe
                     yield LabelledSlice(picture, label, name, row["patient"], native=look == 0)
 
 
+def read_patients() -> set[str]:
+    """Everybody in the table."""
+    return {row["patient"] for row in tomllib.loads(TABLE.read_text(encoding="utf-8"))["series"]}
+
+
 def label_of(row: Row, index: int) -> AnatomyLabel | None:
     """What a slice shows; None for one that shows nothing."""
     stations, organs, unsure = (

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-NAMES = ("labelled_slice", "mednist", "people", "anatomy_data", "anatomy_views", "anatomy_page", "anatomy")
+from vesalius.models.calibration import PlattScaling
+from vesalius.prompts.anatomy import ORGANS, STATIONS
+
+NAMES = (
+    "labelled_slice", "mednist", "people", "target_slices", "anatomy_data", "anatomy_views", "anatomy_scores",
+    "anatomy_figures", "anatomy_head", "anatomy_page", "anatomy",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -65,23 +71,102 @@ def test_a_series_is_right_if_a_third_of_it_shows_what_it_is_named(recipe):
         place: {"stations": torch.tensor([2.0, 1.0] if place else [0.0, 1.0]), "modality": torch.tensor([1.0, 0.0])}
         for place in range(4)
     }
-    page = recipe["anatomy_page"]
+    module = recipe["anatomy_scores"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "QUESTIONS", tuple(labels))
-        (score,) = page.score_series(slices, odds, labels)
+        patch.setattr(module, "QUESTIONS", tuple(labels))
+        (score,) = module.score_series(slices, odds, labels)
     assert score.right == {"stations": 0.75, "modality": 0.0}
     assert score.named == {"stations": "head", "modality": "CT"}
     assert score.series_right == {"stations": True, "modality": False}
+    assert score.asked == {"stations": 4, "modality": 4}
+    assert score.shown == {"stations": "head", "modality": "MR"}
 
 
-def test_the_page_says_what_is_wrong(recipe, tmp_path):
-    page = recipe["anatomy_page"]
-    right = page.SeriesScore("knee", "knee", 3, {"stations": 1.0}, {"stations": "lower body"}, {"stations": True})
-    wrong = page.SeriesScore("chest", "x", 3, {"stations": 0.0}, {"stations": "head"}, {"stations": False})
-    page.write_page(tmp_path / "page.md", [right, wrong], 6, 12)
-    text = (tmp_path / "page.md").read_text()
-    assert "Series right: 1 of 2; wrong: chest." in text
-    assert "| chest | 3 | 0% | head | wrong |" in text
+@pytest.fixture
+def make_score(recipe):
+    """A series of one person, with a share of slices whose station is right."""
+
+    def make(name, right, named, *, series_right, asked=4):
+        return recipe["anatomy_scores"].SeriesScore(
+            name, f"person {name}", asked, {"stations": right}, {"stations": named}, {"stations": series_right},
+            {"stations": asked}, {"stations": "chest"},
+        )  # fmt: skip
+
+    return make
+
+
+def test_every_person_counts_the_same_and_every_slice_beside_it(recipe, make_score):
+    scores = [
+        make_score("a", 1.0, "chest", series_right=True, asked=9),
+        make_score("b", 0.0, "head", series_right=False, asked=1),
+    ]
+    row = recipe["anatomy_page"].summarise(scores).splitlines()[2]
+    assert row.startswith("| stations | 2 | 0.50 [0.00, 1.00] (≥ 0.85) | 0.90 of 10 | 0.50 [0.00, 1.00] (≥ 0.95) |")
+
+
+def test_what_twice_as_many_people_would_bring_is_read_off_the_curve(recipe):
+    head, page = recipe["anatomy_head"], recipe["anatomy_page"]
+    questions = recipe["anatomy_scores"].QUESTIONS
+    points = [
+        head.CurvePoint(people, pictures=True, slices=dict.fromkeys(questions, share), series={})
+        for people, share in ((10, 0.5), (20, 0.6), (40, 0.7))
+    ]
+    assert "stations +0.100" in page._outlook(points)
+
+
+def test_a_person_with_many_series_is_drawn_less_than_in_proportion(recipe):
+    weigh = recipe["anatomy_head"].weigh
+    shown = [make_slice(recipe, "a")] * 4 + [make_slice(recipe, "b")] + [make_slice(recipe, "c", test=True)]
+    assert weigh(shown, 1.0).tolist() == pytest.approx([0.5] * 4 + [1.0, 0.0])
+    assert weigh(shown, 0.0).tolist() == pytest.approx([0.25] * 4 + [1.0, 0.0])
+    assert weigh(shown, 1.0, {"a"}).tolist() == [0, 0, 0, 0, 1, 0]
+
+
+def test_the_most_surely_wrong_slices_are_found_one_of_a_series(recipe):
+    figures = recipe["anatomy_figures"]
+    slices = [make_slice(recipe)] * 3 + [make_slice(recipe, "b")]
+    scaling = PlattScaling(("head", "chest"), (1.0, 1.0), (0.0, 0.0))
+    odds = {place: {"stations": torch.tensor([0.0, chest])} for place, chest in enumerate((1.0, 3.0, -1.0, 2.0))}
+    found = figures.find_worst(slices, odds, ("head", "chest"), scaling, 10)
+    assert [(each.series, each.number, each.said) for each in found] == [
+        ("series a", 1, "chest"), ("series b", 0, "chest"),
+    ]  # fmt: skip
+
+
+def test_probabilities_of_a_person_come_from_the_other_parts(recipe):
+    figures = recipe["anatomy_figures"]
+    slices = [make_slice(recipe, name) for name in "abcd"]
+    labels = {"stations": STATIONS, "organs": ORGANS}
+    draws = torch.Generator().manual_seed(0)
+    odds = {
+        place: {name: torch.randn(len(every), generator=draws) for name, every in labels.items()} for place in range(4)
+    }
+    folds = [["a", "b"], ["c", "d"]]
+    found = figures.measure(slices, odds, folds, labels, "stations")
+    other = {place: values for place, values in odds.items() if place > 1}
+    scaling = figures.calibrate(slices, other, labels)["stations"]
+    own = torch.stack([odds[place]["stations"] for place in (0, 1)]).double().numpy()
+    assert np.allclose(found.judged.probabilities[:2], scaling.probabilities(own))
+    assert found.people == 4
+
+
+def test_what_pictures_show_follows_their_folder_and_masks(recipe):
+    targets = recipe["target_slices"]
+    rows = tomllib.loads(targets.LABELS.read_text(encoding="utf-8"))
+    for row in rows.values():
+        known = dict.fromkeys(row.get("organs", {}), True)
+        assert targets.label_of(row, "a_axi_1.jpg", known).modality == row["modality"]
+        assert set(row.get("absent", ())) <= set(known)
+    both = rows["curvas-abdominal-multiorgan"]
+    label = targets.label_of(both, "1.jpg", {"liver": False, "kidneys": True, "pancreas": False})
+    assert label.organs == {"kidneys"}
+    assert "liver" not in label.uncertain
+    assert "chest" in label.uncertain
+    assert "head" not in label.uncertain
+    assert targets.says(both, {"liver": False, "kidneys": True})
+    assert not targets.says(both, {"liver": False})
+    sagittal = targets.label_of(rows["prostate-cancer-mri"], "1_sag_2.jpg", {"prostate": True})
+    assert (sagittal.plane, sagittal.protocol, sagittal.stations) == ("sagittal", "T2", {"pelvis"})
 
 
 def test_what_was_labelled_by_looking_can_be_read(recipe):
@@ -102,7 +187,7 @@ def test_what_was_labelled_by_looking_can_be_read(recipe):
 
 def test_people_are_shared_out_like_with_like(recipe, build_tiny):
     slices = [make_slice(recipe, name) for name in "abcdefghijk"]
-    head = recipe["anatomy"].Head.__new__(recipe["anatomy"].Head)
+    head = recipe["anatomy_head"].Head.__new__(recipe["anatomy_head"].Head)
     head.slices, head.patients = slices, sorted({each.patient for each in slices})
     folds = head.folds()
     assert sorted(sum(folds, [])) == head.patients

@@ -1,7 +1,9 @@
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from vesalius.models.checkpoint_file import read_notes
 from vesalius.models.checkpoints import load_model, save_model
@@ -62,3 +64,32 @@ def test_notes_change_and_weights_do_not(recipe, build_tiny, tmp_path):
     assert NamingCalibration.from_notes(read_notes(path), path).audit.patients == 32
     found = load_model(path).state_dict()
     assert all(torch.equal(found[key], value) for key, value in model.state_dict().items())
+
+
+def test_everybody_is_named_by_the_head_that_never_saw_them(recipe, build_tiny, tmp_path, monkeypatch):
+    model, asked = build_tiny("pocket"), []
+    heads = {
+        f"{part}.{name}": torch.full_like(value, part + 1)
+        for part in (0, 1)
+        for name, value in model.projection.state_dict().items()
+    }
+    parts = [{"patients": ["a"], "calibration": {}}, {"patients": ["b"], "calibration": {}}]
+    save_file(heads, tmp_path / "folds.safetensors", {"folds": json.dumps(parts)})
+    rows = [{"file": "x.nii.gz", "patient": "b"}, {"file": "y.nii.gz", "patient": "a"}]
+    (tmp_path / "series.json").write_text(json.dumps(rows))
+
+    class Labeller:
+        def __init__(self, model, calibration):
+            self.head = model.projection.layers[0].bias[0].item()
+
+        def label(self, image):
+            return self.head, image.name
+
+    monkeypatch.setattr(recipe, "AnatomyLabeller", Labeller)
+    monkeypatch.setattr(recipe, "read_image", lambda path: path)
+    named = recipe.name_strangers(model, tmp_path / "folds.safetensors", tmp_path, lambda: asked.append(1))
+    assert named == [("a", (1.0, "y.nii.gz")), ("b", (2.0, "x.nii.gz"))]
+    assert len(asked) == 2
+    (tmp_path / "series.json").write_text(json.dumps([*rows, {"file": "z.nii.gz", "patient": "c"}]))
+    with pytest.raises(SystemExit, match="people of 1 series"):
+        recipe.name_strangers(model, tmp_path / "folds.safetensors", tmp_path, lambda: None)
