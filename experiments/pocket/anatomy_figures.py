@@ -12,8 +12,9 @@ from torch import Tensor
 from vesalius.evaluation.calibration import RiskCoverage
 from vesalius.evaluation.naming.fitting import fit_temperature
 from vesalius.evaluation.naming.label_kind import MeasuredIntervals, abstain, find_intervals
-from vesalius.evaluation.naming.label_scores import Array, LabelScores, NamingSettings, truth_of
+from vesalius.evaluation.naming.label_scores import LabelScores, NamingSettings, truth_of
 from vesalius.evaluation.naming.measures import Judged, count_equal_mass
+from vesalius.evaluation.statistics import Array
 from vesalius.models.calibration import PlattScaling
 from vesalius.prompts.anatomy import ORGANS, STATIONS, LabelKind
 
