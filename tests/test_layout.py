@@ -33,6 +33,7 @@ LAYERS = [
     {"demo", "results"},
     {"segmenting"},
     {"clinical"},
+    {"pacs"},
     {"cli"},
 ]
 """From the ground up; a part imports its own layer's file or folder and those below."""

@@ -63,6 +63,14 @@ GROUPS = {
         "check": "Look for what is wrong with a data set: files, masks, prompts, duplicates, leaks.",
         "slices": "Cut volumes into labelled slices for naming.",
     },
+    "pacs": {
+        "find": "List series that a DICOMweb service holds.",
+        "segment": "Segment a series of a DICOMweb service, and keep the result or store it there.",
+        "name": "Name what a series of a DICOMweb service shows, as a structured report.",
+        "listen": "Accept series by C-STORE, work on them by rules, and send results back.",
+        "status": "Say what a queue holds, and what failed for which reason.",
+        "retry": "Try everything again that was refused or failed too often.",
+    },
     "prompts": {
         "generate": "Write prompts for a data set from its masks and images.",
         "check": "Render every template, and say what is wrong with it.",
@@ -75,8 +83,18 @@ GROUPS = {
         "verify": "Compare the weights on this machine with their checksums.",
     },
 }
-GROUP_HELP = {"data": "Prepare and check data sets.", "prompts": "Make prompts.", "weights": "Find weights of others."}
-GROUP_PAGES = {"data": "docs/data.md", "prompts": "docs/prompts.md", "weights": "docs/weights.md"}
+GROUP_HELP = {
+    "data": "Prepare and check data sets.",
+    "pacs": "Work with a PACS.",
+    "prompts": "Make prompts.",
+    "weights": "Find weights of others.",
+}
+GROUP_PAGES = {
+    "data": "docs/data.md",
+    "pacs": "docs/pacs.md",
+    "prompts": "docs/prompts.md",
+    "weights": "docs/weights.md",
+}
 for command, summary in COMMANDS.items():
     function = command.replace("-", "_")
     path = f"vesalius.cli.{CHAPTERS.get(command, function)}:{function}"

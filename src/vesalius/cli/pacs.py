@@ -1,0 +1,301 @@
+"""``vesalius pacs find``, ``segment``, ``name``, ``listen``, ``status`` and ``retry``."""
+
+import signal
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from vesalius.cli.usage import AsJson, OutPath
+from vesalius.console import print_json, print_path, print_table, say
+from vesalius.errors import ConfigError, require
+
+if TYPE_CHECKING:
+    from vesalius.imaging import MedicalImage
+    from vesalius.pacs.series_queue import QueuedSeries, SeriesQueue
+
+LOOK_S = 0.5
+"""Between looks into an empty queue."""
+TIDY_S = 600.0
+"""Between removals of what is old."""
+
+
+def pacs_find(
+    *,
+    url: str,
+    filters: Annotated[tuple[str, ...], Parameter(name="--filter")] = (),
+    limit: int = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List series that a DICOMweb service holds, by their UIDs; names of patients are neither asked for nor shown.
+
+    Examples:
+        vesalius pacs find --url http://localhost/dicom-web
+        vesalius pacs find --url http://localhost/dicom-web --filter Modality=CT
+
+    Documentation:
+        docs/pacs.md
+
+    Args:
+        url: Address of the service; VESALIUS_PACS_TOKEN, or VESALIUS_PACS_USER and _PASSWORD, identify you.
+        filters: KEYWORD=VALUE by DICOM keyword; repeat it for several.
+        limit: Most series to list.
+        as_json: Print JSON.
+    """
+    _require()
+    from vesalius.pacs.sending import DicomWeb
+
+    asked = dict(each.partition("=")[::2] for each in filters)
+    if lacking := next((each for each in filters if not each.partition("=")[2]), None):
+        raise ConfigError(f"--filter {lacking}: expected KEYWORD=VALUE, such as Modality=CT.")
+    found = DicomWeb(url).find(asked, limit)
+    if as_json:
+        print_json({"series": [each.to_dict() for each in found]})
+        return
+    columns = ("study", "series", "modality", "body part", "description", "date", "instances")
+    print_table(columns, [tuple(each.to_dict().values()) for each in found])
+
+
+def pacs_segment(
+    *,
+    url: str,
+    study: str,
+    series: str,
+    prompt: Annotated[tuple[str, ...], Parameter(alias="-p")],
+    out: OutPath = None,
+    model: str = "pocket",
+    send: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Segment a series of a DICOMweb service, and keep the result or store it there.
+
+    Examples:
+        vesalius pacs segment --url URL --study 1.2 --series 1.2.3 -p liver --send
+
+    Documentation:
+        docs/pacs.md
+
+    Args:
+        url: Address of the service, see `vesalius pacs find`.
+        study: StudyInstanceUID.
+        series: SeriesInstanceUID.
+        prompt: What to outline; repeat it for several.
+        out: File for the segmentation (.dcm); a report of the same name with .report.dcm lies beside it.
+        model: A model's name, or a checkpoint.
+        send: Store segmentation and report in the service.
+        overwrite: Replace files that are there.
+    """
+    _require()
+    from vesalius.clinical.work import DicomFiles, segment_to_dicom
+    from vesalius.imaging import read_image
+    from vesalius.predict import Predictor, check_prompts
+    from vesalius.segmenting.request import Request
+
+    check_prompts(list(prompt))
+    with _fetched(url, study, series, out, send) as (folder, place):
+        files = DicomFiles(place, place.with_name(f"{place.stem}.report.dcm"))
+        image: MedicalImage = read_image(folder)
+        segment_to_dicom(image, Predictor(model), Request(prompt, model), files, overwrite=overwrite)
+        _deliver([each for each in files.paths if each.exists()], url, out, send)
+
+
+def pacs_name(
+    *,
+    url: str,
+    study: str,
+    series: str,
+    out: OutPath = None,
+    model: str = "pocket",
+    send: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Name what a series of a DICOMweb service shows, as a structured report.
+
+    Examples:
+        vesalius pacs name --url URL --study 1.2 --series 1.2.3 --out report.dcm
+
+    Documentation:
+        docs/pacs.md
+
+    Args:
+        url: Address of the service, see `vesalius pacs find`.
+        study: StudyInstanceUID.
+        series: SeriesInstanceUID.
+        out: File for the report (.dcm).
+        model: A model that names, or a checkpoint.
+        send: Store the report in the service.
+        overwrite: Replace a file that is there.
+    """
+    _require()
+    from vesalius.clinical.work import report_names
+    from vesalius.imaging.dicom import read_stacks
+    from vesalius.naming.labeller import AnatomyLabeller, choose_stacks
+
+    with _fetched(url, study, series, out, send) as (folder, place):
+        stacks = choose_stacks(read_stacks(folder))
+        report_names(place, AnatomyLabeller(model).label(stacks), stacks, model, overwrite=overwrite)
+        _deliver([place], url, out, send)
+
+
+def pacs_listen(
+    *,
+    rules: Path,
+    queue: Path,
+    aet: str = "VESALIUS",
+    host: str = "127.0.0.1",
+    port: int = 11112,
+    caller: tuple[str, ...] = (),
+    certificate: Path | None = None,
+    key: Path | None = None,
+    client_ca: Path | None = None,
+    associations: int = 10,
+    megabytes: int = 512,
+    model: str = "pocket",
+) -> None:
+    """Accept series by C-STORE, work on them by rules, and send results back, until it is stopped.
+
+    What was accepted survives any crash; the same command goes on where it was.
+
+    Examples:
+        vesalius pacs listen --rules rules.toml --queue /var/lib/vesalius
+        vesalius pacs listen --rules rules.toml --queue queue --caller PACS
+
+    Documentation:
+        docs/pacs.md
+
+    Args:
+        rules: TOML file: which series, what to do, where results go.
+        queue: Folder for what arrives and what is made of it.
+        aet: Own AE title; calls to others are turned away.
+        host: Address to listen on; this machine alone by default.
+        port: TCP port; 0 takes a free one.
+        caller: AE title that may call; repeat it for several. Needed to listen to other machines.
+        certificate: PEM file; with it, and --key, only TLS is spoken.
+        key: PEM file of the certificate's key.
+        client_ca: PEM file of the authorities whose certificates callers must show.
+        associations: Most at a time.
+        megabytes: Most of one instance.
+        model: A model's name, or a checkpoint.
+    """
+    _require()
+    from vesalius.pacs.listener import ListenSettings, listening
+    from vesalius.pacs.rules import read_rules
+    from vesalius.pacs.series_queue import SeriesQueue
+    from vesalius.pacs.worker import Worker
+
+    known = read_rules(rules)
+    settings = ListenSettings(aet, host, port, caller, certificate, key, client_ca, associations, megabytes)
+    settings.check()
+    waiting = SeriesQueue(queue, known.queue.quota_bytes)
+    worker, stopped = Worker(waiting, known, model, aet), threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stopped.set())
+    with listening(waiting, settings) as bound:
+        say(f"{aet} listens on {host}:{bound}; Ctrl-C stops it after the series it works on.")
+        idle_s = TIDY_S
+        while not stopped.is_set():
+            if idle_s >= TIDY_S:
+                waiting.remove_done(known.queue.keep_seconds)
+                idle_s = 0.0
+            if not worker.step():
+                stopped.wait(LOOK_S)
+                idle_s += LOOK_S
+    say("Stopped; what was accepted waits in the queue.")
+
+
+def pacs_status(queue: Path, /, *, as_json: AsJson = False) -> None:
+    """Say what a queue holds, and what failed for which reason.
+
+    Examples:
+        vesalius pacs status /var/lib/vesalius
+
+    Documentation:
+        docs/pacs.md
+
+    Args:
+        queue: Its folder.
+        as_json: Print JSON.
+    """
+    from vesalius.pacs.series_queue import State
+
+    waiting = _open(queue)
+    rows = waiting.list_series()
+    counts = Counter(each.state for each in rows)
+    failed = [each for each in rows if each.reason]
+    if as_json:
+        told = [
+            {"series": each.short, "state": each.state, "attempts": each.attempts, "reason": each.reason}
+            for each in failed
+        ]
+        print_json({"states": {state: counts[state] for state in State}, "bytes": waiting.used_bytes(), "failed": told})
+        return
+    print_table(("state", "series"), [(state, counts[state]) for state in State])
+    say(f"Instances take {waiting.used_bytes() / 2**20:.1f} MiB.")
+    if failed:
+        print_table(("series", "state", "attempts", "reason"), [_row(each) for each in failed])
+        say(f"To try refused and dead ones again: vesalius pacs retry {queue}")
+
+
+def pacs_retry(queue: Path, /) -> None:
+    """Try everything again that was refused or failed too often.
+
+    Examples:
+        vesalius pacs retry /var/lib/vesalius
+
+    Documentation:
+        docs/pacs.md
+
+    Args:
+        queue: Its folder.
+    """
+    say(f"{_open(queue).retry()} series are tried again.")
+
+
+def _row(series: "QueuedSeries") -> tuple[object, ...]:
+    return series.short, series.state, series.attempts, series.reason
+
+
+def _open(queue: Path) -> "SeriesQueue":
+    from vesalius.pacs.series_queue import SeriesQueue
+
+    if not (queue / "queue.sqlite").is_file():
+        raise ConfigError(f"{queue}: holds no queue; name the folder that `vesalius pacs listen --queue` was given.")
+    return SeriesQueue(queue, quota_bytes=0)
+
+
+@contextmanager
+def _fetched(url: str, study: str, series: str, out: Path | None, send: bool) -> Iterator[tuple[Path, Path]]:
+    """A folder with the series, and where the result goes, which is a temporary place if it is only sent."""
+    from vesalius.pacs.sending import DicomWeb
+
+    if out is None and not send:
+        raise ConfigError("The result would go nowhere: name a file with --out, or give --send.")
+    service = DicomWeb(url)
+    with tempfile.TemporaryDirectory(prefix="vesalius-") as temporary:
+        folder = Path(temporary) / "series"
+        folder.mkdir()
+        service.fetch(study, series, folder)
+        yield folder, Path(temporary) / "result.dcm" if out is None else out
+
+
+def _deliver(files: list[Path], url: str, out: Path | None, send: bool) -> None:
+    from vesalius.pacs.sending import DicomWeb
+
+    if out is not None:
+        for file in files:
+            print_path(file)
+    if send:
+        for file in files:
+            DicomWeb(url).store(file)
+        say(f"{len(files)} results are stored in {url}.")
+
+
+def _require() -> None:
+    require("highdicom", extra="pacs")
+    require("pynetdicom", extra="pacs")
+    require("dicomweb_client", extra="pacs")

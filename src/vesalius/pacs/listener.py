@@ -1,0 +1,219 @@
+"""A DICOM node (C-ECHO and C-STORE provider) that puts whatever it is sent into the queue.
+
+Who may call, how many at once, how large one instance may be and how long anybody may take are bounded. Pixels are
+never decoded here; a file that cannot be used is refused with a status, and no association, however odd, ends the
+listener.
+"""
+
+import logging
+import re
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from ipaddress import ip_address
+from pathlib import Path
+from uuid import uuid4
+
+from pydicom import dcmread
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made when it is imported
+
+from vesalius.console import say
+from vesalius.errors import ConfigError, OutputError
+from vesalius.imaging.safeguards import quiet
+from vesalius.pacs.rules import check_aet
+from vesalius.pacs.series_queue import SeriesQueue
+
+SUCCESS, OUT_OF_RESOURCES, MISMATCH, NOT_UNDERSTOOD = 0x0000, 0xA700, 0xA900, 0xC000
+"""Statuses of C-STORE (PS3.4 table B.2-1)."""
+UID = re.compile(r"[0-9.]{1,64}")
+ASSOCIATION_S, MESSAGE_S, SILENCE_S = 10.0, 60.0, 120.0
+"""How long an association may take to begin, a message to arrive, and a caller to say nothing."""
+ABANDONED_S = 3600.0
+"""Unfinished files this old are nobody's."""
+
+
+@dataclass(frozen=True)
+class ListenSettings:
+    """Where to listen, and to whom."""
+
+    aet: str = "VESALIUS"
+    """Own AE title; others are turned away."""
+    host: str = "127.0.0.1"
+    """Address to listen on; this machine alone by default."""
+    port: int = 11112
+    """0 takes a free one."""
+    callers: tuple[str, ...] = ()
+    """AE titles that may call; needed to listen to other machines."""
+    certificate: Path | None = None
+    """PEM file; with it the listener speaks TLS alone."""
+    key: Path | None = None
+    """PEM file of the certificate's key."""
+    client_ca: Path | None = None
+    """PEM file of the authorities whose certificates callers must show."""
+    most_associations: int = 10
+    """At a time."""
+    most_megabytes: int = 512
+    """Of one instance."""
+
+    def check(self) -> None:
+        """Refuse settings that contradict one another or leave a door open.
+
+        Raises:
+            ConfigError: Saying what to do.
+        """
+        for title in (self.aet, *self.callers):
+            check_aet(title)
+        if not self.callers and not _is_loopback(self.host):
+            raise ConfigError(f"--host {self.host} listens to other machines; name those that may call with --caller.")
+        if (self.certificate is None) != (self.key is None):
+            raise ConfigError("--certificate and --key belong together.")
+        if self.client_ca is not None and self.certificate is None:
+            raise ConfigError("--client-ca needs --certificate and --key.")
+
+    def tls(self) -> ssl.SSLContext | None:
+        """What encrypts, if wanted.
+
+        Raises:
+            ConfigError: If a file cannot be used.
+        """
+        if self.certificate is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+            if self.client_ca is not None:
+                context.load_verify_locations(self.client_ca)
+                context.verify_mode = ssl.CERT_REQUIRED
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"{self.certificate}: cannot be used for TLS ({error}).") from error
+        return context
+
+
+@contextmanager
+def listening(queue: SeriesQueue, settings: ListenSettings) -> Iterator[int]:
+    """Listen until the block ends.
+
+    Yields:
+        The port.
+
+    Raises:
+        ConfigError: If the address cannot be had.
+    """
+    settings.check()
+    for left in queue.unfinished.iterdir():
+        if left.stat().st_mtime < time.time() - ABANDONED_S:
+            left.unlink(missing_ok=True)
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # it names patients and files
+    receiver = Receiver(queue, settings.most_megabytes * 2**20)
+    node = _make_node(settings)
+    try:
+        server = node.start_server(
+            (settings.host, settings.port),
+            block=False,
+            ssl_context=settings.tls(),
+            evt_handlers=[
+                (evt.EVT_C_ECHO, lambda event: SUCCESS),
+                (evt.EVT_C_STORE, receiver.store),
+                (evt.EVT_PDU_RECV, receiver.count),
+                (evt.EVT_CONN_CLOSE, receiver.forget),
+            ],
+        )
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"{settings.host}:{settings.port} cannot be listened on ({error}); choose another --port."
+        ) from error
+    assert server is not None
+    try:
+        yield server.server_address[1]
+    finally:
+        node.shutdown()
+
+
+class Receiver:
+    """Takes instances over, each on the thread of its association.
+
+    Args:
+        queue: Where they go.
+        most_bytes: Of one instance.
+    """
+
+    def __init__(self, queue: SeriesQueue, most_bytes: int) -> None:
+        self._queue, self._most_bytes = queue, most_bytes
+        self._received: dict[int, int] = {}
+
+    def count(self, event: evt.Event) -> None:
+        """Break off whoever sends more than one instance may have."""
+        caller = id(event.assoc)
+        items = getattr(event.pdu, "presentation_data_value_items", None)
+        if items is None:
+            return
+        self._received[caller] = self._received.get(caller, 0) + sum(len(each) for each in items)
+        if self._received[caller] > self._most_bytes:
+            say(f"An association was broken off: its instance has more than {self._most_bytes // 2**20} MiB.")
+            event.assoc.abort()
+
+    def forget(self, event: evt.Event) -> None:
+        """An association is over."""
+        self._received.pop(id(event.assoc), None)
+
+    def store(self, event: evt.Event) -> int:
+        """Answer a C-STORE request."""
+        self._received.pop(id(event.assoc), None)
+        content = event.encoded_dataset()
+        try:
+            series, instance = read_uids(content)
+        except Exception as error:  # whatever pydicom makes of what strangers send
+            say(f"An instance was refused: its header cannot be read ({type(error).__name__}).")
+            return NOT_UNDERSTOOD
+        if instance != str(getattr(event.request, "AffectedSOPInstanceUID", "")):
+            say("An instance was refused: its UID is not the one it was announced with.")
+            return MISMATCH
+        file = self._queue.unfinished / f"{uuid4().hex}.dcm"
+        try:
+            file.write_bytes(content)
+            self._queue.store(series, instance, file)
+        except (OSError, OutputError) as error:
+            file.unlink(missing_ok=True)
+            say(f"An instance was refused: {error if isinstance(error, OutputError) else error.strerror}")
+            return OUT_OF_RESOURCES
+        return SUCCESS
+
+
+def read_uids(content: bytes) -> tuple[str, str]:
+    """SeriesInstanceUID and SOPInstanceUID of a DICOM file's content.
+
+    Raises:
+        ValueError: If one is missing or is no UID.
+    """
+    with quiet("pydicom"):
+        header = dcmread(
+            BytesIO(content), stop_before_pixels=True, specific_tags=["SeriesInstanceUID", "SOPInstanceUID"]
+        )
+        found = str(header.get("SeriesInstanceUID", "")), str(header.get("SOPInstanceUID", ""))
+    if not all(UID.fullmatch(each) for each in found):
+        raise ValueError("no UID")
+    return found
+
+
+def _make_node(settings: ListenSettings) -> AE:
+    node = AE(ae_title=settings.aet)
+    node.add_supported_context(Verification)
+    for context in AllStoragePresentationContexts:
+        assert context.abstract_syntax is not None
+        node.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
+    node.require_called_aet = True
+    node.require_calling_aet = list(settings.callers)
+    node.maximum_associations = settings.most_associations
+    node.acse_timeout, node.dimse_timeout, node.network_timeout = ASSOCIATION_S, MESSAGE_S, SILENCE_S
+    return node
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,249 @@
+"""Which series are worked on, and how: the rules of a TOML file, read strictly.
+
+[queue]
+rest_seconds = 30            # a series is whole when nothing of it has arrived for so long
+quota_gigabytes = 50
+attempts = 5                 # then it is a dead letter; `vesalius pacs status` shows it
+retry_seconds = 60           # before the second attempt, then twice as long each time
+keep_days = 7                # after success
+
+[destination.archive]        # results go back by C-STORE ...
+aet = "ORTHANC"
+host = "127.0.0.1"
+port = 4242
+
+[destination.web]            # ... or by STOW-RS
+url = "https://pacs.example.org/dicom-web"
+
+[[rule]]
+name = "liver"
+modality = ["CT"]
+body_part = ["ABDOMEN", "LIVER"]
+description = "(?i)abdomen|portal"   # a regular expression that SeriesDescription or StudyDescription matches
+task = "segment"             # or "name"
+phrases = ["liver", "kidneys"]
+send_to = ["archive"]
+"""
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+from urllib.parse import urlsplit
+
+from vesalius.errors import ConfigError, unknown_name
+
+Task = Literal["segment", "name"]
+AET = re.compile(r"[\x20-\x5b\x5d-\x7e]{1,16}")
+"""Application entity titles: up to 16 printable ASCII characters without a back slash."""
+LONGEST_PATTERN = 500
+SECONDS_PER_DAY = 86400.0
+BYTES_PER_GIGABYTE = 2**30
+
+
+@dataclass(frozen=True)
+class SeriesFacts:
+    """What rules ask of a series, from its header."""
+
+    modality: str
+    body_part: str
+    descriptions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where results go."""
+
+    aet: str = ""
+    """Of a C-STORE provider."""
+    host: str = ""
+    port: int = 0
+    tls: bool = False
+    """Speak TLS with a C-STORE provider; its certificate is verified."""
+    url: str = ""
+    """Of a DICOMweb service, such as https://pacs.example.org/dicom-web."""
+
+    def __post_init__(self) -> None:
+        if bool(self.url) == bool(self.aet):
+            raise ConfigError("give either url (STOW-RS) or aet, host and port (C-STORE).")
+        if self.url:
+            check_url(self.url)
+            return
+        check_aet(self.aet)
+        if not self.host or not 0 < self.port < 2**16:
+            raise ConfigError(f"expected host and a port from 1 to 65535, got '{self.host}' and {self.port}.")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Which series, and what is done with them."""
+
+    name: str
+    task: Task
+    send_to: tuple[str, ...]
+    phrases: tuple[str, ...] = ()
+    modality: tuple[str, ...] = ()
+    """Any of them; all if none is given."""
+    body_part: tuple[str, ...] = ()
+    """Any of them; all if none is given. A series without BodyPartExamined fits only rules that do not ask for it."""
+    description: str = ""
+    """A regular expression that SeriesDescription or StudyDescription has to match somewhere."""
+
+    def __post_init__(self) -> None:
+        if self.task not in get_args(Task):
+            raise ConfigError(unknown_name("task", self.task, get_args(Task)))
+        if bool(self.phrases) != (self.task == "segment"):
+            raise ConfigError(f'task "{self.task}" {"needs" if self.task == "segment" else "takes no"} phrases.')
+        if not self.send_to:
+            raise ConfigError("send_to names no destination.")
+        if len(self.description) > LONGEST_PATTERN:
+            raise ConfigError(
+                f"description has {len(self.description)} characters, at most {LONGEST_PATTERN} are read."
+            )
+        try:
+            re.compile(self.description)
+        except re.error as error:
+            raise ConfigError(f"description is no regular expression: {error}.") from error
+
+    def fits(self, series: SeriesFacts) -> bool:
+        """Whether it is for a series."""
+        return (
+            (not self.modality or series.modality.upper() in _upper(self.modality))
+            and (not self.body_part or series.body_part.upper() in _upper(self.body_part))
+            and (not self.description or any(re.search(self.description, each) for each in series.descriptions))
+        )
+
+
+@dataclass(frozen=True)
+class QueueSettings:
+    """How patient the queue is, and how much it keeps."""
+
+    rest_seconds: float = 30.0
+    quota_gigabytes: float = 50.0
+    attempts: int = 5
+    retry_seconds: float = 60.0
+    keep_days: float = 7.0
+
+    def __post_init__(self) -> None:
+        for each in dataclasses.fields(self):
+            value = getattr(self, each.name)
+            if value < 0 or (value == 0 and each.name in ("quota_gigabytes", "attempts")):
+                raise ConfigError(f"{each.name}: expected a positive number, got {value}.")
+
+    @property
+    def quota_bytes(self) -> int:
+        """Of all instances together."""
+        return int(self.quota_gigabytes * BYTES_PER_GIGABYTE)
+
+    @property
+    def keep_seconds(self) -> float:
+        """After success."""
+        return self.keep_days * SECONDS_PER_DAY
+
+
+@dataclass(frozen=True)
+class PacsRules:
+    """A file of rules."""
+
+    rules: tuple[Rule, ...]
+    destinations: Mapping[str, Destination]
+    queue: QueueSettings = field(default_factory=QueueSettings)
+
+    def of(self, series: SeriesFacts) -> list[Rule]:
+        """All rules that fit; each of them is carried out."""
+        return [rule for rule in self.rules if rule.fits(series)]
+
+
+def read_rules(path: Path) -> PacsRules:
+    """Read a file of rules.
+
+    Raises:
+        ConfigError: If it cannot be read, has unknown keys, or values of a wrong kind; the message says where.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML ({error}).") from error
+    if others := sorted(tables.keys() - {"queue", "destination", "rule"}):
+        raise ConfigError(f"{path}: {unknown_name('table', others[0], ('queue', 'destination', 'rule'))}")
+    named = _table(tables.get("destination", {}), f"{path} [destination]")
+    destinations = {name: _build(Destination, row, f"{path} [destination.{name}]") for name, row in named.items()}
+    rows = tables.get("rule", [])
+    if not isinstance(rows, list) or not rows:
+        raise ConfigError(f"{path}: has no [[rule]], so nothing would ever be done.")
+    rules = tuple(_build(Rule, row, f"{path} [[rule]] {place}") for place, row in enumerate(rows, start=1))
+    for rule in rules:
+        for name in rule.send_to:
+            if name not in destinations:
+                raise ConfigError(f"{path} [[rule]] '{rule.name}': {unknown_name('destination', name, destinations)}")
+    if len({rule.name for rule in rules}) < len(rules):
+        raise ConfigError(f"{path}: two rules have the same name.")
+    return PacsRules(rules, destinations, _build(QueueSettings, tables.get("queue", {}), f"{path} [queue]"))
+
+
+def check_aet(title: str) -> None:
+    """Refuse what is no application entity title.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    if not AET.fullmatch(title) or not title.strip():
+        raise ConfigError(f"'{title}': expected an AE title, up to 16 ASCII characters without a back slash.")
+
+
+def check_url(url: str) -> None:
+    """Refuse addresses that are not of a web service, or that would send what is secret in clear.
+
+    Raises:
+        ConfigError: Saying which.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"{url}: expected the address of a DICOMweb service, such as https://HOST/dicom-web.")
+    if parts.username or parts.password:
+        raise ConfigError("The address holds a password; give it in VESALIUS_PACS_USER and VESALIUS_PACS_PASSWORD.")
+
+
+_Kind = TypeVar("_Kind")
+
+
+def _build(kind: type[_Kind], row: object, place: str) -> _Kind:
+    """A dataclass from a table, strictly."""
+    table = dict(_table(row, place))
+    fields = {each.name: each for each in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if others := sorted(table.keys() - fields.keys()):
+        raise ConfigError(f"{place}: {unknown_name('key', others[0], fields)}")
+    lacking = [name for name, each in fields.items() if each.default is dataclasses.MISSING and name not in table]
+    if lacking:
+        raise ConfigError(f"{place}: {lacking[0]} is missing.")
+    for name, value in table.items():
+        table[name] = _convert(value, getattr(fields[name].type, "__name__", "str"), f"{place} {name}")
+    try:
+        return kind(**table)
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from error
+
+
+def _convert(value: object, kind: str, place: str) -> object:
+    if kind == "tuple":
+        values = [value] if isinstance(value, str) else value
+        if isinstance(values, list) and all(isinstance(each, str) and each for each in values):
+            return tuple(values)
+        raise ConfigError(f"{place}: expected a string or a list of strings, got {value!r}.")
+    allowed: dict[str, tuple[type, ...]] = {"float": (int, float), "int": (int,), "bool": (bool,)}
+    if isinstance(value, allowed.get(kind, (str,))) and (kind == "bool" or not isinstance(value, bool)):
+        return float(value) if kind == "float" and isinstance(value, int) else value
+    raise ConfigError(f"{place}: expected {kind if kind in allowed else 'a string'}, got {value!r}.")
+
+
+def _table(row: object, place: str) -> Mapping[str, Any]:
+    if not isinstance(row, dict):
+        raise ConfigError(f"{place}: expected a table, got {row!r}.")
+    return row
+
+
+def _upper(names: tuple[str, ...]) -> set[str]:
+    return {name.upper() for name in names}

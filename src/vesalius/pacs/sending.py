@@ -1,0 +1,198 @@
+"""Results on their way back: C-STORE to a DICOM node, STOW-RS to a DICOMweb service, and what that service holds.
+
+Credentials come from the environment: ``VESALIUS_PACS_TOKEN`` (bearer token), or ``VESALIUS_PACS_USER`` and
+``VESALIUS_PACS_PASSWORD``. They go over TLS, whose certificates are verified, or stay on this machine.
+"""
+
+import os
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from vesalius.errors import ConfigError, OutputError
+from vesalius.imaging.safeguards import FRAMES, quiet
+from vesalius.pacs.rules import Destination, check_url
+
+if TYPE_CHECKING:
+    from dicomweb_client.api import DICOMwebClient
+
+OWN_AET = "VESALIUS"
+TIMEOUT_S = 60.0
+TOKEN, USER, PASSWORD = "VESALIUS_PACS_TOKEN", "VESALIUS_PACS_USER", "VESALIUS_PACS_PASSWORD"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+COUNT = "NumberOfSeriesRelatedInstances"
+SERIES_FIELDS = {
+    "study": "StudyInstanceUID", "series": "SeriesInstanceUID", "modality": "Modality", "body_part": "BodyPartExamined",
+    "description": "SeriesDescription", "date": "StudyDate",
+}  # fmt: skip
+"""Fields of `RemoteSeries`, and what they are called in DICOM."""
+
+
+@dataclass(frozen=True)
+class RemoteSeries:
+    """What a DICOMweb service says of a series; nothing that names a patient."""
+
+    study: str
+    series: str
+    modality: str
+    body_part: str
+    description: str
+    date: str
+    instances: int | None
+
+    def to_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        return asdict(self)
+
+
+def send(file: Path, destination: Destination, own_aet: str = OWN_AET) -> None:
+    """Send one DICOM file.
+
+    Raises:
+        OutputError: If it was not accepted, or nobody answered.
+    """
+    if destination.url:
+        DicomWeb(destination.url).store(file)
+    else:
+        _store(file, destination, own_aet)
+
+
+class DicomWeb:
+    """A DICOMweb service.
+
+    Args:
+        url: Such as https://HOST/dicom-web.
+
+    Raises:
+        ConfigError: If the address is none, or credentials would go over the network in clear.
+    """
+
+    def __init__(self, url: str) -> None:
+        check_url(url)
+        self.url = url
+        self._client = _make_client(url)
+
+    def find(self, filters: Mapping[str, str], limit: int) -> list[RemoteSeries]:
+        """Series that fit (QIDO-RS).
+
+        Args:
+            filters: DICOM keyword -> value; * and ? stand for any letters, dates may be ranges (20260101-20260131).
+            limit: Most to return.
+
+        Raises:
+            OutputError: If the service does not answer, or refuses.
+        """
+        with _answering(self.url):
+            rows = self._client.search_for_series(
+                search_filters=dict(filters), fields=[*SERIES_FIELDS.values(), COUNT], limit=limit
+            )
+        return [_to_series(Dataset.from_json(row)) for row in rows]
+
+    def fetch(self, study: str, series: str, folder: Path) -> int:
+        """Write all instances of a series into a folder (WADO-RS); how many.
+
+        Raises:
+            OutputError: If the service does not answer, or the series is larger than readers take.
+        """
+        number = 0
+        with _answering(self.url):
+            for dataset in self._iterate(study, series):
+                number += 1
+                if number > FRAMES.value:
+                    raise OutputError(
+                        f"{self.url}: the series has more than {FRAMES.value} instances ({FRAMES.variable})."
+                    )
+                with quiet("pydicom"):
+                    dataset.save_as(folder / f"{number:06d}.dcm", enforce_file_format=True)
+        if not number:
+            raise OutputError(f"{self.url}: has no instance of this series.")
+        return number
+
+    def store(self, file: Path) -> None:
+        """Store a file (STOW-RS).
+
+        Raises:
+            OutputError: If the service does not answer, or refuses.
+        """
+        with quiet("pydicom"):
+            dataset = dcmread(file)
+        with _answering(self.url):
+            answer = self._client.store_instances([dataset])
+        if answer.get("FailedSOPSequence"):
+            raise OutputError(
+                f"{self.url}: refused an instance (reason {answer.FailedSOPSequence[0].get('FailureReason')})."
+            )
+
+    def _iterate(self, study: str, series: str) -> Iterator[Dataset]:
+        yield from self._client.iter_series(study, series)
+
+
+@contextmanager
+def _answering(url: str) -> Iterator[None]:
+    """What goes wrong with a service as one error, without the answer's text: it may name patients."""
+    import requests
+
+    try:
+        yield
+    except requests.HTTPError as error:
+        code = "none" if error.response is None else error.response.status_code
+        raise OutputError(f"{url}: answered with status {code}.") from None
+    except (requests.RequestException, ConnectionError) as error:
+        raise OutputError(f"{url}: does not answer ({type(error).__name__}).") from None
+
+
+def _make_client(url: str) -> "DICOMwebClient":
+    import requests
+    from dicomweb_client.api import DICOMwebClient
+
+    token, user, password = (os.environ.get(name, "") for name in (TOKEN, USER, PASSWORD))
+    parts = urlsplit(url)
+    if (token or password) and parts.scheme != "https" and parts.hostname not in LOOPBACK:
+        raise ConfigError(f"{url}: credentials would go over the network in clear; use https.")
+    session = requests.Session()
+    session.trust_env = False  # no .netrc, no proxy that nobody named
+    if token:
+        session.headers["Authorization"] = f"Bearer {token}"
+    elif user:
+        session.auth = (user, password)
+    client = DICOMwebClient(url, session=session, timeout=TIMEOUT_S)
+    client.set_http_retry_params(retry=False)
+    return client
+
+
+def _to_series(row: Dataset) -> RemoteSeries:
+    count = row.get(COUNT)
+    texts = {field: str(row.get(keyword, "")) for field, keyword in SERIES_FIELDS.items()}
+    return RemoteSeries(**texts, instances=None if count is None else int(count))
+
+
+def _store(file: Path, destination: Destination, own_aet: str) -> None:
+    from pynetdicom import AE
+
+    place = f"{destination.aet} at {destination.host}:{destination.port}"
+    with quiet("pydicom"):
+        dataset = dcmread(file)
+    node = AE(ae_title=own_aet)
+    node.add_requested_context(dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.TransferSyntaxUID)
+    node.acse_timeout = node.dimse_timeout = node.network_timeout = TIMEOUT_S
+    node.connection_timeout = TIMEOUT_S
+    tls: Any = (ssl.create_default_context(), destination.host) if destination.tls else None
+    association = node.associate(destination.host, destination.port, ae_title=destination.aet, tls_args=tls)
+    if not association.is_established:
+        raise OutputError(f"{place}: does not answer, or refuses the association.")
+    try:
+        if not association.accepted_contexts:
+            raise OutputError(f"{place}: does not accept {dataset.file_meta.MediaStorageSOPClassUID.name}.")
+        status = association.send_c_store(dataset)
+    finally:
+        association.release()
+    code = status.get("Status")
+    if code is None or (code != 0 and code >> 12 != 0xB):
+        raise OutputError(f"{place}: refused an instance ({'no answer' if code is None else f'status {code:04X}'}).")

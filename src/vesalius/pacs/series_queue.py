@@ -1,0 +1,335 @@
+"""What arrived, what is worked on and what was sent back: one SQLite file (write-ahead log) and folders of DICOM files.
+
+A file is on disk before its row is in the database, and its row is there before the sender hears of success; so what a
+sender was told is stored survives any crash, and what it was not told it sends again. A series moves
+
+    receiving → claimed → made → done
+
+and back to receiving when a slice arrives that was not there before. Results are on disk before a series counts as
+made, and what was made is sent, not made again. A claim is held by a lock on a file that the system releases when its
+process ends, however it ends. Failures wait ever longer and end, after some attempts, as dead letters; what cannot
+succeed is refused at once.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from vesalius.errors import OutputError
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS series (
+    uid TEXT PRIMARY KEY, folder TEXT NOT NULL UNIQUE, state TEXT NOT NULL, revision INTEGER NOT NULL,
+    changed REAL NOT NULL, attempts INTEGER NOT NULL, due REAL NOT NULL, reason TEXT NOT NULL, results TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS instances (
+    uid TEXT PRIMARY KEY, series TEXT NOT NULL REFERENCES series(uid), bytes INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS series_state ON series (state, due);
+CREATE INDEX IF NOT EXISTS instances_series ON instances (series);
+"""
+BUSY_S = 30.0
+"""How long one process waits for another's write."""
+HASH_LETTERS = 24
+"""Of names of files and folders, which tell nothing of a patient."""
+
+
+class State(StrEnum):
+    """Where a series stands."""
+
+    RECEIVING = "receiving"
+    CLAIMED = "claimed"
+    MADE = "made"
+    """Results are on disk and not all of them sent."""
+    DONE = "done"
+    REFUSED = "refused"
+    """It cannot succeed, however often it is tried."""
+    DEAD = "dead"
+    """It failed as often as it may."""
+
+
+class Stored(StrEnum):
+    """What came of an instance that arrived."""
+
+    NEW = "new"
+    KNOWN = "known"
+    """An instance of this UID is there already, and stays as it is."""
+
+
+@dataclass(frozen=True)
+class QueuedSeries:
+    """One series in the queue."""
+
+    uid: str
+    folder: Path
+    """Of its instances."""
+    state: State
+    revision: int
+    """Grows with every instance that is added."""
+    attempts: int
+    reason: str
+    """Why it failed last; "" if it did not."""
+    results: tuple[tuple[str, str], ...]
+    """Files in the folder of results, each with the name of a destination."""
+
+    @property
+    def short(self) -> str:
+        """What logs call it: nothing that tells of a patient."""
+        return self.folder.name[:8]
+
+
+class SeriesQueue:
+    """The queue of one folder, for any number of threads and processes.
+
+    Args:
+        root: Folder; made if it is not there.
+        quota_bytes: Instances together may have so many bytes; more are refused until some are removed.
+    """
+
+    def __init__(self, root: Path, quota_bytes: int) -> None:
+        self.root, self.quota_bytes = root, quota_bytes
+        self.incoming, self.outgoing, self.claims = root / "incoming", root / "outgoing", root / "claims"
+        self.unfinished = root / "unfinished"
+        for folder in (self.incoming, self.outgoing, self.claims, self.unfinished):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._open() as database:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.executescript(SCHEMA)
+
+    def store(self, series: str, instance: str, file: Path) -> Stored:
+        """Take an instance over; once this returns, a crash does not lose it.
+
+        Args:
+            series: Its SeriesInstanceUID.
+            instance: Its SOPInstanceUID.
+            file: On the same disk as the queue; moved, or deleted if the instance is known.
+
+        Raises:
+            OutputError: If the quota is used up, or another series has an instance of this UID.
+        """
+        _sync(file)
+        size = file.stat().st_size
+        with self._transaction() as database:
+            known = database.execute("SELECT series FROM instances WHERE uid = ?", (instance,)).fetchone()
+            if known is not None:
+                file.unlink()
+                if known["series"] != series:
+                    raise OutputError(f"Instance {_hash(instance)} was sent before, as one of another series.")
+                return Stored.KNOWN
+            if self._bytes(database) + size > self.quota_bytes:
+                file.unlink()
+                raise OutputError(f"{self.root}: the quota of {self.quota_bytes // 2**20} MiB is used up.")
+            folder = self.incoming / _hash(series)
+            folder.mkdir(exist_ok=True, mode=0o700)
+            os.replace(file, folder / f"{_hash(instance)}.dcm")
+            _sync(folder)
+            database.execute(
+                "INSERT INTO series VALUES (?, ?, 'receiving', 0, 0, 0, 0, '', '[]') ON CONFLICT DO NOTHING",
+                (series, folder.name),
+            )
+            database.execute("INSERT INTO instances VALUES (?, ?, ?)", (instance, series, size))
+            database.execute(
+                "UPDATE series SET state = 'receiving', revision = revision + 1, changed = ?, attempts = 0, due = 0, "
+                "reason = '', results = '[]' WHERE uid = ?",
+                (time.time(), series),
+            )
+        return Stored.NEW
+
+    @contextmanager
+    def claim(self, rest_s: float) -> Iterator[QueuedSeries | None]:
+        """One series to work on, held by this process until the block ends; None if nothing is due.
+
+        A series is due if nothing of it has arrived for ``rest_s`` seconds, or if whoever held it is gone.
+        """
+        for uid, folder in self._due(rest_s):
+            lock = FileLock(self.claims / f"{folder}.lock", mode=0o600)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                continue
+            try:
+                found = self._take(uid, rest_s)
+                if found is not None:
+                    yield found
+                    return
+            finally:
+                lock.release()
+        yield None
+
+    def made(self, series: QueuedSeries, results: Sequence[tuple[str, str]]) -> bool:
+        """Note that all results are in the folder of results; False if slices have arrived meanwhile."""
+        return self._move(series, State.MADE, results=json.dumps(list(results)))
+
+    def done(self, series: QueuedSeries) -> bool:
+        """Note that all results were sent; False if slices have arrived meanwhile."""
+        return self._move(series, State.DONE)
+
+    def refuse(self, series: QueuedSeries, reason: str) -> bool:
+        """Note that it can never succeed."""
+        return self._move(series, State.REFUSED, reason=reason)
+
+    def fail(self, series: QueuedSeries, reason: str, *, attempts: int, wait_s: float) -> bool:
+        """Note a failure: to be tried again after ``wait_s``, then twice that, and no more after so many attempts."""
+        tried = series.attempts + 1
+        if tried >= attempts:
+            return self._move(series, State.DEAD, reason=reason, attempts=tried)
+        values = {"reason": reason, "attempts": tried, "due": time.time() + wait_s * 2 ** (tried - 1)}
+        return self._move(series, None, **values)
+
+    def retry(self) -> int:
+        """Try everything again that is dead or was refused; how many there were."""
+        with self._transaction() as database:
+            return database.execute(
+                f"UPDATE series SET {_UNDONE}, attempts = 0, due = 0 WHERE state IN ('dead', 'refused')"
+            ).rowcount
+
+    def results_of(self, series: QueuedSeries) -> Path:
+        """Folder for the results of one revision."""
+        return self.outgoing / f"{series.folder.name}-{series.revision}"
+
+    def remove_done(self, older_than_s: float) -> int:
+        """Delete files of series that were done so long ago, and forget them; how many series."""
+        limit = time.time() - older_than_s
+        removed = 0
+        for uid, folder in self._select("state = 'done' AND changed <= ?", limit):
+            lock = FileLock(self.claims / f"{folder}.lock", mode=0o600)
+            try:
+                with lock.acquire(blocking=False):
+                    removed += self._remove(uid, folder, limit)
+            except Timeout:
+                continue
+        return removed
+
+    def list_series(self) -> list[QueuedSeries]:
+        """All series, the newest last."""
+        with self._open() as database:
+            rows = database.execute(f"SELECT {_COLUMNS} FROM series ORDER BY changed").fetchall()
+        return [self._read(row) for row in rows]
+
+    def used_bytes(self) -> int:
+        """Bytes of all instances."""
+        with self._open() as database:
+            return self._bytes(database)
+
+    def _due(self, rest_s: float) -> list[tuple[str, str]]:
+        now = time.time()
+        # A claim is due, too: if its process lives, its lock cannot be had.
+        return self._select(
+            "(state IN ('receiving', 'claimed') AND changed <= ? AND due <= ?) OR (state = 'made' AND due <= ?)",
+            now - rest_s,
+            now,
+            now,
+        )
+
+    def _take(self, uid: str, rest_s: float) -> QueuedSeries | None:
+        """Claim it, if it still is as it was when it was listed."""
+        now = time.time()
+        with self._transaction() as database:
+            row = database.execute(f"SELECT {_COLUMNS} FROM series WHERE uid = ?", (uid,)).fetchone()
+            if row is None:
+                return None
+            found = self._read(row)
+            if found.state == State.MADE:
+                return found
+            if found.state not in (State.RECEIVING, State.CLAIMED) or row["changed"] > now - rest_s or row["due"] > now:
+                return None
+            database.execute("UPDATE series SET state = 'claimed' WHERE uid = ?", (uid,))
+        return found
+
+    def _move(self, series: QueuedSeries, state: State | None, **values: object) -> bool:
+        """Change a series unless slices have come since it was claimed; without a state, back to what is to be done."""
+        named = dict(values)
+        if state is not None:
+            named |= {"state": str(state), "changed": time.time()}
+        settings = ", ".join([*(f"{name} = ?" for name in named), *([] if state else [_UNDONE])])
+        with self._transaction() as database:
+            moved = database.execute(
+                f"UPDATE series SET {settings} WHERE uid = ? AND revision = ?",
+                (*named.values(), series.uid, series.revision),
+            )
+            return moved.rowcount == 1
+
+    def _remove(self, uid: str, folder: str, limit: float) -> bool:
+        with self._transaction() as database:
+            gone = database.execute(
+                "SELECT 1 FROM series WHERE uid = ? AND state = 'done' AND changed <= ?", (uid, limit)
+            )
+            if gone.fetchone() is None:
+                return False
+            # Files first: what a crash leaves here is done, and is removed next time.
+            shutil.rmtree(self.incoming / folder, ignore_errors=True)
+            for results in self.outgoing.glob(f"{folder}-*"):
+                shutil.rmtree(results, ignore_errors=True)
+            database.execute("DELETE FROM instances WHERE series = ?", (uid,))
+            database.execute("DELETE FROM series WHERE uid = ?", (uid,))
+        return True
+
+    def _select(self, where: str, *values: float) -> list[tuple[str, str]]:
+        with self._open() as database:
+            rows = database.execute(f"SELECT uid, folder FROM series WHERE {where} ORDER BY changed", values).fetchall()
+        return [(row["uid"], row["folder"]) for row in rows]
+
+    def _read(self, row: sqlite3.Row) -> QueuedSeries:
+        return QueuedSeries(
+            row["uid"],
+            self.incoming / row["folder"],
+            State(row["state"]),
+            row["revision"],
+            row["attempts"],
+            row["reason"],
+            tuple((file, destination) for file, destination in json.loads(row["results"])),
+        )
+
+    @staticmethod
+    def _bytes(database: sqlite3.Connection) -> int:
+        return int(database.execute("SELECT COALESCE(SUM(bytes), 0) FROM instances").fetchone()[0])
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self.root / "queue.sqlite", timeout=BUSY_S, isolation_level=None)) as database:
+            database.row_factory = sqlite3.Row
+            database.execute("PRAGMA synchronous = FULL")
+            database.execute("PRAGMA foreign_keys = ON")
+            yield database
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._open() as database:
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                yield database
+            except BaseException:
+                database.execute("ROLLBACK")
+                raise
+            database.execute("COMMIT")
+
+
+_UNDONE = "state = CASE results WHEN '[]' THEN 'receiving' ELSE 'made' END"
+"""To be made, or to be sent if it was made."""
+_COLUMNS = "uid, folder, state, revision, changed, attempts, due, reason, results"
+
+
+def _hash(uid: str) -> str:
+    return hashlib.sha256(uid.encode()).hexdigest()[:HASH_LETTERS]
+
+
+def _sync(path: Path) -> None:
+    """Let a file or a rename in a folder survive a power cut, where the system can."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:  # Windows opens no folders
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
