@@ -18,7 +18,7 @@ from pathlib import Path
 from anatomy_data import read_all
 from anatomy_figures import calibrate, find_worst, measure
 from anatomy_head import CHOICES, CrossValidation, Head, cross_validate, learn_curve
-from anatomy_page import Page, write_page
+from anatomy_page import HeaderProtocols, Page, write_page
 from anatomy_scores import SeriesScore, score_series
 from anatomy_views import encode
 from labelled_slice import LabelledSlice
@@ -79,7 +79,7 @@ def main() -> None:
         final=final,
         curve=curve,
         worst=find_worst(slices, held.odds, labels["stations"], scalings["stations"], WORST),
-        protocol_with_header=ask_headers(args.shared / "anatomy" / "series" / "series.json", scores),
+        headers=ask_headers(args.shared / "anatomy" / "series" / "series.json", scores),
         before=before and compare(slices, before, held, labels),
     )
     write_page(PAGE, page)
@@ -115,22 +115,25 @@ def save_folds(path: Path, head: Head, held: CrossValidation) -> None:
     save_file(state, path, {"folds": json.dumps(notes)})
 
 
-def ask_headers(table: Path, scores: Sequence[SeriesScore]) -> dict[str, float]:
-    """Person -> share of MR series whose protocol is right, from the header where it says anything.
+def ask_headers(table: Path, scores: Sequence[SeriesScore]) -> HeaderProtocols:
+    """How often the protocol of MR series is right when headers may speak first.
 
     Args:
         table: series.json.
         scores: Of these series, from pixels.
     """
     headers = {row["file"].removesuffix(".nii.gz"): row["header"] for row in json.loads(table.read_text())}
-    found: dict[str, list[bool]] = {}
+    found = HeaderProtocols({}, {})
     for each in scores:
         if "protocol" not in each.right or each.series not in headers:
             continue
         said = find_protocol(headers[each.series])
-        told = each.named["protocol"] if said == find_protocol({}) else said.label
-        found.setdefault(each.held_out, []).append(told == each.shown["protocol"])
-    return {name: sum(own) / len(own) for name, own in found.items()}
+        silent = said == find_protocol({})
+        right = (each.named["protocol"] if silent else said.label) == each.shown["protocol"]
+        found.named.setdefault(each.held_out, []).append(right)
+        if not silent:
+            found.told.setdefault(each.held_out, []).append(right)
+    return found
 
 
 def compare(

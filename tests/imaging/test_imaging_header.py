@@ -184,6 +184,10 @@ UNKNOWN = {
     "proton density": (header(**SPIN, RepetitionTime=3000, EchoTime=20), "PD is none of"),
     "balanced": (header(SeriesDescription="trufi cine", ScanningSequence="GR", EchoTime=2), "another technique"),
     "angiography": (header(SeriesDescription="3D TOF", ScanningSequence="GR", EchoTime=4), "another technique"),
+    "angiography in one word": (
+        header(SeriesDescription="TOF3D", ScanningSequence="GR", RepetitionTime=27, EchoTime=7),
+        "another technique",
+    ),
     "perfusion": (header(AcquisitionContrast="PERFUSION"), "PERFUSION is none of"),
     "T1 rho": (header(SeriesDescription="T1rho"), "no attribute tells"),
     "T1 map": (header(SeriesDescription="T1 map"), "no attribute tells"),

@@ -1,6 +1,9 @@
 """What `experiments/pocket/anatomy.py` is made of; the whole needs the shared series and minutes."""
 
+import json
 import tomllib
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,6 +105,32 @@ def test_every_person_counts_the_same_and_every_slice_beside_it(recipe, make_sco
     ]
     row = recipe["anatomy_page"].summarise(scores).splitlines()[2]
     assert row.startswith("| stations | 2 | 0.50 [0.00, 1.00] (≥ 0.85) | 0.90 of 10 | 0.50 [0.00, 1.00] (≥ 0.95) |")
+
+
+def test_headers_speak_before_pixels_and_pixels_where_headers_are_silent(recipe, make_score, tmp_path):
+    rows = [
+        {"file": "a.nii.gz", "header": {"ScanningSequence": "SE", "RepetitionTime": "4000", "EchoTime": "100"}},
+        {"file": "b.nii.gz", "header": {}},
+    ]
+    (tmp_path / "series.json").write_text(json.dumps(rows))
+    scores = [
+        replace(make_score(name, 0.0, "", series_right=False), right={"protocol": 0.0}, named={"protocol": "T1"},
+                shown={"protocol": "T2"})
+        for name in "ab"
+    ]  # fmt: skip
+    found = recipe["anatomy"].ask_headers(tmp_path / "series.json", scores)
+    assert found.named == {"person a": [True], "person b": [False]}
+    assert found.told == {"person a": [True]}
+
+
+def test_the_page_says_plainly_what_falls_short(recipe, make_score):
+    module, scores = recipe["anatomy_page"], [make_score("a", 0.9, "chest", series_right=False)]
+    found = SimpleNamespace(overall={"macro_auroc": SimpleNamespace(value=0.91)})
+    page = SimpleNamespace(
+        figures={"organs": SimpleNamespace(found=found)}, headers=module.HeaderProtocols({"a": [True]}, {})
+    )
+    said = module.say_what_falls_short(page, scores)
+    assert said == "Short of what was asked for: stations of series 0.00 of 0.95, organs' macro AUROC 0.91 of 0.93."
 
 
 def test_what_twice_as_many_people_would_bring_is_read_off_the_curve(recipe):
