@@ -69,8 +69,8 @@ DWI_WORDS = re.compile(r"\b(?:\w*dwi\w*|dti|trace\w*)\b|\bdiff(?:usion)?\b|\bb ?
 DARK_FLUID = re.compile(r"flair|dark ?fluid|fluid ?att")
 STIR_WORDS = re.compile(r"stir|tirm")
 OTHER_WORDS = re.compile(
-    r"tru(?:e ?)?fi|fiesta|b ?ffe|\bbal(?:anced)?\b|ssfp|angio|\b(?:(?:[23]d)?tof(?:[23]d)?|mra|swi|swan|asl|bold|fmri)\b"
-    r"|\bperf"
+    r"tru(?:e ?)?fi|fiesta|b ?ffe|\bbal(?:anced)?\b|ssfp|angio|\bperf"
+    r"|\b(?:(?:[23]d)?tof(?:[23]d)?|mra|swi|swan|asl|bold|fmri)\b"
 )
 """Balanced steady state, angiography and functional techniques, whose times would be misread."""
 T2_STAR_WORDS = re.compile(r"t2 ?(?:\*|star)")
