@@ -73,14 +73,15 @@ def test_everybody_is_named_by_the_head_that_never_saw_them(recipe, build_tiny, 
         for part in (0, 1)
         for name, value in model.projection.state_dict().items()
     }
-    parts = [{"patients": ["a"], "calibration": {}}, {"patients": ["b"], "calibration": {}}]
+    parts = [{"patients": ["a"], "calibration": {"of": 1.0}}, {"patients": ["b"], "calibration": {"of": 2.0}}]
     save_file(heads, tmp_path / "folds.safetensors", {"folds": json.dumps(parts)})
     rows = [{"file": "x.nii.gz", "patient": "b"}, {"file": "y.nii.gz", "patient": "a"}]
     (tmp_path / "series.json").write_text(json.dumps(rows))
 
     class Labeller:
-        def __init__(self, model, calibration):
-            self.head = model.projection.layers[0].bias[0].item()
+        def __init__(self, checkpoint):
+            self.head = load_model(checkpoint).projection.layers[0].bias[0].item()
+            assert read_notes(checkpoint)["naming"]["calibration"] == {"of": self.head}
 
         def label(self, image):
             return self.head, image.name
