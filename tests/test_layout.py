@@ -103,6 +103,15 @@ def test_no_file_is_longer_than_400_lines():
     assert {name: length for name, length in lengths.items() if length > 400} == {}
 
 
+def test_no_public_class_has_the_name_of_another():
+    homes: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(name_of(path))
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
+
+
 def calls(path: Path, name: str) -> list[str]:
     """Calls of a function, as they are written."""
     found = [node for node in nodes_of(path) if isinstance(node, ast.Call)]

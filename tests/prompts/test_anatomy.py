@@ -175,6 +175,7 @@ def test_nothing_known_is_an_image():
 
 @pytest.mark.parametrize("plane", PLANES)
 def test_everything_at_once_fits_into_clips_77_tokens(plane):
+    pytest.importorskip("torch", reason="CLIP's tokens are PyTorch's tensors")
     for modality, protocol in [*((name, None) for name in MODALITIES), *(("MR", name) for name in PROTOCOLS)]:
         said = Statement(modality, protocol, plane, frozenset(STATIONS), frozenset(ORGANS))
         for stations in (said.stations, frozenset()):
