@@ -26,9 +26,10 @@ LONG = {
     "naming.md",
     "python.md",
     "segmenting.md",
+    "statistics.md",
     "training.md",
 }
-"""Pages that keep the whole of `pocket` at work for more than a few seconds."""
+"""Pages that keep the whole of `pocket` at work for seconds."""
 BLOCK = re.compile(r"^```(bash|python|json)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
