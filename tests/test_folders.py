@@ -1,9 +1,10 @@
 import json
 
 import pytest
+from filelock import Timeout
 
 from vesalius.errors import OutputError
-from vesalius.folders import Claim, read_notes, tell_differences
+from vesalius.folders import Claim, locked, read_notes, read_record, tell_differences, write_record
 
 FILES = ["a.json", "b.png"]
 
@@ -104,3 +105,38 @@ def test_a_file_in_the_folders_place_is_named(tmp_path):
 def test_differences_are_told_by_their_place():
     before, now = {"a": {"b": 1, "c": [1]}, "d": None}, {"a": {"b": 2, "c": [1]}, "e": "x"}
     assert tell_differences(before, now) == ["a.b was 1, is 2", 'e was null, is "x"']
+
+
+def test_a_record_is_read_as_it_was_written_its_rows_in_the_order_of_masks(tmp_path):
+    rows = [{"mask": "b.png"}, {"mask": None}, {"mask": "a.png"}]
+    write_record(tmp_path, {"results": rows, "begun": {"c.png": ["c.mask.png"]}, "tables": ["results.csv"]})
+    read = read_record(tmp_path)
+    assert [row["mask"] for row in read["results"]] == [None, "a.png", "b.png"]
+    assert (read["begun"], read["tables"]) == ({"c.png": ["c.mask.png"]}, ["results.csv"])
+    assert [path.name for path in tmp_path.iterdir()] == ["segmentation.json"]
+
+
+def test_a_folder_without_a_record_has_no_results(tmp_path):
+    assert read_record(tmp_path) == {"results": []}
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"results": {}}', '{"results": [1]}'])
+def test_what_is_no_record_is_refused_with_the_way_out(tmp_path, content):
+    (tmp_path / "segmentation.json").write_text(content)
+    with pytest.raises(OutputError, match=r"segmentation\.json.*--out"):
+        read_record(tmp_path)
+
+
+def test_one_process_at_a_time_changes_a_record(tmp_path):
+    with locked(tmp_path), pytest.raises(Timeout):
+        locked(tmp_path).acquire(blocking=False)
+    assert [path.name for path in tmp_path.iterdir()] in ([], [".segmentation.json.lock"])
+
+
+@pytest.mark.parametrize(("number", "told"), [(3, "0, 1, 2: there"), (4, "0, 1, 2 and 1 more: there")])
+def test_three_files_in_the_way_are_named_and_others_counted(tmp_path, number, told):
+    names = [str(each) for each in range(number)]
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(OutputError, match=told):
+        claim(tmp_path, "audit", {}, names)

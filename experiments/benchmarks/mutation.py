@@ -34,7 +34,7 @@ PARTS = {
     "statistics": (["src/vesalius/evaluation/statistics.py"], ["tests/evaluation"]),
     "path guards": (
         ["src/vesalius/files.py", "src/vesalius/folders.py"],
-        ["tests/test_files.py", "tests/test_folders.py"],
+        ["tests/test_files.py", "tests/test_folders.py", "tests/segmenting"],
     ),
 }
 """Part -> its modules and tests."""
