@@ -19,6 +19,7 @@ from vesalius.models.foreign.layouts import BENCHMARK_TAPS
 from vesalius.models.foreign.names import Renaming, transpose
 from vesalius.models.registry import ModelRecipe
 from vesalius.naming import AnatomyLabeller
+from vesalius.naming.phrasebook import to_unit
 
 GOLDEN = {
     "openai-clip": ("clip_vit_b32_openai", "clip_vit_b32"),
@@ -246,7 +247,7 @@ def test_the_labeller_sees_what_the_original_sees(golden, tmp_path, monkeypatch)
     path.unlink()
     pixels, spec = original.image(), labeller.runtime.model.spec
     mean, std = (torch.tensor(each)[:, None, None] for each in (spec.mean, spec.std))
-    seen = torch.from_numpy(labeller._encode((pixels * std + mean).permute(0, 2, 3, 1).numpy()))
+    seen = torch.from_numpy(to_unit(labeller.runtime.embed_image((pixels * std + mean).permute(0, 2, 3, 1).numpy())))
     expected = F.normalize(torch.from_numpy(original.outputs["out_image_features"]), dim=-1)
     torch.testing.assert_close(seen, expected, rtol=0, atol=1e-4)
     named = labeller.label(MedicalImage(np.zeros((2, 32, 32), np.uint8), source=Path("x")))

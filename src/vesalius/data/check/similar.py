@@ -42,7 +42,8 @@ def signature(levels: NDArray[np.uint8]) -> Signature:
     if small.min() == small.max():
         return np.zeros((KEPT, KEPT), np.float32)
     difference = small - _neighbourhood_mean(small)
-    contrast = difference / (np.sqrt(_neighbourhood_mean(difference**2)) + FLOOR)
+    variance = np.maximum(_neighbourhood_mean(difference**2), 0)  # running sums leave a little less than nothing
+    contrast = difference / (np.sqrt(variance) + FLOOR)
     coefficients: NDArray[np.float32] = dctn(contrast, norm="ortho")[:KEPT, :KEPT]
     return np.divide(coefficients, np.linalg.norm(coefficients), dtype=np.float32)
 
