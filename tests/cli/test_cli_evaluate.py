@@ -136,6 +136,7 @@ def model(build_tiny, tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_model_and_its_baselines_are_measured(run, model, tiny_slices, tmp_path):
     arguments = ("--data", tiny_slices, "--min-patients", 1, "--paper-stations", "--baselines", "--out", "page")
     code, printed, told = run("evaluate-naming", model, *arguments)

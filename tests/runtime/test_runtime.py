@@ -54,6 +54,7 @@ def test_images_phrases_and_outlines_are_the_same(onnx, in_torch):
     np.testing.assert_allclose(one.existence, other.existence, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_fine_tuned_checkpoint_runs_on_the_same_graphs(tmp_path):
     model = load_segmenter("pocket")
     torch.manual_seed(0)

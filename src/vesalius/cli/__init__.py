@@ -49,6 +49,7 @@ COMMANDS = {
     "demo": "Segment and name real images that packages carry, and write a page of them.",
 }
 CHAPTERS = {
+    "audit": "compare",
     "benchmark": "train",
     "demo": "doctor",
     "evaluate-naming": "evaluate",

@@ -5,7 +5,7 @@ import pytest
 from torch import tensor
 from torchmetrics.functional.classification import binary_auroc, binary_roc
 
-from vesalius.evaluation.report.existence import find_existence_curves
+from vesalius.evaluation.ranking import find_existence_curves
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from vesalius.evaluation.ranking import ExistenceCurve
 from vesalius.evaluation.report.builders import build_report
 from vesalius.evaluation.report.content import NamedCurve, Number, Strip, Table
-from vesalius.evaluation.report.existence import ExistenceCurve
 from vesalius.evaluation.report.gallery import KINDS, MOST, SIDE, Shown, choose_examples, draw_tiles
 from vesalius.evaluation.report.page import draw_curves, draw_strip, render_markdown, render_page
 from vesalius.evaluation.statistics import Interval

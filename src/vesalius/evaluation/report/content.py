@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vesalius.evaluation.report.existence import ExistenceCurve, find_existence_curves
+from vesalius.evaluation.ranking import ExistenceCurve, find_existence_curves
 from vesalius.evaluation.report.gallery import Shown
 from vesalius.evaluation.rows import TITLES, Row, ScoreTable
 from vesalius.evaluation.segmentation import Evaluation
