@@ -236,3 +236,21 @@ def tiny_slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 rows.append(SliceRow(file, patient, patient, split, float(index), index, None, 0.0, label))
     write_table(root, rows)
     return root
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Run a command in an empty folder; its exit code, and what it printed on stdout and stderr."""
+    from vesalius.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            main([str(argument) for argument in arguments])
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return code, *capsys.readouterr()
+
+    return run

@@ -8,7 +8,6 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from vesalius.cli import main
 from vesalius.predict import Predictor
 from vesalius.runtime.contract import EncodedImages, EncodedPhrases, Outlines
 
@@ -158,19 +157,3 @@ def groups() -> Callable[..., dict[str, object]]:
         return {"PerFrameFunctionalGroupsSequence": each_frame, "SharedFunctionalGroupsSequence": [shared]}
 
     return make
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run a command in an empty folder; its exit code, and what it printed on stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        try:
-            main([str(argument) for argument in arguments])
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return code, *capsys.readouterr()
-
-    return run

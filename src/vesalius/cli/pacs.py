@@ -1,8 +1,10 @@
 """``vesalius pacs find``, ``segment``, ``name``, ``listen``, ``status`` and ``retry``."""
 
+import math
 import signal
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +19,15 @@ from vesalius.errors import ConfigError, require
 
 if TYPE_CHECKING:
     from vesalius.imaging import MedicalImage
+    from vesalius.pacs.sending import DicomWeb
     from vesalius.pacs.series_queue import QueuedSeries, SeriesQueue
 
 LOOK_S = 0.5
 """Between looks into an empty queue."""
 TIDY_S = 600.0
 """Between removals of what is old."""
+FAILURE = ("series", "state", "attempts", "reason")
+"""What is told of a series that failed."""
 
 
 def pacs_find(
@@ -97,11 +102,11 @@ def pacs_segment(
     from vesalius.segmenting.request import Request
 
     check_prompts(list(prompt))
-    with _fetched(url, study, series, out, send) as (folder, place):
+    with _fetched(url, study, series, out, send) as (service, folder, place):
         files = DicomFiles(place, place.with_name(f"{place.stem}.report.dcm"))
         image: MedicalImage = read_image(folder)
         segment_to_dicom(image, Predictor(model), Request(prompt, model), files, overwrite=overwrite)
-        _deliver([each for each in files.paths if each.exists()], url, out, send)
+        _deliver([each for each in files.paths if each.exists()], service, out, send)
 
 
 def pacs_name(
@@ -136,10 +141,10 @@ def pacs_name(
     from vesalius.imaging.dicom import read_stacks
     from vesalius.naming.labeller import AnatomyLabeller, choose_stacks
 
-    with _fetched(url, study, series, out, send) as (folder, place):
+    with _fetched(url, study, series, out, send) as (service, folder, place):
         stacks = choose_stacks(read_stacks(folder))
         report_names(place, AnatomyLabeller(model).label(stacks), stacks, model, overwrite=overwrite)
-        _deliver([place], url, out, send)
+        _deliver([place], service, out, send)
 
 
 def pacs_listen(
@@ -197,14 +202,13 @@ def pacs_listen(
         signal.signal(name, lambda *_: stopped.set())
     with listening(waiting, settings) as bound:
         say(f"{aet} listens on {host}:{bound}; Ctrl-C stops it after the series it works on.")
-        idle_s = TIDY_S
+        tidied = -math.inf
         while not stopped.is_set():
-            if idle_s >= TIDY_S:
+            if time.monotonic() - tidied >= TIDY_S:
                 waiting.remove_done(known.queue.keep_seconds)
-                idle_s = 0.0
+                tidied = time.monotonic()
             if not worker.step():
                 stopped.wait(LOOK_S)
-                idle_s += LOOK_S
     say("Stopped; what was accepted waits in the queue.")
 
 
@@ -228,16 +232,13 @@ def pacs_status(queue: Path, /, *, as_json: AsJson = False) -> None:
     counts = Counter(each.state for each in rows)
     failed = [each for each in rows if each.reason]
     if as_json:
-        told = [
-            {"series": each.short, "state": each.state, "attempts": each.attempts, "reason": each.reason}
-            for each in failed
-        ]
+        told = [dict(zip(FAILURE, _row(each), strict=True)) for each in failed]
         print_json({"states": {state: counts[state] for state in State}, "bytes": waiting.used_bytes(), "failed": told})
         return
     print_table(("state", "series"), [(state, counts[state]) for state in State])
     say(f"Instances take {waiting.used_bytes() / 2**20:.1f} MiB.")
     if failed:
-        print_table(("series", "state", "attempts", "reason"), [_row(each) for each in failed])
+        print_table(FAILURE, [_row(each) for each in failed])
         say(f"To try refused and dead ones again: vesalius pacs retry {queue}")
 
 
@@ -269,8 +270,10 @@ def _open(queue: Path) -> "SeriesQueue":
 
 
 @contextmanager
-def _fetched(url: str, study: str, series: str, out: Path | None, send: bool) -> Iterator[tuple[Path, Path]]:
-    """A folder with the series, and where the result goes, which is a temporary place if it is only sent."""
+def _fetched(
+    url: str, study: str, series: str, out: Path | None, send: bool
+) -> "Iterator[tuple[DicomWeb, Path, Path]]":
+    """The service, a folder with the series, and where the result goes: a temporary place if it is only sent."""
     from vesalius.pacs.sending import DicomWeb
 
     if out is None and not send:
@@ -280,19 +283,17 @@ def _fetched(url: str, study: str, series: str, out: Path | None, send: bool) ->
         folder = Path(temporary) / "series"
         folder.mkdir()
         service.fetch(study, series, folder)
-        yield folder, Path(temporary) / "result.dcm" if out is None else out
+        yield service, folder, Path(temporary) / "result.dcm" if out is None else out
 
 
-def _deliver(files: list[Path], url: str, out: Path | None, send: bool) -> None:
-    from vesalius.pacs.sending import DicomWeb
-
+def _deliver(files: list[Path], service: "DicomWeb", out: Path | None, send: bool) -> None:
     if out is not None:
         for file in files:
             print_path(file)
     if send:
         for file in files:
-            DicomWeb(url).store(file)
-        say(f"{len(files)} results are stored in {url}.")
+            service.store(file)
+        say(f"{len(files)} results are stored in {service.url}.")
 
 
 def _require() -> None:

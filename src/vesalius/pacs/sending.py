@@ -103,7 +103,7 @@ class DicomWeb:
         """
         number = 0
         with _answering(self.url):
-            for dataset in self._iterate(study, series):
+            for dataset in self._client.iter_series(study, series):
                 number += 1
                 if number > FRAMES.value:
                     raise OutputError(
@@ -129,9 +129,6 @@ class DicomWeb:
             raise OutputError(
                 f"{self.url}: refused an instance (reason {answer.FailedSOPSequence[0].get('FailureReason')})."
             )
-
-    def _iterate(self, study: str, series: str) -> Iterator[Dataset]:
-        yield from self._client.iter_series(study, series)
 
 
 @contextmanager
