@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
+import torch.nn.functional as F
 from labelled_slice import LabelledSlice
 from torch import Tensor
 
@@ -22,6 +23,11 @@ COARSEST = 48
 have 64 pixels, and a head would otherwise learn which set is sharp instead of what it shows."""
 NOISE = 0.04
 """Largest standard deviation of noise on changed views, which tells sets apart likewise."""
+ZOOM_OUT, SMALLEST = 0.25, 0.55
+"""Share of changed views with black around them, as where a large field of view is shown, and the least side of what
+is left."""
+WINDOW = 0.5
+"""Share of changed views of CT in another window."""
 BODY = 0.06
 """Shades above it are tissue, below it air."""
 BATCH = 16
@@ -35,6 +41,9 @@ def see(each: LabelledSlice, size: int, number: int, place: int) -> Tensor:
     draws = draw(number, place)
     if each.label.modality == "MR":
         image = change_contrast(image, draw_contrast(draws))
+    elif each.label.modality == "CT":
+        image = change_window(image, draws)
+    image = zoom_out(image, draws)
     side = round(COARSEST * (image.shape[1] / COARSEST) ** torch.rand((), generator=draws).item())
     seen = augment_slice(resize(image[None], (side, side))[0], AUGMENT, size, draws)
     strength = NOISE * torch.rand((), generator=draws)
@@ -63,6 +72,19 @@ def change_contrast(image: Tensor, kind: int) -> Tensor:
     if kind == 0:
         return image
     return torch.where(image > BODY, 1 + BODY - image, image) if kind == 1 else torch.minimum(image, 0.5 * image.sqrt())
+
+
+def change_window(image: Tensor, draws: torch.Generator) -> Tensor:
+    """The same anatomy in another window, sometimes: its lower end and width in shades of this one."""
+    changed, low, width = torch.rand(3, generator=draws).tolist()
+    return ((image - 0.3 * low + 0.1) / (0.5 + 0.8 * width)).clamp(0, 1) if changed < WINDOW else image
+
+
+def zoom_out(image: Tensor, draws: torch.Generator) -> Tensor:
+    """The same with black around it, sometimes, [3, S', S']."""
+    changed, left = torch.rand(2, generator=draws).tolist()
+    border = round(image.shape[1] * (1 / (SMALLEST + (1 - SMALLEST) * left) - 1) / 2)
+    return F.pad(image, [border] * 4) if changed < ZOOM_OUT else image
 
 
 @dataclass(frozen=True)

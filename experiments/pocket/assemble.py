@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from pack_words import read_facts
-from safetensors.torch import load_file
+from train import read_trained
 
 from vesalius.models.checkpoints import load_model, save_model
 
@@ -25,11 +25,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
     model = load_model(args.start)
-    weights = {
-        name: value.float()
-        for part in ("trunk", "rest")
-        for name, value in load_file(args.trained / f"{part}.safetensors").items()
-    }
+    weights = read_trained(args.trained)
     expected = {name for name, value in model.state_dict().items() if value.is_floating_point()}
     lacking = {each for each in expected - weights.keys() if not each.startswith("sentences.")}
     if lacking or not weights.keys() <= expected:
@@ -41,7 +37,7 @@ def main() -> None:
         target: {"modalities": facts["modalities"][target], "pictures": facts["images"][target]}
         for target in facts["targets"]
     }
-    told = {key: training[key] for key in ("config", "steps", "device") if key in training}
+    told = {key: training[key] for key in ("config", "steps", "device", "before") if key in training}
     save_model(model, args.out, {"targets": learnt, "training": told})
 
 

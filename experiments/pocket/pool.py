@@ -55,9 +55,10 @@ class Pool:
         images: File of ``pack_images.py``.
         words: File of ``pack_words.py``.
         device: Where pictures, masks and vectors are kept.
+        own_prompts: Whether ``words`` has the wordings of these pictures' records; without, targets go by their names.
     """
 
-    def __init__(self, images: Path, words: Path, device: torch.device) -> None:
+    def __init__(self, images: Path, words: Path, device: torch.device, *, own_prompts: bool = True) -> None:
         with safe_open(words, "pt") as opened:
             facts: dict[str, Any] = json.loads(opened.metadata()["words"])
             self.vectors = (opened.get_tensor("vectors").float() * opened.get_tensor("scales")).to(device)
@@ -71,7 +72,9 @@ class Pool:
             packed: list[dict[str, Any]] = json.loads(opened.metadata()["pictures"])
             self.images = _decode(opened, "images", "RGB").permute(0, 3, 1, 2).contiguous().to(device)
             self.masks = _decode(opened, "masks", "L")[:, None].to(device)
-        prompts: list[list[list[int]]] = facts["prompts"]
+        prompts: list[list[list[int]]] = (
+            facts["prompts"] if own_prompts else [[[] for _ in each["masks"]] for each in packed]
+        )
         self.folders = [each["folder"] for each in packed]
         self.splits = [each["split"] for each in packed]
         self.foreign = {name: np.array(each["foreign"], np.int8) for name, each in folders.items()}

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from batch_augment import draw_moves, move, recolour
 from pool import Asker, Pool, Question
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vesalius.models import build_model
@@ -55,6 +55,8 @@ class Config:
     existence_weight: float = 0.5
     relax: float = 0.15
     """The last share of the training changes pictures less and less."""
+    steps: int | None = None
+    """Where given, the training takes so many steps instead of minutes."""
     seed: int = 1
 
 
@@ -219,6 +221,12 @@ def save(out: Path, state: dict[str, Tensor], facts: dict[str, object]) -> None:
     (out / "training.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
+def read_trained(folder: Path) -> dict[str, Tensor]:
+    """What ``save`` wrote."""
+    parts = (load_file(folder / f"{part}.safetensors") for part in ("trunk", "rest"))
+    return {name: value.float() for part in parts for name, value in part.items()}
+
+
 def main() -> None:
     """Train for so many minutes, save, validate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -226,25 +234,32 @@ def main() -> None:
     parser.add_argument("words", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=8.0)
-    parser.add_argument("--batch", type=int, default=Config.batch)
-    parser.add_argument("--questions", type=int, default=Config.questions)
-    parser.add_argument("--learning-rate", type=float, default=Config.learning_rate)
+    parser.add_argument("--start", type=Path, help="folder of an earlier training, to go on from with a second cycle")
+    for name in ("batch", "questions", "balance", "learning_rate", "small_share", "relax"):
+        default = getattr(Config, name)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     args = parser.parse_args()
     began = time.time()
-    config = Config(args.minutes, args.batch, args.questions, learning_rate=args.learning_rate)
+    config = Config(
+        **{key: value for key, value in vars(args).items() if key not in ("images", "words", "out", "start")}
+    )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config.seed)
     pool = Pool(args.images, args.words, device)
     model = build_model("pocket")
     assert isinstance(model, PocketSegmenter)
-    model.load_state_dict(pool.trunk, strict=False)
+    model.load_state_dict(pool.trunk if args.start is None else read_trained(args.start), strict=False)
     model.sentences = nn.Identity()  # type: ignore[assignment]
     model = model.to(device).to(memory_format=torch.channels_last)
     print(
         f"{len(pool.images)} pictures, {len(pool.masks)} masks on {device} after {time.time() - began:.0f} s",
         flush=True,
     )
-    average, facts = fit(model, pool, config, began, args.out)
+    before = None if args.start is None else json.loads((args.start / "training.json").read_text(encoding="utf-8"))
+    asker = Asker(pool, balance=config.balance, questions=config.questions, seed=config.seed)
+    average, facts = fit(model, pool, asker, config, args.out, began)
+    if before:
+        facts["before"] = {key: before[key] for key in ("config", "steps")}
     best = average.state()
     save(args.out, best, facts)
     model.load_state_dict({name: value.float() for name, value in best.items()}, strict=False)
@@ -255,7 +270,7 @@ def main() -> None:
 
 
 def fit(
-    model: PocketSegmenter, pool: Pool, config: Config, began: float, out: Path
+    model: PocketSegmenter, pool: Pool, asker: Asker, config: Config, out: Path | None, began: float
 ) -> tuple[Average, dict[str, object]]:
     """Train until the time is over."""
     others = [each for name, each in model.named_parameters() if not name.startswith(("trunk.", "projection."))]
@@ -265,14 +280,13 @@ def fit(
     ]
     optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
     average = Average(model, config.ema)
-    asker = Asker(pool, balance=config.balance, questions=config.questions, seed=config.seed)
     device, budget = pool.images.device, 60 * config.minutes
     losses: list[dict[str, float]] = []
     start, saved, step = time.time(), time.time(), 0
     total = max(1e-6, budget - (start - began))
     model.train()
     for pictures, asked in batches(asker, config.batch):
-        done = (time.time() - start) / total
+        done = step / config.steps if config.steps else (time.time() - start) / total
         if done >= 1:
             break
         for group in optimizer.param_groups:
@@ -292,7 +306,7 @@ def fit(
         if step == 1 or step % 100 == 0:
             losses.append({"step": step, "done": done} | {name: value.item() for name, value in parts.items()})
             print({name: round(value, 4) for name, value in losses[-1].items()}, flush=True)
-        if time.time() - saved > SAVE_EVERY:
+        if out is not None and time.time() - saved > SAVE_EVERY:
             save(out, average.state(), {"config": asdict(config), "losses": losses, "steps": step})
             saved = time.time()
     facts: dict[str, object] = {
