@@ -34,6 +34,7 @@ LAYERS = [
     {"segmenting"},
     {"clinical"},
     {"pacs"},
+    {"archive"},
     {"cli"},
 ]
 """From the ground up; a part imports its own layer's file or folder and those below."""

@@ -59,6 +59,9 @@ CHAPTERS = {
 }
 """Commands in another command's file -> that file."""
 GROUPS = {
+    "archive": {
+        "status": "Say how far an archive is, what it cost so far, and what failed for which reason.",
+    },
     "data": {
         "prepare": "Bring images and masks, a public data set's or your own, into the layout that training reads.",
         "check": "Look for what is wrong with a data set: files, masks, prompts, duplicates, leaks.",
@@ -85,12 +88,14 @@ GROUPS = {
     },
 }
 GROUP_HELP = {
+    "archive": "Work through whole archives, on one machine or a cluster.",
     "data": "Prepare and check data sets.",
     "pacs": "Work with a PACS.",
     "prompts": "Make prompts.",
     "weights": "Find weights of others.",
 }
 GROUP_PAGES = {
+    "archive": "docs/archive.md",
     "data": "docs/data.md",
     "pacs": "docs/pacs.md",
     "prompts": "docs/prompts.md",

@@ -1,0 +1,240 @@
+"""What was done of an archive: its settings, and one record for each shard that counts.
+
+A shard's files are written under names that nobody reads (``pending/``). Then its record is created as
+``log/00000012.json``, which only one writer can do: from this moment the shard counts. Then its files are moved to
+``rows/`` and ``masks/``. A run that was killed in between is put in order by the next one. Every run creates a record
+when it begins, so that a former run which is still alive somewhere cannot commit any more.
+"""
+
+import base64
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, cast
+from uuid import uuid4
+
+from vesalius import __version__
+from vesalius.archive.items import KEY_BYTES, KeySet
+from vesalius.archive.store import ArchiveStore
+from vesalius.errors import OutputError, join_first
+from vesalius.files import parse_json, to_json
+from vesalius.folders import tell_differences
+
+SETTINGS = "archive.json"
+SCHEMA = 1
+"""Version of settings, log, rows and masks."""
+LOG, PENDING = "log", "pending"
+TABLES = ("rows", "masks")
+"""Folders of the results, one file a shard in each."""
+FAILED = "failed.parquet"
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What a worker made of a batch of items; its files are still pending."""
+
+    shard: str
+    """Random name of the pending files, `PENDING`/SHARD.rows.parquet; empty if there is none."""
+    keys: tuple[str, ...]
+    """Items that are done, hexadecimal."""
+    failed: tuple[Mapping[str, object], ...] = ()
+    """Items that failed: {"key", "source", "reason", "tries"}."""
+    slices: int = 0
+    rows: int = 0
+    masks: int = 0
+    bytes: int = 0
+    """Bytes of the shard's files."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Time of the worker: "read", "model", "write"."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Ready for JSON, keys in base64."""
+        keys = base64.b64encode(bytes.fromhex("".join(self.keys))).decode()
+        return {**self.__dict__, "keys": keys, "failed": [dict(each) for each in self.failed]}
+
+    @staticmethod
+    def from_dict(content: Mapping[str, Any]) -> "ShardResult":
+        """The result of a ``to_dict``; other entries are left out."""
+        names = ShardResult.__dataclass_fields__.keys() & content.keys()
+        keys = tuple(base64.b64decode(content["keys"]).hex(" ", KEY_BYTES).split())
+        return ShardResult(
+            **{**{name: content[name] for name in names}, "keys": keys, "failed": tuple(content["failed"])}
+        )
+
+
+@dataclass
+class ArchiveTotals:
+    """Sums over all records."""
+
+    items: int = 0
+    failed: int = 0
+    slices: int = 0
+    rows: int = 0
+    masks: int = 0
+    bytes: int = 0
+    shards: int = 0
+    runs: int = 0
+    wall: float = 0.0
+    """Seconds that runs took, as far as they committed."""
+    price: float = 0.0
+    """Money, by the price an hour that the runs were given."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Seconds of the workers by kind of work."""
+    listed: int = 0
+    """Items that the last run had listed."""
+    complete: bool = False
+    """Whether that listing was complete."""
+    ended: bool = False
+    """Whether the last run ended."""
+    changed: str = ""
+    """Time of the last record."""
+    failures: dict[tuple[str, str], Mapping[str, object]] = field(default_factory=dict)
+    """Key and source -> what is told of an item, or a part of it, that failed and was not done since."""
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Add one record."""
+        self.changed, self.ended = record["made"], record["kind"] == "end"
+        self.runs += record["kind"] == "begin"
+        self.wall += record.get("wall", 0.0)
+        self.price += record.get("price", 0.0)
+        self.listed, self.complete = record.get("listed", self.listed), record.get("complete", self.complete)
+        if record["kind"] != "shard":
+            return
+        self.shards += bool(record["shard"])
+        self.items += len(record["keys"]) * 3 // 4 // 16
+        for name in ("slices", "rows", "masks", "bytes"):
+            setattr(self, name, getattr(self, name) + record[name])
+        for name, value in record["seconds"].items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + value
+        if self.failures:
+            done = set(ShardResult.from_dict(record).keys)
+            self.failures = {place: each for place, each in self.failures.items() if place[0] not in done}
+        self.failures |= {(str(each["key"]), str(each["source"])): each for each in record["failed"]}
+        self.failed = len(self.failures)
+
+
+def read_settings(store: ArchiveStore) -> dict[str, Any] | None:
+    """What the archive was made with; None if nothing was begun.
+
+    Raises:
+        OutputError: If the file is none of ours, or of a later version.
+    """
+    if not store.exists(SETTINGS):
+        return None
+    content = parse_json(store.read(SETTINGS).decode("utf-8", "replace"), f"{store.address}/{SETTINGS}")
+    if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
+        raise OutputError(f"{store.address}/{SETTINGS}: holds no settings of ours; name another --out.")
+    if content.get("schema") != SCHEMA:
+        raise OutputError(
+            f"{store.address}: has schema {content.get('schema')}, expected {SCHEMA}; use the version of Vesalius that "
+            "made it, or name another --out."
+        )
+    return content
+
+
+def claim(store: ArchiveStore, settings: Mapping[str, object]) -> None:
+    """Write the settings of a new archive, or make sure that they are those of the archive that is there.
+
+    Raises:
+        OutputError: If they differ; the message says in what.
+    """
+    text = to_json({"schema": SCHEMA, "vesalius": __version__, "settings": settings}) + "\n"
+    if read_settings(store) is None:
+        store.create(SETTINGS, text.encode())
+    there = read_settings(store)
+    assert there is not None
+    now = parse_json(to_json(settings), "settings")
+    if there["settings"] != now:
+        changes = join_first(tell_differences(there["settings"], now), separator="; ")
+        raise OutputError(f"{store.address}: was made with other settings: {changes}. Name another --out.")
+
+
+class CommitLog:
+    """The records of an archive; one run at a time adds to them.
+
+    Args:
+        store: Folder of the results.
+        price_per_hour: Price of all machines together, for the sums.
+    """
+
+    def __init__(self, store: ArchiveStore, price_per_hour: float = 0.0) -> None:
+        self.store = store
+        self.totals = ArchiveTotals()
+        self.done = KeySet()
+        """Items that were done when this run began."""
+        self._run, self._number, self._price = uuid4().hex, 0, price_per_hour
+        self._since = time.monotonic()
+
+    def begin(self) -> None:
+        """Read all records, keep former runs from committing, and finish or remove what they left.
+
+        Raises:
+            OutputError: If another run begins at the same moment, or a record is damaged.
+        """
+        shards: dict[str, int] = {}
+        for number, record in read_records(self.store):
+            self._number = number
+            self.totals.add(record)
+            self.done.add_many(base64.b64decode(record.get("keys", "")))
+            if record["kind"] == "shard" and record["shard"]:
+                shards[record["shard"]] = number
+        self._create("begin", {})
+        for name in self.store.names(PENDING):
+            shard, _, rest = name.partition(".")
+            if shard in shards:
+                self.store.move(f"{PENDING}/{name}", place_of(rest.partition(".")[0], shards[shard]))
+            else:
+                self.store.remove(f"{PENDING}/{name}")
+
+    def commit(self, result: ShardResult, listed: int, complete: bool) -> None:
+        """Make a shard count, and move its files to their places.
+
+        Raises:
+            OutputError: If another run has taken over, or the store refuses.
+        """
+        self._create("shard", {**result.to_dict(), "listed": listed, "complete": complete})
+        for table in TABLES:
+            if result.shard and getattr(result, table):
+                self.store.move(f"{PENDING}/{result.shard}.{table}.parquet", place_of(table, self._number))
+
+    def end(self, listed: int) -> None:
+        """Note that everything that was listed is done or has failed."""
+        self._create("end", {"listed": listed, "complete": True})
+
+    def _create(self, kind: Literal["begin", "shard", "end"], content: Mapping[str, object]) -> None:
+        now = time.monotonic()
+        wall = 0.0 if kind == "begin" else now - self._since
+        self._since = now
+        told: dict[str, object] = {
+            "kind": kind,
+            "run": self._run,
+            "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        told |= {"vesalius": __version__, "wall": round(wall, 3), "price": wall / 3600 * self._price, **content}
+        record = to_json(told, indent=None).encode()
+        if not self.store.create(f"{LOG}/{self._number + 1:08d}.json", record):
+            raise OutputError(
+                f"{self.store.address}: another run writes there; wait for it, or let it alone do the work."
+            )
+        self._number += 1
+        self.totals.add(cast(Mapping[str, Any], parse_json(record.decode(), "record")))
+
+
+def place_of(table: str, number: int) -> str:
+    """Where the file of a shard lies once it counts: by the number of its record."""
+    return f"{table}/part-{number:08d}.parquet"
+
+
+def read_records(store: ArchiveStore) -> Iterator[tuple[int, Any]]:
+    """All records and their numbers, in order.
+
+    Raises:
+        OutputError: If one is damaged.
+    """
+    names = [name for name in store.names(LOG) if name.endswith(".json")]
+    for name, content in zip(names, store.read_all([f"{LOG}/{name}" for name in names]), strict=True):
+        record = parse_json(content.decode("utf-8", "replace"), f"{store.address}/{LOG}/{name}")
+        if not isinstance(record, dict) or "kind" not in record:
+            raise OutputError(f"{store.address}/{LOG}/{name}: is no record of ours; restore it from a copy.")
+        yield int(name.removesuffix(".json")), record
