@@ -4,7 +4,7 @@
 #     bash experiments/pocket/make.sh ../shared/data
 #
 # Stopped, it goes on where it was with the same command. Outlines are trained here, which takes a CPU days; or elsewhere,
-# with runs/pocket/train.safetensors and words.safetensors carried to a machine with a GPU (gpu.sh), whose three files then
+# with runs/pocket/train.safetensors and words.safetensors carried to a machine with a GPU (gpu.sh), whose files then
 # belong into runs/pocket/trained.
 set -euo pipefail
 
@@ -18,7 +18,7 @@ here=experiments/pocket
 [ -d $made/trunk_ct/anns ] || python $here/prepare_trunk.py "$shared/anatomy/abdomen_pelvis_ct" $made/trunk_ct
 
 [ -f $runs/train.safetensors ] ||
-    python $here/pack_images.py "$shared" $made $runs/train.safetensors --split train --quality 68
+    python $here/pack_images.py "$shared" $made $runs/train.safetensors --split train --quality 56
 [ -f $runs/words.safetensors ] ||
     python $here/pack_words.py $runs/start.safetensors $runs/train.safetensors $runs/words.safetensors
 [ -f $runs/val.safetensors ] || python $here/pack_images.py "$shared" $made $runs/val.safetensors --split val --quality 90
@@ -26,7 +26,10 @@ here=experiments/pocket
     python $here/pack_words.py $runs/start.safetensors $runs/val.safetensors $runs/val_words.safetensors \
         --learnt $runs/words.safetensors
 
-[ -f $runs/trained/rest.safetensors ] || bash $here/gpu.sh $runs $runs/trained 9
+[ -f $runs/first/rest.safetensors ] || bash $here/gpu.sh $runs $runs/first 9
+[ -f $runs/trained/rest.safetensors ] ||
+    bash $here/gpu.sh $runs $runs/trained 7.3 --start $runs/first \
+        --balance 0.75 --learning-rate 0.001 --small-share 0.3 --relax 0.2
 [ -f $runs/outlined.safetensors ] ||
     python $here/assemble.py $runs/start.safetensors $runs/trained $runs/words.safetensors $runs/outlined.safetensors
 [ -f $runs/calibrated.safetensors ] ||
