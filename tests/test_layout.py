@@ -34,7 +34,7 @@ LAYERS = [
     {"segmenting"},
     {"clinical"},
     {"pacs"},
-    {"archive"},
+    {"archive", "serve"},
     {"cli"},
 ]
 """From the ground up; a part imports its own layer's file or folder and those below."""

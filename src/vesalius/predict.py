@@ -3,7 +3,8 @@
 `segment` and `segment_volume` do it in one call for a single image.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, overload
 
@@ -36,6 +37,59 @@ Window = tuple[float, float] | str
 _Answer = TypeVar("_Answer")
 
 
+class FeatureCache:
+    """Features of slices, kept so that further phrases about them encode nothing.
+
+    What was used least recently goes first, image by image. Of an image that is larger than all room the first slices
+    are kept, and the rest is encoded each time.
+
+    Args:
+        limit: Bytes that are kept at most.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.nbytes = 0
+        """Bytes that are kept."""
+        self._kept: OrderedDict[SliceStack, dict[int, EncodedImages]] = OrderedDict()
+
+    def find(self, slices: SliceStack, index: int, encode: Callable[[], EncodedImages]) -> EncodedImages:
+        """The features of one slice, encoded if they are not kept.
+
+        Args:
+            slices: Stack of the slice; another stack of the same image is another image.
+            index: Place of the slice.
+            encode: Encodes it.
+        """
+        kept = self._kept.setdefault(slices, {})
+        self._kept.move_to_end(slices)
+        if index in kept:
+            return kept[index]
+        found = encode()
+        size = _bytes_of(found)
+        while self.nbytes + size > self.limit and len(self._kept) > 1:
+            self.forget(next(iter(self._kept)))
+        if self.nbytes + size <= self.limit:
+            kept[index] = found
+            self.nbytes += size
+        return found
+
+    def forget(self, slices: SliceStack) -> None:
+        """Drop the features of all slices of a stack."""
+        self.nbytes -= sum(map(_bytes_of, self._kept.pop(slices, {}).values()))
+
+
+def _bytes_of(features: object) -> int:
+    """Bytes of all arrays and tensors within."""
+    if isinstance(features, EncodedImages):
+        return _bytes_of(features.vectors) + _bytes_of(features.maps)
+    if isinstance(features, Mapping):
+        return sum(map(_bytes_of, features.values()))
+    if isinstance(features, list | tuple):
+        return sum(map(_bytes_of, features))
+    return int(getattr(features, "nbytes", 0))
+
+
 class Predictor:
     """An opened model: ``set_image`` encodes a picture once, ``predict`` answers any number of phrases about it.
 
@@ -48,6 +102,7 @@ class Predictor:
         device: Device that computes: "auto", "cpu", "cuda", "cuda:1" or "mps".
         precision: Precision of computation in PyTorch.
         threads: Threads that compute on a CPU; 0 for all cores.
+        features: Where features of slices are kept for further phrases; by default those of one slice are.
 
     Raises:
         ConfigError: If there is no such device, or the runtime cannot do that.
@@ -63,7 +118,9 @@ class Predictor:
         device: str = "auto",
         precision: "Precision" = "32",
         threads: int = 0,
+        features: FeatureCache | None = None,
     ) -> None:
+        self.features = FeatureCache(0) if features is None else features
         self.runtime = as_runtime(model, runtime=runtime, device=device, precision=precision, threads=threads)
         self.knowledge = Knowledge.read(model, self.runtime) if isinstance(model, str | Path) else Knowledge()
         self._name = str(model) if isinstance(model, str | Path) else type(model).__name__
@@ -200,7 +257,9 @@ class Predictor:
         return _like(prompts, [VolumeSegmentation(each, whole, slices, own) for each, own in by_phrase])
 
     def _encode(self, slices: SliceStack, index: int) -> "Predictor":
-        self._encoded = self.runtime.encode_image(slices.render_small(index, ENCODED_SIDE)[None])
+        self._encoded = self.features.find(
+            slices, index, lambda: self.runtime.encode_image(slices.render_small(index, ENCODED_SIDE)[None])
+        )
         self._slices, self._index = slices, index
         return self
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from vesalius.console import html_figure
 from vesalius.errors import ImageError
@@ -42,21 +42,21 @@ STRAIGHTENED = Notice(
 )
 
 
+Values = NDArray[np.bool_ | np.uint8 | np.int16 | np.float32]
+
+
 class Planes(Protocol):
-    """A volume of masks or labels whose slices can be read in any order."""
+    """A volume of masks, labels or other values whose slices can be read in any order."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """[D, H, W]."""
-        ...
 
-    def __getitem__(self, index: int) -> NDArray[np.bool_ | np.uint8]:
+    def __getitem__(self, index: int) -> Values:
         """One slice, [H, W]."""
-        ...
 
-    def planes(self, order: Sequence[int], backwards: Sequence[bool]) -> Iterator[NDArray[np.bool_ | np.uint8]]:
+    def planes(self, order: Sequence[int], backwards: Sequence[bool]) -> Iterator[Values]:
         """See `PackedMasks.planes`."""
-        ...
 
 
 @dataclass(eq=False)
@@ -273,14 +273,23 @@ class VolumeSegmentation:
         return html_figure(self._repr_png_(), f"“{self.prompt}”: {verdict}{marked}")
 
 
-def write_volume(path: Path, image: MedicalImage, slices: SliceStack, masks: Planes) -> tuple[Notice, ...]:
+def write_volume(
+    path: Path,
+    image: MedicalImage,
+    slices: SliceStack,
+    masks: Planes,
+    dtype: DTypeLike = np.uint8,
+    slope: float | None = None,
+) -> tuple[Notice, ...]:
     """Write a volume of masks or labels on the grid of the file that an image came from.
 
     Args:
         path: File to write; .nii.gz compresses.
         image: Image that was segmented.
         slices: Its slices, in the plane in which it was segmented.
-        masks: A mask or labels for each slice.
+        masks: A mask, labels or other values for each slice.
+        dtype: Type of the values in the file, which must hold those of the slices.
+        slope: What readers multiply the stored values by.
 
     Returns:
         Changes of the mask that the user did not ask for.
@@ -306,7 +315,7 @@ def write_volume(path: Path, image: MedicalImage, slices: SliceStack, masks: Pla
         grid = straight_grid(target, (columns, rows, depth))
         planes, target, (columns, rows, depth) = grid.move(planes), grid.affine, grid.shape
         notices = (STRAIGHTENED,)
-    write_mask_volume(path, planes, (columns, rows, depth), target, like=like)
+    write_mask_volume(path, planes, (columns, rows, depth), target, like=like, dtype=dtype, slope=slope)
     return notices
 
 

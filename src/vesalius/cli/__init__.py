@@ -45,6 +45,7 @@ COMMANDS = {
     "benchmark": "Train and score a grid of models and data sets, and put the numbers beside published ones.",
     "models": "List the named models.",
     "export": "Write a model as graphs for ONNX Runtime or OpenVINO.",
+    "serve": "Segment and name over HTTP, with a page for the browser.",
     "doctor": "Say what works on this machine and what is missing; with a timed test.",
     "demo": "Segment and name real images that packages carry, and write a page of them.",
 }

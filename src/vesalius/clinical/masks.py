@@ -21,7 +21,7 @@ from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.orientation import grid_order
 from vesalius.imaging.safeguards import MEGABYTES, megabytes
 from vesalius.segmenting.request import MOST_LABELS, LabelMasks
-from vesalius.volumes import PackedMasks, Planes
+from vesalius.volumes import PackedMasks, Planes, Values
 
 SERIES_NUMBER = 9001
 MOST_PROBABLE = 255
@@ -124,7 +124,7 @@ def check_room(image: MedicalImage, segments: int, kind: SegmentationType) -> No
     MEGABYTES.check(megabytes(int(np.prod(image.pixels.shape[:3], dtype=np.int64)) * bytes_each), image.source)
 
 
-def to_stored(image: MedicalImage, slices: SliceStack, masks: Planes) -> Iterator[NDArray[np.bool_ | np.uint8]]:
+def to_stored(image: MedicalImage, slices: SliceStack, masks: Planes) -> Iterator[Values]:
     """Bring masks in display order to the rows and columns of the file.
 
     Args:

@@ -15,7 +15,7 @@ from typing import IO, cast
 
 import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from vesalius.errors import ImageError
 from vesalius.files import writing
@@ -172,20 +172,24 @@ def read_label_volume(path: Path) -> tuple[NDArray[np.integer], Affine]:
 
 def write_mask_volume(
     path: Path,
-    planes: Iterable[NDArray[np.bool_ | np.uint8]],
+    planes: Iterable[NDArray[np.bool_ | np.uint8 | np.int16 | np.float32]],
     shape: tuple[int, int, int],
     affine: Affine | None,
     *,
     like: Path | None = None,
+    dtype: DTypeLike = np.uint8,
+    slope: float | None = None,
 ) -> None:
     """Write a mask volume slice by slice, whole or not at all, on the grid of the image it belongs to.
 
     Args:
         path: File to write; .nii.gz compresses.
-        planes: Masks or labels [j, i] for each k.
+        planes: Masks, labels or other values [j, i] for each k.
         shape: Voxels along i, j and k.
         affine: Index (i, j, k) to RAS+ millimetres [4, 4]; None for clips, which have no place.
         like: Volume on the same grid, whose header's placement is copied.
+        dtype: Type of the values in the file, which must hold those of the planes.
+        slope: What readers multiply the stored values by; None for values that are meant as they are.
 
     Raises:
         ImageError: If ``like`` cannot be read.
@@ -193,7 +197,8 @@ def write_mask_volume(
     """
     header = nib.Nifti1Header()
     header.set_data_shape(shape)
-    header.set_data_dtype(np.uint8)
+    header.set_data_dtype(dtype)
+    header.set_slope_inter(slope, None if slope is None else 0)
     if affine is not None:
         header.set_sform(affine, code="scanner")
         header.set_qform(affine, code="scanner", strip_shears=True)
@@ -206,7 +211,7 @@ def write_mask_volume(
             file = cast(IO[bytes], stack.enter_context(packed))
         header.write_to(file)
         for plane in planes:
-            file.write(np.ascontiguousarray(plane).view(np.uint8).tobytes())
+            file.write(np.ascontiguousarray(plane, dtype).tobytes())
 
 
 def _guess_modality(pixels: LazyPixels) -> tuple[str | None, tuple[Notice, ...]]:

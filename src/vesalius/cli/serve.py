@@ -1,0 +1,101 @@
+"""``vesalius serve``."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from vesalius.console import say
+from vesalius.errors import require
+
+
+def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    model: str = "pocket",
+    store: Path | None = None,
+    workers: int = 1,
+    allow_host: tuple[str, ...] = (),
+    allow_origin: tuple[str, ...] = (),
+    upload_megabytes: int = 1024,
+    unpacked_megabytes: int = 4096,
+    store_megabytes: int = 20480,
+    cache_megabytes: int = 1024,
+    queue: int = 32,
+    timeout: Annotated[float, Parameter(name="--timeout-seconds")] = 300,
+    keep_minutes: float = 60,
+) -> None:
+    """Segment and name over HTTP, with a page for the browser, until it is stopped.
+
+    It listens on this machine alone. To listen elsewhere, give callers a token in the environment variable
+    VESALIUS_SERVE_TOKEN. Uploads are deleted an hour after the last request. For research, not for diagnosis.
+
+    Examples:
+        vesalius serve
+        vesalius serve --port 8080 --keep-minutes 10
+
+    Documentation:
+        docs/serve.md
+
+    Args:
+        host: Address to listen on; any but this machine's own needs a token.
+        port: TCP port; 0 takes a free one.
+        model: A model's name, a checkpoint or a run's folder.
+        store: Folder for uploads and results; by default in the user's cache.
+        workers: Processes that work at once, each with a model of its own and an equal share of the cores.
+        allow_host: Further name under which the service is reached, as behind a reverse proxy; may be repeated.
+        allow_origin: Origin of another page that may ask it, such as http://localhost:3000; may be repeated.
+        upload_megabytes: Most of one upload, as sent.
+        unpacked_megabytes: Most that an upload may unpack to.
+        store_megabytes: Most that all uploads and their results take on disk.
+        cache_megabytes: Most that features of images take in memory, so that further phrases are answered at once.
+        queue: Most requests that wait for each worker; more are told to come back (429).
+        timeout: Seconds after which a request is stopped.
+        keep_minutes: How long an upload that nobody asks for is kept.
+    """
+    for module in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
+        require(module, extra="serve")
+    from vesalius.serve.running import run
+    from vesalius.serve.settings import TOKEN_VARIABLE, Limits, ServeSettings, default_store
+
+    limits = Limits(
+        upload_megabytes, unpacked_megabytes, store_megabytes, cache_megabytes, queue, timeout, keep_minutes
+    )
+    settings = ServeSettings(
+        store=store or default_store(),
+        model=model,
+        host=host,
+        port=port,
+        workers=workers,
+        allowed_hosts=allow_host,
+        allowed_origins=allow_origin,
+        token=os.environ.get(TOKEN_VARIABLE, ""),
+        limits=limits,
+    )
+    settings.check()
+    with _logging():
+        run(settings, lambda address: say(f"Vesalius serves on {address}; Ctrl-C stops it. Not for diagnosis."))
+    say("Stopped.")
+
+
+@contextmanager
+def _logging() -> Iterator[None]:
+    """Show the log of the service: a line a request, with nothing of what it is about."""
+    log, handler = logging.getLogger("vesalius.serve"), _Lines()
+    log.addHandler(handler)
+    before, log.level = log.level, logging.INFO
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
+
+
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())

@@ -1,0 +1,217 @@
+"""The service: routes, and what they share."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from vesalius import __version__
+from vesalius.imaging.safeguards import FRAMES
+from vesalius.knowledge import Knowledge
+from vesalius.serve.engine import Job
+from vesalius.serve.guards import Guard, Metrics, extra_headers, tell
+from vesalius.serve.intake import safe_name
+from vesalius.serve.pool import WorkerPool
+from vesalius.serve.refusals import Refusal, ServiceError
+from vesalius.serve.schemas import ErrorAnswer
+from vesalius.serve.settings import ServeSettings
+from vesalius.serve.store import SOURCE, Upload, UploadStore, worker_of
+
+PAGE = Path(__file__).parent / "web"
+"""The page, where it is built."""
+NO_PAGE = (
+    "Vesalius serves here, but the page is not built: run `make web` in a checkout. "
+    "The service itself works; /openapi.json describes it.\n"
+)
+TIDY_S = 60.0
+"""Between removals of what has expired."""
+LONGEST_SHOWN = 200
+"""Characters of a file's name that are kept for display."""
+ERRORS: dict[int | str, dict[str, Any]] = {
+    code: {"model": ErrorAnswer} for code in (400, 401, 403, 404, 413, 421, 422, 429, 500, 503, 504)
+}
+"""Refusals that any request may meet."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """What all routes share."""
+
+    settings: ServeSettings
+    store: UploadStore
+    pool: WorkerPool
+    knowledge: Knowledge
+    metrics: Metrics
+
+    async def ask(self, handle: str, kind: str, **wanted: object) -> dict[str, Any]:
+        """Let the worker of an upload do something.
+
+        Raises:
+            ServiceError: If there is no such upload, or the job is refused or fails.
+        """
+        await run_in_threadpool(self.store.folder, handle)
+        return await self.work(worker_of(handle, self.settings.workers), {"kind": kind, "upload": handle, **wanted})
+
+    async def work(self, place: int, job: Job) -> dict[str, Any]:
+        """Let a worker do a job."""
+        return await asyncio.wrap_future(self.pool.submit(place, job))
+
+    async def receive(self, files: Sequence[UploadFile]) -> list[Upload]:
+        """Make uploads of files.
+
+        Raises:
+            ServiceError: If there are none, there is no room, or they cannot be read.
+        """
+        if not files:
+            refusal = Refusal("No file was sent", "files", "one file or more in the form field files")
+            raise ServiceError(422, refusal)
+        incoming = await run_in_threadpool(self.store.receive, sum(each.size or 0 for each in files))
+        try:
+            await run_in_threadpool(_save, files, incoming / SOURCE)
+            job = {"kind": "take_in", "incoming": str(incoming), "name": shown_name(files)}
+            made = await self.work(self.pool.least_busy(), job)
+            return [await run_in_threadpool(self.store.read, each) for each in made["uploads"]]
+        finally:
+            await run_in_threadpool(shutil.rmtree, incoming, ignore_errors=True)
+
+
+def shown_name(files: Sequence[UploadFile]) -> str:
+    """What the user called the files, for display alone."""
+    first = "".join(each for each in (files[0].filename or "file") if each.isprintable())[:LONGEST_SHOWN]
+    return first if len(files) == 1 else f"{first} and {len(files) - 1} more"
+
+
+def _save(files: Sequence[UploadFile], folder: Path) -> None:
+    taken: set[str] = set()
+    for number, each in enumerate(files):
+        name = safe_name(each.filename or "")
+        name = name if name.casefold() not in taken else f"{number:05d}_{name}"
+        taken.add(name.casefold())
+        with (folder / name).open("xb") as file:
+            shutil.copyfileobj(each.file, file, 2**20)
+
+
+@asynccontextmanager
+async def reading_form(
+    request: Request, field: str = "files"
+) -> AsyncIterator[tuple[list[UploadFile], dict[str, str]]]:
+    """The files of one field of a form, and its texts; temporary files are removed at the end.
+
+    Raises:
+        ServiceError: If it is no such form, or has too many parts.
+    """
+    try:
+        form = await request.form(max_files=FRAMES.value, max_fields=16)
+    except HTTPException as error:
+        refusal = Refusal("The form cannot be read", "body", "multipart/form-data", str(error.detail)[:200])
+        raise ServiceError(400, refusal) from error
+    try:
+        files = [value for name, value in form.multi_items() if name == field and isinstance(value, UploadFile)]
+        yield files, {name: value for name, value in form.items() if isinstance(value, str)}
+    finally:
+        await form.close()
+
+
+def build_app(service: Service) -> FastAPI:
+    """Put the service together.
+
+    Args:
+        service: What routes share; its store is opened and its workers are started by the caller.
+    """
+    from vesalius.serve.routes import make_router
+
+    settings = service.settings
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        tidy = asyncio.create_task(_keep_tidy(service))
+        yield
+        tidy.cancel()
+        with suppress(asyncio.CancelledError):
+            await tidy
+
+    app = FastAPI(
+        title="Vesalius",
+        version=__version__,
+        description="Segment what a phrase names, and name what an image shows. For research, not for diagnosis.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.add_middleware(Guard, settings=settings, metrics=service.metrics)
+    app.add_exception_handler(ServiceError, _tell)
+    app.add_exception_handler(RequestValidationError, _tell_invalid)
+    app.add_exception_handler(HTTPException, _tell_http)
+    app.include_router(make_router(service), prefix="/api", responses=ERRORS)
+    _add_health(app, service)
+    if (PAGE / "index.html").is_file():
+        app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
+    else:
+        app.add_api_route("/", lambda: PlainTextResponse(NO_PAGE), include_in_schema=False)
+    return app
+
+
+async def _keep_tidy(service: Service) -> None:
+    while True:
+        await asyncio.sleep(TIDY_S)
+        await run_in_threadpool(service.store.remove_expired)
+
+
+def _add_health(app: FastAPI, service: Service) -> None:
+    registry = service.metrics.registry
+    Gauge("vesalius_jobs_waiting", "Jobs in queues", registry=registry).set_function(lambda: service.pool.waiting)
+    Gauge("vesalius_uploads", "Uploads on disk", registry=registry).set_function(service.store.count)
+    Gauge("vesalius_store_bytes", "Bytes of uploads", registry=registry).set_function(lambda: service.store.used_bytes)
+
+    @app.get("/healthz", response_class=PlainTextResponse)
+    async def healthz() -> str:
+        """Whether the service runs."""
+        return "ok\n"
+
+    @app.get("/readyz", response_class=PlainTextResponse, responses={503: {"model": ErrorAnswer}})
+    async def readyz() -> str:
+        """Whether every worker has loaded its model."""
+        if not service.pool.ready:
+            raise ServiceError(503, Refusal("The model is being loaded, or the service is being stopped"), 1)
+        return "ready\n"
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """Counters for Prometheus."""
+        return Response(await run_in_threadpool(generate_latest, registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _tell(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ServiceError)
+    tell(error)
+    return JSONResponse(error.refusal.to_dict(), error.status, extra_headers(error))
+
+
+async def _tell_invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(each) for each in first["loc"] if each != "body") or "body"
+    got = first.get("input")
+    shown = None if got is None or isinstance(got, dict | list) else str(got)[:100]
+    refusal = Refusal("The request is not as described in /openapi.json", where, str(first["msg"]), shown)
+    return JSONResponse(refusal.to_dict(), 422)
+
+
+async def _tell_http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    refusal = Refusal(
+        str(error.detail), remedy="/openapi.json lists all addresses." if error.status_code == 404 else None
+    )
+    return JSONResponse(refusal.to_dict(), error.status_code, error.headers)

@@ -1,0 +1,336 @@
+"""The work of the service, in a process of its own: files are opened and the model is asked here and nowhere else."""
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vesalius.errors import VesaliusError
+from vesalius.files import read_json, to_json, write_json, writing
+from vesalius.imaging import MedicalImage, SliceStack
+from vesalius.imaging.lazy import LazyPixels
+from vesalius.imaging.raster import write_labels, write_rgb
+from vesalius.imaging.safeguards import MEGABYTES, megabytes
+from vesalius.predict import Predictor, check_prompts
+from vesalius.results import finite
+from vesalius.segmentation import THRESHOLD, to_file_order
+from vesalius.segmenting.request import Collector, MaskRules
+from vesalius.serve.intake import take_in
+from vesalius.serve.refusals import Refusal, ServiceError, fault, from_error
+from vesalius.serve.store import RESULTS, SOURCE, Upload, new_handle, read_record
+from vesalius.volumes import PackedMasks, Values, volume_of, write_masks, write_volume
+
+if TYPE_CHECKING:
+    from vesalius.knowledge import Understanding
+    from vesalius.naming import AnatomyLabeller
+
+Job = Mapping[str, object]
+"""What is to be done, in JSON's types: "kind" and what the method of that name takes."""
+OPENED = 8
+"""Images that are kept open."""
+SURE = 255
+"""Stored value of probability 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class OpenImage:
+    """An image of an upload."""
+
+    upload: Upload
+    folder: Path
+    stacks: Sequence[MedicalImage]
+    slices: SliceStack
+
+    @property
+    def image(self) -> MedicalImage:
+        """The stack that is segmented."""
+        return self.stacks[0]
+
+    @property
+    def suffix(self) -> str:
+        """Of its masks."""
+        return ".nii.gz" if self.upload.kind == "volume" else ".png"
+
+
+class Engine:
+    """Does the jobs of one worker, one after the other.
+
+    Args:
+        predictor: Model, with a cache of features.
+        uploads: Folder of all uploads.
+        model: Name of the model, for records.
+        unpacked_bytes: Most that an upload may unpack to.
+        place: Number of this worker, from 0.
+        workers: Number of all.
+    """
+
+    def __init__(
+        self, predictor: Predictor, uploads: Path, model: str, unpacked_bytes: int, place: int = 0, workers: int = 1
+    ) -> None:
+        self.predictor, self.uploads, self.model = predictor, uploads, model
+        self._most, self._place, self._workers = unpacked_bytes, place, workers
+        self._opened: OrderedDict[str, OpenImage] = OrderedDict()
+        self._kinds: Mapping[str, Callable[..., dict[str, object]]] = {
+            "hello": self.hello,
+            "take_in": self.take_in,
+            "segment": self.segment,
+            "name": self.name,
+            "image": self.draw_image,
+            "probability": self.draw_probability,
+        }
+
+    def do(self, job: Job) -> dict[str, object]:
+        """Do one job.
+
+        Raises:
+            ServiceError: If it fails, for whatever reason.
+        """
+        wanted = {name: value for name, value in job.items() if name != "kind"}
+        try:
+            return self._kinds[str(job["kind"])](**wanted)
+        except VesaliusError as error:
+            raise from_error(error, self._folders(wanted)) from error
+        except FileNotFoundError as error:
+            raise ServiceError(404, Refusal("The upload was deleted in the meantime")) from error
+        except Exception as error:
+            raise fault(error) from error
+
+    def hello(self) -> dict[str, object]:
+        """Say that the model is ready."""
+        slices = MedicalImage(np.zeros((1, 8, 8), np.uint8), Path("start")).slices()
+        list(self.predictor.predict_slices(slices, ["polyp"]))
+        self.predictor.features.forget(slices)
+        return {"ready": True}
+
+    def take_in(self, incoming: str, name: str) -> dict[str, object]:
+        """Make uploads of files that arrived."""
+        handle = partial(new_handle, self._place, self._workers)
+        return {"uploads": [each.id for each in take_in(Path(incoming), name, self._most, handle)]}
+
+    def segment(self, upload: str, phrases: Sequence[str], threshold: float = THRESHOLD) -> dict[str, object]:
+        """Outline phrases and write a mask for each that the model was asked."""
+        check_prompts(phrases)
+        rules = MaskRules(threshold)
+        rules.check(len(phrases))
+        opened = self.open(upload)
+        understood = [self.predictor.knowledge.understand(each, opened.slices.modality) for each in phrases]
+        asked = [each.prompt for each in understood if each.asked is not None]
+        found = iter(self._gather(opened, asked, rules))
+        results = opened.folder / RESULTS
+        number = 1 + max((int(path.stem) for path in results.glob("*.json") if path.stem.isdecimal()), default=0)
+        rows = []
+        for place, each in enumerate(understood, number):
+            answer = None if each.asked is None else next(found)
+            rows.append(self._write(opened, place, each, answer, threshold))
+        return {"results": rows}
+
+    def name(self, upload: str) -> dict[str, object]:
+        """Say what the series shows, slice by slice and as a whole."""
+        opened = self.open(upload)
+        path = opened.folder / RESULTS / "names.json"
+        if path.exists():
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        series = self._labeller.label(opened.stacks)
+        content = {**series.to_dict(), "source": opened.upload.name}
+        least = self._labeller.calibration.least_probability
+        told = {"model": self.model, "least_probability": least, "summary": summarise(content), "series": [content]}
+        with writing(path) as unfinished:
+            unfinished.write_text(to_json(told, indent=None), encoding="utf-8")
+        return dict(json.loads(to_json(told)))
+
+    def draw_image(self, upload: str) -> dict[str, object]:
+        """Write the image in the geometry of its masks."""
+        opened = self.open(upload)
+        path = opened.folder / f"image{opened.suffix}"
+        if not path.exists():
+            if opened.upload.kind == "picture":
+                write_rgb(path, _in_file_order(opened.slices[0].rgb, opened.slices))
+            else:
+                values = _read_values(opened.image)
+                write_volume(path, opened.image, opened.slices, StackedPlanes(values), values.dtype)
+        return {"path": str(path)}
+
+    def draw_probability(self, upload: str, number: int) -> dict[str, object]:
+        """Write the probabilities of a result, 0 to 255 for 0 to 1."""
+        opened = self.open(upload)
+        result = read_result(opened.folder, number)
+        path = opened.folder / RESULTS / f"{number}.probability{opened.suffix}"
+        if not result["known"] or not result["expected"]:
+            raise ServiceError(404, Refusal("The model was not asked this phrase", str(result["phrase"])))
+        if not path.exists():
+            answers = self.predictor.predict_slices(opened.slices, [str(result["phrase"])])
+            levels = np.stack([np.rint(each.probability * SURE).astype(np.uint8) for (each,) in answers])
+            if opened.upload.kind == "picture":
+                write_labels(path, to_file_order(levels[0], opened.slices))
+            else:
+                write_volume(path, opened.image, opened.slices, StackedPlanes(levels), slope=1 / SURE)
+        return {"path": str(path)}
+
+    def open(self, handle: str) -> OpenImage:
+        """The image of an upload, kept open for further requests."""
+        if handle in self._opened:
+            self._opened.move_to_end(handle)
+            return self._opened[handle]
+        folder = self.uploads / handle
+        upload = read_record(folder)
+        stacks = upload.found(folder).read()
+        opened = OpenImage(upload, folder, stacks, stacks[0].slices())
+        self._opened[handle] = opened
+        while len(self._opened) > OPENED:
+            _, closed = self._opened.popitem(last=False)
+            self.predictor.features.forget(closed.slices)
+        return opened
+
+    def _gather(
+        self, opened: OpenImage, asked: Sequence[str], rules: MaskRules
+    ) -> list[tuple[PackedMasks, float | None, list[float | None]]]:
+        """Mask and existence of each phrase, and the existence in each slice."""
+        if not asked:
+            return []
+        collector = Collector((opened.upload.height, opened.upload.width), len(asked), rules)
+        for answers in self.predictor.predict_slices(opened.slices, asked):
+            collector.add(answers)
+        return list(zip(collector.finish(), collector.existence, collector.slice_existence, strict=True))
+
+    def _write(
+        self,
+        opened: OpenImage,
+        number: int,
+        understood: "Understanding",
+        answer: tuple[PackedMasks, float | None, list[float | None]] | None,
+        threshold: float,
+    ) -> dict[str, object]:
+        row: dict[str, object] = {
+            "number": number,
+            "phrase": understood.prompt,
+            "target": understood.target,
+            "known": understood.known,
+            "expected": understood.expected,
+            "existence": None,
+            "reason": understood.refusal,
+            "remark": understood.remark or None,
+            "nearest": list(understood.nearest),
+            "share": None,
+            "volume_ml": None,
+            "threshold": threshold,
+            "notices": [],
+        }
+        if answer is not None:
+            masks, existence, slice_existence = answer
+            path = opened.folder / RESULTS / f"{number}{opened.suffix}"
+            notices = write_masks(path, opened.image, opened.slices, masks)
+            row |= {
+                "existence": finite(existence),
+                "share": sum(masks.marked) / float(np.prod(masks.shape)),
+                "notices": [str(each) for each in notices],
+            }
+            if opened.upload.kind == "volume":
+                row |= {
+                    "volume_ml": finite(volume_of(opened.slices, masks)),
+                    "slice_existence": [None if each is None else finite(each) for each in slice_existence],
+                    "slices_marked": [index for index, count in enumerate(masks.marked) if count],
+                }
+        write_json(opened.folder / RESULTS / f"{number}.json", row)
+        return row
+
+    @cached_property
+    def _labeller(self) -> "AnatomyLabeller":
+        """Shares the segmenter's weights."""
+        from vesalius.models.checkpoint_file import find_checkpoint, read_notes
+        from vesalius.naming import AnatomyLabeller
+        from vesalius.naming.phrasebook import NamingCalibration
+
+        path = find_checkpoint(self.model)
+        return AnatomyLabeller(self.predictor.runtime, NamingCalibration.from_notes(read_notes(path), path))
+
+    def _folders(self, wanted: Mapping[str, object]) -> dict[Path, str]:
+        """Folders that no message may name -> what stands in their place."""
+        home = Path(str(wanted["incoming"])) if "incoming" in wanted else self.uploads / str(wanted.get("upload", ""))
+        return {home / SOURCE: "the upload", home: "the upload", self.uploads: "the store"}
+
+
+class StackedPlanes:
+    """Values of a whole volume whose slices can be read in any order.
+
+    Args:
+        values: [D, H, W].
+    """
+
+    def __init__(self, values: Values) -> None:
+        self._values = values
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """[D, H, W]."""
+        depth, height, width = self._values.shape
+        return depth, height, width
+
+    def __getitem__(self, index: int) -> Values:
+        plane: Values = self._values[index]
+        return plane
+
+    def planes(self, order: Sequence[int], backwards: Sequence[bool]) -> Iterator[Values]:
+        """See `PackedMasks.planes`."""
+        turned = np.flip(self._values.transpose(order), tuple(axis for axis, back in enumerate(backwards) if back))
+        return (turned[:, :, index].T for index in range(turned.shape[2]))
+
+
+def _read_values(image: MedicalImage) -> Values:
+    """All stored values: whole numbers as int16 where they fit, colours as grey."""
+    MEGABYTES.check(megabytes(image.pixels.size * 4), image.source)
+    whole = image.pixels.load_compact() if isinstance(image.pixels, LazyPixels) else np.asarray(image.pixels)
+    if image.is_colour:
+        grey: NDArray[np.float32] = whole.mean(axis=3, dtype=np.float32)
+        return np.rint(grey).astype(np.uint8 if whole.dtype == np.uint8 else np.float32)
+    if whole.dtype in (np.uint8, np.int16):
+        return whole.astype(whole.dtype, copy=False)
+    bounds = np.iinfo(np.int16)
+    real = whole.astype(np.float32, copy=False)
+    whole_numbers = real.min() >= bounds.min and real.max() <= bounds.max and (real == np.rint(real)).all()
+    return real.astype(np.int16) if whole_numbers else real
+
+
+def _in_file_order(rgb: NDArray[np.float32], slices: SliceStack) -> NDArray[np.float32]:
+    return np.stack([to_file_order(rgb[..., channel], slices) for channel in range(3)], axis=-1)
+
+
+def read_result(folder: Path, number: int) -> dict[str, object]:
+    """What was found for one phrase.
+
+    Raises:
+        ServiceError: If there is no such result.
+    """
+    path = folder / RESULTS / f"{number}.json"
+    if not path.is_file():
+        raise ServiceError(404, Refusal("No such result", "number", "the number of a result", str(number)))
+    content = read_json(path)
+    assert isinstance(content, dict)
+    return content
+
+
+def summarise(names: Mapping[str, object]) -> str:
+    """What a series shows, in one line."""
+    facts = [_label_of(names[question]) for question in ("modality", "protocol", "plane")]
+    slices = names["slices"]
+    assert isinstance(slices, Sequence)
+    shown = [
+        ", ".join(dict.fromkeys(str(each["label"]) for each in _rows(names[kind]) if each["label"]))
+        for kind in ("stations", "organs")
+    ]
+    told = ", ".join(each for each in facts if each) or "unsure"
+    counted = f"{len(slices)} slices" if len(slices) > 1 else "1 slice"
+    return "; ".join(each for each in (f"{told}, {counted}", *shown) if each)
+
+
+def _label_of(answer: object) -> str:
+    return str(answer["label"] or "") if isinstance(answer, Mapping) else ""
+
+
+def _rows(value: object) -> list[Mapping[str, object]]:
+    return list(value) if isinstance(value, list) else []

@@ -1,0 +1,90 @@
+"""A service from its start to its graceful stop."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from vesalius.errors import ConfigError
+from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE
+from vesalius.knowledge import Knowledge
+from vesalius.serve.app import Service, build_app
+from vesalius.serve.guards import Metrics
+from vesalius.serve.pool import ProcessRunner, WorkerPool, WorkerSettings, worker_settings
+from vesalius.serve.settings import ServeSettings
+from vesalius.serve.store import UploadStore
+
+STOP_S = 30
+"""Time for requests that are under way when the service is stopped."""
+IDLE_S = 30
+"""Time after which a connection that is silent is closed."""
+
+
+def run(settings: ServeSettings, on_start: Callable[[str], None]) -> None:
+    """Serve until the process is told to stop.
+
+    Args:
+        settings: Checked.
+        on_start: Called with the address, when it is bound.
+
+    Raises:
+        ConfigError: If the address cannot be bound.
+        ModelError: If there is no such model.
+        OutputError: If the store cannot be used.
+    """
+    with opening(settings) as service, _bound(settings) as listening:
+        app = build_app(service)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=IDLE_S,
+            timeout_graceful_shutdown=STOP_S,
+            lifespan="on",
+            ws="none",
+        )
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        on_start(f"http://{host}:{listening.getsockname()[1]}")
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+@contextmanager
+def opening(settings: ServeSettings) -> Iterator[Service]:
+    """The store and the workers of a service, until it ends; what was accepted is done before that."""
+    limits, metrics = settings.limits, Metrics()
+    knowledge = Knowledge.read(settings.model)
+    store = UploadStore(settings.store, 60 * limits.keep_minutes, limits.store_megabytes)
+    with store.opened():
+        common = WorkerSettings(
+            settings.model,
+            str(store.uploads),
+            limits.unpacked_megabytes * BYTES_PER_MEGABYTE,
+            limits.cache_megabytes * BYTES_PER_MEGABYTE,
+            threads=0,
+            place=0,
+            workers=settings.workers,
+        )
+        runners = [ProcessRunner(each, metrics.restarts.inc) for each in worker_settings(common)]
+        pool = WorkerPool(runners, limits.queue, limits.timeout_seconds)
+        pool.start()
+        try:
+            yield Service(settings, store, pool, knowledge, metrics)
+        finally:
+            pool.close()
+
+
+@contextmanager
+def _bound(settings: ServeSettings) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((settings.host, settings.port))
+        except OSError as error:
+            raise ConfigError(
+                f"--host {settings.host} --port {settings.port}: cannot be bound ({error.strerror or error}); choose "
+                "another port."
+            ) from error
+        yield listening

@@ -1,0 +1,99 @@
+"""Settings of the service, and what it refuses to start with."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vesalius.errors import ConfigError, check_at_least, check_positive
+
+TOKEN_VARIABLE = "VESALIUS_SERVE_TOKEN"
+"""Environment variable with the token that callers must show."""
+SHORTEST_TOKEN = 16
+"""Characters."""
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+MOST_PHRASES = 32
+"""Phrases of one request."""
+LONGEST_PHRASE = 500
+"""Characters."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much the service takes in; pixels, slices and memory of an image have the limits of all commands."""
+
+    upload_megabytes: int = 1024
+    """Most of one upload, as sent."""
+    unpacked_megabytes: int = 4096
+    """Most that an upload may unpack to."""
+    store_megabytes: int = 20480
+    """Most that all uploads and their results take on disk."""
+    cache_megabytes: int = 1024
+    """Most that features of images take in memory, in all workers together."""
+    queue: int = 32
+    """Most jobs that wait for each worker."""
+    timeout_seconds: float = 300
+    """Longest time for one job."""
+    keep_minutes: float = 60
+    """How long an upload that nobody asks for is kept."""
+
+    def check(self) -> None:
+        """Refuse limits out of their range.
+
+        Raises:
+            ConfigError: Naming the limit.
+        """
+        check_positive(self, "upload_megabytes", "unpacked_megabytes", "store_megabytes", "timeout_seconds")
+        check_positive(self, "keep_minutes")
+        check_at_least(self, 0, "cache_megabytes")
+        check_at_least(self, 1, "queue")
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """Where the service listens, and who may ask it."""
+
+    store: Path
+    """Folder for uploads and results."""
+    model: str = "pocket"
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names under which the service is reached, as behind a reverse proxy."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins of other pages that may ask it, such as "https://viewer.example.org"."""
+    token: str = field(default="", repr=False)
+    """What callers must show; empty for none."""
+    limits: Limits = field(default_factory=Limits)
+
+    def check(self) -> None:
+        """Refuse settings that are out of range or unsafe.
+
+        Raises:
+            ConfigError: Saying what would do.
+        """
+        self.limits.check()
+        check_at_least(self, 1, "workers")
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"--port: expected 0 to 65535, got {self.port}.")
+        if self.token and len(self.token) < SHORTEST_TOKEN:
+            raise ConfigError(
+                f"{TOKEN_VARIABLE}: expected {SHORTEST_TOKEN} characters or more, got {len(self.token)}; "
+                'make one with: python -c "import secrets; print(secrets.token_urlsafe())"'
+            )
+        if self.host not in LOOPBACK and not self.token:
+            raise ConfigError(
+                f"--host {self.host}: other machines could reach the service, so callers must show a token; set one of "
+                f"{SHORTEST_TOKEN} characters or more in the environment variable {TOKEN_VARIABLE}."
+            )
+        for origin in self.allowed_origins:
+            scheme, found, rest = origin.partition("://")
+            if scheme not in ("http", "https") or not found or not rest or "/" in rest or "*" in rest:
+                raise ConfigError(
+                    f"--allow-origin {origin}: expected a scheme and a host, such as http://localhost:3000."
+                )
+
+
+def default_store() -> Path:
+    """``vesalius/serve`` in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vesalius" / "serve"

@@ -1,0 +1,239 @@
+"""Uploads on disk: handles that nobody can guess, what is known of each, and their end.
+
+``STORE/uploads/ID/`` holds ``upload.json``, ``source/`` with the files as they came, and ``results/``. The time of
+``upload.json`` is that of the last request, so that uploads expire after a restart, too. Nothing but folders that are
+named by a handle is ever removed.
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from vesalius.errors import OutputError
+from vesalius.files import write_json
+from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE
+from vesalius.imaging.search import FoundSeries
+from vesalius.serve.refusals import Refusal, ServiceError
+
+HANDLE = re.compile(r"[0-9a-f]{32}")
+INCOMING = re.compile(r"\.[0-9a-f]{32}")
+RECORD = "upload.json"
+SOURCE = "source"
+RESULTS = "results"
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What is known of an upload."""
+
+    id: str
+    kind: str
+    """"picture", or "volume" for series, clips and volume files."""
+    name: str
+    """Name of the file as it was sent, or of the folder or archive of a series."""
+    width: int
+    height: int
+    depth: int
+    """Columns and rows of a slice as displayed, and number of slices."""
+    spacing_mm: list[float] | None
+    """Distance of columns, of rows and, in volumes, of slices; None if unknown."""
+    modality: str | None
+    plane: str | None
+    dicom: bool
+    """Whether results can be had as DICOM objects."""
+    slice_axis: int | None
+    """Axis of the volume file along which slices lie, from 0; None for pictures."""
+    slice_reversed: bool
+    """Whether the first slice as displayed is the last along that axis."""
+    notices: list[str]
+    source: str
+    """File or folder of the image, within the upload's own."""
+    files: list[str] = field(default_factory=list)
+    """DICOM files of the series, or numbered pictures."""
+    pictures: bool = False
+    """Whether the files are numbered pictures."""
+
+    def found(self, folder: Path) -> FoundSeries:
+        """The image to read."""
+        return FoundSeries(folder / self.source, tuple(folder / each for each in self.files), self.pictures)
+
+    def to_dict(self) -> dict[str, object]:
+        """What callers are told."""
+        hidden = ("source", "files", "pictures")
+        return {name: value for name, value in asdict(self).items() if name not in hidden}
+
+
+class UploadStore:
+    """The folder of all uploads.
+
+    Args:
+        root: Folder of the service.
+        keep_seconds: How long an upload that nobody asks for is kept.
+        megabytes: Most that all uploads may take.
+    """
+
+    def __init__(self, root: Path, keep_seconds: float, megabytes: int) -> None:
+        self.root, self.keep_seconds, self._most = root, keep_seconds, megabytes * BYTES_PER_MEGABYTE
+        self.uploads = root / "uploads"
+        self._used = 0
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Make the folder for this user alone, and keep other services out while it is in use.
+
+        Raises:
+            OutputError: If another service uses it, or it cannot be made.
+        """
+        try:
+            self.uploads.mkdir(parents=True, exist_ok=True)
+            os.chmod(self.uploads, 0o700)
+            lock = FileLock(self.root / ".serve.lock", timeout=0)
+            lock.acquire()
+        except Timeout as error:
+            raise OutputError(f"{self.root}: another vesalius serve uses it; name another --store.") from error
+        except OSError as error:
+            raise OutputError(
+                f"{self.root}: cannot be made or written ({error.strerror or error}); name another --store."
+            ) from error
+        try:
+            for path in self._folders(INCOMING):
+                shutil.rmtree(path, ignore_errors=True)
+            self.remove_expired()
+            yield
+        finally:
+            lock.release()
+
+    def folder(self, handle: str) -> Path:
+        """The folder of an upload, whose life begins anew.
+
+        Raises:
+            ServiceError: If there is none, or it has expired.
+        """
+        path = self.uploads / handle
+        record = path / RECORD
+        try:
+            known = HANDLE.fullmatch(handle) is not None and self._age(record) <= self.keep_seconds
+            if known:
+                os.utime(record)
+                return path
+        except OSError:
+            pass
+        shown = handle[:64]
+        raise ServiceError(
+            404, Refusal("No such upload; it may have expired", "id", "the id of an upload", shown, "Upload it again.")
+        )
+
+    def read(self, handle: str) -> Upload:
+        """What is known of an upload.
+
+        Raises:
+            ServiceError: If there is none, or it has expired.
+        """
+        return read_record(self.folder(handle))
+
+    def expires_at(self, handle: str) -> str:
+        """When it ends unless somebody asks for it."""
+        changed = (self.uploads / handle / RECORD).stat().st_mtime
+        return datetime.fromtimestamp(changed + self.keep_seconds, UTC).isoformat(timespec="seconds")
+
+    def receive(self, size: int) -> Path:
+        """A new folder for files that arrive.
+
+        Args:
+            size: Bytes that are expected.
+
+        Raises:
+            ServiceError: If there is no room.
+        """
+        if self._used + size > self._most or shutil.disk_usage(self.uploads).free < size:
+            self.remove_expired()
+        if self._used + size > self._most or shutil.disk_usage(self.uploads).free < size:
+            refusal = Refusal(
+                "There is no room for another upload", remedy="Delete uploads, or wait until some have expired."
+            )
+            raise ServiceError(429, refusal, retry_after=60)
+        path = self.uploads / f".{secrets.token_hex(16)}"
+        (path / SOURCE).mkdir(parents=True)
+        self._used += size
+        return path
+
+    def remove(self, handle: str) -> None:
+        """Delete an upload with all its results.
+
+        Raises:
+            ServiceError: If there is none.
+        """
+        shutil.rmtree(self.folder(handle), ignore_errors=True)
+
+    def remove_expired(self) -> list[str]:
+        """Delete what has expired, and measure the rest.
+
+        Returns:
+            The handles of what was deleted.
+        """
+        gone = []
+        for path in self._folders(HANDLE):
+            try:
+                expired = self._age(path / RECORD) > self.keep_seconds
+            except OSError:  # without a record: a removal that was interrupted
+                expired = True
+            if expired:
+                shutil.rmtree(path, ignore_errors=True)
+                gone.append(path.name)
+        self._used = sum(_size_of(path) for path in self.uploads.rglob("*"))
+        return gone
+
+    def count(self) -> int:
+        """Number of uploads."""
+        return sum(1 for _ in self._folders(HANDLE))
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes that uploads and results took when they were last measured, and that arrived since."""
+        return self._used
+
+    def _folders(self, name: re.Pattern[str]) -> list[Path]:
+        return [path for path in self.uploads.iterdir() if name.fullmatch(path.name)]
+
+    @staticmethod
+    def _age(record: Path) -> float:
+        return time.time() - record.stat().st_mtime
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:  # removed in the meantime
+        return 0
+
+
+def new_handle(worker: int, workers: int) -> str:
+    """A handle that nobody can guess, of an upload that this worker is to see to."""
+    while worker_of(handle := secrets.token_hex(16), workers) != worker:
+        pass
+    return handle
+
+
+def worker_of(handle: str, workers: int) -> int:
+    """The worker that sees to an upload, and that has its features."""
+    return int(handle, 16) % workers
+
+
+def read_record(folder: Path) -> Upload:
+    """Read what is known of an upload from its folder."""
+    return Upload(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
+
+
+def write_record(folder: Path, upload: Upload) -> None:
+    """Write what is known of an upload; it exists from then on."""
+    write_json(folder / RECORD, asdict(upload))

@@ -1,0 +1,138 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from serve.conftest import ask, half_bright, nifti, png, read_nifti, send
+
+
+def mask_of(client, result) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(client.get(result["mask"]).content)))
+
+
+def test_a_picture_is_uploaded_segmented_and_its_mask_is_what_is_bright(client):
+    upload = send(client, png(half_bright()), "my scan.png")
+    assert (upload["kind"], upload["name"], upload["width"], upload["height"]) == ("picture", "my scan.png", 32, 24)
+    (result,) = ask(client, upload, "liver")
+    mask = mask_of(client, result)
+    assert mask.shape == (24, 32)
+    assert mask[:, 20:].all()
+    assert not mask[:, :12].any()
+    assert result["share"] == pytest.approx(0.5, abs=0.1)
+    assert result["existence"] > 0.9
+
+
+def test_the_image_comes_back_on_the_grid_of_its_masks(client):
+    upload = send(client, png(half_bright()))
+    shown = np.asarray(Image.open(io.BytesIO(client.get(f"/api/uploads/{upload['id']}/image").content)))
+    assert (shown == half_bright()).all()
+
+
+def test_probabilities_are_levels_from_0_to_255(client):
+    (result,) = ask(client, send(client, png(half_bright())), "liver")
+    levels = np.asarray(Image.open(io.BytesIO(client.get(result["probability"]).content)))
+    assert levels.shape == (24, 32)
+    assert levels[:, -1].min() > 200
+    assert levels[:, 0].max() < 50
+
+
+def test_a_phrase_that_was_not_learnt_is_answered_in_words(client):
+    upload = send(client, png(half_bright()))
+    known, unknown = ask(client, upload, "liver", "fracture")
+    assert (known["number"], unknown["number"]) == (1, 2)
+    assert (unknown["known"], unknown["reason"], unknown["mask"]) == (False, "not learnt", None)
+    assert unknown["existence"] is None
+    assert client.get(f"/api/uploads/{upload['id']}/results/2.png").status_code == 404
+    assert client.get(f"/api/uploads/{upload['id']}/results/2/probability.png").status_code == 404
+    assert client.get(f"/api/uploads/{upload['id']}/results/2.json").json() == unknown
+
+
+def test_a_further_phrase_encodes_nothing(client):
+    upload = send(client, png(half_bright()))
+    ask(client, upload, "liver")
+    before = client.inside.runtime.encoded
+    ask(client, upload, "polyp", "lung")
+    assert client.inside.runtime.encoded == before
+
+
+def test_a_threshold_decides_what_is_marked(client):
+    upload = send(client, png(np.full((16, 16, 3), 130, np.uint8)))
+    low, high = ask(client, upload, "liver")[0], ask(client, upload, "liver", threshold=0.9)[0]
+    assert low["share"] == 1
+    assert high["share"] == 0
+
+
+@pytest.mark.parametrize("flip", [1, -1])
+def test_a_volume_has_mask_image_and_probability_on_its_own_grid(client, tmp_path, flip):
+    values = np.full((10, 8, 6), 100, np.int16)
+    values[..., 3:] = 1000
+    affine = np.diag([-2.0, 2, 5 * flip, 1])
+    upload = send(client, nifti(values, affine, tmp_path), "head.nii.gz")
+    assert (upload["kind"], upload["depth"], upload["spacing_mm"]) == ("volume", 6, [2, 2, 5])
+    assert (upload["slice_axis"], upload["slice_reversed"]) == (2, flip < 0)
+    (result,) = ask(client, upload, "liver")
+    for address in (result["mask"], f"/api/uploads/{upload['id']}/image", result["probability"]):
+        answer = client.get(address)
+        assert answer.status_code == 200, answer.text
+        made = read_nifti(answer.content, tmp_path)
+        assert made.shape == (10, 8, 6)
+        assert np.allclose(made.affine, affine)
+        assert np.asarray(made.dataobj)[..., 3:].mean() > np.asarray(made.dataobj)[..., :3].mean()
+    image = read_nifti(client.get(f"/api/uploads/{upload['id']}/image").content, tmp_path)
+    assert (np.asarray(image.dataobj) == values).all()
+    probability = np.asarray(read_nifti(client.get(result["probability"]).content, tmp_path).dataobj)
+    assert 0 <= probability.min() <= probability.max() <= 1
+    shown = [5 - each if flip < 0 else each for each in result["slices_marked"]]
+    assert set(shown) == {3, 4, 5}
+    assert result["volume_ml"] == pytest.approx(10 * 8 * 3 * 20 / 1000, rel=0.2)
+
+
+def test_what_the_model_learnt_is_told_with_names_to_suggest(client):
+    model = client.get("/api/model").json()
+    assert model["name"] == "pocket"
+    liver = next(each for each in model["targets"] if each["target"] == "liver")
+    assert liver["names"][0] == "liver"
+    assert (liver["modalities"], liver["pictures"]) == (["ct", "mr"], 10)
+
+
+def test_an_upload_is_shown_and_deleted(client):
+    upload = send(client, png(half_bright()))
+    address = f"/api/uploads/{upload['id']}"
+    assert client.get(address).json()["width"] == 32
+    assert client.delete(address).status_code == 204
+    gone = client.get(address)
+    assert gone.status_code == 404
+    assert "expired" in gone.json()["error"]["what"]
+    assert list(client.inside.store.uploads.iterdir()) == []
+
+
+def test_errors_carry_the_clear_messages_of_the_command_line(client):
+    answer = client.post("/api/uploads", files=[("files", ("scan.nii.gz", b"no volume"))])
+    error = answer.json()["error"]
+    assert answer.status_code == 422
+    assert error["where"] == "scan.nii.gz"
+    assert error["what"].startswith("cannot be read as a NIfTI")
+    assert "Export or copy it again" in error["remedy"]
+    assert str(client.inside.store.root) not in answer.text
+    assert list(client.inside.store.uploads.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [({"phrases": []}, "phrases"), ({}, "phrases"), ({"phrases": ["x"], "threshold": 2}, "threshold")],
+)
+def test_requests_of_another_form_name_the_field(client, body, where):
+    upload = send(client, png(half_bright()))
+    answer = client.post(f"/api/uploads/{upload['id']}/segment", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["where"].startswith(where)
+
+
+def test_health_and_metrics_are_told(client):
+    assert client.get("/healthz").text == "ok\n"
+    assert client.get("/readyz").status_code == 200
+    send(client, png(half_bright()))
+    metrics = client.get("/metrics").text
+    assert 'vesalius_requests_total{method="POST",route="/api/uploads",status="201"} 1.0' in metrics
+    assert "vesalius_uploads 1.0" in metrics
