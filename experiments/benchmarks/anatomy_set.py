@@ -1,95 +1,121 @@
-"""A small real set of labelled slices for naming, split by series, from what lies under ../shared/data/anatomy."""
+"""The people's slices as the paper's experiment sees them: read, shrunk and changed once, kept as bytes.
 
-import dataclasses
-import io
-import tarfile
-from collections.abc import Iterator
+Everybody whose series lie under ../shared/data/anatomy, held out in the five parts of ``experiments/pocket``.
+"""
+
+import sys
+import warnings
+from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
-from PIL import Image
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from vesalius.data.prepare.splitting import SplitConfig
-from vesalius.data.slices import CutSettings, SeriesDescription, cut_slices, find_volumes
-from vesalius.data.slices.cutting import distant_organs
-from vesalius.data.slices.sources import LabelledVolume, SliceRange, Subject
-from vesalius.data.slices.table import PICTURES, SliceRow, write_table
+from vesalius.console import progress_bar
+from vesalius.data.augment import SliceAugment, augment_slice
+from vesalius.data.slices.table import TABLE, SliceRow, read_slice_table, write_table
 from vesalius.files import writing
-from vesalius.prompts.anatomy import ORGANS, AnatomyLabel
+from vesalius.models.encoder import resize
+from vesalius.prompts.anatomy import AnatomyLabel
 
-SERIES = Path(__file__).parents[2] / "recipes" / "anatomy" / "series.toml"
-CUT = CutSettings(per_plane=24, spacing_mm=6.0)
+POCKET = Path(__file__).parents[1] / "pocket"
+SIDE = 160
+"""Pixels of a kept view."""
+CHANGED = 4
+"""Changed views of a slice, beside the plain one."""
+MOST_OF_A_SERIES = 40
+"""Slices of a series, spread evenly."""
 VISIBLE_HUMAN = "head_ct"
-HEAD = SeriesDescription(
-    "CT",
-    stations=(SliceRange("head"),),
-    organs=(SliceRange("neck", last=60), SliceRange("mandible", 24, 78), SliceRange("brain", 92, 216)),
-)
-HU_PER_SHADE, AIR = 14.7, -1000
-"""The pictures' shades to about Hounsfield units: air is 0 and soft tissue 68."""
-SHARES = {"train": (0.0, 0.8), "val": (0.8, 0.9), "test": (0.9, 1.0)}
-"""Parts of each of MedNIST's classes, in the order of its patients."""
-EACH = {"train": 30, "val": 15, "test": 25}
-"""Pictures of a class."""
-CLASSES = {
-    "AbdomenCT": ("CT", "axial", "abdomen", ()),
-    "BreastMRI": ("MR", "axial", "chest", ()),
-    "CXR": ("X-ray", None, "chest", ("lungs", "heart")),
-    "ChestCT": ("CT", "axial", "chest", ("lungs",)),
-    "Hand": ("X-ray", None, "upper limb", ("hand", "wrist")),
-    "HeadCT": ("CT", "axial", "head", ("brain",)),
-}
-TRUNK = ("chest", "abdomen", "pelvis")
-"""A class of the trunk names the examination, whose slices may show the stations beside it too."""
+"""The person of the paper's second test set, of whom only the head is here."""
+VIEWS = "views.npy"
 
 
-def make_series(shared: Path, out: Path) -> None:
-    """Cut all series: train, and to test; see ``recipes/anatomy/series.toml``."""
-    splits = {"abdomen_pelvis_ct": "train", "abdomen_mr": "test"}
-    volumes = find_volumes(SERIES)
-    for name, split in splits.items():
-        volume = find_volumes(shared / name)[0]
-        volumes.append(dataclasses.replace(volume, subject=Subject(name, split)))
-    volumes.append(_visible_human(shared / VISIBLE_HUMAN, out.with_name("head_ct.nii")))
-    report = cut_slices(volumes, out, CUT, SplitConfig())
-    if report.problems:
-        raise SystemExit(f"{report.problems[0]}")
+@dataclass(frozen=True, eq=False)
+class PeopleSlices:
+    """N native slices."""
+
+    views: NDArray[np.uint8]
+    """Shades of view 0, which is plain, and of ``CHANGED`` changed ones, [N, 1 + CHANGED, SIDE, SIDE]."""
+    labels: tuple[AnatomyLabel, ...]
+    series: tuple[str, ...]
+    patients: tuple[str, ...]
+    folds: NDArray[np.intp]
+    """Part in which the person is held out, [N]."""
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """How often each is drawn for training, in proportion: a series of n slices √n times, [N]."""
+        counts = {name: self.series.count(name) for name in set(self.series)}
+        return np.array([counts[name] ** -0.5 for name in self.series])
 
 
-def make_mednist(archive: Path, out: Path) -> None:
-    """MedNIST's classes as slices."""
-    write_table(out, list(_mednist_rows(archive, out)))
+def open_set(shared: Path, folder: Path) -> PeopleSlices:
+    """Read what is kept in a folder, and make it where it is not there yet.
+
+    Args:
+        shared: Folder with anatomy/.
+        folder: Where the slices are kept.
+    """
+    if not (folder / TABLE).exists():
+        with progress_bar() as bar:
+            bar.add_task("Reading slices", total=None)
+            _make(shared, folder)
+    rows = read_slice_table(folder)
+    return PeopleSlices(
+        np.load(folder / VIEWS, mmap_mode="r"),
+        labels=tuple(row.label for row in rows),
+        series=tuple(row.volume for row in rows),
+        patients=tuple(row.patient for row in rows),
+        folds=np.array([int(row.split) for row in rows]),
+    )
 
 
-def _visible_human(folder: Path, out: Path) -> LabelledVolume:
-    """The Visible Human's head as a volume, from the shoulders up; voxels count as 1 mm."""
-    files = sorted(folder.glob("texture-*.png"), key=lambda path: int(path.stem.split("-")[1]))
-    shades = np.stack([np.asarray(Image.open(path).convert("L")) for path in files])
-    values = (shades * HU_PER_SHADE + AIR).astype(np.int16).transpose(2, 1, 0)
-    with writing(out) as unfinished:
-        unfinished.write_bytes(nib.Nifti1Image(values, np.diag([-1.0, -1.0, 1.0, 1.0])).to_bytes())
-    return LabelledVolume(VISIBLE_HUMAN, out, Subject(VISIBLE_HUMAN, "test"), description=HEAD)
+def _make(shared: Path, folder: Path) -> None:
+    """The table comes last: where it is, all is."""
+    sys.path.append(str(POCKET))
+    from anatomy_data import read_series_people
+    from anatomy_head import share_out
+
+    # Of the shared chest CT only every fifth slice is there, and the series do not say their units.
+    warnings.filterwarnings("ignore", message=".*positions are approximate")
+    warnings.filterwarnings("ignore", message=".*units guessed to be HU")
+    everything = list(read_series_people(shared))
+    parts = share_out(everything, sorted({each.patient for each in everything}))
+    fold_of = {name: part for part, names in enumerate(parts) for name in names}
+    series = defaultdict(list)
+    for each in everything:
+        if each.native:
+            series[each.series].append(each)
+    kept = [each for own in series.values() for each in own[:: -(-len(own) // MOST_OF_A_SERIES)]]
+    views = np.stack([draw_views(torch.from_numpy(each.rgb), place) for place, each in enumerate(kept)])
+    with writing(folder / VIEWS) as unfinished, unfinished.open("wb") as file:
+        np.save(file, views, allow_pickle=False)
+    rows = [
+        SliceRow(VIEWS, each.series, each.patient, str(fold_of[each.patient]), None, place, None, 0.0, each.label)
+        for place, each in enumerate(kept)
+    ]
+    write_table(folder, rows)
 
 
-def _mednist_rows(archive: Path, out: Path) -> Iterator[SliceRow]:
-    with tarfile.open(archive) as tar:
-        members = sorted((member for member in tar.getmembers() if member.isfile()), key=lambda member: member.name)
-        for name in CLASSES:
-            own = [member for member in members if member.name.split("/")[-2] == name]
-            for split, (first, last) in SHARES.items():
-                for place in np.linspace(first * len(own), last * len(own) - 1, EACH[split]).astype(int):
-                    content = tar.extractfile(own[place])
-                    assert content is not None
-                    file = f"{PICTURES}/{name}_{place:05d}.png"
-                    with writing(out / file) as unfinished:
-                        Image.open(io.BytesIO(content.read())).convert("L").save(unfinished, format="PNG")
-                    patient = f"{name}-{place}"
-                    yield SliceRow(file, f"mednist/{name}", patient, split, None, int(place), None, 0.0, _label(name))
+def draw_views(rgb: Tensor, place: int) -> NDArray[np.uint8]:
+    """The plain view and ``CHANGED`` changed ones, all of them shrunk alike first, [1 + CHANGED, SIDE, SIDE].
+
+    Args:
+        rgb: [S, S, 3] in [0, 1].
+        place: Decides the changes.
+    """
+    grey = rgb.mean(2).expand(1, 3, *rgb.shape[:2])
+    plain = resize(grey, (SIDE, SIDE))[0].clamp(0, 1)
+    draws = torch.Generator().manual_seed(place)
+    changed = [augment_slice(plain, SliceAugment(), SIDE, draws) for _ in range(CHANGED)]
+    shades = torch.stack([plain, *changed])[:, 0]
+    return (shades * 255).round().to(torch.uint8).numpy()
 
 
-def _label(name: str) -> AnatomyLabel:
-    modality, plane, station, organs = CLASSES[name]
-    trunk = frozenset(TRUNK if station in TRUNK else ()) - {station}
-    unsure = frozenset(ORGANS) - distant_organs({station}) - frozenset(organs)
-    return AnatomyLabel(modality, None, plane, frozenset({station}), frozenset(organs), unsure | trunk)
+def as_pixels(views: NDArray[np.uint8], size: int = SIDE) -> Tensor:
+    """RGB in [0, 1], [B, 3, size, size], of views [B, SIDE, SIDE]."""
+    shades = torch.from_numpy(np.array(views)).float()[:, None] / 255
+    return resize(shades, (size, size)).clamp(0, 1).expand(-1, 3, -1, -1)

@@ -46,6 +46,15 @@ PICTURES = {
 
 def read_all(shared: Path) -> Iterator[LabelledSlice]:
     """Everything, to train on and held out."""
+    yield from read_series_people(shared)
+    yield from read_mednist(shared / "anatomy" / "mednist.tar")
+    for name, label in PICTURES.items():
+        yield from _pictures(shared / "segmentation" / name, label)
+    yield from read_targets(shared, SIZE)
+
+
+def read_series_people(shared: Path) -> Iterator[LabelledSlice]:
+    """The people of the series, who are held out in turn."""
     anatomy = shared / "anatomy"
     for volume in find_volumes(SERIES):
         yield from _volume(volume)
@@ -54,10 +63,6 @@ def read_all(shared: Path) -> Iterator[LabelledSlice]:
     yield from read_people(anatomy, LOOKS, SIZE)
     yield from _localizer(anatomy / "knee_mr_localizer")
     yield from _head_ct(anatomy / "head_ct")
-    yield from read_mednist(anatomy / "mednist.tar")
-    for name, label in PICTURES.items():
-        yield from _pictures(shared / "segmentation" / name, label)
-    yield from read_targets(shared, SIZE)
 
 
 def _volume(volume: LabelledVolume) -> Iterator[LabelledSlice]:

