@@ -1,15 +1,9 @@
 """A service in the test's own process, which marks what is bright, and files to send it."""
 
-import io
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
-import nibabel as nib
-import numpy as np
 import pytest
-from PIL import Image
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
@@ -91,43 +85,3 @@ def serve(tmp_path, bright) -> Iterator[Serve]:
 @pytest.fixture
 def client(serve) -> TestClient:
     return serve()
-
-
-def half_bright(height: int = 24, width: int = 32) -> np.ndarray:
-    """A picture whose right half is bright."""
-    picture = np.zeros((height, width, 3), np.uint8)
-    picture[:, width // 2 :] = 255
-    return picture
-
-
-def png(picture: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def nifti(values: np.ndarray, affine: np.ndarray, folder: Path, name: str = "volume.nii.gz") -> bytes:
-    nib.save(nib.Nifti1Image(values, affine), folder / name)
-    return (folder / name).read_bytes()
-
-
-def read_nifti(content: bytes, folder: Path) -> nib.Nifti1Image:
-    path = folder / "answer.nii.gz"
-    path.write_bytes(content)
-    return nib.load(path)
-
-
-def send(client: TestClient, content: bytes, name: str = "scan.png", **headers: str) -> dict:
-    """Upload one file, and say what is known of it."""
-    answer = client.post("/api/uploads", files=[("files", (name, content))], headers=headers)
-    assert answer.status_code == 201, answer.text
-    return answer.json()
-
-
-def ask(client: TestClient, upload: dict, *phrases: str, **more: object) -> list[dict]:
-    answer = client.post(f"/api/uploads/{upload['id']}/segment", json={"phrases": list(phrases), **more})
-    assert answer.status_code == 200, answer.text
-    return answer.json()["results"]
-
-
-__all__ = ["ask", "half_bright", "nifti", "png", "read_nifti", "replace", "send"]

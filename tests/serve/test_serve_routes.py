@@ -3,8 +3,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-
-from serve.conftest import ask, half_bright, nifti, png, read_nifti, send
+from serve_client import ask, half_bright, nifti, png, read_nifti, send
 
 
 def mask_of(client, result) -> np.ndarray:

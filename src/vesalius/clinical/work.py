@@ -120,6 +120,7 @@ def segment_to_dicom(
     *,
     fractional: bool = False,
     overwrite: bool = False,
+    slices: SliceStack | None = None,
     watch: Watch = lambda answers, total: answers,
 ) -> list[PhraseResult]:
     """Outline phrases in a DICOM image or series and write what was found as DICOM.
@@ -131,6 +132,7 @@ def segment_to_dicom(
         files: What to write.
         fractional: Store probabilities, not masks.
         overwrite: Replace files that are there.
+        slices: Slices of the image, whose features may be kept; by default those that the request asks for.
         watch: Told of each slice.
 
     Returns:
@@ -148,7 +150,7 @@ def segment_to_dicom(
     check_outputs(files.paths, image.source, overwrite)
     source = read_source(image)
     _spare_sources(files.paths, image)
-    slices = image.slices(request.plane, request.window)
+    slices = slices or image.slices(request.plane, request.window)
     understood = [predictor.knowledge.understand(each, slices.modality) for each in request.prompts]
     asked = [each for each in understood if each.asked is not None]
     check_room(image, len(asked), kind)

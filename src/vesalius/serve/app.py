@@ -130,6 +130,7 @@ def build_app(service: Service) -> FastAPI:
     Args:
         service: What routes share; its store is opened and its workers are started by the caller.
     """
+    from vesalius.serve.downloads import make_downloads
     from vesalius.serve.routes import make_router
 
     settings = service.settings
@@ -154,7 +155,8 @@ def build_app(service: Service) -> FastAPI:
     app.add_exception_handler(ServiceError, _tell)
     app.add_exception_handler(RequestValidationError, _tell_invalid)
     app.add_exception_handler(HTTPException, _tell_http)
-    app.include_router(make_router(service), prefix="/api", responses=ERRORS)
+    for router in (make_router(service), make_downloads(service)):
+        app.include_router(router, prefix="/api", responses=ERRORS)
     _add_health(app, service)
     if (PAGE / "index.html").is_file():
         app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")

@@ -1,6 +1,7 @@
 """The work of the service, in a process of its own: files are opened and the model is asked here and nowhere else."""
 
 import json
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.errors import VesaliusError
+from vesalius.errors import ConfigError, ImageError, ImageNotice, PromptError, VesaliusError, require
 from vesalius.files import read_json, to_json, write_json, writing
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.lazy import LazyPixels
@@ -20,7 +21,8 @@ from vesalius.imaging.safeguards import MEGABYTES, megabytes
 from vesalius.predict import Predictor, check_prompts
 from vesalius.results import finite
 from vesalius.segmentation import THRESHOLD, to_file_order
-from vesalius.segmenting.request import Collector, MaskRules
+from vesalius.segmenting.request import Collector, MaskRules, Request
+from vesalius.serve.corrections import Correction, write_correction
 from vesalius.serve.intake import take_in
 from vesalius.serve.refusals import Refusal, ServiceError, fault, from_error
 from vesalius.serve.store import RESULTS, SOURCE, Upload, new_handle, read_record
@@ -34,6 +36,8 @@ Job = Mapping[str, object]
 """What is to be done, in JSON's types: "kind" and what the method of that name takes."""
 OPENED = 8
 """Images that are kept open."""
+STEM_DIGITS = 12
+"""Digits of a handle in names of training data."""
 SURE = 255
 """Stored value of probability 1."""
 
@@ -83,6 +87,8 @@ class Engine:
             "name": self.name,
             "image": self.draw_image,
             "probability": self.draw_probability,
+            "correct": self.correct,
+            "dicom": self.write_dicom,
         }
 
     def do(self, job: Job) -> dict[str, object]:
@@ -171,6 +177,36 @@ class Engine:
             else:
                 write_volume(path, opened.image, opened.slices, StackedPlanes(levels), slope=1 / SURE)
         return {"path": str(path)}
+
+    def correct(self, upload: str, mask: str, phrase: str, slice_number: int | None) -> dict[str, object]:
+        """Write a corrected mask with its image as training data."""
+        opened, path = self.open(upload), Path(mask)
+        target = self.predictor.knowledge.understand(phrase).target if phrase.strip() else None
+        correction = Correction(upload[:STEM_DIGITS], phrase.strip(), target)
+        made = path.with_name("correction.zip")
+        count = write_correction(made, opened.image, opened.slices, path, correction, slice_number)
+        return {"path": str(made), "images": count}
+
+    def write_dicom(self, upload: str, form: str, numbers: Sequence[int], folder: str) -> dict[str, object]:
+        """Write results as a DICOM segmentation, or as a structured report that refers to it."""
+        require("highdicom", extra="clinical")
+        from vesalius.clinical.work import DicomFiles, segment_to_dicom
+
+        opened = self.open(upload)
+        if not opened.upload.dicom:
+            raise ImageError(f"{opened.upload.name}: is not DICOM, so no DICOM object can refer to it; take its masks.")
+        phrases, threshold = _asked_in(opened.folder, numbers)
+        home = Path(folder)
+        files = DicomFiles(home / "seg.dcm", home / "sr.dcm" if form == "sr" else None)
+        request = Request(tuple(phrases), self.model, rules=MaskRules(threshold))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ImageNotice)
+            try:
+                segment_to_dicom(opened.image, self.predictor, request, files, slices=opened.slices)
+            except PromptError:
+                if files.report is None or not files.report.exists():
+                    raise
+        return {"path": str(home / f"{form}.dcm")}
 
     def open(self, handle: str) -> OpenImage:
         """The image of an upload, kept open for further requests."""
@@ -312,6 +348,28 @@ def read_result(folder: Path, number: int) -> dict[str, object]:
     content = read_json(path)
     assert isinstance(content, dict)
     return content
+
+
+def list_results(folder: Path) -> list[dict[str, object]]:
+    """All results of an upload, in their order."""
+    numbers = sorted(int(path.stem) for path in (folder / RESULTS).glob("*.json") if path.stem.isdecimal())
+    return [read_result(folder, number) for number in numbers]
+
+
+def _asked_in(folder: Path, numbers: Sequence[int]) -> tuple[list[str], float]:
+    """The phrases of results, each once, and their threshold.
+
+    Raises:
+        ConfigError: If they have several.
+        PromptError: If there are none.
+    """
+    results = [read_result(folder, number) for number in numbers] or list_results(folder)
+    if not results:
+        raise PromptError("results: there are none yet; segment something first.")
+    thresholds = {float(str(each["threshold"])) for each in results}
+    if len(thresholds) > 1:
+        raise ConfigError("numbers: expected results of one threshold, got several; name the results to take.")
+    return list(dict.fromkeys(str(each["phrase"]) for each in results)), thresholds.pop()
 
 
 def summarise(names: Mapping[str, object]) -> str:

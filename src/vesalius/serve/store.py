@@ -167,6 +167,12 @@ class UploadStore:
         self._used += size
         return path
 
+    def scratch(self, handle: str) -> Path:
+        """A new folder within an upload's own, for files that are made to be sent once."""
+        path = self.uploads / handle / f"scratch.{secrets.token_hex(8)}"
+        path.mkdir()
+        return path
+
     def remove(self, handle: str) -> None:
         """Delete an upload with all its results.
 

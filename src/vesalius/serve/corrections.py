@@ -1,0 +1,204 @@
+"""A corrected mask with its image in the layout that training reads (docs/data.md): annotation feeds training."""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vesalius.errors import DataError, ImageError, PromptError
+from vesalius.files import writing
+from vesalius.imaging import MedicalImage, SliceStack, read_mask, to_square_pixels
+from vesalius.imaging.formats import VOLUME_SUFFIXES, reading
+from vesalius.imaging.orientation import Affine, StraightGrid, grid_order, straight_grid, to_grid
+from vesalius.results import slugs
+from vesalius.segmentation import to_file_order
+
+REPEATED = 3
+"""Channels that a mask is given to be stretched like a picture."""
+
+
+class Correction(NamedTuple):
+    """What was corrected, and by whom it is named."""
+
+    stem: str
+    """Beginning of the names of its files; says nothing of the patient."""
+    phrase: str
+    target: str | None
+    """The learnt target that the phrase names."""
+
+
+def write_correction(
+    path: Path,
+    image: MedicalImage,
+    slices: SliceStack,
+    mask: Path,
+    correction: Correction,
+    place: int | None = None,
+) -> int:
+    """Write image, mask and annotation as a zip file.
+
+    Of a volume every slice with a mark becomes an image, with pixels as wide as high. A picture, or one slice that was
+    asked for, may be without a mark: its record then says that the object is absent.
+
+    Args:
+        path: File to write.
+        image: What was corrected.
+        slices: Its slices.
+        mask: A picture of one slice, or a volume (.nii.gz) on the grid of the image's masks.
+        correction: What it is.
+        place: Of a volume, the only slice to write, from 0 as displayed.
+
+    Returns:
+        Number of images written.
+
+    Raises:
+        DataError: If the mask does not fit the image, or marks nothing in a whole volume.
+        ImageError: If it cannot be read.
+        PromptError: If there is no phrase.
+    """
+    if not correction.phrase.strip():
+        raise PromptError("phrase: is empty; say what the mask outlines.")
+    if place is not None and not 0 <= place < len(slices):
+        raise DataError(f"slice: expected 0 to {len(slices) - 1}, got {place}.")
+    records, suffix = [], slugs([correction.phrase])[0]
+    with writing(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
+        for index, plane in _marked_slices(image, slices, mask, place):
+            name = f"{correction.stem}_{index:04d}.png"
+            mask_name = f"{correction.stem}_{index:04d}_{suffix}.png"
+            rgb = to_square_pixels(slices[index].rgb, slices.pixel_spacing_mm)
+            archive.writestr(f"images/{name}", _to_png(np.rint(rgb * 255).astype(np.uint8)))
+            archive.writestr(f"masks/{mask_name}", _to_png(_to_square(plane, slices).astype(np.uint8) * 255))
+            records.append(_record(name, mask_name, correction, bool(plane.any())))
+        if not records:
+            raise DataError("mask: marks nothing; name a slice to say that the object is absent there.")
+        archive.writestr("anns/train.json", json.dumps(records, indent=2))
+    return len(records)
+
+
+def _record(name: str, mask_name: str, correction: Correction, present: bool) -> dict[str, object]:
+    record: dict[str, object] = {
+        "img_name": name,
+        "mask_name": mask_name,
+        "prompts": {"p0": "", "p1": correction.phrase},
+    }
+    if correction.target is not None:
+        record["target"] = correction.target
+    return record if present else {**record, "absent": True}
+
+
+def _marked_slices(
+    image: MedicalImage, slices: SliceStack, mask: Path, place: int | None
+) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    """Masks of slices in display order."""
+    size = slices.pixels.shape[1], slices.pixels.shape[2]
+    if not mask.name.lower().endswith(VOLUME_SUFFIXES):
+        if len(slices) > 1 and place is None:
+            raise DataError(
+                f"{mask.name}: is a picture, and the image a volume; name the slice, or send a .nii.gz mask."
+            )
+        plane = read_mask(mask)
+        if len(slices) == 1:
+            plane = _from_file_order(plane, slices)
+        if plane.shape != size:
+            raise DataError(f"{mask.name}: expected a mask of {size[1]} × {size[0]} pixels, got {_shown(plane)}.")
+        yield place or 0, plane
+        return
+    volume = _read_volume(image, slices, mask)
+    chosen = range(len(slices)) if place is None else [place]
+    for index in chosen:
+        if place is not None or len(slices) == 1 or volume[index].any():
+            yield index, volume[index]
+
+
+def _shown(plane: NDArray[np.bool_]) -> str:
+    return f"{plane.shape[1]} × {plane.shape[0]}"
+
+
+def _from_file_order(plane: NDArray[np.bool_], slices: SliceStack) -> NDArray[np.bool_]:
+    """The inverse of `to_file_order`, by following where each pixel went."""
+    height, width = slices.pixels.shape[1], slices.pixels.shape[2]
+    places = to_file_order(np.arange(height * width).reshape(height, width), slices)
+    if places.shape != plane.shape:
+        return plane
+    shown = np.empty(height * width, np.bool_)
+    shown[places] = plane
+    return shown.reshape(height, width)
+
+
+def _read_volume(image: MedicalImage, slices: SliceStack, mask: Path) -> NDArray[np.bool_]:
+    """A mask volume in display order, [D, H, W]."""
+    import nibabel as nib
+
+    with reading(mask, "a mask volume"):
+        content = nib.load(mask)
+        if not isinstance(content, nib.Nifti1Image):
+            raise ImageError(f"{mask.name}: is no NIfTI volume; save it as .nii.gz.")
+        shape = tuple(int(each) for each in content.shape)
+    grid = _Grid.of(image, slices)
+    if shape != grid.shape:
+        found, expected = (" × ".join(map(str, each)) for each in (shape, grid.shape))
+        raise DataError(f"{mask.name}: has {found} voxels, the image {expected}; draw on the image as it is returned.")
+    with reading(mask, "a mask volume"):
+        return grid.to_display(np.asarray(content.dataobj) > 0)
+
+
+class _Grid(NamedTuple):
+    """The grid of an image's mask volumes."""
+
+    shape: tuple[int, int, int]
+    """Voxels along i, j and k."""
+    file: Affine | None
+    """Of the image's own file; None where it has no place in space."""
+    shown: Affine | None
+    """Of the slices as displayed."""
+    straight: StraightGrid | None
+    """Where slices that are sheared against each other were moved."""
+
+    @staticmethod
+    def of(image: MedicalImage, slices: SliceStack) -> "_Grid":
+        depth, height, width = slices.pixels.shape[:3]
+        shown = slices.affine
+        if shown is None:
+            return _Grid((width, height, depth), None, None, None)
+        file = shown[:, [2, 1, 0, 3]] if image.source_affine is None else image.source_affine
+        order, _ = grid_order(shown, file)
+        columns, rows, planes = ((depth, height, width)[axis] for axis in order)
+        if image.sheared and not image.source.name.lower().endswith(VOLUME_SUFFIXES):
+            straight = straight_grid(file, (columns, rows, planes))
+            return _Grid(straight.shape, file, shown, straight)
+        return _Grid((columns, rows, planes), file, shown, None)
+
+    def to_display(self, stored: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """A mask [i, j, k] of this grid as slices [D, H, W]."""
+        if self.file is None or self.shown is None:
+            return stored.transpose(2, 1, 0)
+        if self.straight is not None:
+            stored = self._move_back(stored, self.straight)
+        return to_grid(stored, self.file, self.shown)
+
+    def _move_back(self, stored: NDArray[np.bool_], straight: StraightGrid) -> NDArray[np.bool_]:
+        room = np.ptp(straight.corners, axis=0)
+        columns, rows = self.shape[0] - int(room[0]), self.shape[1] - int(room[1])
+        planes = [
+            stored[column : column + columns, row : row + rows, k] for k, (column, row) in enumerate(straight.corners)
+        ]
+        return np.stack(planes, axis=2)
+
+
+def _to_square(plane: NDArray[np.bool_], slices: SliceStack) -> NDArray[np.bool_]:
+    """A mask with pixels as wide as high."""
+    levels = np.repeat(plane[..., None].astype(np.float32), REPEATED, axis=2)
+    square: NDArray[np.bool_] = to_square_pixels(levels, slices.pixel_spacing_mm)[..., 0] > 0.5
+    return square
+
+
+def _to_png(levels: NDArray[np.uint8]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(levels).save(stream, "PNG")
+    return stream.getvalue()

@@ -1,0 +1,136 @@
+"""Routes that put files together: results as DICOM and as a zip file, corrections as training data."""
+
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+
+from vesalius.files import to_json
+from vesalius.imaging.formats import file_stem
+from vesalius.results import slugs
+from vesalius.serve.app import Service, reading_form
+from vesalius.serve.engine import list_results
+from vesalius.serve.intake import safe_name
+from vesalius.serve.refusals import Refusal, ServiceError
+from vesalius.serve.routes import Handle
+from vesalius.serve.store import RESULTS, Upload
+
+Numbers = Annotated[list[int], Query(description="results to take; all by default")]
+CORRECTION = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["mask", "phrase"],
+                    "properties": {
+                        "mask": {"type": "string", "format": "binary"},
+                        "phrase": {"type": "string"},
+                        "slice": {"type": "integer", "minimum": 0},
+                    },
+                }
+            }
+        },
+    }
+}
+"""The form of a correction, for /openapi.json."""
+
+
+def make_downloads(service: Service) -> APIRouter:
+    """The routes of a service."""
+    router = APIRouter()
+    for kind, what in (("seg", "segmentation"), ("sr", "structured report")):
+        _add_dicom(router, service, kind, what)
+
+    @router.get("/uploads/{id}/results.zip", response_class=FileResponse)
+    async def results(id: Handle) -> FileResponse:  # noqa: A002
+        """All masks, and what was found, in one zip file."""
+        upload = await run_in_threadpool(service.store.read, id)
+        folder = await run_in_threadpool(service.store.folder, id)
+        scratch = service.store.scratch(id)
+        path = await run_in_threadpool(_zip_results, folder, upload, scratch / "results.zip")
+        return _send_once(path, scratch)
+
+    @router.post("/uploads/{id}/corrections", response_class=FileResponse, openapi_extra=CORRECTION)
+    async def correct(id: Handle, request: Request) -> FileResponse:  # noqa: A002
+        """Turn a corrected mask into training data: a zip file with images, masks and annotations (docs/data.md).
+
+        The mask is a picture of the image's size, or of a volume a .nii.gz on the grid of its masks; with a slice, from
+        0 as displayed, only that one is written, and its mask may be a picture of it.
+        """
+        async with reading_form(request, "mask") as (files, texts):
+            if len(files) != 1:
+                raise ServiceError(422, Refusal("Expected one mask", "mask", "one file", f"{len(files)} files"))
+            number = _read_slice(texts.get("slice", ""))
+            await run_in_threadpool(service.store.folder, id)
+            scratch = service.store.scratch(id)
+            path = scratch / safe_name(files[0].filename or "mask.png")
+            await run_in_threadpool(_copy, files[0].file, path)
+        wanted = {"mask": str(path), "phrase": texts.get("phrase", ""), "slice_number": number}
+        return await _make(service, id, scratch, "correct", **wanted)
+
+    return router
+
+
+def _add_dicom(router: APIRouter, service: Service, kind: str, what: str) -> None:
+    @router.get(
+        f"/uploads/{{id}}/{kind}.dcm",
+        name=kind,
+        response_class=FileResponse,
+        description=f"Results as a DICOM {what}; needs the extra clinical, and an upload that is DICOM.",
+    )
+    async def dicom(id: Handle, numbers: Numbers = []) -> FileResponse:  # noqa: A002, B006
+        await run_in_threadpool(service.store.folder, id)
+        scratch = service.store.scratch(id)
+        return await _make(service, id, scratch, "dicom", form=kind, numbers=numbers, folder=str(scratch))
+
+
+async def _make(service: Service, handle: str, scratch: Path, kind: str, **wanted: object) -> FileResponse:
+    """Let a worker make a file in a folder of its own, and send it."""
+    try:
+        made = await service.ask(handle, kind, **wanted)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    return _send_once(Path(str(made["path"])), scratch)
+
+
+def _read_slice(text: str) -> int | None:
+    if not text:
+        return None
+    if not text.isdecimal() or len(text) > 6:
+        raise ServiceError(422, Refusal("No such slice", "slice", "a number from 0", text[:20]))
+    return int(text)
+
+
+def _copy(source: BinaryIO, path: Path) -> None:
+    with path.open("xb") as file:
+        shutil.copyfileobj(source, file, 2**20)
+
+
+def _zip_results(folder: Path, upload: Upload, path: Path) -> Path:
+    """Masks under names that say what they are, and results.json."""
+    rows = list_results(folder)
+    suffix = ".png" if upload.kind == "picture" else ".nii.gz"
+    stem = safe_name(file_stem(upload.name))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for row, slug in zip(rows, slugs([str(each["phrase"]) for each in rows]), strict=True):
+            mask = folder / RESULTS / f"{row['number']}{suffix}"
+            if mask.is_file():
+                row["mask"] = f"{stem}.{slug}.mask{suffix}"
+                archive.write(mask, str(row["mask"]))
+        archive.writestr("results.json", to_json({"image": upload.to_dict(), "results": rows}))
+    return path
+
+
+def _send_once(path: Path, scratch: Path) -> FileResponse:
+    """Send a file, and remove the folder it was made in."""
+    media = {".zip": "application/zip", ".dcm": "application/dicom"}[path.suffix]
+    tidy = BackgroundTask(shutil.rmtree, scratch, ignore_errors=True)
+    return FileResponse(path, media_type=media, filename=path.name, background=tidy)
