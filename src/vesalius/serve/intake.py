@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from vesalius.errors import DataError, ImageError, VesaliusError
+from vesalius.errors import DataError, ImageError, VesaliusError, join_first
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.formats import VOLUME_SUFFIXES, read_start, reading
 from vesalius.imaging.orientation import grid_order
@@ -23,6 +23,8 @@ UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 """What no name on disk has."""
 LONGEST_NAME = 80
 """Characters of a name on disk."""
+KEPT_FOLDERS = 3
+"""Folders of an archive that are kept around a file."""
 PIECE = 2**20
 
 
@@ -67,19 +69,24 @@ def _unpack(path: Path, target: Path, most: int) -> tuple[int, int]:
     with reading(path, "a zip archive"), zipfile.ZipFile(path) as archive:
         entries = [each for each in archive.infolist() if not each.is_dir()]
         FRAMES.check(len(entries), path)
+        places = {entry: _place_of(entry, path, number) for number, entry in enumerate(entries)}
         kept = [each for each in entries if not _is_skipped(each)]
         size = 0
-        for number, entry in enumerate(kept):
-            place = target / _place_of(entry, path, number)
+        for entry in kept:
+            place = target / places[entry]
             place.parent.mkdir(parents=True, exist_ok=True)
             size += _write_entry(archive, entry, place, most - size, path)
     return size, len(entries) - len(kept)
 
 
 def _is_skipped(entry: zipfile.ZipInfo) -> bool:
-    parts = PurePosixPath(entry.filename).parts
+    parts = _parts_of(entry)
     link = stat.S_ISLNK(entry.external_attr >> 16)
     return link or "__MACOSX" in parts or parts[-1].startswith(".") or parts[-1].upper() == "DICOMDIR"
+
+
+def _parts_of(entry: zipfile.ZipInfo) -> tuple[str, ...]:
+    return PurePosixPath(entry.filename.replace("\\", "/")).parts or ("",)
 
 
 def _place_of(entry: zipfile.ZipInfo, path: Path, number: int) -> Path:
@@ -88,15 +95,13 @@ def _place_of(entry: zipfile.ZipInfo, path: Path, number: int) -> Path:
     Raises:
         DataError: If it names a place outside the archive, or is encrypted.
     """
-    name = PurePosixPath(entry.filename.replace("\\", "/"))
-    if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+    *homes, last = _parts_of(entry)
+    if ".." in (*homes, last) or (*homes, last)[0][:1] in ("/", "") or ":" in (*homes, last)[0]:
         raise DataError(f"{path}: names a place outside itself; pack it again from its folder.")
     if entry.flag_bits & 1:
         raise DataError(f"{path}: is encrypted; send it without a password.")
-    folders = [safe_name(each) for each in name.parts[:-1]][-3:]
-    own = safe_name(name.name)
-    changed = own != name.name
-    return Path(*folders, f"{number:05d}_{own}" if changed else own)
+    own = safe_name(last)
+    return Path(*map(safe_name, homes[-KEPT_FOLDERS:]), own if own == last else f"{number:05d}_{own}")
 
 
 def _write_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, place: Path, most: int, path: Path) -> int:
@@ -134,7 +139,7 @@ def take_in(incoming: Path, name: str, most: int, make_handle: Callable[[], str]
         _check_volume(path, most)
     found = find_series(files[0] if len(files) == 1 else source)
     read, left_out = _read_all(found)
-    told += left_out
+    told += [*left_out, *_tell_others(found, files)]
     if not read:
         raise ImageError(left_out[0])
     read.sort(key=lambda pair: -pair[1].pixels.size)
@@ -179,6 +184,13 @@ def _read_all(found: Sequence[FoundSeries]) -> tuple[list[tuple[FoundSeries, Med
         except VesaliusError as error:
             left_out.append(str(error))
     return read, left_out
+
+
+def _tell_others(found: Sequence[FoundSeries], files: Sequence[Path]) -> list[str]:
+    """A notice of files that are no images, but for headers in JSON, which lie beside volumes."""
+    images = {path for each in found for path in (each.source, *each.files)}
+    others = [path.name for path in files if path not in images and path.suffix.lower() != ".json"]
+    return [f"{len(others)} of {len(files)} files are no images: {join_first(others)}."] if others else []
 
 
 def _name_of(found: FoundSeries, counts: Counter[Path], source: Path) -> str:

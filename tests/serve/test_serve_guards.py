@@ -1,0 +1,182 @@
+import logging
+
+import pytest
+from serve_client import ask, half_bright, png, send
+
+from vesalius.errors import ConfigError
+from vesalius.serve.settings import ServeSettings
+
+TOKEN = "a token that is long enough"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8000", 200),
+        ("localhost", 200),
+        ("[::1]:8000", 200),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example:8000", 421),
+        ("localhost@evil.example", 421),
+        ("[::1", 421),
+        ("", 421),
+        ("x" * 4000, 421),
+    ],
+)
+def test_only_its_own_names_are_answered(client, host, status):
+    assert client.get("/healthz", headers={"Host": host}).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://127.0.0.1:8000", 200),
+        ("https://127.0.0.1:8000", 200),
+        ("http://127.0.0.1:3000", 403),
+        ("http://127.0.0.1", 403),
+        ("http://evil.example", 403),
+        ("null", 403),
+        ("http://127.0.0.1:x", 403),
+        ("file://", 403),
+    ],
+)
+def test_pages_of_other_origins_may_not_ask(client, origin, status):
+    assert client.get("/api/model", headers={"Origin": origin}).status_code == status
+
+
+def test_an_origin_that_is_allowed_may_ask_and_is_told_so(serve):
+    client = serve(allowed_origins=("http://viewer.example:3000",))
+    headers = {"Origin": "http://viewer.example:3000"}
+    answer = client.get("/api/model", headers=headers)
+    assert answer.headers["access-control-allow-origin"] == "http://viewer.example:3000"
+    asked = {**headers, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    preflight = client.options("/api/uploads", headers=asked)
+    assert preflight.status_code == 204
+    assert "authorization" in preflight.headers["access-control-allow-headers"]
+    assert "access-control-allow-origin" not in client.get("/api/model").headers
+
+
+def test_behind_a_proxy_it_answers_to_the_names_that_are_allowed(serve):
+    client = serve(allowed_hosts=("images.example.org",))
+    headers = {"Host": "images.example.org", "Origin": "https://images.example.org"}
+    assert client.get("/api/model", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Authorization": f"Bearer {TOKEN}x"},
+        {"Authorization": b"Bearer \xff\xfe"},
+        {"Cookie": f"token={TOKEN}"},
+    ],
+)
+def test_without_the_token_nothing_is_told(serve, headers):
+    client = serve(token=TOKEN)
+    for path in ("/api/model", "/metrics", "/openapi.json", "/api/uploads/x", "/info/", "/datastore/"):
+        answer = client.get(path, headers=headers)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert TOKEN not in answer.text
+
+
+def test_with_the_token_everything_works_and_health_needs_none(serve):
+    client = serve(token=TOKEN)
+    assert client.get("/api/model", headers={"Authorization": f"bearer {TOKEN}"}).status_code == 200
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org"])
+def test_other_machines_are_served_only_with_a_token(tmp_path, host):
+    with pytest.raises(ConfigError, match="VESALIUS_SERVE_TOKEN"):
+        ServeSettings(tmp_path, host=host).check()
+    ServeSettings(tmp_path, host=host, token=TOKEN).check()
+
+
+def test_a_short_token_and_a_pattern_of_origins_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="16 characters"):
+        ServeSettings(tmp_path, token="short").check()
+    for origin in ("*", "http://*", "viewer.example", "http://viewer.example/page"):
+        with pytest.raises(ConfigError, match="--allow-origin"):
+            ServeSettings(tmp_path, allowed_origins=(origin,)).check()
+    assert TOKEN not in repr(ServeSettings(tmp_path, token=TOKEN))
+
+
+def test_answers_tell_browsers_to_run_nothing_foreign(client):
+    for answer in (client.get("/"), client.get("/api/model"), client.get("/nothing"), client.post("/api/uploads")):
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "script-src 'self' 'wasm-unsafe-eval';" in policy
+        assert "unsafe-inline" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    assert client.get("/api/model").headers["cache-control"] == "no-store"
+
+
+def test_bodies_beyond_the_limit_are_refused_with_and_without_their_length(serve):
+    client = serve(limits={"upload_megabytes": 1})
+    large = b"x" * (2 * 2**20)
+    announced = client.post("/api/uploads", files=[("files", ("a.png", large))])
+    boundary = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    unannounced = client.post(
+        "/api/uploads",
+        content=iter([boundary, large, b"\r\n--b--\r\n"]),
+        headers={"content-type": "multipart/form-data; boundary=b"},
+    )
+    for answer in (announced, unannounced):
+        assert answer.status_code == 413
+        assert "--upload-megabytes" in answer.json()["error"]["remedy"]
+    upload = send(client, png(half_bright()))
+    words = client.post(f"/api/uploads/{upload['id']}/segment", json={"phrases": ["x" * 2**20]})
+    assert words.status_code == 413
+
+
+def test_the_log_says_nothing_of_patients_files_or_phrases(client, caplog):
+    with caplog.at_level(logging.DEBUG):
+        upload = send(client, png(half_bright()), "Jane Doe 1970.png")
+        ask(client, upload, "liver of Jane Doe")
+        client.post("/api/uploads", files=[("files", ("Jane Doe.nii.gz", b"damaged"))])
+        client.get("/api/uploads/JaneDoe", params={"name": "Jane Doe"})
+    ours = [each.getMessage() for each in caplog.records if each.name.startswith("vesalius")]
+    assert any("POST /api/uploads 201" in each for each in ours)
+    assert not any(word in each for each in ours for word in ("Jane", "Doe", upload["id"], "liver"))
+    assert "Jane" not in client.get("/metrics").text
+
+
+def test_a_fault_is_told_by_its_kind_alone(client, monkeypatch, caplog):
+    upload = send(client, png(half_bright()))
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("Jane Doe")
+
+    monkeypatch.setattr(client.inside.engine.predictor, "predict_slices", fail)
+    with caplog.at_level(logging.INFO, logger="vesalius.serve"):
+        answer = client.post(f"/api/uploads/{upload['id']}/segment", json={"phrases": ["liver"]})
+    assert answer.status_code == 500
+    assert "RuntimeError" in answer.json()["error"]["what"]
+    assert "Jane" not in answer.text + caplog.text
+    assert "fault: RuntimeError at" in caplog.text
+
+
+HOSTILE = ["<script>alert(1)</script>.png", "\u202egnp.exe.png", 'a"; x="b.png', "a\nb.png", "💀.png"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_come_back_as_text(client, name):
+    upload = send(client, png(half_bright()), name)
+    answer = client.get(f"/api/uploads/{upload['id']}")
+    assert answer.headers["content-type"] == "application/json"
+    assert "\n" not in answer.json()["name"]
+    assert "\u202e" not in answer.json()["name"]
+    files = [path.name for path in client.inside.store.uploads.rglob("*.png")]
+    assert all(each.isascii() and "<" not in each for each in files)
+
+
+def test_docs_that_need_a_foreign_server_are_left_out(client):
+    assert client.get("/docs").status_code == 404
+    assert client.get("/openapi.json").json()["info"]["title"] == "Vesalius"
