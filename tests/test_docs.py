@@ -21,6 +21,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LONG = {
     "README.md",
     "anatomy-evaluation.md",
+    "archive-search.md",
     "audit.md",
     "clinical.md",
     "evaluation.md",

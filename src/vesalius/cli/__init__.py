@@ -50,6 +50,8 @@ COMMANDS = {
     "demo": "Segment and name real images that packages carry, and write a page of them.",
 }
 CHAPTERS = {
+    "archive index": "archive_search",
+    "archive search": "archive_search",
     "audit": "compare",
     "benchmark": "train",
     "demo": "doctor",
@@ -61,6 +63,8 @@ CHAPTERS = {
 """Commands in another command's file -> that file."""
 GROUPS = {
     "archive": {
+        "index": "Index every slice of an archive, or what changed in it since the last time.",
+        "search": "Find slices of an indexed archive by a phrase, a picture, labels or headers.",
         "status": "Say how far an archive is, what it cost so far, and what failed for which reason.",
     },
     "data": {
@@ -89,7 +93,7 @@ GROUPS = {
     },
 }
 GROUP_HELP = {
-    "archive": "Work through whole archives, on one machine or a cluster.",
+    "archive": "Work through whole archives on one machine or a cluster, and search them.",
     "data": "Prepare and check data sets.",
     "pacs": "Work with a PACS.",
     "prompts": "Make prompts.",
@@ -117,7 +121,8 @@ for group, commands in GROUPS.items():
     epilogue = write_epilogue(examples, GROUP_PAGES[group])
     inner = App(name=group, help=GROUP_HELP[group], help_epilogue=epilogue, help_format="markdown")
     for command, summary in commands.items():
-        inner.command(f"vesalius.cli.{group}:{group}_{command}", name=command, help=summary)
+        chapter = CHAPTERS.get(f"{group} {command}", group)
+        inner.command(f"vesalius.cli.{chapter}:{group}_{command}", name=command, help=summary)
     app.command(inner)
 
 

@@ -1,7 +1,7 @@
 """The series that a file or folder holds, found without reading their pixels."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,8 @@ class FoundSeries:
     """DICOM files of one series, or numbered pictures; empty if `source` is a file."""
     pictures: bool = False
     """Whether the files are numbered pictures."""
+    uid: str = ""
+    """SeriesInstanceUID of DICOM files; "" if they have none, or are damaged."""
     choices: Mapping[str, int | str | None] = field(default_factory=dict)
     """Chosen series, stack, volume and frame, as `read_image` takes them."""
 
@@ -79,14 +81,24 @@ def find_series(
         return [FoundSeries(path, choices=choices)]
     if not path.is_dir():
         return [FoundSeries(path)]
-    alone: list[Path] = []
-    others: list[Path] = []
-    for file in visible_files(path):
-        (alone if file.name.lower().endswith((*RASTER_SUFFIXES, *VOLUME_SUFFIXES)) else others).append(file)
-    found = [*_find_dicom(others), *_find_alone(alone, each)]
+    found = group_files(visible_files(path), each=each)
     if not found:
         raise ImageError(f"{path}: holds no image; name a file, or a folder with DICOM, NIfTI or pictures.")
-    return sorted(found, key=lambda one: one.source.parts)
+    return found
+
+
+def group_files(files: Sequence[Path], *, each: bool = False) -> list[FoundSeries]:
+    """The series that files make up, in the order of their paths; files that are no images are left out.
+
+    Args:
+        files: Files of any kind.
+        each: Whether numbered pictures are listed one by one.
+    """
+    alone: list[Path] = []
+    others: list[Path] = []
+    for file in files:
+        (alone if file.name.lower().endswith((*RASTER_SUFFIXES, *VOLUME_SUFFIXES)) else others).append(file)
+    return sorted([*_find_dicom(others), *_find_alone(alone, each)], key=lambda one: one.source.parts)
 
 
 def _find_alone(files: list[Path], each: bool) -> list[FoundSeries]:
@@ -105,7 +117,8 @@ def _find_dicom(files: list[Path]) -> list[FoundSeries]:
     from vesalius.imaging.dicom import sort_files  # pydicom loads slowly
 
     found = sort_files(files)
-    groups = [each.paths for each in found.series] + [[path] for path, _ in found.broken]
-    homes = Counter(group[0].parent for group in groups)
+    groups = [(each.paths, each.uid) for each in found.series] + [([path], "") for path, _ in found.broken]
+    homes = Counter(paths[0].parent for paths, _ in groups)
     # Where several series lie in one folder, each is named after its first file.
-    return [FoundSeries(group[0].parent if homes[group[0].parent] == 1 else group[0], tuple(group)) for group in groups]
+    names = [paths[0].parent if homes[paths[0].parent] == 1 else paths[0] for paths, _ in groups]
+    return [FoundSeries(name, tuple(paths), uid=uid) for name, (paths, uid) in zip(names, groups, strict=True)]

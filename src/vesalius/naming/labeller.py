@@ -16,7 +16,7 @@ from vesalius.imaging.mr_protocol import find_protocol
 from vesalius.imaging.orientation import common_plane
 from vesalius.imaging.read import ImageLike, as_image
 from vesalius.imaging.search import find_series
-from vesalius.imaging.slices import to_square_pixels
+from vesalius.imaging.slices import SliceStack, to_square_pixels
 from vesalius.models.checkpoint_file import CONTRACT_NAME, find_checkpoint, read_contract, read_notes
 from vesalius.models.public_weights import find_encoder_source, locate
 from vesalius.naming.labels import Answer, SeriesName, SliceName
@@ -150,6 +150,18 @@ OVERSAMPLING = 2
 """Large slices are rendered at this multiple of the model's size, so that none is held whole as real numbers."""
 
 
+def render_for_model(slices: SliceStack, index: int, side: int) -> Floats:
+    """One slice as a model is shown it: RGB [side, side, 3] in [0, 1], its pixels made square first.
+
+    Args:
+        slices: Slices of an image.
+        index: Slice, from 0.
+        side: Side of the square that the model takes, pixels.
+    """
+    rgb = to_square_pixels(slices.render_small(index, OVERSAMPLING * side), slices.pixel_spacing_mm)
+    return resize_rgb(rgb, side)
+
+
 @dataclass(frozen=True, eq=False)
 class _EncodedStack:
     """One stack and the scores of its slices."""
@@ -250,8 +262,7 @@ class AnatomyLabeller:
             small = []
             for place in range(start, min(start + SLICES_AT_ONCE, len(slices))):
                 positions.append(slices.position_mm(place))
-                rgb = to_square_pixels(slices.render_small(place, OVERSAMPLING * side), slices.pixel_spacing_mm)
-                small.append(resize_rgb(rgb, side))
+                small.append(render_for_model(slices, place, side))
             vectors.append(self.runtime.embed_image(np.stack(small)))
             on_slices(len(small))
         return _EncodedStack(image, positions, self._phrases.odds(to_unit(np.concatenate(vectors))))

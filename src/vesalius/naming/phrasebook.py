@@ -158,6 +158,11 @@ class Phrasebook:
         self._scale = runtime.logit_scale
         self._vectors = {name: _encode(runtime, name, labels) for name, labels in self.labels.items()}
 
+    @property
+    def width(self) -> int:
+        """Numbers of a phrase's vector; 0 for models that do not read."""
+        return int(next(iter(self._vectors.values())).shape[1])
+
     def odds(self, vectors: Floats) -> dict[str, Floats]:
         """Log-odds of every question's labels.
 

@@ -1,0 +1,138 @@
+"""A model at the work of an index: slices to unit vectors, vectors and headers to probabilities of labels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vesalius.files import sha256_of
+from vesalius.imaging import MedicalImage
+from vesalius.models.checkpoint_file import find_checkpoint
+from vesalius.models.public_weights import find_encoder_source, locate
+from vesalius.naming.labeller import CROSS_SECTIONAL, header_modality, header_plane, header_protocol, open_namer
+from vesalius.naming.labels import Answer
+from vesalius.naming.phrasebook import NamingCalibration, Phrasebook, to_unit
+from vesalius.naming.series import Probabilities, cap_organs
+from vesalius.prompts.anatomy import PROTOCOL_MODALITY
+from vesalius.runtime import RuntimeChoice
+from vesalius.runtime.contract import Floats, Runtime
+
+if TYPE_CHECKING:
+    from vesalius.models.inference import Precision
+
+KnownLabels = Mapping[str, tuple[str | None, float]]
+"""Question that a header answers -> its label, None if it has none of ours, and the confidence in it."""
+
+
+@dataclass(frozen=True, eq=False)
+class SliceEncoder:
+    """A model whose image vectors share a space with its text's, and what it is called."""
+
+    runtime: Runtime
+    phrases: Phrasebook
+    model: str
+    """Name or path."""
+    weights: str
+    """sha256 of its weights."""
+
+    @classmethod
+    def open(
+        cls,
+        model: str,
+        *,
+        runtime: RuntimeChoice = "auto",
+        device: str = "auto",
+        precision: "Precision" = "32",
+    ) -> "SliceEncoder":
+        """Open a model that names.
+
+        Args:
+            model: As ``open_namer`` takes it.
+            runtime: See ``open_namer``, as for the other two.
+            device: Where to compute.
+            precision: Precision of computation in PyTorch.
+
+        Raises:
+            ConfigError: If the runtime cannot do what is asked.
+            MissingPackageError: If PyTorch is needed and not installed.
+            ModelError: If there is no such model, or it cannot name.
+        """
+        opened, calibration = open_namer(model, runtime=runtime, device=device, precision=precision)
+        return cls(opened, Phrasebook(opened, calibration), model, hash_weights(model))
+
+    @property
+    def side(self) -> int:
+        """Side of the square that the model takes, pixels."""
+        return self.runtime.image_size
+
+    @property
+    def width(self) -> int:
+        """Numbers of a vector."""
+        return self.phrases.width
+
+    @property
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        """Question and label of each column of ``label``."""
+        return tuple((question, label) for question, labels in self.phrases.labels.items() for label in labels)
+
+    @property
+    def calibration(self) -> NamingCalibration:
+        """How scores become probabilities."""
+        return self.phrases.calibration
+
+    def encode(self, pictures: Sequence[Floats]) -> Floats:
+        """Unit vectors [N, width] of slices as ``render_for_model`` gives them."""
+        return to_unit(self.runtime.embed_image(np.stack(pictures)))
+
+    def encode_phrase(self, phrase: str) -> Floats:
+        """The unit vector of a phrase, [width]."""
+        return np.asarray(to_unit(self.runtime.encode_text([phrase]).vectors)[0])
+
+    def label(self, vectors: Floats, known: Sequence[KnownLabels]) -> Floats:
+        """Probability of each label: the header's answer where it has one, else the pixels'.
+
+        Args:
+            vectors: Unit vectors [N, width].
+            known: What the header of each slice tells.
+
+        Returns:
+            [N, labels].
+
+        Raises:
+            ModelError: If the model cannot name.
+        """
+        odds = self.phrases.odds(vectors)
+        found = {question: self.phrases.probabilities(question, odds[question]) for question in self.phrases.labels}
+        if {"stations", "organs"} <= self.calibration.scalings.keys():
+            pair = (Probabilities(self.phrases.labels[name], found[name]) for name in ("organs", "stations"))
+            found["organs"] = cap_organs(*pair).values
+        # Only MR has protocols, and only cross-sections have planes.
+        for question, modalities in (("protocol", (PROTOCOL_MODALITY,)), ("plane", CROSS_SECTIONAL)):
+            columns = [self.phrases.labels["modality"].index(each) for each in modalities]
+            found[question] = np.minimum(found[question], found["modality"][:, columns].sum(1, keepdims=True))
+        for row, answers in enumerate(known):
+            for question, (label, confidence) in answers.items():
+                found[question][row] = 0
+                if label in self.phrases.labels[question]:
+                    found[question][row, self.phrases.labels[question].index(label)] = confidence
+        return np.concatenate([found[question] for question in self.phrases.labels], axis=1).astype(np.float32)
+
+
+def hash_weights(model: str) -> str:
+    """Sha256 of a model's weights.
+
+    Raises:
+        ModelError: If there is no such model, or its weights are not on this machine.
+    """
+    source = find_encoder_source(model)
+    return sha256_of(find_checkpoint(model) if source is None else locate(source.name))
+
+
+def read_labels_of_header(image: MedicalImage) -> KnownLabels:
+    """What a header tells of modality, protocol and plane; questions that pixels have to answer are left out."""
+    modality = header_modality(image)
+    plane = header_plane([image], modality or Answer(None, None, "pixels"))
+    protocol = None if modality is None else header_protocol(image, modality)
+    answers = {"modality": modality, "protocol": protocol, "plane": plane}
+    return {name: (each.label, each.confidence or 1.0) for name, each in answers.items() if each is not None}

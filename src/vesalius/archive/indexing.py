@@ -1,0 +1,356 @@
+"""Bring an index up to date: read what is new or changed, encode what no other file showed before, forget what left."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from vesalius.archive.encoding import KnownLabels, SliceEncoder, read_labels_of_header
+from vesalius.archive.index import (
+    DATABASE,
+    HEADER_FIELDS,
+    ArchiveIndex,
+    FileState,
+    Halves,
+    IndexedSeries,
+    IndexFacts,
+    Place,
+)
+from vesalius.errors import ConfigError, DataError, ModelError, OutputError, VesaliusError, unexpected
+from vesalius.imaging import MedicalImage
+from vesalius.imaging.formats import visible_files
+from vesalius.imaging.search import FoundSeries, group_files
+from vesalius.naming.labeller import render_for_model
+from vesalius.runtime.contract import Floats
+
+LOCK = ".index.lock"
+AT_ONCE = 8
+"""Slices encoded together."""
+SLICES_A_COMMIT = 128
+"""New slices after which what is done is on disk; a killed run loses no more, or one series."""
+KEY_BYTES = 16
+"""Of a hash that tells slices apart."""
+
+OnSeries = Callable[[int, int], None]
+"""Called with the number of series that are done, and of all that are to be read."""
+
+
+@dataclass
+class IndexReport:
+    """What a run found and did."""
+
+    slices: int = 0
+    """Different slices in the index afterwards."""
+    places: int = 0
+    """Where they lie: a slice that lies in two files has two."""
+    series: int = 0
+    files: int = 0
+    """Files of images in the index."""
+    read: int = 0
+    """Series read by this run."""
+    encoded: int = 0
+    """Slices that were new."""
+    dropped: int = 0
+    """Slices that lie nowhere any more."""
+    not_images: int = 0
+    """Files of other kinds."""
+    failures: list[dict[str, str]] = field(default_factory=list)
+    """Series that cannot be read, with the reason; the next run tries them again."""
+
+
+def update_index(
+    root: Path,
+    folder: Path,
+    encoder: SliceEncoder,
+    *,
+    study_date: bool = False,
+    moved: bool = False,
+    on_series: OnSeries = lambda done, total: None,
+) -> IndexReport:
+    """Index an archive, or what changed in it since the last time; a killed run goes on where it was.
+
+    Pictures are taken one by one, of DICOM series and volumes every stack and slice. A file counts as unchanged if its
+    size and time are.
+
+    Args:
+        root: Folder of the archive.
+        folder: Folder of the index; made if it is not there.
+        encoder: The model; the same as before.
+        study_date: Whether to keep study dates; as before.
+        moved: Whether the archive may have been elsewhere before.
+        on_series: For progress.
+
+    Raises:
+        ConfigError: If the index was made of another folder, or with another choice of ``study_date``.
+        DataError: If there is no such folder, or the index is damaged.
+        ModelError: If the index was made with another model, or this one cannot name.
+        OutputError: If the index cannot be written, or another process is writing it.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; name the folder of an archive.")
+    wanted = IndexFacts(str(root.resolve()), encoder.model, encoder.weights, encoder.width, encoder.labels, study_date)
+    if (folder / DATABASE).exists():
+        opened = ArchiveIndex.open(folder, write=True)
+    else:
+        _check_empty(folder)
+        opened = ArchiveIndex.create(folder, wanted)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / LOCK, timeout=0), opened as index:
+            check_same(index.facts, wanted, folder, moved=moved)
+            if index.facts.root != wanted.root:
+                with index.changing():
+                    index.move(wanted.root)
+            return _Run(index, root.resolve(), encoder, on_series).update()
+    except Timeout as error:
+        raise OutputError(f"{folder}: another process is writing this index; wait for it to end.") from error
+
+
+def check_same(there: IndexFacts, wanted: IndexFacts, folder: Path, *, moved: bool) -> None:
+    """Refuse to go on with an index that was made from something else.
+
+    Raises:
+        ConfigError: Of another folder, or with another choice of study dates.
+        ModelError: With another model.
+    """
+    again = f"index into another folder, or delete {folder} and index again"
+    check_model(there, wanted.model, wanted.weights, folder)
+    if (there.width, there.labels) != (wanted.width, wanted.labels):
+        raise ModelError(f"{folder}: was made with other labels than {wanted.model} has now; {again}.")
+    if there.study_date != wanted.study_date:
+        raise ConfigError(f"{folder}: was made {'with' if there.study_date else 'without'} --study-date; {again}.")
+    if there.root != wanted.root and not moved:
+        raise ConfigError(
+            f"{folder}: is the index of {there.root}, not of {wanted.root}; if it lies here now, say --moved; "
+            "otherwise name another folder."
+        )
+
+
+def check_model(there: IndexFacts, model: str, weights: str, folder: Path) -> None:
+    """Refuse a model whose vectors do not belong to the index's.
+
+    Raises:
+        ModelError: If its weights are others.
+    """
+    if there.weights != weights:
+        raise ModelError(
+            f"{folder}: was made with {there.model} of other weights ({there.weights[:12]}) than {model} has here "
+            f"({weights[:12]}), so their vectors cannot be compared; use the model it was made with, or index again "
+            "into another folder."
+        )
+
+
+def _check_empty(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; name a folder for the index.")
+    others = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
+    if taken := [path for path in others if path.name not in ("vectors.f16", "labels.f16")]:
+        raise OutputError(f"{taken[0]}: is there already, and is no index; name a new or empty folder for it.")
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A slice that was rendered."""
+
+    stack: int
+    slice: int
+    key: bytes
+    file: Path
+
+
+class _Run:
+    def __init__(self, index: ArchiveIndex, root: Path, encoder: SliceEncoder, on_series: OnSeries) -> None:
+        self._index, self._root, self._encoder, self._on_series = index, root, encoder, on_series
+        self._report = IndexReport()
+        # Rows that this run frees stay as they are until it ends, for searches that go on meanwhile.
+        self._free = index.holes().tolist()
+        self._states: dict[str, FileState] = {}
+        self._pending = _Pending(encoder)
+        self._finished: list[tuple[IndexedSeries, list[_Seen]]] = []
+
+    def update(self) -> IndexReport:
+        """Read, encode, write, forget."""
+        found = self._find()
+        for done, series in enumerate(found):
+            self._on_series(done, len(found))
+            self._read(series)
+            if len(self._pending) >= SLICES_A_COMMIT:
+                self._commit()
+        self._commit()
+        self._on_series(len(found), len(found))
+        with self._index.changing():
+            self._report.dropped = self._index.drop_unplaced()
+        for name, count in self._index.counts().items():
+            setattr(self._report, name, count)
+        self._report.not_images = sum(series is None for _, series in self._index.files().values())
+        return self._report
+
+    def _find(self) -> list[FoundSeries]:
+        """Compare the archive with the index, forget what left or changed, and list what is to be read."""
+        self._states = {state.path: state for state in self._look()}
+        known = self._index.files()
+        unchanged = {path for path, (state, _) in known.items() if self._states.get(path) == state}
+        touched = {number for path, (_, number) in known.items() if number is not None and path not in unchanged}
+        kept = {path for path in unchanged if known[path][1] not in touched}
+        todo = [self._root / path for path in self._states if path not in kept]
+        found = group_files(todo, each=True)
+        merged, more = self._merge(found, touched)
+        with self._index.changing():
+            self._index.remove(touched | more, known.keys() - kept)
+            images = {file for series in merged for file in (series.files or (series.source,))}
+            self._index.add_files(self._states[self._name(path)] for path in todo if path not in images)
+        return merged
+
+    def _look(self) -> Iterator[FileState]:
+        inside = self._index.folder.resolve()
+        for path in visible_files(self._root):
+            if not path.is_relative_to(inside):
+                status = path.stat()
+                yield FileState(self._name(path), status.st_size, status.st_mtime_ns)
+
+    def _merge(self, found: Sequence[FoundSeries], touched: set[int]) -> tuple[list[FoundSeries], set[int]]:
+        """Add to each series the files that the index has of it, as when slices arrive late."""
+        merged, more = [], set()
+        for series in found:
+            before = set(self._index.series_of_uid(_hash_uid(series.uid))) - touched if series.uid else set()
+            files = {self._root / path for number in before for path in self._index.series_files(number)}
+            more |= before
+            together = FoundSeries(series.source, tuple(sorted({*series.files, *files})), uid=series.uid)
+            merged.append(together if files else series)
+        return merged, more
+
+    def _read(self, found: FoundSeries) -> None:
+        """Render one series; what fails is remembered and stops no other."""
+        files = found.files or (found.source,)
+        try:
+            seen = list(self._render(found.read(), found))
+            header = self._header(found, files[0])
+        except ModelError:
+            raise
+        except VesaliusError as error:
+            self._fail(files[0], str(error))
+        except Exception as error:  # a fault of ours in one image must not stop all others
+            self._fail(files[0], unexpected(files[0], error))
+        else:
+            states = tuple(self._states[self._name(path)] for path in files)
+            uid = _hash_uid(found.uid) if found.uid else ""
+            self._finished.append((IndexedSeries(self._name(files[0]), states, uid, header), seen))
+            self._report.read += 1
+
+    def _render(self, stacks: Sequence[MedicalImage], found: FoundSeries) -> Iterator[_Seen]:
+        self._image = stacks[0]
+        for number, image in enumerate(stacks, start=1):
+            slices, known = image.slices(), read_labels_of_header(image)
+            files = list_slice_files(image, found.files[0] if found.files else found.source)
+            for place, file in enumerate(files):
+                rgb = render_for_model(slices, place, self._encoder.side)
+                key = hash_slice(rgb)
+                if key not in self._pending and not self._index.rows_of_keys([key]):
+                    self._pending.add(key, rgb, known)
+                yield _Seen(number, place + 1, key, file)
+
+    def _header(self, found: FoundSeries, first: Path) -> dict[str, str]:
+        header = {name: self._image.header[name] for name in HEADER_FIELDS if name in self._image.header}
+        header.setdefault("Modality", self._image.modality or "")
+        if self._index.facts.study_date and found.files:
+            header["StudyDate"] = read_study_date(first)
+        return header
+
+    def _fail(self, file: Path, reason: str) -> None:
+        self._report.failures.append({"source": self._name(file), "reason": reason})
+
+    def _commit(self) -> None:
+        """Write all that is finished; either all of it is in the index afterwards, or nothing."""
+        keys, vectors, labels = self._pending.finish()
+        with self._index.changing():
+            if keys:
+                self._index.append(keys, vectors, labels, self._free)
+            for series, seen in self._finished:
+                rows = self._index.rows_of_keys(each.key for each in seen)
+                places = [Place(each.stack, each.slice, rows[each.key], self._name(each.file)) for each in seen]
+                self._index.add_series(series, places)
+        self._report.encoded += len(keys)
+        self._finished.clear()
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix()
+
+
+class _Pending:
+    """Slices that are encoded and not yet written; pictures are kept until there are enough to encode together."""
+
+    def __init__(self, encoder: SliceEncoder) -> None:
+        self._encoder = encoder
+        self._pictures: list[Floats] = []
+        self._known: list[KnownLabels] = []
+        self._keys: dict[bytes, None] = {}
+        self._vectors: list[Floats] = []
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._keys
+
+    def add(self, key: bytes, rgb: Floats, known: KnownLabels) -> None:
+        self._keys[key] = None
+        self._pictures.append(rgb)
+        self._known.append(known)
+        if len(self._pictures) >= AT_ONCE:
+            self._encode()
+
+    def finish(self) -> tuple[list[bytes], Halves, Halves]:
+        """Keys, vectors and labels of all, which are forgotten here."""
+        self._encode()
+        keys = list(self._keys)
+        vectors = np.concatenate(self._vectors) if keys else np.zeros((0, self._encoder.width), np.float32)
+        labels = self._encoder.label(vectors, self._known)
+        self._keys, self._vectors, self._known = {}, [], []
+        return keys, vectors.astype(np.float16), labels.astype(np.float16)
+
+    def _encode(self) -> None:
+        if self._pictures:
+            self._vectors.append(self._encoder.encode(self._pictures))
+            self._pictures = []
+
+
+def list_slice_files(image: MedicalImage, source: Path) -> list[Path]:
+    """The file that holds each slice, in display order.
+
+    Args:
+        image: As it was read.
+        source: File of images that do not come from several files.
+    """
+    files = [frame.path for frame in image.source_frames]
+    if len(files) != len(image.pixels):
+        return [source] * len(image.pixels)
+    if image.source_affine is not None and image.affine is not None:
+        along = float(image.affine[:3, 0] @ image.source_affine[:3, 2])
+        return files[::-1] if along < 0 else files
+    return files
+
+
+def hash_slice(rgb: Floats) -> bytes:
+    """A key that slices share only if the model is shown the same, to 1/255 of brightness.
+
+    Args:
+        rgb: A slice as the model is shown it, [side, side, 3] in [0, 1].
+    """
+    levels = np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
+    return hashlib.blake2b(levels.tobytes(), digest_size=KEY_BYTES).digest()
+
+
+def read_study_date(path: Path) -> str:
+    """StudyDate of a DICOM file; "" if it has none."""
+    import pydicom  # loads slowly, and few ask for it
+
+    header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=["StudyDate"])
+    return str(header.get("StudyDate") or "")
+
+
+def _hash_uid(uid: str) -> str:
+    """A UID that can be recognised and not be read."""
+    return hashlib.blake2b(uid.encode("utf-8", "backslashreplace"), digest_size=KEY_BYTES).hexdigest()

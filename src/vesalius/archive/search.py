@@ -1,0 +1,253 @@
+"""Search an index: every vector is compared, so nothing that is there is missed.
+
+A slice's score is the sum of the log-probabilities of all labels that were named, of the words that its series'
+description should have, and of the likeness of its vector to that of the phrase or picture.
+"""
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vesalius.archive.encoding import SliceEncoder
+from vesalius.archive.index import ArchiveIndex, FoundPlace, Halves
+from vesalius.archive.query import TEXT_FIELDS, PhraseReading, Where, read_phrase
+from vesalius.errors import ConfigError, ImageError
+from vesalius.imaging.search import find_series
+from vesalius.knowledge import Knowledge
+from vesalius.naming.labeller import render_for_model
+from vesalius.prompts.lexicon import to_words
+from vesalius.runtime.contract import Floats
+
+ROWS_AT_ONCE = 8192
+"""Rows that are converted and compared together; they fit into a processor's cache."""
+VECTOR_WEIGHT = 0.25
+"""Weight of the likeness to a phrase, in log-odds, beside the labels that it names; chosen by
+experiments/benchmarks/archive_search.py on one half of its phrases."""
+LEAST = 1e-3
+"""Least probability that a label or description is given, so that one that is missed does not rule a slice out."""
+PLACES = 5
+"""Most places listed of one slice."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One slice that was found."""
+
+    score: float
+    """Higher is better; comparable within one search."""
+    likeness: float | None
+    """Cosine of its vector and the phrase's or picture's; None if none was compared."""
+    places: tuple[FoundPlace, ...]
+    """Where it lies, in the order of paths; up to ``PLACES``."""
+    more_places: int
+    """Number of further places."""
+    labels: tuple[tuple[str, str, float], ...]
+    """Question, label and probability of what is named."""
+
+    def to_dict(self) -> dict[str, object]:
+        """The answer as JSON's types."""
+        first = self.places[0]
+        return {
+            "score": self.score,
+            "likeness": self.likeness,
+            **_place_dict(first),
+            "also": [_place_dict(each) for each in self.places[1:]],
+            "more_places": self.more_places,
+            "labels": [
+                {"question": question, "label": label, "probability": value} for question, label, value in self.labels
+            ],
+            "header": {name: text for name, text in first.header.items() if text},
+        }
+
+
+def _place_dict(found: FoundPlace) -> dict[str, object]:
+    return {"path": found.place.file, "stack": found.place.stack, "slice": found.place.slice}
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What is asked for; conditions alone list slices in the order of the index."""
+
+    phrase: str = ""
+    like: Floats | None = None
+    """Unit vector of a picture, [width]."""
+    where: Where = Where()
+    limit: int = 10
+    """Most answers."""
+    per_series: bool = False
+    """Whether only the best slice of each series is an answer."""
+
+
+class ArchiveSearch:
+    """Searches one index with the model that it was made with.
+
+    Args:
+        index: An open index.
+        encoder: Its model.
+        knowledge: What the model learnt.
+    """
+
+    def __init__(self, index: ArchiveIndex, encoder: SliceEncoder, knowledge: Knowledge) -> None:
+        self._index, self._encoder, self._knowledge = index, encoder, knowledge
+        self._headers = list(index.headers())
+        self._columns = {pair: column for column, pair in enumerate(index.facts.labels)}
+
+    def read(self, phrase: str) -> PhraseReading:
+        """How a phrase is read."""
+        told = {word for text in {_text_of(header) for _, _, header in self._headers} for word in to_words(text)}
+        return read_phrase(phrase, told, [each.name for each in self._knowledge.targets])
+
+    def search(self, asked: SearchRequest) -> tuple[PhraseReading | None, list[Answered]]:
+        """Find slices, the best first.
+
+        Returns:
+            How the phrase was read, and the answers.
+
+        Raises:
+            ConfigError: If nothing is asked for, or the limit is below 1.
+        """
+        if not asked.phrase.strip() and asked.like is None and asked.where == Where():
+            raise ConfigError("Nothing to search for: give a phrase, --like IMAGE or --where FIELD=VALUE.")
+        if asked.limit < 1:
+            raise ConfigError(f"--limit {asked.limit}: expected 1 or more.")
+        if not self._index.facts.study_date and any(name == "StudyDate" for name, _ in asked.where.fields):
+            raise ConfigError("--where StudyDate: this index keeps no dates; index again with --study-date.")
+        reading = self.read(asked.phrase) if asked.phrase.strip() else None
+        allowed = self._allowed(asked.where)
+        rows = np.flatnonzero(allowed)
+        scores, likeness = self._score(reading, asked.like, rows)
+        return reading, self._answer(rows, scores, likeness, asked)
+
+    def _allowed(self, where: Where) -> NDArray[np.bool_]:
+        """Which rows meet the conditions."""
+        allowed = np.ones(self._index.rows, np.bool_)
+        allowed[self._index.holes()] = False
+        labels, least = self._index.labels(), self._encoder.calibration.least_probability
+        for pair in where.labels:
+            allowed &= np.asarray(labels[:, self._columns[pair]]) >= least
+        if where.fields:
+            series = [number for number, source, header in self._headers if where.allows(source, header)]
+            meets = np.zeros_like(allowed)
+            meets[self._index.rows_of_series(series)] = True
+            allowed &= meets
+        return allowed
+
+    def _score(
+        self, reading: PhraseReading | None, like: Floats | None, rows: NDArray[np.int64]
+    ) -> tuple[Floats, Floats | None]:
+        """Scores and likenesses of rows, [R]."""
+        scores = np.zeros(len(rows), np.float32)
+        likeness = None
+        if reading is not None:
+            scores += self._label_scores(reading, rows) + self._header_scores(reading, rows)
+            if reading.vector_phrase:
+                likeness = compare(self._index.vectors(), self._encoder.encode_phrase(reading.vector_phrase), rows)
+                weight = VECTOR_WEIGHT if reading.labels else 1.0
+                scores += np.float32(weight * self._encoder.runtime.logit_scale) * likeness
+        if like is not None:
+            likeness = compare(self._index.vectors(), like, rows)
+            scores += np.float32(self._encoder.runtime.logit_scale) * likeness
+        return scores, likeness
+
+    def _label_scores(self, reading: PhraseReading, rows: NDArray[np.int64]) -> Floats:
+        scores, labels = np.zeros(len(rows), np.float32), self._index.labels()
+        for pair in reading.labels:
+            found = np.asarray(labels[:, self._columns[pair]], np.float32)[rows]
+            scores += np.log(np.maximum(found, LEAST))
+        return scores
+
+    def _header_scores(self, reading: PhraseReading, rows: NDArray[np.int64]) -> Floats:
+        scores = np.zeros(len(rows), np.float32)
+        for word in reading.words("header"):
+            series = [number for number, _, header in self._headers if word in to_words(_text_of(header))]
+            has = np.isin(rows, self._index.rows_of_series(series))
+            scores += np.where(has, np.float32(0), np.float32(np.log(LEAST)))
+        return scores
+
+    def _answer(
+        self, rows: NDArray[np.int64], scores: Floats, likeness: Floats | None, asked: SearchRequest
+    ) -> list[Answered]:
+        answers: list[Answered] = []
+        series: set[int] = set()
+        for place in np.argsort(-scores, kind="stable"):
+            row = int(rows[place])
+            found = self._places(row, asked.where)
+            if not found or (asked.per_series and found[0].series in series):
+                continue
+            series.add(found[0].series)
+            alike = None if likeness is None else float(likeness[place])
+            more = max(0, len(found) - PLACES)
+            answers.append(Answered(float(scores[place]), alike, tuple(found[:PLACES]), more, self._name(row)))
+            if len(answers) == asked.limit:
+                break
+        return answers
+
+    def _places(self, row: int, where: Where) -> list[FoundPlace]:
+        """Places of a slice in series that meet the conditions."""
+        found = self._index.places(row)
+        if not where.fields:
+            return found
+        sources = {number: source for number, source, _ in self._headers}
+        return [each for each in found if where.allows(sources[each.series], each.header)]
+
+    def _name(self, row: int) -> tuple[tuple[str, str, float], ...]:
+        least, values = self._encoder.calibration.least_probability, self._index.labels()[row]
+        pairs = zip(self._index.facts.labels, values.tolist(), strict=True)
+        return tuple((question, label, value) for (question, label), value in pairs if value >= least)
+
+
+def _text_of(header: Mapping[str, str]) -> str:
+    return " ".join(header[name] for name in TEXT_FIELDS)
+
+
+def compare(vectors: Halves, vector: Floats, rows: NDArray[np.int64]) -> Floats:
+    """Cosines of rows and one vector, exactly, by all cores.
+
+    Args:
+        vectors: Unit vectors [N, E], in memory or on disk.
+        vector: Unit vector [E].
+        rows: Rows to compare, ascending, [R].
+
+    Returns:
+        [R].
+    """
+    found = np.empty(len(rows), np.float32)
+    whole = len(rows) == len(vectors)
+
+    def fill(start: int) -> None:
+        some = slice(start, start + ROWS_AT_ONCE)
+        found[some] = vectors[some if whole else rows[some]].astype(np.float32) @ vector
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        list(threads.map(fill, range(0, len(rows), ROWS_AT_ONCE)))
+    return found
+
+
+def encode_picture(encoder: SliceEncoder, path: Path, number: int | None = None) -> Floats:
+    """The vector of one slice of a file, or of a folder with one series.
+
+    Args:
+        encoder: The model.
+        path: File or folder.
+        number: Slice, from 1 in display order; the middle one by default.
+
+    Returns:
+        Unit vector [width].
+
+    Raises:
+        ConfigError: If there is no such slice.
+        ImageError: If it cannot be read, or a folder holds several series.
+    """
+    found = find_series(path)
+    if len(found) > 1:
+        raise ImageError(f"{path}: holds {len(found)} series; name one file, or the folder of one series.")
+    slices = found[0].read()[0].slices()
+    if number is not None and not 1 <= number <= len(slices):
+        raise ConfigError(f"--slice {number}: {path} has slices 1 to {len(slices)}.")
+    place = len(slices) // 2 if number is None else number - 1
+    return np.asarray(encoder.encode([render_for_model(slices, place, encoder.side)])[0])

@@ -1,0 +1,116 @@
+"""A contact sheet: what was found as one page of pictures, which are read anew from the archive."""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vesalius import __version__
+from vesalius.archive.index import ArchiveIndex
+from vesalius.archive.query import PhraseReading
+from vesalius.archive.search import Answered
+from vesalius.errors import VesaliusError
+from vesalius.files import write_text
+from vesalius.imaging import MedicalImage
+from vesalius.imaging.search import FoundSeries
+from vesalius.imaging.slices import shrink, to_square_pixels
+from vesalius.pages import render_page
+
+SIDE = 224
+"""Pixels of the longer side of a picture."""
+QUALITY = 85
+
+
+def write_sheet(
+    path: Path,
+    title: str,
+    reading: PhraseReading | None,
+    answers: Sequence[Answered],
+    index: ArchiveIndex,
+    root: Path | None = None,
+) -> list[str]:
+    """Write a page with a picture, the path and the labels of each answer.
+
+    Args:
+        path: An .html file.
+        title: What was searched for.
+        reading: How a phrase was read.
+        answers: Answers, the best first.
+        index: The index that they come from.
+        root: Folder of the archive, if it is not where it was indexed.
+
+    Returns:
+        Why pictures are missing from the page.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    pictures = _Pictures(index, root or Path(index.facts.root))
+    cards, failures = [], []
+    for number, answer in enumerate(answers, start=1):
+        picture, fault = pictures.draw(answer)
+        failures += [fault] if fault else []
+        cards.append({"number": number, "picture": picture, "fault": fault, **_describe(answer)})
+    lines = [] if reading is None else reading.tell()
+    text = render_page("archive/sheet.html", title=title, lines=lines, cards=cards, version=__version__)
+    write_text(path, text)
+    return failures
+
+
+def _describe(answer: Answered) -> dict[str, object]:
+    first, *others = answer.places
+    return {
+        "path": first.place.file,
+        "slice": tell_place(first.place.stack, first.place.slice),
+        "score": f"{answer.score:.2f}",
+        "labels": ", ".join(f"{label} {value:.2f}" for _, label, value in answer.labels),
+        "header": " · ".join(dict.fromkeys(text for text in first.header.values() if text)),
+        "also": [each.place.file for each in others],
+        "more": answer.more_places,
+    }
+
+
+def tell_place(stack: int, number: int) -> str:
+    """Slice and stack in words, from 1."""
+    return f"slice {number}" + (f" of stack {stack}" if stack > 1 else "")
+
+
+class _Pictures:
+    """Draws slices of the archive; the image that was read last is kept."""
+
+    def __init__(self, index: ArchiveIndex, root: Path) -> None:
+        self._index, self._root = index, root
+        self._kept: tuple[object, list[MedicalImage]] = (None, [])
+
+    def draw(self, answer: Answered) -> tuple[str | None, str]:
+        """A picture as data of a page; or None, and why there is none."""
+        try:
+            return self._draw(answer), ""
+        except (VesaliusError, OSError) as error:
+            return None, str(error)
+
+    def _draw(self, answer: Answered) -> str:
+        found = answer.places[0]
+        files = self._index.series_files(found.series)
+        stacks = self._read(found.place.file, ())
+        stack, number = 1, 1
+        if len(files) == 1 or sum(len(each.pixels) for each in stacks) > 1:
+            stacks = stacks if len(files) == 1 else self._read(files[0], tuple(files))
+            stack, number = found.place.stack, found.place.slice
+        if stack > len(stacks) or number > len(stacks[stack - 1].pixels):
+            raise OSError(f"{found.place.file}: changed since it was indexed; index again.")
+        slices = stacks[stack - 1].slices()
+        rgb = to_square_pixels(slices.render_small(number - 1, SIDE), slices.pixel_spacing_mm)
+        levels = shrink(np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8), SIDE, Image.Resampling.BILINEAR)
+        file = BytesIO()
+        Image.fromarray(levels).save(file, "JPEG", quality=QUALITY)
+        return f"data:image/jpeg;base64,{b64encode(file.getvalue()).decode()}"
+
+    def _read(self, source: str, files: tuple[str, ...]) -> list[MedicalImage]:
+        if self._kept[0] != (source, files):
+            series = FoundSeries(self._root / source, tuple(self._root / each for each in files))
+            self._kept = ((source, files), series.read())
+        return self._kept[1]

@@ -1,0 +1,199 @@
+"""``vesalius archive index`` and ``search``."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from vesalius.cli.usage import AsJson, Precision, RuntimeName
+from vesalius.console import print_json, print_table, progress_bar, say, say_first, warn
+from vesalius.errors import ConfigError, ImageError, tell_failure
+from vesalius.files import check_absent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vesalius.archive.search import Answered
+    from vesalius.knowledge import Knowledge
+
+LISTED = 5
+"""Failures that are listed on the terminal; the rest is counted."""
+
+
+def archive_index(
+    archive: Path,
+    /,
+    *,
+    out: Annotated[Path, Parameter(alias="-o")],
+    model: str = "pocket",
+    study_date: bool = False,
+    moved: bool = False,
+    runtime: RuntimeName = "auto",
+    device: str = "auto",
+    precision: Precision = "32",
+    as_json: AsJson = False,
+) -> None:
+    """Index every slice of an archive, or what changed in it since the last time, for `vesalius archive search`.
+
+    Of each slice the index keeps a vector, the probabilities of what it shows, its place, and what the header says of
+    modality, body part, series and protocol; no pixels, and nothing that names a patient but what paths and
+    descriptions say. A slice that lies in several files is kept once. A run that was killed goes on where it was. What
+    cannot be read is listed at the end, with exit code 2.
+
+    Examples:
+        vesalius archive index /data/archive --out index
+        vesalius archive index study/ -o index --study-date
+
+    Documentation:
+        docs/archive-search.md
+
+    Args:
+        archive: Folder with pictures, DICOM series and NIfTI volumes, subfolders included.
+        out: Folder of the index; new, or one of this archive, which is brought up to date.
+        model: A model that names: its name, a checkpoint, or public weights.
+        study_date: Keep study dates, too.
+        moved: The archive lies in another folder than when it was indexed.
+        runtime: Program that runs the model, see `vesalius name`.
+        device: Where it computes: auto, cpu, cuda, cuda:1 or mps.
+        precision: Numbers it computes with in PyTorch.
+        as_json: Print one JSON object.
+    """
+    from vesalius.archive.encoding import SliceEncoder
+    from vesalius.archive.indexing import update_index
+
+    with progress_bar() as bar:
+        task = bar.add_task(f"Loading {model}", total=None)
+        encoder = SliceEncoder.open(model, runtime=runtime, device=device, precision=precision)
+        bar.update(task, description="Looking for series")
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, description="Series", completed=done, total=total)
+
+        report = update_index(archive, out, encoder, study_date=study_date, moved=moved, on_series=show)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        rows = [(name.replace("_", " "), value) for name, value in asdict(report).items() if name != "failures"]
+        print_table(("what", "number"), rows, title=str(out))
+    if report.failures:
+        lines = [tell_failure(each) for each in report.failures]
+        say_first(lines, LISTED, "… and {} more, which --json lists.")
+        raise ImageError(f"{archive}: {len(lines)} series cannot be read; all others are indexed.")
+
+
+def archive_search(
+    index: Path,
+    phrase: str = "",
+    /,
+    *,
+    like: Path | None = None,
+    slice_number: Annotated[int | None, Parameter(name="--slice")] = None,
+    where: tuple[str, ...] = (),
+    limit: int = 10,
+    per_series: bool = False,
+    sheet: Path | None = None,
+    archive: Path | None = None,
+    overwrite: bool = False,
+    runtime: RuntimeName = "auto",
+    device: str = "auto",
+    precision: Precision = "32",
+    as_json: AsJson = False,
+) -> None:
+    """Find slices of an indexed archive by a phrase, by a picture that they resemble, or by labels and headers.
+
+    Words for modality, protocol, plane, region and organ count by what is known of each slice; words of descriptions by
+    the header; names of what the model learnt by the likeness of vectors. The answer says how the phrase was read and
+    which words were not understood.
+
+    Examples:
+        vesalius archive search index "sagittal knee T2"
+        vesalius archive search index --like scan.png --limit 20
+        vesalius archive search index "liver" --where modality=CT
+        vesalius archive search index "hand X-ray" --sheet found.html
+
+    Documentation:
+        docs/archive-search.md
+
+    Args:
+        index: Folder that `vesalius archive index` wrote.
+        phrase: What to look for, in words.
+        like: Picture, volume or series of which similar slices are looked for.
+        slice_number: Slice of `--like`, from 1; the middle one by default.
+        where: Condition that every answer meets, FIELD=VALUE; repeat it for several. Fields are modality, protocol,
+            plane, station, organ, BodyPartExamined, SeriesDescription, ProtocolName, StudyDate and path.
+        limit: Most slices to list.
+        per_series: List the best slice of each series only.
+        sheet: Page of pictures (.html) to write.
+        archive: Folder of the archive, if it is not where it was indexed; for the pictures of the sheet.
+        overwrite: Replace a sheet that is there.
+        runtime: Program that runs the model, see `vesalius name`.
+        device: Where it computes: auto, cpu, cuda, cuda:1 or mps.
+        precision: Numbers it computes with in PyTorch.
+        as_json: Print one JSON object.
+    """
+    from vesalius.archive.encoding import SliceEncoder
+    from vesalius.archive.index import ArchiveIndex
+    from vesalius.archive.indexing import check_model
+    from vesalius.archive.query import read_where
+    from vesalius.archive.search import ArchiveSearch, SearchRequest, encode_picture
+    from vesalius.archive.sheet import write_sheet
+
+    _check_sheet(sheet, overwrite)
+    if slice_number is not None and like is None:
+        raise ConfigError("--slice chooses a slice of --like, which is not given.")
+    conditions = read_where(where)
+    with ArchiveIndex.open(index) as opened:
+        encoder = SliceEncoder.open(opened.facts.model, runtime=runtime, device=device, precision=precision)
+        check_model(opened.facts, encoder.model, encoder.weights, index)
+        vector = None if like is None else encode_picture(encoder, like, slice_number)
+        asked = SearchRequest(phrase, vector, conditions, limit, per_series)
+        reading, answers = ArchiveSearch(opened, encoder, _learnt(encoder.model)).search(asked)
+        lost = []
+        if sheet is not None:
+            title = " ".join([*([phrase] if phrase else []), *([f"like {like}"] if like else []), *where])
+            lost = write_sheet(sheet, title, reading, answers, opened, archive)
+    if as_json:
+        content = {"reading": reading and reading.to_dict(), "answers": [each.to_dict() for each in answers]}
+        print_json({**content, "sheet": sheet, "without_picture": lost})
+        return
+    for line in [] if reading is None else reading.tell():
+        say(line)
+    _print(answers)
+    for reason in lost:
+        warn(f"without a picture: {reason}")
+    if sheet is not None:
+        say(f"Written: {sheet}")
+
+
+def _check_sheet(sheet: Path | None, overwrite: bool) -> None:
+    if sheet is None:
+        return
+    if sheet.suffix.lower() != ".html":
+        raise ConfigError(f"--sheet {sheet}: expected a name that ends in .html, got '{sheet.suffix}'.")
+    check_absent([sheet], overwrite)
+
+
+def _learnt(model: str) -> "Knowledge":
+    """What a model learnt to outline; nothing for public weights."""
+    from vesalius.knowledge import Knowledge
+    from vesalius.models.public_weights import find_encoder_source
+
+    return Knowledge.read(model) if find_encoder_source(model) is None else Knowledge()
+
+
+def _print(answers: "Sequence[Answered]") -> None:
+    from vesalius.archive.sheet import tell_place
+
+    if not answers:
+        say("Nothing in this index meets the conditions.")
+        return
+    rows = []
+    for each in answers:
+        first = each.places[0]
+        also = len(each.places) - 1 + each.more_places
+        labels = ", ".join(f"{label} {value:.2f}" for _, label, value in each.labels)
+        told = " · ".join(dict.fromkeys(text for text in first.header.values() if text))
+        place = tell_place(first.place.stack, first.place.slice) + (f", and {also} other places" if also else "")
+        rows.append((first.place.file, place, labels, told, each.score))
+    print_table(("path", "slice", "labels", "header", "score"), rows)
