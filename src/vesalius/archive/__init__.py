@@ -1,1 +1,1 @@
-"""Whole archives: any number of images to tables and masks, on one machine or a cluster, each exactly once."""
+"""Whole archives: images to tables and masks, on one machine or a cluster, each exactly once; and search of them."""

@@ -96,7 +96,7 @@ class IndexedSeries:
 
 
 @dataclass(frozen=True)
-class Place:
+class SlicePlace:
     """Where a slice lies."""
 
     stack: int
@@ -113,7 +113,7 @@ class Place:
 class FoundPlace:
     """A place with what the index knows of its series."""
 
-    place: Place
+    place: SlicePlace
     series: int
     """Number of the series in the index."""
     header: Mapping[str, str]
@@ -240,7 +240,9 @@ class ArchiveIndex:
             "WHERE row = ? ORDER BY path, stack, slice"
         )
         return [
-            FoundPlace(Place(stack, number, row, _decode(path)), series, dict(zip(HEADER_FIELDS, values, strict=True)))
+            FoundPlace(
+                SlicePlace(stack, number, row, _decode(path)), series, dict(zip(HEADER_FIELDS, values, strict=True))
+            )
             for series, stack, number, row, path, *values in self._database.execute(query, (row,))
         ]
 
@@ -266,7 +268,7 @@ class ArchiveIndex:
         self._database.execute("UPDATE facts SET value = ? WHERE name = 'rows'", (str(first + len(keys) - len(taken)),))
         return dict(zip(keys, rows, strict=True))
 
-    def add_series(self, series: IndexedSeries, places: Iterable[Place]) -> None:
+    def add_series(self, series: IndexedSeries, places: Iterable[SlicePlace]) -> None:
         """Add a series whose slices are there; call inside ``changing``."""
         marks = ", ".join("?" * (2 + len(HEADER_FIELDS)))
         values = [_storable(series.header.get(name, "")) for name in HEADER_FIELDS]

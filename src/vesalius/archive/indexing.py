@@ -17,7 +17,7 @@ from vesalius.archive.index import (
     Halves,
     IndexedSeries,
     IndexFacts,
-    Place,
+    SlicePlace,
 )
 from vesalius.errors import ConfigError, DataError, ModelError, OutputError, VesaliusError, unexpected
 from vesalius.imaging import MedicalImage
@@ -270,7 +270,7 @@ class _Run:
                 self._index.append(keys, vectors, labels, self._free)
             for series, seen in self._finished:
                 rows = self._index.rows_of_keys(each.key for each in seen)
-                places = [Place(each.stack, each.slice, rows[each.key], self._name(each.file)) for each in seen]
+                places = [SlicePlace(each.stack, each.slice, rows[each.key], self._name(each.file)) for each in seen]
                 self._index.add_series(series, places)
         self._report.encoded += len(keys)
         self._finished.clear()
