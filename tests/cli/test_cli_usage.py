@@ -23,9 +23,9 @@ from vesalius.training.config import TrainConfig
 ROOT = Path(__file__).parents[2]
 EVERY = [[name] for name in COMMANDS] + [[group, name] for group, names in GROUPS.items() for name in names]
 IDS = [" ".join(command) for command in EVERY]
-WITH_OUT = {"segment", "name", "archive index", "train", "train-naming", "evaluate", "evaluate-naming", "pacs name", "pacs segment",
+WITH_OUT = {"segment", "name", "train", "train-naming", "evaluate", "evaluate-naming", "pacs name", "pacs segment",
             "compare", "report", "audit", "benchmark", "demo", "export", "data check", "prompts generate",
-            "weights import"}  # fmt: skip
+            "weights import", "archive index"}  # fmt: skip
 WITH_1 = {"benchmark", "doctor", "data check", "prompts generate", "prompts check", "weights verify"}
 
 
