@@ -1,8 +1,9 @@
 """Work items, what identifies them, and sets of millions of such keys."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,13 +38,15 @@ class WorkItem:
     folder: str
     """Address of the folder, or of the DICOMweb service."""
     files: tuple[str, ...]
-    """Names in the folder, sorted; of a series of a DICOMweb service its study and series."""
+    """Names in the folder, sorted; of a series of a DICOMweb service its study and its own UID."""
     size: int
     """Bytes of all files; 0 if unknown."""
     key: str
     """Hexadecimal: 12 bytes of the name's hash, 4 of that of names, sizes and versions of the files."""
     dicom: bool = False
     """Whether the files are DICOM, which belong to series."""
+    problem: str = ""
+    """Why it cannot be read, if that showed when it was listed."""
 
     @staticmethod
     def make(name: str, folder: str, files: Sequence[FileFact], *, dicom: bool = False) -> "WorkItem":
@@ -54,16 +57,22 @@ class WorkItem:
         names = tuple(each.name for each in ordered)
         return WorkItem(name, folder, names, sum(each.size for each in ordered), key.hex(), dicom)
 
+    def with_files(self, files: tuple[str, ...]) -> "WorkItem":
+        """The same under other names of its files."""
+        return replace(self, files=files)
+
+    def with_problem(self, problem: str) -> "WorkItem":
+        """The same, which cannot be read."""
+        return replace(self, problem=problem)
+
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON."""
         return asdict(self)
 
     @staticmethod
-    def from_dict(content: dict[str, object]) -> "WorkItem":
+    def from_dict(content: Mapping[str, Any]) -> "WorkItem":
         """The item of a ``to_dict``."""
-        files = content.pop("files")
-        assert isinstance(files, list)
-        return WorkItem(files=tuple(files), **content)  # type: ignore[arg-type]  # of our own making
+        return WorkItem(**{**content, "files": tuple(content["files"])})
 
 
 def _digest(text: str, size: int) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 from uuid import uuid4
 
 from vesalius import __version__
-from vesalius.archive.items import KEY_BYTES, KeySet
+from vesalius.archive.items import KEY_BYTES, NAME_BYTES, KeySet
 from vesalius.archive.store import ArchiveStore
 from vesalius.errors import OutputError, join_first
 from vesalius.files import parse_json, to_json
@@ -81,16 +81,16 @@ class ArchiveTotals:
     """Money, by the price an hour that the runs were given."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds of the workers by kind of work."""
-    listed: int = 0
-    """Items that the last run had listed."""
+    left: int = 0
+    """Items that the last run had listed and not done."""
     complete: bool = False
-    """Whether that listing was complete."""
+    """Whether that run had listed all."""
     ended: bool = False
     """Whether the last run ended."""
     changed: str = ""
     """Time of the last record."""
     failures: dict[tuple[str, str], Mapping[str, object]] = field(default_factory=dict)
-    """Key and source -> what is told of an item, or a part of it, that failed and was not done since."""
+    """Hash of an item's name, and source -> what is told of it, or a part of it, that failed and was not done since."""
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Add one record."""
@@ -98,7 +98,7 @@ class ArchiveTotals:
         self.runs += record["kind"] == "begin"
         self.wall += record.get("wall", 0.0)
         self.price += record.get("price", 0.0)
-        self.listed, self.complete = record.get("listed", self.listed), record.get("complete", self.complete)
+        self.left, self.complete = record.get("left", self.left), record.get("complete", self.complete)
         if record["kind"] != "shard":
             return
         self.shards += bool(record["shard"])
@@ -108,9 +108,9 @@ class ArchiveTotals:
         for name, value in record["seconds"].items():
             self.seconds[name] = self.seconds.get(name, 0.0) + value
         if self.failures:
-            done = set(ShardResult.from_dict(record).keys)
+            done = {key[: 2 * NAME_BYTES] for key in ShardResult.from_dict(record).keys}
             self.failures = {place: each for place, each in self.failures.items() if place[0] not in done}
-        self.failures |= {(str(each["key"]), str(each["source"])): each for each in record["failed"]}
+        self.failures |= {(each["key"][: 2 * NAME_BYTES], each["source"]): each for each in record["failed"]}
         self.failed = len(self.failures)
 
 
@@ -187,20 +187,25 @@ class CommitLog:
             else:
                 self.store.remove(f"{PENDING}/{name}")
 
-    def commit(self, result: ShardResult, listed: int, complete: bool) -> None:
+    def commit(self, result: ShardResult, left: int, *, complete: bool) -> None:
         """Make a shard count, and move its files to their places.
+
+        Args:
+            result: What a worker made.
+            left: Items that are listed and not done.
+            complete: Whether all are listed.
 
         Raises:
             OutputError: If another run has taken over, or the store refuses.
         """
-        self._create("shard", {**result.to_dict(), "listed": listed, "complete": complete})
+        self._create("shard", {**result.to_dict(), "left": left, "complete": complete})
         for table in TABLES:
             if result.shard and getattr(result, table):
                 self.store.move(f"{PENDING}/{result.shard}.{table}.parquet", place_of(table, self._number))
 
-    def end(self, listed: int) -> None:
+    def end(self) -> None:
         """Note that everything that was listed is done or has failed."""
-        self._create("end", {"listed": listed, "complete": True})
+        self._create("end", {"left": 0, "complete": True})
 
     def _create(self, kind: Literal["begin", "shard", "end"], content: Mapping[str, object]) -> None:
         now = time.monotonic()

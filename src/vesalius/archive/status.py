@@ -25,9 +25,8 @@ class ArchiveStatus:
 
     @property
     def left(self) -> int | None:
-        """Items that are listed and neither done nor failed; None while listing is under way."""
-        totals = self.totals
-        return max(0, totals.listed - totals.items - totals.failed) if totals.complete else None
+        """Items that are neither done nor failed; None while they are being listed."""
+        return self.totals.left if self.totals.complete else None
 
     @property
     def eta_s(self) -> float | None:

@@ -63,6 +63,7 @@ CHAPTERS = {
 """Commands in another command's file -> that file."""
 GROUPS = {
     "archive": {
+        "run": "Name or segment every image of an archive, each exactly once, on this machine or a cluster.",
         "index": "Index every slice of an archive, or what changed in it since the last time.",
         "search": "Find slices of an indexed archive by a phrase, a picture, labels or headers.",
         "status": "Say how far an archive is, what it cost so far, and what failed for which reason.",

@@ -1,15 +1,171 @@
 """``vesalius archive run`` and ``status``."""
 
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from vesalius.cli.usage import AsJson
-from vesalius.console import print_json, print_table, say_first
+from cyclopts import Parameter
+
+from vesalius.cli.usage import AsJson, Precision, RuntimeName
+from vesalius.console import print_json, print_table, progress_bar, say, say_first
+from vesalius.errors import ImageError, join_first, tell_failure
 
 if TYPE_CHECKING:
+    from vesalius.archive.run import ArchiveSummary, RunProgress
     from vesalius.archive.status import ArchiveStatus
 
 LISTED = 5
-"""Reasons of failures that are listed on the terminal; failed.parquet has all."""
+"""Failures and reasons that are listed on the terminal; failed.parquet has all."""
+TELL_S = 60.0
+"""Seconds between lines of progress where no bar is shown."""
+
+
+def archive_run(
+    source: str,
+    /,
+    *,
+    task: Literal["name", "segment"],
+    prompt: Annotated[tuple[str, ...], Parameter(alias="-p")] = (),
+    out: Annotated[str, Parameter(alias="-o")],
+    model: str = "pocket",
+    each: bool = False,
+    workers: int = 1,
+    threads: int = 0,
+    ray: str | None = None,
+    gpus: float = 0.0,
+    shard: int = 512,
+    timeout: float = 600.0,
+    tries: int = 3,
+    retry: bool = False,
+    price_per_hour: float = 0.0,
+    runtime: RuntimeName = "auto",
+    device: str = "auto",
+    precision: Precision = "32",
+    as_json: AsJson = False,
+) -> None:
+    """Name or segment every image of an archive, each exactly once, on this machine or a cluster.
+
+    Results are tables (Parquet) in shards: rows/ has a row a slice, or a slice and phrase, masks/ the masks. Started
+    again after any interruption, a run goes on where it was. What fails is told in failed.parquet, with exit code 2 at
+    the end, and stops nothing else.
+
+    Examples:
+        vesalius archive run study/ --task name -o names
+        vesalius archive run "scans/**/*.dcm" --task name -o names --each
+        vesalius archive run list.parquet --task segment -p liver -o out
+        vesalius archive run s3://a/in --task name -o s3://a/out --ray auto
+        vesalius archive run http://pacs/dicom-web --task name -o names
+
+    Documentation:
+        docs/archive.md
+
+    Args:
+        source: A folder, file or pattern, on a disk or in an object store (s3://…), a Parquet table with a column
+            "path", or the address of a DICOMweb service.
+        task: name says what slices show, segment outlines phrases.
+        prompt: What to outline; repeat it for several. An image is encoded once for all.
+        out: Folder or URL of the results.
+        model: A model's name, a checkpoint or a run's folder.
+        each: Take every DICOM file as an image of its own, not as a slice of the series in its folder. Pictures always
+            are.
+        workers: Processes with a model each; 0 works in this process, where a damaged file may end or hang the run.
+        threads: Threads of each; by default they share the cores, and on Ray have one each.
+        ray: Work on a Ray cluster: "local" starts one on this machine, "auto" finds the one that this machine is in, or
+            its address; needs `vesalius[ray]`.
+        gpus: GPUs of each worker on Ray; goes with --device cuda.
+        shard: Images of a shard; a worker that is killed loses one shard at most.
+        timeout: Seconds after which an image is given up.
+        tries: Tries of an image that takes too long, ends its process or cannot be fetched.
+        retry: Try images again that failed in a former run.
+        price_per_hour: Price of all machines together, to tell the cost.
+        runtime: Program that runs the model: onnx (pocket and what was fine-tuned from it, on the CPU), torch (any
+            model, anywhere), or the first that fits.
+        device: Where it computes: auto, cpu, cuda, cuda:1 or mps. On a GPU everything runs in PyTorch.
+        precision: Numbers it computes with in PyTorch.
+        as_json: Print JSON.
+    """
+    from vesalius.errors import require
+
+    require("pyarrow", extra="archive")
+    from vesalius.archive.request import ArchiveRequest, WorkerOptions
+    from vesalius.archive.run import ShardLimits, run_archive
+
+    asked = ArchiveRequest(source, task, prompt, model, each, runtime, device, precision)
+    with _watching() as watch:
+        summary = run_archive(
+            asked,
+            out,
+            workers=workers,
+            options=WorkerOptions(threads, timeout, tries),
+            limits=ShardLimits(shard),
+            ray=ray,
+            gpus=gpus,
+            retry=retry,
+            price_per_hour=price_per_hour,
+            watch=watch,
+        )
+    if as_json:
+        print_json(_to_dict(summary))
+    else:
+        _print(summary)
+    _refuse(summary)
+
+
+@contextmanager
+def _watching() -> "Iterator[Callable[[RunProgress], None]]":
+    """A bar on terminals, a line a minute elsewhere."""
+    with progress_bar() as bar:
+        task = bar.add_task("Listing", total=None)
+        told = time.monotonic()
+
+        def watch(progress: "RunProgress") -> None:
+            nonlocal told
+            line = _tell(progress)
+            total = progress.done + progress.left if progress.complete else None
+            bar.update(task, description=line, completed=progress.done, total=total)
+            if bar.disable and time.monotonic() - told > TELL_S:
+                told = time.monotonic()
+                say(line)
+
+        yield watch
+
+
+def _tell(progress: "RunProgress") -> str:
+    eta = progress.eta_s if progress.complete else None
+    parts = [f"{progress.slices:,} slices", f"{progress.slices_per_s:.1f} a second"]
+    parts += [f"{progress.totals.failed:,} failed"] if progress.totals.failed else []
+    parts += [] if eta is None else [f"{eta / 60:,.0f} min left"]
+    parts += [f"cost {progress.totals.price:.2f}"] if progress.totals.price else []
+    return ", ".join(parts)
+
+
+def _to_dict(summary: "ArchiveSummary") -> dict[str, object]:
+    names = ("out", "done", "slices", "skipped", "seconds", "left_out", "failures")
+    return {name: getattr(summary, name) for name in names}
+
+
+def _print(summary: "ArchiveSummary") -> None:
+    pace = f", {summary.slices / summary.seconds:.1f} a second" if summary.slices else ""
+    skipped = f" {summary.skipped} were done before." if summary.skipped else ""
+    say(f"{summary.done} images done, {summary.slices} slices{pace}.{skipped}")
+    if summary.totals.price:
+        say(f"Cost so far: {summary.totals.price:.2f}.")
+    for ending, number in sorted(summary.left_out.items()):
+        say(f"{number} left out, which are no images: {ending}")
+    say(f"Results: {summary.out}; how far it is: vesalius archive status {summary.out}")
+
+
+def _refuse(summary: "ArchiveSummary") -> None:
+    """List failures at the end.
+
+    Raises:
+        ImageError: If anything failed.
+    """
+    told = [tell_failure({name: str(each[name]) for name in ("source", "reason")}) for each in summary.failures]
+    if told:
+        where = f", which {summary.out}/failed.parquet lists"
+        raise ImageError(f"{len(told)} failed: {join_first(told, LISTED, '; ', where)}")
 
 
 def archive_status(out: str, /, *, as_json: AsJson = False) -> None:

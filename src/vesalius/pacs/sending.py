@@ -79,19 +79,23 @@ class DicomWeb:
         self.url = url
         self._client = _make_client(url)
 
-    def find(self, filters: Mapping[str, str], limit: int) -> list[RemoteSeries]:
+    def find(self, filters: Mapping[str, str], limit: int, offset: int = 0) -> list[RemoteSeries]:
         """Series that fit (QIDO-RS).
 
         Args:
             filters: DICOM keyword -> value; * and ? stand for any letters, dates may be ranges (20260101-20260131).
             limit: Most to return.
+            offset: Number of series to skip.
 
         Raises:
             OutputError: If the service does not answer, or refuses.
         """
         with _answering(self.url):
             rows = self._client.search_for_series(
-                search_filters=dict(filters), fields=[*SERIES_FIELDS.values(), COUNT], limit=limit
+                search_filters=dict(filters),
+                fields=[*SERIES_FIELDS.values(), COUNT],
+                limit=limit,
+                offset=offset or None,
             )
         return [_to_series(Dataset.from_json(row)) for row in rows]
 

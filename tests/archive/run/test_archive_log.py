@@ -87,17 +87,17 @@ class TestLog:
     def test_a_shard_counts_once_it_is_committed_and_then_lies_in_its_place(self, store):
         log = self.begin(store)
         store.write("pending/x.rows.parquet", b"rows")
-        log.commit(make_result("x", "a", "b"), listed=5, complete=False)
+        log.commit(make_result("x", "a", "b"), 5, complete=False)
         assert store.read(place_of("rows", 2)) == b"rows"
         again = self.begin(store)
         assert bytes.fromhex(make_item("a").key) in again.done
-        assert (again.totals.items, again.totals.runs, again.totals.listed) == (2, 2, 5)
+        assert (again.totals.items, again.totals.runs, again.totals.left) == (2, 2, 5)
 
     def test_a_run_killed_before_its_commit_leaves_nothing_and_after_it_everything(self, store):
         log = self.begin(store)
         store.write("pending/lost.rows.parquet", b"never committed")
         store.write("pending/kept.rows.parquet", b"committed")
-        log._create("shard", {**make_result("kept", "a").to_dict(), "listed": 1, "complete": True})  # killed here
+        log._create("shard", {**make_result("kept", "a").to_dict(), "left": 1, "complete": True})  # killed here
         assert store.names("rows") == []
         self.begin(store)
         assert store.names("pending") == []
@@ -137,7 +137,7 @@ class TestStatus:
         log = CommitLog(ArchiveStore(str(out)), price_per_hour=3600.0)
         log.begin()
         failure = {"key": make_item("c").key, "source": "c.png", "reason": "c.png: is empty", "tries": 1}
-        log.commit(make_result("", "a", "b", failed=(failure,)), 7, complete=True)
+        log.commit(make_result("", "a", "b", failed=(failure,)), 4, complete=True)
         main(["archive", "status", str(out), "--json"])
         told = json.loads(capsys.readouterr().out)
         assert (told["items"], told["failed"], told["left"], told["slices"]) == (2, 1, 4, 2)

@@ -1,0 +1,96 @@
+"""What is asked of an archive, and how the work is spread."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from vesalius.errors import ConfigError, require
+from vesalius.files import sha256_of
+from vesalius.models.checkpoint_file import find_checkpoint
+from vesalius.predict import check_prompts
+
+if TYPE_CHECKING:
+    from vesalius.models.inference import Precision
+    from vesalius.runtime import RuntimeChoice
+
+Task = Literal["name", "segment"]
+
+
+@dataclass(frozen=True)
+class ArchiveRequest:
+    """What is asked of every image of a source."""
+
+    source: str
+    """Folder, file, pattern, manifest (.parquet), URL of an object store, or a DICOMweb service (http, https)."""
+    task: Task
+    prompts: tuple[str, ...] = ()
+    """Phrases; for "segment" only."""
+    model: str = "pocket"
+    each: bool = False
+    """Whether every DICOM file is an image of its own, not a slice of the series in its folder."""
+    runtime: "RuntimeChoice" = "auto"
+    device: str = "auto"
+    precision: "Precision" = "32"
+    weights: str = ""
+    """Checksum of the model's file, which workers compare with their own."""
+
+    def check(self) -> "ArchiveRequest":
+        """The same with the checksum of its model.
+
+        Raises:
+            ConfigError: If phrases do not fit the task.
+            MissingPackageError: If pyarrow is not installed.
+            ModelError: If there is no such model.
+            PromptError: If a phrase is empty, or none is given.
+        """
+        require("pyarrow", extra="archive")
+        if self.task not in get_args(Task):
+            raise ConfigError(f"--task {self.task}: expected name or segment.")
+        if self.task == "segment":
+            check_prompts(self.prompts)
+        elif self.prompts:
+            raise ConfigError("--prompt: goes with --task segment; --task name asks for all names it knows.")
+        if len(set(self.prompts)) < len(self.prompts):
+            raise ConfigError("--prompt: a phrase stands twice; name each once.")
+        return replace(self, weights=sha256_of(find_checkpoint(self.model)))
+
+    def settings(self) -> dict[str, object]:
+        """All that decides the results: ready for JSON, and unchanged when read back."""
+        told = {name: value for name, value in self.to_dict().items() if name not in ("model", "runtime", "device")}
+        return {**told, "prompts": list(self.prompts)}
+
+    def to_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(content: Mapping[str, Any]) -> "ArchiveRequest":
+        """The request of a ``to_dict``."""
+        return ArchiveRequest(**{**content, "prompts": tuple(content["prompts"])})
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """How a worker works; nothing of this decides the results."""
+
+    threads: int = 0
+    """Threads that compute; 0 for all cores."""
+    timeout_s: float = 600.0
+    """Seconds after which an item is given up."""
+    tries: int = 3
+    """Tries of an item that takes too long, ends its process or cannot be fetched."""
+    isolated: bool = True
+    """Whether items are worked on in a process of their own, which they can break or hang alone."""
+
+    def check(self) -> None:
+        """Refuse options out of their range.
+
+        Raises:
+            ConfigError: Naming the option.
+        """
+        if self.threads < 0:
+            raise ConfigError(f"--threads: expected 0 or more, got {self.threads}.")
+        if self.timeout_s <= 0:
+            raise ConfigError(f"--timeout: expected seconds above 0, got {self.timeout_s:g}.")
+        if self.tries < 1:
+            raise ConfigError(f"--tries: expected 1 or more, got {self.tries}.")

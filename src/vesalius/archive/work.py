@@ -1,0 +1,341 @@
+"""What is done with one item: fetch its files, read them, ask the model, and tell rows and masks."""
+
+import hashlib
+import io
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from PIL import Image
+
+from vesalius.archive.items import WorkItem
+from vesalius.archive.request import ArchiveRequest
+from vesalius.archive.schema import MASKS, ROWS
+from vesalius.archive.store import is_remote, open_filesystem
+from vesalius.errors import ImageError, ModelError, OutputError, VesaliusError, unexpected
+from vesalius.files import parse_json, sha256_of, to_json, to_utf8
+from vesalius.imaging import MedicalImage, SliceStack
+from vesalius.imaging.orientation import grid_order
+from vesalius.imaging.search import FoundSeries, group_files
+from vesalius.models.checkpoint_file import find_checkpoint, read_notes
+from vesalius.naming.labeller import AnatomyLabeller
+from vesalius.naming.phrasebook import NamingCalibration
+from vesalius.predict import Predictor
+from vesalius.segmentation import Segmentation, to_file_order
+
+Row = dict[str, object]
+LENGTH_BYTES = 8
+
+
+@dataclass
+class ItemOutcome:
+    """What became of one item."""
+
+    rows: pa.Table
+    masks: pa.Table
+    slices: int = 0
+    failures: list[dict[str, object]] = field(default_factory=list)
+    """What could not be read, all of it or a series: {"source", "reason"}."""
+    again: bool = False
+    """Whether the failure may pass, as that of a network."""
+    seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "model": 0.0, "write": 0.0})
+
+    @staticmethod
+    def failed(request: ArchiveRequest, source: str, reason: str, *, again: bool = False) -> "ItemOutcome":
+        """An item without rows."""
+        rows, masks = ROWS[request.task].empty_table(), MASKS.empty_table()
+        return ItemOutcome(rows, masks, failures=[{"source": source, "reason": reason}], again=again)
+
+    def to_bytes(self) -> bytes:
+        """Ready for a pipe."""
+        rows = _to_ipc(self.rows)
+        head = {"slices": self.slices, "failures": self.failures, "again": self.again, "seconds": self.seconds}
+        told = to_json({**head, "split": len(rows)}, indent=None).encode()
+        return len(told).to_bytes(LENGTH_BYTES, "big") + told + rows + _to_ipc(self.masks)
+
+    @staticmethod
+    def from_bytes(raw: bytes) -> "ItemOutcome":
+        """The outcome of a ``to_bytes``."""
+        start = LENGTH_BYTES + int.from_bytes(raw[:LENGTH_BYTES], "big")
+        head: Any = parse_json(raw[LENGTH_BYTES:start].decode(), "outcome")
+        split = start + head.pop("split")
+        return ItemOutcome(
+            pa.ipc.open_stream(raw[start:split]).read_all(), pa.ipc.open_stream(raw[split:]).read_all(), **head
+        )
+
+
+def _to_ipc(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+class ItemWorker:
+    """A model, and what it is asked of every item.
+
+    Args:
+        request: What is asked.
+        threads: Threads that compute; 0 for all cores.
+
+    Raises:
+        ConfigError, MissingPackageError, ModelError: If the model cannot be opened, or is another than the request's.
+    """
+
+    def __init__(self, request: ArchiveRequest, threads: int = 0) -> None:
+        own = sha256_of(find_checkpoint(request.model))
+        if own != request.weights:
+            raise ModelError(
+                f"{request.model}: this machine has other weights ({own[:12]}…) than the run began with "
+                f"({request.weights[:12]}…); install the same on all machines."
+            )
+        self.request = request
+        how = {"runtime": request.runtime, "device": request.device, "precision": request.precision}
+        self._predictor = Predictor(request.model, threads=threads, **how)  # type: ignore[arg-type]
+        self._labeller = (
+            AnatomyLabeller(self._predictor.runtime, _calibration(request)) if request.task == "name" else None
+        )
+
+    def run(self, item: WorkItem) -> ItemOutcome:
+        """Work on one item; whatever is wrong with it is told, not raised."""
+        begin = time.perf_counter()
+        with tempfile.TemporaryDirectory(prefix="vesalius-") as temporary:
+            try:
+                files = _fetch(item, Path(temporary))
+            except (OutputError, ImageError) as error:
+                return ItemOutcome.failed(self.request, item.name, str(error), again=True)
+            except Exception as error:  # file systems raise exceptions of every kind
+                reason = " ".join(str(error).split())[:200] or type(error).__name__
+                return ItemOutcome.failed(
+                    self.request, item.name, f"{item.name}: cannot be fetched ({reason})", again=True
+                )
+            told = _Teller(self.request, item, files)
+            told.seconds["read"] = time.perf_counter() - begin
+            groups = group_files(files, each=True)
+            if not groups:
+                return ItemOutcome.failed(
+                    self.request, item.name, f"{item.name}: holds no image in {len(files)} files."
+                )
+            for group in groups:
+                self._read_and_ask(group, told)
+            return told.finish(temporary)
+
+    def _read_and_ask(self, group: FoundSeries, told: "_Teller") -> None:
+        source = told.name_of(group)
+        begin = time.perf_counter()
+        try:
+            stacks = group.read()
+            told.seconds["read"] += time.perf_counter() - begin
+            if self._labeller is not None:
+                told.name(stacks, self._labeller)
+            else:
+                told.segment(stacks, self._predictor)
+        except ModelError:  # it would befall all other items, too
+            raise
+        except VesaliusError as error:
+            told.fail(source, str(error))
+        except Exception as error:  # a fault of ours in one item must not lose all others
+            told.fail(source, unexpected(source, error))
+
+
+def _calibration(request: ArchiveRequest) -> NamingCalibration:
+    path = find_checkpoint(request.model)
+    return NamingCalibration.from_notes(read_notes(path), path)
+
+
+class _Teller:
+    """Rows and masks of one item."""
+
+    def __init__(self, request: ArchiveRequest, item: WorkItem, files: Sequence[Path]) -> None:
+        self.request, self.item = request, item
+        self.outcome = ItemOutcome(ROWS[request.task].empty_table(), MASKS.empty_table())
+        self.seconds = self.outcome.seconds
+        self._content = _hash(files)
+        self._rows: list[Row] = []
+        self._masks: list[Row] = []
+
+    def name_of(self, group: FoundSeries) -> str:
+        """What a failure of a group is called."""
+        alone = len(self.item.files) == 1 or group.source.is_dir()
+        return self.item.name if alone else f"{self.item.name}/{group.source.name}"
+
+    def fail(self, source: str, reason: str) -> None:
+        """Note a failure, without rows of what was told of it before."""
+        self.outcome.failures.append({"source": source, "reason": reason})
+
+    def finish(self, temporary: str) -> ItemOutcome:
+        """All that was told, with no name of a temporary folder in it."""
+        self.outcome.rows = pa.Table.from_pylist(self._rows, schema=ROWS[self.request.task])
+        self.outcome.masks = pa.Table.from_pylist(self._masks, schema=MASKS)
+        for each in self.outcome.failures:
+            each["reason"] = str(each["reason"]).replace(temporary, self.item.name)
+        return self.outcome
+
+    def name(self, stacks: Sequence[MedicalImage], labeller: AnatomyLabeller) -> None:
+        """Name every slice of every stack; those of a localizer together."""
+        together = stacks[0].purpose.label == "localizer"
+        rows: list[Row] = []
+        slices = 0
+        for number, part in enumerate([stacks] if together else [[each] for each in stacks]):
+            begin = time.perf_counter()
+            found = labeller.label(part)
+            self.seconds["model"] += time.perf_counter() - begin
+            places = [place for each in part for place in self._places(each, None)]
+            series: Row = {
+                "modality": found.modality.label,
+                "modality_source": found.modality.source,
+                "protocol": found.protocol.label,
+                "purpose": found.purpose.label,
+                "header_body_part": found.header.get("BodyPartExamined"),
+            }
+            for each, place in zip(found.slices, places, strict=True):
+                chances = {**each.station_probabilities, **each.organ_probabilities}
+                names: Row = {"stations": list(each.stations), "organs": list(each.organs)}
+                own: Row = {"stack": number, "slice": each.index, "position_mm": each.position_mm, "plane": each.plane}
+                rows.append(place | series | names | own | {f"p({label})": value for label, value in chances.items()})
+            slices += len(found.slices)
+        self._rows += map(to_utf8, rows)
+        self.outcome.slices += slices
+
+    def segment(self, stacks: Sequence[MedicalImage], predictor: Predictor) -> None:
+        """Outline all phrases on every slice of every stack; each slice is encoded once."""
+        rows: list[Row] = []
+        masks: list[Row] = []
+        slices = 0
+        for number, image in enumerate(stacks):
+            stack = image.slices()
+            for place, answers in zip(self._places(image, stack), self._ask(stack, predictor), strict=True):
+                begin = time.perf_counter()
+                here = place | {"stack": number, "modality": stack.modality}
+                for answer in answers:
+                    mask = to_file_order(answer.mask, stack)
+                    rows.append(here | _describe(answer, mask, stack))
+                    if mask.any():
+                        masks.append({**here, "phrase": answer.prompt, **_pack(mask)})
+                self.seconds["write"] += time.perf_counter() - begin
+                slices += 1
+        self._rows += map(to_utf8, rows)
+        self._masks += [to_utf8({name: row[name] for name in MASKS.names}) for row in masks]
+        self.outcome.slices += slices
+
+    def _ask(self, stack: SliceStack, predictor: Predictor) -> Iterator[list[Segmentation]]:
+        """Answers slice by slice; slices of which nothing is to be asked are not encoded."""
+        understood = [predictor.knowledge.understand(prompt, stack.modality) for prompt in self.request.prompts]
+        asked = [each.prompt for each in understood if each.asked is not None]
+        found = predictor.predict_slices(stack, asked) if asked else iter([[] for _ in range(len(stack))])
+        size = (stack.pixels.shape[1], stack.pixels.shape[2])
+        for index in range(len(stack)):
+            begin = time.perf_counter()
+            known = iter(next(found))
+            self.seconds["model"] += time.perf_counter() - begin
+            yield [
+                next(known)
+                if each.asked is not None
+                else Segmentation(each.prompt, _NOTHING, size, None, understanding=each, slices=stack, index=index)
+                for each in understood
+            ]
+
+    def _places(self, image: MedicalImage, slices: SliceStack | None) -> Iterator[Row]:
+        """What every row says of a slice, in display order."""
+        files = _slice_files(image)
+        home = "" if len(self.item.files) == 1 or self.item.name == "." else f"{self.item.name}/"
+        for index in range(len(image.pixels)):
+            path, frame = files[index]
+            own = self.item.name if path is None or len(self.item.files) == 1 else f"{home}{path.name}"
+            yield {
+                "key": self.item.key,
+                "source": self.item.name,
+                "series_uid": image.header.get("SeriesInstanceUID"),
+                "slice": index,
+                "file": own,
+                "frame": frame,
+                "position_mm": None if slices is None else slices.position_mm(index),
+                "plane": image.plane,
+                "content": self._content,
+                "notices": "; ".join(map(str, dict.fromkeys(image.notices))) or None,
+            }
+
+
+_NOTHING = np.full((1, 1), -60.0, np.float32)
+"""Log-odds of an answer that was not asked."""
+
+
+def _describe(answer: Segmentation, mask: NDArray[np.bool_], stack: SliceStack) -> Row:
+    understood = answer.understanding
+    told: Row = {
+        "phrase": answer.prompt,
+        "answer": "asked" if answer.known else understood and understood.refusal,
+        "target": None if understood is None else understood.target,
+    }
+    if not answer.known:
+        return told
+    marked = int(np.count_nonzero(mask))
+    spacing = stack.pixel_spacing_mm
+    return told | {
+        "existence": answer.existence,
+        "run_existence": answer.run_existence,
+        "height": mask.shape[0],
+        "width": mask.shape[1],
+        "marked": marked,
+        "area_mm2": None if spacing is None else marked * float(np.prod(spacing)),
+    }
+
+
+def _pack(mask: NDArray[np.bool_]) -> Row:
+    """A mask as a PNG of one bit a pixel."""
+    height, width = mask.shape
+    file = io.BytesIO()
+    Image.frombytes("1", (width, height), np.packbits(mask, axis=1).tobytes()).save(file, "PNG")
+    return {"height": height, "width": width, "png": file.getvalue()}
+
+
+def unpack_mask(png: bytes) -> NDArray[np.bool_]:
+    """The mask of a row of ``masks/``, [H, W], in the rows and columns of its file."""
+    with Image.open(io.BytesIO(png)) as picture:
+        return np.asarray(picture).astype(np.bool_)
+
+
+def _slice_files(image: MedicalImage) -> list[tuple[Path | None, int | None]]:
+    """File and frame of each slice in display order; (None, None) where the image's own file has them all."""
+    frames = image.source_frames
+    if not frames or len(frames) != len(image.pixels):
+        return [(None, None)] * len(image.pixels)
+    found: list[tuple[Path | None, int | None]] = [(each.path, each.index) for each in frames]
+    if image.affine is not None and image.source_affine is not None:
+        order, backwards = grid_order(image.affine, image.source_affine)
+        if order[2] == 0 and backwards[2]:
+            found.reverse()
+    return found
+
+
+def _hash(files: Sequence[Path]) -> str:
+    """Checksum of the bytes of all files, one after the other."""
+    found = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                found.update(block)
+    return found.hexdigest()
+
+
+def _fetch(item: WorkItem, temporary: Path) -> list[Path]:
+    """The files of an item on this machine: where they are, or copies in a temporary folder."""
+    if item.folder.startswith(("http://", "https://")):
+        from vesalius.pacs.sending import DicomWeb
+
+        DicomWeb(item.folder).fetch(item.files[0], item.files[1], temporary)
+        return sorted(temporary.iterdir())
+    if not is_remote(item.folder):
+        return [Path(item.folder) / name for name in item.files]
+    system, folder = open_filesystem(item.folder)
+    found = []
+    for name in item.files:
+        system.get_file(f"{folder.rstrip('/')}/{name}", str(temporary / name))
+        found.append(temporary / name)
+    return found

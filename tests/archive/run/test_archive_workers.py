@@ -1,0 +1,171 @@
+"""Workers in processes of their own, on Ray, and on an object store: what is killed, breaks or hangs is made up for."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from vesalius.archive.request import ArchiveRequest, WorkerOptions
+from vesalius.archive.run import ShardLimits, run_archive
+from vesalius.errors import ModelError
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bright_everywhere")]
+
+
+def segment(source, out, *, shard=8, options=WorkerOptions(threads=1), **more):  # noqa: B008 - frozen
+    request = ArchiveRequest(str(source), "segment", ("square",))
+    return run_archive(request, str(out), limits=ShardLimits(shard), options=options, **more)
+
+
+@pytest.fixture
+def slow_pictures(tmp_path, write_picture):
+    """Forty pictures that take 50 ms each."""
+    for number in range(40):
+        write_picture(tmp_path / f"in/{number % 4}/slow-{number}.png", number)
+    return tmp_path / "in"
+
+
+def assert_equal(load, one, other):
+    for table in ("rows", "masks"):
+        assert load(one, table).equals(load(other, table))
+
+
+def test_processes_of_their_own_give_the_same_as_one(pictures, tmp_path, load):
+    segment(pictures, tmp_path / "one", workers=1)
+    segment(pictures, tmp_path / "two", workers=2, shard=2)
+    assert_equal(load, tmp_path / "one", tmp_path / "two")
+    assert len(load(tmp_path / "one")) == 7
+
+
+def test_images_that_break_or_hang_are_set_aside_and_stop_no_other(pictures, tmp_path, write_picture, load):
+    write_picture(pictures / "a/crash.png", 1)
+    write_picture(pictures / "b/hang.png", 1)
+    summary = segment(pictures, tmp_path / "out", options=WorkerOptions(1, timeout_s=5, tries=2))
+    told = {each["source"]: (each["reason"], each["tries"]) for each in summary.failures}
+    assert told["a/crash.png"][0].startswith("a/crash.png: its process was ended by SIGKILL")
+    assert told["b/hang.png"][0] == "b/hang.png: took more than 5 s; --timeout allows more."
+    assert [tries for _, tries in told.values()] == [2, 2]
+    assert len(load(tmp_path / "out")) == 7
+
+
+def test_a_model_that_no_worker_can_open_ends_the_run(pictures, tmp_path, bright_everywhere):
+    site = bright_everywhere / "sitecustomize.py"
+    site.write_text(site.read_text().replace("module.Predictor = ", "raise SystemExit(3)\n    module.Predictor = "))
+    with pytest.raises(ModelError, match="a worker could not open it; its process ended with code 3"):
+        segment(pictures, tmp_path / "out")
+
+
+def end_driver(source, out, seconds, *more):
+    """Run the command, and kill it without a chance to clean up; whether it ended by itself."""
+    arguments = [sys.executable, "-m", "vesalius", "archive", "run", str(source), "--task", "segment", "-p", "square"]
+    arguments += ["-o", str(out), "--threads", "1", "--shard", "4", *map(str, more)]
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        return process.wait(timeout=seconds) == 0
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for_shards(out, number):
+    end = time.monotonic() + 120
+    while len(list((out / "log").glob("*.json"))) < number and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def children_of(pid):
+    found = []
+    for each in psutil.Process(pid).children(recursive=True):
+        with_suppressed = each.cmdline() if each.is_running() else []
+        if "vesalius.archive.child" in with_suppressed:
+            found.append(each)
+    return found
+
+
+def test_a_killed_driver_and_killed_workers_change_nothing(slow_pictures, tmp_path, load):
+    segment(slow_pictures, tmp_path / "whole", workers=1)
+    out, chance = tmp_path / "out", random.Random(0)
+    arguments = [sys.executable, "-m", "vesalius", "archive", "run", str(slow_pictures), "--task", "segment"]
+    arguments += ["-p", "square", "-o", str(out), "--threads", "1", "--shard", "4", "--workers", "2"]
+    for shards in (3, 7):  # the driver is killed after a few shards, twice
+        process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for_shards(out, shards)
+        for worker in children_of(process.pid)[:1]:
+            worker.send_signal(signal.SIGKILL)
+        time.sleep(chance.random() / 2)
+        process.kill()
+        process.wait()
+    assert segment(slow_pictures, out, workers=2).failures == ()
+    assert_equal(load, tmp_path / "whole", out)
+    assert os.listdir(out / "pending") == []
+
+
+def test_no_worker_outlives_a_killed_driver(slow_pictures, tmp_path):
+    arguments = [sys.executable, "-m", "vesalius", "archive", "run", str(slow_pictures), "--task", "segment"]
+    arguments += ["-p", "square", "-o", str(tmp_path / "out"), "--shard", "4"]
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for_shards(tmp_path / "out", 2)
+    workers = children_of(process.pid)
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert workers
+    assert alive == []
+
+
+def test_on_ray_the_same_comes_out_though_workers_are_killed(slow_pictures, tmp_path, load, write_picture):
+    pytest.importorskip("ray", reason="needs the extra ray")
+    write_picture(slow_pictures / "0/crash.png", 1)
+    segment(slow_pictures, tmp_path / "whole", workers=1)
+    out = tmp_path / "out"
+    arguments = [sys.executable, "-m", "vesalius", "archive", "run", str(slow_pictures), "--task", "segment", "--json"]
+    arguments += ["-p", "square", "-o", str(out), "--shard", "4", "--workers", "2", "--ray", "local"]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for_shards(out, 3)
+    actors = [each for each in psutil.Process(process.pid).children(recursive=True) if "MapWorker" in each.name()]
+    actors += children_of(process.pid)
+    assert actors
+    actors[0].send_signal(signal.SIGKILL)
+    shown, told = process.communicate(timeout=300)
+    assert process.returncode == 2, told
+    assert [each["source"] for each in json.loads(shown)["failures"]] == ["0/crash.png"]
+    assert "Traceback" not in told
+    assert_equal(load, tmp_path / "whole", out)
+
+
+def test_an_s3_server_gives_images_and_takes_results(pictures, tmp_path, load, monkeypatch):
+    moto = pytest.importorskip("moto.server", reason="needs moto's server")
+    s3fs = pytest.importorskip("s3fs", reason="needs s3fs")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    for name, value in {**settings, "AWS_DEFAULT_REGION": "us-east-1", "NO_PROXY": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    try:
+        s3fs.S3FileSystem.clear_instance_cache()
+        system = s3fs.S3FileSystem()
+        system.mkdir("archive")
+        system.put(str(pictures), "archive/in", recursive=True)
+
+        def end(progress):
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            segment("s3://archive/in", "s3://archive/out", shard=2, workers=1, watch=end)
+        assert segment("s3://archive/in", "s3://archive/out", shard=2, workers=1).failures == ()
+        segment(pictures, tmp_path / "out")
+        for table in ("rows", "masks"):
+            here, there = load(tmp_path / "out", table), load("s3://archive/out", table)
+            assert here.drop_columns("key").equals(there.drop_columns("key"))
+        assert system.ls("archive/out/pending") == [] if system.exists("archive/out/pending") else True
+    finally:
+        server.stop()
