@@ -32,7 +32,7 @@ STARTS = 3
 """Starts in a row that may fail."""
 
 
-class Runner(Protocol):
+class ItemRunner(Protocol):
     """Works on items one by one."""
 
     def run(self, item: WorkItem) -> tuple[ItemOutcome, int]:
@@ -51,7 +51,7 @@ class DirectRunner:
         self._worker, self._tries = ItemWorker(request, options.threads), options.tries
 
     def run(self, item: WorkItem) -> tuple[ItemOutcome, int]:
-        """See `Runner`."""
+        """See `ItemRunner`."""
         for number in range(1, self._tries + 1):  # noqa: B007 - the last is told
             outcome = self._worker.run(item)
             if not outcome.again:
@@ -59,7 +59,7 @@ class DirectRunner:
         return outcome, number
 
     def close(self) -> None:
-        """See `Runner`."""
+        """See `ItemRunner`."""
 
 
 class IsolatedRunner:
@@ -72,7 +72,7 @@ class IsolatedRunner:
         self._closed = False
 
     def run(self, item: WorkItem) -> tuple[ItemOutcome, int]:
-        """See `Runner`.
+        """See `ItemRunner`.
 
         Raises:
             VesaliusError: If the process says that no item can be worked on.
@@ -84,7 +84,7 @@ class IsolatedRunner:
         return outcome, number
 
     def close(self) -> None:
-        """See `Runner`."""
+        """See `ItemRunner`."""
         self._closed = True
         self._stop()
 
@@ -197,7 +197,7 @@ class ShardWorker:
 
     def __init__(self, request: ArchiveRequest, out: str, options: WorkerOptions) -> None:
         self._request, self._store, self._options = request, ArchiveStore(out), options
-        self._runner: Runner | None = None
+        self._runner: ItemRunner | None = None
 
     def run(self, items: Sequence[WorkItem]) -> ShardResult:
         """Work on a batch, and write its pending files.
