@@ -86,3 +86,53 @@ def test_without_highdicom_the_remedy_is_named(run, scan, monkeypatch, arguments
     code, _, said = run(arguments[0], scan, *arguments[1:])
     assert code == 2
     assert "pip install 'vesalius[clinical]'" in said
+
+
+def test_results_can_be_made_from_deidentified_copies(run, scan, tmp_path):
+    code, told, said = run("deidentify", scan, "--out", "copies", "--json")
+    assert (code, said) == (0, "")
+    content = json.loads(told)
+    assert (content["files"], content["left_out"]) == (1, [])
+    assert {"tag": "(0010,0010)", "attribute": "PatientName", "change": "emptied", "count": 1} in content["changes"]
+    code, _, said = run("segment", scan, "liver", "--out", "seg.dcm", "--sr", "sr.dcm", "--deidentify", "own")
+    assert (code, "De-identified copies (1) are in own" in said) == (0, True)
+    assert run("name", scan, "--sr", "names.dcm", "--deidentify", "named")[0] == 0
+    source = pydicom.dcmread(scan)
+    for result, copies in (("seg.dcm", "own"), ("sr.dcm", "own"), ("names.dcm", "named")):
+        (copy,) = (pydicom.dcmread(path) for path in (tmp_path / copies).rglob("*.dcm"))
+        content = (tmp_path / result).read_bytes()
+        assert copy.SOPInstanceUID.encode() in content
+        assert not any(str(source[each].value).encode() in content for each in ("PatientID", "StudyInstanceUID"))
+
+
+def test_files_that_cannot_be_deidentified_are_listed_and_the_others_written(run, scan, tmp_path):
+    run("segment", scan, "liver", "--out", "result.dcm")
+    code, told, said = run("deidentify", ".", "--out", "copies")
+    assert code == 2
+    assert "PatientName" in told
+    assert "1 files were left out: result.dcm" in said
+    assert len(list((tmp_path / "copies").rglob("*.dcm"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["segment", "scan.dcm", "liver", "--deidentify", "copies"], "go with --out result.dcm"),
+        (["segment", "scan.dcm", "liver", "--out", "r.dcm", "--deidentify", "."], "there already"),
+        (["segment", "picture.png", "polyp", "--out", "r.dcm", "--deidentify", "copies"], "is no DICOM image"),
+        (["name", "scan.dcm", "--deidentify", "copies"], "goes with --sr report.dcm"),
+        (["name", "picture.png", "--sr", "r.dcm", "--deidentify", "copies"], "is no DICOM image"),
+        (["deidentify", "scan.dcm", "--out", "."], "there already"),
+        (["deidentify", "none", "--out", "copies"], "no such file"),
+        (["deidentify", "picture.png", "--out", "copies"], "is not DICOM"),
+        (["deidentify", "empty", "--out", "copies"], "holds no DICOM image"),
+    ],
+)
+def test_deidentification_that_cannot_be_is_refused_with_the_reason(run, scan, tmp_path, arguments, told):
+    write_rgb(tmp_path / "picture.png", np.random.default_rng(0).random((40, 40, 3)))
+    (tmp_path / "empty").mkdir()
+    before = sorted(tmp_path.iterdir())
+    code, _, said = run(*arguments)
+    assert code == 2
+    assert told in " ".join(said.split())
+    assert sorted(tmp_path.iterdir()) == before

@@ -44,6 +44,7 @@ COMMANDS = {
     "audit": "Find out whether a model reads its prompts: swaps, paraphrases, absent objects.",
     "benchmark": "Train and score a grid of models and data sets, and put the numbers beside published ones.",
     "models": "List the named models.",
+    "deidentify": "Write de-identified copies of DICOM images, and list what was changed.",
     "export": "Write a model as graphs for ONNX Runtime or OpenVINO.",
     "serve": "Segment and name over HTTP, with a page for the browser.",
     "doctor": "Say what works on this machine and what is missing; with a timed test.",

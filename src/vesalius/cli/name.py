@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from vesalius.cli.deidentify import check_copies, copy_series
 from vesalius.cli.usage import AsJson, OutPath, Precision, RuntimeName
 from vesalius.console import print_json, print_table, progress_bar, say, say_first
 from vesalius.errors import (
@@ -46,6 +47,7 @@ def name(
     out: OutPath = None,
     strip: Path | None = None,
     sr: Path | None = None,
+    deidentify: Path | None = None,
     overwrite: bool = False,
     audit: bool = False,
     series: str | None = None,
@@ -82,6 +84,7 @@ def name(
         strip: Picture to draw of the series; of many, strip.NAME.png for each.
         sr: DICOM structured report (.dcm) of one DICOM series: stations and organs with the images that show them, and
             those that none shows; needs `vesalius[clinical]`.
+        deidentify: New folder for de-identified copies of the DICOM images; names and report are made from them.
         overwrite: Replace results that are there already.
         audit: Compare each header's BodyPartExamined with the pixels.
         series: Of a folder, the only DICOM series to name: its UID, or its number from 1 in the order of files.
@@ -110,9 +113,13 @@ def name(
         _check_results(out, strips, found, overwrite)
         if sr is not None:
             _check_report(sr, found, overwrite)
+        if deidentify is not None:
+            _check_copies(deidentify, sr)
         bar.update(task, description=f"Loading {model}")
         labeller = AnatomyLabeller(model, runtime=runtime, device=device, precision=precision)
         bar.remove_task(task)
+        if deidentify is not None:
+            found = [copy_series(found[0], deidentify, stack, frame)]
         work = _Work(labeller, smoothing, strips, bar, None if sr is None else _Report(sr, model, overwrite))
         work.name_all(found)
     rule = labeller.calibration.audit
@@ -173,6 +180,12 @@ def _check_report(path: Path, found: "Sequence[FoundSeries]", overwrite: bool) -
     if len(found) > 1:
         raise ConfigError(f"--sr {path}: reports one series, and there are {len(found)}; choose one with --series 1.")
     check_outputs([path], found[0].source, overwrite)
+
+
+def _check_copies(copies: Path, report: Path | None) -> None:
+    if report is None:
+        raise ConfigError(f"--deidentify {copies}: goes with --sr report.dcm; for copies alone: vesalius deidentify.")
+    check_copies(copies)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from vesalius.cli.deidentify import check_copies, copy_files
 from vesalius.cli.usage import AsJson, OutPath
 from vesalius.console import print_json, print_path, print_table, say
 from vesalius.errors import ConfigError, require
@@ -75,6 +76,7 @@ def pacs_segment(
     out: OutPath = None,
     model: str = "pocket",
     send: bool = False,
+    deidentify: Path | None = None,
     overwrite: bool = False,
 ) -> None:
     """Segment a series of a DICOMweb service, and keep the result or store it there.
@@ -93,19 +95,22 @@ def pacs_segment(
         out: File for the segmentation (.dcm); a report of the same name with .report.dcm lies beside it.
         model: A model's name, or a checkpoint.
         send: Store segmentation and report in the service.
+        deidentify: New folder for de-identified copies of the images; the results are made from them. Not with --send.
         overwrite: Replace files that are there.
     """
     _require()
-    from vesalius.clinical.work import DicomFiles, segment_to_dicom
+    from vesalius.clinical.work import DicomFiles, check_outputs, segment_to_dicom
     from vesalius.imaging import read_image
     from vesalius.predict import Predictor, check_prompts
     from vesalius.segmenting.request import Request
 
     check_prompts(list(prompt))
-    with _fetched(url, study, series, out, send) as (service, folder, place):
+    with _place(out, send, deidentify) as place:
         files = DicomFiles(place, place.with_name(f"{place.stem}.report.dcm"))
-        image: MedicalImage = read_image(folder)
-        segment_to_dicom(image, Predictor(model), Request(prompt, model), files, overwrite=overwrite)
+        check_outputs(files.paths, place.parent, overwrite)
+        with _fetched(url, study, series, deidentify) as (service, folder):
+            image: MedicalImage = read_image(folder)
+            segment_to_dicom(image, Predictor(model), Request(prompt, model), files, overwrite=overwrite)
         _deliver([each for each in files.paths if each.exists()], service, out, send)
 
 
@@ -117,6 +122,7 @@ def pacs_name(
     out: OutPath = None,
     model: str = "pocket",
     send: bool = False,
+    deidentify: Path | None = None,
     overwrite: bool = False,
 ) -> None:
     """Name what a series of a DICOMweb service shows, as a structured report.
@@ -134,16 +140,19 @@ def pacs_name(
         out: File for the report (.dcm).
         model: A model that names, or a checkpoint.
         send: Store the report in the service.
+        deidentify: New folder for de-identified copies of the images; the results are made from them. Not with --send.
         overwrite: Replace a file that is there.
     """
     _require()
-    from vesalius.clinical.work import report_names
+    from vesalius.clinical.work import check_outputs, report_names
     from vesalius.imaging.dicom import read_stacks
     from vesalius.naming.labeller import AnatomyLabeller, choose_stacks
 
-    with _fetched(url, study, series, out, send) as (service, folder, place):
-        stacks = choose_stacks(read_stacks(folder))
-        report_names(place, AnatomyLabeller(model).label(stacks), stacks, model, overwrite=overwrite)
+    with _place(out, send, deidentify) as place:
+        check_outputs([place], place.parent, overwrite)
+        with _fetched(url, study, series, deidentify) as (service, folder):
+            stacks = choose_stacks(read_stacks(folder))
+            report_names(place, AnatomyLabeller(model).label(stacks), stacks, model, overwrite=overwrite)
         _deliver([place], service, out, send)
 
 
@@ -270,20 +279,37 @@ def _open(queue: Path) -> "SeriesQueue":
 
 
 @contextmanager
-def _fetched(
-    url: str, study: str, series: str, out: Path | None, send: bool
-) -> "Iterator[tuple[DicomWeb, Path, Path]]":
-    """The service, a folder with the series, and where the result goes: a temporary place if it is only sent."""
-    from vesalius.pacs.sending import DicomWeb
-
+def _place(out: Path | None, send: bool, deidentify: Path | None) -> Iterator[Path]:
+    """Where the result goes: a temporary place if it is only sent."""
     if out is None and not send:
         raise ConfigError("The result would go nowhere: name a file with --out, or give --send.")
+    if deidentify is not None:
+        if send:
+            raise ConfigError(
+                "--deidentify with --send: the service knows neither the copies nor their patient; keep the result "
+                "with --out alone."
+            )
+        check_copies(deidentify)
+    if out is not None:
+        yield out
+        return
+    with tempfile.TemporaryDirectory(prefix="vesalius-") as temporary:
+        yield Path(temporary) / "result.dcm"
+
+
+@contextmanager
+def _fetched(url: str, study: str, series: str, deidentify: Path | None) -> "Iterator[tuple[DicomWeb, Path]]":
+    """The service, and a folder with the series."""
+    from vesalius.pacs.sending import DicomWeb
+
     service = DicomWeb(url)
     with tempfile.TemporaryDirectory(prefix="vesalius-") as temporary:
-        folder = Path(temporary) / "series"
-        folder.mkdir()
+        folder = Path(temporary)
         service.fetch(study, series, folder)
-        yield service, folder, Path(temporary) / "result.dcm" if out is None else out
+        if deidentify is not None:
+            copy_files(sorted(folder.iterdir()), deidentify, deidentify)
+            folder = deidentify
+        yield service, folder
 
 
 def _deliver(files: list[Path], service: "DicomWeb", out: Path | None, send: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from vesalius.cli.deidentify import check_copies, copy_deidentified
 from vesalius.cli.usage import AsJson, Precision, RuntimeName
 from vesalius.console import print_json, print_table, progress_bar, say, say_first
 from vesalius.errors import ConfigError, ImageError, PromptError, join_first, require, tell_failure
@@ -46,6 +47,7 @@ def segment(
     fractional: bool = False,
     sr: Path | None = None,
     sc: Path | None = None,
+    deidentify: Path | None = None,
     runtime: RuntimeName = "auto",
     device: str = "auto",
     precision: Precision = "32",
@@ -107,6 +109,7 @@ def segment(
         fractional: Store probabilities in the DICOM segmentation, not masks; --labels asks for a label map.
         sr: Beside a DICOM segmentation, a structured report: what was found, what not, and what was not learnt.
         sc: Beside a DICOM segmentation, its overlay as a secondary capture, for viewers that show no segmentations.
+        deidentify: New folder for de-identified copies of the DICOM images; the results are made from them.
         runtime: Program that runs the model: onnx (pocket and what was fine-tuned from it, on the CPU), torch (any
             model, anywhere), or the first that fits.
         device: Where it computes: auto, cpu, cuda, cuda:1 or mps. On a GPU everything runs in PyTorch.
@@ -132,14 +135,15 @@ def segment(
         check_prompts(prompts)
         _refuse_files(prompts)
     dicom = out.suffix.lower() == ".dcm"
-    if dicom or fractional or sr is not None or sc is not None:
+    if dicom or fractional or any(each is not None for each in (sr, sc, deidentify)):
         if not dicom:
-            raise ConfigError(f"--fractional, --sr and --sc: go with --out result.dcm, got --out {out}.")
+            raise ConfigError(f"--fractional, --sr, --sc and --deidentify: go with --out result.dcm, got --out {out}.")
         if (prompt and prompts) or each or table is not None or jobs != 1:
             raise ConfigError(
                 f"--out {out}: holds one image or series; leave out further paths, --each, --jobs, --table."
             )
-        _segment_dicom(image, asked, out, sr, sc, fractional=fractional, overwrite=overwrite, as_json=as_json)
+        files = out, sr, sc
+        _segment_dicom(image, asked, files, deidentify, fractional=fractional, overwrite=overwrite, as_json=as_json)
     elif prompt or each or table is not None or jobs != 1 or asked.rules != MaskRules():
         paths: list[str | Path] = [image, *(prompts if prompt else ())]
         _segment_many(paths, asked, out, table, jobs=jobs, each=each, overwrite=overwrite, as_json=as_json)
@@ -191,9 +195,8 @@ def _segment_one(
 def _segment_dicom(
     image: Path,
     request: "Request",
-    out: Path,
-    sr: Path | None,
-    sc: Path | None,
+    outputs: tuple[Path, Path | None, Path | None],
+    deidentify: Path | None,
     *,
     fractional: bool,
     overwrite: bool,
@@ -206,10 +209,14 @@ def _segment_dicom(
     require("highdicom", extra="clinical")
     from vesalius.clinical.work import DicomFiles, check_outputs, segment_to_dicom
 
-    files = DicomFiles(out, sr, sc)
+    files = DicomFiles(*outputs)
     check_outputs(files.paths, image, overwrite)
+    if deidentify is not None:
+        check_copies(deidentify)
     picture = read_image(image, **request.choices)  # type: ignore[arg-type]  # as the command line gave them
     predictor = Predictor(request.model, runtime=request.runtime, device=request.device, precision=request.precision)
+    if deidentify is not None:
+        picture = copy_deidentified(picture, deidentify, request.choices)
     with progress_bar() as bar:
         found = segment_to_dicom(
             picture,

@@ -1,0 +1,416 @@
+"""De-identified copies of DICOM images, by the Basic Application Level Confidentiality Profile (PS3.15, annex E).
+
+What becomes of each attribute says table E.1-1, which dicom-anonymizer keeps; it is applied here to the items of all
+sequences, too. New UIDs are the same wherever the old ones were, within one run, and nothing keeps a list of them.
+"""
+
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from uuid import uuid4
+
+from dicomanonymizer import simpledicomanonymizer as kept
+from pydicom import dcmread
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.multival import MultiValue
+from pydicom.sr.codedict import codes
+from pydicom.tag import BaseTag
+from pydicom.uid import generate_uid
+
+from vesalius import __version__
+from vesalius.clinical.source import UNICODE, write_dataset
+from vesalius.errors import ImageError, OutputError
+from vesalius.imaging import MedicalImage, Notice, read_image
+from vesalius.imaging.dicom import sort_files
+from vesalius.imaging.dicom_file import DicomFile, open_dicom, reading
+from vesalius.imaging.formats import visible_files
+from vesalius.imaging.safeguards import MEGABYTES, megabytes
+
+EDITION = "dicomfields_2026c"
+"""Edition of the standard whose table is followed."""
+NAMES_AND_TIMES = ("PN", "DA", "DT", "TM")
+"""Value representations that are replaced even where the table does not list the attribute."""
+OF_CLASSES = re.compile("SOPClass|TransferSyntax|CodingScheme|Context|MappingResource")
+"""Keywords of UIDs that name kinds of things, not single ones."""
+STANDARD = "1.2.840.10008."
+"""UIDs that the standard itself defines begin so."""
+TEXTS = ("LO", "LT", "SH", "ST", "UC", "UT")
+OF_PATIENT = ("PatientID", "OtherPatientIDs", "AccessionNumber", "MedicalRecordLocator", "IssuerOfPatientID")
+SHORTEST_NAME, SHORTEST_ID = 3, 4
+"""Letters from which parts of names, and identifiers, are looked for in the texts that stay."""
+WRITTEN_ON = ("US", "SC", "OT", "XC", "ES", "RF", "XA", "DOC", "ECG")
+"""Modalities whose pictures often have text in their pixels."""
+OVERLAYS, CURVES = 0x6000, 0x5000
+PREAMBLE = bytes(128)
+DUMMIES = {"DA": "19000101", "DT": "19000101000000"}
+"""Instead of the library's own, of the year 1, which validators refuse."""
+
+WRITTEN = Notice(
+    "files may show text in their pixels",
+    "their header does not say that they have none, and pixels are copied as they are",
+    "Look at them before you pass them on",
+)
+
+
+class Change(StrEnum):
+    """What became of an attribute."""
+
+    REMOVED = "removed"
+    EMPTIED = "emptied"
+    REPLACED = "replaced"
+
+
+class _Rule(StrEnum):
+    """Actions of the table, as far as they differ here."""
+
+    REMOVE = "X"
+    EMPTY = "Z"
+    DUMMY = "D"
+    NEW_UID = "U"
+
+
+_RULES: Mapping[Callable[..., None], _Rule] = {
+    kept.delete: _Rule.REMOVE,
+    kept.empty: _Rule.EMPTY,
+    kept.delete_or_empty: _Rule.EMPTY,
+    kept.replace: _Rule.DUMMY,
+    kept.empty_or_replace: _Rule.DUMMY,
+    kept.delete_or_replace: _Rule.DUMMY,
+    kept.delete_or_empty_or_replace: _Rule.DUMMY,
+    kept.replace_UID: _Rule.NEW_UID,
+    kept.delete_or_empty_or_replace_UID: _Rule.NEW_UID,
+}
+TABLE = {BaseTag(tag[0] << 16 | tag[1]): _RULES[what] for tag, what in kept.initialize_actions(EDITION).items()}
+"""Attribute -> what the basic profile does with it."""
+
+
+@dataclass(frozen=True)
+class AttributeChange:
+    """How often an attribute was changed in all copies; values are told nowhere."""
+
+    tag: str
+    """As (gggg,eeee); private ones as (gggg,xxxx)."""
+    attribute: str
+    change: Change
+    count: int
+
+    def to_row(self) -> tuple[object, ...]:
+        """For a table."""
+        return self.tag, self.attribute, self.change, self.count
+
+
+@dataclass(frozen=True)
+class Deidentified:
+    """Copies that were written."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    changes: tuple[AttributeChange, ...]
+    refused: tuple[str, ...] = ()
+    """Why others were left out."""
+    notices: tuple[Notice, ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        rows = [dict(zip(("tag", "attribute", "change", "count"), each.to_row(), strict=True)) for each in self.changes]
+        notices = [each.to_dict() for each in self.notices]
+        return {"folder": self.folder, "files": len(self.files), "changes": rows, "notices": notices}
+
+
+def deidentify(paths: Sequence[Path], out: Path, *, strict: bool = False) -> Deidentified:
+    """Write de-identified copies of DICOM images, a folder a series.
+
+    Args:
+        paths: DICOM images.
+        out: Folder that is not there yet; it is there when all copies are.
+        strict: Whether one image that cannot be de-identified ends it.
+
+    Raises:
+        ImageError: If no image, or with ``strict`` not every one, can be de-identified.
+        OutputError: If the folder is there, or cannot be written.
+    """
+    check_new(out)
+    cleaner, written_on = _Cleaner(), 0
+    refused: list[str] = []
+    files: list[Path] = []
+    homes: dict[str, int] = {}
+    with _filling(out) as unfinished:
+        for path in paths:
+            try:
+                copy = cleaner.copy(path)
+            except ImageError as error:
+                if strict:
+                    raise
+                refused.append(str(error))
+                continue
+            home = homes.setdefault(copy.SeriesInstanceUID, len(homes) + 1)
+            file = Path(f"series-{home:03d}") / f"{len(files) + 1:06d}.dcm"
+            write_dataset(unfinished / file, copy)
+            files.append(out / file)
+            written_on += _may_show_text(copy)
+        if not files:
+            raise ImageError(refused[0] if refused else f"{out}: there is no DICOM image to copy.")
+    notices = (replace(WRITTEN, count=written_on, total=len(files)),) if written_on else ()
+    return Deidentified(out, tuple(files), cleaner.changes(), tuple(refused), notices)
+
+
+def deidentify_folder(source: Path, out: Path) -> Deidentified:
+    """Write de-identified copies of a file, or of all DICOM images of a folder.
+
+    Raises:
+        ImageError: If there is no image that can be de-identified.
+        OutputError: If the folder is there, or cannot be written.
+    """
+    if not source.exists():
+        raise ImageError(f"{source}: no such file or folder; check the path.")
+    if source.is_file():
+        return deidentify([source], out, strict=True)
+    found = sort_files(visible_files(source))
+    broken = tuple(str(error) for _, error in found.broken)
+    paths = [path for series in found.series for path in series.paths]
+    if not paths:
+        raise ImageError(broken[0] if broken else f"{source}: holds no DICOM image; name a file or a folder with some.")
+    copies = deidentify(paths, out)
+    return replace(copies, refused=(*broken, *copies.refused))
+
+
+def read_deidentified(
+    image: MedicalImage, out: Path, *, stack: int | None = None, frame: int | None = None
+) -> tuple[MedicalImage, Deidentified]:
+    """Copy the files of an image, and read it again from the copies.
+
+    Args:
+        image: Read from DICOM.
+        out: Folder for the copies; not there yet.
+        stack: That was chosen of a file, from 1.
+        frame: That was chosen of a file, from 1.
+
+    Raises:
+        ImageError: If the image is not DICOM, cannot be de-identified, or is another one without what was removed.
+        OutputError: If the folder is there, or cannot be written.
+    """
+    if not image.source_frames:
+        raise ImageError(f"{image.source}: is no DICOM image; only those can be de-identified.")
+    copies = deidentify(list(dict.fromkeys(each.path for each in image.source_frames)), out, strict=True)
+    alone = len(copies.files) == 1
+    again = read_image(copies.files[0] if alone else out, stack=stack if alone else None, frame=frame)
+    if again.pixels.shape != image.pixels.shape:
+        shutil.rmtree(out)
+        raise ImageError(
+            f"{image.source}: its slices belong together otherwise without what is removed, such as private b-values; "
+            "choose one stack with --stack, or de-identify it with a tool that keeps them."
+        )
+    return again, copies
+
+
+def check_new(out: Path) -> None:
+    """Refuse a folder that is there.
+
+    Raises:
+        OutputError: If it is.
+    """
+    if out.exists():
+        raise OutputError(f"{out}: there already; name a folder that is not there yet for the de-identified copies.")
+
+
+class _Cleaner:
+    """Copies of one run, in which equal UIDs and patients stay equal."""
+
+    def __init__(self) -> None:
+        self._uids: dict[str, str] = {}
+        self._patients: dict[tuple[str, str], str] = {}
+        self._counts: Counter[tuple[str, str, Change]] = Counter()
+
+    def copy(self, path: Path) -> Dataset:
+        """A de-identified copy of an image.
+
+        Raises:
+            ImageError: If it is no image, or cannot be de-identified.
+        """
+        file = open_dicom(path)
+        with reading(path):
+            whole = dcmread(path, force=True)
+            _refuse_written(whole, path)
+            _bare_pixels(whole, file)
+            whole.decode()
+            texts = _identifying(whole)
+            patient = str(whole.get("PatientID") or ""), str(whole.get("PatientName") or "")
+            self._clean(whole, texts)
+            self._label(whole, patient)
+            _replace_meta(whole, file)
+        return whole
+
+    def changes(self) -> tuple[AttributeChange, ...]:
+        """What was changed so far, by tag."""
+        return tuple(AttributeChange(*what, count) for what, count in sorted(self._counts.items()))
+
+    def _clean(self, dataset: Dataset, texts: re.Pattern[str] | None) -> None:
+        for tag in sorted(dataset.keys()):
+            rule = _rule_of(tag)
+            if rule is _Rule.REMOVE:
+                self._note(dataset, tag, Change.REMOVED)
+                del dataset[tag]
+                continue
+            element = dataset[tag]
+            if element.VR == "SQ" and rule in (None, _Rule.NEW_UID):
+                for item in element.value:
+                    self._clean(item, texts)
+            elif rule is not None:
+                self._apply(rule, dataset, element)
+            elif texts is not None and element.VR in TEXTS and texts.search(str(element.value).casefold()):
+                self._apply(_Rule.EMPTY, dataset, element)
+
+    def _apply(self, rule: _Rule, dataset: Dataset, element: DataElement) -> None:
+        if element.is_empty:
+            return
+        if rule is _Rule.NEW_UID:
+            self._renew(dataset, element)
+            return
+        if rule is _Rule.EMPTY:
+            element.clear()
+            self._note(dataset, element.tag, Change.EMPTIED)
+            return
+        try:
+            if element.VR == "SQ":  # a dummy item would have to be one of the attribute's own kind
+                raise NotImplementedError
+            if element.VR in DUMMIES:
+                element.value = DUMMIES[element.VR]
+            else:
+                kept.replace_element(element)
+        except NotImplementedError:
+            del dataset[element.tag]
+            self._note(dataset, element.tag, Change.REMOVED)
+            return
+        self._note(dataset, element.tag, Change.REPLACED)
+
+    def _renew(self, dataset: Dataset, element: DataElement) -> None:
+        if element.VR != "UI":
+            del dataset[element.tag]
+            self._note(dataset, element.tag, Change.REMOVED)
+            return
+        old = element.value if isinstance(element.value, MultiValue) else [element.value]
+        new = [self._new_uid(str(each)) for each in old]
+        if new != list(old):
+            element.value = new if len(new) > 1 else new[0]
+            self._note(dataset, element.tag, Change.REPLACED)
+
+    def _new_uid(self, old: str) -> str:
+        if old.startswith(STANDARD):
+            return old
+        return self._uids.setdefault(old, str(generate_uid(prefix=None)))
+
+    def _label(self, dataset: Dataset, patient: tuple[str, str]) -> None:
+        """Say that, and how, it was de-identified, and whose other images belong to it, by no name."""
+        name = self._patients.setdefault(patient, f"DEID-{uuid4().hex[:8].upper()}")
+        dataset.PatientID = dataset.PatientName = name
+        dataset.SpecificCharacterSet = UNICODE
+        dataset.PatientIdentityRemoved = "YES"
+        dataset.DeidentificationMethod = f"Vesalius {__version__}, DICOM PS3.15 basic profile"
+        code, method = codes.DCM.BasicApplicationConfidentialityProfile, Dataset()
+        method.CodeValue, method.CodingSchemeDesignator, method.CodeMeaning = code.value, "DCM", code.meaning
+        dataset.DeidentificationMethodCodeSequence = [method]
+        dataset.LongitudinalTemporalInformationModified = "REMOVED"
+
+    def _note(self, dataset: Dataset, tag: BaseTag, change: Change) -> None:
+        private = tag.is_private
+        name = "private" if private else keyword_for_tag(tag) or "unknown"
+        self._counts[f"({tag.group:04X},{'xxxx' if private else f'{tag.element:04X}'})", name, change] += 1
+
+
+def _rule_of(tag: BaseTag) -> _Rule | None:
+    """What becomes of an attribute; None if it stays."""
+    if tag.is_private or tag.group & 0xFF00 in (OVERLAYS, CURVES):
+        return _Rule.REMOVE
+    if tag in TABLE:
+        return TABLE[tag]
+    if not dictionary_has_tag(tag):  # nobody knows what it tells
+        return _Rule.REMOVE
+    representation = dictionary_VR(tag)
+    if representation in NAMES_AND_TIMES:
+        return _Rule.DUMMY
+    if representation == "UR":
+        return _Rule.REMOVE
+    return _Rule.NEW_UID if representation == "UI" and not OF_CLASSES.search(keyword_for_tag(tag)) else None
+
+
+def _identifying(dataset: Dataset) -> re.Pattern[str] | None:
+    """Names of persons and numbers of the patient, to find them in texts that stay; None if there are none."""
+    words: set[str] = set()
+    for element in dataset.iterall():
+        values = element.value if isinstance(element.value, MultiValue) else [element.value]
+        if element.VR == "PN":
+            parts = (part for value in values for part in re.split(r"[\^=\s,.]+", str(value)))
+            words |= {part.casefold() for part in parts if len(part) >= SHORTEST_NAME}
+        elif element.keyword in OF_PATIENT:
+            words |= {str(value).casefold() for value in values if len(str(value)) >= SHORTEST_ID}
+    joined = "|".join(re.escape(word) for word in sorted(words))
+    return re.compile(rf"(?<!\w)(?:{joined})(?!\w)") if words else None
+
+
+def _refuse_written(dataset: Dataset, path: Path) -> None:
+    """Refuse what a header says is written into the pixels."""
+    if str(dataset.get("BurnedInAnnotation") or "").strip().upper() == "YES":
+        raise ImageError(
+            f"{path}: its header says that its pixels show identifying text (BurnedInAnnotation), which cannot be "
+            "removed here; blank it with a tool that can, or leave the file out."
+        )
+    groups = {tag.group for tag in dataset.keys() if tag.group & 0xFF00 == OVERLAYS}  # noqa: SIM118 - see `source`
+    if any((group, 0x0010) in dataset and (group, 0x3000) not in dataset for group in groups):
+        raise ImageError(
+            f"{path}: has an overlay in its pixels, which may be text and cannot be removed here; export it without "
+            "overlays, or leave the file out."
+        )
+
+
+def _may_show_text(dataset: Dataset) -> bool:
+    if str(dataset.get("BurnedInAnnotation") or "").strip().upper() == "NO":
+        return False
+    kinds = str(dataset.get("ImageType") or "").upper()
+    return dataset.get("Modality") in WRITTEN_ON or "ConversionType" in dataset or "SCREEN" in kinds
+
+
+def _bare_pixels(dataset: Dataset, file: DicomFile) -> None:
+    """Decode compressed pixels, in whose streams comments may hide, and cut off what follows the others."""
+    options = file.pixels.options
+    names = ("rows", "columns", "samples_per_pixel", "number_of_frames", "bits_allocated")
+    bits = 1
+    for name in names:
+        bits *= int(str(options.get(name, 1)))
+    size = -(-bits // 8)
+    MEGABYTES.check(megabytes(size), file.path)
+    dataset.file_meta = file.header.file_meta
+    if dataset.file_meta.TransferSyntaxUID.is_compressed:
+        dataset.decompress(generate_instance_uid=False)
+    elif "PixelData" in dataset and options.get("photometric_interpretation") != "YBR_FULL_422":
+        dataset.PixelData = dataset.PixelData[:size] + bytes(size % 2)
+
+
+def _replace_meta(dataset: Dataset, file: DicomFile) -> None:
+    syntax = dataset.file_meta.TransferSyntaxUID
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.preamble = PREAMBLE
+
+
+@contextmanager
+def _filling(out: Path) -> Iterator[Path]:
+    """A temporary folder beside ``out``, which takes its place when the block ends well."""
+    unfinished = out.with_name(f".{uuid4().hex}.{out.name}")
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        os.replace(unfinished, out)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written ({error.strerror or error}).") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

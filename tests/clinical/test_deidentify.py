@@ -1,0 +1,215 @@
+"""Copies that tell nothing of a patient, and results that refer to them."""
+
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+
+from vesalius.clinical import deidentify as module
+from vesalius.clinical.deidentify import Change, deidentify, deidentify_folder, read_deidentified
+from vesalius.clinical.work import DicomFiles, segment_to_dicom
+from vesalius.errors import ImageError, OutputError
+from vesalius.imaging import read_image
+from vesalius.segmenting.request import Request
+
+ULTRASOUND = "1.2.840.10008.5.1.4.1.1.6.1"
+SECRETS = (
+    "Müller", "Änne", "secret-17", "19500102", "20240102", "101112", "A17-000", "Doe", "Jane", "Sankt", "1.2.3.4",
+    "Schmidt", "Station9", "hidden", "1.2.826.77", "Tunnel",
+)  # fmt: skip
+"""Parts of what `write_named` writes that tell of a patient, a place, a time or another object."""
+
+
+@pytest.fixture
+def write_named(write_series):
+    """A series that tells of its patient wherever a DICOM file can."""
+
+    def write(**attributes):
+        request = Dataset()
+        request.RequestedProcedureDescription, request.StudyInstanceUID = "Müller after a fall", "1.2.3.4"
+        deep, code = Dataset(), Dataset()
+        deep.PersonName, deep.DateTime, deep.CodeMeaning = "Doe^Jane", "20240102101112", "told by Schmidt"
+        code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "1", "DCM", "hidden"
+        deep.PersonIdentificationCodeSequence = [code]
+        other = Dataset()
+        other.ReferencedSOPClassUID, other.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", "1.2.826.77.1"
+        named = {
+            "AccessionNumber": "A17-000", "InstitutionName": "Sankt Anna", "OperatorsName": "Schmidt^Ida",
+            "StationName": "Station9", "RequestAttributesSequence": [request], "ProcedureCodeSequence": [deep],
+            "ViewCodeSequence": [deep], "WindowCenterWidthExplanation": "set for MÜLLER", "ReviewerName": "Doe^Jane",
+            "ReferencedImageSequence": [other], "SecondaryReviewDate": "20240102", "DateOfGainCalibration": "20240102",
+            "RetrieveURL": "http://hidden/1", "DeviceUID": "1.2.826.77.2", "IrradiationEventUID": ["1.2.826.77.3"] * 2,
+        }  # fmt: skip
+        folder = write_series(**{**named, **attributes})
+        for path in folder.iterdir():
+            dataset = pydicom.dcmread(path)
+            dataset.private_block(0x0029, "Tunnel of Müller", create=True).add_new(1, "LO", "hidden")
+            dataset.add_new(0x00110010, "UN", b"hidden")
+            dataset.add_new(0x60000010, "US", 1)
+            dataset.add_new(0x60003000, "OW", b"hidden")
+            dataset.add_new(0x00080999, "LO", "hidden")  # not in the standard
+            dataset.file_meta.SourceApplicationEntityTitle = "Station9"
+            dataset.preamble = b"hidden".ljust(128)
+            dataset.PixelData += b"hidden"
+            dataset.save_as(path, enforce_file_format=True)
+        return folder
+
+    return write
+
+
+def check_nothing_told(*paths):
+    for path in paths:
+        content = path.read_bytes()
+        for secret in SECRETS:
+            for encoded in (secret.encode(), secret.encode("latin-1"), secret.upper().encode()):
+                assert encoded not in content, (path.name, secret)
+
+
+def complaints(path):
+    told = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
+    return [line for line in (told.stderr + told.stdout).splitlines() if line.startswith("Error")]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # of the test's own files
+def test_no_name_number_date_or_uid_survives_in_any_byte(exact, write_named, tmp_path):
+    folder = write_named()
+    assert all(b"Tunnel" in path.read_bytes() for path in folder.iterdir())
+    image, copies = read_deidentified(read_image(folder), tmp_path / "copies")
+    files = DicomFiles(tmp_path / "result.dcm", tmp_path / "report.dcm", tmp_path / "overlay.dcm")
+    segment_to_dicom(image, exact, Request(("liver", "nothing")), files)
+    check_nothing_told(*copies.files, *files.paths)
+    told = json.dumps([str(each.to_row()) for each in copies.changes])
+    assert not any(secret in told for secret in SECRETS)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+def test_results_refer_to_the_copies_and_lie_on_them(exact, write_named, tmp_path):
+    folder = write_named()
+    image, copies = read_deidentified(read_image(folder), tmp_path / "copies")
+    np.testing.assert_array_equal(np.asarray(image.pixels), np.asarray(read_image(folder).pixels))
+    np.testing.assert_array_equal(image.source_affine, read_image(folder).source_affine)
+    files = DicomFiles(tmp_path / "result.dcm", tmp_path / "report.dcm")
+    segment_to_dicom(image, exact, Request(("liver",)), files)
+    written = {each.SOPInstanceUID: each for each in map(pydicom.dcmread, copies.files)}
+    result, report = map(pydicom.dcmread, files.paths)
+    assert {each.ReferencedSOPInstanceUID for each in result.SourceImageSequence} == written.keys()
+    for each in (result, report):
+        first = next(iter(written.values()))
+        for keyword in ("StudyInstanceUID", "PatientID", "PatientName", "PatientIdentityRemoved"):
+            assert each[keyword].value == first[keyword].value
+        assert each.DeidentificationMethodCodeSequence[0].CodeValue == "113100"
+    assert result.FrameOfReferenceUID == first.FrameOfReferenceUID
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="needs dciodvfy (Debian: dicom3tools)")
+def test_copies_and_results_conform(exact, write_series, tmp_path):
+    folder = write_series(PatientPosition="HFS", KVP="120", AcquisitionNumber="1", SeriesNumber="1", Laterality="",
+                          ImageType=["ORIGINAL", "PRIMARY", "AXIAL"], PositionReferenceIndicator="", Manufacturer="",
+                          SeriesDate="20240102", ContentDate="20240102", ContentTime="101112",
+                          InstanceCreationDate="20240102")  # fmt: skip
+    assert {tuple(complaints(path)) for path in folder.iterdir()} == {()}
+    image, copies = read_deidentified(read_image(folder), tmp_path / "copies")
+    files = DicomFiles(tmp_path / "result.dcm", tmp_path / "report.dcm", tmp_path / "overlay.dcm")
+    segment_to_dicom(image, exact, Request(("liver",)), files)
+    assert {path.name: complaints(path) for path in (*copies.files, *files.paths) if complaints(path)} == {}
+
+
+def test_what_was_changed_is_listed_with_tags_and_counts(write_series, tmp_path):
+    copies = deidentify_folder(write_series(), tmp_path / "copies")
+    rows = {each.attribute: each.to_row() for each in copies.changes}
+    assert rows["StudyDescription"] == ("(0008,1030)", "StudyDescription", Change.REMOVED, 5)
+    assert rows["AccessionNumber"] == ("(0008,0050)", "AccessionNumber", Change.EMPTIED, 5)
+    assert rows["SOPInstanceUID"] == ("(0008,0018)", "SOPInstanceUID", Change.REPLACED, 5)
+    assert "PixelSpacing" not in rows
+
+
+def test_patients_and_uids_stay_apart_and_together_within_a_run_and_change_with_the_next(write_series, tmp_path):
+    folder = write_series(numbers=(0, 1))
+    write_series(numbers=(2,), SeriesInstanceUID="1.2.3.4.6", PatientID="another")
+    one, other = (
+        {int(each.ImagePositionPatient[2]): each for each in map(pydicom.dcmread, deidentify_folder(folder, out).files)}
+        for out in (tmp_path / "one", tmp_path / "other")
+    )
+    places = sorted(one)
+    assert one[places[0]].SeriesInstanceUID == one[places[1]].SeriesInstanceUID != one[places[2]].SeriesInstanceUID
+    assert len({each.StudyInstanceUID for each in one.values()}) == 1
+    assert one[places[0]].PatientID == one[places[1]].PatientID != one[places[2]].PatientID
+    assert {each.SOPInstanceUID for each in one.values()}.isdisjoint(each.SOPInstanceUID for each in other.values())
+    assert one[places[0]].SOPClassUID == pydicom.uid.CTImageStorage
+
+
+@pytest.mark.parametrize(("burnt", "told"), [("YES", "BurnedInAnnotation"), ("overlay", "overlay in its pixels")])
+def test_text_in_pixels_is_refused_where_the_header_says_so(write_series, tmp_path, burnt, told):
+    folder = write_series()
+    path = folder / "3.dcm"
+    dataset = pydicom.dcmread(path)
+    if burnt == "YES":
+        dataset.BurnedInAnnotation = "YES"
+    else:
+        dataset.add_new(0x60000010, "US", 12)
+        dataset.add_new(0x60000102, "US", 15)
+    dataset.save_as(path)
+    with pytest.raises(ImageError, match=told):
+        read_deidentified(read_image(folder), tmp_path / "strict")
+    assert not (tmp_path / "strict").exists()
+    copies = deidentify_folder(folder, tmp_path / "copies")
+    assert (len(copies.files), len(copies.refused)) == (4, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copies", "series"]
+
+
+@pytest.mark.parametrize(("burnt", "notices"), [(None, 1), ("NO", 0)])
+def test_ultrasound_is_copied_with_a_warning_unless_its_header_says_that_it_shows_no_text(
+    write_image, tmp_path, burnt, notices
+):
+    path = write_image("us.dcm", np.zeros((8, 8), np.uint8), ULTRASOUND, Modality="US", BurnedInAnnotation=burnt)
+    assert len(deidentify([path], tmp_path / "copies").notices) == notices
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+def test_compressed_pixels_are_stored_plainly_as_their_streams_may_hide_text(write_series, tmp_path):
+    path = write_series(numbers=(0,)) / "0.dcm"
+    dataset = pydicom.dcmread(path)
+    plain = dataset.pixel_array
+    dataset.compress(RLELossless, generate_instance_uid=False)
+    dataset.PixelData += b"\xfe\xff\x00\xe0\x06\x00\x00\x00hidden"  # one more fragment
+    dataset.save_as(path)
+    assert b"hidden" in path.read_bytes()
+    (copy,) = deidentify([path], tmp_path / "copies").files
+    assert b"hidden" not in copy.read_bytes()
+    found = pydicom.dcmread(copy)
+    assert found.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    np.testing.assert_array_equal(found.pixel_array, plain)
+
+
+def test_slices_that_only_private_values_told_apart_are_refused(write_series, tmp_path, monkeypatch):
+    image = read_image(write_series())
+    monkeypatch.setattr(module, "read_image", lambda path, **choices: read_image(path / "series-001/000001.dcm"))
+    with pytest.raises(ImageError, match="belong together otherwise"):
+        read_deidentified(image, tmp_path / "copies")
+    assert not (tmp_path / "copies").exists()
+
+
+def test_nothing_is_written_into_a_folder_that_is_there(write_series, tmp_path):
+    (tmp_path / "copies").mkdir()
+    with pytest.raises(OutputError, match="there already"):
+        deidentify_folder(write_series(), tmp_path / "copies")
+
+
+@pytest.mark.parametrize(
+    ("tag", "rule"),
+    [
+        (0x00100010, "Z"), (0x00100030, "Z"), (0x00101010, "X"), (0x0008103E, "X"), (0x00080018, "U"),
+        (0x00081140, "U"), (0x00400555, "Z"), (0x00181000, "D"), (0x00080023, "D"), (0x00290010, "X"),
+        (0x60020022, "X"), (0x50000010, "X"), (0x00080999, "X"), (0x00404011, "X"), (0x00080016, None),
+        (0x00081150, None), (0x00280030, None), (0x00140102, "D"), (0x00081190, "X"), (0x0008010C, None),
+    ],
+)  # fmt: skip
+def test_rules_are_those_of_the_standards_table_and_stricter_where_it_is_silent(tag, rule):
+    """Table E.1-1 of PS3.15; dates, persons and UIDs that it does not list are replaced, too."""
+    assert module._rule_of(pydicom.tag.Tag(tag)) == rule
+    assert len(module.TABLE) >= 650

@@ -1,0 +1,69 @@
+"""`vesalius pacs segment` and `name` with a service of the test's own."""
+
+import pydicom
+import pytest
+
+pytest.importorskip("highdicom", reason="needs the extra pacs")
+
+from vesalius.pacs import sending  # noqa: E402
+
+WHERE = ("--url", "http://127.0.0.1:9/dicom-web", "--study", "1.2", "--series", "1.2.3")
+
+
+@pytest.fixture
+def service(trials, monkeypatch):
+    """Holds one series; tells how often it was fetched and what was stored."""
+    seen = {"fetched": 0, "stored": []}
+
+    class Service:
+        def __init__(self, url):
+            self.url = url
+
+        def fetch(self, study, series, folder):
+            seen["fetched"] += 1
+            for place, each in enumerate(trials.make_series(1)):
+                each.PatientName, each.PatientID = "Doe^Jane", "secret-17"
+                each.save_as(folder / f"{place}.dcm", enforce_file_format=True)
+
+        def store(self, file):
+            seen["stored"].append(pydicom.dcmread(file).Modality)
+
+    monkeypatch.setattr(sending, "DicomWeb", Service)
+    return seen
+
+
+COMMANDS = (("segment", "-p", "liver"), ("name",))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_nothing_is_fetched_for_a_result_that_could_not_be_written(run, service, tmp_path, command):
+    (tmp_path / "result.dcm").write_bytes(b"mine")
+    name, *options = command
+    code, _, said = run("pacs", name, *WHERE, *options, "--out", "result.dcm")
+    assert (code, service["fetched"]) == (2, 0)
+    assert "there already" in said
+    assert (tmp_path / "result.dcm").read_bytes() == b"mine"
+    assert run("pacs", name, *WHERE, *options, "--out", "result.txt")[0] == 2
+    assert run("pacs", name, *WHERE, *options)[0] == 2
+    assert service["fetched"] == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_results_are_made_from_deidentified_copies_if_asked(run, service, tmp_path, command):
+    name, *options = command
+    code, _, said = run("pacs", name, *WHERE, *options, "--out", "result.dcm", "--deidentify", "copies", "--send")
+    assert (code, service["fetched"]) == (2, 0)
+    assert "--deidentify with --send" in " ".join(said.split())
+    assert run("pacs", name, *WHERE, *options, "--out", "result.dcm", "--deidentify", "copies")[0] == 0
+    copies = list(map(pydicom.dcmread, (tmp_path / "copies").rglob("*.dcm")))
+    content = (tmp_path / "result.dcm").read_bytes()
+    assert len(copies) == 4
+    assert all(each.SOPInstanceUID.encode() in content for each in copies)
+    assert b"secret-17" not in content
+    assert service["stored"] == []
+
+
+def test_results_that_are_sent_leave_nothing_here(run, service, tmp_path):
+    assert run("pacs", "segment", *WHERE, "-p", "liver", "--send")[0] == 0
+    assert service["stored"] == ["SEG", "SR"]
+    assert list(tmp_path.iterdir()) == []
