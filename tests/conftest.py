@@ -22,6 +22,8 @@ from vesalius.prompts.anatomy import AnatomyLabel
 from vesalius.runtime.contract import EncodedImages, EncodedPhrases, Outlines, resize_plane
 
 if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
     from vesalius.models import Segmenter
 
 # PyTorch is imported by the fixtures that need it: the process that only hands out tests does without, and so does the
@@ -236,6 +238,39 @@ def tiny_slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 rows.append(SliceRow(file, patient, patient, split, float(index), index, None, 0.0, label))
     write_table(root, rows)
     return root
+
+
+@pytest.fixture
+def build_dicom() -> Callable[..., "Dataset"]:
+    """Build a DICOM image of frames [H, W], [F, H, W] or, in colour, [..., 3], without attributes that are None."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+    def build(pixels: np.ndarray, **attributes: object) -> Dataset:
+        dataset = Dataset()
+        colour = pixels.ndim > 2 and pixels.shape[-1] == 3
+        grid = pixels.shape[:-1] if colour else pixels.shape
+        bits = pixels.dtype.itemsize * 8
+        own = {
+            "SOPClassUID": CTImageStorage, "SOPInstanceUID": generate_uid(), "Modality": "CT",
+            "Rows": grid[-2], "Columns": grid[-1], "NumberOfFrames": grid[0] if len(grid) == 3 else None,
+            "BitsAllocated": bits, "BitsStored": bits, "HighBit": bits - 1,
+            "PixelRepresentation": int(pixels.dtype.kind == "i"), "SamplesPerPixel": 3 if colour else 1,
+            "PhotometricInterpretation": "RGB" if colour else "MONOCHROME2",
+            "PlanarConfiguration": 0 if colour else None,
+        }  # fmt: skip
+        for keyword, value in {**own, **attributes}.items():
+            if value is not None:
+                setattr(dataset, keyword, value)
+        dataset.PixelData = pixels.tobytes()
+        dataset["PixelData"].VR = "OW" if bits > 8 else "OB"
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        return dataset
+
+    return build
 
 
 @pytest.fixture

@@ -5,14 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.dataset import Dataset
 
 from vesalius.predict import Predictor
 from vesalius.runtime.contract import EncodedImages, EncodedPhrases, Outlines
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 SIZE = (12, 16)
+PATIENT = {
+    "SpecificCharacterSet": "ISO_IR 100", "StudyInstanceUID": "1.2.3.4", "SeriesInstanceUID": "1.2.3.4.5",
+    "FrameOfReferenceUID": "1.2.3.4.9", "PatientName": "Müller^Änne", "PatientID": "secret-17", "PatientSex": "F",
+    "PatientBirthDate": "19500102", "StudyDate": "20240102", "StudyTime": "101112", "AccessionNumber": "A17",
+    "StudyID": "S1", "ReferringPhysicianName": "Doe^Jane", "PatientAge": "074Y", "StudyDescription": "Abdomen",
+}  # fmt: skip
 
 WriteImage = Callable[..., Path]
 
@@ -42,51 +47,15 @@ def exact() -> Predictor:
     return Predictor(ExactRuntime())
 
 
-def build(pixels: np.ndarray, sop_class: str, **attributes: object) -> Dataset:
-    """One image of frames [H, W], [F, H, W] or, in colour, [..., 3]."""
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.SpecificCharacterSet = "ISO_IR 100"
-    dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, generate_uid()
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.3.4", "1.2.3.4.5"
-    dataset.FrameOfReferenceUID = "1.2.3.4.9"
-    dataset.PatientName, dataset.PatientID, dataset.PatientSex = "Müller^Änne", "secret-17", "F"
-    dataset.PatientBirthDate, dataset.StudyDate, dataset.StudyTime = "19500102", "20240102", "101112"
-    dataset.AccessionNumber, dataset.StudyID, dataset.ReferringPhysicianName = "A17", "S1", "Doe^Jane"
-    dataset.PatientAge, dataset.StudyDescription = "074Y", "Abdomen"
-    dataset.Modality = "CT" if sop_class == CT else "MR"
-    colour = pixels.shape[-1] == 3
-    grid = pixels.shape[:-1] if colour else pixels.shape
-    dataset.Rows, dataset.Columns = grid[-2:]
-    if len(grid) == 3:
-        dataset.NumberOfFrames = grid[0]
-    bits = pixels.dtype.itemsize * 8
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = bits, bits, bits - 1
-    dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
-    dataset.SamplesPerPixel = 3 if colour else 1
-    dataset.PhotometricInterpretation = "RGB" if colour else "MONOCHROME2"
-    if colour:
-        dataset.PlanarConfiguration = 0
-    dataset.PixelData = pixels.tobytes()
-    dataset["PixelData"].VR = "OW" if bits > 8 else "OB"
-    for keyword, value in attributes.items():
-        setattr(dataset, keyword, value)
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    return dataset
-
-
 @pytest.fixture
-def write_image(tmp_path: Path) -> WriteImage:
+def write_image(build_dicom: Callable[..., Dataset], tmp_path: Path) -> WriteImage:
     """Write one file below tmp_path; attributes that are None are left out."""
 
     def write(name: str, pixels: np.ndarray, sop_class: str = CT, **attributes: object) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        dataset = build(pixels, sop_class, **{key: value for key, value in attributes.items() if value is not None})
-        for keyword in (key for key, value in attributes.items() if value is None):
-            dataset.pop(keyword, None)
+        modality = "CT" if sop_class == CT else "MR"
+        dataset = build_dicom(pixels, **{**PATIENT, "SOPClassUID": sop_class, "Modality": modality, **attributes})
         dataset.save_as(path, enforce_file_format=True)
         return path
 

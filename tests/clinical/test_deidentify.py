@@ -213,3 +213,9 @@ def test_rules_are_those_of_the_standards_table_and_stricter_where_it_is_silent(
     """Table E.1-1 of PS3.15; dates, persons and UIDs that it does not list are replaced, too."""
     assert module._rule_of(pydicom.tag.Tag(tag)) == rule
     assert len(module.TABLE) >= 650
+
+
+def test_an_image_without_uids_is_refused(write_series, tmp_path):
+    folder = write_series(numbers=(0,), SeriesInstanceUID=None)
+    with pytest.raises(ImageError, match="its SeriesInstanceUID is missing"):
+        deidentify_folder(folder, tmp_path / "copies")

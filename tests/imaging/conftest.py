@@ -5,51 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-
-CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+from pydicom.dataset import Dataset
 
 WriteDicom = Callable[..., Path]
 
 
-def build_dataset(pixels: np.ndarray, attributes: dict[str, object]) -> Dataset:
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.SOPClassUID = CT_STORAGE
-    dataset.SOPInstanceUID = generate_uid()
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    dataset.PatientName = "Nobody^Known"
-    dataset.PatientID = "12345"
-    dataset.SeriesInstanceUID = "1.2.3"
-    dataset.Modality = "CT"
-    colour = pixels.ndim > 2 and pixels.shape[-1] == 3
-    grid = pixels.shape[:-1] if colour else pixels.shape
-    dataset.Rows, dataset.Columns = grid[-2:]
-    if len(grid) == 3:
-        dataset.NumberOfFrames = grid[0]
-    bits = pixels.dtype.itemsize * 8
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = bits, bits, bits - 1
-    dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
-    dataset.SamplesPerPixel = 3 if colour else 1
-    dataset.PhotometricInterpretation = "RGB" if colour else "MONOCHROME2"
-    if colour:
-        dataset.PlanarConfiguration = 0
-    for keyword, value in attributes.items():
-        setattr(dataset, keyword, value)
-    dataset.PixelData = pixels.tobytes()
-    dataset["PixelData"].VR = "OW" if bits > 8 else "OB"
-    return dataset
-
-
 @pytest.fixture
-def write_dicom(tmp_path: Path) -> WriteDicom:
+def write_dicom(build_dicom: Callable[..., Dataset], tmp_path: Path) -> WriteDicom:
     """Write `pixels` as `name` below tmp_path with the given DICOM attributes; `compress` names a transfer syntax."""
 
     def write(name: str, pixels: np.ndarray, *, compress: str | None = None, **attributes: object) -> Path:
-        dataset = build_dataset(pixels, attributes)
+        nobody = {"PatientName": "Nobody^Known", "PatientID": "12345", "SeriesInstanceUID": "1.2.3"}
+        dataset = build_dicom(pixels, **{**nobody, **attributes})
         if compress:
             dataset.compress(compress)
         path = tmp_path / name

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 
@@ -157,3 +158,53 @@ def test_a_killed_holder_loses_its_claim(queue):
     assert (done.returncode, done.stdout) == (-9, "1.1\n")
     with queue.claim(0) as found:
         assert found.uid == "1.1"
+
+
+HALF_STORED = """
+import os, signal, sys
+from pathlib import Path
+from vesalius.pacs.series_queue import SeriesQueue
+queue = SeriesQueue(Path(sys.argv[1]), 10**6)
+with queue._open() as database:
+    database.execute("BEGIN IMMEDIATE")
+    database.execute("INSERT INTO instances VALUES ('1.1.9', '1.1', 50)")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_used_bytes_stay_right_when_an_arrival_is_killed(queue):
+    arrive(queue, "1.1", "1.1.1")
+    done = subprocess.run([sys.executable, "-c", HALF_STORED, str(queue.root)], capture_output=True, text=True)
+    assert done.returncode == -9
+    assert queue.used_bytes() == 100
+    arrive(queue, "1.1", "1.1.2")
+    assert SeriesQueue(queue.root, QUOTA).used_bytes() == 200
+
+
+def test_no_statement_of_an_arrival_goes_through_all_instances(queue, monkeypatch):
+    arrive(queue, "1.1", "1.1.1")
+    said, opened = [], queue._open
+
+    @contextmanager
+    def listening():
+        with opened() as database:
+            database.set_trace_callback(said.append)
+            yield database
+
+    monkeypatch.setattr(queue, "_open", listening)
+    arrive(queue, "1.1", "1.1.2")
+    read = [each for each in said if "FROM instances" in each]
+    assert read
+    assert all("WHERE uid =" in each for each in read)
+
+
+def test_a_queue_of_an_earlier_version_is_counted_once(queue):
+    arrive(queue, "1.1", "1.1.1")
+    with queue._open() as database:
+        for name in ("instance_added", "instance_removed"):
+            database.execute(f"DROP TRIGGER {name}")
+        database.execute("DROP TABLE total")
+    again = SeriesQueue(queue.root, QUOTA)
+    assert again.used_bytes() == 100
+    arrive(again, "1.1", "1.1.2")
+    assert SeriesQueue(queue.root, QUOTA).used_bytes() == 200

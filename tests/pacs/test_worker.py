@@ -1,3 +1,5 @@
+import threading
+
 import pydicom
 import pytest
 
@@ -82,3 +84,27 @@ def test_what_cannot_be_read_is_refused_once(work, trials):
     sent, found = work(NAMES, slices=slices)
     assert (sent, found.state) == ([], State.REFUSED)
     assert found.reason
+
+
+def test_old_series_are_removed_however_busy_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "TIDY_S", 0)
+    monkeypatch.setattr(worker, "LOOK_S", 60)  # were it idle, the test would wait
+    queue, stopped = SeriesQueue(tmp_path / "queue", 2**30), threading.Event()
+    for number in range(6):
+        file = tmp_path / "arriving"
+        file.write_bytes(b"x")
+        queue.store(f"1.{number}", f"1.{number}.1", file)
+    busy = worker.Worker(queue, PacsRules((NAMES,), ARCHIVE, QueueSettings(keep_days=0)), "pocket", "VESALIUS")
+    kept = []
+
+    def step():
+        with queue.claim(0) as series:
+            queue.done(series)
+        kept.append(len(queue.list_series()))
+        if len(kept) == 6:
+            stopped.set()
+        return True
+
+    monkeypatch.setattr(busy, "step", step)
+    busy.run(stopped)
+    assert kept == [6, 5, 4, 3, 2, 1]

@@ -1,10 +1,8 @@
 """``vesalius pacs find``, ``segment``, ``name``, ``listen``, ``status`` and ``retry``."""
 
-import math
 import signal
 import tempfile
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,10 +21,6 @@ if TYPE_CHECKING:
     from vesalius.pacs.sending import DicomWeb
     from vesalius.pacs.series_queue import QueuedSeries, SeriesQueue
 
-LOOK_S = 0.5
-"""Between looks into an empty queue."""
-TIDY_S = 600.0
-"""Between removals of what is old."""
 FAILURE = ("series", "state", "attempts", "reason")
 """What is told of a series that failed."""
 
@@ -211,13 +205,7 @@ def pacs_listen(
         signal.signal(name, lambda *_: stopped.set())
     with listening(waiting, settings) as bound:
         say(f"{aet} listens on {host}:{bound}; Ctrl-C stops it after the series it works on.")
-        tidied = -math.inf
-        while not stopped.is_set():
-            if time.monotonic() - tidied >= TIDY_S:
-                waiting.remove_done(known.queue.keep_seconds)
-                tidied = time.monotonic()
-            if not worker.step():
-                stopped.wait(LOOK_S)
+        worker.run(stopped)
     say("Stopped; what was accepted waits in the queue.")
 
 

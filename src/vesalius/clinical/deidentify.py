@@ -26,11 +26,11 @@ from pydicom.tag import BaseTag
 from pydicom.uid import generate_uid
 
 from vesalius import __version__
-from vesalius.clinical.source import UNICODE, write_dataset
+from vesalius.clinical.source import UNICODE, check_uids, write_dataset
 from vesalius.errors import ImageError, OutputError
 from vesalius.imaging import MedicalImage, Notice, read_image
 from vesalius.imaging.dicom import sort_files
-from vesalius.imaging.dicom_file import DicomFile, open_dicom, reading
+from vesalius.imaging.dicom_file import DicomFile, open_dicom, pixel_bytes, reading
 from vesalius.imaging.formats import visible_files
 from vesalius.imaging.safeguards import MEGABYTES, megabytes
 
@@ -236,6 +236,7 @@ class _Cleaner:
             ImageError: If it is no image, or cannot be de-identified.
         """
         file = open_dicom(path)
+        check_uids(file.header, path)
         with reading(path):
             whole = dcmread(path, force=True)
             _refuse_written(whole, path)
@@ -379,17 +380,12 @@ def _may_show_text(dataset: Dataset) -> bool:
 
 def _bare_pixels(dataset: Dataset, file: DicomFile) -> None:
     """Decode compressed pixels, in whose streams comments may hide, and cut off what follows the others."""
-    options = file.pixels.options
-    names = ("rows", "columns", "samples_per_pixel", "number_of_frames", "bits_allocated")
-    bits = 1
-    for name in names:
-        bits *= int(str(options.get(name, 1)))
-    size = -(-bits // 8)
+    size = pixel_bytes(file.pixels.options)
     MEGABYTES.check(megabytes(size), file.path)
     dataset.file_meta = file.header.file_meta
     if dataset.file_meta.TransferSyntaxUID.is_compressed:
         dataset.decompress(generate_instance_uid=False)
-    elif "PixelData" in dataset and options.get("photometric_interpretation") != "YBR_FULL_422":
+    elif "PixelData" in dataset:
         dataset.PixelData = dataset.PixelData[:size] + bytes(size % 2)
 
 

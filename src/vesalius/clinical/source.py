@@ -150,7 +150,7 @@ def read_source(image: MedicalImage) -> SourceSeries:
         )
     headers = {frame.path: open_dicom(frame.path).header for frame in image.source_frames}
     for file, header in headers.items():
-        _check_uids(header, file)
+        check_uids(header, file)
     _check_alike(headers.values(), ALIKE, path)
     with reading(path):
         frames = tuple(_refer(headers, image.source_frames))
@@ -210,7 +210,12 @@ def _is_placed(image: MedicalImage, headers: Iterable[Dataset]) -> bool:
     return image.affine is not None and len(spaces) == 1 and "" not in spaces
 
 
-def _check_uids(header: Dataset, path: Path) -> None:
+def check_uids(header: Dataset, path: Path) -> None:
+    """Refuse what nothing could refer to.
+
+    Raises:
+        ImageError: If a UID is missing or is none.
+    """
     for keyword in REFERRED_TO:
         value = str(header.get(keyword) or "")
         if not value or not UID(value).is_valid:

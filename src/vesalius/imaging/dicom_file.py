@@ -295,12 +295,21 @@ def _check_fragments(file: BinaryIO, path: Path) -> None:
         file.seek(end)
 
 
-def _check_length(options: Mapping[str, object], path: Path, found: int) -> None:
+def pixel_bytes(options: Mapping[str, object]) -> int:
+    """Bytes that the pixels of all frames take without compression.
+
+    Args:
+        options: Of a file's `StoredPixels`.
+    """
     names = ("rows", "columns", "samples_per_pixel", "number_of_frames", "bits_allocated")
     bits = math.prod(_number(options, name) for name in names)
     if options.get("photometric_interpretation") == "YBR_FULL_422":
         bits = bits * 2 // 3
-    expected = -(-bits // 8)
+    return -(-bits // 8)
+
+
+def _check_length(options: Mapping[str, object], path: Path, found: int) -> None:
+    expected = pixel_bytes(options)
     if found < expected:
         raise ImageError(
             f"{path}: its pixels are cut off (expected {expected:,} bytes, got {found:,}); it is incomplete, so copy "

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from ipaddress import ip_address
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,7 +23,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # m
 from vesalius.console import say
 from vesalius.errors import ConfigError, OutputError
 from vesalius.imaging.safeguards import quiet
-from vesalius.pacs.rules import check_aet
+from vesalius.pacs.rules import check_aet, is_loopback
 from vesalius.pacs.series_queue import SeriesQueue
 
 SUCCESS, OUT_OF_RESOURCES, MISMATCH, NOT_UNDERSTOOD = 0x0000, 0xA700, 0xA900, 0xC000
@@ -67,7 +66,7 @@ class ListenSettings:
         """
         for title in (self.aet, *self.callers):
             check_aet(title)
-        if not self.callers and not _is_loopback(self.host):
+        if not self.callers and not is_loopback(self.host):
             raise ConfigError(f"--host {self.host} listens to other machines; name those that may call with --caller.")
         if (self.certificate is None) != (self.key is None):
             raise ConfigError("--certificate and --key belong together.")
@@ -210,10 +209,3 @@ def _make_node(settings: ListenSettings) -> AE:
     node.maximum_associations = settings.most_associations
     node.acse_timeout, node.dimse_timeout, node.network_timeout = ASSOCIATION_S, MESSAGE_S, SILENCE_S
     return node
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

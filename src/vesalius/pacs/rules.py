@@ -30,6 +30,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
@@ -205,6 +206,18 @@ def check_url(url: str) -> None:
         raise ConfigError(f"{url}: expected the address of a DICOMweb service, such as https://HOST/dicom-web.")
     if parts.username or parts.password:
         raise ConfigError("The address holds a password; give it in VESALIUS_PACS_USER and VESALIUS_PACS_PASSWORD.")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, so that what is said to it goes over no network.
+
+    >>> [is_loopback(host) for host in ("localhost", "127.0.0.2", "::1", "0.0.0.0", "pacs.example.org")]
+    [True, True, True, False, False]
+    """
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 _Kind = TypeVar("_Kind")

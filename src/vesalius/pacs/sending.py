@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 
 from vesalius.errors import ConfigError, OutputError
 from vesalius.imaging.safeguards import FRAMES, quiet
-from vesalius.pacs.rules import Destination, check_url
+from vesalius.pacs.rules import Destination, check_url, is_loopback
 
 if TYPE_CHECKING:
     from dicomweb_client.api import DICOMwebClient
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 OWN_AET = "VESALIUS"
 TIMEOUT_S = 60.0
 TOKEN, USER, PASSWORD = "VESALIUS_PACS_TOKEN", "VESALIUS_PACS_USER", "VESALIUS_PACS_PASSWORD"
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 COUNT = "NumberOfSeriesRelatedInstances"
 SERIES_FIELDS = {
     "study": "StudyInstanceUID", "series": "SeriesInstanceUID", "modality": "Modality", "body_part": "BodyPartExamined",
@@ -155,7 +154,7 @@ def _make_client(url: str) -> "DICOMwebClient":
 
     token, user, password = (os.environ.get(name, "") for name in (TOKEN, USER, PASSWORD))
     parts = urlsplit(url)
-    if (token or password) and parts.scheme != "https" and parts.hostname not in LOOPBACK:
+    if (token or password) and parts.scheme != "https" and not is_loopback(parts.hostname or ""):
         raise ConfigError(f"{url}: credentials would go over the network in clear; use https.")
     session = requests.Session()
     session.trust_env = False  # no .netrc, no proxy that nobody named

@@ -37,7 +37,15 @@ CREATE TABLE IF NOT EXISTS instances (
 );
 CREATE INDEX IF NOT EXISTS series_state ON series (state, due);
 CREATE INDEX IF NOT EXISTS instances_series ON instances (series);
+CREATE TABLE IF NOT EXISTS total (id INTEGER PRIMARY KEY CHECK (id = 0), bytes INTEGER NOT NULL);
+INSERT OR IGNORE INTO total SELECT 0, COALESCE(SUM(bytes), 0) FROM instances;
+CREATE TRIGGER IF NOT EXISTS instance_added AFTER INSERT ON instances
+BEGIN UPDATE total SET bytes = bytes + NEW.bytes; END;
+CREATE TRIGGER IF NOT EXISTS instance_removed AFTER DELETE ON instances
+BEGIN UPDATE total SET bytes = bytes - OLD.bytes; END;
 """
+"""``total`` holds the bytes of all instances, so that an arrival costs the same however many there are; triggers change
+it within the transaction that changes them."""
 BUSY_S = 30.0
 """How long one process waits for another's write."""
 HASH_LETTERS = 24
@@ -104,7 +112,7 @@ class SeriesQueue:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._open() as database:
             database.execute("PRAGMA journal_mode = WAL")
-            database.executescript(SCHEMA)
+            database.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
 
     def store(self, series: str, instance: str, file: Path) -> Stored:
         """Take an instance over; once this returns, a crash does not lose it.
@@ -292,7 +300,7 @@ class SeriesQueue:
 
     @staticmethod
     def _bytes(database: sqlite3.Connection) -> int:
-        return int(database.execute("SELECT COALESCE(SUM(bytes), 0) FROM instances").fetchone()[0])
+        return int(database.execute("SELECT bytes FROM total").fetchone()[0])
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

@@ -1,6 +1,9 @@
 """What is done with a series that is whole: the rules that fit it, results as DICOM, and on their way back."""
 
+import math
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -21,6 +24,10 @@ from vesalius.pacs.series_queue import QueuedSeries, SeriesQueue, State
 from vesalius.predict import Predictor
 from vesalius.segmenting.request import Request
 
+LOOK_S = 0.5
+"""Between looks into an empty queue."""
+TIDY_S = 600.0
+"""Between removals of what is old."""
 FACTS = ("Modality", "BodyPartExamined", "SeriesDescription", "StudyDescription")
 
 
@@ -36,6 +43,16 @@ class Worker:
 
     def __init__(self, queue: SeriesQueue, rules: PacsRules, model: str, own_aet: str) -> None:
         self.queue, self.rules, self.model, self.own_aet = queue, rules, model, own_aet
+
+    def run(self, stopped: threading.Event) -> None:
+        """Work until it is told to stop, and remove old series now and then, however busy it is."""
+        tidied = -math.inf
+        while not stopped.is_set():
+            if time.monotonic() - tidied >= TIDY_S:
+                self.queue.remove_done(self.rules.queue.keep_seconds)
+                tidied = time.monotonic()
+            if not self.step():
+                stopped.wait(LOOK_S)
 
     def step(self) -> bool:
         """Work on a series that is due; False if there is none."""
