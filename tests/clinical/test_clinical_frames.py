@@ -123,6 +123,61 @@ def test_of_several_stacks_only_the_chosen_one_is_referred_to(segment, write_ser
     check_series(segment(folder, choices={"stack": 2}), folder.parent / "other")
 
 
+def test_of_several_series_one_has_to_be_chosen(segment, write_series):
+    folder = write_series(SeriesInstanceUID="1.2.3.4.5")
+    for path in write_series(SAGITTAL, (7, 0, 0), (5, 6, 7), "other", SeriesInstanceUID="1.2.3.4.6").iterdir():
+        shutil.copy(path, folder / f"other-{path.name}")
+    with pytest.raises(ImageError, match="there are 2|holds 2"):
+        segment(folder)
+    check_series(segment(folder, choices={"series": "1.2.3.4.6"}), folder.parent / "other")
+
+
+@pytest.mark.filterwarnings("ignore:.*left out")
+def test_a_localizer_is_segmented_a_plane_at_a_time(segment, write_series):
+    types = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    folder = write_series(numbers=(0, 1, 2, 3), ImageType=types)
+    for path in write_series(SAGITTAL, (7, 0, 0), (10, 11, 12), "other", ImageType=types).iterdir():
+        shutil.copy(path, folder / f"other-{path.name}")
+    result = segment(folder)
+    assert {each.ReferencedSOPInstanceUID for each in result.SourceImageSequence} == {
+        f"1.2.3.4.5.{number}" for number in (1, 2, 3, 4)
+    }
+    (folder.parent / "result.dcm").unlink()
+    check_series(segment(folder, choices={"stack": 2}), folder.parent / "other")
+
+
+@pytest.mark.filterwarnings("ignore:.*left out")
+def test_slices_taken_twice_at_one_place_are_two_stacks(segment, write_series):
+    folder = write_series()
+    for number in range(5):
+        path = write_series(numbers=(number,), folder=f"again{number}", SOPInstanceUID=f"1.2.3.4.7.{number + 1}")
+        for each in path.iterdir():
+            shutil.copy(each, folder / f"again-{each.name}")
+    first = segment(folder)
+    (folder.parent / "result.dcm").unlink()
+    second = segment(folder, choices={"stack": 2})
+    both = [{each.ReferencedSOPInstanceUID for each in result.SourceImageSequence} for result in (first, second)]
+    assert [len(each) for each in both] == [5, 5]
+    assert not both[0] & both[1]
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_all_bits_of_a_pixel_count(segment, write_series, bits):
+    """Unsigned values of 16 bits, or 12 of them, the highest of which is not the sign."""
+    folder = write_series(BitsStored=bits, HighBit=bits - 1, PixelRepresentation=0, RescaleIntercept=0)
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        pixels = dataset.pixel_array.astype(np.uint16) << (bits - 12)
+        dataset.PixelData = pixels.tobytes()
+        dataset.WindowCenter, dataset.WindowWidth = 1350 << (bits - 12), 2300 << (bits - 12)
+        dataset.save_as(path)
+    result = segment(folder)
+    files = {pydicom.dcmread(path).SOPInstanceUID: path for path in folder.iterdir()}
+    masks = result.get_pixels_by_source_instance(list(files), segment_numbers=[1])[..., 0]
+    for mask, path in zip(masks, files.values(), strict=True):
+        np.testing.assert_array_equal(mask, pydicom.dcmread(path).pixel_array > 1350 << (bits - 12))
+
+
 def test_last_digits_of_directions_and_spacings_stay_those_of_each_frame(segment, write_series):
     folder = write_series(numbers=(0, 1, 2))
     write_series((1, 0.0004, 0, -0.0004, 1, 0), numbers=(3, 4), PixelSpacing=[6.5001, 7.5])

@@ -105,6 +105,7 @@ def build_segmentation(
         series_description="Vesalius segmentation",
         **maker.equipment(),
     )
+    result.ContentCreatorName = ""  # highdicom leaves it out where nobody is named, and it may only be empty
     _refer(result, meant)
     if source.placed:
         _give_frames_their_own(result, meant)
