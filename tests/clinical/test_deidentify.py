@@ -12,6 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from vesalius.clinical import deidentify as module
 from vesalius.clinical.deidentify import Change, deidentify, deidentify_folder, read_deidentified
+from vesalius.clinical.profile import TABLE, rule_of
 from vesalius.clinical.work import DicomFiles, segment_to_dicom
 from vesalius.errors import ImageError, OutputError
 from vesalius.imaging import read_image
@@ -211,8 +212,8 @@ def test_nothing_is_written_into_a_folder_that_is_there(write_series, tmp_path):
 )  # fmt: skip
 def test_rules_are_those_of_the_standards_table_and_stricter_where_it_is_silent(tag, rule):
     """Table E.1-1 of PS3.15; dates, persons and UIDs that it does not list are replaced, too."""
-    assert module._rule_of(pydicom.tag.Tag(tag)) == rule
-    assert len(module.TABLE) >= 650
+    assert rule_of(pydicom.tag.Tag(tag)) == rule
+    assert len(TABLE) >= 650
 
 
 def test_an_image_without_uids_is_refused(write_series, tmp_path):

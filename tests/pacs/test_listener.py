@@ -12,7 +12,15 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 pynetdicom = pytest.importorskip("pynetdicom", reason="needs the extra pacs")
 
 from vesalius.errors import ConfigError  # noqa: E402
-from vesalius.pacs.listener import ListenSettings, listening  # noqa: E402
+from vesalius.pacs.listener import (  # noqa: E402
+    MISMATCH,
+    NOT_UNDERSTOOD,
+    OUT_OF_RESOURCES,
+    SUCCESS,
+    ListenSettings,
+    listening,
+    transfer_syntaxes,
+)
 from vesalius.pacs.series_queue import SeriesQueue  # noqa: E402
 
 
@@ -57,6 +65,34 @@ def test_what_is_sent_lies_in_the_queue_as_it_was(port, queue, make_slice):
         each.SOPInstanceUID: each.PixelData for each in sent
     }
     assert list(queue.unfinished.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("offered", "agreed"),
+    [
+        (["1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.70"], "1.2.840.10008.1.2.4.70"),  # MPEG-4, lossless JPEG
+        (["1.2.840.10008.1.2.4.102"], None),
+    ],
+)
+def test_what_cannot_be_decoded_is_not_agreed_on(port, offered, agreed):
+    node = pynetdicom.AE()
+    node.add_requested_context(CTImageStorage, offered)
+    association = node.associate("127.0.0.1", port, ae_title="VESALIUS")
+    assert [each.transfer_syntax[0] for each in association.accepted_contexts] == ([] if agreed is None else [agreed])
+    association.abort()
+
+
+def test_the_conformance_statement_lists_what_is_agreed_on():
+    page = " ".join((Path(__file__).parents[2] / "docs" / "conformance.md").read_text(encoding="utf-8").split())
+    plain = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"]
+    jpeg = [f"1.2.840.10008.1.2.4.{each}" for each in (50, 51, 57, 70, 80, 81, 90, 91, 201, 202, 203)]
+    assert sorted(transfer_syntaxes()) == sorted([*plain, *jpeg, "1.2.840.10008.1.2.5"])
+    assert f"({len(pynetdicom.AllStoragePresentationContexts)})" in page
+    standard = ListenSettings()
+    assert f"at most {standard.most_associations} at a time" in page
+    assert f"{standard.most_megabytes} MiB an instance" in page
+    assert f"PDUs of {pynetdicom.AE().maximum_pdu_size:,} bytes" in page
+    assert all(f"| {status:04X} |" in page for status in (SUCCESS, OUT_OF_RESOURCES, MISMATCH, NOT_UNDERSTOOD))
 
 
 def test_only_calls_to_its_title_are_taken(port, make_slice):

@@ -25,6 +25,9 @@ def service(trials, monkeypatch):
                 each.PatientName, each.PatientID = "Doe^Jane", "secret-17"
                 each.save_as(folder / f"{place}.dcm", enforce_file_format=True)
 
+        def find(self, filters, limit):
+            return [sending.RemoteSeries("1.2." * 15 + "4", "1.2.3", "CT", "", "portal", "20260101", 4)]
+
         def store(self, file):
             seen["stored"].append(pydicom.dcmread(file).Modality)
 
@@ -67,3 +70,9 @@ def test_results_that_are_sent_leave_nothing_here(run, service, tmp_path):
     assert run("pacs", "segment", *WHERE, "-p", "liver", "--send")[0] == 0
     assert service["stored"] == ["SEG", "SR"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_series_are_listed_as_other_commands_take_them(run, service):
+    code, told, said = run("pacs", "find", "--url", WHERE[1])
+    assert (code, told) == (0, f"--study {'1.2.' * 15}4 --series 1.2.3\n")
+    assert "CT, portal, 20260101 (4 instances)" in said

@@ -55,6 +55,8 @@ def test_a_file_is_read(read):
         (SeriesFacts("CT", "", ("Portal phase",)), ["names"]),
         (SeriesFacts("MR", "ABDOMEN", ("Portal phase",)), ["names"]),
         (SeriesFacts("CT", "ABDOMEN", ("native",)), ["names"]),
+        (SeriesFacts("SEG", "ABDOMEN", ("Portal phase",)), []),  # a result that comes back is not named
+        (SeriesFacts("sr", "", ()), []),
     ],
 )
 def test_rules_fit_what_they_ask_for(read, series, names):

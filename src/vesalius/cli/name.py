@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from vesalius.cli.deidentify import check_copies, copy_series
 from vesalius.cli.usage import AsJson, OutPath, Precision, RuntimeName
 from vesalius.console import print_json, print_table, progress_bar, say, say_first
 from vesalius.errors import (
@@ -119,6 +118,8 @@ def name(
         labeller = AnatomyLabeller(model, runtime=runtime, device=device, precision=precision)
         bar.remove_task(task)
         if deidentify is not None:
+            from vesalius.cli.deidentify import copy_series
+
             found = [copy_series(found[0], deidentify, stack, frame)]
         work = _Work(labeller, smoothing, strips, bar, None if sr is None else _Report(sr, model, overwrite))
         work.name_all(found)
@@ -185,6 +186,8 @@ def _check_report(path: Path, found: "Sequence[FoundSeries]", overwrite: bool) -
 def _check_copies(copies: Path, report: Path | None) -> None:
     if report is None:
         raise ConfigError(f"--deidentify {copies}: goes with --sr report.dcm; for copies alone: vesalius deidentify.")
+    from vesalius.cli.deidentify import check_copies
+
     check_copies(copies)
 
 

@@ -57,8 +57,11 @@ def pacs_find(
     if as_json:
         print_json({"series": [each.to_dict() for each in found]})
         return
-    columns = ("study", "series", "modality", "body part", "description", "date", "instances")
-    print_table(columns, [tuple(each.to_dict().values()) for each in found])
+    for each in found:
+        about = (each.modality, each.body_part, each.description, each.date)
+        say(f"{', '.join(filter(None, about))}{'' if each.instances is None else f' ({each.instances} instances)'}")
+        print_path(f"--study {each.study} --series {each.series}")
+    say(f"{len(found)} series; what identifies them is what `vesalius pacs segment` and `name` take.")
 
 
 def pacs_segment(

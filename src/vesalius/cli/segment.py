@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from vesalius.cli.deidentify import check_copies, copy_deidentified
 from vesalius.cli.usage import AsJson, Precision, RuntimeName
 from vesalius.console import print_json, print_table, progress_bar, say, say_first
 from vesalius.errors import ConfigError, ImageError, PromptError, join_first, require, tell_failure
@@ -207,6 +206,7 @@ def _segment_dicom(
     from vesalius.predict import Predictor
 
     require("highdicom", extra="clinical")
+    from vesalius.cli.deidentify import check_copies, copy_deidentified
     from vesalius.clinical.work import DicomFiles, check_outputs, segment_to_dicom
 
     files = DicomFiles(*outputs)

@@ -1,23 +1,22 @@
 """De-identified copies of DICOM images, by the Basic Application Level Confidentiality Profile (PS3.15, annex E).
 
-What becomes of each attribute says table E.1-1, which dicom-anonymizer keeps; it is applied here to the items of all
-sequences, too. New UIDs are the same wherever the old ones were, within one run, and nothing keeps a list of them.
+The profile is applied to the items of all sequences, too. New UIDs are the same wherever the old ones were, within one
+run, and nothing keeps a list of them.
 """
 
 import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from uuid import uuid4
 
-from dicomanonymizer import simpledicomanonymizer as kept
 from pydicom import dcmread
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.multival import MultiValue
@@ -26,6 +25,16 @@ from pydicom.tag import BaseTag
 from pydicom.uid import generate_uid
 
 from vesalius import __version__
+from vesalius.clinical.profile import (
+    NAMES_AND_TIMES,
+    OVERLAYS,
+    STANDARD,
+    TEXTS,
+    ProfileRule,
+    put_dummy,
+    rule_of,
+    words_of,
+)
 from vesalius.clinical.source import UNICODE, check_uids, write_dataset
 from vesalius.errors import ImageError, OutputError
 from vesalius.imaging import MedicalImage, Notice, read_image
@@ -34,24 +43,9 @@ from vesalius.imaging.dicom_file import DicomFile, open_dicom, pixel_bytes, read
 from vesalius.imaging.formats import visible_files
 from vesalius.imaging.safeguards import MEGABYTES, megabytes
 
-EDITION = "dicomfields_2026c"
-"""Edition of the standard whose table is followed."""
-NAMES_AND_TIMES = ("PN", "DA", "DT", "TM")
-"""Value representations that are replaced even where the table does not list the attribute."""
-OF_CLASSES = re.compile("SOPClass|TransferSyntax|CodingScheme|Context|MappingResource")
-"""Keywords of UIDs that name kinds of things, not single ones."""
-STANDARD = "1.2.840.10008."
-"""UIDs that the standard itself defines begin so."""
-TEXTS = ("LO", "LT", "SH", "ST", "UC", "UT")
-OF_PATIENT = ("PatientID", "OtherPatientIDs", "AccessionNumber", "MedicalRecordLocator", "IssuerOfPatientID")
-SHORTEST_NAME, SHORTEST_ID = 3, 4
-"""Letters from which parts of names, and identifiers, are looked for in the texts that stay."""
 WRITTEN_ON = ("US", "SC", "OT", "XC", "ES", "RF", "XA", "DOC", "ECG")
 """Modalities whose pictures often have text in their pixels."""
-OVERLAYS, CURVES = 0x6000, 0x5000
 PREAMBLE = bytes(128)
-DUMMIES = {"DA": "19000101", "DT": "19000101000000"}
-"""Instead of the library's own, of the year 1, which validators refuse."""
 
 WRITTEN = Notice(
     "files may show text in their pixels",
@@ -66,30 +60,6 @@ class Change(StrEnum):
     REMOVED = "removed"
     EMPTIED = "emptied"
     REPLACED = "replaced"
-
-
-class _Rule(StrEnum):
-    """Actions of the table, as far as they differ here."""
-
-    REMOVE = "X"
-    EMPTY = "Z"
-    DUMMY = "D"
-    NEW_UID = "U"
-
-
-_RULES: Mapping[Callable[..., None], _Rule] = {
-    kept.delete: _Rule.REMOVE,
-    kept.empty: _Rule.EMPTY,
-    kept.delete_or_empty: _Rule.EMPTY,
-    kept.replace: _Rule.DUMMY,
-    kept.empty_or_replace: _Rule.DUMMY,
-    kept.delete_or_replace: _Rule.DUMMY,
-    kept.delete_or_empty_or_replace: _Rule.DUMMY,
-    kept.replace_UID: _Rule.NEW_UID,
-    kept.delete_or_empty_or_replace_UID: _Rule.NEW_UID,
-}
-TABLE = {BaseTag(tag[0] << 16 | tag[1]): _RULES[what] for tag, what in kept.initialize_actions(EDITION).items()}
-"""Attribute -> what the basic profile does with it."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +212,7 @@ class _Cleaner:
             _refuse_written(whole, path)
             _bare_pixels(whole, file)
             whole.decode()
-            texts = _identifying(whole)
+            texts = words_of(whole)
             patient = str(whole.get("PatientID") or ""), str(whole.get("PatientName") or "")
             self._clean(whole, texts)
             self._label(whole, patient)
@@ -255,42 +225,37 @@ class _Cleaner:
 
     def _clean(self, dataset: Dataset, texts: re.Pattern[str] | None) -> None:
         for tag in sorted(dataset.keys()):
-            rule = _rule_of(tag)
-            if rule is _Rule.REMOVE:
+            rule = rule_of(tag)
+            if rule is ProfileRule.REMOVE:
                 self._note(dataset, tag, Change.REMOVED)
                 del dataset[tag]
                 continue
             element = dataset[tag]
-            if element.VR == "SQ" and rule in (None, _Rule.NEW_UID):
+            if rule is None and element.VR in NAMES_AND_TIMES:  # an attribute of another kind by the dictionary
+                rule = ProfileRule.DUMMY
+            if element.VR == "SQ" and rule in (None, ProfileRule.NEW_UID):
                 for item in element.value:
                     self._clean(item, texts)
             elif rule is not None:
                 self._apply(rule, dataset, element)
             elif texts is not None and element.VR in TEXTS and texts.search(str(element.value).casefold()):
-                self._apply(_Rule.EMPTY, dataset, element)
+                self._apply(ProfileRule.EMPTY, dataset, element)
 
-    def _apply(self, rule: _Rule, dataset: Dataset, element: DataElement) -> None:
+    def _apply(self, rule: ProfileRule, dataset: Dataset, element: DataElement) -> None:
         if element.is_empty:
             return
-        if rule is _Rule.NEW_UID:
+        if rule is ProfileRule.NEW_UID:
             self._renew(dataset, element)
             return
-        if rule is _Rule.EMPTY:
+        if rule is ProfileRule.EMPTY:
             element.clear()
             self._note(dataset, element.tag, Change.EMPTIED)
             return
-        try:
-            if element.VR == "SQ":  # a dummy item would have to be one of the attribute's own kind
-                raise NotImplementedError
-            if element.VR in DUMMIES:
-                element.value = DUMMIES[element.VR]
-            else:
-                kept.replace_element(element)
-        except NotImplementedError:
-            del dataset[element.tag]
-            self._note(dataset, element.tag, Change.REMOVED)
+        if put_dummy(element):
+            self._note(dataset, element.tag, Change.REPLACED)
             return
-        self._note(dataset, element.tag, Change.REPLACED)
+        del dataset[element.tag]
+        self._note(dataset, element.tag, Change.REMOVED)
 
     def _renew(self, dataset: Dataset, element: DataElement) -> None:
         if element.VR != "UI":
@@ -324,36 +289,6 @@ class _Cleaner:
         private = tag.is_private
         name = "private" if private else keyword_for_tag(tag) or "unknown"
         self._counts[f"({tag.group:04X},{'xxxx' if private else f'{tag.element:04X}'})", name, change] += 1
-
-
-def _rule_of(tag: BaseTag) -> _Rule | None:
-    """What becomes of an attribute; None if it stays."""
-    if tag.is_private or tag.group & 0xFF00 in (OVERLAYS, CURVES):
-        return _Rule.REMOVE
-    if tag in TABLE:
-        return TABLE[tag]
-    if not dictionary_has_tag(tag):  # nobody knows what it tells
-        return _Rule.REMOVE
-    representation = dictionary_VR(tag)
-    if representation in NAMES_AND_TIMES:
-        return _Rule.DUMMY
-    if representation == "UR":
-        return _Rule.REMOVE
-    return _Rule.NEW_UID if representation == "UI" and not OF_CLASSES.search(keyword_for_tag(tag)) else None
-
-
-def _identifying(dataset: Dataset) -> re.Pattern[str] | None:
-    """Names of persons and numbers of the patient, to find them in texts that stay; None if there are none."""
-    words: set[str] = set()
-    for element in dataset.iterall():
-        values = element.value if isinstance(element.value, MultiValue) else [element.value]
-        if element.VR == "PN":
-            parts = (part for value in values for part in re.split(r"[\^=\s,.]+", str(value)))
-            words |= {part.casefold() for part in parts if len(part) >= SHORTEST_NAME}
-        elif element.keyword in OF_PATIENT:
-            words |= {str(value).casefold() for value in values if len(str(value)) >= SHORTEST_ID}
-    joined = "|".join(re.escape(word) for word in sorted(words))
-    return re.compile(rf"(?<!\w)(?:{joined})(?!\w)") if words else None
 
 
 def _refuse_written(dataset: Dataset, path: Path) -> None:

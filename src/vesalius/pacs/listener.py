@@ -17,6 +17,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from pydicom import dcmread
+from pydicom.pixels.decoders.base import get_decoder
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made when it is imported
 
@@ -28,7 +29,7 @@ from vesalius.pacs.series_queue import SeriesQueue
 
 SUCCESS, OUT_OF_RESOURCES, MISMATCH, NOT_UNDERSTOOD = 0x0000, 0xA700, 0xA900, 0xC000
 """Statuses of C-STORE (PS3.4 table B.2-1)."""
-UID = re.compile(r"[0-9.]{1,64}")
+VALID_UID = re.compile(r"[0-9.]{1,64}")
 ASSOCIATION_S, MESSAGE_S, SILENCE_S = 10.0, 60.0, 120.0
 """How long an association may take to begin, a message to arrive, and a caller to say nothing."""
 ABANDONED_S = 3600.0
@@ -193,17 +194,30 @@ def read_uids(content: bytes) -> tuple[str, str]:
             BytesIO(content), stop_before_pixels=True, specific_tags=["SeriesInstanceUID", "SOPInstanceUID"]
         )
         found = str(header.get("SeriesInstanceUID", "")), str(header.get("SOPInstanceUID", ""))
-    if not all(UID.fullmatch(each) for each in found):
+    if not all(VALID_UID.fullmatch(each) for each in found):
         raise ValueError("no UID")
     return found
+
+
+def transfer_syntaxes() -> list[str]:
+    """Those whose pixels can be decoded here; a sender turns others into one of these, or does not send."""
+    return [syntax for syntax in map(str, ALL_TRANSFER_SYNTAXES) if _can_decode(syntax)]
+
+
+def _can_decode(syntax: str) -> bool:
+    try:
+        return get_decoder(syntax).is_available
+    except NotImplementedError:  # as for videos
+        return False
 
 
 def _make_node(settings: ListenSettings) -> AE:
     node = AE(ae_title=settings.aet)
     node.add_supported_context(Verification)
+    syntaxes = transfer_syntaxes()
     for context in AllStoragePresentationContexts:
         assert context.abstract_syntax is not None
-        node.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
+        node.add_supported_context(context.abstract_syntax, syntaxes)
     node.require_called_aet = True
     node.require_calling_aet = list(settings.callers)
     node.maximum_associations = settings.most_associations

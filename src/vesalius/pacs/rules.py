@@ -41,6 +41,23 @@ Task = Literal["segment", "name"]
 AET = re.compile(r"[\x20-\x5b\x5d-\x7e]{1,16}")
 """Application entity titles: up to 16 printable ASCII characters without a back slash."""
 LONGEST_PATTERN = 500
+NOT_IMAGES = (
+    "DOC",
+    "FID",
+    "KO",
+    "M3D",
+    "PLAN",
+    "PR",
+    "REG",
+    "RTDOSE",
+    "RTPLAN",
+    "RTRECORD",
+    "RTSTRUCT",
+    "RWV",
+    "SEG",
+    "SR",
+)
+"""Modalities that rules only fit if they ask for them: an archive that forwards everything sends results back, too."""
 SECONDS_PER_DAY = 86400.0
 BYTES_PER_GIGABYTE = 2**30
 
@@ -87,7 +104,7 @@ class Rule:
     send_to: tuple[str, ...]
     phrases: tuple[str, ...] = ()
     modality: tuple[str, ...] = ()
-    """Any of them; all if none is given."""
+    """Any of them; all images if none is given."""
     body_part: tuple[str, ...] = ()
     """Any of them; all if none is given. A series without BodyPartExamined fits only rules that do not ask for it."""
     description: str = ""
@@ -110,9 +127,10 @@ class Rule:
             raise ConfigError(f"description is no regular expression: {error}.") from error
 
     def fits(self, series: SeriesFacts) -> bool:
-        """Whether it is for a series."""
+        """Whether it is for a series; what is no image has to be asked for by its modality."""
+        modality = series.modality.upper()
         return (
-            (not self.modality or series.modality.upper() in _upper(self.modality))
+            (modality in _upper(self.modality) if self.modality else modality not in NOT_IMAGES)
             and (not self.body_part or series.body_part.upper() in _upper(self.body_part))
             and (not self.description or any(re.search(self.description, each) for each in series.descriptions))
         )

@@ -13,7 +13,7 @@ from pydicom import dcmread
 
 from vesalius.clinical.work import DicomFiles, report_names, segment_to_dicom
 from vesalius.console import say
-from vesalius.errors import ConfigError, ImageError, OutputError, PromptError, VesaliusError, unknown_name
+from vesalius.errors import ConfigError, ImageError, OutputError, PromptError, VesaliusError, join_first, unknown_name
 from vesalius.imaging import read_image
 from vesalius.imaging.dicom import read_stacks
 from vesalius.imaging.safeguards import quiet
@@ -91,7 +91,11 @@ class Worker:
         folder = self.queue.results_of(series)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
-        for place, rule in enumerate(self.rules.of(read_facts(series.folder)), start=1):
+        rules = self.rules.of(read_facts(series.folder))
+        if rules:
+            names = join_first(rule.name for rule in rules)
+            say(f"series {series.short}: begun ({series.revision} instances; rules: {names})")
+        for place, rule in enumerate(rules, start=1):
             for file in self._carry_out(rule, series.folder, folder, f"{place:02d}"):
                 yield from ((file.name, destination) for destination in rule.send_to)
 
