@@ -25,7 +25,7 @@ EVERY = [[name] for name in COMMANDS] + [[group, name] for group, names in GROUP
 IDS = [" ".join(command) for command in EVERY]
 WITH_OUT = {"segment", "name", "train", "train-naming", "evaluate", "evaluate-naming", "pacs name", "pacs segment",
             "compare", "report", "audit", "benchmark", "demo", "export", "data check", "prompts generate",
-"weights import", "archive index", "archive run", "deidentify"}  # fmt: skip
+            "weights import", "archive index", "archive run", "deidentify"}  # fmt: skip
 WITH_1 = {"benchmark", "doctor", "data check", "prompts generate", "prompts check", "weights verify"}
 
 
