@@ -22,6 +22,7 @@ def serve(
     workers: int = 1,
     allow_host: tuple[str, ...] = (),
     allow_origin: tuple[str, ...] = (),
+    dicomweb: str | None = None,
     upload_megabytes: int = 1024,
     unpacked_megabytes: int = 4096,
     store_megabytes: int = 20480,
@@ -50,6 +51,7 @@ def serve(
         workers: Processes that work at once, each with a model of its own and an equal share of the cores.
         allow_host: Further name under which the service is reached, as behind a reverse proxy; may be repeated.
         allow_origin: Origin of another page that may ask it, such as http://localhost:3000; may be repeated.
+        dicomweb: DICOMweb service from which OHIF's series are fetched; needs `vesalius[pacs]`.
         upload_megabytes: Most of one upload, as sent.
         unpacked_megabytes: Most that an upload may unpack to.
         store_megabytes: Most that all uploads and their results take on disk.
@@ -60,6 +62,8 @@ def serve(
     """
     for module in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
         require(module, extra="serve")
+    if dicomweb is not None:
+        require("dicomweb_client", extra="pacs")
     from vesalius.serve.running import run
     from vesalius.serve.settings import TOKEN_VARIABLE, Limits, ServeSettings, default_store
 
@@ -74,6 +78,7 @@ def serve(
         workers=workers,
         allowed_hosts=allow_host,
         allowed_origins=allow_origin,
+        dicomweb=dicomweb or "",
         token=os.environ.get(TOKEN_VARIABLE, ""),
         limits=limits,
     )

@@ -68,8 +68,12 @@ class Service:
         """Let a worker do a job."""
         return await asyncio.wrap_future(self.pool.submit(place, job))
 
-    async def receive(self, files: Sequence[UploadFile]) -> list[Upload]:
+    async def receive(self, files: Sequence[UploadFile], alias: str = "") -> list[Upload]:
         """Make uploads of files.
+
+        Args:
+            files: Parts of a form.
+            alias: Further name of the largest.
 
         Raises:
             ServiceError: If there are none, there is no room, or they cannot be read.
@@ -80,11 +84,15 @@ class Service:
         incoming = await run_in_threadpool(self.store.receive, sum(each.size or 0 for each in files))
         try:
             await run_in_threadpool(_save, files, incoming / SOURCE)
-            job = {"kind": "take_in", "incoming": str(incoming), "name": shown_name(files)}
-            made = await self.work(self.pool.least_busy(), job)
-            return [await run_in_threadpool(self.store.read, each) for each in made["uploads"]]
+            return await self.take_in(incoming, alias or shown_name(files), alias)
         finally:
             await run_in_threadpool(shutil.rmtree, incoming, ignore_errors=True)
+
+    async def take_in(self, incoming: Path, name: str, alias: str = "") -> list[Upload]:
+        """Let a worker make uploads of the files in a folder of `UploadStore.receive`."""
+        job = {"kind": "take_in", "incoming": str(incoming), "name": name, "alias": alias}
+        made = await self.work(self.pool.least_busy(), job)
+        return [await run_in_threadpool(self.store.read, each) for each in made["uploads"]]
 
 
 def shown_name(files: Sequence[UploadFile]) -> str:
@@ -131,6 +139,7 @@ def build_app(service: Service) -> FastAPI:
         service: What routes share; its store is opened and its workers are started by the caller.
     """
     from vesalius.serve.downloads import make_downloads
+    from vesalius.serve.monai_label import make_monai_label
     from vesalius.serve.routes import make_router
 
     settings = service.settings
@@ -157,6 +166,7 @@ def build_app(service: Service) -> FastAPI:
     app.add_exception_handler(HTTPException, _tell_http)
     for router in (make_router(service), make_downloads(service)):
         app.include_router(router, prefix="/api", responses=ERRORS)
+    app.include_router(make_monai_label(service), responses=ERRORS)
     _add_health(app, service)
     if (PAGE / "index.html").is_file():
         app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")

@@ -3,30 +3,28 @@
 import json
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vesalius.errors import ConfigError, ImageError, ImageNotice, PromptError, VesaliusError, require
 from vesalius.files import read_json, to_json, write_json, writing
 from vesalius.imaging import MedicalImage, SliceStack
-from vesalius.imaging.lazy import LazyPixels
 from vesalius.imaging.raster import write_labels, write_rgb
-from vesalius.imaging.safeguards import MEGABYTES, megabytes
 from vesalius.predict import Predictor, check_prompts
 from vesalius.results import finite
 from vesalius.segmentation import THRESHOLD, to_file_order
-from vesalius.segmenting.request import Collector, MaskRules, Request
+from vesalius.segmenting.request import Collector, LabelMasks, MaskRules, Request
 from vesalius.serve.corrections import Correction, write_correction
+from vesalius.serve.drawing import StackedPlanes, in_file_order, read_values, write_label_map
 from vesalius.serve.intake import take_in
 from vesalius.serve.refusals import Refusal, ServiceError, fault, from_error
 from vesalius.serve.store import RESULTS, SOURCE, Upload, new_handle, read_record
-from vesalius.volumes import PackedMasks, Values, volume_of, write_masks, write_volume
+from vesalius.volumes import PackedMasks, volume_of, write_masks, write_volume
 
 if TYPE_CHECKING:
     from vesalius.knowledge import Understanding
@@ -89,6 +87,7 @@ class Engine:
             "probability": self.draw_probability,
             "correct": self.correct,
             "dicom": self.write_dicom,
+            "label_map": self.write_label_map,
         }
 
     def do(self, job: Job) -> dict[str, object]:
@@ -114,10 +113,10 @@ class Engine:
         self.predictor.features.forget(slices)
         return {"ready": True}
 
-    def take_in(self, incoming: str, name: str) -> dict[str, object]:
+    def take_in(self, incoming: str, name: str, alias: str = "") -> dict[str, object]:
         """Make uploads of files that arrived."""
         handle = partial(new_handle, self._place, self._workers)
-        return {"uploads": [each.id for each in take_in(Path(incoming), name, self._most, handle)]}
+        return {"uploads": [each.id for each in take_in(Path(incoming), name, self._most, handle, alias)]}
 
     def segment(self, upload: str, phrases: Sequence[str], threshold: float = THRESHOLD) -> dict[str, object]:
         """Outline phrases and write a mask for each that the model was asked."""
@@ -156,9 +155,9 @@ class Engine:
         path = opened.folder / f"image{opened.suffix}"
         if not path.exists():
             if opened.upload.kind == "picture":
-                write_rgb(path, _in_file_order(opened.slices[0].rgb, opened.slices))
+                write_rgb(path, in_file_order(opened.slices[0].rgb, opened.slices))
             else:
-                values = _read_values(opened.image)
+                values = read_values(opened.image)
                 write_volume(path, opened.image, opened.slices, StackedPlanes(values), values.dtype)
         return {"path": str(path)}
 
@@ -207,6 +206,32 @@ class Engine:
                 if files.report is None or not files.report.exists():
                     raise
         return {"path": str(home / f"{form}.dcm")}
+
+    def write_label_map(
+        self, upload: str, path: str, phrases: Sequence[str], threshold: float, existence: float
+    ) -> dict[str, object]:
+        """Write one label map of phrases, or of all that was learnt; labels are numbers of learnt targets."""
+        opened, knowledge = self.open(upload), self.predictor.knowledge
+        wanted = list(phrases) or [each.phrase for each in knowledge.targets]
+        check_prompts(wanted)
+        rules = MaskRules(threshold, existence, labels=True)
+        rules.check(len(wanted))
+        understood = [knowledge.understand(each, opened.slices.modality) for each in wanted]
+        asked = [each for each in understood if each.asked is not None]
+        remarks = [each.remark for each in understood if each.asked is None and phrases]
+        if not asked:
+            raise PromptError(f"phrases: the model learnt none of them on such images. {' '.join(remarks)}")
+        found = self._gather(opened, [each.prompt for each in asked], rules)
+        numbers = number_labels(
+            [each.target or each.prompt for each in asked], [each.phrase for each in knowledge.targets]
+        )
+        masks = LabelMasks([each for each, _, _ in found], list(numbers.values()))
+        write_label_map(Path(path), opened.image, opened.slices, masks)
+        shown = {
+            name: value for (name, value), (own, _, _) in zip(numbers.items(), found, strict=True) if any(own.marked)
+        }
+        judged = {name: finite(each) for name, (_, each, _) in zip(numbers, found, strict=True)}
+        return {"path": path, "label_names": shown, "existence": judged, "notices": remarks}
 
     def open(self, handle: str) -> OpenImage:
         """The image of an upload, kept open for further requests."""
@@ -291,51 +316,6 @@ class Engine:
         return {home / SOURCE: "the upload", home: "the upload", self.uploads: "the store"}
 
 
-class StackedPlanes:
-    """Values of a whole volume whose slices can be read in any order.
-
-    Args:
-        values: [D, H, W].
-    """
-
-    def __init__(self, values: Values) -> None:
-        self._values = values
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """[D, H, W]."""
-        depth, height, width = self._values.shape
-        return depth, height, width
-
-    def __getitem__(self, index: int) -> Values:
-        plane: Values = self._values[index]
-        return plane
-
-    def planes(self, order: Sequence[int], backwards: Sequence[bool]) -> Iterator[Values]:
-        """See `PackedMasks.planes`."""
-        turned = np.flip(self._values.transpose(order), tuple(axis for axis, back in enumerate(backwards) if back))
-        return (turned[:, :, index].T for index in range(turned.shape[2]))
-
-
-def _read_values(image: MedicalImage) -> Values:
-    """All stored values: whole numbers as int16 where they fit, colours as grey."""
-    MEGABYTES.check(megabytes(image.pixels.size * 4), image.source)
-    whole = image.pixels.load_compact() if isinstance(image.pixels, LazyPixels) else np.asarray(image.pixels)
-    if image.is_colour:
-        grey: NDArray[np.float32] = whole.mean(axis=3, dtype=np.float32)
-        return np.rint(grey).astype(np.uint8 if whole.dtype == np.uint8 else np.float32)
-    if whole.dtype in (np.uint8, np.int16):
-        return whole.astype(whole.dtype, copy=False)
-    bounds = np.iinfo(np.int16)
-    real = whole.astype(np.float32, copy=False)
-    whole_numbers = real.min() >= bounds.min and real.max() <= bounds.max and (real == np.rint(real)).all()
-    return real.astype(np.int16) if whole_numbers else real
-
-
-def _in_file_order(rgb: NDArray[np.float32], slices: SliceStack) -> NDArray[np.float32]:
-    return np.stack([to_file_order(rgb[..., channel], slices) for channel in range(3)], axis=-1)
-
-
 def read_result(folder: Path, number: int) -> dict[str, object]:
     """What was found for one phrase.
 
@@ -348,6 +328,23 @@ def read_result(folder: Path, number: int) -> dict[str, object]:
     content = read_json(path)
     assert isinstance(content, dict)
     return content
+
+
+def number_labels(names: Sequence[str], learnt: Sequence[str]) -> dict[str, int]:
+    """A label for each name: its number among what was learnt, from 1, and behind those for others.
+
+    >>> number_labels(["spleen", "lump"], ["liver", "spleen"])
+    {'spleen': 2, 'lump': 3}
+
+    Raises:
+        PromptError: If a name stands twice.
+    """
+    known = {name: number for number, name in enumerate(learnt, 1)}
+    others = iter(range(len(learnt) + 1, len(learnt) + len(names) + 1))
+    numbers = {name: known.get(name) or next(others) for name in names}
+    if len(numbers) < len(names):
+        raise PromptError("phrases: name the same target twice; name each once.")
+    return numbers
 
 
 def list_results(folder: Path) -> list[dict[str, object]]:

@@ -26,12 +26,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SMALL_BODY = BYTES_PER_MEGABYTE
 """Bytes of a body that is no form with files."""
-OPEN_PATHS = ("/healthz", "/readyz")
-"""What needs no token, beside the page."""
-GUARDED = (
-    "/api", "/metrics", "/openapi.json", "/info", "/infer", "/datastore", "/session", "/model", "/logs", "/train",
-    "/activelearning", "/scoring", "/batch", "/proxy", "/wsi",
-)  # fmt: skip
+GUARDED = ("/api", "/metrics", "/openapi.json", "/info", "/infer", "/datastore", "/session", "/auth/token/valid")
 """Beginnings of paths that need the token; the rest is the page's files."""
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; "

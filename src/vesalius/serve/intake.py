@@ -5,6 +5,7 @@ import stat
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from vesalius.errors import DataError, ImageError, VesaliusError, join_first
@@ -120,7 +121,7 @@ def _write_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, place: Path, 
     return size
 
 
-def take_in(incoming: Path, name: str, most: int, make_handle: Callable[[], str]) -> list[Upload]:
+def take_in(incoming: Path, name: str, most: int, make_handle: Callable[[], str], alias: str = "") -> list[Upload]:
     """Make uploads of the files that were sent: one for each series, volume and picture, the largest first.
 
     Args:
@@ -128,6 +129,7 @@ def take_in(incoming: Path, name: str, most: int, make_handle: Callable[[], str]
         name: What the user called it.
         most: Bytes that archives and compressed volumes may unpack to.
         make_handle: Makes handles.
+        alias: Further name of the largest, see `Upload.alias`.
 
     Raises:
         DataError, ImageError: If archives are refused, or nothing can be read.
@@ -150,6 +152,7 @@ def take_in(incoming: Path, name: str, most: int, make_handle: Callable[[], str]
         uploads.append((each, describe(each, image, make_handle(), shown, incoming, told)))
     if len(read) > MOST_SERIES:
         uploads[0][1].notices.append(f"{len(read) - MOST_SERIES} of {len(read)} series left out; send fewer at once.")
+    uploads[0] = uploads[0][0], replace(uploads[0][1], alias=alias)
     return _place(incoming, uploads, files)
 
 
@@ -232,6 +235,7 @@ def describe(
         source=str(found.source.relative_to(home)),
         files=[str(each.relative_to(home)) for each in found.files],
         pictures=found.pictures,
+        series_uid=image.header.get("SeriesInstanceUID", ""),
     )
 
 

@@ -62,6 +62,8 @@ class ServeSettings:
     """Further names under which the service is reached, as behind a reverse proxy."""
     allowed_origins: tuple[str, ...] = ()
     """Origins of other pages that may ask it, such as "https://viewer.example.org"."""
+    dicomweb: str = ""
+    """Address of a DICOMweb service, from which series are fetched that clients of MONAI Label's protocol name."""
     token: str = field(default="", repr=False)
     """What callers must show; empty for none."""
     limits: Limits = field(default_factory=Limits)

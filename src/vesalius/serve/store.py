@@ -12,7 +12,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,6 +62,10 @@ class Upload:
     """DICOM files of the series, or numbered pictures."""
     pictures: bool = False
     """Whether the files are numbered pictures."""
+    series_uid: str = ""
+    """SeriesInstanceUID of a DICOM series."""
+    alias: str = ""
+    """Name by which a client of MONAI Label's protocol calls it."""
 
     def found(self, folder: Path) -> FoundSeries:
         """The image to read."""
@@ -69,7 +73,7 @@ class Upload:
 
     def to_dict(self) -> dict[str, object]:
         """What callers are told."""
-        hidden = ("source", "files", "pictures")
+        hidden = ("source", "files", "pictures", "series_uid", "alias")
         return {name: value for name, value in asdict(self).items() if name not in hidden}
 
 
@@ -140,6 +144,28 @@ class UploadStore:
             ServiceError: If there is none, or it has expired.
         """
         return read_record(self.folder(handle))
+
+    def find(self, name: str) -> str:
+        """The handle of the newest upload with a handle, alias or SeriesInstanceUID.
+
+        Raises:
+            ServiceError: If there is none.
+        """
+        known = [each for each in self.list_uploads() if name and name in (each.id, each.alias, each.series_uid)]
+        return self.folder(known[0].id if known else name).name
+
+    def list_uploads(self) -> list[Upload]:
+        """All uploads that have not expired, the newest first."""
+        ages: dict[str, float] = {}
+        for path in self._folders(HANDLE):
+            with suppress(OSError):  # removed in the meantime
+                ages[path.name] = self._age(path / RECORD)
+        found = []
+        for handle in sorted(ages, key=lambda each: ages[each]):
+            with suppress(OSError):
+                if ages[handle] <= self.keep_seconds:
+                    found.append(read_record(self.uploads / handle))
+        return found
 
     def expires_at(self, handle: str) -> str:
         """When it ends unless somebody asks for it."""

@@ -1,0 +1,125 @@
+"""Images and label maps as files on the grid of an image's masks: values as stored, and labels as NIfTI or NRRD."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vesalius.errors import ConfigError
+from vesalius.files import writing
+from vesalius.imaging import MedicalImage, SliceStack
+from vesalius.imaging.lazy import LazyPixels
+from vesalius.imaging.orientation import Affine
+from vesalius.imaging.safeguards import MEGABYTES, megabytes
+from vesalius.segmentation import to_file_order
+from vesalius.segmenting.request import LabelMasks
+from vesalius.volumes import Values, is_volume, write_volume
+
+TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""From RAS+, nibabel's world, to LPS+, that of DICOM, ITK and NRRD."""
+LABEL_SUFFIXES = (".nii.gz", ".nrrd")
+
+
+class StackedPlanes:
+    """Values of a whole volume whose slices can be read in any order.
+
+    Args:
+        values: [D, H, W].
+    """
+
+    def __init__(self, values: Values) -> None:
+        self._values = values
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """[D, H, W]."""
+        depth, height, width = self._values.shape
+        return depth, height, width
+
+    def __getitem__(self, index: int) -> Values:
+        plane: Values = self._values[index]
+        return plane
+
+    def planes(self, order: Sequence[int], backwards: Sequence[bool]) -> Iterator[Values]:
+        """See `PackedMasks.planes`."""
+        turned = np.flip(self._values.transpose(order), tuple(axis for axis, back in enumerate(backwards) if back))
+        return (turned[:, :, index].T for index in range(turned.shape[2]))
+
+
+def read_values(image: MedicalImage) -> Values:
+    """All stored values: whole numbers as int16 where they fit, colours as grey."""
+    MEGABYTES.check(megabytes(image.pixels.size * 4), image.source)
+    whole = image.pixels.load_compact() if isinstance(image.pixels, LazyPixels) else np.asarray(image.pixels)
+    if image.is_colour:
+        grey: NDArray[np.float32] = whole.mean(axis=3, dtype=np.float32)
+        return np.rint(grey).astype(np.uint8 if whole.dtype == np.uint8 else np.float32)
+    if whole.dtype in (np.uint8, np.int16):
+        return whole.astype(whole.dtype, copy=False)
+    bounds = np.iinfo(np.int16)
+    real = whole.astype(np.float32, copy=False)
+    whole_numbers = real.min() >= bounds.min and real.max() <= bounds.max and (real == np.rint(real)).all()
+    return real.astype(np.int16) if whole_numbers else real
+
+
+def in_file_order(rgb: NDArray[np.float32], slices: SliceStack) -> NDArray[np.float32]:
+    """A picture [H, W, 3] in the rows and columns of its file, see `to_file_order`."""
+    return np.stack([to_file_order(rgb[..., channel], slices) for channel in range(3)], axis=-1)
+
+
+def write_label_map(path: Path, image: MedicalImage, slices: SliceStack, masks: LabelMasks) -> None:
+    """Write labels on the grid of the image's file, pictures as volumes of one slice.
+
+    Args:
+        path: File to write, ending in one of ``LABEL_SUFFIXES``.
+        image: What was segmented.
+        slices: Its slices.
+        masks: Masks that share no pixel, and their labels.
+
+    Raises:
+        ConfigError: If the name ends otherwise.
+        OutputError: If it cannot be written.
+    """
+    if not path.name.endswith(LABEL_SUFFIXES):
+        raise ConfigError(f"result_extension: expected {' or '.join(LABEL_SUFFIXES)}, got '{path.suffix[:20]}'.")
+    from vesalius.imaging.nifti import write_mask_volume
+
+    volume = path if path.name.endswith(LABEL_SUFFIXES[0]) else path.with_name(f"{path.name}.nii")
+    if is_volume(image, slices):
+        write_volume(volume, image, slices, masks)
+    else:
+        plane = to_file_order(masks[0], slices)
+        write_mask_volume(volume, [plane], (plane.shape[1], plane.shape[0], 1), None)
+    if volume != path:
+        _write_nrrd(path, *_read_labels(volume))
+        volume.unlink()
+
+
+def _read_labels(path: Path) -> tuple[NDArray[np.uint8], Affine]:
+    """Labels [i, j, k], and their place in RAS+."""
+    import nibabel as nib
+
+    content = nib.load(path)
+    assert isinstance(content, nib.Nifti1Image)
+    return np.asarray(content.dataobj, np.uint8), np.asarray(content.affine, np.float64)
+
+
+def _write_nrrd(path: Path, labels: NDArray[np.uint8], affine: Affine) -> None:
+    """Write labels [i, j, k] without compression, which some viewers do not read."""
+    placed = TO_LPS @ affine
+    columns = (placed[:3, axis] for axis in range(4))
+    *directions, origin = ("(" + ",".join(f"{value:.12g}" for value in each) + ")" for each in columns)
+    header = {
+        "type": "unsigned char",
+        "dimension": 3,
+        "space": "left-posterior-superior",
+        "sizes": " ".join(map(str, labels.shape)),
+        "space directions": " ".join(directions),
+        "kinds": "domain domain domain",
+        "encoding": "raw",
+        "space origin": origin,
+    }
+    lines = ["NRRD0004", *(f"{name}: {value}" for name, value in header.items()), "", ""]
+    with writing(path) as unfinished, unfinished.open("wb") as file:
+        file.write("\n".join(lines).encode())
+        file.write(labels.tobytes(order="F"))

@@ -1,0 +1,338 @@
+"""MONAI Label's REST protocol, as the clients of 3D Slicer and OHIF speak it, so that they work unchanged.
+
+Images are uploads like all others: they go by the name a client gives them, by the id of an upload, or by the
+SeriesInstanceUID of a DICOM series, and they expire. Training, sampling strategies and clicks are not offered, and
+``/info/`` says so. Labels that clients submit lie beside the upload until it expires.
+"""
+
+import hmac
+import json
+import re
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+
+from vesalius import __version__
+from vesalius.errors import DataError, OutputError
+from vesalius.files import parse_json
+from vesalius.serve.app import Service, reading_form
+from vesalius.serve.intake import safe_name
+from vesalius.serve.refusals import Refusal, ServiceError
+from vesalius.serve.settings import LONGEST_PHRASE, MOST_PHRASES
+from vesalius.serve.store import SOURCE, Upload
+
+LABELS = "labels"
+"""Folder of submitted labels, within an upload's own."""
+UID = re.compile(r"[0-9.]{1,64}")
+UNREAL = re.compile(r"[^A-Za-z0-9._-]")
+Name = Annotated[str, Query(max_length=200)]
+Params = Mapping[str, Any]
+
+
+def make_monai_label(service: Service) -> APIRouter:
+    """The routes of a service."""
+    router = APIRouter(tags=["MONAI Label"])
+    _add_info(router, service)
+    _add_datastore(router, service)
+    _add_labels(router, service)
+    _add_sessions(router, service)
+
+    @router.post("/infer/{model}")
+    async def infer(
+        model: str, request: Request, image: Name = "", session_id: Name = "", output: Name = ""
+    ) -> Response:
+        """Outline what was learnt, or the phrases in params, as one label map."""
+        if model != _model_name(service):
+            raise ServiceError(404, Refusal("No such model", "model", _model_name(service), model[:100]))
+        async with reading_form(request, "file") as (files, texts):
+            params = _read_params(texts.get("params", ""))
+            if files and not session_id:
+                handle = (await service.receive(files[:1], alias=image))[0].id
+            else:
+                handle = await _find(service, session_id or image)
+        return await _infer(service, handle, params, output)
+
+    return router
+
+
+def _add_info(router: APIRouter, service: Service) -> None:
+    @router.get("/info/")
+    async def info() -> dict[str, Any]:
+        """What the service offers, in the protocol's words."""
+        labels = {each.phrase: number for number, each in enumerate(service.knowledge.targets, 1)}
+        uploads = await run_in_threadpool(service.store.list_uploads)
+        model = {
+            "type": "segmentation",
+            "labels": labels,
+            "dimension": 3,
+            "description": "Outlines what phrases name, separated by commas; without phrases, all that it learnt",
+            "config": {"phrases": "", "threshold": 0.5, "existence": 0.5},
+        }
+        return {
+            "name": "Vesalius",
+            "description": "Segments what phrases name. For research, not for diagnosis.",
+            "version": __version__,
+            "labels": list(labels),
+            "models": {_model_name(service): model},
+            "trainers": {},
+            "strategies": {},
+            "scoring": {},
+            "train_stats": {},
+            "datastore": _count(service, uploads),
+        }
+
+    @router.get("/auth/")
+    async def auth() -> dict[str, bool]:
+        """Whether a token is needed."""
+        return {"enabled": bool(service.settings.token)}
+
+    @router.post("/auth/token")
+    async def token(password: Annotated[str, Form(max_length=1000)]) -> dict[str, str]:
+        """Take the service's token for a password, as clients ask their users for one; any user name will do."""
+        own = service.settings.token
+        if not own or not hmac.compare_digest(password.encode(), own.encode()):
+            raise ServiceError(401, Refusal("The password is not the service's token", "password"))
+        return {"access_token": own, "token_type": "bearer"}
+
+    @router.get("/auth/token/valid")
+    async def valid() -> dict[str, bool]:
+        """Whether the token that was shown is the right one."""
+        return {"valid": True}
+
+
+def _add_datastore(router: APIRouter, service: Service) -> None:
+    @router.get("/datastore/")
+    async def datastore(output: Name = "") -> dict[str, Any]:
+        """How many images there are; with output=all those that came by this protocol, by name."""
+        uploads = await run_in_threadpool(service.store.list_uploads)
+        if output != "all":
+            return _count(service, uploads)
+        objects = {each.alias: _describe(service, each) for each in uploads if each.alias}
+        return {"name": "Vesalius", "description": "Uploads, which expire", "objects": objects}
+
+    @router.put("/datastore/")
+    async def add(request: Request, image: Name = "") -> dict[str, str]:
+        """Upload an image under a name."""
+        async with reading_form(request, "file") as (files, _):
+            alias = image or (files[0].filename or "").partition(".")[0] if files else image
+            made = await service.receive(files[:1], alias=alias)
+        return {"image": made[0].alias}
+
+    @router.delete("/datastore/")
+    async def remove(id: Name) -> dict[str, str]:  # noqa: A002
+        """Delete an image."""
+        handle = await run_in_threadpool(service.store.find, id)
+        await run_in_threadpool(service.store.remove, handle)
+        return {}
+
+    @router.get("/datastore/image", response_class=FileResponse)
+    async def image_file(image: Name) -> FileResponse:
+        """The image on the grid of its masks."""
+        handle = await run_in_threadpool(service.store.find, image)
+        path = Path(str((await service.ask(handle, "image"))["path"]))
+        return FileResponse(path, filename=path.name)
+
+
+def _add_labels(router: APIRouter, service: Service) -> None:
+    @router.put("/datastore/label")
+    async def save_label(request: Request, image: Name, tag: Name = "final") -> dict[str, str]:
+        """Submit a label, which is kept as long as the image."""
+        handle = await run_in_threadpool(service.store.find, image)
+        async with reading_form(request, "label") as (files, _):
+            if len(files) != 1:
+                raise ServiceError(422, Refusal("No label was sent", "label", "one file"))
+            folder = service.store.uploads / handle / LABELS
+            await run_in_threadpool(_keep_label, folder, tag or "final", files[0])
+        return {"image": image, "label": image}
+
+    @router.get("/datastore/label", response_class=FileResponse)
+    async def label_file(label: Name, tag: Name = "final") -> FileResponse:
+        """A label that was submitted."""
+        handle = await run_in_threadpool(service.store.find, label)
+        found = sorted((service.store.uploads / handle / LABELS).glob(f"{UNREAL.sub('_', tag)}.*"))
+        if not found:
+            raise ServiceError(404, Refusal("No such label", "tag", "the tag of a label that was submitted", tag))
+        return FileResponse(found[0], filename=found[0].name)
+
+
+def _add_sessions(router: APIRouter, service: Service) -> None:
+    @router.put("/session/")
+    async def create(request: Request) -> dict[str, Any]:
+        """Upload an image for a session."""
+        async with reading_form(request) as (files, _):
+            made = await service.receive(files)
+        return {"session_id": made[0].id, "session_info": _describe_session(service, made[0])}
+
+    @router.get("/session/{session_id}")
+    async def show(session_id: str) -> dict[str, Any]:
+        """What is known of a session's image."""
+        return _describe_session(service, await run_in_threadpool(service.store.read, session_id))
+
+    @router.delete("/session/{session_id}")
+    async def end(session_id: str) -> dict[str, Any]:
+        """End a session and delete its image."""
+        upload = await run_in_threadpool(service.store.read, session_id)
+        told = _describe_session(service, upload)
+        await run_in_threadpool(service.store.remove, session_id)
+        return told
+
+
+async def _find(service: Service, name: str) -> str:
+    """The upload of an image; a series that is not here is fetched from the archive that the service was given.
+
+    Raises:
+        ServiceError: If there is none.
+    """
+    try:
+        return await run_in_threadpool(service.store.find, name)
+    except ServiceError:
+        if not service.settings.dicomweb or not UID.fullmatch(name):
+            raise
+    incoming = await run_in_threadpool(service.store.receive, 0)
+    try:
+        await run_in_threadpool(_fetch, service.settings.dicomweb, name, incoming / SOURCE)
+        return (await service.take_in(incoming, name, name))[0].id
+    except OutputError as error:
+        raise ServiceError(502, Refusal(str(error), "dicomweb")) from error
+    finally:
+        await run_in_threadpool(shutil.rmtree, incoming, ignore_errors=True)
+
+
+def _fetch(url: str, series: str, folder: Path) -> None:
+    """Write a series of an archive into a folder.
+
+    Raises:
+        OutputError: If the archive does not answer.
+        ServiceError: If it has no such series.
+    """
+    from vesalius.pacs.sending import DicomWeb
+
+    archive = DicomWeb(url)
+    found = archive.find({"SeriesInstanceUID": series}, 1)
+    if not found:
+        raise ServiceError(404, Refusal("Neither an upload nor the archive has this series", "image"))
+    archive.fetch(found[0].study, series, folder)
+
+
+async def _infer(service: Service, handle: str, params: Params, output: str) -> Response:
+    """The label map of an upload, and what it shows, as a client asked for them."""
+    suffix = str(params.get("result_extension") or ".nii.gz")
+    suffix = suffix if suffix.startswith(".") else f".{suffix}"
+    wanted = {
+        "phrases": _read_phrases(params),
+        "threshold": _read_share(params, "threshold"),
+        "existence": _read_share(params, "existence"),
+    }
+    await run_in_threadpool(service.store.folder, handle)
+    scratch = service.store.scratch(handle)
+    path = scratch / f"label{safe_name(f'x{suffix}')[1:]}"
+    tidy = BackgroundTask(shutil.rmtree, scratch, ignore_errors=True)
+    try:
+        made = await service.ask(handle, "label_map", path=str(path), **wanted)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    told = {name: made[name] for name in ("label_names", "existence", "notices")}
+    if output == "json":
+        return JSONResponse(told, background=tidy)
+    if output == "image":
+        return FileResponse(path, media_type="application/octet-stream", filename=path.name, background=tidy)
+    content = await run_in_threadpool(path.read_bytes)
+    boundary = secrets.token_hex(16)
+    body = _to_form(boundary, told, path.name, content)
+    return Response(body, media_type=f"multipart/form-data; boundary={boundary}", background=tidy)
+
+
+def _to_form(boundary: str, told: Mapping[str, object], name: str, content: bytes) -> bytes:
+    """A form with the parts params and image, from which Slicer's client takes both."""
+    head = (
+        f"--{boundary}\r\n"
+        'Content-Disposition: form-data; name="params"\r\nContent-Type: application/json\r\n\r\n'
+        f"{json.dumps(told)}\r\n--{boundary}\r\n"
+        f'Content-Disposition: form-data; name="image"; filename="{name}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    )
+    return head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
+
+
+def _read_params(text: str) -> Params:
+    try:
+        params = parse_json(text or "{}", "params")
+    except DataError as error:
+        raise ServiceError(422, Refusal(str(error), "params", "a JSON object")) from error
+    if not isinstance(params, dict):
+        raise ServiceError(422, Refusal("params is no JSON object", "params", "a JSON object"))
+    return params
+
+
+def _read_phrases(params: Params) -> list[str]:
+    """Phrases, separated by commas or as a list; none for all that was learnt."""
+    value = params.get("phrases") or ""
+    listed = value.split(",") if isinstance(value, str) else value
+    if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
+        raise ServiceError(422, Refusal("phrases are no texts", "phrases", "phrases separated by commas"))
+    phrases = [each.strip() for each in listed if each.strip()]
+    if len(phrases) > MOST_PHRASES or any(len(each) > LONGEST_PHRASE for each in phrases):
+        expected = f"{MOST_PHRASES} phrases of {LONGEST_PHRASE} characters at most"
+        raise ServiceError(422, Refusal("Too many phrases, or too long ones", "phrases", expected))
+    return phrases
+
+
+def _read_share(params: Params, name: str) -> float:
+    """A probability, which some clients send as text."""
+    try:
+        value = float(params.get(name) or 0.5)
+    except (TypeError, ValueError):
+        value = -1.0
+    if not 0 < value < 1:
+        raise ServiceError(422, Refusal(f"{name} is no probability", name, "a number between 0 and 1"))
+    return value
+
+
+def _keep_label(folder: Path, tag: str, file: UploadFile) -> None:
+    name = safe_name(file.filename or "label.nii.gz")
+    suffix = ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix or ".bin"
+    folder.mkdir(exist_ok=True)
+    plain = UNREAL.sub("_", tag)
+    for old in folder.glob(f"{plain}.*"):
+        old.unlink()
+    with (folder / f"{plain}{suffix}").open("wb") as target:
+        shutil.copyfileobj(file.file, target, 2**20)
+
+
+def _model_name(service: Service) -> str:
+    return safe_name(service.settings.model)
+
+
+def _count(service: Service, uploads: list[Upload]) -> dict[str, Any]:
+    tags: dict[str, int] = {}
+    for upload in uploads:
+        for tag in _tags(service, upload):
+            tags[tag] = tags.get(tag, 0) + 1
+    completed = sum(1 for each in uploads if _tags(service, each))
+    return {"total": len(uploads), "completed": completed, "label_tags": tags}
+
+
+def _tags(service: Service, upload: Upload) -> dict[str, str]:
+    """Tag of each submitted label -> suffix of its file."""
+    folder = service.store.uploads / upload.id / LABELS
+    names = [path.name.partition(".") for path in sorted(folder.glob("*.*"))] if folder.is_dir() else []
+    return {tag: f".{suffix}" for tag, _, suffix in names}
+
+
+def _describe(service: Service, upload: Upload) -> dict[str, Any]:
+    suffix = ".png" if upload.kind == "picture" else ".nii.gz"
+    labels = {tag: {"ext": own, "info": {}} for tag, own in _tags(service, upload).items()}
+    return {"image": {"ext": suffix, "info": {}}, "labels": labels}
+
+
+def _describe_session(service: Service, upload: Upload) -> dict[str, Any]:
+    return {"name": upload.id, "image": upload.name, "expires_at": service.store.expires_at(upload.id)}
