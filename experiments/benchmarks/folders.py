@@ -24,8 +24,8 @@ from setting import describe_setting
 from vesalius.folders import RECORD
 from vesalius.imaging import write_mask
 from vesalius.predict import Predictor
+from vesalius.processes import count_cores
 from vesalius.results import slugs
-from vesalius.segmenting.run import count_cores
 
 OUT = Path(__file__).parents[2] / "docs" / "results" / "segmenting-speed.md"
 PROMPTS = ("polyp", "lungs")

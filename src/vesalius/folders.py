@@ -154,29 +154,29 @@ ResultRow = dict[str, object]
 """What the record says of one phrase and image."""
 
 
-class SegmentationRecord(TypedDict):
-    """Content of segmentation.json."""
+class ResultsRecord(TypedDict):
+    """Content of segmentation.json and naming.json."""
 
     results: list[ResultRow]
-    """One row for each phrase and image."""
+    """One row for each phrase and image, or for each series that is named."""
     begun: NotRequired[dict[str, list[str]]]
     """Images of a run that is under way or was interrupted -> names of the files that it may have left."""
     tables: NotRequired[list[str]]
     """Tables and pages that are made from the rows, and may be made anew."""
 
 
-def locked(folder: Path) -> FileLock:
+def locked(folder: Path, record: str = RECORD) -> FileLock:
     """The lock that a process holds while it changes the record."""
-    return FileLock(folder / f".{RECORD}.lock")
+    return FileLock(folder / f".{record}.lock")
 
 
-def read_record(folder: Path) -> SegmentationRecord:
-    """The record of a folder of segmentations; without results if there is none.
+def read_record(folder: Path, record: str = RECORD) -> ResultsRecord:
+    """The record of a folder of results; without results if there is none.
 
     Raises:
         OutputError: If the file in its place is no such record.
     """
-    path = folder / RECORD
+    path = folder / record
     if not path.exists():
         return {"results": []}
     try:
@@ -185,15 +185,15 @@ def read_record(folder: Path) -> SegmentationRecord:
         raise OutputError(f"{error} Move it away, or name another --out.") from error
     rows = content.get("results") if isinstance(content, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise OutputError(f"{path}: is no record of segmentations; move it away, or name another --out.")
-    return cast(SegmentationRecord, content)
+        raise OutputError(f"{path}: is no record of results; move it away, or name another --out.")
+    return cast(ResultsRecord, content)
 
 
-def write_record(folder: Path, content: SegmentationRecord) -> None:
+def write_record(folder: Path, content: ResultsRecord, record: str = RECORD) -> None:
     """Write the record of a folder, in the order of its masks.
 
     Raises:
         OutputError: If it cannot be written.
     """
     rows = sorted(content["results"], key=lambda row: str(row.get("mask") or ""))
-    write_json(folder / RECORD, {**content, "vesalius": __version__, "results": rows})
+    write_json(folder / record, {**content, "vesalius": __version__, "results": rows})

@@ -9,12 +9,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from vesalius import processes
 from vesalius.errors import ConfigError, ImageError, ModelError, OutputError
 from vesalius.folders import RECORD
 from vesalius.imaging import read_mask, write_rgb
-from vesalius.segmenting import run
+from vesalius.journal import ResultsJournal, alone
 from vesalius.segmenting import run as many
-from vesalius.segmenting.journal import ResultsJournal, alone
 from vesalius.segmenting.request import MaskRules, Request
 from vesalius.segmenting.run import segment_many
 
@@ -264,15 +264,15 @@ class Pool:
     def __init__(self, *_, **__):
         self.broken = False
 
-    def submit(self, segment, item, *_):
+    def submit(self, do, work, item, *_):
         if self.broken:
             raise BrokenProcessPool
-        done: Future[run.Outcome] = Future()
+        done: Future[processes.Outcome] = Future()
         self.broken = item.stem == "red"
         if self.broken:
             done.set_exception(BrokenProcessPool())
         else:
-            done.set_result(segment(item, *_))
+            done.set_result(do(work, item, *_))
         return done
 
     def shutdown(self, **_):
@@ -282,7 +282,7 @@ class Pool:
 def test_an_image_that_ends_its_process_fails_alone(ask, pictures, tmp_path, monkeypatch):
     for number in range(4):
         write_rgb(pictures / f"z{'abcd'[number]}.png", np.random.default_rng(number).random((8, 8, 3)))
-    monkeypatch.setattr(run, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", Pool)
     summary = ask(pictures, tmp_path / "out", jobs=2)
     assert summary.done == 6
     (failure,) = summary.failures

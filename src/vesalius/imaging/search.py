@@ -1,11 +1,13 @@
 """The series that a file or folder holds, found without reading their pixels."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vesalius.errors import ImageError
+from vesalius.files import distinct_stems
 from vesalius.imaging import MedicalImage
 from vesalius.imaging.formats import RASTER_SUFFIXES, VOLUME_SUFFIXES, has_dicom_mark, read_start, visible_files
 from vesalius.imaging.read import find_picture_stacks, load_image, read_picture_stack
@@ -47,6 +49,41 @@ class FoundSeries:
         from vesalius.imaging.dicom import read_stacks
 
         return read_stacks(self.source)
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """One of many pictures, volumes or series that a run goes through."""
+
+    found: FoundSeries
+    path: str
+    """Absolute path, which identifies the image."""
+    stem: str
+    """Beginning of the names of its results."""
+
+    def state(self) -> dict[str, int]:
+        """Number, bytes and newest time (ns) of its files, which differ once the image was changed."""
+        source = self.found.source
+        files = self.found.files or (visible_files(source) if source.is_dir() else [source])
+        facts = [each.stat() for each in files if each.exists()]
+        newest = max((each.st_mtime_ns for each in facts), default=0)
+        return {"files": len(facts), "bytes": sum(each.st_size for each in facts), "changed": newest}
+
+
+def list_sources(found: Sequence[FoundSeries], stems: Mapping[str, str] | None = None) -> list[SourceImage]:
+    """Give each series the path that identifies it and a stem of its own; what is there twice is listed once.
+
+    Args:
+        found: Series, as `find_series` lists them.
+        stems: Path -> stem of earlier results, which is kept.
+    """
+    shared = Counter(each.source for each in found)
+    places: dict[str, FoundSeries] = {}
+    for each in found:
+        home = each.files[0] if shared[each.source] > 1 and each.files else each.source
+        places.setdefault(os.path.abspath(home), each)
+    made = zip(places.items(), distinct_stems([Path(place) for place in places]), strict=True)
+    return [SourceImage(each, place, (stems or {}).get(place, stem)) for (place, each), stem in made]
 
 
 def find_series(

@@ -10,11 +10,12 @@ import numpy as np
 from vesalius.folders import ResultRow
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.safeguards import Notice
+from vesalius.imaging.search import SourceImage
 from vesalius.knowledge import Understanding
 from vesalius.predict import Predictor
 from vesalius.results import finite, slugs
 from vesalius.segmenting.page import write_overview
-from vesalius.segmenting.request import Collector, LabelMasks, Request, SourceImage
+from vesalius.segmenting.request import Collector, LabelMasks, Request
 from vesalius.volumes import PackedMasks, is_volume, volume_of, write_masks
 
 

@@ -2,7 +2,6 @@
 
 import glob
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,15 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.errors import ConfigError, ImageError, VesaliusError
-from vesalius.files import distinct_stems
 from vesalius.imaging import Plane
-from vesalius.imaging.formats import visible_files
 from vesalius.results import slugs
 from vesalius.segmentation import THRESHOLD, Segmentation
 from vesalius.volumes import PackedMasks
 
 if TYPE_CHECKING:
-    from vesalius.imaging.search import FoundSeries
+    from vesalius.imaging.search import FoundSeries, SourceImage
     from vesalius.models.inference import Precision
     from vesalius.runtime import RuntimeChoice
 
@@ -231,30 +228,11 @@ class Request:
         made = {"prompts": list(self.prompts), "weights": self.weights}
         return {**made, **told, **self.rules.to_dict(), **precision}
 
-
-@dataclass(frozen=True)
-class SourceImage:
-    """A picture, volume or series that is to be segmented."""
-
-    found: "FoundSeries"
-    path: str
-    """Absolute path, which identifies the image."""
-    stem: str
-    """Beginning of the names of its results."""
-
-    def files(self, prompts: Sequence[str]) -> list[str]:
-        """Every name that its results may have; whether it is a picture or a volume is known only once it is read."""
-        parts = [*(f"{each}.mask" for each in slugs(prompts)), "labels"]
-        masks = [f"{self.stem}.{part}{suffix}" for part in parts for suffix in (".png", ".nii.gz")]
-        return [f"{self.stem}.overlay.jpg", *masks]
-
-    def state(self) -> dict[str, int]:
-        """Number, bytes and newest time (ns) of its files, which differ once the image was changed."""
-        source = self.found.source
-        files = self.found.files or (visible_files(source) if source.is_dir() else [source])
-        facts = [each.stat() for each in files if each.exists()]
-        newest = max((each.st_mtime_ns for each in facts), default=0)
-        return {"files": len(facts), "bytes": sum(each.st_size for each in facts), "changed": newest}
+    def files(self, source: "SourceImage") -> list[str]:
+        """Every name that an image's results may have; picture or volume is known only once it is read."""
+        parts = [*(f"{each}.mask" for each in slugs(self.prompts)), "labels"]
+        masks = [f"{source.stem}.{part}{suffix}" for part in parts for suffix in (".png", ".nii.gz")]
+        return [f"{source.stem}.overlay.jpg", *masks]
 
 
 def find_images(
@@ -264,7 +242,7 @@ def find_images(
     *,
     choices: Choices | None = None,
     each: bool = False,
-) -> tuple[list[SourceImage], list[dict[str, str]]]:
+) -> tuple[list["SourceImage"], list[dict[str, str]]]:
     """List the images of files, folders and patterns.
 
     Args:
@@ -277,23 +255,18 @@ def find_images(
     Returns:
         The images, and the paths that could not be read, as ``{"source": …, "reason": …}``.
     """
-    from vesalius.imaging.search import find_series  # a single picture needs no search
+    from vesalius.imaging.search import find_series, list_sources  # a single picture needs no search
 
-    found: dict[str, FoundSeries] = {}
+    found: list[FoundSeries] = []
     failures = []
     for path in paths:
         try:
             for place in _expand(path):
                 several = find_series(place, each=each, **(choices or {}))  # type: ignore[arg-type]  # as read_image
-                shared = Counter(one.source for one in several)
-                for one in several:
-                    if own.isdisjoint((one.source, *one.files)):
-                        home = one.files[0] if shared[one.source] > 1 and one.files else one.source
-                        found.setdefault(str(home), one)
+                found += [one for one in several if own.isdisjoint((one.source, *one.files))]
         except VesaliusError as error:
             failures.append({"source": str(path), "reason": str(error)})
-    made = zip(found.items(), distinct_stems([Path(image) for image in found]), strict=True)
-    return [SourceImage(one, image, stems.get(image, stem)) for (image, one), stem in made], failures
+    return list_sources(found, stems), failures
 
 
 def _expand(path: str | Path) -> list[Path]:

@@ -1,11 +1,10 @@
-"""The record of a folder of results during a run over many images, and the results as a table.
+"""The record of a folder of results during a run over many images.
 
 The record says what is done, what is left and what must not be replaced. Before a run writes anything, the record names
 the files that it may leave; when an image's files are written, its rows follow. So a run that is interrupted at any
 moment leaves files that the next run recognises as its own.
 """
 
-import csv
 import re
 import time
 from collections import defaultdict
@@ -13,20 +12,38 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from vesalius.errors import ConfigError, OutputError, join_first, require
-from vesalius.files import to_utf8, writing
-from vesalius.folders import ResultRow, SegmentationRecord, locked, read_record, tell_differences, write_record
-from vesalius.segmenting.request import Request, SourceImage
+from vesalius.errors import OutputError, join_first
+from vesalius.folders import (
+    RECORD,
+    ResultRow,
+    ResultsRecord,
+    locked,
+    read_record,
+    tell_differences,
+    write_record,
+)
+from vesalius.imaging.search import SourceImage
 
-FILE_COLUMNS = ("mask", "overlay")
+FILE_COLUMNS = ("mask", "overlay", "names")
 """Columns of the record that name files beside it."""
 UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.(?P<name>.+)", re.DOTALL)
 """Temporary names, see `vesalius.files.writing`."""
 WRITING_SHARE = 20
 """Multiple of the time of its last writing after which the record is written again; a second at least."""
+
+
+class Asked(Protocol):
+    """What is asked of every image of a run."""
+
+    def settings(self) -> dict[str, object]:
+        """Everything but the image that decides the results: ready for JSON, and unchanged when read back."""
+
+    def files(self, source: SourceImage) -> list[str]:
+        """Every name in the folder that an image's results may have."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +62,17 @@ class ResultsJournal:
 
     Args:
         out: Folder of the results.
+        record: Name of the record's file.
+        renews: Whether the results of an image that was changed since are replaced unasked.
 
     Raises:
         OutputError: If the record there is damaged.
     """
 
-    def __init__(self, out: Path) -> None:
-        self.out = out
+    def __init__(self, out: Path, record: str = RECORD, *, renews: bool = False) -> None:
+        self.out, self._record, self._renews = out, record, renews
         self._due, self._new = 0.0, dict[str, list[ResultRow]]()
-        content = read_record(out)
+        content = read_record(out, record)
         self.rows = _by_image(content)
         self.begun: dict[str, list[str]] = dict(content.get("begun", {}))
         self.tables: list[str] = list(content.get("tables", []))
@@ -69,13 +88,13 @@ class ResultsJournal:
         names |= {name for files in self.begun.values() for name in files}
         return frozenset(self.out / name for name in names)
 
-    def plan(self, sources: Sequence[SourceImage], request: Request, overwrite: bool) -> WorkPlan:
+    def plan(self, sources: Sequence[SourceImage], request: Asked, overwrite: bool) -> WorkPlan:
         """Sort the images into those to do, those done before, and those whose results would replace others."""
         plan = WorkPlan([], [], [])
         owners = {name: image for image, rows in self.rows.items() for row in rows for name in _files(row)}
         read = {file for source in sources for file in (source.found.source, *source.found.files)}
         for source in sources:
-            lost = next((path for name in source.files(request.prompts) if (path := self.out / name) in read), None)
+            lost = next((path for name in request.files(source) if (path := self.out / name) in read), None)
             if lost is not None:
                 reason = f"{lost}: is an image to be segmented, and a result would replace it; name another --out."
                 plan.refused.append({"source": source.path, "reason": reason})
@@ -87,9 +106,9 @@ class ResultsJournal:
                 plan.todo.append(source)
         return plan
 
-    def begin(self, sources: Sequence[SourceImage], request: Request, tables: Sequence[Path]) -> None:
+    def begin(self, sources: Sequence[SourceImage], request: Asked, tables: Sequence[Path]) -> None:
         """Record which files and tables may be written, and remove unfinished files of an earlier run."""
-        names = {source.path: source.files(request.prompts) for source in sources}
+        names = {source.path: request.files(source) for source in sources}
         known = {name for files in names.values() for name in files}
         for path in self.out.glob(".*"):
             found = UNFINISHED.fullmatch(path.name)
@@ -116,17 +135,17 @@ class ResultsJournal:
         start = time.monotonic()
         new = [row for rows in self._new.values() for row in rows]
         names = {name for row in new for name in _files(row)}
-        with locked(self.out):
-            before = read_record(self.out)["results"]  # another command may have added a row
+        with locked(self.out, self._record):
+            before = read_record(self.out, self._record)["results"]  # another command may have added a row
             replaced = [row for row in before if self._is_replaced(row)]
-            others = [row for row in before if not self._is_replaced(row) and row.get("mask") not in names]
+            others = [row for row in before if not self._is_replaced(row) and names.isdisjoint(_files(row))]
             self.begun = {image: files for image, files in self.begun.items() if image not in self._new}
-            whole: SegmentationRecord = {"results": [*others, *new]}
+            whole: ResultsRecord = {"results": [*others, *new]}
             if self.begun:
                 whole["begun"] = self.begun
             if self.tables:
                 whole["tables"] = self.tables
-            write_record(self.out, whole)
+            write_record(self.out, whole, self._record)
         for name in {name for row in replaced for name in _files(row)} - names:
             (self.out / name).unlink(missing_ok=True)  # of other phrases, asked with other settings
         self.rows = _by_image(whole)
@@ -142,16 +161,16 @@ class ResultsJournal:
     def _relative(self, table: Path) -> str:
         return str(table.relative_to(self.out)) if table.is_relative_to(self.out) else str(table)
 
-    def _is_done(self, source: SourceImage, request: Request) -> bool:
+    def _is_done(self, source: SourceImage, request: Asked) -> bool:
         rows = self.rows.get(source.path, [])
         if source.path in self.begun or not rows or any("settings" not in row for row in rows):
             return False
         whole = all((self.out / name).is_file() for row in rows for name in _files(row))
         return whole and rows[0]["settings"] == request.settings() and rows[0]["state"] == source.state()
 
-    def _reason(self, source: SourceImage, request: Request, owners: dict[str, str]) -> str | None:
+    def _reason(self, source: SourceImage, request: Asked, owners: dict[str, str]) -> str | None:
         """Why an image's results must not be written; None if they may."""
-        there = [name for name in source.files(request.prompts) if (self.out / name).exists()]
+        there = [name for name in request.files(source) if (self.out / name).exists()]
         if not there or source.path in self.begun:
             return None
         remedy = "Name another folder with --out, or replace it with --overwrite"
@@ -165,14 +184,18 @@ class ResultsJournal:
             return f"{path}: is there already, made one by one. {remedy}."
         if changes := tell_differences(row["settings"], request.settings()):
             return f"{path}: was made with other settings: {join_first(changes, separator='; ')}. {remedy}."
-        if row["state"] != source.state():
+        if row["state"] != source.state() and not self._renews:
             return f"{path}: was made before {source.path} was changed. {remedy}."
         return None  # of the same origin, and not all of it is there
 
 
 @contextmanager
-def alone(out: Path) -> Iterator[None]:
+def alone(out: Path, command: str = "segment") -> Iterator[None]:
     """Lock a folder of results, so that no two runs over many images write there at once.
+
+    Args:
+        out: Folder of the results.
+        command: Command that writes there.
 
     Raises:
         OutputError: If another run holds the lock, or the folder cannot be made.
@@ -182,7 +205,7 @@ def alone(out: Path) -> Iterator[None]:
         out.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
-        message = f"{out}: another vesalius segment writes there; wait for it, or name another --out."
+        message = f"{out}: another vesalius {command} writes there; wait for it, or name another --out."
         raise OutputError(message) from error
     except OSError as error:
         reason = error.strerror or error
@@ -197,82 +220,8 @@ def _files(row: ResultRow) -> list[str]:
     return [str(row[kind]) for kind in FILE_COLUMNS if row.get(kind)]
 
 
-def _by_image(content: SegmentationRecord) -> dict[str, list[ResultRow]]:
+def _by_image(content: ResultsRecord) -> dict[str, list[ResultRow]]:
     rows: dict[str, list[ResultRow]] = defaultdict(list)
     for row in content["results"]:
         rows[str(row.get("image"))].append(row)
     return dict(rows)
-
-
-SUFFIXES = (".csv", ".parquet")
-"""Formats of the table."""
-COLUMNS = {
-    "source": "string",
-    "phrase": "string",
-    "answer": "string",
-    "known": "bool",
-    "target": "string",
-    "existence": "float64",
-    "share_marked": "float64",
-    "area_mm2": "float64",
-    "volume_ml": "float64",
-    "slices": "int64",
-    "slices_marked": "int64",
-    "mask": "string",
-    "label": "int64",
-    "overlay": "string",
-    "notices": "string",
-    "model": "string",
-    "runtime": "string",
-    "device": "string",
-    "seconds": "float64",
-    "made": "string",
-}
-"""Columns of the table -> type, as Arrow names it."""
-RECORD_KEYS = {"source": "image", "phrase": "prompt", "share_marked": "share"}
-"""Columns that have another name in the record."""
-
-
-def check_table(path: Path) -> None:
-    """Refuse a table that could not be written, before anything is computed.
-
-    Raises:
-        ConfigError: If its suffix is none of `SUFFIXES`.
-        MissingPackageError: If Parquet is asked for without pyarrow.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"--table {path}: expected a name that ends in {' or '.join(SUFFIXES)}, got '{path.suffix}'.")
-    if path.suffix.lower() == ".parquet":
-        require("pyarrow", extra="train")
-
-
-def write_table(path: Path, rows: Sequence[ResultRow]) -> None:
-    """Write all rows of a folder's record.
-
-    Args:
-        path: A .csv or .parquet file.
-        rows: Rows of the record, in the order of the table.
-
-    Raises:
-        OutputError: If it cannot be written.
-    """
-    table = [to_utf8(_to_table_row(row)) for row in rows]
-    with writing(path) as unfinished:
-        if path.suffix.lower() == ".parquet":
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-
-            schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])
-            pq.write_table(pa.Table.from_pylist(table, schema=schema), unfinished)
-            return
-        with unfinished.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(COLUMNS))
-            writer.writeheader()
-            writer.writerows(table)
-
-
-def _to_table_row(row: ResultRow) -> dict[str, object]:
-    told = {name: row.get(RECORD_KEYS.get(name, name)) for name in COLUMNS}
-    notices = row.get("notices")
-    known = row.get("known", True)  # what was made one by one was known
-    return told | {"known": known, "notices": "; ".join(map(str, notices)) if isinstance(notices, list) else None}
