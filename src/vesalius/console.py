@@ -24,7 +24,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeRemaini
 from rich.table import Table
 from rich.text import Text
 
-from vesalius.files import to_json
+from vesalius.files import iter_json
 
 BLANK = frozenset(
     chr(code)
@@ -143,7 +143,9 @@ def markdown_table(columns: Sequence[object], rows: Iterable[Sequence[object]], 
 def print_json(content: Mapping[str, object]) -> None:
     """Print one JSON object on stdout."""
     if sys.stdout is not None:
-        sys.stdout.write(to_json(content) + "\n")
+        for part in iter_json(content):
+            sys.stdout.write(part)
+        sys.stdout.write("\n")
 
 
 def print_path(path: object) -> None:

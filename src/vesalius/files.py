@@ -125,12 +125,41 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Write one JSON object, see ``to_json``.
+    """Write one JSON object, see ``iter_json``.
 
     Raises:
         OutputError: If it cannot be written.
     """
-    write_text(path, to_json(content) + "\n")
+    with writing(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        file.writelines(iter_json(content))
+        file.write("\n")
+
+
+def iter_json(content: Mapping[str, object]) -> Iterator[str]:
+    """What ``to_json`` writes, in pieces: iterators among the values are lists whose items are made one at a time.
+
+    >>> "".join(iter_json({"one": iter([1])})) == to_json({"one": [1]})
+    True
+    """
+    before = "{"
+    for name, value in content.items():
+        yield f"{before}\n  {to_json(_to_key(name))}: "
+        yield from _iter_list(value) if isinstance(value, Iterator) else (_indent(value, 2),)
+        before = ","
+    yield "{}" if before == "{" else "\n}"
+
+
+def _iter_list(items: Iterator[object]) -> Iterator[str]:
+    before = "["
+    for each in items:
+        yield f"{before}\n    {_indent(each, 4)}"
+        before = ","
+    yield "[]" if before == "[" else "\n  ]"
+
+
+def _indent(value: object, spaces: int) -> str:
+    """Line breaks within texts are escaped, so each begins a line of JSON."""
+    return to_json(value).replace("\n", "\n" + " " * spaces)
 
 
 def to_json(content: object, *, indent: int | None = 2, ascii_only: bool = True) -> str:

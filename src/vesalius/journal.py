@@ -8,7 +8,7 @@ moment leaves files that the next run recognises as its own.
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +28,8 @@ from vesalius.folders import (
 )
 from vesalius.imaging.search import SourceImage
 
-FILE_COLUMNS = ("mask", "overlay", "names")
-"""Columns of the record that name files beside it."""
+FILE_COLUMNS = ("mask", "overlay", "names", "strip")
+"""Columns of the record that name files beside it, or by their whole path elsewhere."""
 UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.(?P<name>.+)", re.DOTALL)
 """Temporary names, see `vesalius.files.writing`."""
 WRITING_SHARE = 20
@@ -87,6 +87,12 @@ class ResultsJournal:
         names = {name for rows in self.rows.values() for row in rows for name in _files(row)}
         names |= {name for files in self.begun.values() for name in files}
         return frozenset(self.out / name for name in names)
+
+    def clear(self) -> None:
+        """Forget everything but the tables, and remove the files of all images."""
+        self._remove({name for rows in self.rows.values() for row in rows for name in _files(row)})
+        self.rows, self.begun = {}, {}
+        write_record(self.out, {"results": [], "tables": self.tables}, self._record)
 
     def plan(self, sources: Sequence[SourceImage], request: Asked, overwrite: bool) -> WorkPlan:
         """Sort the images into those to do, those done before, and those whose results would replace others."""
@@ -146,10 +152,15 @@ class ResultsJournal:
             if self.tables:
                 whole["tables"] = self.tables
             write_record(self.out, whole, self._record)
-        for name in {name for row in replaced for name in _files(row)} - names:
-            (self.out / name).unlink(missing_ok=True)  # of other phrases, asked with other settings
+        self._remove({name for row in replaced for name in _files(row)} - names)  # of other phrases or settings
         self.rows = _by_image(whole)
         self._due = time.monotonic() + max(1.0, WRITING_SHARE * (time.monotonic() - start))
+
+    def _remove(self, names: Set[str]) -> None:
+        """Remove files of earlier results, but none outside the folder."""
+        for name in names:
+            if not Path(name).is_absolute():
+                (self.out / name).unlink(missing_ok=True)
 
     def _is_replaced(self, row: ResultRow) -> bool:
         return row.get("image") in self._new and "stem" in row

@@ -46,7 +46,8 @@ def test_every_series_of_a_folder_is_named_and_the_broken_one_told_at_the_end(ru
     assert failure["source"].endswith("b.dcm")
     assert failure["reason"].startswith(failure["source"])
     rows = (tmp_path / "o" / "found.series.csv").read_text(encoding="utf-8").splitlines()
-    assert len(list(csv.DictReader(rows))) == 2
+    found = list(csv.DictReader(rows))
+    assert [row["failure"] for row in found] == ["", "", failure["reason"]]
 
 
 def test_many_series_make_one_table(run, folder, weights):
@@ -188,6 +189,34 @@ def test_the_audit_says_how_often_it_is_wrong(run, build_tiny, folder, tmp_path)
     assert "Of 32 patients the model never saw, 4% of right headers were contradicted" in err
 
 
+def test_of_a_folder_all_contradictions_stand_in_one_table_with_their_error_rate(
+    run, build_tiny, folder, tmp_path, monkeypatch
+):
+    """By thresholds that contradict everything, since the model is untrained."""
+    monkeypatch.setenv("COLUMNS", "250")
+    rule = replace(RULE, agrees=1.0, contradicts=0.0, least_slices=1)
+    save_model(build_tiny("pocket"), tmp_path / "judge.safetensors", {"naming": {"audit": asdict(rule)}})
+    dataset = dcmread(folder / "a.dcm")
+    for number, part in enumerate(("HEAD", "FOOT", "ARM", "CHEST", "PELVIS", "ABDOMEN", "")):
+        dataset.BodyPartExamined = part
+        dataset.SeriesInstanceUID = f"1.2.{number}"
+        (tmp_path / "in").mkdir(exist_ok=True)
+        dataset.save_as(tmp_path / "in" / f"{part or 'none'}.dcm")
+    code, out, _ = run("name", "in", "--model", "judge.safetensors", "--audit", "--json", "-o", "o.csv")
+    assert code == 0
+    lines = json.loads(out)["audit"]
+    told = {line["verdict"]: line["error_rate"] for line in lines}
+    assert told["contradicts"] == "wrong in about 1 of 8 such findings (32 held-out people, half of the headers wrong)"
+    rows = list(csv.DictReader((tmp_path / "o.series.csv").read_text().splitlines()))
+    assert [row["audit_error_rate"] for row in rows] == [line["error_rate"] for line in lines]
+    code, out, err = run("name", "in", "--model", "judge.safetensors", "--audit")
+    assert code == 0
+    assert "Where BodyPartExamined contradicts the pixels" in out
+    assert out.count("wrong in about 1 of 8") == sum(line["verdict"] == "contradicts" for line in lines)
+    assert "missing: 1" in err
+    assert "4.0% of right headers are contradicted (32 held-out people): if all 6 judged headers were right" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -222,4 +251,66 @@ def test_numbered_pictures_are_named_one_by_one_when_asked(run, weights, tmp_pat
     code, out, err = run("name", "in", "--model", weights, "--each", "--out", "o.csv", "--strip", "s.png")
     assert code == 0
     assert "slice-6.png" in out
-    assert "Written: o.csv, o.series.csv, s.slice-0.png, s.slice-1.png, s.slice-2.png and 4 more" in err
+    assert "Written: o.csv, o.series.csv, o.landmarks.csv, s.slice-0.png, s.slice-1.png and 5 more" in err
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """Two studies: two series of one StudyInstanceUID, one of another."""
+    dataset = dcmread(get_testdata_file("CT_small.dcm", download=False))
+    for number, study in enumerate(("1.2.3", "1.2.3", "1.2.4")):
+        (tmp_path / "in" / f"s{number}").mkdir(parents=True)
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, f"1.9.{number}"
+        dataset.save_as(tmp_path / "in" / f"s{number}" / "1.dcm")
+    return tmp_path / "in"
+
+
+def test_a_study_is_told_in_one_line(run, weights, archive, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    code, out, _ = run("name", archive, "--model", weights)
+    assert code == 0
+    assert "2 series (axial 1 slice, axial 1)" in " ".join(out.split())
+    _, out, _ = run("name", archive, "--model", weights, "--json")
+    assert [(each["study"], len(each["series"])) for each in json.loads(out)["studies"]] == [("1.2.3", 2), ("1.2.4", 1)]
+
+
+def test_the_same_command_again_does_what_is_left(run, weights, archive, tmp_path):
+    command = ("name", archive, "--model", weights, "-o", "o.csv")
+    code, _, err = run(*command)
+    assert code == 0
+    assert "skipped" not in err
+    tables = {path.name: path.read_bytes() for path in tmp_path.glob("o.*.csv")} | {
+        "o.csv": (tmp_path / "o.csv").read_bytes()
+    }
+    code, _, err = run(*command)
+    assert code == 0
+    assert "Series: 0 named, 3 named before and skipped." in err
+    assert {name: (tmp_path / name).read_bytes() for name in tables} == tables
+    shutil.copytree(archive / "s0", archive / "s3")
+    dataset = dcmread(archive / "s3" / "1.dcm")
+    dataset.SeriesInstanceUID = "1.9.3"
+    dataset.save_as(archive / "s3" / "1.dcm")
+    _, _, err = run(*command)
+    assert "Series: 1 named, 3 named before and skipped." in err
+    assert len((tmp_path / "o.series.csv").read_text().splitlines()) == 5
+
+
+def test_a_record_of_other_settings_or_another_folder_is_not_replaced_unasked(run, weights, archive, tmp_path):
+    run("name", archive, "--model", weights, "-o", "o.csv")
+    before = (tmp_path / "o.csv").read_bytes()
+    code, _, err = run("name", archive, "--model", weights, "-o", "o.csv", "--no-smoothing")
+    assert code == 2
+    assert "o.record: holds names that were made otherwise: smoothing was true, is false." in err
+    code, _, err = run("name", archive / "s0", "--model", weights, "-o", "o.csv")
+    assert code == 2
+    assert "path was" in err
+    assert (tmp_path / "o.csv").read_bytes() == before
+    code, _, _ = run("name", archive, "--model", weights, "-o", "o.csv", "--no-smoothing", "--overwrite")
+    assert code == 0
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1"])
+def test_a_number_of_processes_below_one_is_refused(run, weights, archive, jobs):
+    code, _, err = run("name", archive, "--model", weights, "--jobs", jobs)
+    assert code == 2
+    assert "--jobs: expected a number of processes, 1 or more" in err

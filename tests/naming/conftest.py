@@ -72,9 +72,10 @@ def labeller(clairvoyant) -> AnatomyLabeller:
 def make_volume(
     *stations: str | None, plane: str | None = "axial", step_mm: float = 20.0, **facts: object
 ) -> MedicalImage:
-    """A series whose slices show these stations, or nothing."""
+    """A series whose slices show these stations, nothing (None), or hold one value throughout ("blank")."""
     levels = [LEVELS.get(station, 0.0) for station in stations]
     pixels = np.repeat(np.round(np.array(levels) * 255), 64).reshape(len(levels), 8, 8).astype(np.uint8)
+    pixels[:, 0, 0] += np.array([0 if station == "blank" else 2 for station in stations], np.uint8)
     affine = np.diag([0.0, 0.0, 0.0, 1.0])
     axes = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}[plane or "axial"]
     for column, (axis, size) in enumerate(zip(axes, (step_mm, -1.0, -1.0), strict=True)):

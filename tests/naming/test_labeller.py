@@ -23,6 +23,9 @@ from vesalius.prompts.anatomy import ORGANS, STATIONS
 
 LOCALIZER = {"ImageType": "ORIGINAL\\PRIMARY\\LOCALIZER"}
 
+GREY = np.full((1, 8, 8), 64, np.uint8)
+GREY[0, 0, 0] += 2
+
 
 def spans(ranges):
     return [(each.label, each.first, each.last) for each in ranges]
@@ -49,7 +52,7 @@ def test_the_header_goes_before_the_pixels(labeller, make_volume):
 
 
 def test_pixels_answer_where_the_header_does_not(labeller):
-    named = labeller.label(MedicalImage(np.full((1, 8, 8), 64, np.uint8), source=Path("x")))
+    named = labeller.label(MedicalImage(GREY, source=Path("x")))
     assert (named.modality.label, named.plane.label) == ("CT", "axial")
     assert named.modality.probability > 0.9
     assert named.protocol.label is None
@@ -115,7 +118,7 @@ def test_calibration_decides_what_is_named(clairvoyant, make_volume):
 def test_a_calibrated_question_is_answered_by_calibrated_probabilities(clairvoyant):
     sure = PlattScaling(("MR", "CT"), (1.0, 0.0), (9.0, -9.0))
     labeller = AnatomyLabeller(clairvoyant, NamingCalibration({"modality": sure}))
-    named = labeller.label(MedicalImage(np.full((1, 8, 8), 64, np.uint8), source=Path("x")))
+    named = labeller.label(MedicalImage(GREY, source=Path("x")))
     assert named.modality.label == "MR"
     assert named.modality.probability > 0.99
 
@@ -139,10 +142,20 @@ def test_models_that_only_outline_are_refused(build_tiny, clairvoyant):
 
 def test_pocket_names_at_any_size(build_tiny):
     named = AnatomyLabeller(build_tiny("pocket")).label(
-        MedicalImage(np.zeros((3, 40, 48), np.float32), source=Path("x"), affine=np.eye(4), modality="CT")
+        MedicalImage(500 * np.random.default_rng(0).random((3, 40, 48)), Path("x"), affine=np.eye(4), modality="CT")
     )
     assert len(named.slices) == 3
     assert sum(named.slices[0].station_probabilities.values()) == pytest.approx(1)
+
+
+def test_slices_that_hold_one_value_throughout_are_not_named(labeller, make_volume):
+    named = labeller.label(make_volume("blank", "chest", "chest", "blank"))
+    assert [each.stations for each in named.slices] == [(), ("chest",), ("chest",), ()]
+    assert set(named.slices[0].station_probabilities.values()) == {0.0}
+    assert str(named.notices[-1]).startswith("2 of 4 slices not named: they hold one value throughout")
+    black = labeller.label(MedicalImage(np.full((2, 8, 8), np.nan, np.float32), source=Path("x")))
+    assert (black.modality.label, black.modality.evidence) == (None, "no slice shows anything")
+    assert [(each.label, each.first, each.last) for each in black.stations] == [(None, 0, 1)]
 
 
 def test_a_long_series_takes_no_more_memory_than_a_few_slices(labeller):

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from vesalius.naming import AuditRule, audit_series
-from vesalius.naming.audit import margin_of
+from vesalius.naming.audit import margin_of, tell_audit
 
 RULE = AuditRule(
     agrees=0.2, contradicts=-0.5, least_slices=2, patients=32,
@@ -72,3 +74,42 @@ def test_a_term_is_proposed_only_where_it_would_agree(audit):
     assert line.to_dict()["verdict"] == "contradicts"
     assert audit("HEAD", "abdomen", *[None] * 9).proposed is None
     assert audit("HEAD", "abdomen", "pelvis", rule=None).proposed is None
+
+
+@pytest.mark.parametrize(
+    ("text", "stations", "rate"),
+    [
+        ("HEAD", ("chest", "abdomen"), "wrong in about 1 of 7 such findings (32 held-out people"),
+        ("CHEST", ("chest", "chest"), "wrong in about 1 of 15 such findings (32 held-out people"),
+        ("CHEST", ("chest", "abdomen", "abdomen", "pelvis"), ""),
+        ("", ("head", "head"), ""),
+    ],
+)
+def test_a_finding_says_how_often_its_like_are_wrong(audit, text, stations, rate):
+    line = audit(text, *stations)
+    assert line.error_rate.startswith(rate)
+    assert (line.wrong_share is None) == (rate == "")
+
+
+def test_error_rates_come_from_the_notes_of_the_model(audit):
+    never = replace(RULE, wrongly_contradicts=0.0, patients=7)
+    assert audit("HEAD", "chest", "chest", rule=never).error_rate == (
+        "wrong in none of such findings (7 held-out people, half of the headers wrong)"
+    )
+    unmeasured = replace(never, found_wrong=0.0)
+    assert audit("HEAD", "chest", "chest", rule=unmeasured).error_rate == ""
+
+
+def test_of_many_headers_it_is_told_how_many_contradictions_chance_explains(audit):
+    lines = [audit("HEAD", "chest", "chest")] + [audit("CHEST", "chest", "chest")] * 39 + [audit("", "head", "head")]
+    counted, chance = tell_audit(lines, RULE)
+    assert counted == "Headers: agrees: 39, contradicts: 1, missing: 1."
+    assert "if all 40 judged headers were right, about 2.0 would be, and 1 are." in chance
+
+
+def test_blank_slices_take_no_part(audit):
+    assert audit("CHEST", "chest", "chest", *["blank"] * 9).margin == audit("CHEST", "chest", "chest").margin
+    line = audit("CHEST", "blank", "blank", "blank")
+    assert (line.verdict, line.reason) == (
+        "not judged", "0 slices, and the thresholds hold for series of 2 or more",
+    )  # fmt: skip

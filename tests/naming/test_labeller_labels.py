@@ -11,7 +11,11 @@ import pytest
 from PIL import Image
 
 from vesalius.errors import ConfigError
-from vesalius.naming.labels import code_series, find_ranges, write_table
+from vesalius.naming import AuditRule, NamingResult, audit_series, write_table
+from vesalius.naming.labels import SeriesName, code_series, find_ranges
+from vesalius.naming.studies import facts_of, group_studies
+
+FAILURE = {"source": "in/b.dcm", "reason": "in/b.dcm: is damaged."}
 
 
 def test_neighbouring_slices_of_a_station_form_a_range(labeller, make_volume):
@@ -45,6 +49,7 @@ def test_a_series_is_told_in_a_line_and_shown_as_a_table(labeller, make_volume):
 
 def test_arrays_and_pictures_in_memory_are_named(labeller):
     levels = np.full((8, 8), 64, np.uint8)
+    levels[0, 0] += 2
     named = [labeller.label(image) for image in (levels, Image.fromarray(levels), np.dstack([levels] * 3))]
     assert {each.modality.label for each in named} == {"CT"}
     assert repr(labeller).startswith("AnatomyLabeller('")
@@ -72,9 +77,10 @@ def series(labeller, make_volume):
 
 
 def test_csv_has_a_row_a_slice_and_a_row_a_series(series, tmp_path):
-    paths = write_table(tmp_path / "found.csv", series, {})
-    slices, whole = (list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) for path in paths)
-    assert [path.name for path in paths] == ["found.csv", "found.series.csv"]
+    studies = group_studies(map(facts_of, series))
+    paths = write_table(tmp_path / "found.csv", NamingResult(series, studies=studies, failures=[FAILURE]))
+    slices, whole, marks = (list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) for path in paths)
+    assert [path.name for path in paths] == ["found.csv", "found.series.csv", "found.landmarks.csv"]
     assert [(row["slice"], row["stations"], row["position_mm"]) for row in slices] == [
         ("0", "abdomen", "0.0"), ("1", "chest", "20.0"), ("0", "head", ""),
     ]  # fmt: skip
@@ -82,24 +88,47 @@ def test_csv_has_a_row_a_slice_and_a_row_a_series(series, tmp_path):
     assert whole[0]["body_part"] == "CHESTABDOMEN"
     assert whole[0]["header_body_part"] == "CHEST"
     assert whole[0]["ihe_regions"] == "67734004;63337009"
+    assert whole[0]["study_summary"] == whole[1]["study_summary"] == studies[0].summary
+    assert (whole[2]["source"], whole[2]["failure"], whole[2]["slices"]) == ("in/b.dcm", "in/b.dcm: is damaged.", "")
+    assert [(row["kind"], row["label"], row["low_edge"], row["first_slice"]) for row in marks[:2]] == [
+        ("station", "abdomen", "series ends", "0"), ("station", "chest", "crosses", "1"),
+    ]  # fmt: skip
+    assert float(marks[1]["low_mm"]) == pytest.approx(10, abs=0.1)
+
+
+def test_the_audit_stands_in_the_table_with_its_error_rate(series, tmp_path):
+    rule = AuditRule(0.2, -0.5, 2, 32, 0.05, 0.04, 0.7, 0.36)
+    audit = [audit_series(replace(each, header={"BodyPartExamined": "FOOT"}), rule) for each in series]
+    path = write_table(tmp_path / "found.csv", NamingResult(series, audit=audit, rule=rule))[1]
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    assert [row["audit_verdict"] for row in rows] == ["contradicts", "not judged"]
+    assert (rows[0]["audit_wrong_share"], rows[1]["audit_error_rate"]) == ("0.1", "")
+    assert rows[0]["audit_error_rate"].startswith("wrong in about 1 of 10 such findings (32 held-out people")
+
+
+def test_names_come_back_from_json(series):
+    for each in series:
+        again = SeriesName.from_dict(json.loads(json.dumps(each.to_dict())))
+        assert again.to_dict() == each.to_dict()
+        assert (again.stations, again.landmarks, again.codes) == (each.stations, each.landmarks, each.codes)
 
 
 def test_parquet_keeps_types_even_where_everything_is_missing(series, tmp_path):
-    tables = [pq.read_table(path) for path in write_table(tmp_path / "found.parquet", series[1:], {})]
+    tables = [pq.read_table(path) for path in write_table(tmp_path / "found.parquet", NamingResult(series[1:]))]
     assert str(tables[0].schema.field("position_mm").type) == "double"
     assert str(tables[0].schema.field("slice").type) == "int64"
     assert str(tables[0].schema.field("series_uid").type) == "string"
     assert str(tables[1].schema.field("obliquity").type) == "double"
+    assert (str(tables[2].schema.field("low_within_mm").type), tables[2].num_rows) == ("double", 0)
     assert tables[0].column("stations").to_pylist() == ["head"]
 
 
 def test_json_holds_everything(series, tmp_path):
-    content = {"series": [each.to_dict() for each in series]}
-    assert write_table(tmp_path / "found.json", series, content) == [tmp_path / "found.json"]
+    assert write_table(tmp_path / "found.json", NamingResult(series)) == [tmp_path / "found.json"]
     found = json.loads((tmp_path / "found.json").read_text())["series"]
     assert found[0]["stations"][1]["label"] == "chest"
 
 
 def test_another_suffix_is_refused(series, tmp_path):
     with pytest.raises(ConfigError, match=r"ends in \.csv, \.json, \.parquet"):
-        write_table(tmp_path / "found.xlsx", series, {})
+        write_table(tmp_path / "found.xlsx", NamingResult(series))

@@ -288,7 +288,7 @@ def _alone(store: ArchiveStore) -> Iterator[None]:
 def _execute_here(request: ArchiveRequest, out: str, workers: int, options: WorkerOptions) -> Execute:
     """Work in this process, or in several of this machine."""
     from vesalius.archive.worker import ShardWorker
-    from vesalius.segmenting.run import count_cores
+    from vesalius.processes import count_cores
 
     threads = options.threads or max(1, count_cores() // max(1, workers))
     how = WorkerOptions(threads, options.timeout_s, options.tries, isolated=workers > 0)

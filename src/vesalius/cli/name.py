@@ -1,16 +1,16 @@
 """``vesalius name PATH``."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from vesalius.cli.usage import AsJson, OutPath, Precision, RuntimeName
-from vesalius.console import print_json, print_table, progress_bar, say, say_first
+from vesalius.console import print_json, progress_bar, say
 from vesalius.errors import (
     ConfigError,
     ImageError,
@@ -22,19 +22,21 @@ from vesalius.errors import (
     tell_failure,
     unexpected,
 )
-from vesalius.files import check_absent, distinct_stems
+from vesalius.files import check_absent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress
 
     from vesalius.imaging import MedicalImage
-    from vesalius.naming import AnatomyLabeller, Answer, AuditLine, AuditRule, FoundSeries, LabelRange, SeriesName
+    from vesalius.naming import AnatomyLabeller, FoundSeries, NamingCalibration, SeriesName
+    from vesalius.naming.many import NamingRequest
+    from vesalius.naming.tables import NamingResult
+    from vesalius.naming.telling import Digest
 
-OF_MR_ONLY = "of MR only"
 LISTED = 5
-"""Failures, notices, files and labels that are listed on the terminal; the rest is counted."""
+"""Failures and files that are listed on the terminal; the rest is counted."""
 
 
 def name(
@@ -54,6 +56,7 @@ def name(
     volume: int | None = None,
     frame: int | None = None,
     each: bool = False,
+    jobs: int = 1,
     runtime: RuntimeName = "auto",
     device: str = "auto",
     precision: Precision = "32",
@@ -62,13 +65,17 @@ def name(
     """Say which modality, protocol, plane, body stations and organs a picture, series or volume shows.
 
     Modality, protocol and plane come from the header where it has them, everything else from pixels. Nothing is named
-    where the model is unsure. Of a folder every series, volume and picture is named; what cannot be read is listed at
-    the end, with exit code 2.
+    where the model is unsure. Of a folder every series, volume and picture is named, and every study summarised in a
+    line; what cannot be read is listed at the end, with exit code 2.
+
+    With --out a folder of many series gets a record beside the table (names.record): the same command again does what
+    is left, after it was stopped or when series were added.
 
     Examples:
         vesalius name scan.dcm --audit
         vesalius name head.nii.gz --strip strip.png
         vesalius name study/ -o names.csv
+        vesalius name archive/ -o names.csv --jobs 2 --audit
         vesalius name series/ --sr report.dcm
 
     Documentation:
@@ -79,90 +86,240 @@ def name(
         model: A model's name, a checkpoint, a run's folder, or "pubmedclip".
         smoothing: Let neighbouring slices speak for one another.
         out: File for the names: .json, or .csv or .parquet with a row a slice, and beside it results.series.csv with a
-            row a series.
+            row a series and results.landmarks.csv with the stretches of the body in which labels show.
         strip: Picture to draw of the series; of many, strip.NAME.png for each.
         sr: DICOM structured report (.dcm) of one DICOM series: stations and organs with the images that show them, and
             those that none shows; needs `vesalius[clinical]`.
         deidentify: New folder for de-identified copies of the DICOM images; names and report are made from them.
         overwrite: Replace results that are there already.
-        audit: Compare each header's BodyPartExamined with the pixels.
+        audit: Compare each header's BodyPartExamined with the pixels, and say how often such findings are wrong.
         series: Of a folder, the only DICOM series to name: its UID, or its number from 1 in the order of files.
         stack: Of a DICOM series with several stacks of slices (echoes, orientations), the one to name, from 1.
         volume: Of a NIfTI file with several volumes, the one to name, from 1.
         frame: Of a multi-frame DICOM file or a TIFF, the only frame to name, from 1.
         each: Name numbered pictures of one size one by one, not as the slices of one stack.
+        jobs: Processes that name at once, each with an equal share of the cores; each needs a model's memory.
         runtime: Program that runs the model: onnx (pocket and what was fine-tuned from it, on the CPU), torch (any
             model, anywhere), or the first that fits.
         device: Where it computes: auto, cpu, cuda, cuda:1 or mps. On a GPU everything runs in PyTorch.
         precision: Numbers it computes with in PyTorch.
         as_json: Print one JSON object, with every slice.
     """
-    from vesalius.naming import AnatomyLabeller, audit_series, find_series
-    from vesalius.naming.labels import check_table
+    from vesalius.naming.labeller import read_calibration
     from vesalius.naming.strip import check_strip
+    from vesalius.naming.tables import check_table, write_table
+    from vesalius.naming.telling import print_names
+    from vesalius.processes import check_jobs
 
+    check_jobs(jobs)
     if out is not None:
         check_table(out)
     if strip is not None:
         check_strip(strip)
+    choices = {"series": series, "stack": stack, "volume": volume, "frame": frame}
+    options = _Options(
+        path, model, smoothing, each, choices, strip, runtime, device, precision, out, sr, deidentify, overwrite, jobs
+    )
+    with TemporaryDirectory() as scratch:
+        named = _find_and_name(options, Path(scratch))
+        calibration = read_calibration(model)
+        result, kept = _digest(named, model, calibration, audit=audit)
+        if out is not None and named.count:
+            with _remembering(out, named.failures):
+                named.written[:0] = write_table(out, result)
+        if as_json:
+            print_json(result.to_dict())
+        else:
+            print_names(result, kept)
+            if named.skipped:
+                say(f"Series: {named.count - named.skipped} named, {named.skipped} named before and skipped.")
+            if named.written:
+                say(f"Written: {join_first(map(str, named.written), LISTED)}")
+    _refuse(named, path, out)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The options of the command that decide what is named and written."""
+
+    path: Path
+    model: str
+    smooth: bool
+    each: bool
+    choices: "Mapping[str, Any]"
+    strip: Path | None
+    runtime: RuntimeName
+    device: str
+    precision: Precision
+    out: Path | None
+    sr: Path | None
+    deidentify: Path | None
+    overwrite: bool
+    jobs: int
+
+    def request(self) -> "NamingRequest":
+        from vesalius.naming.many import NamingRequest, identify
+
+        return NamingRequest(
+            self.path,
+            self.model,
+            self.smooth,
+            self.each,
+            self.strip,
+            self.runtime,
+            self.device,
+            self.precision,
+            identify(self.model),
+        )
+
+
+@dataclass
+class _Named:
+    """What was named, and what came of it."""
+
+    series: "Iterable[SeriesName]" = ()
+    count: int = 0
+    total: int = 1
+    skipped: int = 0
+    failures: list[dict[str, str]] = field(default_factory=list)
+    written: list[Path] = field(default_factory=list)
+
+
+def _find_and_name(options: _Options, scratch: Path) -> _Named:
+    from vesalius.naming import find_series
+
     with progress_bar() as bar:
         task = bar.add_task("Looking for series", total=None)
-        found = find_series(path, series=series, stack=stack, volume=volume, frame=frame, each=each)
-        strips = _name_strips(strip, found)
-        _check_results(out, strips, found, overwrite)
-        if sr is not None:
-            _check_report(sr, found, overwrite)
-        if deidentify is not None:
-            _check_copies(deidentify, sr)
-        bar.update(task, description=f"Loading {model}")
-        labeller = AnatomyLabeller(model, runtime=runtime, device=device, precision=precision)
+        found = find_series(options.path, each=options.each, **options.choices)
         bar.remove_task(task)
-        if deidentify is not None:
-            from vesalius.cli.deidentify import copy_series
-
-            found = [copy_series(found[0], deidentify, stack, frame)]
-        work = _Work(labeller, smoothing, strips, bar, None if sr is None else _Report(sr, model, overwrite))
-        work.name_all(found)
-    rule = labeller.calibration.audit
-    lines = [audit_series(each, rule) for each in work.named] if audit else []
-    content = {
-        "model": model,
-        "least_probability": labeller.calibration.least_probability,
-        "series": [each.to_dict() for each in work.named],
-        "failures": work.failures,
-        **({"audit": [line.to_dict() for line in lines], "audit_rule": rule and asdict(rule)} if audit else {}),
-    }
-    work.write(out, content)
-    if as_json:
-        print_json(content)
-    else:
-        _print(work.named)
-        if audit:
-            _print_audit(lines, rule)
-        _print_notices(work.named)
-        _print_files(work.written)
-    _refuse(work.failures, len(found), path)
+        if options.sr is not None:
+            _check_report(options.sr, found, options.overwrite)
+        if options.deidentify is not None:
+            _check_copies(options.deidentify, options.sr)
+        if options.sr is None and (len(found) > 1 or _has_record(options.out)):
+            return _name_many(found, options, scratch, bar)
+        return _name_one(found[0], options, bar)
 
 
-def _name_strips(strip: Path | None, found: "Sequence[FoundSeries]") -> list[Path]:
-    """Files of the strips: one for each series, or none."""
-    if strip is None or len(found) == 1:
-        return [] if strip is None else [strip]
-    stems = distinct_stems([each.source for each in found])
-    return [strip.with_name(f"{strip.stem}.{stem}{strip.suffix}") for stem in stems]
+def _has_record(out: Path | None) -> bool:
+    if out is None:
+        return False
+    from vesalius.naming.many import RECORD, record_folder
+
+    return (record_folder(out) / RECORD).is_file()
 
 
-def _check_results(out: Path | None, strips: "Sequence[Path]", found: "Sequence[FoundSeries]", overwrite: bool) -> None:
+def _name_many(found: "Sequence[FoundSeries]", options: _Options, scratch: Path, bar: "Progress") -> _Named:
+    from vesalius.naming.many import name_many, record_folder
+    from vesalius.naming.tables import table_files
+
+    out = options.out
+    done = name_many(
+        found,
+        options.request(),
+        scratch if out is None else record_folder(out),
+        tables=[] if out is None else [each.absolute() for each in table_files(out)],
+        jobs=options.jobs,
+        overwrite=options.overwrite,
+        watch=lambda outcomes, total: iter(bar.track(outcomes, total, description="Naming series")),
+    )
+    return _Named(done.series, len(done.series), len(found), done.skipped, done.failures, done.written)
+
+
+def _name_one(found: "FoundSeries", options: _Options, bar: "Progress") -> _Named:
+    """Name one series, and draw and report it."""
+    from vesalius.naming import AnatomyLabeller
+
+    _check_results(options, found)
+    task = bar.add_task(f"Loading {options.model}", total=None)
+    labeller = AnatomyLabeller(
+        options.model, runtime=options.runtime, device=options.device, precision=options.precision
+    )
+    bar.remove_task(task)
+    if options.deidentify is not None:
+        from vesalius.cli.deidentify import copy_series
+
+        found = copy_series(found, options.deidentify, options.choices["stack"], options.choices["frame"])
+    named = _Named()
+    with _remembering(found.source, named.failures):
+        stacks = found.read()
+        series = _label(labeller, stacks, options.smooth, bar)
+        named.series, named.count = [series], 1
+        _draw_and_report(series, stacks, options, named)
+    return named
+
+
+def _label(
+    labeller: "AnatomyLabeller", stacks: "Sequence[MedicalImage]", smooth: bool, bar: "Progress"
+) -> "SeriesName":
+    from vesalius.naming.labeller import choose_stacks
+
+    total = sum(len(each.pixels) for each in choose_stacks(stacks))
+    step = bar.add_task(f"Naming {stacks[0].source.name}", total=total)
+    return labeller.label(stacks, smooth=smooth, on_slices=lambda count: bar.advance(step, count))
+
+
+def _draw_and_report(series: "SeriesName", stacks: "Sequence[MedicalImage]", options: _Options, named: _Named) -> None:
+    from vesalius.naming.labeller import choose_stacks
+    from vesalius.naming.strip import write_strip
+
+    if options.strip is not None:
+        with _remembering(options.strip, named.failures):
+            write_strip(options.strip, series, choose_stacks(stacks))
+            named.written.append(options.strip)
+    if options.sr is not None:
+        with _remembering(options.sr, named.failures):
+            from vesalius.clinical.work import report_names
+
+            report_names(options.sr, series, choose_stacks(stacks), options.model, overwrite=options.overwrite)
+            named.written.append(options.sr)
+
+
+def _digest(
+    named: _Named, model: str, calibration: "NamingCalibration", *, audit: bool
+) -> "tuple[NamingResult, Digest]":
+    from vesalius.naming.studies import group_studies
+    from vesalius.naming.tables import NamingResult
+    from vesalius.naming.telling import digest
+
+    kept = digest(named.series, calibration.audit, audit=audit)
+    result = NamingResult(
+        named.series,
+        model,
+        calibration.least_probability,
+        group_studies(kept.facts),
+        named.failures,
+        kept.audit if audit else None,
+        rule=calibration.audit,
+    )
+    return result, kept
+
+
+@contextmanager
+def _remembering(place: Path, failures: list[dict[str, str]]) -> Iterator[None]:
+    """Go on after an error in one image or result; a model that cannot name is no such error."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except VesaliusError as error:
+        failures.append({"source": str(place), "reason": str(error)})
+    except Exception as error:  # a fault of ours in one result must not lose the others
+        failures.append({"source": str(place), "reason": unexpected(place, error)})
+
+
+def _check_results(options: _Options, found: "FoundSeries") -> None:
     """Refuse to replace existing files unasked, and to replace an image that is to be read.
 
     Raises:
         OutputError: If a file would be replaced.
     """
-    from vesalius.naming.labels import table_files
+    from vesalius.naming.tables import table_files
 
-    results = [*([] if out is None else table_files(out)), *strips]
-    check_absent(results, overwrite)
-    read = {file.resolve() for each in found for file in (each.source, *each.files)}
+    results = [] if options.out is None else table_files(options.out)
+    results += [] if options.strip is None else [options.strip]
+    check_absent(results, options.overwrite)
+    read = {file.resolve() for file in (found.source, *found.files)}
     if lost := [each for each in results if each.resolve() in read]:
         raise OutputError(f"{lost[0]}: is an image to be named, and a result would replace it; choose another name.")
 
@@ -191,198 +348,19 @@ def _check_copies(copies: Path, report: Path | None) -> None:
     check_copies(copies)
 
 
-@dataclass(frozen=True)
-class _Report:
-    """A structured report that is to be written."""
-
-    path: Path
-    model: str
-    overwrite: bool
-
-    def write(self, series: "SeriesName", stacks: "Sequence[MedicalImage]") -> None:
-        from vesalius.clinical.work import report_names
-
-        report_names(self.path, series, stacks, self.model, overwrite=self.overwrite)
-
-
-class _Work:
-    """Names series after series; one that fails stops no other."""
-
-    def __init__(
-        self,
-        labeller: "AnatomyLabeller",
-        smooth: bool,
-        strips: "Sequence[Path]",
-        bar: "Progress",
-        report: _Report | None = None,
-    ) -> None:
-        self.labeller, self.smooth, self.strips, self.bar, self.report = labeller, smooth, strips, bar, report
-        self.named: list[SeriesName] = []
-        self.failures: list[dict[str, str]] = []
-        self.written: list[Path] = []
-
-    def name_all(self, found: "Sequence[FoundSeries]") -> None:
-        """Name each series, and remember which failed."""
-        task = self.bar.add_task("Series", total=len(found), visible=len(found) > 1)
-        for place, each in enumerate(found):
-            step = self.bar.add_task(f"Reading {each.source.name}", total=None)
-            with self._remembering(each.source):
-                self._name(each.read(), self.strips[place] if self.strips else None, step)
-            self.bar.remove_task(step)
-            self.bar.advance(task)
-
-    def write(self, out: Path | None, content: "Mapping[str, object]") -> None:
-        """Write the names."""
-        from vesalius.naming import write_table
-
-        if out is not None and self.named:
-            with self._remembering(out):
-                self.written = [*write_table(out, self.named, content), *self.written]
-
-    def _name(self, stacks: "Sequence[MedicalImage]", strip: Path | None, step: "TaskID") -> None:
-        from vesalius.naming.labeller import choose_stacks
-        from vesalius.naming.strip import write_strip
-
-        chosen = choose_stacks(stacks)
-        total = sum(len(each.pixels) for each in chosen)
-        self.bar.update(step, description=f"Naming {stacks[0].source.name}", total=total)
-        series = self.labeller.label(stacks, smooth=self.smooth, on_slices=lambda count: self.bar.advance(step, count))
-        self.named.append(series)
-        if strip is not None:
-            with self._remembering(strip):
-                write_strip(strip, series, chosen)
-                self.written.append(strip)
-        if self.report is not None:
-            with self._remembering(self.report.path):
-                self.report.write(series, chosen)
-                self.written.append(self.report.path)
-
-    @contextmanager
-    def _remembering(self, place: Path) -> Iterator[None]:
-        """Go on after an error in one image or result; a model that cannot name fails for all alike."""
-        try:
-            yield
-        except ModelError:
-            raise
-        except VesaliusError as error:
-            self.failures.append({"source": str(place), "reason": str(error)})
-        except Exception as error:  # a fault of ours in one image must not lose the names of all others
-            self.failures.append({"source": str(place), "reason": unexpected(place, error)})
-
-
-def _print(named: "Sequence[SeriesName]") -> None:
-    if len(named) == 1:
-        _print_one(named[0])
-    elif named:
-        columns = ("series", "slices", "modality", "plane", "stations", "organs")
-        folder = _home(named)
-        print_table(columns, [_summarise(each, folder) for each in named], title=str(folder))
-
-
-def _print_audit(lines: "Sequence[AuditLine]", rule: "AuditRule | None") -> None:
-    columns = ("series", "BodyPartExamined", "verdict", "why", "term for the pixels")
-    folder = _home(lines)
-    rows = [
-        (line.source.relative_to(folder), line.body_part or "–", line.verdict, line.reason, line.proposed)
-        for line in lines
-    ]
-    print_table(columns, rows, title="Does BodyPartExamined fit the pixels?")
-    if rule is not None:
-        say(
-            f"Of {rule.patients} patients the model never saw, {rule.wrongly_contradicts:.0%} of right headers were "
-            f"contradicted and {rule.wrongly_agrees:.0%} of wrong ones agreed with; {rule.found_wrong:.0%} of wrong "
-            "headers were found."
-        )
-
-
-def _home(named: "Sequence[SeriesName | AuditLine]") -> Path:
-    """The folder that all lie in."""
-    if len(named) == 1:
-        return named[0].source.parent
-    return Path(os.path.commonpath([each.source for each in named])) if named else Path()
-
-
-def _print_notices(named: "Sequence[SeriesName]") -> None:
-    notices = [f"{each.source.name}: {notice}" for each in named for notice in each.notices]
-    say_first(notices, LISTED, "… and {} more notices, which --json lists.")
-
-
-def _print_files(written: "Sequence[Path]") -> None:
-    if written:
-        say(f"Written: {join_first(map(str, written), LISTED)}")
-
-
-def _summarise(series: "SeriesName", folder: Path) -> tuple[object, ...]:
-    words = [series.modality.label or "unsure", series.protocol.label, series.purpose.label]
-    stations, organs = (dict.fromkeys(each.label for each in ranges) for ranges in (series.stations, series.organs))
-    return (
-        series.source.relative_to(folder),
-        len(series.slices),
-        " ".join(word for word in words if word),
-        series.plane.label or series.plane.evidence or "unsure",
-        join_first((label or "unsure" for label in stations), LISTED),
-        join_first((label for label in organs if label), LISTED),
-    )
-
-
-def _print_one(series: "SeriesName") -> None:
-    asked = [("modality", series.modality), ("protocol", series.protocol), ("plane", series.plane)]
-    asked = [(question, answer) for question, answer in asked if answer.evidence != OF_MR_ONLY]
-    columns = ("", "label", "probability", "from")
-    print_table(
-        columns,
-        [_row(question, answer, question in series.calibrated) for question, answer in asked],
-        title=str(series.source),
-    )
-    for title, ranges in (("station", series.stations), ("organ", series.organs)):
-        number = "probability" if f"{title}s" in series.calibrated else "share, uncalibrated"
-        columns = (title, "slices", "position (mm)", number)
-        if ranges:
-            print_table(columns, [_range_row(each) for each in ranges])
-    for remark in _remarks(series):
-        say(remark)
-
-
-def _row(question: str, answer: "Answer", calibrated: bool) -> tuple[object, ...]:
-    nothing = "–" if answer.evidence else "unsure"
-    sure = answer.confidence if answer.probability is None else answer.probability
-    uncalibrated = answer.source == "pixels" and not calibrated
-    told = answer.evidence or ("uncalibrated" if uncalibrated else "")
-    return question, answer.label or nothing, sure, f"{answer.source}: {told}" if told else answer.source
-
-
-def _range_row(found: "LabelRange") -> tuple[object, ...]:
-    slices, places = _range(found.first, found.last), _range(found.first_mm, found.last_mm)
-    return found.label or "unsure", slices, places, found.probability
-
-
-def _range(first: float | None, last: float | None) -> str:
-    if first is None or last is None:
-        return "–"
-    return f"{first:.0f}" if first == last else f"{first:.0f} … {last:.0f}"
-
-
-def _remarks(series: "SeriesName") -> list[str]:
-    codes = series.codes
-    remarks = []
-    if series.purpose.label is not None:
-        remarks.append(f"This is a {series.purpose.label} ({series.purpose.source}), not a series of slices.")
-    elif series.stacks > 1:
-        remarks.append(f"The series holds {series.stacks} stacks of slices; the largest is named.")
-    if codes.body_part and codes.region:
-        remarks.append(f"Body Part Examined: {codes.body_part} (SCT {codes.region.value}, {codes.region.meaning})")
-    return remarks
-
-
-def _refuse(failures: "Sequence[Mapping[str, str]]", count: int, path: Path) -> None:
+def _refuse(named: _Named, path: Path, out: Path | None) -> None:
     """Say at the end what could not be named or written.
 
     Raises:
         ImageError: If there is anything.
     """
+    from vesalius.naming.tables import table_files
+
+    failures = named.failures
     if not failures:
         return
-    if count == 1:
+    if named.total == 1:
         raise ImageError(failures[0]["reason"])
-    told = join_first(map(tell_failure, failures), LISTED, "; ", ", which --json lists")
-    raise ImageError(f"{path}: {len(failures)} of {count} series could not be named or drawn: {told}")
+    listed = ", which --json lists" if out is None else f", which {table_files(out)[:2][-1]} lists"
+    told = join_first(map(tell_failure, failures), LISTED, "; ", listed)
+    raise ImageError(f"{path}: {len(failures)} of {named.total} series could not be named or drawn: {told}")

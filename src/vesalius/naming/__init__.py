@@ -3,9 +3,10 @@
 from vesalius.imaging.search import FoundSeries, find_series
 from vesalius.naming.audit import AuditLine, audit_series
 from vesalius.naming.labeller import AnatomyLabeller
-from vesalius.naming.labels import Answer, LabelRange, SeriesName, SliceName, write_table
+from vesalius.naming.labels import Answer, LabelRange, SeriesName, SliceName
 from vesalius.naming.phrasebook import AuditRule, NamingCalibration
 from vesalius.naming.strip import draw_strip
+from vesalius.naming.tables import NamingResult, write_table
 
 __all__ = [
     "AnatomyLabeller",
@@ -15,6 +16,7 @@ __all__ = [
     "FoundSeries",
     "LabelRange",
     "NamingCalibration",
+    "NamingResult",
     "SeriesName",
     "SliceName",
     "audit_series",

@@ -1,17 +1,20 @@
 """Whether the header's Body Part Examined fits the pixels; it is often left empty or copied from another protocol."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
-from vesalius.naming.labels import LabelRange, SeriesName
+from vesalius.naming.labels import LabelRange, SeriesName, SliceName
 from vesalius.naming.phrasebook import AuditRule
 from vesalius.prompts.codes import body_part_of, stations_of_body_part
 
 Verdict = Literal["agrees", "contradicts", "covers a part", "unsure", "missing", "unknown term", "not judged"]
 KEYWORD = "BodyPartExamined"
+JUDGED: tuple[Verdict, ...] = ("agrees", "covers a part", "contradicts", "unsure")
+"""Verdicts on headers that were laid beside pixels."""
 NOT_JUDGED = ("report", "projection")
 """Purposes whose pixels are no slices."""
 NO_RULE = "the model's notes hold no audit thresholds; experiments/pocket/audit_thresholds.py computes them"
@@ -37,6 +40,10 @@ class AuditLine:
     """Whether the probabilities of stations are calibrated."""
     proposed: str | None
     """Defined term for the named stations, if it would agree; None if there is none."""
+    wrong_share: float | None = None
+    """Share of such findings that are wrong, see ``AuditRule.wrong_share``."""
+    error_rate: str = ""
+    """The same in words, with how many people it was measured on; "" where nothing is claimed."""
 
     def to_dict(self) -> dict[str, object]:
         """The line as JSON's types."""
@@ -67,7 +74,38 @@ def audit_series(series: SeriesName, rule: AuditRule | None) -> AuditLine:
         pixels=named,
         calibrated="stations" in series.calibrated,
         proposed=_propose(series, named, rule),
+        wrong_share=None if rule is None else rule.wrong_share(verdict),
+        error_rate="" if rule is None else tell_error_rate(verdict, rule),
     )
+
+
+def tell_error_rate(verdict: str, rule: AuditRule) -> str:
+    """How often such a finding is wrong, in words; "" where nothing is claimed.
+
+    >>> tell_error_rate("contradicts", AuditRule(0.1, -0.7, 3, 32, 0.02, 0.04, 0.78, 0.36))
+    'wrong in about 1 of 10 such findings (32 held-out people, half of the headers wrong)'
+    """
+    share = rule.wrong_share(verdict)
+    if share is None:
+        return ""
+    often = f"about 1 of {round(1 / share)}" if share else "none of"
+    return f"wrong in {often} such findings ({rule.patients} held-out people, half of the headers wrong)"
+
+
+def tell_audit(lines: Sequence[AuditLine], rule: AuditRule) -> list[str]:
+    """Of many series, how many headers each verdict concerns, and how many contradictions chance explains."""
+    counts = Counter(line.verdict for line in lines)
+    told = ", ".join(f"{verdict}: {count}" for verdict, count in sorted(counts.items()))
+    judged = sum(counts[verdict] for verdict in JUDGED)
+    sentences = [f"Headers: {told}."]
+    if judged:
+        expected = rule.wrongly_contradicts * judged
+        chance = f"{expected:.1f}" if expected < 10 else f"{expected:.0f}"  # noqa: PLR2004 - a decimal for small ones
+        sentences.append(
+            f"{rule.wrongly_contradicts:.1%} of right headers are contradicted ({rule.patients} held-out people): if "
+            f"all {judged} judged headers were right, about {chance} would be, and {counts['contradicts']} are."
+        )
+    return sentences
 
 
 def margin_of(series: SeriesName, stations: frozenset[str]) -> float:
@@ -79,13 +117,19 @@ def margin_of(series: SeriesName, stations: frozenset[str]) -> float:
 
     Returns:
         Mean over slices of the likeliest of ``stations`` less the likeliest of all others, -1 to 1, before smoothing.
+        Blank slices take no part.
     """
 
     def likeliest(row: Mapping[str, float], among: bool) -> float:
         return max((value for name, value in row.items() if (name in stations) == among), default=0.0)
 
-    rows = [each.station_probabilities for each in series.slices]
-    return fmean(likeliest(row, True) - likeliest(row, False) for row in rows)
+    rows = [each.station_probabilities for each in _showing(series)]
+    return fmean(likeliest(row, True) - likeliest(row, False) for row in rows) if rows else 0.0
+
+
+def _showing(series: SeriesName) -> list[SliceName]:
+    """Slices that are not blank, whose probabilities are all 0."""
+    return [each for each in series.slices if any(each.station_probabilities.values())]
 
 
 def _compare(series: SeriesName, text: str, margin: float | None, rule: AuditRule | None) -> tuple[Verdict, str]:
@@ -116,8 +160,9 @@ def _judge(series: SeriesName, margin: float, rule: AuditRule) -> tuple[Verdict,
 def _why_not_judged(series: SeriesName, rule: AuditRule) -> str | None:
     if series.purpose.label in NOT_JUDGED:
         return f"a {series.purpose.label} shows no slices"
-    if len(series.slices) < rule.least_slices:
-        return f"{len(series.slices)} slices, and the thresholds hold for series of {rule.least_slices} or more"
+    count = len(_showing(series))
+    if count < rule.least_slices:
+        return f"{count} slices, and the thresholds hold for series of {rule.least_slices} or more"
     return None
 
 

@@ -15,13 +15,23 @@ from vesalius.imaging import MedicalImage
 from vesalius.imaging.mr_protocol import find_protocol
 from vesalius.imaging.orientation import common_plane
 from vesalius.imaging.read import ImageLike, as_image
+from vesalius.imaging.safeguards import Notice
 from vesalius.imaging.search import find_series
 from vesalius.imaging.slices import SliceStack, to_square_pixels
 from vesalius.models.checkpoint_file import CONTRACT_NAME, find_checkpoint, read_contract, read_notes
 from vesalius.models.public_weights import find_encoder_source, locate
 from vesalius.naming.labels import Answer, SeriesName, SliceName
+from vesalius.naming.landmarks import find_landmarks
 from vesalius.naming.phrasebook import NamingCalibration, Phrasebook, to_unit
-from vesalius.naming.series import Probabilities, build_names, cap_organs, name_organs, name_stations, smoothing_of
+from vesalius.naming.series import (
+    Bools,
+    Probabilities,
+    build_names,
+    cap_organs,
+    name_organs,
+    name_stations,
+    smoothing_of,
+)
 from vesalius.predict import DEFAULT_MODEL
 from vesalius.prompts.anatomy import PROTOCOL_MODALITY
 from vesalius.runtime import RuntimeChoice, as_runtime, open_runtime
@@ -88,7 +98,7 @@ def header_plane(stacks: Sequence[MedicalImage], modality: Answer) -> Answer | N
 
 
 def open_namer(
-    model: str | Path, *, runtime: RuntimeChoice, device: str, precision: "Precision"
+    model: str | Path, *, runtime: RuntimeChoice, device: str, precision: "Precision", threads: int = 0
 ) -> tuple[Runtime, NamingCalibration]:
     """Open a model with its calibration.
 
@@ -97,6 +107,7 @@ def open_namer(
         runtime: See `open_runtime`, as for the other arguments; public weights always run in PyTorch.
         device: Where to compute.
         precision: Precision of computation.
+        threads: Threads that compute on a CPU; 0 for all cores.
 
     Raises:
         ConfigError: If the runtime cannot do what is asked.
@@ -106,9 +117,11 @@ def open_namer(
     if find_encoder_source(str(model)) is None:
         path = find_checkpoint(model)
         _check_export(path)
-        opened = open_runtime(path, runtime=runtime, device=device, precision=precision)
+        opened = open_runtime(path, runtime=runtime, device=device, precision=precision, threads=threads)
         return opened, NamingCalibration.from_notes(read_notes(path), path)
     loaded, calibration = load_namer(model)
+    if threads:
+        require("torch", extra="train").set_num_threads(threads)
     return as_runtime(loaded, device=device, precision=precision), calibration
 
 
@@ -138,6 +151,18 @@ def load_namer(model: str | Path) -> tuple["VisionLanguageEncoder", NamingCalibr
     return import_checkpoint(locate(source.name), source.layout).eval(), NamingCalibration({})
 
 
+def read_calibration(model: str | Path) -> NamingCalibration:
+    """Calibration of a model that is not opened.
+
+    Raises:
+        ModelError: If there is no such model, or its notes are damaged.
+    """
+    if find_encoder_source(str(model)) is not None:
+        return NamingCalibration({})
+    path = find_checkpoint(model)
+    return NamingCalibration.from_notes(read_notes(path), path)
+
+
 def _check_export(path: Path) -> None:
     reason = read_contract(path).refused.get("name") if path.name == CONTRACT_NAME else None
     if reason is not None:
@@ -146,6 +171,8 @@ def _check_export(path: Path) -> None:
 
 SLICES_AT_ONCE = 4
 """Slices encoded together; 16 take 400 MB more and, on CPUs, are slower."""
+LEAST_CONTRAST = 1 / 255
+"""Difference between the darkest and the brightest pixel, 0 to 1, below which a slice shows nothing."""
 OVERSAMPLING = 2
 """Large slices are rendered at this multiple of the model's size, so that none is held whole as real numbers."""
 
@@ -171,6 +198,8 @@ class _EncodedStack:
     """Position of each slice, mm."""
     odds: dict[str, Floats]
     """Question -> log-odds [D, L]."""
+    shows: Bools
+    """Slices that show anything, [D]; the others hold one value throughout, and no model can tell what of."""
 
 
 class AnatomyLabeller:
@@ -183,6 +212,7 @@ class AnatomyLabeller:
         runtime: Program that runs it, see `vesalius.runtime.open_runtime`; ignored for models in memory.
         device: Device to compute on: "auto", "cpu", "cuda", "cuda:1" or "mps".
         precision: Precision of computation in PyTorch.
+        threads: Threads that compute on a CPU; 0 for all cores.
 
     Raises:
         ConfigError: If there is no such device, or the runtime cannot do what is asked.
@@ -198,10 +228,11 @@ class AnatomyLabeller:
         runtime: RuntimeChoice = "auto",
         device: str = "auto",
         precision: "Precision" = "32",
+        threads: int = 0,
     ) -> None:
         own = NamingCalibration({})
         if isinstance(model, str | Path):
-            self.runtime, own = open_namer(model, runtime=runtime, device=device, precision=precision)
+            self.runtime, own = open_namer(model, runtime=runtime, device=device, precision=precision, threads=threads)
         else:
             self.runtime = as_runtime(model, device=device, precision=precision)
         self._name = str(model) if isinstance(model, str | Path) else type(model).__name__
@@ -233,6 +264,7 @@ class AnatomyLabeller:
         modality = header_modality(chosen[0]) or self._choose("modality", seen)
         plane = header_plane(chosen, modality) or self._choose("plane", seen)
         names: list[SliceName] = []
+        least = self.calibration.least_probability
         for each in seen:
             names += self._name_slices(each, plane.label, len(names), smooth)
         return SeriesName(
@@ -247,7 +279,9 @@ class AnatomyLabeller:
             smoothed=smoothing_of(chosen[0]) if smooth else None,
             calibrated=tuple(sorted(self.calibration.scalings)),
             header=chosen[0].header,
-            notices=tuple(dict.fromkeys(notice for each in stacks for notice in each.notices)),
+            notices=tuple(dict.fromkeys([*(notice for each in stacks for notice in each.notices), *_tell_blank(seen)])),
+            least_probability=least,
+            landmarks=find_landmarks(names, chosen[0], least, smooth=smooth) if len(chosen) == 1 else (),
         )
 
     def __repr__(self) -> str:
@@ -257,19 +291,22 @@ class AnatomyLabeller:
         """Render and shrink slices one by one, so that a long series takes no more memory than a short one."""
         slices, side = image.slices(), self.runtime.image_size
         positions: list[float | None] = []
-        vectors = []
+        vectors, shows = [], []
         for start in range(0, len(slices), SLICES_AT_ONCE):
             small = []
             for place in range(start, min(start + SLICES_AT_ONCE, len(slices))):
                 positions.append(slices.position_mm(place))
                 small.append(render_for_model(slices, place, side))
+                shows.append(bool(np.ptp(small[-1]) >= LEAST_CONTRAST))
             vectors.append(self.runtime.embed_image(np.stack(small)))
             on_slices(len(small))
-        return _EncodedStack(image, positions, self._phrases.odds(to_unit(np.concatenate(vectors))))
+        return _EncodedStack(image, positions, self._phrases.odds(to_unit(np.concatenate(vectors))), np.array(shows))
 
     def _choose(self, question: str, seen: Sequence[_EncodedStack]) -> Answer:
         """One answer for all slices together."""
-        odds = np.concatenate([each.odds[question] for each in seen])
+        odds = np.concatenate([each.odds[question][each.shows] for each in seen])
+        if not len(odds):
+            return Answer(None, None, "pixels", "no slice shows anything")
         shares = self._phrases.probabilities(question, odds).mean(0)
         best = int(shares.argmax())
         probability = float(shares[best])
@@ -277,19 +314,34 @@ class AnatomyLabeller:
         return Answer(self._phrases.labels[question][best] if sure else None, probability, "pixels")
 
     def _name_slices(self, seen: _EncodedStack, plane: str | None, first: int, smooth: bool) -> list[SliceName]:
+        asked = {name: self._phrases.probabilities(name, seen.odds[name]) for name in ("stations", "organs")}
         stations, organs = (
-            Probabilities(self._phrases.labels[name], self._phrases.probabilities(name, seen.odds[name]))
-            for name in ("stations", "organs")
+            Probabilities(self._phrases.labels[name], np.where(seen.shows[:, None], values, 0.0))
+            for name, values in asked.items()
         )
         if {"stations", "organs"} <= self.calibration.scalings.keys():
             organs = cap_organs(organs, stations)
         smoothing = smoothing_of(seen.image) if smooth else None
-        least, places = self.calibration.least_probability, [position or 0.0 for position in seen.positions]
-        named = (
-            (stations, name_stations(stations, places, smoothing, least)),
-            (organs, name_organs(organs, places, smoothing, least)),
-        )
-        return build_names(*named, [(position, seen.image.plane or plane) for position in seen.positions], first)
+        least = self.calibration.least_probability
+        places = [position or 0.0 for position, shows in zip(seen.positions, seen.shows, strict=True) if shows]
+
+        def name(found: Probabilities, decide: Callable[..., Bools]) -> tuple[Probabilities, Bools]:
+            named = np.zeros(found.values.shape, np.bool_)
+            if places:
+                kept = Probabilities(found.labels, found.values[seen.shows])
+                named[seen.shows] = decide(kept, places, smoothing, least)
+            return found, named
+
+        where = [(position, seen.image.plane or plane) for position in seen.positions]
+        return build_names(name(stations, name_stations), name(organs, name_organs), where, first)
+
+
+def _tell_blank(seen: Sequence[_EncodedStack]) -> list[Notice]:
+    shows = np.concatenate([each.shows for each in seen])
+    if shows.all():
+        return []
+    why = "they hold one value throughout, so nothing is to be seen"
+    return [Notice("slices not named", why, count=int((~shows).sum()), total=len(shows))]
 
 
 def choose_stacks(stacks: Sequence[MedicalImage]) -> Sequence[MedicalImage]:

@@ -1,15 +1,12 @@
-"""Names of slices and series: answers with their probabilities and sources, standard codes, and tables on disk."""
+"""Names of slices and series: answers with their probabilities and sources, where labels begin and end, and codes."""
 
-import csv
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from vesalius.console import html_table
-from vesalius.errors import ConfigError
-from vesalius.files import to_utf8, write_json, writing
 from vesalius.imaging.header import Finding
 from vesalius.imaging.safeguards import Notice
 from vesalius.prompts.anatomy import ORGANS, STATIONS, in_order
@@ -73,6 +70,39 @@ class LabelRange:
     """Mean over the slices, before smoothing; None without a label."""
 
 
+EdgeKind = Literal["crosses", "uncertain", "series ends"]
+"""How a label begins or ends: its probability crosses the threshold; it does so slowly, or only the order of the body
+decided; or the series ends while the label still shows."""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Where a label begins or ends along the body."""
+
+    mm: float
+    """Place along the patient's z axis, towards the head."""
+    kind: EdgeKind
+    within_mm: float | None
+    """Length of the stretch in which the edge may lie; None where the series ends."""
+
+
+@dataclass(frozen=True)
+class Landmark:
+    """The stretch of the body in which an axial series shows a label."""
+
+    kind: Literal["station", "organ"]
+    label: str
+    first: int
+    """First and last slice that shows it, from 0."""
+    last: int
+    low: Edge
+    """Edge towards the feet."""
+    high: Edge
+    """Edge towards the head."""
+    probability: float
+    """Mean of the smoothed probabilities from the first slice to the last."""
+
+
 @dataclass(frozen=True)
 class SeriesCodes:
     """Standard codes of what a series shows, for headers and reports."""
@@ -110,6 +140,10 @@ def code_series(stations: Collection[str], organs: Collection[str], plane: str |
     )
 
 
+KEPT_KEYWORDS = ("StudyInstanceUID", "SeriesInstanceUID", "SeriesDescription", "BodyPartExamined", "Modality")
+"""Attributes that stand beside the names in JSON."""
+
+
 @dataclass(frozen=True, repr=False)
 class SeriesName:
     """Names of a picture, series or volume."""
@@ -135,6 +169,35 @@ class SeriesName:
     """Attributes by keyword, as in ``MedicalImage.header``."""
     notices: tuple[Notice, ...] = ()
     """What the reader left out or guessed, as in ``MedicalImage.notices``."""
+    least_probability: float = 0.5
+    """Probability from which a label was named."""
+    landmarks: tuple[Landmark, ...] = ()
+    """Stretches of the body in which labels show; of axial series only."""
+
+    @staticmethod
+    def from_dict(content: Mapping[str, Any]) -> "SeriesName":
+        """The names that ``to_dict`` turned into JSON's types.
+
+        Raises:
+            KeyError, TypeError: If something is missing or of another kind.
+        """
+        answers: dict[str, Any] = {name: Answer(**content[name]) for name in ("modality", "protocol", "plane")}
+        plain = {name: content[name] for name in ("obliquity", "stacks", "smoothed", "header", "least_probability")}
+        return SeriesName(
+            source=Path(content["source"]),
+            **answers,
+            slices=tuple(_slice_of(each) for each in content["slices"]),
+            purpose=Finding(**content["purpose"]),
+            calibrated=tuple(content["calibrated"]),
+            notices=tuple(
+                Notice(**{name: each[name] for name in each if name != "message"}) for each in content["notices"]
+            ),
+            landmarks=tuple(
+                Landmark(**{**each, "low": Edge(**each["low"]), "high": Edge(**each["high"])})
+                for each in content["landmarks"]
+            ),
+            **plain,
+        )
 
     @property
     def stations(self) -> list[LabelRange]:
@@ -155,8 +218,7 @@ class SeriesName:
 
     def to_dict(self) -> dict[str, object]:
         """The names as JSON's types, with ranges and standard codes; slices come last."""
-        keywords = ("SeriesInstanceUID", "SeriesDescription", "BodyPartExamined")
-        header = {keyword: self.header[keyword] for keyword in keywords if keyword in self.header}
+        header = {keyword: self.header[keyword] for keyword in KEPT_KEYWORDS if keyword in self.header}
         content = {**asdict(self), "source": str(self.source), "header": header}
         content["notices"] = [each.to_dict() for each in self.notices]
         ranges = {name: [asdict(each) for each in getattr(self, name)] for name in ("stations", "organs")}
@@ -217,118 +279,6 @@ def _in_order(ranges: list[LabelRange]) -> list[LabelRange]:
     return sorted(ranges, key=lambda each: (each.first, each.last))
 
 
-Row = Mapping[str, str | int | float | None]
-SUFFIXES = (".csv", ".json", ".parquet")
-REAL_SUFFIXES = (")", "_mm", "_probability", "obliquity")
-"""Endings of columns of real numbers."""
-INTEGERS = ("slice", "slices", "stacks")
-"""Columns of whole numbers; all others are text, even where every value is missing."""
-
-
-def check_table(path: Path) -> None:
-    """Refuse a file that could not be written, before anything is computed.
-
-    Raises:
-        ConfigError: If its suffix is none of ``SUFFIXES``.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"--out {path}: expected a name that ends in {', '.join(SUFFIXES)}, got '{path.suffix}'.")
-
-
-def table_files(path: Path) -> list[Path]:
-    """The files that ``write_table`` writes."""
-    return [path] if path.suffix.lower() == ".json" else [path, path.with_name(f"{path.stem}.series{path.suffix}")]
-
-
-def write_table(path: Path, series: Sequence[SeriesName], content: Mapping[str, object]) -> list[Path]:
-    """Write the names of one or more series.
-
-    Args:
-        path: A .json file gets ``content``; results.csv and results.parquet a row a slice, with results.series.csv or
-            results.series.parquet beside them a row a series.
-        series: The names, one or more.
-        content: All of them as JSON's types.
-
-    Returns:
-        The files written.
-
-    Raises:
-        ConfigError: If the suffix is none of ``SUFFIXES``.
-        OutputError: If a file cannot be written.
-    """
-    check_table(path)
-    files = table_files(path)
-    if path.suffix.lower() == ".json":
-        write_json(path, content)
-        return files
-    write = _write_csv if path.suffix.lower() == ".csv" else _write_parquet
-    write(path, [_slice_row(each, one) for each in series for one in each.slices])
-    write(files[1], [_series_row(each) for each in series])
-    return files
-
-
-def _slice_row(series: SeriesName, one: SliceName) -> Row:
-    return {
-        "source": str(series.source),
-        "series_uid": series.header.get("SeriesInstanceUID"),
-        "slice": one.index,
-        "position_mm": one.position_mm,
-        "plane": one.plane,
-        "stations": ";".join(one.stations),
-        "organs": ";".join(one.organs),
-        **{f"p({label})": one.station_probabilities.get(label) for label in STATIONS},
-        **{f"p({label})": one.organ_probabilities.get(label) for label in ORGANS},
-    }
-
-
-def _series_row(series: SeriesName) -> Row:
-    codes = series.codes
-    return {
-        "source": str(series.source),
-        "series_uid": series.header.get("SeriesInstanceUID"),
-        "slices": len(series.slices),
-        "stacks": series.stacks,
-        "purpose": series.purpose.label,
-        **_answer("modality", series.modality),
-        **_answer("protocol", series.protocol),
-        **_answer("plane", series.plane),
-        "obliquity": series.obliquity,
-        "stations": ";".join(dict.fromkeys(each.label for each in series.stations if each.label)),
-        "organs": ";".join(dict.fromkeys(each.label for each in series.organs if each.label)),
-        "body_part": codes.body_part,
-        "region_sct": codes.region.value if codes.region else None,
-        "ihe_regions": ";".join(each.value for each in codes.ihe_regions),
-        "header_body_part": series.header.get("BodyPartExamined"),
-        "calibrated": ";".join(series.calibrated),
-    }
-
-
-def _answer(name: str, answer: Answer) -> Row:
-    return {
-        name: answer.label,
-        f"{name}_source": answer.source,
-        f"{name}_evidence": answer.evidence or None,
-        f"{name}_probability": answer.confidence if answer.probability is None else answer.probability,
-    }
-
-
-def _write_csv(path: Path, rows: Sequence[Row]) -> None:
-    with writing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(map(to_utf8, rows))
-
-
-def _write_parquet(path: Path, rows: Sequence[Row]) -> None:
-    import pyarrow as pa  # loads slowly, and most tables are CSV
-    import pyarrow.parquet as pq
-
-    def type_of(name: str) -> "pa.DataType":
-        if name in INTEGERS:
-            return pa.int64()
-        return pa.float64() if name.endswith(REAL_SUFFIXES) else pa.string()
-
-    schema = pa.schema([(name, type_of(name)) for name in rows[0]])
-    table = pa.Table.from_pylist([to_utf8(row) for row in rows], schema=schema)
-    with writing(path) as unfinished:
-        pq.write_table(table, unfinished)
+def _slice_of(content: Mapping[str, Any]) -> SliceName:
+    station, stations, organs = Answer(**content["station"]), tuple(content["stations"]), tuple(content["organs"])
+    return SliceName(**{**content, "station": station, "stations": stations, "organs": organs})

@@ -58,6 +58,27 @@ class AuditRule:
     found_wrong: float
     """Share of wrong headers that contradict."""
 
+    def wrong_share(self, verdict: str) -> float | None:
+        """Share of such findings that are wrong, as measured: among as many wrong headers as right ones.
+
+        >>> AuditRule(0.1, -0.7, 3, 32, 0.02, 0.04, 0.78, 0.36).wrong_share("contradicts")
+        0.1
+
+        Args:
+            verdict: A verdict of ``naming.audit``.
+
+        Returns:
+            A share from 0 to 1; None for verdicts that claim nothing, and for those that were never given.
+        """
+        match verdict:
+            case "agrees":
+                wrong, right = self.wrongly_agrees, self.found_right
+            case "contradicts":
+                wrong, right = self.wrongly_contradicts, self.found_wrong
+            case _:
+                return None
+        return wrong / (wrong + right) if wrong + right else None
+
     @staticmethod
     def from_dict(content: Mapping[str, object]) -> "AuditRule":
         """Read a rule from a model's notes.

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from vesalius.console import to_terminal
-from vesalius.errors import ConfigError
+from vesalius.errors import ConfigError, VesaliusError, unexpected
 from vesalius.imaging import MedicalImage, write_rgb
 from vesalius.imaging.formats import RASTER_SUFFIXES
 from vesalius.imaging.slices import PALETTE, shrink
@@ -87,6 +87,21 @@ def write_strip(path: Path, series: SeriesName, stacks: Sequence[MedicalImage]) 
         OutputError: If the file cannot be written.
     """
     write_rgb(path, np.asarray(draw_strip(series, stacks)))
+
+
+def try_strip(path: Path, series: SeriesName, stacks: Sequence[MedicalImage]) -> str | None:
+    """Write a strip whose failure must lose no name.
+
+    Returns:
+        Why it could not be written; None if it was.
+    """
+    try:
+        write_strip(path, series, stacks)
+    except VesaliusError as error:
+        return str(error)
+    except Exception as error:  # a fault of ours
+        return unexpected(path, error)
+    return None
 
 
 def describe(series: SeriesName) -> list[str]:

@@ -1,0 +1,237 @@
+"""Everything that a run named, and the tables that it is written to."""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from vesalius.errors import ConfigError
+from vesalius.files import to_utf8, write_json, writing
+from vesalius.naming.audit import AuditLine
+from vesalius.naming.labels import Answer, SeriesName, SliceName
+from vesalius.naming.phrasebook import LEAST_PROBABILITY, AuditRule
+from vesalius.naming.studies import StudyName
+from vesalius.prompts.anatomy import ORGANS, STATIONS
+
+Row = Mapping[str, str | int | float | None]
+SUFFIXES = (".csv", ".json", ".parquet")
+REAL_SUFFIXES = (")", "_mm", "_probability", "obliquity", "probability", "margin", "wrong_share")
+"""Endings of columns of real numbers."""
+INTEGERS = ("slice", "slices", "stacks", "first_slice", "last_slice")
+"""Columns of whole numbers; all others are text, even where every value is missing."""
+BATCH = 10_000
+"""Rows of a Parquet file that lie in memory at once."""
+
+
+@dataclass(frozen=True)
+class NamingResult:
+    """The names of one or more series, and what follows from them together."""
+
+    series: Iterable[SeriesName]
+    """May be gone through several times, and need not lie in memory."""
+    model: str = ""
+    least_probability: float = LEAST_PROBABILITY
+    """Probability from which a label was named."""
+    studies: Sequence[StudyName] = ()
+    failures: Sequence[Mapping[str, str]] = ()
+    """What could not be named or written, as ``{"source": …, "reason": …}``."""
+    audit: Sequence[AuditLine] | None = None
+    """A line a series, in their order; None unless it was asked for."""
+    rule: AuditRule | None = field(default=None, kw_only=True)
+    """The model's thresholds for the audit, with its error rates."""
+
+    def to_dict(self) -> dict[str, object]:
+        """All of it as JSON's types, but for the series, which are an iterator; see ``vesalius.files.iter_json``."""
+        content: dict[str, object] = {
+            "model": self.model,
+            "least_probability": self.least_probability,
+            "series": (each.to_dict() for each in self.series),
+            "studies": [each.to_dict() for each in self.studies],
+            "failures": list(self.failures),
+        }
+        if self.audit is not None:
+            content["audit"] = [line.to_dict() for line in self.audit]
+            content["audit_rule"] = self.rule and asdict(self.rule)
+        return content
+
+
+def check_table(path: Path) -> None:
+    """Refuse a file that could not be written, before anything is computed.
+
+    Raises:
+        ConfigError: If its suffix is none of ``SUFFIXES``.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"--out {path}: expected a name that ends in {', '.join(SUFFIXES)}, got '{path.suffix}'.")
+
+
+def table_files(path: Path) -> list[Path]:
+    """The files that ``write_table`` writes."""
+    if path.suffix.lower() == ".json":
+        return [path]
+    return [path, *(path.with_name(f"{path.stem}.{kind}{path.suffix}") for kind in ("series", "landmarks"))]
+
+
+def write_table(path: Path, result: NamingResult) -> list[Path]:
+    """Write the names of one or more series; one series at a time lies in memory.
+
+    Args:
+        path: A .json file gets everything; results.csv and results.parquet a row a slice, and beside them
+            results.series.csv a row a series, failures included, and results.landmarks.csv a row a landmark.
+        result: The names.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ConfigError: If the suffix is none of ``SUFFIXES``.
+        OutputError: If a file cannot be written.
+    """
+    check_table(path)
+    files = table_files(path)
+    if path.suffix.lower() == ".json":
+        write_json(path, result.to_dict())
+        return files
+    write = _write_csv if path.suffix.lower() == ".csv" else _write_parquet
+    tables: list[tuple[Sequence[str], Iterable[Row]]] = [
+        (SLICE_COLUMNS, (_slice_row(each, one) for each in result.series for one in each.slices)),
+        ([*SERIES_COLUMNS, *(AUDIT_COLUMNS if result.audit is not None else ())], _series_rows(result)),
+        (LANDMARK_COLUMNS, (row for each in result.series for row in _landmark_rows(each))),
+    ]
+    for file, (columns, rows) in zip(files, tables, strict=True):
+        write(file, columns, rows)
+    return files
+
+
+def _slice_row(series: SeriesName, one: SliceName) -> Row:
+    return {
+        "source": str(series.source),
+        "series_uid": series.header.get("SeriesInstanceUID"),
+        "slice": one.index,
+        "position_mm": one.position_mm,
+        "plane": one.plane,
+        "stations": ";".join(one.stations),
+        "organs": ";".join(one.organs),
+        **{f"p({label})": one.station_probabilities.get(label) for label in STATIONS},
+        **{f"p({label})": one.organ_probabilities.get(label) for label in ORGANS},
+    }
+
+
+def _series_row(series: SeriesName, study: StudyName | None) -> Row:
+    codes = series.codes
+    return {
+        "source": str(series.source),
+        "series_uid": series.header.get("SeriesInstanceUID"),
+        "slices": len(series.slices),
+        "stacks": series.stacks,
+        "purpose": series.purpose.label,
+        **_answer("modality", series.modality),
+        **_answer("protocol", series.protocol),
+        **_answer("plane", series.plane),
+        "obliquity": series.obliquity,
+        "stations": ";".join(dict.fromkeys(each.label for each in series.stations if each.label)),
+        "organs": ";".join(dict.fromkeys(each.label for each in series.organs if each.label)),
+        "body_part": codes.body_part,
+        "region_sct": codes.region.value if codes.region else None,
+        "ihe_regions": ";".join(each.value for each in codes.ihe_regions),
+        "header_body_part": series.header.get("BodyPartExamined"),
+        "calibrated": ";".join(series.calibrated),
+        "study": study.study if study else None,
+        "study_summary": study.summary if study else None,
+        "notices": "; ".join(map(str, series.notices)) or None,
+        "failure": None,
+    }
+
+
+def _answer(name: str, answer: Answer) -> Row:
+    return {
+        name: answer.label,
+        f"{name}_source": answer.source,
+        f"{name}_evidence": answer.evidence or None,
+        f"{name}_probability": answer.confidence if answer.probability is None else answer.probability,
+    }
+
+
+def _series_rows(result: NamingResult) -> Iterator[Row]:
+    """A row a series, and one for each that failed, with the reason."""
+    study_of = {source: study for study in result.studies for source in study.series}
+    audited = iter(result.audit or ())
+    for each in result.series:
+        line = next(audited, None)
+        yield {**_series_row(each, study_of.get(each.source)), **({} if line is None else _audit_row(line))}
+    for failure in result.failures:
+        yield {"source": failure["source"], "failure": failure["reason"]}
+
+
+def _audit_row(line: AuditLine) -> Row:
+    return {
+        "audit_verdict": line.verdict,
+        "audit_reason": line.reason,
+        "audit_margin": line.margin,
+        "audit_term_for_pixels": line.proposed,
+        "audit_wrong_share": line.wrong_share,
+        "audit_error_rate": line.error_rate or None,
+    }
+
+
+def _landmark_rows(series: SeriesName) -> Iterator[Row]:
+    for each in series.landmarks:
+        yield {
+            "source": str(series.source),
+            "series_uid": series.header.get("SeriesInstanceUID"),
+            "kind": each.kind,
+            "label": each.label,
+            "first_slice": each.first,
+            "last_slice": each.last,
+            "low_mm": each.low.mm,
+            "low_edge": each.low.kind,
+            "low_within_mm": each.low.within_mm,
+            "high_mm": each.high.mm,
+            "high_edge": each.high.kind,
+            "high_within_mm": each.high.within_mm,
+            "probability": each.probability,
+        }
+
+
+SLICE_COLUMNS = (
+    "source", "series_uid", "slice", "position_mm", "plane", "stations", "organs",
+    *(f"p({label})" for label in (*STATIONS, *ORGANS)),
+)  # fmt: skip
+SERIES_COLUMNS = (
+    "source", "series_uid", "slices", "stacks", "purpose",
+    *(f"{name}{part}" for name in ("modality", "protocol", "plane")
+      for part in ("", "_source", "_evidence", "_probability")),
+    "obliquity", "stations", "organs", "body_part", "region_sct", "ihe_regions", "header_body_part", "calibrated",
+    "study", "study_summary", "notices", "failure",
+)  # fmt: skip
+AUDIT_COLUMNS = (
+    "audit_verdict", "audit_reason", "audit_margin", "audit_term_for_pixels", "audit_wrong_share", "audit_error_rate",
+)  # fmt: skip
+LANDMARK_COLUMNS = (
+    "source", "series_uid", "kind", "label", "first_slice", "last_slice", "low_mm", "low_edge", "low_within_mm",
+    "high_mm", "high_edge", "high_within_mm", "probability",
+)  # fmt: skip
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    with writing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(map(to_utf8, rows))
+
+
+def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    import pyarrow as pa  # loads slowly, and most tables are CSV
+    import pyarrow.parquet as pq
+
+    def type_of(name: str) -> "pa.DataType":
+        if name in INTEGERS:
+            return pa.int64()
+        return pa.float64() if name.endswith(REAL_SUFFIXES) else pa.string()
+
+    schema = pa.schema([(name, type_of(name)) for name in columns])
+    left = map(to_utf8, rows)
+    with writing(path) as unfinished, pq.ParquetWriter(unfinished, schema) as writer:
+        while batch := list(islice(left, BATCH)):
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))

@@ -1,0 +1,164 @@
+"""Many series: the record, going on after a stop, processes, and what lies in memory."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vesalius.errors import ModelError, OutputError
+from vesalius.imaging import write_rgb
+from vesalius.imaging.search import find_series
+from vesalius.journal import ResultsJournal, alone
+from vesalius.models.checkpoints import save_model
+from vesalius.naming import many
+from vesalius.naming.many import RECORD, NamingRequest, identify, name_many
+
+
+@pytest.fixture(scope="module")
+def tiny_model(build_tiny, tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("weights") / "pocket.safetensors"
+    save_model(build_tiny("pocket"), path, {"naming": {"threshold": 0.0}})
+    return str(path)
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    for place, name in enumerate(("red", "green", "blue")):
+        write_rgb(tmp_path / "in" / f"{name}.png", np.random.default_rng(place).random((24, 30, 3)))
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def ask(tiny_model, pictures, tmp_path):
+    """Name the folder's pictures."""
+
+    def ask(folder=pictures, strip=None, model=tiny_model, **options):
+        request = NamingRequest(folder, model, strip=strip, weights=identify(model))
+        out = options.pop("out", tmp_path / "names.record")
+        return name_many(find_series(folder), request, out, **options)
+
+    return ask
+
+
+def test_each_series_has_a_file_and_stands_in_the_record(ask, tmp_path):
+    run = ask()
+    assert (run.done, run.skipped, run.failures, len(run.series)) == (3, 0, [], 3)
+    files = {path.name for path in (tmp_path / "names.record").glob("*.json")}
+    assert files == {"red.json", "green.json", "blue.json", RECORD}
+    assert [each.source.name for each in run.series] == ["blue.png", "green.png", "red.png"]
+    assert list(run.series)[0].to_dict() == list(run.series)[0].to_dict()  # it may be gone through again
+
+
+def test_a_run_that_was_killed_goes_on_and_ends_as_one_that_was_not(ask, tmp_path, monkeypatch):
+    whole = [each.to_dict() for each in ask(out=tmp_path / "whole").series]
+    with monkeypatch.context() as patch:  # as a kill does: a file is there that no row tells of
+        add, left = ResultsJournal.add, [1]
+        patch.setattr(ResultsJournal, "add", lambda self, rows: add(self, rows) if left and left.pop() else None)
+        patch.setattr(ResultsJournal, "end", ResultsJournal._write)
+        ask()
+    (tmp_path / "names.record" / f".{'0' * 32}.red.json").write_text("half")
+    run = ask()
+    assert (run.done, run.skipped, run.failures) == (2, 1, [])
+    assert not list((tmp_path / "names.record").glob(".*.red.json"))
+    assert [each.to_dict() for each in run.series] == whole
+
+
+def test_a_series_that_changed_is_named_anew(ask, pictures):
+    ask()
+    write_rgb(pictures / "red.png", np.random.default_rng(9).random((30, 30, 3)))
+    run = ask()
+    assert (run.done, run.skipped, run.failures) == (1, 2, [])
+
+
+def test_a_missing_or_damaged_file_is_told_or_made_again(ask, tmp_path):
+    ask()
+    (tmp_path / "names.record" / "red.json").unlink()
+    assert ask().done == 1
+    (tmp_path / "names.record" / "red.json").write_text('{"source": "x"}')
+    with pytest.raises(OutputError, match=r"red\.json: holds no names of ours; remove it"):
+        list(ask().series)
+
+
+def test_strips_are_drawn_once_and_are_no_series(ask, pictures):
+    strip = pictures / "strip.png"
+    assert [path.name for path in ask(strip=strip).written] == ["strip.blue.png", "strip.green.png", "strip.red.png"]
+    again = ask(strip=strip)
+    assert (again.done, again.skipped, again.written) == (0, 3, [])
+    (pictures / "strip.red.png").unlink()
+    assert [path.name for path in ask(strip=strip).written] == ["strip.red.png"]
+
+
+def test_strips_asked_for_later_are_drawn(ask, tmp_path):
+    ask()
+    run = ask(strip=tmp_path / "s.png")
+    assert (run.done, len(run.written)) == (3, 3)
+
+
+def test_a_strip_of_unknown_origin_is_not_replaced(ask, tmp_path):
+    (tmp_path / "s.red.png").write_bytes(b"precious")
+    with pytest.raises(OutputError, match=r"s\.red\.png: there already"):
+        ask(strip=tmp_path / "s.png")
+    ask(strip=tmp_path / "s.png", overwrite=True)
+    assert (tmp_path / "s.red.png").read_bytes() != b"precious"
+
+
+def test_overwriting_removes_no_file_outside_the_record(ask, tmp_path):
+    ask(strip=tmp_path / "s.png")
+    ask(overwrite=True)
+    assert (tmp_path / "s.red.png").exists()
+
+
+def test_one_that_fails_stops_no_other_and_is_tried_again(ask, pictures):
+    (pictures / "green.png").write_bytes(b"no picture")
+    run = ask()
+    assert [each["source"] for each in run.failures] == [str(pictures / "green.png")]
+    assert [each.source.name for each in run.series] == ["blue.png", "red.png"]
+    write_rgb(pictures / "green.png", np.random.default_rng(4).random((24, 30, 3)))
+    run = ask()
+    assert (run.done, run.skipped, run.failures) == (1, 2, [])
+
+
+def test_one_that_fails_after_it_was_named_leaves_no_stale_names(ask, pictures):
+    ask()
+    (pictures / "green.png").write_bytes(b"no picture")
+    run = ask()
+    assert [each.source.name for each in run.series] == ["blue.png", "red.png"]
+    assert len(run.failures) == 1
+
+
+def test_two_runs_do_not_write_one_record_at_once(ask, tmp_path):
+    with alone(tmp_path / "names.record"), pytest.raises(OutputError, match="another vesalius name writes there"):
+        ask()
+
+
+def test_no_model_is_told_before_anything_is_written(ask, tmp_path):
+    with pytest.raises(ModelError, match="Did you mean 'pocket'"):
+        ask(model="pokcet")
+    assert not (tmp_path / "names.record").exists()
+
+
+def test_names_are_not_kept_in_memory(ask, monkeypatch):
+    """Each is read from its file when its turn comes."""
+    reads = []
+    monkeypatch.setattr(many, "read_json", lambda path: reads.append(path.name) or json.loads(path.read_text()))
+    series = iter(ask().series)
+    next(series)
+    assert reads == ["blue.json"]
+
+
+def test_names_are_told_of_the_path_that_was_given_now(ask, pictures, monkeypatch):
+    ask()
+    monkeypatch.chdir(pictures.parent)
+    request = NamingRequest(pictures, "", weights="")
+    run = ask(folder=Path("in"))
+    assert [str(each.source) for each in run.series] == ["in/blue.png", "in/green.png", "in/red.png"]
+    assert replace(request, strip=Path("s.png")).strip_of("a") == pictures.parent / "s.a.png"
+
+
+@pytest.mark.slow
+def test_several_processes_name_what_one_does(ask, tmp_path):
+    one = [each.to_dict() for each in ask(out=tmp_path / "one").series]
+    run = ask(out=tmp_path / "two", jobs=2)
+    assert (run.done, [each.to_dict() for each in run.series]) == (3, one)
