@@ -13,7 +13,7 @@ from vesalius.imaging.orientation import to_display_order
 from vesalius.knowledge import Understanding
 from vesalius.models.inference import PROMPTS_AT_ONCE
 from vesalius.predict import Predictor, segment
-from vesalius.segmentation import BAND_PIXELS, Segmentation, gate_by_runs, run_length
+from vesalius.segmentation import BAND_PIXELS, Segmentation, gate_by_runs, run_length, series_existence
 
 RGB = np.random.default_rng(0).random((37, 53, 3)).astype(np.float32)
 
@@ -180,6 +180,12 @@ class TestSlicesDecideTogether:
         found = gated([0.02] * 4 + [0.97] * 4 + [0.1] + [0.97] * 3 + [0.02] * 4)
         assert [bool(each.mask.any()) for each in found] == [False] * 4 + [True] * 8 + [False] * 4
         assert max(each.run_existence for each in found) == pytest.approx(0.97)
+
+    @pytest.mark.parametrize("run", [1, 3, 4, 9])
+    def test_existence_in_the_series_is_that_of_its_best_run(self, run):
+        drawn = np.random.default_rng(run).random((9, 2))
+        best = [max(each.gate for each in gated(list(column), run)) for column in drawn.T]
+        np.testing.assert_allclose(series_existence(drawn, run), best)
 
     def test_the_mask_is_the_product_with_the_run_s_existence(self):
         for each in gated([0.9, 0.2, 0.6, 0.7], run=4):

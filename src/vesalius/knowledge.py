@@ -1,11 +1,12 @@
 """What a model learnt to outline, and which of its targets a phrase names.
 
 A model that was never trained on "fracture" would still outline something, or deny it with confidence. So a phrase is
-first matched to the learnt targets, and one that matches none is answered in words instead of with a mask.
+first matched to the learnt targets, and one that matches none is answered in words instead of with a mask. A word for
+a family of targets ("tumour") is answered by the member that most probably is there, which takes a look at the image.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 from vesalius.errors import ModelError, PromptError
 from vesalius.models.checkpoint_file import PHRASES, find_checkpoint, read_notes
 from vesalius.prompts.bank import KnownTarget, find_target
-from vesalius.runtime.contract import Runtime
+from vesalius.runtime.contract import Floats, Runtime
 
 if TYPE_CHECKING:
     from vesalius.prompts.phrase_vectors import PhraseIndex
+    from vesalius.prompts.targets import Resolution
 
 NOTES = "targets"
 """Entry of a checkpoint's notes: target of the prompt bank -> ``{"modalities": […], "pictures": n}``."""
@@ -39,6 +41,18 @@ MODALITY_NAMES = {
     "microscopy": "microscopy",
     "photo": "photographs",
 }
+LOOKS = {
+    "CT": ("a CT", {"ct"}),
+    "MR": ("an MR image", {"mr"}),
+    "X-ray": ("an X-ray", {"xray"}),
+    "ultrasound": ("an ultrasound image", {"us"}),
+    "endoscopy": ("a picture in colour", {"endoscopy", "fundus", "dermoscopy", "microscopy", "photo"}),
+}
+"""Label of a modality -> in words, and kinds of pictures that look so: naming knows no other pictures in colour."""
+MIN_LIKENESS = 0.7
+"""Probability from which pixels tell the kind of a picture; chosen on validation pictures of all targets."""
+PRESENT = 0.5
+"""Existence above which something is said to be there."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +89,13 @@ class Understanding:
     expected: bool = True
     """Whether the model learnt it on pictures of this kind."""
     target: str | None = None
-    """Plain name of the target, if the phrase names a single one."""
+    """Plain name of the target, if the phrase names a single one, or is answered by one."""
+    family: str | None = None
+    """Plain name of the family of targets that it names, such as "tumour"; None if it names none."""
+    candidates: tuple[str, ...] = ()
+    """Plain names of the family's members of which `Knowledge.decide` is still to choose one; then it is empty."""
+    considered: tuple[tuple[str, float], ...] = ()
+    """Members among which it chose, with the existence of each, 0 to 1, the most probable first."""
     nearest: tuple[str, ...] = ()
     """Plain names of learnt targets that an unknown phrase resembles, nearest first."""
     remark: str = ""
@@ -84,18 +104,32 @@ class Understanding:
     @property
     def refusal(self) -> str | None:
         """Why the model is not asked, in words; None if it is asked."""
-        if self.asked is not None:
+        if self.asked is not None or self.candidates:
             return None
         return "not expected here" if self.known else "not learnt"
+
+    @property
+    def told_existence(self) -> str:
+        """Existence of each member of the family that was looked for: "breast tumour 0.93, liver tumour 0.03"."""
+        return ", ".join(f"{name} {existence:.2f}" for name, existence in self.considered)
 
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON."""
         told: dict[str, object] = {"prompt": self.prompt, "known": self.known, "expected": self.expected}
         if self.target is not None:
             told["target"] = self.target
+        if self.family is not None:
+            told["family"] = self.family
+        if self.considered:
+            told["considered"] = dict(self.considered)
         if self.nearest:
             told["nearest"] = list(self.nearest)
         return told | ({"remark": self.remark} if self.remark else {})
+
+
+def list_candidates(understood: Iterable[Understanding]) -> list[str]:
+    """Plain names of all targets that are still to be chosen from, each once."""
+    return list(dict.fromkeys(name for each in understood for name in each.candidates))
 
 
 class Knowledge:
@@ -111,6 +145,7 @@ class Knowledge:
         self._by_phrase = {each.phrase: each for each in targets}
         self._known = [KnownTarget(each.name, frozenset(each.modalities)) for each in targets]
         self._runtime = runtime
+        self._by_words = runtime is None
         self._index: PhraseIndex | None = None
         self._understood: dict[tuple[str, str | None], Understanding] = {}
 
@@ -137,6 +172,9 @@ class Knowledge:
         Args:
             prompt: Any phrase.
             modality: DICOM's code for the picture, such as "CT"; None if not known.
+
+        Returns:
+            How it was understood. A word for a family of targets may still have ``candidates``; see `decide`.
         """
         if not self.targets or not prompt.strip():
             return Understanding(prompt, prompt)
@@ -157,6 +195,8 @@ class Knowledge:
             nearest = tuple(find_target(each).phrases[0] for each in found.nearest)
             return Understanding(prompt, None, known=False, nearest=nearest, remark=found.remark)
         target = next((each for each in self.targets if each.name == found.target), None)
+        if found.family and (self._runtime is None or self._runtime.judges_existence):
+            return self._match_family(prompt, found.family, found, modality)
         if target is None:
             return Understanding(prompt, prompt, remark=found.remark)
         asked = target.phrase if found.read_as else prompt  # a misspelt prompt is replaced
@@ -165,17 +205,93 @@ class Knowledge:
 
     def _expect(self, understood: Understanding, target: LearntTarget, modality: str | None) -> Understanding:
         """The same, or that the target is not expected on pictures of this modality."""
-        known = next(each for each in self._known if each.name == target.name)
-        if known.is_expected(None if modality in UNTOLD else modality):
+        if self._is_expected(target, modality):
             return understood
         prompt = understood.prompt
         learnt_on = " and ".join(target.learnt_on)
         remark = f"'{prompt}': {target.phrase} was learnt on {learnt_on}, and is not expected on {modality}."
         return Understanding(prompt, None, expected=False, target=target.phrase, remark=remark)
 
+    def _is_expected(self, target: LearntTarget, modality: str | None) -> bool:
+        known = next(each for each in self._known if each.name == target.name)
+        return known.is_expected(None if modality in UNTOLD else modality)
+
+    def _match_family(self, prompt: str, family: str, found: "Resolution", modality: str | None) -> Understanding:
+        """A word for several targets: those that are expected, one of which is still to be chosen."""
+        from vesalius.prompts.bank import read_families
+
+        learnt = [each for each in self.targets if each.name in read_families()[family].members]
+        expected = [each for each in learnt if self._is_expected(each, modality)]
+        note = f"'{found.qualifier}' is not told apart" if found.qualifier else ""
+        understood = Understanding(prompt, None, family=family, remark=note)
+        if not expected:
+            return _refuse_family(understood, learnt, str(modality))
+        return replace(understood, candidates=tuple(each.phrase for each in expected))
+
+    def narrow(self, understood: Understanding, looks_like: str | None) -> Understanding:
+        """Leave out candidates that were not learnt on pictures of this kind, where only pixels tell the kind.
+
+        Args:
+            understood: From `understand`.
+            looks_like: One of ``LOOKS``, see `look`; None if not known.
+        """
+        members = [self._by_phrase[name] for name in understood.candidates]
+        if looks_like is None or not members:
+            return understood
+        where, kinds = LOOKS[looks_like]
+        expected = tuple(each.phrase for each in members if not each.modalities or kinds & set(each.modalities))
+        if not expected:
+            return _refuse_family(understood, members, f"what looks like {where}")
+        return replace(understood, candidates=expected)
+
+    @staticmethod
+    def decide(understood: Understanding, existence: Mapping[str, float]) -> Understanding:
+        """Choose the member that answers for its family: the one that most probably is there.
+
+        Args:
+            understood: From `understand`; returned as it is if it has no candidates.
+            existence: Plain name of each candidate -> existence in the image, 0 to 1.
+
+        Returns:
+            The phrase with its target; without one if none is there: then the most probable is asked, which marks
+            nothing.
+        """
+        if not understood.candidates:
+            return understood
+        order = sorted(((name, existence[name]) for name in understood.candidates), key=lambda each: -each[1])
+        best, probability = order[0]
+        target = best if probability > PRESENT else None
+        looked = _join([name for name, _ in order])
+        told = f"understood as {best}" if target else f"no learnt {understood.family} is found; looked for {looked}"
+        remark = f"'{understood.prompt}': {'; '.join(filter(None, (told, understood.remark)))}."
+        return replace(understood, asked=best, target=target, candidates=(), considered=tuple(order), remark=remark)
+
+    def look(self, vectors: Floats) -> str | None:
+        """Tell what kind of pictures these are by their pixels.
+
+        Args:
+            vectors: The model's vectors of B pictures of one kind, [B, E].
+
+        Returns:
+            One of ``LOOKS``; None where the model is not sure, or its image and text vectors share no space.
+        """
+        if self._runtime is None or not self._runtime.reads_text or not vectors.shape[1]:
+            return None
+        from vesalius.prompts.anatomy import phrases_of
+
+        phrases = [phrases_of("modality")[label] for label in LOOKS]
+        named = np.stack([self._runtime.encode_text(each).vectors.mean(0) for each in phrases])
+        if named.shape[1] != vectors.shape[1]:
+            return None
+        cosines = _to_unit(vectors) @ _to_unit(named).T
+        odds = np.exp(self._runtime.logit_scale * (cosines - cosines.max(1, keepdims=True)))
+        shares = (odds / odds.sum(1, keepdims=True)).mean(0)
+        best = int(shares.argmax())
+        return list(LOOKS)[best] if shares[best] >= MIN_LIKENESS else None
+
     def _open_index(self) -> None:
         """Read the vectors of all names, if this model's encoder made them; otherwise match by words from now on."""
-        if self._runtime is None or self._index is not None:
+        if self._by_words or self._index is not None:
             return
         from vesalius.prompts.phrase_vectors import PhraseIndex, list_phrases
 
@@ -184,12 +300,31 @@ class Knowledge:
         if own.shape == index.vectors[0].shape and own @ index.vectors[0] >= SAME_ENCODER * np.linalg.norm(own):
             self._index = index
         else:
-            self._runtime = None
+            self._by_words = True
 
     def _encode(self, phrase: str) -> NDArray[np.float32]:
         assert self._runtime is not None
         vector: NDArray[np.float32] = self._runtime.encode_text([phrase]).vectors[0]
         return vector
+
+
+def tells_kind(modality: str | None) -> bool:
+    """Whether DICOM's code of a modality says what kind of picture it is."""
+    return modality is not None and modality not in UNTOLD
+
+
+def _refuse_family(understood: Understanding, learnt: Iterable[LearntTarget], where: str) -> Understanding:
+    members = ", ".join(f"{each.phrase} ({' and '.join(each.learnt_on)})" for each in learnt)
+    remark = f"'{understood.prompt}': no learnt {understood.family} is expected on {where}; learnt: {members}."
+    return replace(understood, asked=None, expected=False, candidates=(), remark=remark)
+
+
+def _join(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _to_unit(vectors: Floats) -> Floats:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
 
 
 def list_targets(notes: Mapping[str, object]) -> list[LearntTarget]:

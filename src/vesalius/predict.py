@@ -3,8 +3,8 @@
 `segment` and `segment_volume` do it in one call for a single image.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, overload
 
@@ -15,10 +15,10 @@ from vesalius.errors import ImageError, PromptError
 from vesalius.imaging import Plane, SliceStack
 from vesalius.imaging.orientation import voxel_spacing
 from vesalius.imaging.read import ImageLike, as_image
-from vesalius.knowledge import Knowledge, Understanding
+from vesalius.knowledge import Knowledge, Understanding, list_candidates, tells_kind
 from vesalius.runtime import RuntimeChoice, as_runtime
-from vesalius.runtime.contract import EncodedImages, Runtime, sigmoid
-from vesalius.segmentation import MAX_LOG_ODDS, Segmentation, gate_by_runs, run_length, smooth_across
+from vesalius.runtime.contract import EncodedImages, FeatureCache, Runtime, sigmoid
+from vesalius.segmentation import MAX_LOG_ODDS, Segmentation, gate_by_runs, run_length, series_existence, smooth_across
 from vesalius.volumes import VolumeSegmentation
 
 if TYPE_CHECKING:
@@ -29,72 +29,23 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "pocket"
 
+SAMPLE = 5
+"""Slices by which the kind of a series is told where its header does not tell it."""
 ENCODED_SIDE = 1024
 """Pixels; models work at 224 to 480 a side, so pictures at least twice as long are reduced before one encodes them."""
 
 Window = tuple[float, float] | str
 """Center and width in stored values, or of CT a name such as "lung"."""
+Asked = str | Sequence[str] | Sequence[Understanding]
+"""A phrase, several, or what `Predictor.understand` made of them."""
 _Answer = TypeVar("_Answer")
-
-
-class FeatureCache:
-    """Features of slices, kept so that further phrases about them encode nothing.
-
-    What was used least recently goes first, image by image. Of an image that is larger than all room the first slices
-    are kept, and the rest is encoded each time.
-
-    Args:
-        limit: Bytes that are kept at most.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.nbytes = 0
-        """Bytes that are kept."""
-        self._kept: OrderedDict[SliceStack, dict[int, EncodedImages]] = OrderedDict()
-
-    def find(self, slices: SliceStack, index: int, encode: Callable[[], EncodedImages]) -> EncodedImages:
-        """The features of one slice, encoded if they are not kept.
-
-        Args:
-            slices: Stack of the slice; another stack of the same image is another image.
-            index: Place of the slice.
-            encode: Encodes it.
-        """
-        kept = self._kept.setdefault(slices, {})
-        self._kept.move_to_end(slices)
-        if index in kept:
-            return kept[index]
-        found = encode()
-        size = _bytes_of(found)
-        while self.nbytes + size > self.limit and len(self._kept) > 1:
-            self.forget(next(iter(self._kept)))
-        if self.nbytes + size <= self.limit:
-            kept[index] = found
-            self.nbytes += size
-        return found
-
-    def forget(self, slices: SliceStack) -> None:
-        """Drop the features of all slices of a stack."""
-        self.nbytes -= sum(map(_bytes_of, self._kept.pop(slices, {}).values()))
-
-
-def _bytes_of(features: object) -> int:
-    """Bytes of all arrays and tensors within."""
-    if isinstance(features, EncodedImages):
-        return _bytes_of(features.vectors) + _bytes_of(features.maps)
-    if isinstance(features, Mapping):
-        return sum(map(_bytes_of, features.values()))
-    if isinstance(features, list | tuple):
-        return sum(map(_bytes_of, features))
-    return int(getattr(features, "nbytes", 0))
 
 
 class Predictor:
     """An opened model: ``set_image`` encodes a picture once, ``predict`` answers any number of phrases about it.
 
-    A model whose notes say what it learnt is not asked about anything else: the answer to such a phrase marks nothing
-    and says so (``known``, ``understanding``).
+    A model whose notes say what it learnt is not asked about anything else: the answer marks nothing and says so
+    (``known``, ``understanding``). Words for a family of targets ("tumour") are decided by a look, see `understand`.
 
     Args:
         model: A name ("pocket"), a checkpoint or run folder; or a model in memory, which is asked every phrase.
@@ -145,7 +96,8 @@ class Predictor:
             raise ImageError(
                 f"{picture.source}: has {len(slices)} slices; use segment_volume or predict_volume, which take volumes."
             )
-        return self._encode(slices, 0)
+        self._encode(slices, 0)
+        return self
 
     @overload
     def predict(self, prompts: str) -> Segmentation: ...  # type: ignore[overload-overlap]  # a str is a Sequence, too
@@ -165,15 +117,45 @@ class Predictor:
         """
         if self._encoded is None or self._slices is None:
             raise ImageError("No image is set; call set_image first.")
-        slices, place = self._slices, self._index
-        understood = [self.knowledge.understand(prompt, slices.modality) for prompt in _as_list(prompts)]
-        phrases = [each.asked for each in understood if each.asked is not None]
-        found = iter(_decode(self.runtime, self._encoded, phrases))
-        answers = [_answer(each, _NOTHING if each.asked is None else next(found), slices, place) for each in understood]
-        return _like(prompts, answers)
+        return _like(prompts, self._reply(self._match(prompts, self._slices), self._slices, self._encoded))
+
+    def understand(
+        self,
+        slices: SliceStack,
+        prompts: Asked,
+        *,
+        watch: Callable[[Iterable[int], int], Iterable[int]] = lambda places, total: places,
+    ) -> list[Understanding]:
+        """Match phrases to what the model learnt.
+
+        A word for a family of targets is decided once for all slices: the member whose existence in the series is the
+        highest answers. For that every slice is encoded, which ``predict_slices`` does once more.
+
+        Args:
+            slices: Slices of an image, ``image.slices()``.
+            prompts: A phrase, or several; what is understood already stays as it is.
+            watch: Goes through the places of the slices, of which there are so many, and may tell how far they are.
+
+        Returns:
+            One for each phrase, in order, for ``predict_slices``.
+        """
+        understood = self._match(prompts, slices)
+        if not list_candidates(understood):
+            return understood
+        sample = np.unique(np.linspace(0, len(slices) - 1, SAMPLE + 2).round().astype(int)[1:-1])
+        understood = self._narrow(understood, slices, [self._encode(slices, place).vectors for place in sample])
+        names, rows = list_candidates(understood), []
+        if not names:
+            return understood
+        for place in watch(range(len(slices)), len(slices)):
+            found = _decode(self.runtime, self._encode(slices, place), names)
+            rows.append([found[name][1] or 0.0 for name in names])
+        whole = series_existence(np.array(rows), run_length(len(slices), _spacing(slices)))
+        existence = dict(zip(names, whole.tolist(), strict=True))
+        return [self.knowledge.decide(each, existence) for each in understood]
 
     def predict_slices(
-        self, slices: SliceStack, prompts: str | Sequence[str], *, together: bool = True
+        self, slices: SliceStack, prompts: Asked, *, together: bool = True
     ) -> Iterator[list[Segmentation]]:
         """Answer the same phrases for slice after slice.
 
@@ -183,17 +165,17 @@ class Predictor:
 
         Args:
             slices: Slices of an image, ``image.slices()``.
-            prompts: A phrase, or several.
+            prompts: A phrase, or several; or what ``understand`` made of them.
             together: Whether slices decide together; if not, each is answered as a picture of its own.
 
         Yields:
             The answers for each slice, in order.
         """
-        asked = _as_list(prompts)
-        answers = (self._encode(slices, index).predict(asked) for index in range(len(slices)))
+        understood = self.understand(slices, prompts) if together else self._match(prompts, slices)
+        answers = (self._reply(understood, slices, self._encode(slices, place)) for place in range(len(slices)))
         if not together:
             return answers
-        spacing = None if slices.affine is None else voxel_spacing(slices.affine)[0]
+        spacing = _spacing(slices)
         return gate_by_runs(smooth_across(answers, spacing), run_length(len(slices), spacing))
 
     @overload
@@ -256,12 +238,35 @@ class Predictor:
         by_phrase = zip(asked, zip(*found, strict=True), strict=True)
         return _like(prompts, [VolumeSegmentation(each, whole, slices, own) for each, own in by_phrase])
 
-    def _encode(self, slices: SliceStack, index: int) -> "Predictor":
-        self._encoded = self.features.find(
-            slices, index, lambda: self.runtime.encode_image(slices.render_small(index, ENCODED_SIDE)[None])
-        )
-        self._slices, self._index = slices, index
-        return self
+    def _encode(self, slices: SliceStack, index: int) -> EncodedImages:
+        """Encode a slice, unless it was the last one or is kept."""
+        if self._encoded is None or self._slices is not slices or self._index != index:
+            rgb = partial(slices.render_small, index, ENCODED_SIDE)
+            self._encoded = self.features.find(slices, index, lambda: self.runtime.encode_image(rgb()[None]))
+            self._slices, self._index = slices, index
+        return self._encoded
+
+    def _match(self, prompts: Asked, slices: SliceStack) -> list[Understanding]:
+        every = [prompts] if isinstance(prompts, str) else prompts
+        ask = self.knowledge.understand
+        return [ask(each, slices.modality) if isinstance(each, str) else each for each in every]
+
+    def _reply(self, understood: list[Understanding], slices: SliceStack, encoded: EncodedImages) -> list[Segmentation]:
+        """Answer about the slice that was encoded last; what is undecided is decided by this slice alone."""
+        understood = self._narrow(understood, slices, [encoded.vectors])
+        names = list_candidates(understood)
+        found = _decode(self.runtime, encoded, [*(each.asked for each in understood if each.asked is not None), *names])
+        existence = {name: found[name][1] or 0.0 for name in names}
+        decided = [self.knowledge.decide(each, existence) for each in understood]
+        return [_answer(each, found, slices, self._index) for each in decided]
+
+    def _narrow(
+        self, understood: list[Understanding], slices: SliceStack, vectors: Sequence[NDArray[np.float32]]
+    ) -> list[Understanding]:
+        """Leave out members of families that such pictures do not show, where the header does not tell the kind."""
+        unsure = list_candidates(understood) and not tells_kind(slices.modality)
+        looks_like = self.knowledge.look(np.concatenate(vectors)) if unsure else None
+        return [self.knowledge.narrow(each, looks_like) for each in understood]
 
     def __repr__(self) -> str:
         shown = "no image" if self._slices is None else "×".join(map(str, self._slices.pixels.shape[1:3]))
@@ -353,29 +358,36 @@ def check_prompts(prompts: Sequence[str]) -> None:
         raise PromptError('A prompt is needed: say what to outline, for example "polyp" or "lungs".')
 
 
-def _decode(
-    runtime: Runtime, image: EncodedImages, phrases: Sequence[str]
-) -> Iterator[tuple[NDArray[np.float32], float | None]]:
-    """Logits [h, w] and existence for each phrase."""
-    if not phrases:
-        return
-    found = runtime.decode(image, runtime.encode_text(phrases))
-    for place, logits in enumerate(found.logits):
-        yield logits, None if found.existence is None else float(sigmoid(found.existence[place]))
+_Found = tuple[NDArray[np.float32], float | None]
+"""Logits [h, w] and existence."""
+
+
+def _decode(runtime: Runtime, image: EncodedImages, phrases: Sequence[str]) -> dict[str, _Found]:
+    """What is found for each phrase."""
+    different = list(dict.fromkeys(phrases))
+    if not different:
+        return {}
+    found = runtime.decode(image, runtime.encode_text(different))
+    odds = [None] * len(different) if found.existence is None else found.existence
+    existence = [None if each is None else float(sigmoid(each)) for each in odds]
+    return dict(zip(different, zip(found.logits, existence, strict=True), strict=True))
 
 
 _NOTHING = np.full((1, 1), -MAX_LOG_ODDS, np.float32), None
 """Answer to a phrase that the model was not asked."""
 
 
-def _answer(
-    understood: Understanding, found: tuple[NDArray[np.float32], float | None], slices: SliceStack, index: int
-) -> Segmentation:
-    logits, existence = found
+def _answer(understood: Understanding, found: Mapping[str, _Found], slices: SliceStack, index: int) -> Segmentation:
+    logits, existence = _NOTHING if understood.asked is None else found[understood.asked]
     size = slices.pixels.shape[1], slices.pixels.shape[2]
     return Segmentation(
         understood.prompt, logits, size, existence, understanding=understood, slices=slices, index=index
     )
+
+
+def _spacing(slices: SliceStack) -> float | None:
+    """Distance between slices in millimetres; None if unknown."""
+    return None if slices.affine is None else voxel_spacing(slices.affine)[0]
 
 
 def _as_list(prompts: str | Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ from vesalius.folders import locked, read_record, write_record
 from vesalius.imaging import MedicalImage, SliceStack, overlay, write_rgb
 from vesalius.imaging.formats import file_stem
 from vesalius.imaging.safeguards import Notice
+from vesalius.knowledge import Understanding
 from vesalius.segmentation import OVERLAY_SIDE, Segmentation
 from vesalius.volumes import PackedMasks, contact_sheet, is_volume, volume_of, write_masks
 
@@ -36,11 +37,14 @@ class Result:
     overlay: Path
     slice_existence: tuple[float | None, ...] | None = None
     """Existence in each slice of a series, looked at alone; None for pictures and for models that do not say."""
+    understanding: Understanding | None = None
+    """How the phrase was understood; None if it was not matched to what the model learnt."""
 
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON: every number is finite or None."""
         slices = self.slice_existence
         return {
+            **({} if self.understanding is None else self.understanding.to_dict()),
             "prompt": self.prompt,
             "existence": finite(self.existence),
             "share": self.share,
@@ -140,6 +144,7 @@ class Results:
             mask_path,
             overlay_path,
             tuple(own) if is_series else None,
+            self._last[place].understanding,
         )
 
     def _check_free(self) -> None:

@@ -270,6 +270,21 @@ def gate_by_runs(answers: Iterable[list[Segmentation]], run: int) -> Iterator[li
         yield _gate(waiting.popleft(), recent)
 
 
+def series_existence(existence: NDArray[np.float64], run: int) -> NDArray[np.float64]:
+    """Existence in a series, as `gate_by_runs` has it: the median of the best run of slices.
+
+    Args:
+        existence: Existence in each slice looked at alone, [D, P] for P phrases, 0 to 1.
+        run: Slices of a run, 1 to D.
+
+    Returns:
+        One a phrase, [P].
+    """
+    runs = np.lib.stride_tricks.sliding_window_view(existence, run, axis=0)
+    best: NDArray[np.float64] = np.median(runs, axis=-1).max(axis=0)
+    return best
+
+
 def _gate(answer: list[Segmentation], run: Iterable[list[Segmentation]]) -> list[Segmentation]:
     phrases = zip(*run, strict=True)
     return [

@@ -10,7 +10,8 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 from starlette.testclient import TestClient
 
 from vesalius.knowledge import Knowledge, LearntTarget
-from vesalius.predict import FeatureCache, Predictor
+from vesalius.predict import Predictor
+from vesalius.runtime.contract import FeatureCache
 from vesalius.serve.app import Service, build_app
 from vesalius.serve.engine import Engine
 from vesalius.serve.guards import Metrics

@@ -1,7 +1,8 @@
 """``vesalius segment IMAGE PROMPT…``, and ``vesalius segment PATH… --prompt PHRASE`` for many images."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,6 +13,8 @@ from vesalius.console import print_json, print_table, progress_bar, say, say_fir
 from vesalius.errors import ConfigError, ImageError, PromptError, join_first, require, tell_failure
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from vesalius.knowledge import Understanding
     from vesalius.results import Result
     from vesalius.segmenting.request import Request
@@ -59,7 +62,8 @@ def segment(
     says what each file was made from.
 
     What the model never learnt ("fracture"), or learnt on other kinds of pictures, gets no mask and no probability, but
-    "not learnt" or "not expected here" and a line that says why; `vesalius models pocket` lists what it learnt.
+    "not learnt" or "not expected here" and a line that says why; `vesalius models pocket` lists what it learnt. A word
+    for a family of targets ("tumour", "vessel") is answered by the learnt one that most probably is there.
 
     With --prompt any number of files, folders and patterns is segmented, each image once for all phrases, and the
     folder of results gets a table (results.csv) and a page to look at (index.html). What failed is listed at the end,
@@ -170,11 +174,11 @@ def _segment_one(
     predictor = Predictor(request.model, runtime=request.runtime, device=request.device, precision=request.precision)
     told_by = {name: value for name, value in made_by.items() if value is not None}
     told_by |= {"runtime": predictor.runtime.name, "device": predictor.runtime.device}
-    understood = [predictor.knowledge.understand(prompt, slices.modality) for prompt in request.prompts]
-    asked = [each.prompt for each in understood if each.asked is not None]
-    results = Results(out, picture, slices, asked, overwrite=overwrite, made_by=told_by)
-    if asked:
-        with progress_bar() as bar:
+    with progress_bar() as bar:
+        understood = predictor.understand(slices, request.prompts, watch=partial(_track, bar, "Looking"))
+        asked = [each for each in understood if each.asked is not None]
+        results = Results(out, picture, slices, [each.prompt for each in asked], overwrite=overwrite, made_by=told_by)
+        if asked:
             for answers in bar.track(predictor.predict_slices(slices, asked), len(slices), description="Segmenting"):
                 results.add(answers)
     found = iter(results.write() if asked else ())
@@ -186,9 +190,7 @@ def _segment_one(
         print_json({"image": str(image), "model": request.model, "notices": notices, "results": told})
         return
     print_table(("prompt", "presence", "area", "overlay"), [_row(each, item) for each, item in answered])
-    for each in understood:
-        if each.remark:
-            say(each.remark)
+    _say_remarks(understood)
 
 
 def _segment_dicom(
@@ -234,10 +236,19 @@ def _segment_dicom(
         print_json({"image": image, "model": request.model, "notices": notices, "files": written, "results": told})
         return
     print_table(("prompt", "segment", "presence", "area"), [each.to_row() for each in found])
-    for each in found:
-        if each.understanding.remark:
-            say(each.understanding.remark)
+    _say_remarks([each.understanding for each in found])
     say(f"Written: {', '.join(map(str, files.paths))}")
+
+
+def _track(bar: "Progress", title: str, places: Iterable[int], total: int) -> Iterable[int]:
+    return bar.track(places, total, description=title)
+
+
+def _say_remarks(understood: "Sequence[Understanding]") -> None:
+    """What should be known of how phrases were understood, with the existence of all that a word may mean."""
+    for each in understood:
+        if each.remark:
+            say(each.remark + (f" Existence: {told}." if (told := each.told_existence) else ""))
 
 
 def _row(understood: "Understanding", item: "Result | None") -> tuple[object, ...]:

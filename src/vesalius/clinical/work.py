@@ -151,12 +151,12 @@ def segment_to_dicom(
     source = read_source(image)
     _spare_sources(files.paths, image)
     slices = slices or image.slices(request.plane, request.window)
-    understood = [predictor.knowledge.understand(each, slices.modality) for each in request.prompts]
+    understood = predictor.understand(slices, request.prompts)
     asked = [each for each in understood if each.asked is not None]
     check_room(image, len(asked), kind)
     _refuse_unlearnt(understood, files.report is not None)
     maker = Maker.of(request.model)
-    answers = predictor.predict_slices(slices, [each.prompt for each in asked]) if asked else iter(())
+    answers = predictor.predict_slices(slices, asked) if asked else iter(())
     gathered = _Gathered(slices, len(asked), request.rules, fractional)
     for answer in watch(answers, len(slices)):
         gathered.add(answer)

@@ -109,6 +109,35 @@ def _spread(row: Mapping[str, Sequence[str]], groups: Mapping[str, Sequence[str]
         yield from groups.get(entry, (entry,))
 
 
+@dataclass(frozen=True)
+class TargetFamily:
+    """Targets that share a word, of which a picture shows one or another."""
+
+    words: tuple[str, ...]
+    """Ways to name it, none of them a name of a target."""
+    members: tuple[str, ...]
+    """Rows of the bank."""
+
+
+@cache
+def read_families() -> Mapping[str, TargetFamily]:
+    """All families by their plain names."""
+    return to_families(read_package_toml("prompts/families.toml"))
+
+
+def to_families(tables: Mapping[str, Mapping[str, Sequence[str]]]) -> Mapping[str, TargetFamily]:
+    """The tables of a file as families.
+
+    Raises:
+        PromptError: If a member is no target of the bank; naming the closest.
+    """
+    for name, row in tables.items():
+        for member in row["members"]:
+            if member not in list_targets():
+                raise PromptError(f"Families, [{name}], members: {unknown_name('target', member, list_targets())}")
+    return {name: TargetFamily(tuple(row["words"]), tuple(row["members"])) for name, row in tables.items()}
+
+
 def find_target(name: str) -> Target:
     """One target of the bank.
 

@@ -3,6 +3,7 @@
 ``lexicon.toml`` has the word lists, ``unlearnt.toml`` and the prompt bank the names.
 """
 
+import difflib
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,10 +11,14 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 
 from vesalius.files import read_package_toml
-from vesalius.prompts.bank import DISTRACTORS, find_target, list_targets, read_bank, read_synonyms
+from vesalius.prompts.bank import DISTRACTORS, find_target, list_targets, read_bank, read_families, read_synonyms
 
 Words = tuple[str, ...]
 LEXICON = "prompts/lexicon.toml"
+SHORTEST = 5
+"""Letters of the names that a misspelt word may stand for; the word may have one less."""
+ALIKE = 0.79
+"""How alike (difflib) a misspelt word and the name are."""
 _WORD = re.compile(r"[^\W_]+|[,;:(]")
 _POSSESSIVE = re.compile(r"['’`]s?\b")
 _ARTICLES = frozenset({"the", "a", "an", "this", "these", "those", "my", "our", "her", "his", "their", "your"})
@@ -206,6 +211,8 @@ class Names:
     """Key -> learnt target."""
     vague: Mapping[str, frozenset[str]]
     """Key -> learnt targets that it may mean."""
+    families: Mapping[str, str]
+    """Those of them that name a family of which something is learnt -> its plain name."""
     denials: Mapping[str, str]
     unlearnt: frozenset[str]
     everyday: frozenset[str]
@@ -234,6 +241,9 @@ def read_names(known: frozenset[str]) -> Names:
     for name in learnt:
         for key in {key for each in bank[name].vague for key in _keys(each)} - targets.keys():
             vague[key] = vague.get(key, frozenset()) | {name}
+    families = _list_families(known, targets)
+    for key, family in families.items():
+        vague.setdefault(key, frozenset(read_families()[family].members) & known)
     denials = {join(to_words(each)): name for name in learnt for each in bank[name].absences}
     terms = read_unlearnt()
     unknown = [name for name in list_targets() if name not in known]
@@ -250,6 +260,7 @@ def read_names(known: frozenset[str]) -> Names:
     return Names(
         targets,
         vague,
+        families,
         denials,
         unlearnt,
         everyday=frozenset(key for each in terms["everyday"] for key in _keys(each)),
@@ -260,6 +271,13 @@ def read_names(known: frozenset[str]) -> Names:
         words=frozenset(spelt) | _common_words(),
         correct=frozenset(word for name in learnt for each in bank[name].nouns for word in to_words(each)),
     )
+
+
+def _list_families(known: frozenset[str], targets: Mapping[str, str]) -> dict[str, str]:
+    """Key -> family, of those with a learnt member."""
+    learnt = {name: row for name, row in read_families().items() if known & set(row.members)}
+    found = {key: name for name, row in learnt.items() for word in row.words for key in _keys(word)}
+    return {key: name for key, name in found.items() if key not in targets}
 
 
 def _synonyms(target: str) -> tuple[str, ...]:
@@ -283,9 +301,21 @@ def _common_words() -> frozenset[str]:
     """Words that are spelt right, beside those of names."""
     lexicon = read_lexicon()
     phrases = (*lexicon.requests, *lexicon.closings, *lexicon.relations, *lexicon.parts, *lexicon.people)
-    vague = (word for name in list_targets() for each in find_target(name).vague for word in to_words(each))
+    vague_names = [
+        *(row.words for row in read_families().values()),
+        *(find_target(each).vague for each in list_targets()),
+    ]
+    vague = (word for each in vague_names for phrase in each for word in to_words(phrase))
     single = lexicon.transparent | lexicon.harmless | lexicon.sides | lexicon.cuts
     return single | frozenset(vague) | frozenset(word for phrase in phrases for word in phrase)
+
+
+def correct(word: str, names: Names) -> str:
+    """The word of a learnt name that a misspelt word stands for; the word itself if it is one, or resembles none."""
+    if len(word) < SHORTEST - 1 or word in names.words or not word.isalpha():
+        return word
+    candidates = [each for each in names.correct if each[0] == word[0] and len(each) >= SHORTEST]
+    return next(iter(difflib.get_close_matches(word, candidates, 1, ALIKE)), word)
 
 
 def read_unlearnt() -> Mapping[str, Sequence[str]]:

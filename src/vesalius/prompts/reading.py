@@ -3,7 +3,6 @@
 What they leave open, ``targets.py`` decides by sentence vectors.
 """
 
-import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from vesalius.prompts.lexicon import (
     Names,
     NounPhrase,
     Words,
+    correct,
     find_denial,
     join,
     name_words,
@@ -27,10 +27,6 @@ from vesalius.prompts.lexicon import (
 PhraseKind = Literal["target", "vague", "denial", "several", "unknown"]
 FEWEST = 2
 """Words that a vector needs to decide anything; with only so many, none may be strange."""
-SHORTEST = 5
-"""Letters of the names that a misspelt word may stand for; the word may have one less."""
-ALIKE = 0.79
-"""How alike (difflib) a misspelt word and the name are."""
 _WITHIN = ("of", "in", "within", "inside", "on", "at", "from", "into", "inside of", "bulging from", "through")
 _NUMBERED = re.compile(r"[a-z]?\d+")
 _LABELLED = re.compile(r"[a-z]\d+")
@@ -54,6 +50,8 @@ class Reading:
     """Words of what it is a part or a lesion of, one of which the target's names must have."""
     among: frozenset[str] = frozenset()
     """Targets that its vague word may mean."""
+    family: str | None = None
+    """Family of targets that it names, if nothing beside its name says more."""
     located: bool = False
     """Whether it tells by a word such as "beside" where a thing is, more than what it is."""
     several: tuple[str, ...] = ()
@@ -77,7 +75,7 @@ def read_phrase(phrase: str, known: frozenset[str]) -> Reading:
     words = strip_request(words)
     if found := _look_up(words, names) or _read_several(words, names):
         return found
-    found = _read_noun_phrase(words, names)
+    found = _read_family(words, names) or _read_noun_phrase(words, names)
     if found.kind == "target" and found.settled:
         return found
     return _read_corrected(words, names) or _limit(found, phrase, words, names)
@@ -134,7 +132,7 @@ def _look_up(words: Words, names: Names) -> Reading | None:
     if key in names.targets:
         return _mean(key, names)
     if key in names.vague:
-        return Reading("vague")
+        return _read_family(words, names) or Reading("vague")
     if key in names.denials:
         return Reading("denial", names.denials[key])
     return Reading("unknown") if key in names.unlearnt else None
@@ -340,6 +338,22 @@ def _read_vague(key: str, before: Words, phrase: NounPhrase, names: Names) -> Re
     return Reading(kind, settled=False, barred=barred, of=of, among=names.vague[key])
 
 
+def _read_family(words: Words, names: Names) -> Reading | None:
+    """A word for a family of targets, with nothing beside it that says more: "a small dark mass on the left"."""
+    if family := names.families.get(join(words)):
+        return Reading("vague", family=family)
+    phrase = split_phrase(words)
+    for start in range(len(phrase.head)):
+        key, beside = join(phrase.head[start:]), (*phrase.head[:start], *phrase.complement, *phrase.rest)
+        if key in names.families:
+            lesion = next(filter(_is_lesion, names.vague[key]), None)
+            found = Reading("vague", qualifier=_find_sides(beside, ()), family=names.families[key])
+            return found if _is_harmless(beside, lesion) else None
+        if key in names.targets or key in names.unlearnt:
+            return None
+    return None
+
+
 def _find_named(words: Words, names: Names) -> list[Words]:
     """Names among the words."""
     return [span for span in _spans(words) if join(span) in names.targets or join(span) in names.unlearnt]
@@ -373,7 +387,7 @@ def _find_barred(before: Words, complement: Words, names: Names, last: str = "")
 
 def _read_corrected(words: Words, names: Names) -> Reading | None:
     """With the words that are no words taken for names that they resemble."""
-    corrected = tuple(_correct(word, names) for word in words)
+    corrected = tuple(correct(word, names) for word in words)
     if corrected == words:
         return None
     found = _look_up(corrected, names) or _read_noun_phrase(corrected, names)
@@ -381,10 +395,3 @@ def _read_corrected(words: Words, names: Names) -> Reading | None:
         return None
     changed = (new for old, new in zip(words, corrected, strict=True) if old != new)
     return replace(found, read_as=found.read_as or " ".join(changed))
-
-
-def _correct(word: str, names: Names) -> str:
-    if len(word) < SHORTEST - 1 or word in names.words or not word.isalpha():
-        return word
-    candidates = [each for each in names.correct if each[0] == word[0] and len(each) >= SHORTEST]
-    return next(iter(difflib.get_close_matches(word, candidates, 1, ALIKE)), word)

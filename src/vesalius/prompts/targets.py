@@ -48,6 +48,8 @@ class Resolution:
     """The name that a misspelt word was taken for."""
     nearest: tuple[str, ...] = ()
     """Rows of the bank: learnt targets that it resembles, the nearest first."""
+    family: str | None = None
+    """Of a vague phrase the family of targets that it names, see ``families.toml``; None if it names none."""
 
     @property
     def known(self) -> bool:
@@ -119,7 +121,9 @@ def _choose(found: Reading, near: Nearness, words: frozenset[str]) -> str | None
 
 
 def _to_resolution(phrase: str, found: Reading) -> Resolution:
-    return Resolution(phrase, found.kind, found.target, found.qualifier, found.read_as, found.several)
+    return Resolution(
+        phrase, found.kind, found.target, found.qualifier, found.read_as, found.several, family=found.family
+    )
 
 
 def _resembling(phrase: str, known: frozenset[str]) -> tuple[str, ...]:

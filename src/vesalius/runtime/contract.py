@@ -1,15 +1,18 @@
-"""The contract of every runtime, NumPy in and NumPy out, and resampling of planes and pictures.
+"""The contract of every runtime, NumPy in and NumPy out, features that are kept, and resampling of planes and pictures.
 
 `vesalius.predict.Predictor` and `vesalius.naming.AnatomyLabeller` stand on this alone.
 """
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from vesalius.imaging.slices import SliceStack
 
 Floats = NDArray[np.float32]
 _Real = TypeVar("_Real", bound=np.floating)
@@ -115,3 +118,56 @@ class Runtime(Protocol):
     def decode(self, image: EncodedImages, text: EncodedPhrases) -> Outlines:
         """Find P phrases in the one image."""
         ...
+
+
+class FeatureCache:
+    """Features of slices, kept so that further phrases about them encode nothing.
+
+    What was used least recently goes first, image by image. Of an image that is larger than all room the first slices
+    are kept, and the rest is encoded each time.
+
+    Args:
+        limit: Bytes that are kept at most.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.nbytes = 0
+        """Bytes that are kept."""
+        self._kept: OrderedDict[SliceStack, dict[int, EncodedImages]] = OrderedDict()
+
+    def find(self, slices: SliceStack, index: int, encode: Callable[[], EncodedImages]) -> EncodedImages:
+        """The features of one slice, encoded if they are not kept.
+
+        Args:
+            slices: Stack of the slice; another stack of the same image is another image.
+            index: Place of the slice.
+            encode: Encodes it.
+        """
+        kept = self._kept.setdefault(slices, {})
+        self._kept.move_to_end(slices)
+        if index in kept:
+            return kept[index]
+        found = encode()
+        size = _bytes_of(found)
+        while self.nbytes + size > self.limit and len(self._kept) > 1:
+            self.forget(next(iter(self._kept)))
+        if self.nbytes + size <= self.limit:
+            kept[index] = found
+            self.nbytes += size
+        return found
+
+    def forget(self, slices: SliceStack) -> None:
+        """Drop the features of all slices of a stack."""
+        self.nbytes -= sum(map(_bytes_of, self._kept.pop(slices, {}).values()))
+
+
+def _bytes_of(features: object) -> int:
+    """Bytes of all arrays and tensors within."""
+    if isinstance(features, EncodedImages):
+        return _bytes_of(features.vectors) + _bytes_of(features.maps)
+    if isinstance(features, Mapping):
+        return sum(map(_bytes_of, features.values()))
+    if isinstance(features, list | tuple):
+        return sum(map(_bytes_of, features))
+    return int(getattr(features, "nbytes", 0))

@@ -47,7 +47,7 @@ def segment_image(predictor: Predictor, source: SourceImage, request: Request, o
     state = source.state()
     image, notices = _read(source)
     slices = image.slices(request.plane, request.window)
-    understood = [predictor.knowledge.understand(prompt, slices.modality) for prompt in request.prompts]
+    understood = predictor.understand(slices, request.prompts)
     found = _ask(predictor, slices, understood, request)
     names, told = _write(out, source.stem, image, slices, found, request)
     overview = f"{source.stem}.overlay.jpg"
@@ -94,7 +94,7 @@ def _ask(
     predictor: Predictor, slices: SliceStack, understood: list[Understanding], request: Request
 ) -> dict[int, _Found]:
     """Place of each phrase that the model learnt -> what was found; each slice is encoded once for all of them."""
-    asked = {place: each.prompt for place, each in enumerate(understood) if each.asked is not None}
+    asked = {place: each for place, each in enumerate(understood) if each.asked is not None}
     if not asked:
         return {}
     collected = Collector((slices.pixels.shape[1], slices.pixels.shape[2]), len(asked), request.rules)
@@ -123,6 +123,7 @@ def _write(
 
 def _describe_phrase(each: Understanding) -> ResultRow:
     told: ResultRow = {"prompt": each.prompt, "known": each.known, "expected": each.expected, "target": each.target}
+    told |= {"family": each.family, "considered": dict(each.considered)} if each.family else {}
     return told | {"answer": each.refusal or "asked", "nearest": list(each.nearest), "remark": each.remark}
 
 

@@ -190,7 +190,12 @@ def _describe_phrase(row: ResultRow) -> dict[str, object]:
 
 def _numbers(row: ResultRow) -> list[str]:
     existence, share, slices = row.get("existence"), row.get("share"), row.get("slices")
-    told = [f"existence {existence:.2f}"] if isinstance(existence, float) else []
+    considered = row.get("considered")
+    told = [f"as {row['target']}"] if row.get("family") and row.get("target") else []
+    if isinstance(considered, dict) and considered and not row.get("target"):
+        told.append(f"existence {', '.join(f'{name} {value:.2f}' for name, value in considered.items())}")
+    elif isinstance(existence, float):
+        told.append(f"existence {existence:.2f}")
     if not share:
         return [*told, "nothing marked"]
     told += [f"{100 * share:.2f} % marked"] if isinstance(share, float) else []

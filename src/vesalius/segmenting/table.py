@@ -16,6 +16,7 @@ COLUMNS = {
     "answer": "string",
     "known": "bool",
     "target": "string",
+    "family": "string",
     "existence": "float64",
     "share_marked": "float64",
     "area_mm2": "float64",

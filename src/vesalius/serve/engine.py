@@ -124,8 +124,8 @@ class Engine:
         rules = MaskRules(threshold)
         rules.check(len(phrases))
         opened = self.open(upload)
-        understood = [self.predictor.knowledge.understand(each, opened.slices.modality) for each in phrases]
-        asked = [each.prompt for each in understood if each.asked is not None]
+        understood = self.predictor.understand(opened.slices, phrases)
+        asked = [each for each in understood if each.asked is not None]
         found = iter(self._gather(opened, asked, rules))
         results = opened.folder / RESULTS
         number = 1 + max((int(path.stem) for path in results.glob("*.json") if path.stem.isdecimal()), default=0)
@@ -249,7 +249,7 @@ class Engine:
         return opened
 
     def _gather(
-        self, opened: OpenImage, asked: Sequence[str], rules: MaskRules
+        self, opened: OpenImage, asked: Sequence["Understanding"], rules: MaskRules
     ) -> list[tuple[PackedMasks, float | None, list[float | None]]]:
         """Mask and existence of each phrase, and the existence in each slice."""
         if not asked:
@@ -271,6 +271,8 @@ class Engine:
             "number": number,
             "phrase": understood.prompt,
             "target": understood.target,
+            "family": understood.family,
+            "considered": dict(understood.considered),
             "known": understood.known,
             "expected": understood.expected,
             "existence": None,

@@ -148,7 +148,8 @@ def work(pipe: "multiprocessing.connection.Connection[object, object]", settings
         pipe: Brings jobs, and takes answers.
         settings: What to do them with.
     """
-    from vesalius.predict import FeatureCache, Predictor
+    from vesalius.predict import Predictor
+    from vesalius.runtime.contract import FeatureCache
 
     for name in (signal.SIGINT, signal.SIGTERM):  # the service says when to end
         signal.signal(name, signal.SIG_IGN)

@@ -68,6 +68,8 @@ class ResultInfo(BaseModel):
     existence: float | None = Field(description="probability that the image shows it; null if it was not asked")
     reason: str | None = Field(description='"not learnt" or "not expected here"; null if it was asked')
     remark: str | None = Field(description="a sentence that the user should read")
+    family: str | None = Field(default=None, description="family of targets that a word such as 'tumour' names")
+    considered: dict[str, float] = Field(default={}, description="of such a word, existence of all that was looked for")
     nearest: list[str] = Field(description="learnt targets that an unknown phrase resembles")
     share: float | None = Field(description="share of all pixels that are marked")
     volume_ml: float | None
