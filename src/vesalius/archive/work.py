@@ -226,8 +226,10 @@ class _Teller:
 
     def _ask(self, stack: SliceStack, predictor: Predictor) -> Iterator[list[Segmentation]]:
         """Answers slice by slice; slices of which nothing is to be asked are not encoded."""
-        understood = [predictor.knowledge.understand(prompt, stack.modality) for prompt in self.request.prompts]
-        asked = [each.prompt for each in understood if each.asked is not None]
+        begin = time.perf_counter()
+        understood = predictor.understand(stack, self.request.prompts)
+        self.seconds["model"] += time.perf_counter() - begin
+        asked = [each for each in understood if each.asked is not None]
         found = predictor.predict_slices(stack, asked) if asked else iter([[] for _ in range(len(stack))])
         size = (stack.pixels.shape[1], stack.pixels.shape[2])
         for index in range(len(stack)):

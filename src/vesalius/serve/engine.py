@@ -216,12 +216,12 @@ class Engine:
         check_prompts(wanted)
         rules = MaskRules(threshold, existence, labels=True)
         rules.check(len(wanted))
-        understood = [knowledge.understand(each, opened.slices.modality) for each in wanted]
+        understood = self.predictor.understand(opened.slices, wanted)
         asked = [each for each in understood if each.asked is not None]
-        remarks = [each.remark for each in understood if each.asked is None and phrases]
+        remarks = [each.remark for each in understood if phrases and (each.asked is None or each.family)]
         if not asked:
             raise PromptError(f"phrases: the model learnt none of them on such images. {' '.join(remarks)}")
-        found = self._gather(opened, [each.prompt for each in asked], rules)
+        found = self._gather(opened, asked, rules)
         numbers = number_labels(
             [each.target or each.prompt for each in asked], [each.phrase for each in knowledge.targets]
         )
