@@ -1,0 +1,323 @@
+/** The page: an image goes up, phrases are asked, answers are drawn. */
+
+import { type Answer, type Series, Service, ServiceError } from "./api";
+import { byId, make, plain, probability, save } from "./dom";
+import { onFiles } from "./files";
+import { listenToKeys } from "./keys";
+import { clearErrors, say, showError, showProgress } from "./messages";
+import { markSlice, showNames } from "./naming";
+import { type Phrase, Phrases, toLayers } from "./phrases";
+import { Stage } from "./stage";
+import { setTargets } from "./suggestions";
+import { switchTheme } from "./theme";
+
+const service = new Service();
+let upload: Series | null = null;
+let isAsking = false;
+let edited: Phrase | null = null;
+
+const stage = new Stage((style) => void (style === "probability" ? guard(fetchProbabilities) : draw()));
+const phrases = new Phrases({
+  draw: () => void draw(),
+  ask: () => void ask(),
+  download: (phrase) => void guard(() => saveMask(phrase)),
+  list: () => offerPhrases(),
+});
+const left = byId("left", HTMLSelectElement);
+const right = byId("right", HTMLSelectElement);
+const compare = byId("compare", HTMLButtonElement);
+const corrected = byId("corrected", HTMLSelectElement);
+const edit = byId("edit", HTMLButtonElement);
+const brushes = byId("brushes", HTMLDivElement);
+const named = byId("names", HTMLDivElement);
+
+/** Do something that may fail, and say so where it does. */
+async function guard(act: () => Promise<void>): Promise<void> {
+  try {
+    await act();
+  } catch (error) {
+    if (error instanceof ServiceError && error.status === 401) askForToken();
+    else showError(error);
+  } finally {
+    showProgress(null);
+  }
+}
+
+function askForToken(): void {
+  byId("sign-in", HTMLFormElement).hidden = false;
+  byId("token", HTMLInputElement).focus();
+  say("This service asks for a token.");
+}
+
+async function start(): Promise<void> {
+  const model = await service.model();
+  byId("sign-in", HTMLFormElement).hidden = true;
+  setTargets(model.targets);
+  byId("model", HTMLParagraphElement).textContent = plain(`${model.name}, ${model.targets.length} targets`);
+  say("");
+}
+
+async function open(files: readonly File[]): Promise<void> {
+  clearErrors();
+  stopEditing();
+  const what = files.length === 1 ? (files[0] as File).name : `${files.length} files`;
+  say(`Sending ${what} …`);
+  showProgress(0);
+  const opened = await service.upload(files, (share) => showProgress(share === 1 ? undefined : share));
+  offerSeries(opened.series);
+  await show(opened);
+}
+
+/** Open one of the series that arrived. */
+async function show(opened: Series): Promise<void> {
+  stopEditing();
+  upload = opened;
+  compare.setAttribute("aria-pressed", "false");
+  phrases.forget();
+  for (const each of document.querySelectorAll<HTMLButtonElement>("[data-download$='.dcm']")) each.hidden = !opened.dicom;
+  named.replaceChildren();
+  showFacts(opened);
+  const asked = ask();
+  say(`Opening ${opened.name} …`);
+  showProgress(undefined);
+  await stage.open(opened, await service.file(`api/uploads/${opened.id}/image`));
+  for (const id of ["naming", "tasks", "about"]) byId(id, HTMLElement).hidden = false;
+  say(`${opened.name} is open.`);
+  await draw();
+  await asked;
+}
+
+function offerSeries(all: readonly Series[]): void {
+  const list = byId("series", HTMLSelectElement);
+  byId("series-choice", HTMLLabelElement).hidden = all.length < 2;
+  list.replaceChildren(...all.map((each) => make("option", { value: each.id }, `${each.name} (${each.depth})`)));
+  list.onchange = () => {
+    const chosen = all.find((each) => each.id === list.value);
+    if (chosen) void guard(() => show(chosen));
+  };
+}
+
+function showFacts({ kind, name, width, height, depth, spacing_mm, modality, expires_at, notices }: Series): void {
+  const rows: [string, string][] = [
+    ["Name", name],
+    ["Size", `${width} × ${height}${kind === "volume" ? ` × ${depth}` : ""}`],
+  ];
+  if (spacing_mm) rows.push(["Spacing", `${spacing_mm.map((each) => Number(each.toPrecision(3))).join(" × ")} mm`]);
+  if (modality) rows.push(["Modality", modality]);
+  const expires = new Date(expires_at);
+  if (!Number.isNaN(expires.valueOf())) rows.push(["Deleted at", expires.toLocaleTimeString([], { timeStyle: "short" })]);
+  byId("facts", HTMLDListElement).replaceChildren(...rows.flatMap(([what, value]) => [make("dt", {}, what), make("dd", {}, value)]));
+  byId("notices", HTMLUListElement).replaceChildren(...notices.map((each) => make("li", {}, each)));
+}
+
+/** Ask whatever waits; one question at a time, so that answers come in order. */
+async function ask(): Promise<void> {
+  if (!upload || isAsking) return;
+  isAsking = true;
+  await guard(async () => {
+    for (let waiting = phrases.waiting(); waiting.length > 0 && upload; waiting = phrases.waiting()) {
+      await askSome(upload, waiting);
+    }
+  });
+  isAsking = false;
+}
+
+async function askSome(about: Series, waiting: readonly Phrase[]): Promise<void> {
+  for (const each of waiting) phrases.set(each, { state: "asking" });
+  try {
+    const { results } = await service.segment(about.id, waiting.map((each) => each.text));
+    await Promise.all(waiting.map((each, place) => take(about, each, results[place] as Answer)));
+  } catch (error) {
+    if (upload === about) for (const each of waiting) phrases.set(each, { state: "failed" });
+    throw error;
+  }
+  if (upload !== about) return;
+  if (stage.drawing === "probability") await fetchProbabilities();
+  else await draw();
+  say(waiting.map(describe).join(" "));
+}
+
+async function take(about: Series, phrase: Phrase, answer: Answer): Promise<void> {
+  const mask = answer.mask && !answer.reason ? await service.file(answer.mask) : null;
+  if (upload === about) phrases.set(phrase, { state: "answered", answer, mask });
+}
+
+function describe({ text, answer }: Phrase): string {
+  if (!answer) return "";
+  if (answer.reason) return `${text}: ${answer.reason}.`;
+  return `${text}: ${answer.existence === null ? "answered" : `existence ${probability(answer.existence)}`}.`;
+}
+
+async function fetchProbabilities(): Promise<void> {
+  const lacking = phrases.masked().filter((each) => each.probability === null && each.answer?.probability);
+  if (lacking.length > 0) showProgress(undefined);
+  await Promise.all(
+    lacking.map(async (each) => (each.probability = await service.file(each.answer?.probability as string))),
+  );
+  await draw();
+}
+
+function isComparing(): boolean {
+  return compare.getAttribute("aria-pressed") === "true";
+}
+
+async function draw(): Promise<void> {
+  if (!upload) return;
+  const title = (shown: readonly Phrase[]) => shown.map((each) => `${each.text}${each.answer?.existence == null ? "" : ` (existence ${probability(each.answer.existence)})`}`).join(", ") || "no masks shown";
+  const sides = isComparing()
+    ? [left, right].map((side) => phrases.all.filter((each) => each.text === side.value))
+    : [phrases.masked().filter((each) => each.isOn)];
+  await guard(() => stage.draw(sides.map(toLayers), sides.map(title)));
+}
+
+/** Phrases with masks, in the lists to choose from. */
+function offerPhrases(): void {
+  const masked = phrases.masked().map((each) => each.text);
+  for (const [place, list] of [left, right, corrected].entries()) {
+    const before = list.value;
+    list.replaceChildren(...masked.map((each) => make("option", { value: each }, each)));
+    list.value = masked.includes(before) ? before : (masked[place === 1 ? 1 : 0] ?? masked[0] ?? "");
+  }
+  if (left.value === right.value) right.value = masked.find((each) => each !== left.value) ?? right.value;
+  compare.disabled = masked.length < 2;
+  edit.disabled = masked.length === 0 && !edited;
+  if (masked.length < 2) compare.setAttribute("aria-pressed", "false");
+}
+
+async function saveMask({ answer, mask, text }: Phrase): Promise<void> {
+  if (mask && upload && answer) save(mask, `${text.replace(/[^\p{L}\p{N}]+/gu, "-")}.mask.${upload.kind === "volume" ? "nii.gz" : "png"}`);
+}
+
+async function startEditing(): Promise<void> {
+  const phrase = phrases.all.find((each) => each.text === corrected.value);
+  const [layer] = phrase ? toLayers([phrase]) : [];
+  if (!phrase || !layer) return;
+  compare.setAttribute("aria-pressed", "false");
+  await draw();
+  await stage.edit(layer);
+  edited = phrase;
+  byId("corrected-phrase", HTMLInputElement).value = phrase.text;
+  const side = Math.min(upload?.width ?? 0, upload?.height ?? 0);
+  setSize(Math.max(1, Math.round(side / (upload?.kind === "volume" ? 80 : 50))));
+  showEditing();
+  await draw();
+  say(`Correcting ${phrase.text}. Drag to paint, or use the arrow keys and the space bar.`);
+}
+
+function stopEditing(): void {
+  if (!edited) return;
+  stage.stopEditing();
+  edited = null;
+  showEditing();
+  void draw();
+}
+
+function showEditing(): void {
+  edit.textContent = edited ? "Stop" : "Start";
+  edit.setAttribute("aria-pressed", String(edited !== null));
+  brushes.hidden = edited === null;
+  corrected.disabled = edited !== null;
+  compare.disabled = edited !== null || phrases.masked().length < 2;
+}
+
+async function saveCorrection(): Promise<void> {
+  if (!upload) return;
+  const { content, name } = await stage.edited();
+  const phrase = byId("corrected-phrase", HTMLInputElement).value.trim();
+  showProgress(undefined);
+  save(await service.correction(upload.id, content, name, phrase), "correction.zip");
+  say("The corrected mask, the image and the phrase are downloaded.");
+}
+
+async function nameIt(): Promise<void> {
+  if (!upload) return;
+  const about = upload;
+  say("Naming …");
+  showProgress(undefined);
+  const found = await service.name(about.id);
+  if (upload !== about) return;
+  showNames(named, found, (slice) => stage.jump(slice));
+  const labels = new Set([...found.stations, ...found.organs].flatMap((each) => each.label ?? []));
+  say(`It shows ${[...labels].join(", ") || "nothing that is named"}.`);
+}
+
+async function download(file: string): Promise<void> {
+  if (!upload) return;
+  say(`Fetching ${file} …`);
+  showProgress(undefined);
+  const suffix = upload.kind === "volume" ? ".nii.gz" : ".png";
+  save(await service.file(`api/uploads/${upload.id}/${file}`), file === "image" ? `image${suffix}` : file);
+  say("");
+}
+
+/** In pixels or voxels of the image. */
+function setSize(radius: number): void {
+  size.value = String(radius);
+  size.dispatchEvent(new Event("input"));
+}
+
+function brushWith(key: string): void {
+  if (!edited) return;
+  brushes.querySelector<HTMLInputElement>(`[value=${key === "b" ? "add" : "erase"}]`)?.click();
+  stage.choose("brush");
+}
+
+onFiles((files) => void guard(() => open(files)));
+service.onWait = (seconds) => say(`The service is busy; asking again in ${Math.ceil(seconds)} s.`);
+stage.onSlice = (along) => markSlice(named, along);
+byId("sign-in", HTMLFormElement).addEventListener("submit", (event) => {
+  event.preventDefault();
+  service.setToken(byId("token", HTMLInputElement).value.trim());
+  void guard(start);
+});
+byId("name", HTMLButtonElement).addEventListener("click", () => void guard(nameIt));
+compare.addEventListener("click", () => {
+  compare.setAttribute("aria-pressed", String(!isComparing()));
+  void draw();
+});
+for (const side of [left, right]) side.addEventListener("change", () => void draw());
+edit.addEventListener("click", () => void (edited ? stopEditing() : guard(startEditing)));
+byId("undo", HTMLButtonElement).addEventListener("click", () => say(stage.undo() ? "Taken back." : "Nothing to take back."));
+byId("save-correction", HTMLButtonElement).addEventListener("click", () => void guard(saveCorrection));
+const size = byId("size", HTMLInputElement);
+size.addEventListener("input", () => {
+  stage.brush = { ...stage.brush, radius: Number(size.value) };
+  byId("size-text", HTMLOutputElement).textContent = size.value;
+});
+size.dispatchEvent(new Event("input"));
+for (const each of brushes.querySelectorAll<HTMLInputElement>("[name=brush]")) {
+  each.addEventListener("change", () => (stage.brush = { ...stage.brush, erase: each.value === "erase" }));
+}
+for (const each of document.querySelectorAll<HTMLButtonElement>("[data-download]")) {
+  each.addEventListener("click", () => void guard(() => download(each.dataset["download"] as string)));
+}
+addEventListener("keydown", (event) => {
+  if ((event.ctrlKey || event.metaKey) && event.key === "z" && edited && !(event.target instanceof HTMLInputElement && event.target.type === "text")) {
+    event.preventDefault();
+    stage.undo();
+  }
+});
+listenToKeys([
+  { keys: "o", does: "open files", act: () => byId("files", HTMLInputElement).click() },
+  { keys: "/", does: "type a phrase", act: () => byId("phrase", HTMLInputElement).focus() },
+  { keys: "1 2 3 4 5 6 7 8 9", shown: "1 … 9", does: "switch the mask of a phrase on or off", act: (key) => phrases.toggle(Number(key) - 1) },
+  { keys: "m", does: "all masks, or none", act: () => phrases.toggleAll() },
+  { keys: "p", does: "mask, outline or probability", act: () => stage.nextStyle() },
+  { keys: "n", does: "name what the image shows", act: () => void guard(nameIt) },
+  { keys: "Page-Up Page-Down", does: "next and previous slice; ten with Shift" },
+  { keys: "Home End", does: "first and last slice" },
+  { keys: "← → ↑ ↓", does: "move the picture, the crosshair or the brush" },
+  { keys: "v", does: "next plane", act: () => stage.nextPlane() },
+  { keys: "+ -", does: "zoom in and out", act: (key) => stage.zoom(key === "+" ? 1 : -1) },
+  { keys: "0", does: "whole image, and window as opened", act: () => stage.reset() },
+  { keys: "c", does: "dragging points", act: () => stage.choose("point") },
+  { keys: "g", does: "dragging moves", act: () => stage.choose("pan") },
+  { keys: "w", does: "dragging changes the window; so does the right button", act: () => stage.choose("window") },
+  { keys: "b e", does: "brush that adds, or erases", act: brushWith },
+  { keys: "[ ]", does: "smaller and larger brush", act: (key) => setSize(size.valueAsNumber + (key === "[" ? -1 : 1)) },
+  { keys: "Space", does: "paint where the brush is" },
+  { keys: "Ctrl-z", does: "take the last stroke back" },
+  { keys: "t", does: "light or dark", act: switchTheme },
+  { keys: "?", does: "this list" },
+]);
+void guard(start);

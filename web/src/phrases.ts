@@ -1,0 +1,191 @@
+/** Phrases as chips: colour, opacity, on or off, and what the model answered. */
+
+import type { Answer } from "./api";
+import { button, byId, make, percent, plain, probability } from "./dom";
+import { type Layer, toColour } from "./viewer";
+
+/** Bright on dark images, and apart for the colour-blind as far as eight can be. */
+const COLOURS = ["#ffb000", "#56b4e9", "#3ddc97", "#ff7ab8", "#b693ff", "#f7e463", "#ff8a4c", "#2dd4d4"];
+const KEYS = 9;
+
+export interface Phrase {
+  text: string;
+  colour: string;
+  opacity: number;
+  isOn: boolean;
+  state: "waiting" | "asking" | "answered" | "failed";
+  answer: Answer | null;
+  mask: Blob | null;
+  probability: Blob | null;
+  update: () => void;
+}
+
+interface Actions {
+  /** What is drawn has changed. */
+  draw: () => void;
+  /** Phrases were added. */
+  ask: () => void;
+  /** Hand the mask of a phrase to the user. */
+  download: (phrase: Phrase) => void;
+  /** The list has changed, or an answer has. */
+  list: () => void;
+}
+
+export class Phrases {
+  readonly all: Phrase[] = [];
+  private readonly list = byId("chips", HTMLOListElement);
+  private made = 0;
+
+  constructor(private readonly actions: Actions) {
+    const form = byId("ask", HTMLFormElement);
+    const input = byId("phrase", HTMLInputElement);
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.add(input.value);
+      input.value = "";
+    });
+  }
+
+  /** Add a phrase, unless it is there. */
+  add(typed: string): void {
+    const text = typed.trim().replace(/\s+/g, " ");
+    if (!text || this.all.some((each) => each.text === text)) return;
+    const phrase: Phrase = {
+      text, colour: COLOURS[this.made++ % COLOURS.length] as string, opacity: 0.4, isOn: true,
+      state: "waiting", answer: null, mask: null, probability: null, update: () => {},
+    };
+    this.all.push(phrase);
+    this.list.append(this.chip(phrase));
+    this.changed();
+    this.actions.ask();
+  }
+
+  /** Forget all answers, as another image is opened. */
+  forget(): void {
+    for (const phrase of this.all) {
+      Object.assign(phrase, { state: "waiting", answer: null, mask: null, probability: null });
+      phrase.update();
+    }
+    this.changed();
+  }
+
+  waiting(): Phrase[] {
+    return this.all.filter((each) => each.state === "waiting");
+  }
+
+  set(phrase: Phrase, change: Partial<Phrase>): void {
+    Object.assign(phrase, change);
+    phrase.update();
+    this.changed();
+  }
+
+  /** Phrases that have a mask. */
+  masked(): Phrase[] {
+    return this.all.filter((each) => each.mask !== null);
+  }
+
+  /** Switch the phrase with this place on or off. */
+  toggle(place: number): void {
+    const phrase = this.all[place];
+    if (phrase) this.set(phrase, { isOn: !phrase.isOn });
+    this.actions.draw();
+  }
+
+  /** Show all masks, or none if all are shown. */
+  toggleAll(): void {
+    const isOn = this.all.some((each) => !each.isOn);
+    for (const phrase of this.all) this.set(phrase, { isOn });
+    this.actions.draw();
+  }
+
+  private changed(): void {
+    byId("no-phrases", HTMLParagraphElement).hidden = this.all.length > 0;
+    this.actions.list();
+  }
+
+  private chip(phrase: Phrase): HTMLLIElement {
+    const shown = make("input", { type: "checkbox", checked: true });
+    const colour = make("input", { type: "color", value: phrase.colour });
+    const opacity = make("input", { type: "range", min: "0", max: "1", step: "0.05", value: String(phrase.opacity) });
+    const verdict = make("div", { className: "verdict" });
+    const remove = button("×", () => this.remove(phrase, chip), { className: "remove" });
+    const download = button("Mask", () => this.actions.download(phrase), { className: "small" });
+    const key = make("kbd", {});
+    const chip = make(
+      "li",
+      { className: "chip" },
+      make("div", { className: "head" }, colour, make("label", { className: "choice name" }, shown, phrase.text), key, remove),
+      verdict,
+      make("div", { className: "row settings" }, make("label", { className: "grow" }, "Opacity", opacity), download),
+    );
+    const name = plain(phrase.text);
+    colour.setAttribute("aria-label", `Colour of ${name}`);
+    opacity.setAttribute("aria-label", `Opacity of ${name}`);
+    remove.setAttribute("aria-label", `Remove ${name}`);
+    download.setAttribute("aria-label", `Download the mask of ${name}`);
+    shown.addEventListener("change", () => this.draw(phrase, { isOn: shown.checked }));
+    colour.addEventListener("input", () => this.draw(phrase, { colour: colour.value }));
+    opacity.addEventListener("input", () => this.draw(phrase, { opacity: Number(opacity.value) }));
+    phrase.update = () => {
+      const place = this.all.indexOf(phrase) + 1;
+      key.textContent = place <= KEYS ? String(place) : "";
+      key.hidden = place > KEYS;
+      shown.checked = phrase.isOn;
+      chip.style.setProperty("--colour", phrase.colour);
+      chip.dataset["state"] = phrase.state;
+      chip.classList.toggle("refused", phrase.answer?.reason != null);
+      download.disabled = phrase.mask === null;
+      verdict.replaceChildren(...this.verdict(phrase));
+    };
+    phrase.update();
+    return chip;
+  }
+
+  private draw(phrase: Phrase, change: Partial<Phrase>): void {
+    this.set(phrase, change);
+    this.actions.draw();
+  }
+
+  private remove(phrase: Phrase, chip: HTMLElement): void {
+    this.all.splice(this.all.indexOf(phrase), 1);
+    chip.remove();
+    for (const each of this.all) each.update();
+    byId("phrase", HTMLInputElement).focus();
+    this.changed();
+    this.actions.draw();
+  }
+
+  /** What the model answered, in words. */
+  private verdict({ state, answer }: Phrase): (Node | string)[] {
+    if (state === "waiting") return [make("span", { className: "soft" }, "waits for an image")];
+    if (state === "asking") return [make("span", { className: "soft" }, "asking …")];
+    if (!answer) return [make("span", { className: "bad" }, "no answer")];
+    if (answer.reason) return [this.refusal(answer)];
+    const facts = [
+      answer.existence === null ? "existence not judged" : `existence ${probability(answer.existence)}`,
+      !answer.share ? "nothing marked" : `${percent(answer.share)} marked`,
+    ];
+    if (answer.volume_ml) facts.push(`${answer.volume_ml < 10 ? answer.volume_ml.toFixed(1) : answer.volume_ml.toFixed(0)} ml`);
+    if (answer.target && answer.target !== answer.phrase) facts.push(`taken for ${answer.target}`);
+    const meter = make("meter", { min: 0, max: 1, value: answer.existence ?? 0 });
+    meter.setAttribute("aria-hidden", "true");
+    return [...(answer.existence === null ? [] : [meter]), make("span", {}, facts.join(" · "))];
+  }
+
+  /** Why the model was not asked, and what it could be asked instead. */
+  private refusal({ reason, remark, nearest }: Answer): Node {
+    const said = make("strong", { className: "bad" }, reason ?? "");
+    if (nearest.length === 0) return make("span", {}, said, remark ? `: ${remark}` : "");
+    const offers = nearest.flatMap((each) => [" ", button(each, () => this.add(each), { className: "link" })]);
+    return make("span", {}, said, "; nearest:", ...offers);
+  }
+}
+
+/** What of the phrases is drawn. */
+export function toLayers(phrases: readonly Phrase[]): Layer[] {
+  return phrases.flatMap((each) =>
+    each.answer && each.mask
+      ? [{ number: each.answer.number, colour: toColour(each.colour), opacity: each.opacity, mask: each.mask, probability: each.probability }]
+      : [],
+  );
+}
