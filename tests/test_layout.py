@@ -30,7 +30,7 @@ LAYERS = [
     {"evaluation", "training"},
     {"benchmark", "export", "predict"},
     {"naming"},
-    {"demo", "results"},
+    {"demo", "notebook", "results"},
     {"segmenting"},
     {"clinical"},
     {"pacs"},

@@ -1,7 +1,12 @@
 """What stands beside the sources: how to cite them, and the image."""
 
+import json
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -34,8 +39,10 @@ def test_the_citation_names_both_papers(citation):
 
 
 def test_the_image_gets_all_that_the_package_is_built_from():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    needed = {"pyproject.toml", "src", project["readme"], *project["license-files"]}
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project, wheel = settings["project"], settings["tool"]["hatch"]["build"]["targets"]["wheel"]
+    hook = wheel["hooks"]["custom"]["path"]
+    needed = {"pyproject.toml", "src", project["readme"], *project["license-files"], hook}
     copied = set(re.search(r"^COPY (pyproject.*) \./$", read("Dockerfile"), re.MULTILINE)[1].split()) | {"src"}
     allowed = {line[1:] for line in read(".dockerignore").splitlines() if line.startswith("!")}
     assert copied == allowed == needed
@@ -46,6 +53,33 @@ def test_the_image_runs_as_nobody_in_particular():
     assert "USER vesalius" in stages[-1]
     assert 'ENTRYPOINT ["vesalius"]' in stages[-1]
     assert "torch" not in stages[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("built", [True, False])
+def test_a_wheel_carries_the_page_or_says_that_it_does_not(tmp_path, built):
+    pytest.importorskip("hatchling", reason="hatchling is not installed")
+    for name in ("pyproject.toml", "README.md", "LICENSE", "hatch_build.py", ".gitignore"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "src/vesalius/serve/web").mkdir(parents=True)
+    (tmp_path / "src/vesalius/__init__.py").write_text('__version__ = "0.1.0"')
+    if built:
+        (tmp_path / "src/vesalius/serve/web/index.html").write_text("the page")
+    done = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(next((tmp_path / "dist").glob("*.whl"))) as wheel:
+        assert ("vesalius/serve/web/index.html" in wheel.namelist()) == built
+    assert ("has no page" in done.stdout + done.stderr) != built
+
+
+def test_the_page_s_lock_names_no_host_and_no_more_than_it_needs():
+    lock = json.loads(read("web/package-lock.json"))["packages"]
+    direct = json.loads(read("web/package.json"))
+    assert [name for name, each in lock.items() if "resolved" in each] == []
+    assert all("integrity" in each for name, each in lock.items() if name)
+    assert len(direct["dependencies"]) + len(direct["devDependencies"]) <= 6
 
 
 def read(name: str) -> str:

@@ -9,6 +9,7 @@ Segment what phrases name, in a picture or slice, or in a whole volume:
     liver = vesalius.segment_volume("pocket", "ct.nii.gz", "liver")    # a VolumeSegmentation, on the file's own grid
     liver.mask, liver.volume_ml, liver.existence
     liver.save("liver.nii.gz")
+    vesalius.view("ct.nii.gz", liver)                                  # a widget for notebooks (the extra notebook)
 
     predictor = vesalius.Predictor("pocket", device="auto")            # opens a model once …
     predictor.set_image("scan.png").predict(["polyp", "lungs"])        # … and encodes a picture once
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from vesalius.models import Segmenter, build_model, list_models
     from vesalius.models.checkpoints import load_model
     from vesalius.naming import AnatomyLabeller
+    from vesalius.notebook import view
     from vesalius.predict import Predictor, segment, segment_volume
     from vesalius.segmentation import Segmentation
     from vesalius.volumes import VolumeSegmentation
@@ -72,6 +74,7 @@ __all__ = [
     "read_image",
     "segment",
     "segment_volume",
+    "view",
 ]
 
 _HOMES = {
@@ -87,6 +90,7 @@ _HOMES = {
     "read_image": "imaging",
     "segment": "predict",
     "segment_volume": "predict",
+    "view": "notebook",
 }
 
 

@@ -282,7 +282,7 @@ byId("save-correction", HTMLButtonElement).addEventListener("click", () => void 
 const size = byId("size", HTMLInputElement);
 size.addEventListener("input", () => {
   stage.brush = { ...stage.brush, radius: Number(size.value) };
-  byId("size-text", HTMLOutputElement).textContent = size.value;
+  byId("size-text", HTMLSpanElement).textContent = size.value;
 });
 size.dispatchEvent(new Event("input"));
 for (const each of brushes.querySelectorAll<HTMLInputElement>("[name=brush]")) {

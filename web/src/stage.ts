@@ -239,10 +239,10 @@ export class Stage {
     byId("slice-choice", HTMLLabelElement).hidden = count < 2;
     slider.max = String(count);
     slider.value = String(viewer.slice() + 1);
-    byId("slice-text", HTMLOutputElement).textContent = `${viewer.slice() + 1} of ${count}`;
+    byId("slice-text", HTMLSpanElement).textContent = `${viewer.slice() + 1} of ${count}`;
     const { centre, width } = viewer.window();
     const round = (value: number) => String(Math.abs(value) < 10 ? Number(value.toPrecision(3)) : Math.round(value));
-    byId("window-text", HTMLOutputElement).textContent = `${round(centre)} ± ${round(width / 2)}`;
+    byId("window-text", HTMLSpanElement).textContent = `${round(centre)} ± ${round(width / 2)}`;
     byId("centre", HTMLInputElement).value = round(centre);
     byId("width", HTMLInputElement).value = round(width);
     this.tell(viewer.describe(null));

@@ -13,6 +13,10 @@ const TYPES = {
 } as const;
 /** Axis of the volume (to the right, to the front, to the head) that runs across the slices. */
 const AXES = { axial: 2, coronal: 1, sagittal: 0, all: 2 } as const;
+/** The same for NiiVue's numbers of axial, coronal and sagittal slices. */
+const ACROSS: Readonly<Record<number, number>> = {
+  [SLICE_TYPE.AXIAL]: 2, [SLICE_TYPE.CORONAL]: 1, [SLICE_TYPE.SAGITTAL]: 0,
+};
 /** What one step to the right and one down on the screen are along these axes; patients' right is at the left. */
 const STEPS = {
   axial: { right: [-1, 0, 0], down: [0, -1, 0] },
@@ -183,17 +187,17 @@ export class VolumeView implements Viewer {
   paint(from: Point, to: Point, brush: Brush): void {
     const [start, end] = [this.at(from), this.at(to)];
     if (!start || !end || start.type !== end.type || end.type > SLICE_TYPE.SAGITTAL) return;
-    this.niivue.drawPenAxCorSag = end.type;
-    this.prepare(brush);
-    this.niivue.drawPenLine([...this.niivue.frac2vox(start.place)], [...this.niivue.frac2vox(end.place)], brush.erase ? 0 : 1);
+    const [first, last] = [triple(this.niivue.frac2vox(start.place)), triple(this.niivue.frac2vox(end.place))];
+    const steps = Math.max(1, ...first.map((value, axis) => Math.abs((last[axis] ?? 0) - value)));
+    for (let step = 0; step <= steps; step++) {
+      const between = first.map((value, axis) => Math.round(value + (((last[axis] ?? 0) - value) * step) / steps));
+      this.disc(triple(between), ACROSS[end.type] ?? 2, brush);
+    }
     this.niivue.refreshDrawing(true);
   }
 
   dab(brush: Brush): void {
-    const [x, y, z] = this.voxel();
-    this.niivue.drawPenAxCorSag = TYPES[this.plane === "all" ? "axial" : this.plane];
-    this.prepare(brush);
-    this.niivue.drawPt(x, y, z, brush.erase ? 0 : 1);
+    this.disc(this.voxel(), AXES[this.plane], brush);
     this.niivue.refreshDrawing(true);
     this.endStroke();
   }
@@ -273,9 +277,25 @@ export class VolumeView implements Viewer {
     return name;
   }
 
-  private prepare(brush: Brush): void {
-    this.niivue.opts.penSize = Math.max(1, Math.round(2 * brush.radius));
-    this.niivue.opts.penValue = brush.erase ? 0 : 1;
+  /** A round spot within a slice; `across` is the axis that runs through it. */
+  private disc(centre: Triple, across: number, { radius, erase }: Brush): void {
+    const values = this.niivue.drawBitmap;
+    if (!values) return;
+    const dims = this.dims();
+    const spacing = triple(this.image().pixDimsRAS?.slice(1) ?? [1, 1, 1]);
+    const [first, second] = [0, 1, 2].filter((axis) => axis !== across) as [0 | 1, 1 | 2];
+    const reach = radius * Math.min(spacing[first], spacing[second]);
+    const strides = [1, dims[0], dims[0] * dims[1]] as const;
+    const start = strides[0] * centre[0] + strides[1] * centre[1] + strides[2] * centre[2];
+    const [wide, high] = [Math.ceil(reach / spacing[first]), Math.ceil(reach / spacing[second])];
+    for (let x = -wide; x <= wide; x++) {
+      for (let y = -high; y <= high; y++) {
+        const [column, row] = [centre[first] + x, centre[second] + y];
+        if (column < 0 || row < 0 || column >= dims[first] || row >= dims[second]) continue;
+        if (Math.hypot(x * spacing[first], y * spacing[second]) > reach) continue;
+        values[start + strides[first] * x + strides[second] * y] = erase ? 0 : 1;
+      }
+    }
   }
 
   /** Place in the volume, 0 to 1 along each axis, and the plane that shows it there. */
