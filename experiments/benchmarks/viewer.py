@@ -5,7 +5,8 @@
     python experiments/benchmarks/viewer.py --quick    # three drops; prints, and writes nothing
 
 A service with pocket and Chromium run on this machine. A PNG of about one megabyte is dropped on the page, where the
-phrase stands already; the clock stops when the picture is on the screen with a mask over it. Writes docs/results/viewer.md.
+phrase stands already; the clock stops when the picture is on the screen with a mask over it. Writes
+docs/results/viewer.md.
 """
 
 import argparse

@@ -33,7 +33,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
 ]
 expect = playwright.expect
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=60_000)
 
 
 class FakeLabeller:
@@ -163,6 +163,13 @@ def coloured(picture: np.ndarray) -> float:
     return float((np.ptp(picture, axis=2) > 40).mean())
 
 
+def hear_corrections(page) -> list[bytes]:
+    """The forms in which masks are sent."""
+    sent: list[bytes] = []
+    page.route("**/corrections", lambda route: (sent.append(route.request.post_data_buffer), route.continue_()))
+    return sent
+
+
 def until(page, hold: Callable[[], bool]) -> None:
     """Wait until something holds, as canvases are drawn a little after everything else."""
     for _ in range(60):
@@ -221,18 +228,12 @@ def test_a_mask_is_corrected_with_the_brush_and_by_keyboard(visit, picture, tmp_
         left, top = (box["width"] - 160 * scale) / 2, (box["height"] - 120 * scale) / 2
         page.mouse.move(box["x"] + left + column * scale, box["y"] + top + row * scale, steps=5)
 
-    sent = []
-    page.route(
-        "**/corrections",
-        lambda route: (
-            sent.append(route.request.post_data_buffer),
-            route.fulfill(body=b"PK", content_type="application/zip"),
-        ),
-    )
+    sent = hear_corrections(page)
 
     def mask() -> np.ndarray:
-        with page.expect_download():
+        with page.expect_download() as downloaded:
             page.get_by_role("button", name="Download for training").click()
+        downloaded.value.save_as(tmp_path / "correction.zip")
         body = sent[-1]
         assert b'name="phrase"\r\n\r\npolyp\r\n' in body
         start = body.index(b"\x89PNG")
@@ -308,14 +309,7 @@ def test_a_mask_of_a_volume_is_corrected_on_the_file_s_grid(visit, volume, tmp_p
     page = visit()
     open_file(page, volume)
     ask(page, "liver")
-    sent = []
-    page.route(
-        "**/corrections",
-        lambda route: (
-            sent.append(route.request.post_data_buffer),
-            route.fulfill(body=b"PK", content_type="application/zip"),
-        ),
-    )
+    sent = hear_corrections(page)
     page.get_by_text("Correct a mask").click()
     page.get_by_role("button", name="Start").click()
     page.get_by_label("Size").fill("1")
