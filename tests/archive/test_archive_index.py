@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import sqlite3
 import sys
+import warnings
 from dataclasses import replace
 
 import nibabel as nib
@@ -123,6 +125,46 @@ def test_a_killed_run_goes_on_where_it_was(write_picture, reindex, folder, namer
     reindex()
     assert killed == paths_of(folder)
     assert len(killed) == 9
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.parametrize("writes", [1, 2, 3, 6])
+def test_a_run_that_is_killed_while_it_writes_leaves_a_sound_index(write_picture, reindex, folder, monkeypatch, writes):
+    monkeypatch.setattr(indexing, "SLICES_A_COMMIT", 2)
+    monkeypatch.setattr(indexing, "AT_ONCE", 1)
+    for number in range(9):
+        write_picture(f"{number}.png", 20 * number)
+    die_after(writes, reindex)
+    with ArchiveIndex.open(folder) as index:
+        assert index.counts()["slices"] == 2 * ((writes - 1) // 2)  # two arrays are synced before each commit
+    reindex()
+    killed = paths_of(folder)
+    shutil.rmtree(folder)
+    reindex()
+    assert killed == paths_of(folder)
+
+
+def die_after(writes, step):
+    """Do a step in a process that is killed (SIGKILL) when it has synced an array so often."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks with threads
+        child = os.fork()
+    if child:
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        return
+    sync, synced = os.fsync, []
+
+    def counting(file):
+        sync(file)
+        synced.append(file)
+        if len(synced) == writes:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.fsync = counting
+    try:
+        step()
+    finally:
+        os._exit(1)
 
 
 def test_a_damaged_file_stops_no_other_and_is_tried_again(archive, write_picture, reindex, folder):

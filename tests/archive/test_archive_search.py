@@ -8,7 +8,7 @@ import pytest
 
 from vesalius.archive.encoding import SliceEncoder
 from vesalius.archive.query import PhraseReading, Where, read_phrase, read_where
-from vesalius.archive.search import ArchiveSearch, SearchRequest, compare, encode_picture
+from vesalius.archive.search import ArchiveSearch, SearchRequest, best_first, compare, encode_picture
 from vesalius.archive.sheet import write_sheet
 from vesalius.errors import ConfigError, ImageError
 from vesalius.knowledge import Knowledge, LearntTarget
@@ -174,6 +174,13 @@ def test_the_search_is_exact(share, monkeypatch):
     vector = rng.standard_normal(16).astype(np.float32)
     rows = np.flatnonzero(rng.random(100) <= share)
     np.testing.assert_allclose(compare(vectors, vector, rows), vectors[rows].astype(np.float32) @ vector, rtol=1e-5)
+
+
+@pytest.mark.parametrize("at_once", [3, 10, 100])
+def test_the_best_come_first_and_equal_ones_in_order(at_once, monkeypatch):
+    monkeypatch.setattr("vesalius.archive.search.SORTED_AT_ONCE", at_once)
+    scores = np.random.default_rng(0).integers(0, 6, 40).astype(np.float32)
+    assert list(best_first(scores)) == np.argsort(-scores, kind="stable").tolist()
 
 
 def test_the_page_shows_pictures_and_escapes_what_comes_from_outside(filled, archive, encoder, tmp_path):

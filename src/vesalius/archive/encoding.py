@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vesalius.files import sha256_of
 from vesalius.imaging import MedicalImage
-from vesalius.models.checkpoint_file import find_checkpoint
+from vesalius.models.checkpoint_file import EMBEDDED, find_checkpoint
 from vesalius.models.public_weights import find_encoder_source, locate
 from vesalius.naming.labeller import CROSS_SECTIONAL, header_modality, header_plane, header_protocol, open_namer
 from vesalius.naming.labels import Answer
@@ -32,7 +33,7 @@ class SliceEncoder:
     runtime: Runtime
     phrases: Phrasebook
     model: str
-    """Name or path."""
+    """Name or absolute path."""
     weights: str
     """sha256 of its weights."""
 
@@ -59,7 +60,9 @@ class SliceEncoder:
             ModelError: If there is no such model, or it cannot name.
         """
         opened, calibration = open_namer(model, runtime=runtime, device=device, precision=precision)
-        return cls(opened, Phrasebook(opened, calibration), model, hash_weights(model))
+        named = model in EMBEDDED or find_encoder_source(model) is not None
+        name = model if named else str(Path(model).absolute())  # searches may start in another folder
+        return cls(opened, Phrasebook(opened, calibration), name, hash_weights(model))
 
     @property
     def side(self) -> int:

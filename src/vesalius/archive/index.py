@@ -24,8 +24,6 @@ FORMAT = 1
 """Version of this layout."""
 DATABASE, VECTORS, LABELS = "index.sqlite", "vectors.f16", "labels.f16"
 FILES = (DATABASE, VECTORS, LABELS)
-HALF = 2
-"""Bytes of a 16-bit float."""
 BUSY_S = 30.0
 """How long one process waits for another's write."""
 HEADER_FIELDS = ("Modality", "BodyPartExamined", "SeriesDescription", "ProtocolName", "StudyDate")
@@ -167,7 +165,7 @@ class ArchiveIndex:
         if not path.is_file():
             raise DataError(f"{folder}: holds no index; make one with: vesalius archive index ARCHIVE --out {folder}")
         try:
-            with closing(_connect(path, "rw" if write else "ro")) as database:
+            with closing(_connect(path, write)) as database:
                 found = cls(folder, database, _read_facts(folder, database))
                 found._check_arrays()
                 yield found
@@ -235,16 +233,15 @@ class ArchiveIndex:
     def places(self, row: int) -> list[FoundPlace]:
         """Where a slice lies, in the order of paths."""
         query = (
-            f"SELECT series.id, stack, slice, row, path, {', '.join(HEADER_FIELDS)} FROM places "
+            f"SELECT series.id, stack, slice, path, {', '.join(HEADER_FIELDS)} FROM places "
             "JOIN files ON files.id = places.file JOIN series ON series.id = places.series "
             "WHERE row = ? ORDER BY path, stack, slice"
         )
-        return [
-            FoundPlace(
-                SlicePlace(stack, number, row, _decode(path)), series, dict(zip(HEADER_FIELDS, values, strict=True))
-            )
-            for series, stack, number, row, path, *values in self._database.execute(query, (row,))
-        ]
+        found = []
+        for series, stack, number, path, *values in self._database.execute(query, (row,)):
+            header = dict(zip(HEADER_FIELDS, values, strict=True))
+            found.append(FoundPlace(SlicePlace(stack, number, row, _decode(path)), series, header))
+        return found
 
     def append(self, keys: Sequence[bytes], vectors: Halves, labels: Halves, free: list[int]) -> dict[bytes, int]:
         """Write slices that are not there yet; call inside ``changing``.
@@ -339,15 +336,19 @@ class ArchiveIndex:
 
     def _check_arrays(self) -> None:
         for name, columns in ((VECTORS, self.facts.width), (LABELS, len(self.facts.labels))):
-            path, least = self.folder / name, self.rows * columns * HALF
+            path, least = self.folder / name, self.rows * columns * np.dtype(np.float16).itemsize
             size = path.stat().st_size if path.is_file() else 0
             if size < least:
                 raise DataError(f"{path}: has {size:,} bytes, expected {least:,}; delete the folder and index again.")
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
+def _connect(path: Path, write: bool) -> sqlite3.Connection:
+    """Open the database; what a killed run left half done is undone, even by readers if they may write."""
+    mode = "rw" if write or os.access(path, os.W_OK) else "ro"
     address = f"{path.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(address, timeout=BUSY_S, isolation_level=None, uri=True)
+    database = sqlite3.connect(address, timeout=BUSY_S, isolation_level=None, uri=True)
+    database.execute(f"PRAGMA query_only = {'OFF' if write else 'ON'}")
+    return database
 
 
 def _read_facts(folder: Path, database: sqlite3.Connection) -> IndexFacts:

@@ -5,7 +5,7 @@ description should have, and of the likeness of its vector to that of the phrase
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +25,15 @@ from vesalius.runtime.contract import Floats
 
 ROWS_AT_ONCE = 8192
 """Rows that are converted and compared together; they fit into a processor's cache."""
-VECTOR_WEIGHT = 0.25
+VECTOR_WEIGHT = 1.0
 """Weight of the likeness to a phrase, in log-odds, beside the labels that it names; chosen by
 experiments/benchmarks/archive_search.py on one half of its phrases."""
+SORTED_AT_ONCE = 1000
+"""Answers that are sorted before any of the rest is."""
 LEAST = 1e-3
 """Least probability that a label or description is given, so that one that is missed does not rule a slice out."""
+KINDS = {"ct": "CT", "mr": "MR", "us": "ultrasound", "xray": "X-ray", "endoscopy": "endoscopy"}
+"""Kinds of pictures on which targets were learnt -> label of their modality, where there is one."""
 PLACES = 5
 """Most places listed of one slice."""
 
@@ -90,10 +94,17 @@ class ArchiveSearch:
         index: An open index.
         encoder: Its model.
         knowledge: What the model learnt.
+        vector_weight: See ``VECTOR_WEIGHT``.
     """
 
-    def __init__(self, index: ArchiveIndex, encoder: SliceEncoder, knowledge: Knowledge) -> None:
-        self._index, self._encoder, self._knowledge = index, encoder, knowledge
+    def __init__(
+        self,
+        index: ArchiveIndex,
+        encoder: SliceEncoder,
+        knowledge: Knowledge,
+        vector_weight: float = VECTOR_WEIGHT,
+    ) -> None:
+        self._index, self._encoder, self._knowledge, self._weight = index, encoder, knowledge, vector_weight
         self._headers = list(index.headers())
         self._columns = {pair: column for column, pair in enumerate(index.facts.labels)}
 
@@ -145,9 +156,10 @@ class ArchiveSearch:
         likeness = None
         if reading is not None:
             scores += self._label_scores(reading, rows) + self._header_scores(reading, rows)
+            scores += self._kind_scores(reading, rows)
             if reading.vector_phrase:
                 likeness = compare(self._index.vectors(), self._encoder.encode_phrase(reading.vector_phrase), rows)
-                weight = VECTOR_WEIGHT if reading.labels else 1.0
+                weight = self._weight if reading.labels else 1.0
                 scores += np.float32(weight * self._encoder.runtime.logit_scale) * likeness
         if like is not None:
             likeness = compare(self._index.vectors(), like, rows)
@@ -159,6 +171,23 @@ class ArchiveSearch:
         for pair in reading.labels:
             found = np.asarray(labels[:, self._columns[pair]], np.float32)[rows]
             scores += np.log(np.maximum(found, LEAST))
+        return scores
+
+    def _kind_scores(self, reading: PhraseReading, rows: NDArray[np.int64]) -> Floats:
+        """Of targets, the log-probability that a slice is of a kind of picture on which they were learnt.
+
+        Photographs, microscopy and the like have no label: they are what no modality claims.
+        """
+        scores, labels = np.zeros(len(rows), np.float32), self._index.labels()
+        kinds = {each.name: each.modalities for each in self._knowledge.targets}
+        columns = {label: self._columns["modality", label] for label in KINDS.values()}
+        for part in reading.parts:
+            if part.use == "target" and not any(question == "modality" for question, _ in reading.labels):
+                found = {name: np.asarray(labels[:, column], np.float32)[rows] for name, column in columns.items()}
+                shown = [found[KINDS[kind]] for kind in kinds[part.label] if kind in KINDS]
+                if len(shown) < len(kinds[part.label]):
+                    shown.append(1 - np.max(list(found.values()), axis=0))
+                scores += np.log(np.maximum(np.max(shown, axis=0), LEAST))
         return scores
 
     def _header_scores(self, reading: PhraseReading, rows: NDArray[np.int64]) -> Floats:
@@ -174,7 +203,7 @@ class ArchiveSearch:
     ) -> list[Answered]:
         answers: list[Answered] = []
         series: set[int] = set()
-        for place in np.argsort(-scores, kind="stable"):
+        for place in best_first(scores):
             row = int(rows[place])
             found = self._places(row, asked.where)
             if not found or (asked.per_series and found[0].series in series):
@@ -226,6 +255,19 @@ def compare(vectors: Halves, vector: Floats, rows: NDArray[np.int64]) -> Floats:
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         list(threads.map(fill, range(0, len(rows), ROWS_AT_ONCE)))
     return found
+
+
+def best_first(scores: Floats) -> Iterator[int]:
+    """Places of scores in descending order, equal ones by place; the first are there before the rest is sorted."""
+    count = min(SORTED_AT_ONCE, len(scores))
+    if count < len(scores):
+        least = np.partition(scores, len(scores) - count)[len(scores) - count]
+        first = np.flatnonzero(scores > least)
+        yield from first[np.argsort(-scores[first], kind="stable")].tolist()
+        rest = np.flatnonzero(scores <= least)
+        yield from (int(place) for place in rest[np.argsort(-scores[rest], kind="stable")])
+        return
+    yield from np.argsort(-scores, kind="stable").tolist()
 
 
 def encode_picture(encoder: SliceEncoder, path: Path, number: int | None = None) -> Floats:
