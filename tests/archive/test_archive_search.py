@@ -118,6 +118,12 @@ def test_a_phrase_finds_what_it_names(search, phrase, first):
     assert set(search(phrase, limit=len(first))) == first
 
 
+def test_targets_are_looked_for_on_the_pictures_on_which_they_were_learnt(search, write_picture, reindex):
+    write_picture("scope.png", 245)
+    reindex()
+    assert search("polyp")[0] == "scope.png"
+
+
 def test_conditions_exclude_everything_else(search):
     livers = {"ct/liver-a.png", "ct/liver-b.png"}
     assert set(search("hand", where=read_where(["modality=CT"]))) == {"ct/chest.png", *livers}

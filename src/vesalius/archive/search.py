@@ -252,8 +252,12 @@ def compare(vectors: Halves, vector: Floats, rows: NDArray[np.int64]) -> Floats:
         some = slice(start, start + ROWS_AT_ONCE)
         found[some] = vectors[some if whole else rows[some]].astype(np.float32) @ vector
 
+    starts = range(0, len(rows), ROWS_AT_ONCE)
+    if len(starts) == 1:
+        fill(0)
+        return found
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        list(threads.map(fill, range(0, len(rows), ROWS_AT_ONCE)))
+        list(threads.map(fill, starts))
     return found
 
 
