@@ -1,5 +1,7 @@
 import csv
 import dataclasses
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -43,7 +45,8 @@ torch.manual_seed(0)
 widths = {"vision_width": 64, "text_width": 64, "decoder_width": 16}
 model = build_model("clipseg", image_size=64, text_layers=2, taps=(1, 2, 3), **widths)
 config = TrainConfig(learning_rate=1e-3, batch_size=int(sys.argv[4]), max_epochs=3, gradient_clip_norm=1e9)
-fit(model, [Path(sys.argv[1])], Path(sys.argv[2]), config, RuntimeOptions(devices=int(sys.argv[3])))
+running = RuntimeOptions(devices=int(sys.argv[3]), nodes=int(sys.argv[5]) if len(sys.argv) > 5 else 1)
+fit(model, [Path(sys.argv[1])], Path(sys.argv[2]), config, running)
 """
 
 
@@ -71,6 +74,40 @@ def test_two_processes_come_to_what_one_does(write_dataset, tmp_path, train, val
         # Sums of float32 in another order; nothing else differs.
         assert shared == pytest.approx(alone, rel=1e-4, abs=1e-5)
     first, second = (load_model(tmp_path / devices).state_dict() for devices in ("1", "2"))
+    torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-5)
+
+
+def start_on_machine(how: str, number: int, port: int, script: Path, *arguments: object) -> subprocess.Popen[str]:
+    """One of two machines, both of which are this one, as torchrun or SLURM starts them."""
+    command = [sys.executable, str(script), *map(str, arguments)]
+    environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+    if how == "torchrun":
+        place = ["--nnodes", "2", "--nproc-per-node", "1", "--node-rank", str(number)]
+        start = [sys.executable, "-m", "torch.distributed.run", *place, "--master-addr", "127.0.0.1"]
+        command = [*start, "--master-port", str(port), *command[1:]]
+    else:
+        ours = {"NTASKS": 2, "NTASKS_PER_NODE": 1, "PROCID": number, "LOCALID": 0, "NODEID": number, "JOB_ID": 1}
+        environment |= {f"SLURM_{name}": str(value) for name, value in ours.items()}
+        environment |= {"SLURM_NODELIST": "localhost", "SLURM_JOB_NAME": "train"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["torchrun", "slurm"])
+def test_two_machines_come_to_what_one_does(write_dataset, tmp_path, how):
+    data = write_dataset("kvasir_polyp", train=4, val=2)
+    script = tmp_path / "run.py"
+    script.write_text(RUN, encoding="utf-8")
+    subprocess.run([sys.executable, script, data, tmp_path / "1", "1", "4"], capture_output=True, check=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = [start_on_machine(how, number, port, script, data, tmp_path / "2", 1, 4, 2) for number in (0, 1)]
+    told = [each.communicate(timeout=300)[0] for each in started]
+    assert [each.returncode for each in started] == [0, 0], told
+    for alone, shared in zip(rows(tmp_path / "1"), rows(tmp_path / "2"), strict=True):
+        assert shared == pytest.approx(alone, rel=1e-4, abs=1e-5)
+    first, second = (load_model(tmp_path / each).state_dict() for each in ("1", "2"))
     torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-5)
 
 

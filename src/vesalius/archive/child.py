@@ -7,7 +7,6 @@ does the end of its input, whatever it is doing, so that no process outlives who
 
 import os
 import queue
-import sys
 import threading
 import warnings
 from typing import Any, BinaryIO
@@ -44,19 +43,26 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print must not mix with answers
     warnings.simplefilter("ignore")
     asked: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(sys.stdin.buffer, asked), daemon=True).start()
+    threading.Thread(target=_listen, args=(os.fdopen(os.dup(0), "rb"), asked), daemon=True).start()
     try:
-        settings: Any = parse_json(asked.get().decode(), "request")
-        from vesalius.archive.work import ItemWorker
-
-        worker = ItemWorker(ArchiveRequest.from_dict(settings["request"]), settings["threads"])
-        send_frame(answers, READY)
-        while True:
-            content: Any = parse_json(asked.get().decode(), "item")
-            send_frame(answers, OUTCOME + worker.run(WorkItem.from_dict(content)).to_bytes())
+        _serve(asked, answers)
     except VesaliusError as error:
         told = to_json({"kind": type(error).__name__, "message": str(error)}, indent=None)
         send_frame(answers, ERROR + told.encode())
+    finally:
+        os._exit(1)  # an orderly end would wait for the thread that reads
+
+
+def _serve(asked: "queue.SimpleQueue[bytes]", answers: BinaryIO) -> None:
+    """Open the model, and work on items for ever."""
+    settings: Any = parse_json(asked.get().decode(), "request")
+    from vesalius.archive.work import ItemWorker
+
+    worker = ItemWorker(ArchiveRequest.from_dict(settings["request"]), settings["threads"])
+    send_frame(answers, READY)
+    while True:
+        content: Any = parse_json(asked.get().decode(), "item")
+        send_frame(answers, OUTCOME + worker.run(WorkItem.from_dict(content)).to_bytes())
 
 
 def _listen(stream: BinaryIO, asked: "queue.SimpleQueue[bytes]") -> None:

@@ -180,6 +180,8 @@ class CommitLog:
             if record["kind"] == "shard" and record["shard"]:
                 shards[record["shard"]] = number
         self._create("begin", {})
+        for folder in ("", LOG, PENDING):
+            self.store.remove_unfinished(folder)
         for name in self.store.names(PENDING):
             shard, _, rest = name.partition(".")
             if shard in shards:

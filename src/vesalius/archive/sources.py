@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from vesalius.archive.items import FileFact, WorkItem
 from vesalius.archive.store import is_remote, open_filesystem
-from vesalius.errors import ConfigError, DataError, ImageError, VesaliusError
+from vesalius.errors import ConfigError, DataError, ImageError, VesaliusError, require
 from vesalius.imaging.formats import DICOM_SUFFIXES, RASTER_SUFFIXES, VOLUME_SUFFIXES
 from vesalius.imaging.safeguards import FRAMES
 
@@ -126,6 +126,7 @@ class ArchiveSource:
         if self._web and each:
             raise ConfigError("--each: takes files one by one; a DICOMweb service gives series, so leave it out.")
         if self._web:
+            require("dicomweb_client", extra="pacs")
             return
         remote = is_remote(address)
         self._files: Files = RemoteFiles(address) if remote else LocalFiles()

@@ -5,6 +5,7 @@ stands on it. Object stores are fsspec's; their credentials come from the enviro
 """
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from vesalius.errors import ConfigError, OutputError, require
 from vesalius.files import writing
 
 LOCAL = "file"
+UNFINISHED = re.compile(r"\.[0-9a-f]{32}\..+")
+"""Temporary names of files that are being written."""
 
 
 def is_remote(address: str) -> bool:
@@ -152,6 +155,13 @@ class ArchiveStore:
                 self._path(name).unlink(missing_ok=True)
             elif self._system.exists(self._at(name)):
                 self._system.rm_file(self._at(name))
+
+    def remove_unfinished(self, folder: str) -> None:
+        """Delete what killed writers left half-written in a folder of a disk; object stores have no such files."""
+        if self._system is None:
+            for path in self._path(folder).glob(".*"):
+                if UNFINISHED.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
         return Path(self._root) / name

@@ -124,6 +124,8 @@ class ItemWorker:
                 )
             for group in groups:
                 self._read_and_ask(group, told)
+            if not told.outcome.slices and not told.outcome.failures:
+                told.fail(item.name, f"{item.name}: holds no slice.")
             return told.finish(temporary)
 
     def _read_and_ask(self, group: FoundSeries, told: "_Teller") -> None:

@@ -103,6 +103,16 @@ class TestLog:
         assert store.names("pending") == []
         assert store.read(place_of("rows", 2)) == b"committed"
 
+    def test_half_written_files_of_a_killed_run_are_removed(self, tmp_path):
+        store = ArchiveStore(str(tmp_path))
+        store.write("pending/x", b"")
+        names = [f"{folder}.{'0' * 32}.part" for folder in ("pending/", "log/", "")]
+        (tmp_path / "log").mkdir()
+        for name in [*names, ".archive.lock"]:
+            (tmp_path / name).touch()
+        self.begin(store)
+        assert [(tmp_path / name).exists() for name in [*names, ".archive.lock"]] == [False, False, False, True]
+
     def test_a_former_run_cannot_commit_once_another_has_begun(self, store):
         former = self.begin(store)
         self.begin(store)
