@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from vesalius.console import say
-from vesalius.errors import require
+from vesalius.errors import ConfigError, require
 
 
 def serve(
@@ -30,6 +30,8 @@ def serve(
     queue: int = 32,
     timeout: Annotated[float, Parameter(name="--timeout-seconds")] = 300,
     keep_minutes: float = 60,
+    mcp: bool = False,
+    folder: tuple[Path, ...] = (),
 ) -> None:
     """Segment and name over HTTP, with a page for the browser, until it is stopped.
 
@@ -39,6 +41,7 @@ def serve(
     Examples:
         vesalius serve
         vesalius serve --port 8080 --keep-minutes 10
+        vesalius serve --mcp --folder images
 
     Documentation:
         docs/serve.md
@@ -59,7 +62,18 @@ def serve(
         queue: Most requests that wait for each worker; more are told to come back (429).
         timeout: Seconds after which a request is stopped.
         keep_minutes: How long an upload that nobody asks for is kept.
+        mcp: Offer three tools to an agent over the Model Context Protocol on stdin and stdout instead; needs
+            `vesalius[mcp]`.
+        folder: With --mcp, a folder that the agent may read and write in; may be repeated.
     """
+    if mcp:
+        require("mcp", extra="mcp")
+        from vesalius.serve.agents import AgentTools, make_server
+
+        make_server(AgentTools(folder, model)).run("stdio")
+        return
+    if folder:
+        raise ConfigError("--folder: goes with --mcp; leave it out, or add that.")
     for module in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
         require(module, extra="serve")
     if dicomweb is not None:

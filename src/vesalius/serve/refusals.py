@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from vesalius.errors import ConfigError, DataError, ImageError, MissingPackageError, PromptError, VesaliusError
+from vesalius.errors import (
+    ConfigError,
+    DataError,
+    ImageError,
+    MissingPackageError,
+    ModelError,
+    PromptError,
+    VesaliusError,
+)
 
 SENTENCE_END = re.compile(r"[;.] (?![^()]*\))")
 """Where a message goes on to its remedy; nothing within brackets."""
@@ -16,6 +24,7 @@ STATUS: Mapping[type[VesaliusError], int] = {
     PromptError: 422,
     ConfigError: 422,
     MissingPackageError: 501,
+    ModelError: 501,
 }
 """HTTP status of errors that a request caused; others are faults of the service."""
 

@@ -1,5 +1,6 @@
 """A service from its start to its graceful stop."""
 
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,6 +48,8 @@ def run(settings: ServeSettings, on_start: Callable[[str], None]) -> None:
         )
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         on_start(f"http://{host}:{listening.getsockname()[1]}")
+        for name in (signal.SIGINT, signal.SIGTERM):  # which uvicorn raises again once it has stopped
+            signal.signal(name, lambda *_: None)
         uvicorn.Server(config).run(sockets=[listening])
 
 

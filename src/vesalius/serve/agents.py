@@ -1,0 +1,122 @@
+"""Three tools for agents over the Model Context Protocol, on stdin and stdout: models, segment and name.
+
+Agents see files in the folders that the command line names and nowhere else; results go there and replace nothing.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+
+from vesalius import __version__
+from vesalius.errors import ConfigError, ImageNotice, VesaliusError
+from vesalius.files import parse_json, to_json
+from vesalius.imaging.search import find_series
+from vesalius.predict import Predictor, check_prompts
+from vesalius.results import Result, Results
+from vesalius.serve.settings import MOST_PHRASES
+
+
+class AgentTools:
+    """What agents may ask.
+
+    Args:
+        folders: Folders they may read and write in.
+        model: A model's name, or a checkpoint.
+
+    Raises:
+        ConfigError: If there is no folder, or one does not exist.
+    """
+
+    def __init__(self, folders: Sequence[Path], model: str) -> None:
+        if not folders or not all(each.is_dir() for each in folders):
+            raise ConfigError("--folder: expected one or more folders that agents may read and write in.")
+        self.folders = [each.resolve() for each in folders]
+        self.model, self.predictor = model, Predictor(model)
+
+    def models(self) -> dict[str, Any]:
+        """Name the model and what it learnt to outline, with the kinds of pictures it learnt that on."""
+        targets = [{"target": each.phrase, "learnt_on": each.learnt_on} for each in self.predictor.knowledge.targets]
+        return {"model": self.model, "targets": targets, "remark": "For research, not for diagnosis."}
+
+    def segment(self, image: str, phrases: list[str], out: str) -> dict[str, Any]:
+        """Outline phrases in a picture, DICOM file or series, or NIfTI volume, and write masks into the folder out."""
+        check_prompts(phrases)
+        if len(phrases) > MOST_PHRASES:
+            raise ConfigError(f"phrases: expected {MOST_PHRASES} at most, got {len(phrases)}.")
+        place, target = self.allowed(image), self.allowed(out)
+        picture = find_series(place)[0].read()[0]
+        slices = picture.slices()
+        understood = [self.predictor.knowledge.understand(each, slices.modality) for each in phrases]
+        asked = [each.prompt for each in understood if each.asked is not None]
+        rows: Iterator[Result] = iter(())
+        if asked:
+            results = Results(target, picture, slices, asked, made_by={"model": self.model})
+            for answers in self.predictor.predict_slices(slices, asked):
+                results.add(answers)
+            rows = iter(results.write())
+        told = [each.to_dict() | (next(rows).to_dict() if each.asked is not None else {}) for each in understood]
+        return _plain({"image": image, "results": told, "notices": list(map(str, picture.notices))})
+
+    def name(self, path: str) -> dict[str, Any]:
+        """Say which modality, plane, body stations and organs a picture, series or volume shows."""
+        from vesalius.naming import AnatomyLabeller
+
+        names = AnatomyLabeller(self.model).label(find_series(self.allowed(path))[0].read()).to_dict()
+        return _plain({each: value for each, value in names.items() if each != "slices"})
+
+    def allowed(self, path: str) -> Path:
+        """A path within the folders, links followed.
+
+        Raises:
+            ConfigError: If it lies elsewhere.
+        """
+        with suppress(OSError, ValueError):  # no path at all
+            place = (self.folders[0] / path).resolve()
+            place.exists()  # an error for names that are too long
+            if any(place.is_relative_to(each) for each in self.folders):
+                return place
+        raise ConfigError(f"{path[:200]}: lies outside the folders that agents may use.")
+
+
+def _plain(content: dict[str, Any]) -> dict[str, Any]:
+    """The same in JSON's own types."""
+    plain = parse_json(to_json(content), "results")
+    assert isinstance(plain, dict)
+    return plain
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Tell an agent what it can put right; what an image left out stands in the answer, not among warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImageNotice)
+        try:
+            yield
+        except VesaliusError as error:
+            raise ToolError(str(error)) from error
+
+
+def make_server(tools: AgentTools) -> MCPServer:
+    """A server of the tools, which tells errors in words."""
+    server = MCPServer("vesalius", version=__version__)
+
+    @server.tool(description=tools.models.__doc__)
+    def models() -> dict[str, Any]:
+        return tools.models()
+
+    @server.tool(description=tools.segment.__doc__)
+    def segment(image: str, phrases: list[str], out: str) -> dict[str, Any]:
+        with telling():
+            return tools.segment(image, phrases, out)
+
+    @server.tool(description=tools.name.__doc__)
+    def name(path: str) -> dict[str, Any]:
+        with telling():
+            return tools.name(path)
+
+    return server

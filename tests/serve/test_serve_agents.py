@@ -1,0 +1,76 @@
+import asyncio
+import sys
+
+import pytest
+from serve_client import half_bright, png
+
+pytest.importorskip("mcp", reason="the extra mcp is not installed")
+
+from vesalius.errors import ConfigError, OutputError
+from vesalius.serve.agents import AgentTools
+
+START = "import sys; from vesalius.cli import main; main(sys.argv[1:])"
+
+
+@pytest.fixture
+def tools(tmp_path, bright) -> AgentTools:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/scan.png").write_bytes(png(half_bright()))
+    made = AgentTools([tmp_path / "images"], "pocket")
+    made.predictor.runtime = bright
+    return made
+
+
+def test_masks_are_written_where_the_agent_says_and_replace_nothing(tools, tmp_path):
+    told = tools.segment("scan.png", ["liver", "fracture"], "out")
+    known, unknown = told["results"]
+    assert known["mask"].endswith("scan.liver.mask.png")
+    assert (tmp_path / "images/out/scan.liver.mask.png").is_file()
+    assert (unknown["known"], "mask" in unknown) == (False, False)
+    with pytest.raises(OutputError, match="there already"):
+        tools.segment("scan.png", ["liver"], "out")
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "link/secret.png", "a\0b", "x" * 5000])
+def test_nothing_outside_the_folders_is_read_or_written(tools, tmp_path, path):
+    (tmp_path / "secret.png").write_bytes(png(half_bright()))
+    (tmp_path / "images/link").symlink_to(tmp_path)
+    for ask in (
+        lambda: tools.segment(path, ["liver"], "out"),
+        lambda: tools.segment("scan.png", ["liver"], path),
+        lambda: tools.name(path),
+    ):
+        with pytest.raises(ConfigError, match="outside the folders"):
+            ask()
+
+
+def test_what_was_learnt_is_told_and_folders_are_needed(tools):
+    assert {"target": "liver", "learnt_on": ["CT", "MR", "ultrasound"]}.keys() == tools.models()["targets"][0].keys()
+    with pytest.raises(ConfigError, match="--folder"):
+        AgentTools([], "pocket")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_an_agent_speaks_with_it_over_its_protocol(tools, tmp_path):
+    from mcp import ClientSession, StdioServerParameters
+    from mcp.client.stdio import stdio_client
+
+    command = ["-c", START, "serve", "--mcp", "--folder", str(tmp_path / "images")]
+
+    async def talk():
+        server = StdioServerParameters(command=sys.executable, args=command)
+        async with stdio_client(server) as (reading, writing), ClientSession(reading, writing) as session:
+            await session.initialize()
+            names = [each.name for each in (await session.list_tools()).tools]
+            wanted = {"image": "scan.png", "phrases": ["polyp"], "out": "out"}
+            done = await session.call_tool("segment", wanted)
+            refused = await session.call_tool("name", {"path": "../secret.png"})
+            return names, done, refused
+
+    names, done, refused = asyncio.run(talk())
+    assert sorted(names) == ["models", "name", "segment"]
+    assert not done.is_error
+    assert (tmp_path / "images/out/scan.polyp.mask.png").is_file()
+    assert refused.is_error
+    assert "outside the folders" in refused.content[0].text

@@ -1,0 +1,97 @@
+"""The service as a program: its workers are killed, it is stopped and started again."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from serve_client import ask, half_bright, nifti, png, send
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc"),
+]
+START = "import sys; from vesalius.cli import main; main(sys.argv[1:])"
+
+
+@contextmanager
+def serving(store: Path, *options: str):
+    command = [sys.executable, "-c", START, "serve", "--port", "0", "--store", str(store), *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    address = re.search(r"http://[^; ]+", process.stderr.readline())[0]
+    drain = threading.Thread(target=process.stderr.read, daemon=True)
+    drain.start()
+    with httpx.Client(base_url=address, timeout=120) as client:
+        client.process = process
+        while client.get("/readyz").status_code != 200:
+            time.sleep(0.05)
+        yield client
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    drain.join()
+    process.stderr.close()
+
+
+def workers(process) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            if parent == process.pid and "spawn_main" in (path.parent / "cmdline").read_text():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_killed_workers_lose_nothing_and_a_restart_keeps_uploads(tmp_path):
+    values = np.random.default_rng(0).integers(0, 1000, (64, 64, 12)).astype(np.int16)
+    volume = nifti(values, np.diag([-2.0, 2, 5, 1]), tmp_path)
+    with serving(tmp_path / "store") as client:
+        upload = send(client, png(half_bright()))
+        (first,) = workers(client.process)
+        os.kill(first, signal.SIGKILL)
+        before = ask(client, upload, "polyp")[0]
+        (second,) = workers(client.process)
+        assert second != first
+        series = send(client, volume, "head.nii.gz")
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(ask(client, series, "brain")))
+        asking.start()
+        time.sleep(0.2)
+        os.kill(second, signal.SIGKILL)
+        asking.join()
+        assert answers[0][0]["existence"] is not None
+        assert "vesalius_worker_restarts_total 2.0" in client.get("/metrics").text
+    assert client.process.returncode == 0
+    with serving(tmp_path / "store") as client:
+        assert client.get(f"/api/uploads/{upload['id']}").json()["width"] == 32
+        assert client.get(f"/api/uploads/{upload['id']}/results/1.json").json() == before
+        (worker,) = workers(client.process)
+        client.process.kill()
+        client.process.wait()
+        for _ in range(200):
+            if not Path(f"/proc/{worker}").exists():
+                break
+            time.sleep(0.05)
+        assert not Path(f"/proc/{worker}").exists()
+
+
+def test_what_takes_too_long_is_stopped_and_the_next_request_is_answered(tmp_path):
+    values = np.random.default_rng(0).integers(0, 1000, (64, 64, 200)).astype(np.int16)
+    volume = nifti(values, np.diag([-2.0, 2, 5, 1]), tmp_path)
+    with serving(tmp_path / "store", "--timeout-seconds", "6") as client:
+        series = send(client, volume, "head.nii.gz")
+        answer = client.post(f"/api/uploads/{series['id']}/segment", json={"phrases": ["brain"]})
+        assert answer.status_code == 504
+        assert "too long" in answer.json()["error"]["what"]
+        assert send(client, png(half_bright()))["kind"] == "picture"
