@@ -38,6 +38,7 @@ from vesalius.pacs.series_queue import SeriesQueue, State
 
 OUT = Path(__file__).parents[2] / "docs" / "results" / "pacs.md"
 PLUGIN = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
+KEPT = Path(tempfile.gettempdir()) / "vesalius-pacs-trials.json"
 SLICES, SIDE = 4, 64
 PATIENCE_S = 600.0
 """For all results of a trial to arrive."""
@@ -252,23 +253,26 @@ def try_once(number: int, series: int, kills: int, draws: random.Random) -> Mapp
         return {"killed": dict(killed), "whole": whole, "lost": lost, "twice": twice, "states": dict(states)}
 
 
-def queue_many(series: int) -> Mapping[str, float]:
-    """Send all before the first is worked on; series a second, and the listener's memory (MiB) early and at the end."""
+def queue_many(series: int) -> Mapping[str, object]:
+    """Send all before the first is worked on; series a second, and the listener's memory (MiB) at each tenth."""
     with tempfile.TemporaryDirectory() as place, running(Path(place)) as (archive, program, port):
         for number in range(series):
             send(make_series(10**6 + number), port)
-        queue, early = SeriesQueue(Path(place) / "queue", 2**40), 0.0
-        began = time.monotonic()
-        left = sum(each.state != State.DONE for each in queue.list_series())
-        sent_meanwhile = series - left
-        while any(each.state != State.DONE for each in queue.list_series()):
-            done = sum(each.state == State.DONE for each in queue.list_series())
-            if not early and done >= series // 10:
-                early = memory_of(program)
+        queue = SeriesQueue(Path(place) / "queue", 2**40)
+
+        def count() -> int:
+            return sum(each.state == State.DONE for each in queue.list_series())
+
+        began, before, memory = time.monotonic(), count(), []
+        while (done := count()) < series:
+            if done >= series * (len(memory) + 1) / 10:
+                memory.append(memory_of(program))
             time.sleep(0.5)
         seconds = time.monotonic() - began
-        assert len(archive.results()) == 2 * series
-        return {"rate": (series - sent_meanwhile) / seconds, "early": early, "late": memory_of(program)}
+        memory.append(memory_of(program))
+        results = archive.results()
+        whole = len(results) == 2 * series and max(results.values()) == 1
+        return {"rate": (series - before) / seconds, "memory": memory, "whole": whole}
 
 
 def memory_of(program: Program) -> float:
@@ -278,39 +282,69 @@ def memory_of(program: Program) -> float:
     return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
 
 
+def once(kept: Path, name: str, settings: object, work: Callable[[], Mapping[str, object]]) -> Mapping[str, object]:
+    """The result of a part, from a former run with the same settings if there was one."""
+    found = json.loads(kept.read_text()) if kept.exists() else {}
+    key = f"{name} {settings}"
+    if key not in found:
+        found[key] = dict(work())
+        write_text(kept, json.dumps(found, indent=2))
+    return dict(found[key])
+
+
 def main() -> None:
     """Try, count, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--series", type=int, default=30, help="that arrive while programs are killed")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--queued", type=int, default=200, help="that are sent at once")
+    parser.add_argument("--quick", action="store_true", help="a few of each, to see that all runs; writes no page")
+    parser.add_argument(
+        "--kept", type=Path, default=KEPT, help="file with the parts that are done; a rerun does the rest"
+    )
     args = parser.parse_args()
     if shutil.which("Orthanc") is None:
         sys.exit("Orthanc is not installed; on Debian and Ubuntu: apt-get install orthanc orthanc-dicomweb")
-    found = try_once(0, args.series, args.kills, random.Random(0))
-    killed = found["killed"]
+    series, kills, queued = (3, 2, 10) if args.quick else (args.series, args.kills, args.queued)
+    found = once(args.kept, "kills", (series, kills), lambda: try_once(0, series, kills, random.Random(0)))
+    load = once(args.kept, "queued", queued, lambda: queue_many(queued))
+    page = write_page(series, kills, queued, found, load)
+    print(page)
+    if not args.quick:
+        write_text(OUT, page)
+    args.kept.unlink()
+
+
+def write_page(series: int, kills: int, queued: int, found: Mapping[str, object], load: Mapping[str, object]) -> str:
+    """The page of the results."""
+    killed, memory = found["killed"], load["memory"]
     assert isinstance(killed, dict)
+    assert isinstance(memory, list)
     table = markdown_table(
         ["killed", "times"],
         [*sorted(killed.items()), ("results lost", found["lost"]), ("results twice", found["twice"])],
     )
-    load = queue_many(args.queued)
-    page = f"""# A queue that loses nothing
+    curve = markdown_table(
+        ["series done", *(f"{round(queued * (each + 1) / 10)}" for each in range(len(memory)))],
+        [("MiB", *(f"{each:.0f}" for each in memory))],
+    )
+    return f"""# A queue that loses nothing
 
-Written by `python experiments/benchmarks/pacs.py --series {args.series} --kills {args.kills} --queued {args.queued}`:
+Written by `python experiments/benchmarks/pacs.py --series {series} --kills {kills} --queued {queued}`:
 {describe_setting()}.
 
-{args.series} series of {SLICES} slices arrive one after the other over C-STORE; listener, archive (Orthanc) or both
+{series} series of {SLICES} slices arrive one after the other over C-STORE; listener, archive (Orthanc) or both
 are killed (SIGKILL) at random moments and started again. Every series has to end with one segmentation and one report
 in the archive.
 
 {table}
 
-{args.queued} series sent at once were worked off at {load["rate"]:.2f} a second. The listener's memory was
-{load["early"]:.0f} MiB after a tenth of them and {load["late"]:.0f} MiB at the end.
+{queued} series that lay in the queue were worked off at {load["rate"]:.2f} a second.
+{"Each" if load["whole"] else "Not each"} ended with one segmentation and one report in the archive.
+The listener's memory meanwhile:
+
+{curve}
 """
-    write_text(OUT, page)
-    print(page)
 
 
 if __name__ == "__main__":

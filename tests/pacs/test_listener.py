@@ -2,7 +2,11 @@ import random
 import shutil
 import socket
 import subprocess
+import threading
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pydicom
 import pytest
@@ -11,17 +15,24 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 pynetdicom = pytest.importorskip("pynetdicom", reason="needs the extra pacs")
 
+from pynetdicom.fsm import InvalidEventError  # noqa: E402
+
 from vesalius.errors import ConfigError  # noqa: E402
+from vesalius.pacs import worker  # noqa: E402
 from vesalius.pacs.listener import (  # noqa: E402
     MISMATCH,
     NOT_UNDERSTOOD,
     OUT_OF_RESOURCES,
     SUCCESS,
     ListenSettings,
+    guard,
     listening,
     transfer_syntaxes,
 )
-from vesalius.pacs.series_queue import SeriesQueue  # noqa: E402
+from vesalius.pacs.rules import Destination, PacsRules, QueueSettings, Rule  # noqa: E402
+from vesalius.pacs.series_queue import SeriesQueue, State  # noqa: E402
+
+AT_ONCE = QueueSettings(rest_seconds=0, retry_seconds=0, attempts=1)
 
 
 @pytest.fixture
@@ -137,6 +148,22 @@ def test_noise_does_not_end_the_listener(port, make_slice):
     assert send(port, make_slice("1.2.3.4")) == [0]
 
 
+def test_a_caller_that_breaks_the_protocol_leaves_no_association_behind(capsys):
+    """What a fuzzed association met now and then: pynetdicom's thread died, and the association stayed for minutes."""
+    ended = threading.Event()
+
+    def act(what):
+        raise InvalidEventError(f"Invalid event '{what}' for the current state 'Sta13'")
+
+    dul = Mock(state_machine=SimpleNamespace(do_action=act))
+    guard(SimpleNamespace(assoc=SimpleNamespace(dul=dul, kill=ended.set)))
+    dul.state_machine.do_action("Evt7")
+    assert ended.wait(5)
+    dul.kill_dul.assert_called_once()
+    dul.socket.close.assert_called_once()
+    assert "does not keep to the protocol" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(shutil.which("storescu") is None, reason="needs dcmtk's storescu (Debian: dcmtk)")
 def test_dcmtk_sends_to_it(port, queue, tmp_path, make_slice):
     file = tmp_path / "slice.dcm"
@@ -165,8 +192,8 @@ def test_a_port_in_use_is_said(queue, port):
 
 
 @pytest.mark.slow
-def test_whatever_a_node_is_sent_it_goes_on(port, queue, make_slice):
-    """All files that pydicom brings, as they are."""
+def test_whatever_a_node_is_sent_it_goes_on(port, queue, make_slice, monkeypatch):
+    """All files that pydicom brings, as they are: accepted or refused, and what was accepted is named or refused."""
     statuses: dict[str, int | None] = {}
     for path in sorted(Path(pydicom.data.get_testdata_file("CT_small.dcm")).parent.rglob("*")):
         try:
@@ -186,3 +213,70 @@ def test_whatever_a_node_is_sent_it_goes_on(port, queue, make_slice):
         association.abort()
     assert sum(status == 0 for status in statuses.values()) > 50
     assert send(port, make_slice("1.2.3.4")) == [0]
+    sent = []
+    monkeypatch.setattr(worker, "send", lambda file, destination, own_aet: sent.append(file))
+    rules = PacsRules((Rule("all", "name", ("web",)),), {"web": Destination(url="https://web.example.org")}, AT_ONCE)
+    own = worker.Worker(queue, rules, "pocket", "VESALIUS")
+    while own.step():
+        pass
+    assert len(sent) > 20
+    assert [each.reason for each in queue.list_series() if each.state not in (State.DONE, State.REFUSED)] == []
+
+
+@pytest.fixture
+def recorded(port, make_slice) -> list[bytes]:
+    """What a sender says in an association that stores an image, in the pieces in which it says it."""
+    said: list[bytes] = []
+
+    def relay(source: socket.socket, target: socket.socket, keep: bool) -> None:
+        with suppress(OSError):
+            while piece := source.recv(2**16):
+                if keep:
+                    said.append(piece)
+                target.sendall(piece)
+            target.shutdown(socket.SHUT_WR)
+
+    with socket.create_server(("127.0.0.1", 0)) as between:
+
+        def serve() -> None:
+            sender, _ = between.accept()
+            with sender, socket.create_connection(("127.0.0.1", port)) as listener:
+                back = threading.Thread(target=relay, args=(listener, sender, False))
+                back.start()
+                relay(sender, listener, True)
+                back.join()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert send(between.getsockname()[1], make_slice("1.2.3.4")) == [0]
+        thread.join()
+    return said
+
+
+@pytest.mark.slow
+def test_an_association_with_wrong_bytes_does_not_end_the_listener(port, queue, recorded, make_slice):
+    """A recorded association with bytes changed, left out or doubled, 150 times; then a sound one is served."""
+    draws = random.Random(0)
+    for _ in range(150):
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as stranger:
+            stranger.settimeout(0.2)
+            for piece in recorded:
+                with suppress(OSError):
+                    stranger.sendall(spoil(piece, draws))
+                    stranger.recv(2**16)
+    assert send(port, make_slice("1.2.3.5")) == [0]
+    assert list(queue.unfinished.iterdir()) == []
+    stored = [pydicom.dcmread(path) for series in queue.list_series() for path in series.folder.iterdir()]
+    assert len(stored) >= 2
+
+
+def spoil(piece: bytes, draws: random.Random) -> bytes:
+    """Two in five pieces are left as they are."""
+    place, kind = draws.randrange(len(piece)), draws.randrange(5)
+    if kind == 0:
+        return piece[:place] + draws.randbytes(draws.randrange(1, 8)) + piece[place + 1 :]
+    if kind == 1:
+        return piece[:place] + piece[min(len(piece), place + draws.randrange(1, 100)) :]
+    if kind == 2:
+        return piece + piece
+    return piece

@@ -208,3 +208,9 @@ def test_a_queue_of_an_earlier_version_is_counted_once(queue):
     assert again.used_bytes() == 100
     arrive(again, "1.1", "1.1.2")
     assert SeriesQueue(queue.root, QUOTA).used_bytes() == 200
+
+
+def test_a_damaged_database_is_said(tmp_path):
+    (tmp_path / "queue.sqlite").write_bytes(b"no database at all" * 100)
+    with pytest.raises(OutputError, match="queue.sqlite: cannot be used"):
+        SeriesQueue(tmp_path, QUOTA)

@@ -108,3 +108,20 @@ def test_old_series_are_removed_however_busy_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr(busy, "step", step)
     busy.run(stopped)
     assert kept == [6, 5, 4, 3, 2, 1]
+
+
+def test_trouble_with_the_queue_does_not_end_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(worker, "TROUBLE_S", 0)
+    own = worker.Worker(SeriesQueue(tmp_path, 1), PacsRules((NAMES,), ARCHIVE, QueueSettings()), "pocket", "VESALIUS")
+    stopped, answers = threading.Event(), [OutputError("the disk is full"), None]
+
+    def step():
+        if (answer := answers.pop(0)) is not None:
+            raise answer
+        stopped.set()
+        return True
+
+    monkeypatch.setattr(own, "step", step)
+    own.run(stopped)
+    assert answers == []
+    assert "the disk is full" in capsys.readouterr().err

@@ -8,6 +8,7 @@ listener.
 import logging
 import re
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from uuid import uuid4
 from pydicom import dcmread
 from pydicom.pixels.decoders.base import get_decoder
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
+from pynetdicom.fsm import InvalidEventError
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made when it is imported
 
 from vesalius.console import say
@@ -118,6 +120,7 @@ def listening(queue: SeriesQueue, settings: ListenSettings) -> Iterator[int]:
             evt_handlers=[
                 (evt.EVT_C_ECHO, lambda event: SUCCESS),
                 (evt.EVT_C_STORE, receiver.store),
+                (evt.EVT_CONN_OPEN, guard),
                 (evt.EVT_PDU_RECV, receiver.count),
                 (evt.EVT_CONN_CLOSE, receiver.forget),
             ],
@@ -181,6 +184,27 @@ class Receiver:
             say(f"An instance was refused: {error if isinstance(error, OutputError) else error.strerror}")
             return OUT_OF_RESOURCES
         return SUCCESS
+
+
+def guard(event: evt.Event) -> None:
+    """End an association whose caller says something that has no place in the protocol.
+
+    pynetdicom's thread would die of it, and the association would stand open, and count, until the silence is too long.
+    """
+    association = event.assoc
+    act = association.dul.state_machine.do_action
+
+    def act_or_end(what: str) -> None:
+        try:
+            act(what)
+        except InvalidEventError:
+            say("An association was broken off: its caller does not keep to the protocol.")
+            association.dul.kill_dul()
+            threading.Thread(target=association.kill, daemon=True).start()  # which waits for this thread to end
+            if association.dul.socket is not None:
+                association.dul.socket.close()
+
+    association.dul.state_machine.do_action = act_or_end  # type: ignore[method-assign]
 
 
 def read_uids(content: bytes) -> tuple[str, str]:

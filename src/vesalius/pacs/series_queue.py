@@ -102,6 +102,9 @@ class SeriesQueue:
     Args:
         root: Folder; made if it is not there.
         quota_bytes: Instances together may have so many bytes; more are refused until some are removed.
+
+    Raises:
+        OutputError: Whenever its database cannot be used.
     """
 
     def __init__(self, root: Path, quota_bytes: int) -> None:
@@ -304,11 +307,15 @@ class SeriesQueue:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self.root / "queue.sqlite", timeout=BUSY_S, isolation_level=None)) as database:
-            database.row_factory = sqlite3.Row
-            database.execute("PRAGMA synchronous = FULL")
-            database.execute("PRAGMA foreign_keys = ON")
-            yield database
+        place = self.root / "queue.sqlite"
+        try:
+            with closing(sqlite3.connect(place, timeout=BUSY_S, isolation_level=None)) as database:
+                database.row_factory = sqlite3.Row
+                database.execute("PRAGMA synchronous = FULL")
+                database.execute("PRAGMA foreign_keys = ON")
+                yield database
+        except sqlite3.Error as error:  # a full disk, a damaged file, another process that writes for too long
+            raise OutputError(f"{place}: cannot be used ({error}); see whether the disk is full or damaged.") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

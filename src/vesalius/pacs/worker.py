@@ -28,6 +28,8 @@ LOOK_S = 0.5
 """Between looks into an empty queue."""
 TIDY_S = 600.0
 """Between removals of what is old."""
+TROUBLE_S = 30.0
+"""After the queue itself could not be used."""
 FACTS = ("Modality", "BodyPartExamined", "SeriesDescription", "StudyDescription")
 
 
@@ -48,11 +50,15 @@ class Worker:
         """Work until it is told to stop, and remove old series now and then, however busy it is."""
         tidied = -math.inf
         while not stopped.is_set():
-            if time.monotonic() - tidied >= TIDY_S:
-                self.queue.remove_done(self.rules.queue.keep_seconds)
-                tidied = time.monotonic()
-            if not self.step():
-                stopped.wait(LOOK_S)
+            try:
+                if time.monotonic() - tidied >= TIDY_S:
+                    self.queue.remove_done(self.rules.queue.keep_seconds)
+                    tidied = time.monotonic()
+                if not self.step():
+                    stopped.wait(LOOK_S)
+            except OutputError as error:  # of the queue's own disk, which may have room again
+                say(error)
+                stopped.wait(TROUBLE_S)
 
     def step(self) -> bool:
         """Work on a series that is due; False if there is none."""
