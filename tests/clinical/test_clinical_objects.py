@@ -222,6 +222,31 @@ def test_a_weight_in_words_is_no_reason_to_refuse(exact, files, write_series):
     assert [str(pydicom.dcmread(each)["PatientWeight"].value) for each in files.paths] == ["kg"] * 3
 
 
+def write_raw(path, keyword, value):
+    """Put bytes into a file that no library would write for this attribute."""
+    dataset, tag = pydicom.dcmread(path), pydicom.tag.Tag(keyword)
+    dataset._dict[tag] = pydicom.dataelem.RawDataElement(tag, "UN", len(value), value, 0, False, True)
+    dataset.save_as(path)
+
+
+@pytest.mark.parametrize("thickness", [b"nan ", b"-1e309"])
+def test_a_thickness_that_is_none_counts_as_missing(exact, files, write_series, thickness):
+    path = write_series(numbers=(1,)) / "3.dcm"
+    write_raw(path, "SliceThickness", thickness)
+    segment_to_dicom(read_image(path), exact, Request(("liver",)), files)
+    (measures,) = pydicom.dcmread(files.segmentation).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    assert measures.SliceThickness == 1
+
+
+def test_values_of_no_use_are_refused_and_not_repeated(exact, files, write_series):
+    path = write_series(numbers=(1,)) / "3.dcm"
+    write_raw(path, "FrameOfReferenceUID", b"1.2\\secret")
+    with pytest.raises(ImageError, match="3.dcm: its header holds values of which no DICOM result can be made") as told:
+        segment_to_dicom(read_image(path), exact, Request(("liver",)), files)
+    assert "secret" not in str(told.value)
+    assert [each.exists() for each in files.paths] == [False] * 3
+
+
 def test_an_overlay_is_a_picture_of_the_same_study(exact, files, write_series):
     segment_to_dicom(read_image(write_series()), exact, Request(("liver",)), files)
     result = pydicom.dcmread(files.capture)

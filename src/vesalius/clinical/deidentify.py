@@ -35,7 +35,7 @@ from vesalius.clinical.profile import (
     rule_of,
     words_of,
 )
-from vesalius.clinical.source import UNICODE, check_uids, write_dataset
+from vesalius.clinical.source import UNICODE, building, check_uids, write_dataset
 from vesalius.errors import ImageError, OutputError
 from vesalius.imaging import MedicalImage, Notice, read_image
 from vesalius.imaging.dicom import sort_files
@@ -116,14 +116,15 @@ def deidentify(paths: Sequence[Path], out: Path, *, strict: bool = False) -> Dei
         for path in paths:
             try:
                 copy = cleaner.copy(path)
+                home = homes.setdefault(copy.SeriesInstanceUID, len(homes) + 1)
+                file = Path(f"series-{home:03d}") / f"{len(files) + 1:06d}.dcm"
+                with building(path):
+                    write_dataset(unfinished / file, copy)
             except ImageError as error:
                 if strict:
                     raise
                 refused.append(str(error))
                 continue
-            home = homes.setdefault(copy.SeriesInstanceUID, len(homes) + 1)
-            file = Path(f"series-{home:03d}") / f"{len(files) + 1:06d}.dcm"
-            write_dataset(unfinished / file, copy)
             files.append(out / file)
             written_on += _may_show_text(copy)
         if not files:

@@ -1,7 +1,8 @@
 """The DICOM frames that a result is about: what refers to them, whose they are, and where they lie."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from pydicom.valuerep import format_number_as_ds
 from vesalius.errors import ImageError
 from vesalius.files import writing
 from vesalius.imaging import MedicalImage, Notice
-from vesalius.imaging.dicom_attributes import FileAttributes, FrameAttributes
+from vesalius.imaging.dicom_attributes import MAX_MM, FileAttributes, FrameAttributes
 from vesalius.imaging.dicom_file import open_dicom, reading
 from vesalius.imaging.image import SourceFrame
 from vesalius.imaging.safeguards import quiet
@@ -166,6 +167,25 @@ def read_source(image: MedicalImage) -> SourceSeries:
     return SourceSeries(path, header, frames, (shape[1], shape[2]), placed)
 
 
+@contextmanager
+def building(path: Path) -> Iterator[None]:
+    """Turn what libraries raise where a header holds values of no use into an error that names the file, not the value.
+
+    Args:
+        path: What was read.
+
+    Raises:
+        ImageError: For errors of values and of their kinds.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ImageError(
+            f"{path}: its header holds values of which no DICOM result can be made ({type(error).__name__}); have it "
+            "corrected, or export it again from the archive."
+        ) from error
+
+
 def write_dataset(path: Path, dataset: Dataset) -> None:
     """Write a DICOM file that is whole or not there.
 
@@ -200,8 +220,14 @@ def _refer(headers: dict[Path, Dataset], frames: Iterable[SourceFrame]) -> Itera
             position=() if position is None else tuple(position.tolist()),
             orientation=() if orientation is None else tuple(orientation.tolist()),
             spacing=attributes.spacing,
-            thickness=attributes.number("SliceThickness") or attributes.thickness,
+            thickness=_thickness(attributes),
         )
+
+
+def _thickness(attributes: FrameAttributes) -> float:
+    """SliceThickness, where it is one."""
+    stated = attributes.number("SliceThickness") or 0.0
+    return stated if 0 < stated < MAX_MM else attributes.thickness
 
 
 def _is_placed(image: MedicalImage, headers: Iterable[Dataset]) -> bool:

@@ -22,7 +22,7 @@ from vesalius.clinical.masks import (
     to_stored,
 )
 from vesalius.clinical.report import Presence, ReportedFinding, build_report, findings_of
-from vesalius.clinical.source import ReferencedFrame, SourceSeries, read_source, write_dataset
+from vesalius.clinical.source import ReferencedFrame, SourceSeries, building, read_source, write_dataset
 from vesalius.errors import ConfigError, OutputError, PromptError
 from vesalius.files import check_absent
 from vesalius.imaging import MedicalImage, SliceStack
@@ -165,10 +165,13 @@ def segment_to_dicom(
     if files.report is not None:
         findings = [_finding(each, image, slices, source) for each in found]
         made = [] if segmentation is None else [segmentation]
-        write_dataset(files.report, build_report([source], findings, maker, others=made))
+        with building(image.source):
+            write_dataset(files.report, build_report([source], findings, maker, others=made))
     if files.capture is not None:
         drawn = {place: each.masks for place, each in enumerate(found) if each.masks is not None}
-        write_dataset(files.capture, build_capture(source, draw_overview(slices, drawn), maker))
+        overview = draw_overview(slices, drawn)
+        with building(image.source):
+            write_dataset(files.capture, build_capture(source, overview, maker))
     warn_of(source.notices, image.source)
     if segmentation is None:
         raise PromptError(
@@ -199,7 +202,9 @@ def report_names(
     sources = [read_source(each) for each in images]
     for each in images:
         _spare_sources([path], each)
-    write_dataset(path, build_report(sources, findings_of(series, images, sources), Maker.of(model)))
+    findings = findings_of(series, images, sources)
+    with building(series.source):
+        write_dataset(path, build_report(sources, findings, Maker.of(model)))
 
 
 class _Gathered:
@@ -291,8 +296,9 @@ def _write_segmentation(
     else:
         pixels = stack_masks(image, slices, masks)
     segments = [Segment(each.understanding.prompt, each.name, colour_of(place)) for place, each in placed]
-    result = build_segmentation(source, segments, pixels, kind, maker)
-    write_dataset(path, result)
+    with building(image.source):
+        result = build_segmentation(source, segments, pixels, kind, maker)
+        write_dataset(path, result)
     return result
 
 

@@ -186,17 +186,17 @@ class Receiver:
         return SUCCESS
 
 
-def guard(event: evt.Event) -> None:
+def guard(opened: evt.Event) -> None:
     """End an association whose caller says something that has no place in the protocol.
 
     pynetdicom's thread would die of it, and the association would stand open, and count, until the silence is too long.
     """
-    association = event.assoc
+    association = opened.assoc
     act = association.dul.state_machine.do_action
 
-    def act_or_end(what: str) -> None:
+    def act_or_end(event: str) -> None:
         try:
-            act(what)
+            act(event)
         except InvalidEventError:
             say("An association was broken off: its caller does not keep to the protocol.")
             association.dul.kill_dul()
