@@ -14,9 +14,10 @@ from pydicom.valuerep import format_number_as_ds
 from vesalius.errors import ImageError
 from vesalius.files import writing
 from vesalius.imaging import MedicalImage, Notice
-from vesalius.imaging.dicom_attributes import MAX_MM, FileAttributes, FrameAttributes
+from vesalius.imaging.dicom_attributes import FileAttributes, FrameAttributes
 from vesalius.imaging.dicom_file import open_dicom, reading
 from vesalius.imaging.image import SourceFrame
+from vesalius.imaging.orientation import MAX_MM
 from vesalius.imaging.safeguards import quiet
 
 if TYPE_CHECKING:
@@ -178,7 +179,8 @@ def building(path: Path) -> Iterator[None]:
         ImageError: For errors of values and of their kinds.
     """
     try:
-        yield
+        with quiet("pydicom"):  # it repeats values that are not valid
+            yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ImageError(
             f"{path}: its header holds values of which no DICOM result can be made ({type(error).__name__}); have it "
