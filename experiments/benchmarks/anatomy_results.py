@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 from anatomy_measures import BOOTSTRAP, ENOUGH_PEOPLE, MEASURES, Drawn, Measured, People, guess_commonest
 from anatomy_set import CHANGED, MOST_OF_A_SERIES
-from anatomy_systems import LABELS, MULTI_POSITIVE, SYSTEMS, WORDINGS, Start, System, count_true_others
+from anatomy_systems import LABELS, MULTI_POSITIVE, STARTS, SYSTEMS, WORDINGS, Start, System, count_true_others
 from setting import describe_setting
 
 from vesalius.evaluation.naming.figures import draw_preferences, draw_roc
@@ -48,17 +48,19 @@ class StartReport:
         return self.systems[BY_NAME[system]].measures[measure]
 
 
-def write_page(people: People, reports: Sequence[StartReport]) -> None:
+def write_page(people: People, reports: Sequence[StartReport], seeds: Sequence[int]) -> None:
     """Write the page and its figures.
 
     Args:
         people: Whose slices were asked about.
-        reports: Of one start or more.
+        reports: Of the starts that are done.
+        seeds: Those that were to be done.
     """
     parts = [
         "# The paper's systems on people they never saw",
         f"Written by `python experiments/benchmarks/anatomy_tables.py ../shared/data`: {describe_setting()}.",
         *_describe(people, reports),
+        *_lack(reports, seeds),
         "## Does the paper's ordering hold?",
         *_judge(reports),
     ]
@@ -86,10 +88,10 @@ def _describe(people: People, reports: Sequence[StartReport]) -> Iterator[str]:
     )
     yield (
         "**What cannot be reproduced here.** PubMedCLIP's weights cannot be had, so PMC, the paper's zero-shot system, "
-        "is each start before any teaching: it has learnt no names, its rows are chance, and that PMC comes last says "
-        "nothing of PubMedCLIP. The paper's slices are not public; its set #2 is the Visible Human, of whom only the "
-        "head is here, one person in pictures whose shades are no Hounsfield units. Its column stands beside ours for "
-        "the shape of the table."
+        "is each start before any teaching. It has learnt no names: it says much the same of every slice, and is right "
+        "where that is common. That PMC comes last says nothing of PubMedCLIP. The paper's slices are not public; its "
+        "set #2 is the Visible Human, of whom only the head is here, one person in pictures whose shades are no "
+        "Hounsfield units. Its column stands beside ours for the shape of the table."
     )
     yield (
         f"Every person counts once: a person's slices are averaged first. Brackets are 95 % intervals over people "
@@ -98,6 +100,23 @@ def _describe(people: People, reports: Sequence[StartReport]) -> Iterator[str]:
         f"mean over labels that {ENOUGH_PEOPLE} people or more show and as many do not, scores of all parts together. "
         "Stations are the paper's five. *Commonest* names what most of the other people show, and looks at no slice."
     )
+
+
+def _lack(reports: Sequence[StartReport], seeds: Sequence[int]) -> Iterator[str]:
+    """What was asked for and is not done."""
+    done = {each.name: each.seeds for each in reports}
+    lacking = [
+        f"{_count(len(seeds) - done.get(name, 0), 'seed')} of {len(seeds)} of *{start.title}*"
+        for name, start in STARTS.items()
+        if done.get(name, 0) < len(seeds)
+    ]
+    lacking += [
+        f"UniCL of *{each.start.title}*"
+        for each in reports
+        if each.name == "imagenet" and MULTI_POSITIVE[0] not in each.systems
+    ]
+    if lacking:
+        yield f"**Not done yet**: {'; '.join(lacking)}. The same command goes on where it stopped."
 
 
 def _judge(reports: Sequence[StartReport]) -> Iterator[str]:

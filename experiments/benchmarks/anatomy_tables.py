@@ -45,14 +45,24 @@ def main() -> None:
         for name in args.starts:
             teach(name, slices, args.work, folds, seeds, quick=args.quick)
     if not args.quick:
-        people, reports = People(slices), []
-        for name in args.starts:
-            done = [seed for seed in seeds if all(is_done(args.work, name, each, seed, folds) for each in tasks(name))]
-            if done:
-                answers = {each: read_answers(args.work, name, each, folds, done) for each in tasks(name)}
-                measured = {each: measure(people, each.name, answers[each]) for each in answers}
-                reports.append(StartReport(name, STARTS[name], measured, len(done)))
-        write_page(people, reports)
+        people = People(slices)
+        write_page(
+            people, [each for name in args.starts for each in report(people, args.work, name, folds, seeds)], seeds
+        )
+
+
+def report(people: People, work: Path, name: str, folds: list[int], seeds: range) -> list[StartReport]:
+    """What is done of a start: the seeds of which the paper's systems are, and of the others if they have these too."""
+    done = [seed for seed in seeds if all(is_done(work, name, each, seed, folds) for each in SYSTEMS)]
+    if not done:
+        return []
+    ready = [each for each in tasks(name) if all(is_done(work, name, each, seed, folds) for seed in done)]
+    with progress_bar() as bar:
+        task, measured = bar.add_task(f"Measuring {name}", total=len(ready)), {}
+        for each in ready:
+            measured[each] = measure(people, each.name, read_answers(work, name, each, folds, done))
+            bar.advance(task)
+    return [StartReport(name, STARTS[name], measured, len(done))]
 
 
 def tasks(start: str) -> tuple[System, ...]:
