@@ -169,7 +169,8 @@ export class Phrases {
     if (answer.target && answer.target !== answer.phrase) facts.push(`taken for ${answer.target}`);
     const meter = make("meter", { min: 0, max: 1, value: answer.existence ?? 0 });
     meter.setAttribute("aria-hidden", "true");
-    return [...(answer.existence === null ? [] : [meter]), make("span", {}, facts.join(" · "))];
+    const remark = answer.remark ? [make("span", { className: "remark soft" }, answer.remark)] : [];
+    return [...(answer.existence === null ? [] : [meter]), make("span", {}, facts.join(" · ")), ...remark];
   }
 
   /** Why the model was not asked, and what it could be asked instead. */

@@ -53,7 +53,7 @@ export class VolumeView implements Viewer {
       multiplanarShowRender: SHOW_RENDER.ALWAYS,
       backColor: [0, 0, 0, 1],
       crosshairColor: [0.39, 0.73, 0.9, 0.8],
-      crosshairWidth: 0.2,
+      crosshairWidth: 0.3,
       crosshairWidthUnit: "percent",
       crosshairGap: 6,
       fontColor: [0.75, 0.75, 0.75, 1],
@@ -265,7 +265,8 @@ export class VolumeView implements Viewer {
       this.niivue.addVolume(image);
     }
     overlay.image.colormap = this.colormap(layer.colour, isProbability);
-    overlay.image.opacity = layer.number === this.edits?.number ? 0 : layer.opacity;
+    const drawn = style === "outline" ? Math.min(1, 2.5 * layer.opacity) : layer.opacity;
+    overlay.image.opacity = layer.number === this.edits?.number ? 0 : drawn;
   }
 
   /** One colour; where it shows a probability, the less so the smaller. */
