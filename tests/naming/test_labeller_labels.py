@@ -14,6 +14,8 @@ from vesalius.errors import ConfigError
 from vesalius.naming import AuditRule, NamingResult, audit_series, write_table
 from vesalius.naming.labels import SeriesName, code_series, find_ranges
 from vesalius.naming.studies import facts_of, group_studies
+from vesalius.naming.tables import AUDIT_COLUMNS, LANDMARK_COLUMNS, SERIES_COLUMNS, SLICE_COLUMNS
+from vesalius.prompts.anatomy import ORGANS, STATIONS
 
 FAILURE = {"source": "in/b.dcm", "reason": "in/b.dcm: is damaged."}
 
@@ -132,3 +134,11 @@ def test_json_holds_everything(series, tmp_path):
 def test_another_suffix_is_refused(series, tmp_path):
     with pytest.raises(ConfigError, match=r"ends in \.csv, \.json, \.parquet"):
         write_table(tmp_path / "found.xlsx", NamingResult(series))
+
+
+def test_every_column_is_described():
+    page = (Path(__file__).parents[2] / "docs" / "naming.md").read_text(encoding="utf-8")
+    columns = {*SERIES_COLUMNS, *AUDIT_COLUMNS, *LANDMARK_COLUMNS, *SLICE_COLUMNS}
+    parts = ("modality_", "protocol_", "plane_", "p(")
+    assert [name for name in sorted(columns) if f"`{name}`" not in page and not name.startswith(parts)] == []
+    assert all(f"`p({label})`" in page for label in (STATIONS[0], ORGANS[-1]))
