@@ -101,9 +101,9 @@ def tell(found: dict[str, object], home: Path, count: int, loop: int) -> str:
     loop_slices = count_slices(home / "jobs1", loop)
     rows = []
     for title, name, series, shown in (
-        ("`vesalius name FOLDER --out names.csv`, `--jobs 1`", "jobs1", count, slices),
-        ("the same, `--jobs 2`", "jobs2", count, slices),
-        (f"a loop that calls `vesalius name FILE` for each, {loop} series", "loop", loop, loop_slices),
+        ("vesalius name FOLDER --out names.csv --jobs 1", "jobs1", count, slices),
+        ("the same with --jobs 2", "jobs2", count, slices),
+        (f"a loop that calls vesalius name FILE --out for each of {loop} series", "loop", loop, loop_slices),
     ):
         seconds, memory = pair(found[name])
         cells = (f"{seconds:.1f}", f"{series / seconds:.2f}", f"{shown / seconds:.1f}", f"{memory / 1024:.0f}")
