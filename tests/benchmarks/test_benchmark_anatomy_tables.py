@@ -110,6 +110,16 @@ def test_systems_see_the_same_slices_in_the_same_batches(scripts):
     assert {view for _, views in seen["PMC-MSA"][:3] for view in views} <= {1, 2, 3, 4}
 
 
+def test_the_other_loss_teaches_something_else_from_the_same_weights(scripts):
+    systems, slices = scripts.anatomy_systems, make_slices(scripts)
+    ours, other = (
+        systems.Experiment(TinyStart(slices), slices, 3).run(each, 1, 0)
+        for each in (systems.SYSTEMS[1], systems.MULTI_POSITIVE[0])
+    )
+    assert systems.MULTI_POSITIVE[0].name == systems.SYSTEMS[1].name
+    assert not np.array_equal(ours["organs"], other["organs"])
+
+
 def test_what_is_done_is_not_done_again(scripts, tmp_path, monkeypatch):
     tables, slices = scripts.anatomy_tables, make_slices(scripts)
     ran = []
