@@ -53,13 +53,14 @@ class RunSummary:
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON, with the paths of all files."""
         home = self.page.parent
+        paths = [{kind: home / str(row[kind]) for kind in FILE_COLUMNS if row.get(kind)} for row in self.rows]
         return {
             "done": self.done,
             "skipped": self.skipped,
             "failures": self.failures,
             "page": self.page,
             "table": self.table,
-            "results": [row | {kind: home / str(row[kind]) for kind in FILE_COLUMNS if row[kind]} for row in self.rows],
+            "results": [row | own for row, own in zip(self.rows, paths, strict=True)],
         }
 
 
