@@ -40,14 +40,13 @@ async ([name, bytes]) => {
   const start = performance.now();
   const dropped = {dataTransfer: transfer, bubbles: true, cancelable: true};
   document.querySelector("#view").dispatchEvent(new DragEvent("drop", dropped));
-  const isShown = () => document.querySelector(".pane canvas[aria-label*=existence]") !== null
-    && document.querySelector("#facts").textContent.includes(name);
+  const isShown = () => document.querySelector(`.pane canvas[aria-label^="${name}"][aria-label*=existence]`) !== null;
   while (!isShown()) await new Promise((next) => requestAnimationFrame(next));
   await new Promise((next) => requestAnimationFrame(() => requestAnimationFrame(next)));
   return performance.now() - start;
 }
 """
-"""Drops a picture; the mask is drawn in the frame after its name is told."""
+"""Drops a picture; the canvas is named after its masks once they are there, and shows them in the next frame."""
 
 
 def make_picture(path: Path) -> None:
@@ -75,7 +74,7 @@ def serving(folder: Path) -> Iterator[str]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         assert process.stderr
         try:
-            found = re.search(r"http://[^;\\s]+", process.stderr.readline())
+            found = re.search(r"http://[^;\s]+", process.stderr.readline())
             assert found, "the service did not start"
             yield found[0]
         finally:

@@ -114,8 +114,8 @@ export class Stage {
     }
     for (const [place, pane] of this.panes.entries()) {
       pane.caption.textContent = plain(this.panes.length > 1 ? (captions[place] ?? "") : "");
-      pane.viewer.canvas.setAttribute("aria-label", `${plain(this.upload?.name ?? "")}: ${plain(captions[place] ?? "")}`);
       await pane.viewer.setLayers(layers[place] ?? [], this.style);
+      pane.viewer.canvas.setAttribute("aria-label", `${plain(this.upload?.name ?? "")}: ${plain(captions[place] ?? "")}`);
     }
   }
 
