@@ -24,6 +24,8 @@ from vesalius.training.naming import NamingConfig, fit_naming
 RARE_FIRST = 0.5
 """A series of n views is drawn in proportion to n to this power, so that a long one does not drown the others."""
 FOLDS = 5
+LEAST_SPREAD = 1e-4
+"""Added to the standard deviation of a feature, by which it is divided while the head learns."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Head:
         self.patients = sorted({each.patient for each in slices} - own_tests)
         tested = [place for place, each in enumerate(slices) if each.test or shows(each, self.patients)]
         self.views = encode(model, slices, tested)
+        self.centre, self.spread = self.views.pooled.mean(0), self.views.pooled.std(0) + LEAST_SPREAD
         self.rows = {place: row for row, place in enumerate(tested)}
         self.phrases = Phrasebook(TorchRuntime(model), NamingCalibration({}))
 
@@ -88,7 +91,10 @@ class Head:
         for layer in self.model.projection.layers:
             if isinstance(layer, nn.Linear):
                 layer.reset_parameters()
-        return fit_naming(self.model, self.views.pooled, self.views.labels, choice.config, weights, self.texts)
+        even = (self.views.pooled - self.centre) / self.spread
+        losses = fit_naming(self.model, even, self.views.labels, choice.config, weights, self.texts)
+        take_in(self.model.projection.layers[0], self.centre, self.spread)
+        return losses
 
     @torch.no_grad()
     def ask(self, places: Sequence[int], projection: nn.Module | None = None) -> dict[int, dict[str, Tensor]]:
@@ -113,6 +119,14 @@ class Head:
         """How well it names some people when trained without them and without others."""
         self.train(choice, {*held_out, *judged})
         return rate(score_series(self.slices, self.ask(self.held_out(judged)), self.labels))
+
+
+@torch.no_grad()
+def take_in(layer: nn.Module, centre: Tensor, spread: Tensor) -> None:
+    """Let a linear layer that learnt from standardised features read them as they come."""
+    assert isinstance(layer, nn.Linear)
+    layer.weight.div_(spread)
+    layer.bias.sub_(layer.weight @ centre)
 
 
 def weigh(shown: Sequence[LabelledSlice], people: float, held_out: Collection[str] = ()) -> Tensor:

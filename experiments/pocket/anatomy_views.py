@@ -16,8 +16,9 @@ from vesalius.models.pocket import PocketSegmenter
 from vesalius.prompts.anatomy import AnatomyLabel
 
 AUGMENT = SliceAugment(clahe=0.1, contrast=0.5, gamma=0.5, scale_factor=1.25)
-VIEWS, MR_VIEWS = 2, 3
-"""Changed views of a training slice; MR, whose contrast depends on the sequence, has more."""
+VIEWS, MR_VIEWS, OTHER_VIEWS = 2, 3, 1
+"""Changed views of a training slice as it was taken; MR, whose contrast depends on the sequence, has more, and slices
+across the plane or in other windows fewer."""
 COARSEST = 48
 """Every changed view is reduced to a side drawn from here to its own: sets differ in sharpness, MedNIST's pictures
 have 64 pixels, and a head would otherwise learn which set is sharp instead of what it shows."""
@@ -110,7 +111,7 @@ def encode(model: PocketSegmenter, slices: Sequence[LabelledSlice], tested: Coll
     """
     jobs = [(place, 0) for place in tested]
     for place, each in enumerate(slices):
-        count = MR_VIEWS if each.label.modality == "MR" else VIEWS
+        count = OTHER_VIEWS if not each.native else MR_VIEWS if each.label.modality == "MR" else VIEWS
         jobs += [(place, 1 + turn) for turn in range(0 if each.test else count)]
     size, pooled = model.spec.image_size, []
     views = (see(slices[place], size, number, place) for place, number in jobs)

@@ -4,8 +4,8 @@
         runs/pocket/val_words.safetensors runs/pocket/calibrated.safetensors
 
 One slope for all, and a shift that is linear in the sentence's vector, so that names of one target move together and a
-target with few pictures moves little. Pictures that show a target and pictures that lack it weigh alike. The score's
-last layers take both over, so nothing else has to know.
+target with few pictures moves little. Pictures that show a target and pictures that lack it weigh by the square roots
+of their numbers. The score's last layers take both over, so nothing else has to know.
 """
 
 import argparse
@@ -43,14 +43,14 @@ class Heard:
     targets: NDArray[np.intp]
 
     def weights(self) -> NDArray[np.float64]:
-        """Present and absent alike within a target, targets by the square root of their questions; mean 1."""
+        """Targets, and within a target present and absent, by the square root of their questions; mean 1."""
         weights = np.zeros(len(self.odds))
         for target in np.unique(self.targets):
             own = self.targets == target
-            for side in (True, False):
-                part = own & (self.there == side)
-                if part.any():
-                    weights[part] = own.sum() ** 0.5 / part.sum()
+            sides = [own & (self.there == side) for side in (True, False)]
+            roots = [part.sum() ** 0.5 for part in sides]
+            for part, root in zip(sides, roots, strict=True):
+                weights[part] = own.sum() ** 0.5 * root / sum(roots) / max(1, part.sum())
         return weights / weights.mean()
 
 

@@ -27,11 +27,12 @@ here=experiments/pocket
         --learnt $runs/words.safetensors
 
 [ -f $runs/first/rest.safetensors ] || bash $here/gpu.sh $runs $runs/first 9
-[ -f $runs/trained/rest.safetensors ] ||
-    bash $here/gpu.sh $runs $runs/trained 7.3 --start $runs/first \
+[ -f $runs/second/rest.safetensors ] ||
+    bash $here/gpu.sh $runs $runs/second 7.3 --start $runs/first \
         --balance 0.75 --learning-rate 0.001 --small-share 0.3 --relax 0.2
 [ -f $runs/outlined.safetensors ] ||
-    python $here/assemble.py $runs/start.safetensors $runs/trained $runs/words.safetensors $runs/outlined.safetensors
+    python $here/assemble.py $runs/start.safetensors $runs/words.safetensors $runs/outlined.safetensors \
+        $runs/first $runs/second
 [ -f $runs/calibrated.safetensors ] ||
     python $here/calibrate.py $runs/outlined.safetensors $runs/val.safetensors $runs/val_words.safetensors \
         $runs/calibrated.safetensors

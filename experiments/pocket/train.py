@@ -30,6 +30,8 @@ from vesalius.models.pocket import PocketSegmenter
 
 SAVE_EVERY = 30
 """Seconds; a machine that is taken away early loses no more."""
+UNTRAINED = ("sentences.", "projection.")
+"""What stays as it is: the sentence encoder, and the head for naming, which learns later."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,11 @@ class Average:
 
 
 def trained(model: nn.Module) -> dict[str, Tensor]:
-    """All but the sentence encoder."""
+    """All but the sentence encoder and the head for naming."""
     return {
         name: value
         for name, value in model.state_dict().items()
-        if not name.startswith("sentences.") and value.is_floating_point()
+        if not name.startswith(UNTRAINED) and value.is_floating_point()
     }
 
 

@@ -162,6 +162,12 @@ def global_averages(maps: Sequence[Tensor]) -> Tensor:
     return torch.cat([each.mean(dim=(2, 3)) for each in maps], dim=1)
 
 
+def global_deviations(maps: Sequence[Tensor]) -> Tensor:
+    """Maps [B, C, H, W] of any sizes -> standard deviations over their pixels of all channels, [B, sum of C]."""
+    variances = [(each - each.mean(dim=(2, 3), keepdim=True)).square().mean(dim=(2, 3)) for each in maps]
+    return torch.cat(variances, dim=1).sqrt()
+
+
 def _round_width(channels: float) -> int:
     """The nearest multiple of ``WIDTH_STEP``, never less than 90 %."""
     rounded = max(WIDTH_STEP, int(channels + WIDTH_STEP / 2) // WIDTH_STEP * WIDTH_STEP)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vesalius.models.efficientnet import EfficientNetLite, global_averages
+from vesalius.models.efficientnet import EfficientNetLite, global_averages, global_deviations
 from vesalius.models.encoder import (
     EncoderSpec,
     ImageFeatures,
@@ -187,8 +187,8 @@ class SentenceProjection(nn.Module):
 
     @staticmethod
     def pool(taps: tuple[Tensor, ...]) -> Tensor:
-        """Means of the two deepest maps, [B, C]."""
-        return global_averages(taps[-2:])
+        """Means and standard deviations of all maps, [B, C]: the shallow ones tell CT from MR, and planes apart."""
+        return torch.cat([global_averages(taps), global_deviations(taps)], dim=1)
 
 
 class PocketSegmenter(Segmenter):
@@ -219,7 +219,7 @@ class PocketSegmenter(Segmenter):
         )
         self.evidence = ExistenceEvidence(self.trunk.channels, condition)
         self.existence = Existence(text.width, condition)
-        self.projection = SentenceProjection(sum(self.trunk.channels[-2:]), text.width)
+        self.projection = SentenceProjection(2 * sum(self.trunk.channels), text.width)
 
     def encoder_modules(self, part: Part) -> list[nn.Module]:
         """The trunk, or the sentence encoder."""
