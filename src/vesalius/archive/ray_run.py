@@ -8,7 +8,7 @@ where that fails, too, its items are tried one by one, and set aside after a few
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -178,8 +178,10 @@ def _cluster(address: str, cores: int) -> Iterator[None]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     context.max_errored_blocks = -1  # whatever is lost is noticed, and tried again, here
-    try:
-        yield
-    finally:
-        if ours:
-            ray.shutdown()
+    # Ray prints there what it makes of workers that died, some of it in the end; results follow on stdout.
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        try:
+            yield
+        finally:
+            if ours:
+                ray.shutdown()
