@@ -64,7 +64,7 @@ def test_views_are_seeded_and_what_is_tested_is_shown_as_it_is(recipe, build_tin
     assert not see(slices[0], 48, 1, 0).equal(see(slices[0], 48, 2, 0))
     views = recipe["anatomy_views"].encode(build_tiny("pocket"), slices, [1])
     assert views.places == [1, 0, 0, 0]
-    assert views.pooled.shape == (4, 432)
+    assert views.pooled.shape == (4, 1024)
 
 
 def test_a_series_is_right_if_a_third_of_it_shows_what_it_is_named(recipe):

@@ -21,8 +21,8 @@ def model(build_tiny):
 def seen() -> tuple[torch.Tensor, list[AnatomyLabel]]:
     """Features of two kinds, and what they show."""
     generator = torch.Generator().manual_seed(0)
-    centres = torch.randn(2, 432, generator=generator)
-    pooled = centres.repeat_interleave(20, 0) + 0.1 * torch.randn(40, 432, generator=generator)
+    centres = torch.randn(2, 1024, generator=generator)
+    pooled = centres.repeat_interleave(20, 0) + 0.1 * torch.randn(40, 1024, generator=generator)
     return pooled, [HEAD] * 20 + [TRUNK] * 20
 
 

@@ -187,5 +187,8 @@ class OnnxRuntime:
         bindings: Mapping[str, Binding] = self._bindings[graph]
         state = read_tensors(self._checkpoint, {name for each in bindings.values() for name in _tensor_names(each)})
         weights = {name: bind(each, state) for name, each in bindings.items()}
-        remedy = f"the weights of {self._checkpoint} do not fit it"
+        remedy = (
+            f"the weights of {self._checkpoint} do not fit it. If they were fine-tuned from an earlier pocket, "
+            "fine-tune them again from today's"
+        )
         return OnnxGraph(self._folder / f"{graph}.onnx", self._threads, weights, remedy)
