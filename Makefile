@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    install, segment and name real images, write demo/index.html"
+	@echo "make demo    install, segment and name real images, write demo/index.html and targets.html"
 	@echo "make web     bundle the page of vesalius serve"
 	@echo "make test    install and run the tests"
 	@echo "make check   lint, types and tests: what a change has to pass"
@@ -43,7 +43,7 @@ check: lint types
 	@$(MAKE) --no-print-directory test
 
 clean:
-	rm -rf $(VENV) web/node_modules src/vesalius/serve/web demo/index.html demo/made.json demo/pictures dist .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf $(VENV) web/node_modules src/vesalius/serve/web demo/index.html demo/targets.html demo/made.json demo/pictures dist .mypy_cache .pytest_cache .ruff_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is older than pyproject.toml when the requirements may have changed.

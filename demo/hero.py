@@ -65,7 +65,7 @@ def name_tiles(labeller: AnatomyLabeller, brain: Brain) -> list[Tile]:
     """What the template and the DICOM files show; 693_J2KI.dcm is too damaged by its compression to look at."""
     pairs = [(brain.middle("sagittal"), AnatomyLabel.partial("MR", plane="sagittal", stations=["head"]))]
     for sample in DICOM_SAMPLES:
-        image = read_dicom_sample(sample)
+        image = read_dicom_sample(sample.file)
         if image is not None and sample.file != "693_J2KI.dcm":
             pairs.append((image, sample.truth))
     return [_name(labeller, image, truth) for image, truth in pairs]

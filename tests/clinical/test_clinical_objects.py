@@ -159,7 +159,7 @@ def test_a_report_says_what_is_there_what_is_not_and_what_was_not_learnt(learnt,
     assert numbers["Volume"] == pytest.approx(marked * 6.5 * 7.5 * 7 / 1000)
     assert len(images) == 5
     assert told["fracture"][0][1].value == private("not learnt by the model")
-    assert told["ovarian tumour"][0][1].value == private("not learnt on images of this kind")
+    assert told["ovarian tumour"][0][1].value == private("not expected here")
     assert told["fracture"][0][2:] == ({}, [])
     assert [each.SegmentLabel for each in segread(files.segmentation).SegmentSequence] == ["spleen"]
     cited = {

@@ -1,4 +1,5 @@
 import html as markup
+from dataclasses import replace
 
 import pytest
 
@@ -9,8 +10,11 @@ from vesalius.demo.page import (
     Judgement,
     NamedPicture,
     PhraseAnswer,
+    TargetAnswer,
+    TargetEntry,
+    TargetRegion,
     percent,
-    render,
+    render_pages,
     summarise,
 )
 from vesalius.knowledge import Knowledge, LearntTarget
@@ -42,8 +46,18 @@ def results():
     return Findings("my <model>", (part,), (named,), ("b.dcm: not <there>",))
 
 
-def draw(results, knowledge=Knowledge()):  # noqa: B008
-    return render(results, knowledge, "by <someone>", {"Vesalius": "0 & 1"})
+def draw(results, knowledge=Knowledge(), page="index.html"):  # noqa: B008
+    return render_pages(results, knowledge, "by <someone>", {"Vesalius": "0 & 1"})[page]
+
+
+def draw_targets(results, *entries):
+    regions = (TargetRegion("Head & <neck>", entries),) if entries else ()
+    return draw(replace(results, regions=regions), page="targets.html")
+
+
+def portrayed(existence=0.93, share=0.05):
+    answer = TargetAnswer("MR <of> a head", "pictures/t.jpg", existence, share)
+    return TargetEntry(LearntTarget("brain", ("mr", "<us>"), 12), ("cerebrum", "<i>grey"), (answer,))
 
 
 def test_a_phrase_is_summed_up_over_its_pictures(results):
@@ -118,10 +132,54 @@ def test_a_small_share_is_not_rounded_to_nothing(share, text):
     assert percent(share) == text
 
 
-def test_the_page_tells_what_was_learnt_and_what_becomes_of_other_phrases(results):
+def test_the_page_tells_what_becomes_of_phrases_that_were_not_learnt(results):
     knowledge = Knowledge([LearntTarget("kidney", ("ct", "<mr>"), 97)])
     html = draw(results, knowledge)
-    assert "<td>kidneys</td><td>CT, &lt;mr&gt;</td><td>97</td>" in html
     assert "'kidney stone' is not among what was learnt" in markup.unescape(html)
     assert "is not told apart" in html
     assert "outlined wherever the model finds it likely" in draw(results)
+
+
+def test_both_pages_are_linked(results):
+    assert 'href="targets.html"' in draw(results)
+    assert 'href="index.html"' in draw_targets(results)
+
+
+def test_a_target_tells_what_it_was_learnt_on_its_names_and_the_answer(results):
+    html = draw_targets(results, portrayed())
+    assert "MR, &lt;us&gt; · 12 training pictures" in html
+    assert "“cerebrum”, “&lt;i&gt;grey”" in html
+    assert '<img src="pictures/t.jpg"' in html
+    assert "existence 0.93, marks 5.0 %" in html
+    assert "The pictures are no test." in html
+
+
+def test_a_target_without_a_picture_is_listed_without(results):
+    html = draw_targets(results, TargetEntry(LearntTarget("kidney", ("ct",), 1), ()))
+    assert "kidneys" in html
+    assert "CT · 1 training picture<" in html
+    assert "<img" not in html
+    assert "are no test" not in html
+
+
+def test_a_model_that_judges_no_existence_tells_the_area_alone(results):
+    html = draw_targets(results, portrayed(existence=None, share=0.0))
+    assert "<b>marks 0 %</b>" in html
+
+
+def test_a_model_that_does_not_say_what_it_learnt_has_no_list(results):
+    assert "does not say what it learnt" in draw_targets(results)
+
+
+@pytest.mark.parametrize("text", ["Head & <neck>", "MR <of> a head", "<i>grey", "<us>", "my <model>", "by <someone>"])
+def test_text_from_outside_is_escaped_on_the_page_of_targets(results, text):
+    html = draw_targets(results, portrayed())
+    assert text not in html
+    assert text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") in html
+
+
+def test_the_page_of_targets_needs_nothing_from_elsewhere(results):
+    html = draw_targets(results, portrayed())
+    assert "http:" not in html
+    assert "https:" not in html
+    assert "<script" not in html

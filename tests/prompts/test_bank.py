@@ -5,7 +5,7 @@ import pytest
 
 from vesalius.errors import PromptError
 from vesalius.prompts import find_target, foreign_phrases, list_targets, read_bank
-from vesalius.prompts.bank import DISTRACTORS, read_synonyms, to_bank
+from vesalius.prompts.bank import DISTRACTORS, list_regions, read_synonyms, to_bank
 from vesalius.prompts.lexicon import join, read_names, to_words
 from vesalius.prompts.reading import read_phrase
 
@@ -76,6 +76,16 @@ def test_a_group_stands_for_its_members_but_the_target_itself():
 def test_a_group_has_targets_and_distractors():
     tables = {"cup": {"phrases": ["cup"]}, "groups": {"eye": ["cups"]}, DISTRACTORS: {"phrases": ["text"]}}
     with pytest.raises(PromptError, match=r"\[groups\], eye: No target or distractor named 'cups'. Did you mean 'cup'"):
+        to_bank(tables)
+
+
+def test_every_target_is_in_one_region():
+    assert sorted(chain.from_iterable(list_regions().values())) == TARGETS
+
+
+def test_a_region_has_targets():
+    tables = {"cup": {"phrases": ["cup"]}, "regions": {"Eye": ["text"]}, DISTRACTORS: {"phrases": ["text"]}}
+    with pytest.raises(PromptError, match=r"\[regions\], Eye: No target named 'text'"):
         to_bank(tables)
 
 

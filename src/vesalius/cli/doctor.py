@@ -320,9 +320,6 @@ def _one_line(error: Exception) -> str:
     return text if type(error).__module__.startswith("vesalius.") else f"{type(error).__name__}: {text}"
 
 
-PAGE = "index.html"
-
-
 def demo(
     *,
     out: Annotated[Path, Parameter(alias="-o")] = Path("demo"),
@@ -332,8 +329,8 @@ def demo(
 ) -> None:
     """Segment and name real images that installed packages carry, and write a page of the answers beside the truth.
 
-    The MNI152 brain, which nilearn carries, and four of pydicom's DICOM files. Nothing is downloaded; nilearn is
-    installed with: pip install 'vesalius[demo]'.
+    The MNI152 brain, which nilearn carries, and five of pydicom's DICOM files. A second page lists all that the model
+    learnt, by part of the body. Nothing is downloaded; nilearn is installed with: pip install 'vesalius[demo]'.
 
     Examples:
         vesalius demo
@@ -343,13 +340,13 @@ def demo(
         README.md
 
     Args:
-        out: Folder for index.html and pictures/.
+        out: Folder for index.html, targets.html and pictures/.
         model: A model's name, a checkpoint or a run's folder.
         held_out: Folder of data sets in the benchmark's layout, such as kvasir_polyp/, some of whose test images are
             asked about, too.
         overwrite: Replace what lies there from something else.
     """
-    from vesalius.demo.page import render
+    from vesalius.demo.page import PAGES, render_pages
     from vesalius.demo.run import find
     from vesalius.demo.samples import CREDITS
     from vesalius.predict import Predictor
@@ -360,17 +357,18 @@ def demo(
         raise ConfigError(
             f"--held-out {held_out}: no such folder; leave it out to ask about the packages' images alone."
         )
-    origin = {"model": model, "held_out": str(held_out) if held_out else None}
-    Claim(out, "demo", origin, [PAGE], overwrite).check()  # complains now, not after the pass
+    origin = {"model": model, "held_out": str(held_out) if held_out else None, "pages": PAGES}
+    Claim(out, "demo", origin, PAGES, overwrite).check()  # complains now, not after the pass
     predictor = Predictor(model)
     findings, album = find(model, predictor, held_out)
-    Claim(out, "demo", origin, [PAGE, *album.pictures], overwrite).make()
+    Claim(out, "demo", origin, [*PAGES, *album.pictures], overwrite).make()
     album.write(out)
     facts = {"Vesalius": __version__, "model": findings.model, "made": date.today().isoformat()}
-    write_text(out / PAGE, render(findings, predictor.knowledge, CREDITS, facts))
+    for name, page in render_pages(findings, predictor.knowledge, CREDITS, facts).items():
+        write_text(out / name, page)
     _report(findings)
     say(f"{time.monotonic() - started:.0f} s. Open in a browser:")
-    print_path((out / PAGE).resolve())
+    print_path((out / PAGES[0]).resolve())
 
 
 def _report(findings: "Findings") -> None:
@@ -390,6 +388,8 @@ def _report(findings: "Findings") -> None:
         for each in picture.judgements
     ]
     print_table(("picture", "label kind", "said", "truth", "verdict"), judged, title="Names")
+    asked = [(entry.learnt.phrase, answer.title, answer.result) for entry, answer in findings.portrayed]
+    print_table(("target", "picture", "answer"), asked, title="What it learnt, no test: there is no truth to compare")
     print_table(("pictures", "asked", "result"), summarise(findings), title="Summary")
     for line in findings.skipped:
         say(line)

@@ -47,7 +47,7 @@ class Presence(StrEnum):
     ABSENT = "absent"
     UNDETERMINED = "undetermined"
     NOT_LEARNT = "not learnt by the model"
-    NOT_EXPECTED = "not learnt on images of this kind"
+    NOT_EXPECTED = "not expected here"
 
     def code(self) -> Code:
         """DICOM's and SNOMED's where they have one."""

@@ -1,7 +1,8 @@
-"""What the demo found, summed up, and the HTML page of it (page.html).
+"""What the demo found, summed up, and the HTML pages of it: index.html (page.html) and targets.html.
 
 The demo asks the model for phrases on pictures of one origin after the other (`DemoSection`), and names further
-pictures (`NamedPicture`). `summarise` counts both; `render` fills the page.
+pictures (`NamedPicture`). `summarise` counts both. All that the model learnt is listed by part of the body
+(`TargetRegion`). `render_pages` fills the pages.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,11 +10,12 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from vesalius.knowledge import Knowledge
+from vesalius.knowledge import Knowledge, LearntTarget
 from vesalius.pages import render_page
 
 Verdict = Literal["right", "wrong", "unsure"]
 
+PAGES = ("index.html", "targets.html")
 UNLEARNT = ("fracture", "kidney stone", "a cat", "left kidney")
 """Phrases that show how phrases are answered that the model is not asked."""
 NEARLY_EMPTY = 0.01
@@ -98,6 +100,45 @@ class NamedPicture:
 
 
 @dataclass(frozen=True)
+class TargetAnswer:
+    """The model's answer to a target's plain name on a picture that shows the target."""
+
+    title: str
+    """What the picture is."""
+    picture: str
+    """Path of the overlay, relative to the page."""
+    existence: float | None
+    """0 to 1; None where the model does not judge it."""
+    share: float
+    """Share of the picture's pixels that are marked, 0 to 1."""
+
+    @property
+    def result(self) -> str:
+        """Existence, where there is one, and area."""
+        area = f"marks {percent(self.share)}"
+        return area if self.existence is None else f"existence {self.existence:.2f}, {area}"
+
+
+@dataclass(frozen=True)
+class TargetEntry:
+    """A learnt target, and how it may be asked for."""
+
+    learnt: LearntTarget
+    names: tuple[str, ...]
+    """Further names that are understood."""
+    answers: tuple[TargetAnswer, ...] = ()
+    """One for each picture that may be shown."""
+
+
+@dataclass(frozen=True)
+class TargetRegion:
+    """The learnt targets of one part of the body."""
+
+    title: str
+    entries: tuple[TargetEntry, ...]
+
+
+@dataclass(frozen=True)
 class Findings:
     """Everything the demo shows."""
 
@@ -106,6 +147,14 @@ class Findings:
     named: tuple[NamedPicture, ...]
     skipped: tuple[str, ...]
     """Pictures that could not be shown, and why."""
+    regions: tuple[TargetRegion, ...] = ()
+    """What the model learnt; empty if it does not say so."""
+
+    @property
+    def portrayed(self) -> tuple[tuple[TargetEntry, TargetAnswer], ...]:
+        """All answers about targets, each with its target."""
+        entries = (entry for region in self.regions for entry in region.entries)
+        return tuple((entry, answer) for entry in entries for answer in entry.answers)
 
 
 def summarise(findings: Findings) -> list[tuple[str, str, str]]:
@@ -152,8 +201,10 @@ def _outcome(answers: Sequence[PhraseAnswer]) -> str:
     return f"marks {percent(fmean(shares))} of pixels; under {100 * NEARLY_EMPTY:g} % in {empty} of {len(shares)}"
 
 
-def render(findings: Findings, knowledge: Knowledge, credits_: str, facts: Mapping[str, str]) -> str:
-    """The whole page.
+def render_pages(
+    findings: Findings, knowledge: Knowledge, credits_: str, facts: Mapping[str, str]
+) -> Mapping[str, str]:
+    """The whole pages, by the names of their files.
 
     Args:
         findings: What to show.
@@ -162,15 +213,16 @@ def render(findings: Findings, knowledge: Knowledge, credits_: str, facts: Mappi
         facts: For the footer, such as the version.
     """
     replies = {each: knowledge.understand(each).remark for each in UNLEARNT}
-    return render_page(
+    told = {"model": findings.model, "credits": credits_, "facts": list(facts.items())}
+    index = render_page(
         "demo/page.html",
-        model=findings.model,
+        **told,
         summary=summarise(findings),
         skipped=findings.skipped,
         sections=findings.sections,
         named=findings.named,
-        learnt=[(each.phrase, ", ".join(each.learnt_on), each.pictures) for each in knowledge.targets],
+        learnt=len(knowledge.targets),
         unlearnt=[(each, reply or "outlined wherever the model finds it likely") for each, reply in replies.items()],
-        credits=credits_,
-        facts=list(facts.items()),
     )
+    targets = render_page("demo/targets.html", **told, regions=findings.regions, pictures=len(findings.portrayed))
+    return dict(zip(PAGES, (index, targets), strict=True))

@@ -1,7 +1,7 @@
 """Run the demo: segment the MNI152 brain and held-out images, and name pydicom's DICOM files."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,10 +11,21 @@ from numpy.typing import NDArray
 from vesalius.console import progress_bar, say
 from vesalius.data.annotations import read_annotations
 from vesalius.data.catalog import read_catalog
-from vesalius.demo.page import AskedPicture, DemoSection, Findings, Judgement, NamedPicture, PhraseAnswer
+from vesalius.demo.page import (
+    AskedPicture,
+    DemoSection,
+    Findings,
+    Judgement,
+    NamedPicture,
+    PhraseAnswer,
+    TargetAnswer,
+    TargetEntry,
+    TargetRegion,
+)
 from vesalius.demo.samples import (
     DICOM_SAMPLES,
     SLICES,
+    TARGET_SAMPLES,
     Album,
     Brain,
     Mask,
@@ -24,9 +35,11 @@ from vesalius.demo.samples import (
     read_dicom_sample,
 )
 from vesalius.imaging import MedicalImage, read_image, read_mask
+from vesalius.knowledge import Knowledge, LearntTarget
 from vesalius.naming import AnatomyLabeller, Answer
 from vesalius.predict import Predictor
 from vesalius.prompts import AnatomyLabel, find_target
+from vesalius.prompts.bank import list_regions
 
 WRONG_PHRASES = {
     "kvasir_polyp": "lungs",
@@ -38,6 +51,11 @@ WRONG_PHRASES = {
 """Held-out data sets, and a phrase for what is certainly not on their images."""
 IMAGES_EACH = 4
 """Test images of each held-out data set."""
+MISSING = "{}: not among the files of the installed pydicom; skipped."
+NAMES_EACH = 4
+"""Further names of each target on the page."""
+MOST_WORDS = 3
+"""Words of such a name."""
 Step = Callable[[], None]
 """Called after each image, for progress."""
 
@@ -64,7 +82,10 @@ def find(model: str, predictor: Predictor, held_out: Path | None) -> tuple[Findi
     parts, skipped = segment_all(predictor, brain, held_out, album)
     say("Naming pictures …")
     named, missing = name_samples(AnatomyLabeller(model), brain, album)
-    return Findings(model, tuple(parts), tuple(named), tuple(skipped + missing)), album
+    say("Asking for what it learnt …")
+    regions, lacking = portray_targets(predictor, brain, album)
+    notes = tuple(dict.fromkeys((*skipped, *missing, *lacking)))
+    return Findings(model, tuple(parts), tuple(named), notes, tuple(regions)), album
 
 
 def segment_all(
@@ -182,9 +203,9 @@ def name_samples(labeller: AnatomyLabeller, brain: Brain, album: Album) -> tuple
     named = [name_picture(labeller, brain.middle("axial"), truth, title, remark, album)]
     missing = []
     for sample in DICOM_SAMPLES:
-        image = read_dicom_sample(sample)
+        image = read_dicom_sample(sample.file)
         if image is None:
-            missing.append(f"{sample.file}: not among the files of the installed pydicom; skipped.")
+            missing.append(MISSING.format(sample.file))
         else:
             named.append(name_picture(labeller, image, sample.truth, sample.file, sample.remark, album))
     return named, missing
@@ -202,7 +223,7 @@ def name_picture(
         *_judge("plane", str(truth.plane), whole.plane, bare.plane),
         *_judge("station", str(truth.station), whole.slices[0].station),
     ]
-    picture = album.add(f"named-{re.sub(r'[^A-Za-z0-9]+', '-', title)}", enlarge(rgb))
+    picture = album.add(_file_name(f"named-{title}"), enlarge(rgb))
     return NamedPicture(title, remark, picture, tuple(judgements))
 
 
@@ -212,3 +233,77 @@ def _judge(kind: str, truth: str, *answers: Answer) -> list[Judgement]:
     return [
         Judgement(kind, truth, answer.label, answer.probability, source) for source, answer in sorted(by_source.items())
     ]
+
+
+def portray_targets(predictor: Predictor, brain: Brain, album: Album) -> tuple[list[TargetRegion], list[str]]:
+    """List what the model learnt by part of the body; second, a line for each file that pydicom does not carry.
+
+    A target comes with the model's answers on the pictures that show it and are of a kind that it was learnt on.
+    """
+    learnt = {each.name: each for each in predictor.knowledge.targets}
+    answers: dict[str, list[TargetAnswer]] = {name: [] for name in learnt}
+    missing = []
+    pictures: list[tuple[str, tuple[str, ...], MedicalImage]] = [
+        ("MR, average of 152 brains", ("brain",), brain.middle("axial"))
+    ]
+    for sample in TARGET_SAMPLES:
+        image = read_dicom_sample(sample.file)
+        if image is None:
+            missing.append(MISSING.format(sample.file))
+        else:
+            pictures.append((sample.title, sample.targets, image))
+    for title, shown, image in pictures:
+        targets = [learnt[name] for name in shown if name in learnt]
+        for name, answer in portray(predictor, album, title, image, targets).items():
+            answers[name].append(answer)
+    regions = []
+    for title, members in list_regions().items():
+        entries = [
+            TargetEntry(learnt[name], choose_names(predictor.knowledge, learnt[name]), tuple(answers[name]))
+            for name in members
+            if name in learnt
+        ]
+        if entries:
+            regions.append(TargetRegion(title, tuple(entries)))
+    return regions, missing
+
+
+def portray(
+    predictor: Predictor, album: Album, title: str, image: MedicalImage, targets: Sequence[LearntTarget]
+) -> dict[str, TargetAnswer]:
+    """The answers about a picture for those targets that were learnt on pictures of its kind, by target."""
+    ask = predictor.knowledge.understand
+    expected = [each for each in targets if ask(each.phrase, image.modality).asked is not None]
+    if not expected:
+        return {}
+    rgb = image.slices()[0].rgb
+    found = predictor.set_image(image).predict([each.phrase for each in expected])
+    answers = {}
+    for each, answer in zip(expected, found, strict=True):
+        picture = album.add(_file_name(f"target-{each.name}-{title}"), draw(rgb, answer.mask))
+        answers[each.name] = TargetAnswer(title, picture, answer.existence, float(answer.mask.mean()))
+    return answers
+
+
+def choose_names(knowledge: Knowledge, target: LearntTarget) -> tuple[str, ...]:
+    """A few short names of the prompt bank that the model takes for the target, first those least like its own."""
+    bank = find_target(target.name)
+    own = set(_words(target.phrase))
+    short = [each for each in dict.fromkeys((*bank.nouns, *bank.phrases)) if len(each.split()) <= MOST_WORDS]
+    chosen: dict[frozenset[str], str] = {frozenset(own): target.phrase}
+    for name in sorted(short, key=lambda each: len(own & set(_words(each)))):
+        if len(chosen) > NAMES_EACH:
+            break
+        understood = knowledge.understand(name)
+        if understood.asked is not None and understood.target == target.phrase:
+            chosen.setdefault(frozenset(_words(name)), name)
+    return tuple(chosen.values())[1:]
+
+
+def _words(name: str) -> list[str]:
+    """Words without articles and number, to tell wordings apart that a reader would not."""
+    return [each.removesuffix("s") for each in name.casefold().split() if each not in ("a", "an", "the", "both")]
+
+
+def _file_name(title: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", title)

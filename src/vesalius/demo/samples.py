@@ -56,6 +56,16 @@ class DicomSample:
     remark: str
 
 
+@dataclass(frozen=True)
+class TargetSample:
+    """A DICOM file of pydicom and the targets that a person sees on it."""
+
+    file: str
+    title: str
+    targets: tuple[str, ...]
+    """Rows of the prompt bank."""
+
+
 def axial(modality: str, station: str) -> AnatomyLabel:
     """Labels of an axial slice of one body station."""
     return AnatomyLabel.partial(modality, plane="axial", stations=[station])
@@ -66,6 +76,15 @@ DICOM_SAMPLES = (
     DicomSample("J2K_pixelrep_mismatch.dcm", axial("CT", "head"), "Skull base and cerebellum"),
     DicomSample("examples_overlay.dcm", axial("MR", "abdomen"), "Liver, spleen and both kidneys"),
     DicomSample("CT_small.dcm", axial("CT", "chest"), "A cut-out: vertebra, aorta, edges of the lungs"),
+)
+
+TARGET_SAMPLES = (
+    TargetSample("J2K_pixelrep_mismatch.dcm", "CT, skull base", ("brain",)),
+    TargetSample(
+        "examples_overlay.dcm", "MR, abdomen", ("aorta", "intestine", "kidney", "liver", "pancreas", "spine", "spleen")
+    ),
+    TargetSample("CT_small.dcm", "CT, cut-out of a chest", ("aorta", "lungs", "spine")),
+    TargetSample("examples_ybr_color.dcm", "Ultrasound, four chambers", ("heart",)),
 )
 
 
@@ -83,10 +102,14 @@ def read_brain() -> Brain:
         return Brain(read_image(image), np.asarray(read_image(mask).pixels, np.float32) > 0.5)
 
 
-def read_dicom_sample(sample: DicomSample) -> MedicalImage | None:
-    """The file, or None if the installed pydicom does not carry it."""
-    path = get_testdata_file(sample.file, download=False)
-    return read_image(str(path)) if path else None
+def read_dicom_sample(file: str) -> MedicalImage | None:
+    """The file, of several frames the middle one, or None if the installed pydicom does not carry it."""
+    path = get_testdata_file(file, download=False)
+    if not path:
+        return None
+    image = read_image(str(path))
+    middle = len(image.pixels) // 2
+    return image if middle == 0 else replace(image, pixels=np.asarray(image.pixels[middle])[None], source_frames=())
 
 
 FOLDER = "pictures"

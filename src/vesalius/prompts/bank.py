@@ -12,6 +12,7 @@ BANK = "prompts/bank.toml"
 DISTRACTORS = "distractors"
 REQUESTS = "requests"
 GROUPS = "groups"
+REGIONS = "regions"
 _MODALITIES = {
     "cr": "xray", "dx": "xray", "rg": "xray", "px": "xray", "io": "xray", "x-ray": "xray", "mri": "mr",
     "es": "endoscopy", "op": "fundus", "sm": "microscopy", "gm": "microscopy", "xc": "photo", "ultrasound": "us",
@@ -73,13 +74,15 @@ def to_bank(tables: Mapping[str, Mapping[str, Sequence[str]]]) -> Mapping[str, T
 
     Raises:
         PromptError: If ``may_show`` or a group has an entry that is neither another target nor a distractor (of
-            ``may_show``, nor a group); naming the closest.
+            ``may_show``, nor a group), or a region one that is no target; naming the closest.
     """
     requests, groups = tables.get(REQUESTS, {}).get("phrases", ()), tables.get(GROUPS, {})
-    rows = {name: row for name, row in tables.items() if name not in (REQUESTS, GROUPS)}
+    rows = {name: row for name, row in tables.items() if name not in (REQUESTS, GROUPS, REGIONS)}
     known = {*rows.keys() - {DISTRACTORS}, *rows[DISTRACTORS]["phrases"]}
     for name, members in groups.items():
         _check_shown(f"[{GROUPS}], {name}", "target or distractor", members, known)
+    for name, members in tables.get(REGIONS, {}).items():
+        _check_shown(f"[{REGIONS}], {name}", "target", members, rows.keys() - {DISTRACTORS})
     for name, row in rows.items():
         kind = "other target or distractor"
         _check_shown(f"[{name}], may_show", kind, row.get("may_show", ()), {*known - {name}, *groups})
@@ -157,6 +160,11 @@ def list_targets() -> tuple[str, ...]:
 def list_groups() -> Mapping[str, tuple[str, ...]]:
     """Names for targets and distractors that images show together, as ``may_show`` has them."""
     return {name: tuple(members) for name, members in read_package_toml(BANK).get(GROUPS, {}).items()}
+
+
+def list_regions() -> Mapping[str, tuple[str, ...]]:
+    """Parts of the body, from head to foot, and the targets to look for there; every target is in one of them."""
+    return {name: tuple(members) for name, members in read_package_toml(BANK).get(REGIONS, {}).items()}
 
 
 def foreign_targets(target: str, shown: Collection[str] | None = None) -> Mapping[str, Target]:
