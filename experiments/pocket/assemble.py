@@ -40,9 +40,8 @@ def main() -> None:
         target: {"modalities": facts["modalities"][target], "pictures": facts["images"][target]}
         for target in facts["targets"]
     }
-    told = {"mean of": len(each)} | {
-        key: training[key] for key in ("config", "steps", "device", "before") if key in training
-    }
+    told = {key: training[key] for key in ("config", "steps", "device", "before") if key in training}
+    told["mean of"] = len(each)
     save_model(model, args.out, {"targets": learnt, "training": told})
 
 

@@ -288,8 +288,8 @@ def fit(
     total = max(1e-6, budget - (start - began))
     model.train()
     for pictures, asked in batches(asker, config.batch):
-        done = step / config.steps if config.steps else (time.time() - start) / total
-        if done >= 1:
+        done = min(1.0, step / config.steps if config.steps else (time.time() - start) / total)
+        if done == 1 and step:
             break
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * group["scale"] * pace(done, config.warm_up)

@@ -123,13 +123,20 @@ def test_it_trains_saves_assembles_and_calibrates(recipe, packed, build_tiny, tm
         patch.setattr(train.Config, "small_side", 64)
         words = packed / "words.safetensors"
         options = ("--minutes", 0.02, "--batch", 4, "--questions", 3)
-        run(train, packed / "train.safetensors", words, "--out", tmp_path / "trained", *options)
+        run(train, packed / "train.safetensors", words, "--out", tmp_path / "first", *options)
+        again = ("--start", tmp_path / "first", "--learning-rate", 1e-3)
+        run(train, packed / "train.safetensors", words, "--out", tmp_path / "second", *options, *again)
+    first, second = (train.read_trained(tmp_path / name) for name in ("first", "second"))
     outlined, calibrated = tmp_path / "outlined.safetensors", tmp_path / "calibrated.safetensors"
-    run(recipe["assemble"], packed / "start.safetensors", tmp_path / "trained", words, outlined)
+    run(recipe["assemble"], packed / "start.safetensors", words, outlined, tmp_path / "first", tmp_path / "second")
     model, start = load_segmenter(outlined), load_segmenter(packed / "start.safetensors")
     told = read_notes(outlined)
     assert told["targets"]["liver"] == {"modalities": ["ct"], "pictures": 5}
     assert told["training"]["steps"] >= 1
+    assert told["training"]["before"]["steps"] >= 1
+    assert told["training"]["mean of"] == 2
+    name = "decoder.blocks.0.0.0.weight"
+    assert torch.allclose(model.state_dict()[name], (first[name] + second[name]) / 2)
     assert torch.equal(model.sentences.tokens.weight, start.sentences.tokens.weight)
     assert not torch.equal(model.decoder.blocks[0][0][0].weight, start.decoder.blocks[0][0][0].weight)
     run(recipe["calibrate"], outlined, packed / "val.safetensors", packed / "val_words.safetensors", calibrated)
