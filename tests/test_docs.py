@@ -38,13 +38,16 @@ BLOCK = re.compile(r"^```(bash|python|json)\n(.*?)^```", re.DOTALL | re.MULTILIN
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, write_dataset) -> Path:
-    """`scan.png`, `scan.dcm`, `head.nii.gz`, the data set `kvasir`, and `runs/kvasir`, which is pocket as it comes."""
+    """`scan.png`, `scan.dcm`, `head.nii.gz`, `archive` of both, the data set `kvasir`, and pocket in `runs/kvasir`."""
     root = tmp_path_factory.mktemp("docs")
     rng = np.random.default_rng(0)
     write_rgb(root / "scan.png", rng.random((64, 80, 3)))
     shutil.copy(get_testdata_file("CT_small.dcm", download=False), root / "scan.dcm")
     nib.save(nib.Nifti1Image(rng.random((20, 24, 3)).astype(np.float32), np.diag([2, 2, 4, 1])), root / "head.nii.gz")
     shutil.copytree(write_dataset("docs_data"), root / "kvasir")
+    (root / "archive").mkdir()
+    for name in ("scan.dcm", "head.nii.gz"):
+        shutil.copy(root / name, root / "archive")
     (root / "runs/kvasir").mkdir(parents=True)
     (root / "runs/kvasir" / CHECKPOINT_NAME).symlink_to(find_checkpoint("pocket"))
     return root

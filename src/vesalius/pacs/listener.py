@@ -20,7 +20,6 @@ from uuid import uuid4
 from pydicom import dcmread
 from pydicom.pixels.decoders.base import get_decoder
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
-from pynetdicom.fsm import InvalidEventError
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made when it is imported
 
 from vesalius.console import say
@@ -197,7 +196,7 @@ def guard(opened: evt.Event) -> None:
     def act_or_end(event: str) -> None:
         try:
             act(event)
-        except InvalidEventError:
+        except Exception:  # InvalidEventError, and whatever pynetdicom makes of messages that lack what they need
             say("An association was broken off: its caller does not keep to the protocol.")
             association.dul.kill_dul()
             threading.Thread(target=association.kill, daemon=True).start()  # which waits for this thread to end
