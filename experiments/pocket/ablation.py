@@ -50,8 +50,7 @@ class TacitAsker(Asker):
         super().__init__(pool, balance=balance, questions=questions, seed=seed)
         self.places = {target: (shown, []) for target, (shown, _) in self.places.items() if shown}
         self.names = sorted(self.places)
-        sizes = np.array([len(self.places[each][0]) for each in self.names], np.float64) ** balance
-        self.shares = sizes / sizes.sum()
+        self.shares = self.weigh(balance)
 
     def _ask(self, place: int, picture: int, first: int | None) -> list[Question]:
         records = self.pool.records[picture]

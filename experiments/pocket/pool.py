@@ -142,12 +142,16 @@ class Asker:
         self.pool, self.questions = pool, questions
         self.places = pool.places("train")
         self.names = sorted(self.places)
-        sizes = np.array([max(1, len(self.places[each][0])) for each in self.names], np.float64) ** balance
-        self.shares = sizes / sizes.sum()
+        self.shares = self.weigh(balance)
         self.random = np.random.default_rng(seed)
         self.unlabelled = [place for place, own in enumerate(pool.records) if not own and pool.splits[place] == "train"]
         self.alike = {name: np.flatnonzero(each == FOREIGN_ALIKE) for name, each in pool.foreign.items()}
         self.other = {name: np.flatnonzero(each == FOREIGN) for name, each in pool.foreign.items()}
+
+    def weigh(self, balance: float) -> NDArray[np.float64]:
+        """How often each target is drawn; together 1."""
+        sizes = np.array([max(1, len(self.places[each][0])) for each in self.names], np.float64) ** balance
+        return np.asarray(sizes / sizes.sum())
 
     def draw(self, count: int) -> tuple[list[int], list[Question]]:
         """Numbers of so many pictures, and all questions about them."""

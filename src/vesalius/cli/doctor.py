@@ -1,6 +1,5 @@
 """``vesalius doctor`` and ``vesalius demo``."""
 
-import os
 import re
 import shutil
 import sys
@@ -159,8 +158,10 @@ def _decoders() -> Iterator[HealthCheck]:
 
 
 def _devices() -> Iterator[HealthCheck]:
-    group, cores = "Devices", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield HealthCheck(group, "cpu", "ok", f"{cores} cores")
+    from vesalius.processes import count_cores
+
+    group = "Devices"
+    yield HealthCheck(group, "cpu", "ok", f"{count_cores()} cores")
     if not find_spec("torch"):
         told = "only PyTorch computes on GPUs, and it is not installed"
         yield HealthCheck(group, "GPU", "missing", told, _pip("train"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vesalius.errors import ConfigError, ImageError, ImageNotice, PromptError, VesaliusError, require
-from vesalius.files import read_json, to_json, write_json, writing
+from vesalius.files import read_json, to_json, write_json, write_text
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.raster import write_labels, write_rgb
 from vesalius.predict import Predictor, check_prompts
@@ -28,7 +28,7 @@ from vesalius.volumes import PackedMasks, volume_of, write_masks, write_volume
 
 if TYPE_CHECKING:
     from vesalius.knowledge import Understanding
-    from vesalius.naming import AnatomyLabeller
+    from vesalius.naming import AnatomyLabeller, SeriesName
 
 Job = Mapping[str, object]
 """What is to be done, in JSON's types: "kind" and what the method of that name takes."""
@@ -144,10 +144,10 @@ class Engine:
         series = self._labeller.label(opened.stacks)
         content = {**series.to_dict(), "source": opened.upload.name}
         least = self._labeller.calibration.least_probability
-        told = {"model": self.model, "least_probability": least, "summary": summarise(content), "series": [content]}
-        with writing(path) as unfinished:
-            unfinished.write_text(to_json(told, indent=None), encoding="utf-8")
-        return dict(json.loads(to_json(told)))
+        told = {"model": self.model, "least_probability": least, "summary": summarise(series), "series": [content]}
+        text = to_json(told, indent=None)
+        write_text(path, text)
+        return dict(json.loads(text))
 
     def draw_image(self, upload: str) -> dict[str, object]:
         """Write the image in the geometry of its masks."""
@@ -371,23 +371,13 @@ def _asked_in(folder: Path, numbers: Sequence[int]) -> tuple[list[str], float]:
     return list(dict.fromkeys(str(each["phrase"]) for each in results)), thresholds.pop()
 
 
-def summarise(names: Mapping[str, object]) -> str:
+def summarise(series: "SeriesName") -> str:
     """What a series shows, in one line."""
-    facts = [_label_of(names[question]) for question in ("modality", "protocol", "plane")]
-    slices = names["slices"]
-    assert isinstance(slices, Sequence)
+    facts = [each.label for each in (series.modality, series.protocol, series.plane)]
     shown = [
-        ", ".join(dict.fromkeys(str(each["label"]) for each in _rows(names[kind]) if each["label"]))
-        for kind in ("stations", "organs")
+        ", ".join(dict.fromkeys(each.label for each in ranges if each.label))
+        for ranges in (series.stations, series.organs)
     ]
     told = ", ".join(each for each in facts if each) or "unsure"
-    counted = f"{len(slices)} slices" if len(slices) > 1 else "1 slice"
+    counted = f"{len(series.slices)} slices" if len(series.slices) > 1 else "1 slice"
     return "; ".join(each for each in (f"{told}, {counted}", *shown) if each)
-
-
-def _label_of(answer: object) -> str:
-    return str(answer["label"] or "") if isinstance(answer, Mapping) else ""
-
-
-def _rows(value: object) -> list[Mapping[str, object]]:
-    return list(value) if isinstance(value, list) else []

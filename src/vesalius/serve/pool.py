@@ -9,7 +9,6 @@ import json
 import math
 import multiprocessing
 import multiprocessing.connection
-import os
 import queue
 import signal
 import threading
@@ -21,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from vesalius.processes import count_cores
 from vesalius.serve.engine import Engine, Job
 from vesalius.serve.refusals import Refusal, ServiceError
 
@@ -283,8 +283,7 @@ class WorkerPool:
 
 def worker_settings(common: WorkerSettings) -> list[WorkerSettings]:
     """The settings of each worker: equal shares of the cache and of the processor's cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     count = common.workers
-    threads = 0 if count == 1 else max(1, cores // count)
+    threads = 0 if count == 1 else max(1, count_cores() // count)
     shared = replace(common, cache_bytes=common.cache_bytes // count, threads=threads)
     return [replace(shared, place=place) for place in range(count)]
