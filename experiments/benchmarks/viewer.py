@@ -10,6 +10,7 @@ docs/results/viewer.md.
 """
 
 import argparse
+import base64
 import gzip
 import os
 import re
@@ -34,9 +35,10 @@ OUT = Path(__file__).parents[2] / "docs/results/viewer.md"
 DROPS, QUICK = 15, 3
 SOFTWARE = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
 DROP = """
-async ([name, bytes]) => {
+async ([name, content]) => {
+  const bytes = Uint8Array.from(atob(content), (each) => each.charCodeAt(0));
   const transfer = new DataTransfer();
-  transfer.items.add(new File([new Uint8Array(bytes)], name, {type: "image/png"}));
+  transfer.items.add(new File([bytes], name, {type: "image/png"}));
   const start = performance.now();
   const dropped = {dataTransfer: transfer, bubbles: true, cancelable: true};
   document.querySelector("#view").dispatchEvent(new DragEvent("drop", dropped));
@@ -83,7 +85,7 @@ def serving(folder: Path) -> Iterator[str]:
 
 def measure(page: Page, picture: Path, drops: int) -> list[float]:
     """Milliseconds from each drop to its mask; the name differs, so that nothing is remembered."""
-    content = list(picture.read_bytes())
+    content = base64.b64encode(picture.read_bytes()).decode()
     page.get_by_label("What to outline").fill("polyp")
     page.keyboard.press("Enter")
     page.evaluate(DROP, ["first.png", content])
@@ -101,6 +103,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="three drops; writes nothing")
     options = parser.parse_args()
+    if not (PAGE / "index.html").is_file():
+        sys.exit("The page is not built: run `make web`.")
     with tempfile.TemporaryDirectory() as name, sync_playwright() as program:
         picture = Path(name) / "picture.png"
         make_picture(picture)

@@ -3,12 +3,15 @@
 import io
 import shutil
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
 
 from vesalius.naming.labels import Answer, SeriesName, SliceName
 
@@ -353,6 +356,79 @@ def test_a_phrase_stays_for_the_next_image_and_is_suggested(visit, picture, volu
     expect(chip).to_contain_text("existence 0.95")
     open_file(page, volume)
     expect(chip).to_contain_text("ml")
+
+
+def test_one_of_several_series_is_chosen_and_had_as_dicom_and_zip(visit, picture):
+    page = visit()
+    scan = Path(get_testdata_file("CT_small.dcm", download=False))
+    page.set_input_files("#files", [picture, scan])
+    series = page.get_by_label("Series")
+    expect(series.locator("option")).to_have_count(2)
+    dicom = page.get_by_role("button", name="DICOM segmentation")
+    page.get_by_text("Download", exact=True).first.click()
+
+    def choose(path: Path) -> None:
+        (wanted,) = (text for text in series.locator("option").all_inner_texts() if text.startswith(path.name))
+        series.select_option(label=wanted)
+
+    choose(scan)
+    expect(page.locator("#facts")).to_contain_text("CT")
+    expect(dicom).to_be_visible()
+    ask(page, "liver")
+
+    def download(name: str) -> io.BytesIO:
+        with page.expect_download() as downloaded:
+            page.get_by_role("button", name=name).click()
+        return io.BytesIO(Path(downloaded.value.path()).read_bytes())
+
+    shown = dcmread(scan)
+    for name, modality in (("DICOM segmentation", "SEG"), ("DICOM report", "SR")):
+        made = dcmread(download(name))
+        assert (made.Modality, made.StudyInstanceUID) == (modality, shown.StudyInstanceUID)
+    with zipfile.ZipFile(download("All results (zip)")) as archive:
+        assert "results.json" in archive.namelist()
+    choose(picture)
+    expect(page.locator(f".pane canvas[aria-label^='{picture.name}']")).to_be_visible()
+    expect(dicom).to_be_hidden()
+
+
+def test_a_busy_service_is_asked_again_when_it_says_so(visit, picture):
+    page = visit(expected=["status of 429"])
+    open_file(page, picture)
+    refused = []
+
+    def refuse_once(route) -> None:
+        if refused:
+            route.continue_()
+            return
+        refused.append(route.request.url)
+        route.fulfill(status=429, headers={"Retry-After": "1"}, json={"error": {"what": "The queue is full"}})
+
+    page.route("**/segment", refuse_once)
+    ask(page, "polyp")
+    assert len(refused) == 1
+    expect(page.get_by_role("alert")).to_be_empty()
+
+
+def test_an_image_that_arrives_late_does_not_replace_a_newer_one(visit, picture, volume):
+    page = visit()
+    held = []
+
+    def hold_first(route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/image", hold_first)
+    page.set_input_files("#files", picture)
+    until(page, lambda: bool(held))
+    open_file(page, volume)
+    with page.expect_response("**/image"):
+        held[0].continue_()
+    page.wait_for_timeout(500)
+    expect(page.locator(".pane")).to_have_count(1)
+    expect(page.locator(f".pane canvas[aria-label^='{volume.name}']")).to_be_visible()
 
 
 def test_names_of_files_and_phrases_are_only_text(visit, picture):

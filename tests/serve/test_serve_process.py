@@ -1,7 +1,9 @@
 """The service as a program: its workers are killed, it is stopped and started again."""
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import nibabel as nib
 import numpy as np
 import pytest
 from serve_client import ask, half_bright, nifti, png, send
@@ -95,3 +98,33 @@ def test_what_takes_too_long_is_stopped_and_the_next_request_is_answered(tmp_pat
         assert answer.status_code == 504
         assert "too long" in answer.json()["error"]["what"]
         assert send(client, png(half_bright()))["kind"] == "picture"
+
+
+@pytest.mark.skipif(shutil.which("Orthanc") is None, reason="needs Orthanc (Debian: orthanc, orthanc-dicomweb)")
+def test_a_series_that_was_not_sent_is_fetched_from_the_archive(import_script, tmp_path):
+    pytest.importorskip("pynetdicom", reason="needs the extra pacs")
+    from vesalius.pacs.sending import DicomWeb
+
+    trials = import_script("experiments/benchmarks", "pacs")
+    archive, series = trials.Archive(tmp_path / "orthanc"), trials.make_series(1)
+    archive.start()
+    try:
+        archive.wait()
+        for place, each in enumerate(series):
+            each.save_as(tmp_path / f"{place}.dcm", enforce_file_format=True)
+            DicomWeb(archive.url).store(tmp_path / f"{place}.dcm")
+        with serving(tmp_path / "store", "--dicomweb", archive.url) as client:
+            (model,) = client.get("/info/").json()["models"]
+            wanted = {"image": series[0].SeriesInstanceUID, "output": "image"}
+            form = {"params": (None, json.dumps({"phrases": "liver", "result_extension": ".nii.gz"}))}
+            found = client.post(f"/infer/{model}", params=wanted, files=form)
+            assert found.status_code == 200, found.text
+            (tmp_path / "label.nii.gz").write_bytes(found.content)
+            assert nib.load(tmp_path / "label.nii.gz").shape[2] == len(series)
+            unknown = client.post(f"/infer/{model}", params=wanted | {"image": "1.2.3"}, files=form)
+            assert (unknown.status_code, unknown.json()["error"]["where"]) == (404, "image")
+            archive.kill()
+            gone = client.post(f"/infer/{model}", params=wanted | {"image": "1.2.3"}, files=form)
+            assert (gone.status_code, gone.json()["error"]["where"]) == (502, "dicomweb")
+    finally:
+        archive.kill()

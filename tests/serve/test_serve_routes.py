@@ -1,9 +1,14 @@
+import asyncio
 import io
+import socket
 
 import numpy as np
 import pytest
 from PIL import Image
 from serve_client import ask, half_bright, nifti, png, read_nifti, send
+
+from vesalius.serve.running import _bound
+from vesalius.serve.settings import ServeSettings
 
 
 def mask_of(client, result) -> np.ndarray:
@@ -135,3 +140,21 @@ def test_health_and_metrics_are_told(client):
     metrics = client.get("/metrics").text
     assert 'vesalius_requests_total{method="POST",route="/api/uploads",status="201"} 1.0' in metrics
     assert "vesalius_uploads 1.0" in metrics
+
+
+def test_answers_do_not_wait_for_acknowledgements(tmp_path):
+    """A connection through the service's own socket sends at once; without that, each answer takes 40 ms more."""
+    seen = asyncio.Queue()
+
+    async def connect() -> int:
+        with _bound(ServeSettings(store=tmp_path, port=0)) as listening:
+            server = await asyncio.start_server(lambda _, writer: seen.put_nowait(writer), sock=listening)
+            _, writer = await asyncio.open_connection(*listening.getsockname())
+            accepted = await seen.get()
+            option = accepted.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            for each in (accepted, writer):
+                each.close()
+            server.close()
+            return option
+
+    assert asyncio.run(connect()) == 1

@@ -80,7 +80,9 @@ async function show(opened: Series): Promise<void> {
   const asked = ask();
   say(`Opening ${opened.name} …`);
   showProgress(undefined);
-  await stage.open(opened, await service.file(`api/uploads/${opened.id}/image`));
+  const content = await service.file(`api/uploads/${opened.id}/image`);
+  if (upload !== opened) return; // another was opened meanwhile
+  await stage.open(opened, content);
   for (const id of ["naming", "tasks", "about"]) byId(id, HTMLElement).hidden = false;
   say(`${opened.name} is open.`);
   await draw();
@@ -114,11 +116,10 @@ function showFacts({ kind, name, width, height, depth, spacing_mm, modality, exp
 async function ask(): Promise<void> {
   if (!upload || isAsking) return;
   isAsking = true;
-  await guard(async () => {
-    for (let waiting = phrases.waiting(); waiting.length > 0 && upload; waiting = phrases.waiting()) {
-      await askSome(upload, waiting);
-    }
-  });
+  for (let waiting = phrases.waiting(); waiting.length > 0; waiting = phrases.waiting()) {
+    const about = upload;
+    await guard(() => askSome(about, waiting));
+  }
   isAsking = false;
 }
 
