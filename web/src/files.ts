@@ -2,8 +2,8 @@
 
 import { byId } from "./dom";
 
-/** Call `open` with the files whenever some are chosen or dropped anywhere on the page. */
-export function onFiles(open: (files: readonly File[]) => void): void {
+/** Call `open` with the files whenever some are chosen or dropped anywhere on the page; `fail` if they cannot be read. */
+export function onFiles(open: (files: readonly File[]) => void, fail: (error: unknown) => void): void {
   for (const [trigger, id] of [["choose", "files"], ["another", "files"], ["choose-folder", "folder"]] as const) {
     const input = byId(id, HTMLInputElement);
     byId(trigger, HTMLButtonElement).addEventListener("click", () => input.click());
@@ -27,7 +27,7 @@ export function onFiles(open: (files: readonly File[]) => void): void {
   addEventListener("drop", (event) => {
     event.preventDefault();
     mark(-depth);
-    void dropped(event.dataTransfer).then((files) => files.length > 0 && open(files));
+    void dropped(event.dataTransfer).then((files) => files.length > 0 && open(files), fail);
   });
 }
 

@@ -13,6 +13,8 @@ import { switchTheme } from "./theme";
 
 const service = new Service();
 let upload: Series | null = null;
+/** Number of times that files were opened. */
+let opened = 0;
 let isAsking = false;
 let edited: Phrase | null = null;
 
@@ -60,39 +62,46 @@ async function start(): Promise<void> {
 async function open(files: readonly File[]): Promise<void> {
   clearErrors();
   stopEditing();
+  const turn = ++opened;
   const what = files.length === 1 ? (files[0] as File).name : `${files.length} files`;
   say(`Sending ${what} …`);
   showProgress(0);
-  const opened = await service.upload(files, (share) => showProgress(share === 1 ? undefined : share));
-  offerSeries(opened.series);
-  await show(opened);
+  const sent = await service.upload(files, (share) => showProgress(share === 1 ? undefined : share));
+  if (turn !== opened) return; // others were sent meanwhile
+  offerSeries(sent.series);
+  await show(sent);
 }
 
 /** Open one of the series that arrived. */
-async function show(opened: Series): Promise<void> {
+async function show(chosen: Series): Promise<void> {
   stopEditing();
-  upload = opened;
+  upload = chosen;
   compare.setAttribute("aria-pressed", "false");
   phrases.forget();
-  for (const each of document.querySelectorAll<HTMLButtonElement>("[data-download$='.dcm']")) each.hidden = !opened.dicom;
+  for (const each of document.querySelectorAll<HTMLButtonElement>("[data-download$='.dcm']")) each.hidden = !chosen.dicom;
   named.replaceChildren();
-  showFacts(opened);
+  showFacts(chosen);
+  void stage.clear();
   const asked = ask();
-  say(`Opening ${opened.name} …`);
+  say(`Opening ${chosen.name} …`);
   showProgress(undefined);
-  const content = await service.file(`api/uploads/${opened.id}/image`);
-  if (upload !== opened) return; // another was opened meanwhile
-  await stage.open(opened, content);
+  const content = await service.file(`api/uploads/${chosen.id}/image`);
+  if (upload !== chosen) return; // another was opened meanwhile
+  await stage.open(chosen, content);
   for (const id of ["naming", "tasks", "about"]) byId(id, HTMLElement).hidden = false;
-  say(`${opened.name} is open.`);
+  say(`${chosen.name} is open.`);
   await draw();
   await asked;
+}
+
+function describeSeries({ name, modality, depth }: Series): string {
+  return `${[name, modality].filter(Boolean).join(" · ")} (${depth})`;
 }
 
 function offerSeries(all: readonly Series[]): void {
   const list = byId("series", HTMLSelectElement);
   byId("series-choice", HTMLLabelElement).hidden = all.length < 2;
-  list.replaceChildren(...all.map((each) => make("option", { value: each.id }, `${each.name} (${each.depth})`)));
+  list.replaceChildren(...all.map((each) => make("option", { value: each.id }, describeSeries(each))));
   list.onchange = () => {
     const chosen = all.find((each) => each.id === list.value);
     if (chosen) void guard(() => show(chosen));
@@ -153,7 +162,11 @@ async function fetchProbabilities(): Promise<void> {
   const lacking = phrases.masked().filter((each) => each.probability === null && each.answer?.probability);
   if (lacking.length > 0) showProgress(undefined);
   await Promise.all(
-    lacking.map(async (each) => (each.probability = await service.file(each.answer?.probability as string))),
+    lacking.map(async (each) => {
+      const answer = each.answer as Answer;
+      const found = await service.file(answer.probability as string);
+      if (each.answer === answer) each.probability = found; // and no other image was opened meanwhile
+    }),
   );
   await draw();
 }
@@ -162,8 +175,9 @@ function isComparing(): boolean {
   return compare.getAttribute("aria-pressed") === "true";
 }
 
+/** Draw the masks that are on, unless their image is still on its way. */
 async function draw(): Promise<void> {
-  if (!upload) return;
+  if (!upload || stage.shown !== upload.id) return;
   const title = (shown: readonly Phrase[]) => shown.map((each) => `${each.text}${each.answer?.existence == null ? "" : ` (existence ${probability(each.answer.existence)})`}`).join(", ") || "no masks shown";
   const sides = isComparing()
     ? [left, right].map((side) => phrases.all.filter((each) => each.text === side.value))
@@ -192,7 +206,7 @@ async function saveMask({ answer, mask, text }: Phrase): Promise<void> {
 async function startEditing(): Promise<void> {
   const phrase = phrases.all.find((each) => each.text === corrected.value);
   const [layer] = phrase ? toLayers([phrase]) : [];
-  if (!phrase || !layer) return;
+  if (!phrase || !layer || stage.shown !== upload?.id) return;
   compare.setAttribute("aria-pressed", "false");
   await draw();
   await stage.edit(layer);
@@ -263,9 +277,13 @@ function brushWith(key: string): void {
   stage.choose("brush");
 }
 
-onFiles((files) => void guard(() => open(files)));
+onFiles((files) => void guard(() => open(files)), showError);
 service.onWait = (seconds) => say(`The service is busy; asking again in ${Math.ceil(seconds)} s.`);
 stage.onSlice = (along) => markSlice(named, along);
+byId("interface", HTMLAnchorElement).addEventListener("click", (event) => {
+  event.preventDefault(); // a link would show no token
+  void guard(async () => save(await service.file("openapi.json"), "openapi.json"));
+});
 byId("sign-in", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault();
   service.setToken(byId("token", HTMLInputElement).value.trim());

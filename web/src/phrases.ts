@@ -7,6 +7,8 @@ import { type Layer, toColour } from "./viewer";
 /** Bright on dark images, and apart for the colour-blind as far as eight can be. */
 const COLOURS = ["#ffb000", "#56b4e9", "#3ddc97", "#ff7ab8", "#b693ff", "#f7e463", "#ff8a4c", "#2dd4d4"];
 const KEYS = 9;
+/** Phrases of one request; MOST_PHRASES of the service. */
+const MOST_ASKED = 32;
 
 export interface Phrase {
   text: string;
@@ -46,10 +48,15 @@ export class Phrases {
     });
   }
 
-  /** Add a phrase, unless it is there. */
+  /** Add a phrase; one that is there is asked again if it failed. */
   add(typed: string): void {
     const text = typed.trim().replace(/\s+/g, " ");
-    if (!text || this.all.some((each) => each.text === text)) return;
+    const known = this.all.find((each) => each.text === text);
+    if (known?.state === "failed") {
+      this.set(known, { state: "waiting" });
+      this.actions.ask();
+    }
+    if (!text || known) return;
     const phrase: Phrase = {
       text, colour: COLOURS[this.made++ % COLOURS.length] as string, opacity: 0.4, isOn: true,
       state: "waiting", answer: null, mask: null, probability: null, update: () => {},
@@ -69,8 +76,9 @@ export class Phrases {
     this.changed();
   }
 
+  /** Those that are to be asked next, no more than a request may have. */
   waiting(): Phrase[] {
-    return this.all.filter((each) => each.state === "waiting");
+    return this.all.filter((each) => each.state === "waiting").slice(0, MOST_ASKED);
   }
 
   set(phrase: Phrase, change: Partial<Phrase>): void {

@@ -73,6 +73,16 @@ export class Stage {
     return this.style;
   }
 
+  /** Handle of the image that is on the screen; null while there is none. */
+  get shown(): string | null {
+    return this.panes.length > 0 ? (this.upload?.id ?? null) : null;
+  }
+
+  /** Show nothing, until another image is opened. */
+  clear(): Promise<void> {
+    return this.inTurn(async () => this.close());
+  }
+
   /** Show an image, without masks. */
   open(upload: Series, content: Blob): Promise<void> {
     return this.inTurn(() => this.openNow(upload, content));
@@ -80,15 +90,19 @@ export class Stage {
 
   private async openNow(upload: Series, content: Blob): Promise<void> {
     this.close();
+    this.wanted = null; // what was to be drawn belongs to another image
     this.upload = upload;
     this.content = content;
-    byId("drop", HTMLDivElement).hidden = true;
+    const drop = byId("drop", HTMLDivElement);
+    const isFocused = drop.contains(document.activeElement);
+    drop.hidden = true;
     byId("viewer", HTMLDivElement).hidden = false;
     const isVolume = upload.kind === "volume";
     byId("plane-choice", HTMLLabelElement).hidden = !isVolume;
     byId("preset-choice", HTMLLabelElement).hidden = !isVolume || upload.modality !== "CT";
     byId("preset", HTMLSelectElement).value = "";
     this.panes = [await this.makePane()];
+    if (isFocused) this.panes[0]?.figure.focus({ preventScroll: true });
     this.plane = "axial";
     if (isVolume) this.setPlane(this.acquired());
     this.chooseTool(isVolume ? "point" : "pan");

@@ -32,6 +32,7 @@ function matching(text: string): typeof targets {
 function show(): void {
   const found = input.value.trim() === "" && document.activeElement !== input ? [] : matching(input.value);
   active = -1;
+  input.removeAttribute("aria-activedescendant");
   list.replaceChildren(
     ...found.map(({ phrase, about }, place) => {
       const option = make("li", { id: `suggestion-${place}`, role: "option" }, make("span", {}, phrase), " ", make("small", {}, about));
