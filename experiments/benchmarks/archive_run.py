@@ -261,12 +261,12 @@ def measure(root: Path, work: Path, sizes: Sequence[int]) -> dict[str, dict[str,
         write_manifest(manifest, images)
         out, count = work / f"ray-{size}", len(images)
         part(f"ray-{size}", lambda m=manifest, o=out, n=count, s=size: run_arm(command(m, o, *RAY), o, n, s))
-    whole = sizes[-1]
+    whole, fewer = sizes[-1], sizes[-2]
     manifest = work / f"{whole}.parquet"
-    plain, naive, killed = (work / f"{name}-{whole}" for name in ("plain", "naive", "killed"))
+    plain, killed, naive = work / f"plain-{whole}", work / f"killed-{whole}", work / f"naive-{fewer}"
     part(plain.name, lambda: run_arm(command(manifest, plain, *PLAIN), plain, count, whole))
-    script = [sys.executable, "-c", NAIVE, str(manifest), str(naive), *PHRASES]
-    part(naive.name, lambda: run_arm(script, naive, count, whole))
+    script = [sys.executable, "-c", NAIVE, str(work / f"{fewer}.parquet"), str(naive), *PHRASES]
+    part(naive.name, lambda: run_arm(script, naive, len(list_images(root, work, fewer)), fewer))
     part(f"same-{whole}", lambda: differences(work / f"ray-{whole}", plain))
     part(killed.name, lambda: kill_trial(manifest, killed, count))
     part(f"after-kills-{whole}", lambda: differences(work / f"ray-{whole}", killed))
@@ -288,11 +288,16 @@ def busy(facts: dict[str, object]) -> float:
 def write_page(facts: dict[str, dict[str, object]], sizes: Sequence[int], quick: bool) -> str:
     """The page of results."""
     whole = sizes[-1]
-    ray, plain, naive = (facts[f"{name}-{whole}"] for name in ("ray", "plain", "naive"))
+    ray, plain, naive = facts[f"ray-{whole}"], facts[f"plain-{whole}"], facts[f"naive-{sizes[-2]}"]
     killed = facts[f"killed-{whole}"]
-    arms = {"Ray, 2 workers": ray, "plain loop (`--workers 0`)": plain, "a user's own script": naive}
+    arms = {"Ray, 2 workers": ray, "plain loop, --workers 0": plain, "a user's own script": naive}
     paces = [
-        (name, f"{number(each, 'slices') / number(each, 'seconds'):.1f}", f"{number(each, 'seconds'):.0f}")
+        (
+            name,
+            f"{number(each, 'slices') / number(each, 'seconds'):.1f}",
+            f"{number(each, 'slices'):,.0f}",
+            f"{number(each, 'seconds'):.0f}",
+        )
         for name, each in arms.items()
     ]
     costs = [
@@ -315,7 +320,7 @@ def write_page(facts: dict[str, dict[str, object]], sizes: Sequence[int], quick:
             f"{describe_setting()}; {number(ray, 'images'):,.0f} images with {number(ray, 'slices'):,.0f} slices "
             f"(MedNIST, targets, series of CT and MR), {len(PHRASES)} phrases each.\n\n",
             "## Pace\n\nThe same images one after the other on the same machine, start-up included.\n\n",
-            markdown_table(("how", "slices a second", "seconds"), paces, align="---:"),
+            markdown_table(("how", "slices a second", "slices", "seconds"), paces, align="---:"),
             "\n\nThe script opens the model once, reads each file and asks phrase by phrase; it keeps no record of "
             "what is done and starts anew when it is ended.\n\n",
             "## Cost of a slice\n\nOf one worker on Ray, which has one thread; *other* is what goes to and from its "
