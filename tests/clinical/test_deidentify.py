@@ -1,24 +1,29 @@
 """Copies that tell nothing of a patient, and results that refer to them."""
 
+import io
 import json
 import shutil
+import struct
 import subprocess
 
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+from pydicom.encaps import encapsulate
+from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
 
-from vesalius.clinical import deidentify as module
 from vesalius.clinical.deidentify import Change, deidentify, deidentify_folder, read_deidentified
 from vesalius.clinical.profile import TABLE, rule_of
 from vesalius.clinical.work import DicomFiles, segment_to_dicom
 from vesalius.errors import ImageError, OutputError
 from vesalius.imaging import read_image
+from vesalius.imaging.dicom import read_stacks
 from vesalius.segmenting.request import Request
 
 ULTRASOUND = "1.2.840.10008.5.1.4.1.1.6.1"
+SAGITTAL = (0, 1, 0, 0, 0, -1)
 SECRETS = (
     "Müller", "Änne", "secret-17", "19500102", "20240102", "101112", "A17-000", "Doe", "Jane", "Sankt", "1.2.3.4",
     "Schmidt", "Station9", "hidden", "1.2.826.77", "Tunnel",
@@ -80,7 +85,7 @@ def complaints(path):
 def test_no_name_number_date_or_uid_survives_in_any_byte(exact, write_named, tmp_path):
     folder = write_named()
     assert all(b"Tunnel" in path.read_bytes() for path in folder.iterdir())
-    image, copies = read_deidentified(read_image(folder), tmp_path / "copies")
+    (image,), copies = read_deidentified([read_image(folder)], tmp_path / "copies")
     files = DicomFiles(tmp_path / "result.dcm", tmp_path / "report.dcm", tmp_path / "overlay.dcm")
     segment_to_dicom(image, exact, Request(("liver", "nothing")), files)
     check_nothing_told(*copies.files, *files.paths)
@@ -91,7 +96,7 @@ def test_no_name_number_date_or_uid_survives_in_any_byte(exact, write_named, tmp
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 def test_results_refer_to_the_copies_and_lie_on_them(exact, write_named, tmp_path):
     folder = write_named()
-    image, copies = read_deidentified(read_image(folder), tmp_path / "copies")
+    (image,), copies = read_deidentified([read_image(folder)], tmp_path / "copies")
     np.testing.assert_array_equal(np.asarray(image.pixels), np.asarray(read_image(folder).pixels))
     np.testing.assert_array_equal(image.source_affine, read_image(folder).source_affine)
     files = DicomFiles(tmp_path / "result.dcm", tmp_path / "report.dcm")
@@ -114,7 +119,7 @@ def test_copies_and_results_conform(exact, write_series, tmp_path):
                           SeriesDate="20240102", ContentDate="20240102", ContentTime="101112",
                           InstanceCreationDate="20240102")  # fmt: skip
     assert {tuple(complaints(path)) for path in folder.iterdir()} == {()}
-    image, copies = read_deidentified(read_image(folder), tmp_path / "copies")
+    (image,), copies = read_deidentified([read_image(folder)], tmp_path / "copies")
     files = DicomFiles(tmp_path / "result.dcm", tmp_path / "report.dcm", tmp_path / "overlay.dcm")
     segment_to_dicom(image, exact, Request(("liver",)), files)
     assert {path.name: complaints(path) for path in (*copies.files, *files.paths) if complaints(path)} == {}
@@ -144,6 +149,41 @@ def test_patients_and_uids_stay_apart_and_together_within_a_run_and_change_with_
     assert one[places[0]].SOPClassUID == pydicom.uid.CTImageStorage
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"PatientName": "Doe^Jane"}, {"PatientName": "DOE^JANE^^"}, True),
+        ({"PatientName": "Doe^Jane"}, {"PatientName": "Roe^Jane"}, True),  # one ID, whatever the name
+        ({"IssuerOfPatientID": "north"}, {"IssuerOfPatientID": "south"}, False),
+        ({"PatientID": "", "PatientName": "Müller^Änne"}, {"PatientID": "", "PatientName": "MÜLLER ^ ÄNNE"}, True),
+        ({"PatientID": "", "PatientName": "Doe^Jane"}, {"PatientID": "", "PatientName": "Roe^Jane"}, False),
+        ({"PatientID": "", "PatientName": ""}, {"PatientID": " ", "PatientName": "^"}, True),  # one study
+        (
+            {"PatientID": "", "PatientName": ""},
+            {"PatientID": "", "PatientName": "", "StudyInstanceUID": "1.2.9"},
+            False,
+        ),
+        ({"PatientID": "Doe Jane"}, {"PatientID": "", "PatientName": "Doe^Jane"}, False),
+    ],
+)
+def test_a_pseudonym_is_of_one_patient_however_the_name_is_written(write_image, tmp_path, one, other, same):
+    grey = np.zeros((8, 8), np.int16)
+    paths = [
+        write_image(f"{place}.dcm", grey, **{"PatientName": "Doe^Jane", "PatientID": "17", **each})
+        for place, each in enumerate((one, other))
+    ]
+    first, second = map(pydicom.dcmread, deidentify(paths, tmp_path / "copies").files)
+    assert (first.PatientID == second.PatientID) is same
+
+
+def test_only_uids_of_the_standards_own_list_stay(write_image, tmp_path):
+    odd, talairach = "1.2.840.10008.5.1.4.1.1.2.19500102", "1.2.840.10008.1.4.1.1"
+    path = write_image("a.dcm", np.zeros((8, 8), np.int16), SOPInstanceUID=odd, FrameOfReferenceUID=talairach)
+    (file,) = deidentify([path], tmp_path / "copies").files
+    assert odd.encode() not in file.read_bytes()
+    assert pydicom.dcmread(file).FrameOfReferenceUID == talairach
+
+
 @pytest.mark.parametrize(("burnt", "told"), [("YES", "BurnedInAnnotation"), ("overlay", "overlay in its pixels")])
 def test_text_in_pixels_is_refused_where_the_header_says_so(write_series, tmp_path, burnt, told):
     folder = write_series()
@@ -156,7 +196,7 @@ def test_text_in_pixels_is_refused_where_the_header_says_so(write_series, tmp_pa
         dataset.add_new(0x60000102, "US", 15)
     dataset.save_as(path)
     with pytest.raises(ImageError, match=told):
-        read_deidentified(read_image(folder), tmp_path / "strict")
+        read_deidentified([read_image(folder)], tmp_path / "strict")
     assert not (tmp_path / "strict").exists()
     copies = deidentify_folder(folder, tmp_path / "copies")
     assert (len(copies.files), len(copies.refused)) == (4, 1)
@@ -187,12 +227,59 @@ def test_compressed_pixels_are_stored_plainly_as_their_streams_may_hide_text(wri
     np.testing.assert_array_equal(found.pixel_array, plain)
 
 
-def test_slices_that_only_private_values_told_apart_are_refused(write_series, tmp_path, monkeypatch):
-    image = read_image(write_series())
-    monkeypatch.setattr(module, "read_image", lambda path, **choices: read_image(path / "series-001/000001.dcm"))
-    with pytest.raises(ImageError, match="belong together otherwise"):
-        read_deidentified(image, tmp_path / "copies")
-    assert not (tmp_path / "copies").exists()
+@pytest.fixture
+def write_weighted(write_series):
+    """A series of two stacks that only a private b-value tells apart: three slices, and two above them."""
+
+    def write():
+        folder = write_series()
+        for path in folder.iterdir():
+            dataset = pydicom.dcmread(path)
+            high = dataset.ImagePositionPatient[2] > 10
+            dataset.private_block(0x0019, "SIEMENS MR HEADER", create=True).add_new(0x0C, "IS", 1000 if high else 0)
+            dataset.save_as(path)
+        return folder
+
+    return write
+
+
+def test_slices_that_only_private_values_told_apart_are_refused_and_no_copy_is_left(write_weighted, tmp_path):
+    images = read_stacks(write_weighted())
+    assert [len(each.pixels) for each in images] == [3, 2]
+    with pytest.raises(ImageError, match="belong together otherwise without what is removed.*--stack"):
+        read_deidentified(images, tmp_path / "copies")
+    assert [path.name for path in tmp_path.iterdir()] == ["series"]
+    (alone,), copies = read_deidentified(images[1:], tmp_path / "copies")  # one stack of its own stays one
+    assert (len(alone.pixels), len(copies.files)) == (2, 2)
+
+
+def test_name_refuses_copies_whose_slices_belong_together_otherwise(run, write_weighted, tmp_path):
+    code, _, said = run("name", write_weighted(), "--sr", "names.dcm", "--deidentify", "copies")
+    assert code == 2
+    assert "belong together otherwise" in " ".join(said.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["series"]
+
+
+@pytest.mark.parametrize("command", [("segment", "liver", "--out"), ("name", "--sr")])
+def test_no_result_replaces_an_original_of_the_copies(run, write_series, tmp_path, command):
+    folder = write_series(numbers=(0, 1))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    name, *options = command
+    code, _, said = run(name, folder, *options, folder / "0.dcm", "--deidentify", "copies", "--overwrite")
+    assert code == 2
+    assert "0.dcm: is one of the images that are read" in " ".join(said.split())
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["series"]
+
+
+def test_a_stack_or_frame_that_was_chosen_is_the_one_that_is_read_again(write_series, write_image, frames, tmp_path):
+    folder = write_series(numbers=(0, 1, 2))
+    write_series(SAGITTAL, (7, 0, 0), numbers=(10, 11))
+    ((again,), _) = read_deidentified([read_image(folder, stack=2)], tmp_path / "stack")
+    np.testing.assert_array_equal(again.pixels, read_image(folder, stack=2).pixels)
+    clip = write_image("clip.dcm", frames(3).astype(np.uint8), ULTRASOUND, BurnedInAnnotation="NO")
+    ((again,), _) = read_deidentified([read_image(clip, frame=2)], tmp_path / "frame", frame=2)
+    np.testing.assert_array_equal(again.pixels, read_image(clip, frame=2).pixels)
 
 
 def test_nothing_is_written_into_a_folder_that_is_there(write_series, tmp_path):
@@ -220,3 +307,77 @@ def test_an_image_without_uids_is_refused(write_series, tmp_path):
     folder = write_series(numbers=(0,), SeriesInstanceUID=None)
     with pytest.raises(ImageError, match="its SeriesInstanceUID is missing"):
         deidentify_folder(folder, tmp_path / "copies")
+
+
+def compress(path, *frames):
+    """Replace the pixels of a file by JPEG streams."""
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    dataset.PixelData = encapsulate(list(frames))
+    dataset.save_as(path)
+
+
+def jpeg(rows, columns):
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (rows, columns), np.uint8)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def test_a_frame_that_states_another_size_is_refused_before_it_is_decoded(write_image, tmp_path, monkeypatch):
+    clip = write_image("clip.dcm", np.zeros((2, 16, 24), np.uint8), ULTRASOUND, BurnedInAnnotation="NO")
+    good = jpeg(16, 24)
+    compress(clip, good, good.replace(struct.pack(">HH", 16, 24), struct.pack(">HH", 60_000, 60_000), 1))
+    monkeypatch.setattr(pydicom.Dataset, "decompress", lambda *_, **__: pytest.fail("was decoded"))
+    with pytest.raises(ImageError, match=r"clip\.dcm: its pixels say they are 60000×60000×1"):
+        deidentify_folder(clip, tmp_path / "copies")
+
+
+def test_no_more_frames_are_decoded_than_the_header_says(write_image, tmp_path):
+    clip = write_image("clip.dcm", np.zeros((2, 16, 24), np.uint8), ULTRASOUND, BurnedInAnnotation="NO")
+    compress(clip, *[jpeg(16, 24)] * 5)
+    copy = pydicom.dcmread(deidentify_folder(clip, tmp_path / "copies").files[0])
+    assert copy.pixel_array.shape == (2, 16, 24)
+
+
+def test_a_decoder_that_panics_ends_one_file_and_not_the_run(write_image, tmp_path, monkeypatch):
+    class Panic(BaseException):
+        """As decoders in Rust raise it."""
+
+    def panic(*_, **__):
+        raise Panic("index out of bounds")
+
+    compress(write_image("a/0.dcm", np.zeros((16, 24), np.uint8), ULTRASOUND, BurnedInAnnotation="NO"), jpeg(16, 24))
+    write_image("a/1.dcm", np.zeros((16, 24), np.uint8), ULTRASOUND, BurnedInAnnotation="NO")
+    monkeypatch.setattr(pydicom.Dataset, "decompress", panic)
+    copies = deidentify_folder(tmp_path / "a", tmp_path / "copies")
+    assert len(copies.files) == 1
+    (refused,) = copies.refused
+    assert "0.dcm: its pixels (JPEG Baseline (Process 1)) cannot be decoded (index out of bounds)" in refused
+
+
+def test_what_follows_pixels_of_floating_point_numbers_is_cut_off(write_image, tmp_path):
+    path = write_image("map.dcm", np.zeros((8, 8), np.int16))
+    dataset = pydicom.dcmread(path)
+    del dataset.PixelData
+    dataset.BitsAllocated, dataset.FloatPixelData = 32, np.ones((8, 8), np.float32).tobytes() + b"hidden!!"
+    dataset.save_as(path)
+    (copy,) = deidentify([path], tmp_path / "copies").files
+    assert b"hidden" not in copy.read_bytes()
+    assert len(pydicom.dcmread(copy).FloatPixelData) == 256
+
+
+@pytest.mark.parametrize(
+    ("said", "told", "notices"), [((None, "NO"), None, 1), (("NO", "NO"), "NO", 0), (("NO", "yes "), "YES", 0)]
+)
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # of the test's own files
+def test_an_overlay_says_of_text_in_its_pixels_what_its_sources_say(exact, write_series, tmp_path, said, told, notices):
+    folder = write_series(numbers=(0,), BurnedInAnnotation=said[0])
+    write_series(numbers=(1,), BurnedInAnnotation=said[1])
+    files = DicomFiles(tmp_path / "result.dcm", capture=tmp_path / "overlay.dcm")
+    segment_to_dicom(read_image(folder), exact, Request(("liver",)), files)
+    assert pydicom.dcmread(files.capture).get("BurnedInAnnotation") == told
+    if told == "YES":
+        with pytest.raises(ImageError, match="BurnedInAnnotation"):
+            deidentify_folder(files.capture, tmp_path / "copies")
+        return
+    assert len(deidentify_folder(files.capture, tmp_path / "copies").notices) == notices

@@ -13,7 +13,6 @@ from vesalius.errors import ImageError, join_first, require
 if TYPE_CHECKING:
     from vesalius.clinical.deidentify import Deidentified
     from vesalius.imaging import MedicalImage
-    from vesalius.naming import FoundSeries
 
 LISTED = 5
 """Files that were left out which are listed on the terminal; the rest is counted."""
@@ -70,67 +69,32 @@ def check_copies(out: Path) -> None:
     check_new(out)
 
 
-def copy_deidentified(image: "MedicalImage", out: Path, choices: Mapping[str, object]) -> "MedicalImage":
-    """Read an image again from de-identified copies, and say what there is.
+def copy_deidentified(
+    images: "Sequence[MedicalImage]", out: Path, results: Sequence[Path], choices: Mapping[str, object] | None = None
+) -> "list[MedicalImage]":
+    """Read the stacks of a series again from de-identified copies of its files, and say what there is.
 
     Args:
-        image: Read from DICOM.
+        images: Read from DICOM.
         out: Folder for the copies.
-        choices: Stack and frame that were chosen.
+        results: Files that will be written, none of which may replace one that was read.
+        choices: A frame that was chosen, as ``frame``.
 
     Raises:
-        ImageError: If it cannot be de-identified.
-        OutputError: If the folder cannot be written.
+        ImageError: If they cannot be de-identified, or make other stacks without what was removed.
+        OutputError: If the folder cannot be written, or a result would replace a file that was read.
     """
     from vesalius.clinical.deidentify import read_deidentified
+    from vesalius.clinical.work import spare_sources
     from vesalius.imaging.safeguards import warn_of
 
-    stack, frame = (each if isinstance(each := choices.get(name), int) else None for name in ("stack", "frame"))
-    again, copies = read_deidentified(image, out, stack=stack, frame=frame)
-    warn_of(copies.notices, image.source)
+    for each in images:
+        spare_sources(results, each)
+    frame = (choices or {}).get("frame")
+    again, copies = read_deidentified(images, out, frame=frame if isinstance(frame, int) else None)
+    warn_of(copies.notices, images[0].source)
     tell(copies)
     return again
-
-
-def copy_series(series: "FoundSeries", out: Path, stack: int | None, frame: int | None) -> "FoundSeries":
-    """De-identified copies of all files of a series that was found, to be read in its place.
-
-    Args:
-        series: DICOM.
-        out: Folder for the copies.
-        stack: That was chosen, from 1.
-        frame: That was chosen, from 1.
-
-    Raises:
-        ImageError: If it cannot be de-identified.
-        OutputError: If the folder cannot be written.
-    """
-    from vesalius.naming import FoundSeries
-
-    paths = [frame.path for image in series.read() for frame in image.source_frames]
-    if not paths:
-        raise ImageError(f"{series.source}: is no DICOM image; only those can be de-identified.")
-    copies = copy_files(list(dict.fromkeys(paths)), series.source, out)
-    if len(copies.files) > 1:
-        return FoundSeries(out, copies.files)
-    choices = {name: number for name, number in (("stack", stack), ("frame", frame)) if number is not None}
-    return FoundSeries(copies.files[0], choices=choices)
-
-
-def copy_files(paths: Sequence[Path], source: Path, out: Path) -> "Deidentified":
-    """De-identified copies of all these files or of none; says what there is.
-
-    Raises:
-        ImageError: If one cannot be de-identified.
-        OutputError: If the folder cannot be written.
-    """
-    from vesalius.clinical.deidentify import deidentify as write_copies
-    from vesalius.imaging.safeguards import warn_of
-
-    copies = write_copies(paths, out, strict=True)
-    warn_of(copies.notices, source)
-    tell(copies)
-    return copies
 
 
 def tell(copies: "Deidentified") -> None:

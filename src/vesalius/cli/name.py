@@ -236,13 +236,15 @@ def _name_one(found: "FoundSeries", options: _Options, bar: "Progress") -> _Name
         options.model, runtime=options.runtime, device=options.device, precision=options.precision
     )
     bar.remove_task(task)
+    copies: list[MedicalImage] = []
     if options.deidentify is not None:
-        from vesalius.cli.deidentify import copy_series
+        from vesalius.cli.deidentify import copy_deidentified
 
-        found = copy_series(found, options.deidentify, options.choices["stack"], options.choices["frame"])
+        results = [] if options.sr is None else [options.sr]
+        copies = copy_deidentified(found.read(), options.deidentify, results, options.choices)
     named = _Named()
     with _remembering(found.source, named.failures):
-        stacks = found.read()
+        stacks = copies or found.read()
         series = _label(labeller, stacks, options.smooth, bar)
         named.series, named.count = [series], 1
         _draw_and_report(series, stacks, options, named)

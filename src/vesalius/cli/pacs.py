@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from vesalius.cli.deidentify import check_copies, copy_files
+from vesalius.cli.deidentify import check_copies, copy_deidentified
 from vesalius.cli.usage import AsJson, OutPath
 from vesalius.console import print_json, print_path, print_table, say
 from vesalius.errors import ConfigError, require
@@ -105,8 +105,10 @@ def pacs_segment(
     with _place(out, send, deidentify) as place:
         files = DicomFiles(place, place.with_name(f"{place.stem}.report.dcm"))
         check_outputs(files.paths, place.parent, overwrite)
-        with _fetched(url, study, series, deidentify) as (service, folder):
+        with _fetched(url, study, series) as (service, folder):
             image: MedicalImage = read_image(folder)
+            if deidentify is not None:
+                (image,) = copy_deidentified([image], deidentify, files.paths)
             segment_to_dicom(image, Predictor(model), Request(prompt, model), files, overwrite=overwrite)
         _deliver([each for each in files.paths if each.exists()], service, out, send)
 
@@ -147,8 +149,9 @@ def pacs_name(
 
     with _place(out, send, deidentify) as place:
         check_outputs([place], place.parent, overwrite)
-        with _fetched(url, study, series, deidentify) as (service, folder):
-            stacks = choose_stacks(read_stacks(folder))
+        with _fetched(url, study, series) as (service, folder):
+            read = read_stacks(folder)
+            stacks = choose_stacks(read if deidentify is None else copy_deidentified(read, deidentify, [place]))
             report_names(place, AnatomyLabeller(model).label(stacks), stacks, model, overwrite=overwrite)
         _deliver([place], service, out, send)
 
@@ -289,18 +292,14 @@ def _place(out: Path | None, send: bool, deidentify: Path | None) -> Iterator[Pa
 
 
 @contextmanager
-def _fetched(url: str, study: str, series: str, deidentify: Path | None) -> "Iterator[tuple[DicomWeb, Path]]":
+def _fetched(url: str, study: str, series: str) -> "Iterator[tuple[DicomWeb, Path]]":
     """The service, and a folder with the series."""
     from vesalius.pacs.sending import DicomWeb
 
     service = DicomWeb(url)
     with tempfile.TemporaryDirectory(prefix="vesalius-") as temporary:
-        folder = Path(temporary)
-        service.fetch(study, series, folder)
-        if deidentify is not None:
-            copy_files(sorted(folder.iterdir()), deidentify, deidentify)
-            folder = deidentify
-        yield service, folder
+        service.fetch(study, series, Path(temporary))
+        yield service, Path(temporary)
 
 
 def _deliver(files: list[Path], service: "DicomWeb", out: Path | None, send: bool) -> None:

@@ -218,7 +218,7 @@ def _segment_dicom(
     picture = read_image(image, **request.choices)  # type: ignore[arg-type]  # as the command line gave them
     predictor = Predictor(request.model, runtime=request.runtime, device=request.device, precision=request.precision)
     if deidentify is not None:
-        picture = copy_deidentified(picture, deidentify, request.choices)
+        (picture,) = copy_deidentified([picture], deidentify, files.paths, request.choices)
     with progress_bar() as bar:
         found = segment_to_dicom(
             picture,

@@ -37,7 +37,8 @@ def build_capture(source: SourceSeries, rgb: NDArray[np.uint8], maker: Maker) ->
     result.PatientOrientation = []  # a sheet of slices has none
     result.Laterality = source.header.get("Laterality")
     result.ImageType = ["DERIVED", "SECONDARY"]
-    result.BurnedInAnnotation = source.header.get("BurnedInAnnotation") or "NO"
+    if source.burned_in is not None:
+        result.BurnedInAnnotation = source.burned_in
     result.SourceImageSequence = [_reference(each) for each in source.instances()]
     source.adopt(result)
     return result

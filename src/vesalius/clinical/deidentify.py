@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -22,29 +22,33 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
 from pydicom.tag import BaseTag
-from pydicom.uid import generate_uid
+from pydicom.uid import UID, generate_uid
 
 from vesalius import __version__
 from vesalius.clinical.profile import (
-    NAMES_AND_TIMES,
     OVERLAYS,
-    STANDARD,
     TEXTS,
     ProfileRule,
+    empty_told,
     put_dummy,
     rule_of,
+    rule_of_declared,
+    spellings,
     words_of,
 )
 from vesalius.clinical.source import UNICODE, building, check_uids, write_dataset
 from vesalius.errors import ImageError, OutputError
-from vesalius.imaging import MedicalImage, Notice, read_image
-from vesalius.imaging.dicom import sort_files
+from vesalius.imaging import MedicalImage, Notice
+from vesalius.imaging.dicom import read_dicom, read_files, sort_files
 from vesalius.imaging.dicom_file import DicomFile, open_dicom, pixel_bytes, reading
 from vesalius.imaging.formats import visible_files
 from vesalius.imaging.safeguards import MEGABYTES, megabytes
 
 WRITTEN_ON = ("US", "SC", "OT", "XC", "ES", "RF", "XA", "DOC", "ECG")
 """Modalities whose pictures often have text in their pixels."""
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
+"""Where compressed frames begin."""
 PREAMBLE = bytes(128)
 
 WRITTEN = Notice(
@@ -154,32 +158,56 @@ def deidentify_folder(source: Path, out: Path) -> Deidentified:
 
 
 def read_deidentified(
-    image: MedicalImage, out: Path, *, stack: int | None = None, frame: int | None = None
-) -> tuple[MedicalImage, Deidentified]:
-    """Copy the files of an image, and read it again from the copies.
+    images: Sequence[MedicalImage], out: Path, *, frame: int | None = None
+) -> tuple[list[MedicalImage], Deidentified]:
+    """Copy the files of the stacks of a series, and read the same stacks again from the copies.
 
     Args:
-        image: Read from DICOM.
+        images: One or more, read from DICOM.
         out: Folder for the copies; not there yet.
-        stack: That was chosen of a file, from 1.
         frame: That was chosen of a file, from 1.
 
+    Returns:
+        The images in their order, made of the same frames in the same order, and what was copied.
+
     Raises:
-        ImageError: If the image is not DICOM, cannot be de-identified, or is another one without what was removed.
+        ImageError: If an image is not DICOM or cannot be de-identified, or other frames belong together without what
+            was removed; then there are no copies.
         OutputError: If the folder is there, or cannot be written.
     """
-    if not image.source_frames:
-        raise ImageError(f"{image.source}: is no DICOM image; only those can be de-identified.")
-    copies = deidentify(list(dict.fromkeys(each.path for each in image.source_frames)), out, strict=True)
-    alone = len(copies.files) == 1
-    again = read_image(copies.files[0] if alone else out, stack=stack if alone else None, frame=frame)
-    if again.pixels.shape != image.pixels.shape:
+    if other := next((each for each in images if not each.source_frames), None):
+        raise ImageError(f"{other.source}: is no DICOM image; only those can be de-identified.")
+    paths = list(dict.fromkeys(each.path for image in images for each in image.source_frames))
+    copies = deidentify(paths, out, strict=True)
+    origins = dict(zip(copies.files, paths, strict=True))
+    try:
+        by_frames = {_frames_of(each, origins): each for each in _read_again(copies, frame)}
+        again = [by_frames.get(_frames_of(image)) for image in images]
+        if None in again:
+            raise ImageError(
+                f"{images[0].source}: its slices belong together otherwise without what is removed, such as private "
+                "b-values and times, so there are no copies; take one stack alone where the command has --stack, or "
+                "de-identify it with a tool that keeps them."
+            )
+    except ImageError:
         shutil.rmtree(out)
-        raise ImageError(
-            f"{image.source}: its slices belong together otherwise without what is removed, such as private b-values; "
-            "choose one stack with --stack, or de-identify it with a tool that keeps them."
-        )
-    return again, copies
+        raise
+    pairs = zip(again, images, strict=True)
+    return [replace(each, notices=image.notices) for each, image in pairs if each is not None], copies
+
+
+def _read_again(copies: Deidentified, frame: int | None) -> list[MedicalImage]:
+    if frame is not None:
+        return [read_dicom(copies.files[0], frame=frame)]
+    source = copies.files[0] if len(copies.files) == 1 else copies.folder
+    return [stack.image for stack in read_files(copies.files, source)]
+
+
+def _frames_of(image: MedicalImage, origins: Mapping[Path, Path] | None = None) -> tuple[object, ...]:
+    """What an image is made of: its size, and its frames by the files that they come from."""
+    files = [each.path if origins is None else origins[each.path] for each in image.source_frames]
+    frames = ((file, each.index, each.whole) for file, each in zip(files, image.source_frames, strict=True))
+    return image.pixels.shape, *frames
 
 
 def check_new(out: Path) -> None:
@@ -197,7 +225,7 @@ class _Cleaner:
 
     def __init__(self) -> None:
         self._uids: dict[str, str] = {}
-        self._patients: dict[tuple[str, str], str] = {}
+        self._patients: dict[tuple[str, ...], str] = {}
         self._counts: Counter[tuple[str, str, Change]] = Counter()
 
     def copy(self, path: Path) -> Dataset:
@@ -212,12 +240,12 @@ class _Cleaner:
             whole = dcmread(path, force=True)
             _refuse_written(whole, path)
             _bare_pixels(whole, file)
-            whole.decode()
-            texts = words_of(whole)
-            patient = str(whole.get("PatientID") or ""), str(whole.get("PatientName") or "")
-            self._clean(whole, texts)
-            self._label(whole, patient)
-            _replace_meta(whole, file)
+            with building(path):
+                whole.decode()
+                texts, patient = words_of(whole), _patient_of(whole)
+                self._clean(whole, texts)
+                self._label(whole, patient)
+                _replace_meta(whole, file)
         return whole
 
     def changes(self) -> tuple[AttributeChange, ...]:
@@ -232,15 +260,14 @@ class _Cleaner:
                 del dataset[tag]
                 continue
             element = dataset[tag]
-            if rule is None and element.VR in NAMES_AND_TIMES:  # an attribute of another kind by the dictionary
-                rule = ProfileRule.DUMMY
+            rule = rule or rule_of_declared(element)
             if element.VR == "SQ" and rule in (None, ProfileRule.NEW_UID):
                 for item in element.value:
                     self._clean(item, texts)
             elif rule is not None:
                 self._apply(rule, dataset, element)
-            elif texts is not None and element.VR in TEXTS and texts.search(str(element.value).casefold()):
-                self._apply(ProfileRule.EMPTY, dataset, element)
+            elif element.VR in TEXTS and empty_told(element, texts):
+                self._note(dataset, tag, Change.EMPTIED)
 
     def _apply(self, rule: ProfileRule, dataset: Dataset, element: DataElement) -> None:
         if element.is_empty:
@@ -252,7 +279,7 @@ class _Cleaner:
             element.clear()
             self._note(dataset, element.tag, Change.EMPTIED)
             return
-        if put_dummy(element):
+        if rule is ProfileRule.DUMMY and put_dummy(element):
             self._note(dataset, element.tag, Change.REPLACED)
             return
         del dataset[element.tag]
@@ -270,11 +297,11 @@ class _Cleaner:
             self._note(dataset, element.tag, Change.REPLACED)
 
     def _new_uid(self, old: str) -> str:
-        if old.startswith(STANDARD):
+        if UID(old).type:  # of the standard's own list
             return old
         return self._uids.setdefault(old, str(generate_uid(prefix=None)))
 
-    def _label(self, dataset: Dataset, patient: tuple[str, str]) -> None:
+    def _label(self, dataset: Dataset, patient: tuple[str, ...]) -> None:
         """Say that, and how, it was de-identified, and whose other images belong to it, by no name."""
         name = self._patients.setdefault(patient, f"DEID-{uuid4().hex[:8].upper()}")
         dataset.PatientID = dataset.PatientName = name
@@ -290,6 +317,15 @@ class _Cleaner:
         private = tag.is_private
         name = "private" if private else keyword_for_tag(tag) or "unknown"
         self._counts[f"({tag.group:04X},{'xxxx' if private else f'{tag.element:04X}'})", name, change] += 1
+
+
+def _patient_of(dataset: Dataset) -> tuple[str, ...]:
+    """Who it is: an issuer's number, else a name however it is written, else whoever the study is of."""
+    number, issuer = (str(dataset.get(each) or "").strip() for each in ("PatientID", "IssuerOfPatientID"))
+    if number:
+        return "number", issuer, number
+    name = " ".join(re.split(r"[\W_]+", min(spellings(str(dataset.get("PatientName") or ""))))).strip()
+    return ("name", name) if name else ("study", str(dataset.StudyInstanceUID))
 
 
 def _refuse_written(dataset: Dataset, path: Path) -> None:
@@ -320,9 +356,13 @@ def _bare_pixels(dataset: Dataset, file: DicomFile) -> None:
     MEGABYTES.check(megabytes(size), file.path)
     dataset.file_meta = file.header.file_meta
     if dataset.file_meta.TransferSyntaxUID.is_compressed:
-        dataset.decompress(generate_instance_uid=False)
-    elif "PixelData" in dataset:
-        dataset.PixelData = dataset.PixelData[:size] + bytes(size % 2)
+        file.pixels.decompress(dataset)
+        for keyword in OFFSETS:
+            dataset.pop(keyword, None)
+        return
+    for keyword in PIXELS:
+        if keyword in dataset:
+            dataset[keyword].value = dataset[keyword].value[:size] + bytes(size % 2)
 
 
 def _replace_meta(dataset: Dataset, file: DicomFile) -> None:

@@ -1,10 +1,13 @@
 """The Basic Application Level Confidentiality Profile (PS3.15, annex E): what becomes of each attribute.
 
-Table E.1-1 is dicom-anonymizer's; where it is silent, what may tell of a patient goes, too.
+Table E.1-1 is dicom-anonymizer's; where it is silent, what may tell of a patient goes, too: private, unknown and
+misdeclared attributes, names, dates, UIDs, and those of `REMOVED`, `EMPTIED` and `NUMBERS`. What stays as text is
+searched for the patient's names and numbers, see `words_of`.
 """
 
 import re
-from collections.abc import Callable, Mapping
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 
 from dicomanonymizer import simpledicomanonymizer as kept
@@ -20,12 +23,48 @@ NAMES_AND_TIMES = ("PN", "DA", "DT", "TM")
 """Value representations that are replaced even where the table does not list the attribute."""
 OF_CLASSES = re.compile("SOPClass|TransferSyntax|CodingScheme|Context|MappingResource")
 """Keywords of UIDs that name kinds of things, not single ones."""
-STANDARD = "1.2.840.10008."
-"""UIDs that the standard itself defines begin so."""
-TEXTS = ("LO", "LT", "SH", "ST", "UC", "UT")
-OF_PATIENT = ("PatientID", "OtherPatientIDs", "AccessionNumber", "MedicalRecordLocator", "IssuerOfPatientID")
-SHORTEST_NAME, SHORTEST_ID = 3, 4
-"""Letters from which parts of names, and identifiers, are looked for in the texts that stay."""
+REMOVED = re.compile(
+    "Comment|Notes$|Trial$"  # what people write freely, and attributes that were never more than a trial
+    "|Encrypt|^Signature$|^MACParameters"  # copies of what is removed, and seals of what is changed
+    "|Alternat(e|ive)Calendar|BodyMassIndex|^PatientSizeCode|BreedRegistrationNumber|HL7|RecordKey|StorageMedia"
+    "|^IssuerOf|^Order(Placer|Filler)|^(Placer|Filler)OrderNumber|^AssigningAgency|RouteOfAdmissions|^ResourceDescr"
+    "|(Physician|Author|Asserter|User)Identification|Welder|ContactDisplay|^HangingProtocol(Creator|UserGroup)"
+    "|Address|^TimeSource$|^DeviceID$|AdministrationDeviceID|Product(Lot|Package)|^ModifiedImageID$|^PrinterName$|^OwnerID$"
+    "|CodingScheme(Name|ResponsibleOrganization)|^RTImage(Name|Description)$"  # of a hospital's own scheme
+    "|^AcquisitionProtocolName$|^PerformedProcedureTypeDescription$"  # whose siblings the table lists
+)
+"""Keywords of further attributes that are removed; no image needs them."""
+EMPTIED = ("RadiationMachineName",)
+"""Keywords of attributes that have to be there, if only without a value."""
+NUMBERS = re.compile("(ID|IDs|Identifier|Identification|EntityID)$|Number|^RTImageLabel$")
+"""Keywords of texts that may number a single person, order or device."""
+NUMBERS_OF_KINDS = ("StackID", "OpticalPathIdentifier", "ReferencedOpticalPathIdentifier", "FiducialIdentifier",
+                    "CodingSchemeExternalID")  # fmt: skip
+"""Of these, those by which the parts of one image refer to each other, or kinds of things are meant."""
+SCREENING = 0x4010
+"""Group of attributes of passengers and their luggage."""
+FREE_TEXTS = ("AE", "AS", "LO", "LT", "SH", "ST", "UC", "UT")
+TEXTS = (*FREE_TEXTS, "CS", "DS", "IS")
+"""All value representations of letters but those that are replaced or removed wherever they are."""
+OPAQUE = ("UN", "UI", "UR", "OB", "OD", "OF", "OL", "OV", "OW")
+"""Those whose values are not searched; where the standard has another, nobody knows what they tell."""
+CODES = frozenset((
+    "ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL",
+    "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT", "COLOR", "MONOCHROME", "VOLUME",
+    "SAMPLED", "DISTORTED", "MIXED", "NONE", "PRODUCT", "RESEARCH", "SERVICE", "YES",
+))  # fmt: skip
+"""Codes without which an image is none; a patient's name among them is a word like others."""
+NUMBER = re.compile(r"\s*[-+]?\d*\.?\d*([eE][-+]?\d+)?\s*")
+OF_PATIENT = (
+    "PatientID", "OtherPatientIDs", "AccessionNumber", "MedicalRecordLocator", "IssuerOfPatientID", "AdmissionID",
+    "ServiceEpisodeID", "PlacerOrderNumberProcedure", "FillerOrderNumberProcedure",
+    "PlacerOrderNumberImagingServiceRequest", "FillerOrderNumberImagingServiceRequest",
+)  # fmt: skip
+SHORTEST_NAME, SHORTEST_FOREIGN, SHORTEST_ID = 3, 2, 4
+"""Letters from which parts of names, those with letters beyond ASCII, and identifiers are looked for in texts."""
+UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\U0010ffff]")
+"""Letters of scripts that put no, or not always, spaces between words."""
+UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 OVERLAYS, CURVES = 0x6000, 0x5000
 """First of their groups; there are 256 of each."""
 DUMMIES = {"DA": "19000101", "DT": "19000101000000"}
@@ -62,28 +101,112 @@ def rule_of(tag: BaseTag) -> ProfileRule | None:
         return ProfileRule.REMOVE
     if tag in TABLE:
         return TABLE[tag]
-    if not dictionary_has_tag(tag):  # nobody knows what it tells
+    if not dictionary_has_tag(tag) or not keyword_for_tag(tag):  # nobody knows what it tells
         return ProfileRule.REMOVE
-    representation = dictionary_VR(tag)
+    return _rule_of_unlisted(tag, keyword_for_tag(tag), dictionary_VR(tag))
+
+
+def _rule_of_unlisted(tag: BaseTag, keyword: str, representation: str) -> ProfileRule | None:
+    if representation == "UR" or tag.group == SCREENING or REMOVED.search(keyword):
+        return ProfileRule.REMOVE
     if representation in NAMES_AND_TIMES:
         return ProfileRule.DUMMY
-    if representation == "UR":
-        return ProfileRule.REMOVE
-    return ProfileRule.NEW_UID if representation == "UI" and not OF_CLASSES.search(keyword_for_tag(tag)) else None
+    if keyword in EMPTIED:
+        return ProfileRule.EMPTY
+    if representation == "UI":
+        return None if OF_CLASSES.search(keyword) else ProfileRule.NEW_UID
+    numbers = representation in FREE_TEXTS and NUMBERS.search(keyword) and keyword not in NUMBERS_OF_KINDS
+    return ProfileRule.DUMMY if numbers else None
+
+
+def rule_of_declared(element: DataElement) -> ProfileRule | None:
+    """What becomes of an attribute that would stay, as its file declares another value representation than it has."""
+    if element.VR in NAMES_AND_TIMES:
+        return ProfileRule.DUMMY
+    strange = element.VR in OPAQUE and element.VR not in dictionary_VR(element.tag).split(" or ")
+    return ProfileRule.REMOVE if strange else None
 
 
 def words_of(dataset: Dataset) -> re.Pattern[str] | None:
-    """Names of persons and numbers of the patient, to find them in texts that stay; None if there are none."""
+    """Names of persons and numbers of the patient, to find them in texts that stay; None if there are none.
+
+    Names are found part by part, and those of which a part is too short as a whole, too, beside digits and signs, with
+    and without accents. Texts have to be searched as `spellings` gives them.
+    """
     words: set[str] = set()
     for element in dataset.iterall():
-        values = element.value if isinstance(element.value, MultiValue) else [element.value]
+        values = [str(each) for each in _values(element)]
         if element.VR == "PN":
-            parts = (part for value in values for part in re.split(r"[\^=\s,.]+", str(value)))
-            words |= {part.casefold() for part in parts if len(part) >= SHORTEST_NAME}
+            words.update(word for value in values for group in value.split("=") for word in _words_of_name(group))
         elif element.keyword in OF_PATIENT:
-            words |= {str(value).casefold() for value in values if len(str(value)) >= SHORTEST_ID}
-    joined = "|".join(re.escape(word) for word in sorted(words))
-    return re.compile(rf"(?<!\w)(?:{joined})(?!\w)") if words else None
+            numbers = (spelling for value in values for spelling in spellings(value.strip()))
+            words.update(_as_word(each) for each in numbers if len(each) >= SHORTEST_ID)
+    return re.compile("|".join(sorted(words))) if words else None
+
+
+def spellings(text: str) -> set[str]:
+    """A text in small letters without accents, and with ä, ö and ü in two letters.
+
+    >>> sorted(spellings("Müller"))
+    ['mueller', 'muller']
+    """
+    small = unicodedata.normalize("NFC", text).casefold()
+    return {_without_accents(small), _without_accents(small.translate(UMLAUTS))}
+
+
+def empty_told(element: DataElement, words: re.Pattern[str] | None) -> bool:
+    """Empty those values of a text that hold a word of the patient, and numbers that are none; False if none do."""
+    values = _values(element)
+    kept = ["" if _tells(element.VR, str(each), words) else each for each in values]
+    if kept == values:
+        return False
+    element.value = kept if any(str(each) for each in kept) else None
+    return True
+
+
+def _values(element: DataElement) -> list[object]:
+    return list(element.value) if isinstance(element.value, MultiValue) else [element.value]
+
+
+def _tells(representation: str, value: str, words: re.Pattern[str] | None) -> bool:
+    """A number tells nothing, even if it is that of the patient: it measures something; a code neither."""
+    if representation in ("DS", "IS"):
+        return not NUMBER.fullmatch(value)
+    if words is None or representation == "CS" and value.strip() in CODES:
+        return False
+    return any(words.search(spelling) for spelling in spellings(value))
+
+
+def _words_of_name(name: str) -> Iterator[str]:
+    parts = [part for part in re.split(r"[\W_]+", unicodedata.normalize("NFC", name)) if part]
+    long = [part for part in parts if len(part) >= (SHORTEST_NAME if part.isascii() else SHORTEST_FOREIGN)]
+    yield from (_as_word(spelling) for part in long for spelling in spellings(part))
+    whole = "".join(parts[:2])
+    if len(long) == len(parts) or len(whole) < (2 * SHORTEST_FOREIGN if whole.isascii() else SHORTEST_FOREIGN):
+        return
+    for first, second in (parts[:2], parts[1::-1]) if len(parts) > 1 else ():
+        for one, other in zip(sorted(spellings(first)), sorted(spellings(second)), strict=False):
+            yield _as_word(one, other)
+
+
+def _as_word(*parts: str) -> str:
+    """A pattern of parts that follow each other, beside no other letter of a word and no other digit of a number."""
+    first, last = parts[0][0], parts[-1][-1]
+    before, after = (_kind(each) for each in (first, last))
+    joined = r"[\W_]*".join(re.escape(part) for part in parts)
+    return (f"(?<!{before})" if before else "") + joined + (f"(?!{after})" if after else "")
+
+
+def _kind(letter: str) -> str:
+    """Pattern of what may not stand beside a letter, if it is to begin or end a word."""
+    if letter.isdecimal():
+        return r"\d"
+    return "" if UNSPACED.match(letter) or not letter.isalpha() else r"[^\W\d_]"
+
+
+def _without_accents(text: str) -> str:
+    plain = "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
+    return unicodedata.normalize("NFC", plain).casefold()
 
 
 def put_dummy(element: DataElement) -> bool:

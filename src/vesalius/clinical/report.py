@@ -37,7 +37,7 @@ SHOWN = "shown in these images"
 """What is judged of each finding. Not whether the patient has it: a head CT shows no kidneys."""
 MILLILITRE = Code("mL", "UCUM", "mL")
 PLACES = 4
-"""Decimals of probabilities and volumes."""
+"""Decimals of likelihoods and volumes."""
 
 
 class Presence(StrEnum):
@@ -59,6 +59,19 @@ class Presence(StrEnum):
         return private(self.value) if found is None else found
 
 
+class Likelihood(StrEnum):
+    """What a finding's number is."""
+
+    PROBABILITY = "probability"
+    SHARE = "share among labels, not calibrated"
+    EXISTENCE = "existence, not calibrated"
+
+    def code(self) -> Code:
+        """DICOM's for what is a probability alone."""
+        found: Code = codes.DCM.Probability if self is Likelihood.PROBABILITY else private(self.value)
+        return found
+
+
 @dataclass(frozen=True)
 class ReportedFinding:
     """One thing that was asked about."""
@@ -70,9 +83,9 @@ class ReportedFinding:
     presence: Presence
     frames: tuple[ReferencedFrame, ...] = ()
     """That show it; of what is not there, none."""
-    probability: float | None = None
-    calibrated: bool = True
-    """Whether the number is a probability, and not a share among labels."""
+    likelihood: float | None = None
+    kind: Likelihood = Likelihood.PROBABILITY
+    """What that number is."""
     volume_ml: float | None = None
 
 
@@ -156,7 +169,7 @@ def _shown(found: LabelRange, frames: Sequence[ReferencedFrame], calibrated: boo
     part = tuple(frames[found.first : found.last + 1])
     if found.label is None:
         return ReportedFinding("body station", "body station", Presence.UNDETERMINED, part)
-    return ReportedFinding(found.label, found.label, Presence.PRESENT, part, found.probability, calibrated)
+    return ReportedFinding(found.label, found.label, Presence.PRESENT, part, found.probability, _kind(calibrated))
 
 
 def _not_shown(series: SeriesName, kind: str, calibrated: bool) -> Iterator[ReportedFinding]:
@@ -165,10 +178,14 @@ def _not_shown(series: SeriesName, kind: str, calibrated: bool) -> Iterator[Repo
     for label in rows[0]:
         most = max(row[label] for row in rows)
         presence = Presence.ABSENT if calibrated and most < 0.5 else Presence.UNDETERMINED
-        yield ReportedFinding(label, label, presence, (), most, calibrated)
+        yield ReportedFinding(label, label, presence, (), most, _kind(calibrated))
     for label in STATIONS if kind == "stations" else ORGANS:
         if label not in rows[0]:
             yield ReportedFinding(label, label, Presence.NOT_LEARNT)
+
+
+def _kind(calibrated: bool) -> Likelihood:
+    return Likelihood.PROBABILITY if calibrated else Likelihood.SHARE
 
 
 def _in_display_order(image: MedicalImage, source: SourceSeries) -> Sequence[ReferencedFrame]:
@@ -193,10 +210,8 @@ def _group(finding: ReportedFinding, maker: Maker) -> MeasurementsAndQualitative
 
 
 def _measurements(finding: ReportedFinding) -> Iterator[Measurement]:
-    if finding.probability is not None:
-        share = private("share among labels, not calibrated")
-        name = codes.DCM.Probability if finding.calibrated else share
-        yield Measurement(name, round(finding.probability, PLACES), codes.UCUM.NoUnits)
+    if finding.likelihood is not None:
+        yield Measurement(finding.kind.code(), round(finding.likelihood, PLACES), codes.UCUM.NoUnits)
     if finding.volume_ml is not None:
         yield Measurement(codes.SCT.Volume, round(finding.volume_ml, PLACES), MILLILITRE)
 

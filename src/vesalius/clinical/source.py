@@ -73,6 +73,8 @@ class SourceSeries:
     """Rows and columns."""
     placed: bool
     """Whether all lie in one frame of reference."""
+    burned_in: str | None = None
+    """What the headers say of identifying text in the pixels: YES if one does, NO if all do, None if nobody knows."""
 
     @property
     def notices(self) -> tuple[Notice, ...]:
@@ -165,7 +167,7 @@ def read_source(image: MedicalImage) -> SourceSeries:
     with reading(path):
         header = _read_patient(headers[image.source_frames[0].path])
     shape = image.pixels.shape if image.source_shape is None else (0, image.source_shape[1], image.source_shape[0])
-    return SourceSeries(path, header, frames, (shape[1], shape[2]), placed)
+    return SourceSeries(path, header, frames, (shape[1], shape[2]), placed, _burned_in(headers.values()))
 
 
 @contextmanager
@@ -224,6 +226,11 @@ def _refer(headers: dict[Path, Dataset], frames: Iterable[SourceFrame]) -> Itera
             spacing=attributes.spacing,
             thickness=_thickness(attributes),
         )
+
+
+def _burned_in(headers: Iterable[Dataset]) -> str | None:
+    said = {str(header.get("BurnedInAnnotation") or "").strip().upper() for header in headers}
+    return "YES" if "YES" in said else "NO" if said == {"NO"} else None
 
 
 def _thickness(attributes: FrameAttributes) -> float:

@@ -21,7 +21,7 @@ from vesalius.clinical.masks import (
     stack_probabilities,
     to_stored,
 )
-from vesalius.clinical.report import Presence, ReportedFinding, build_report, findings_of
+from vesalius.clinical.report import Likelihood, Presence, ReportedFinding, build_report, findings_of
 from vesalius.clinical.source import ReferencedFrame, SourceSeries, building, read_source, write_dataset
 from vesalius.errors import ConfigError, OutputError, PromptError
 from vesalius.files import check_absent
@@ -149,7 +149,7 @@ def segment_to_dicom(
     kind = _kind(request, fractional)
     check_outputs(files.paths, image.source, overwrite)
     source = read_source(image)
-    _spare_sources(files.paths, image)
+    spare_sources(files.paths, image)
     slices = slices or image.slices(request.plane, request.window)
     understood = predictor.understand(slices, request.prompts)
     asked = [each for each in understood if each.asked is not None]
@@ -201,7 +201,7 @@ def report_names(
     check_outputs([path], series.source, overwrite)
     sources = [read_source(each) for each in images]
     for each in images:
-        _spare_sources([path], each)
+        spare_sources([path], each)
     findings = findings_of(series, images, sources)
     with building(series.source):
         write_dataset(path, build_report(sources, findings, Maker.of(model)))
@@ -242,7 +242,16 @@ def _kind(request: Request, fractional: bool) -> SegmentationType:
     return SegmentationType.FRACTIONAL
 
 
-def _spare_sources(paths: Sequence[Path], image: MedicalImage) -> None:
+def spare_sources(paths: Sequence[Path], image: MedicalImage) -> None:
+    """Refuse results that would replace a file that an image was read from.
+
+    Args:
+        paths: What is to be written.
+        image: Read from DICOM.
+
+    Raises:
+        OutputError: If one would.
+    """
     read = {frame.path.resolve() for frame in image.source_frames}
     if lost := [path for path in paths if path.resolve() in read]:
         raise OutputError(
@@ -309,7 +318,8 @@ def _finding(found: PhraseResult, image: MedicalImage, slices: SliceStack, sourc
         return ReportedFinding(prompt, found.name, presence)
     frames = tuple(_marked_frames(found.masks, image, slices, source))
     presence = Presence.PRESENT if frames else Presence.ABSENT
-    return ReportedFinding(prompt, found.name, presence, frames, found.existence, volume_ml=found.volume_ml)
+    kind = Likelihood.EXISTENCE  # of a series that of its best run, which is no calibrated probability
+    return ReportedFinding(prompt, found.name, presence, frames, found.existence, kind, found.volume_ml)
 
 
 def _marked_frames(

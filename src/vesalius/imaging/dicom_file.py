@@ -1,6 +1,7 @@
 """One DICOM file: whether it is one, its header, and its pixels, checked before they are decoded frame by frame."""
 
 import io
+import itertools
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import get_frame
+from pydicom.encaps import generate_frames, get_frame
 from pydicom.multival import MultiValue
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
@@ -113,12 +114,43 @@ class StoredPixels:
         Raises:
             ImageError: If it is damaged, or in a compression no installed plugin decodes.
         """
+        with self._decoding():
+            stored = self._decode(index)
+            if self.palette is not None:
+                stored = apply_color_lut(stored, self.palette)
+            return stored.astype(stored.dtype.newbyteorder("="))
+
+    def decompress(self, dataset: Dataset) -> None:
+        """Replace the compressed pixels of the file's dataset by plain ones, as many frames as its header says.
+
+        Args:
+            dataset: The whole file, with its meta information.
+
+        Raises:
+            ImageError: If a frame is damaged, of another size than the header's, or in a compression no installed
+                plugin decodes.
+        """
+        with self._decoding():
+            with self.path.open("rb") as file:
+                file.seek(self.offset or 0)
+                frames = _number(self.options, "number_of_frames")
+                contents = generate_frames(file, **self._frames)  # type: ignore[arg-type]
+                for content in itertools.islice(contents, frames):
+                    self._check_frame(content)
+                excess = next(contents, None) is not None
+            only = range(frames) if excess else None  # the way to all of them is shorter
+            dataset.decompress(decoding_plugin=self._plugin, generate_instance_uid=False, indices=only)
+
+    @contextmanager
+    def _decoding(self) -> Iterator[None]:
+        """Turn whatever decoders raise into an error that names the file.
+
+        Raises:
+            ImageError: For all but interruptions.
+        """
         try:
             with quiet("pydicom"):
-                stored = self._decode(index)
-                if self.palette is not None:
-                    stored = apply_color_lut(stored, self.palette)
-                return stored.astype(stored.dtype.newbyteorder("="))
+                yield
         except (KeyboardInterrupt, SystemExit, ImageError):
             raise
         except BaseException as error:  # every decoding plugin raises its own kinds, those in Rust even this one
@@ -131,21 +163,28 @@ class StoredPixels:
         with self.path.open("rb") as file:
             file.seek(self.offset)
             if self._syntax.is_compressed:
-                self._check_frame(file, index)
+                self._check_frame(get_frame(file, index, **self._frames))  # type: ignore[arg-type]
                 file.seek(self.offset)
-            # Of two decoders of run-length coding, the one that writes nothing to the terminal when it fails.
-            plugin = "pydicom" if self._syntax == RLELossless else ""
             decoder = get_decoder(self._syntax)
-            return decoder.as_array(file, index=index, decoding_plugin=plugin, **self.options)[0]  # type: ignore[arg-type]
+            return decoder.as_array(file, index=index, decoding_plugin=self._plugin, **self.options)[0]  # type: ignore[arg-type]
 
-    def _check_frame(self, file: BinaryIO, index: int) -> None:
+    @property
+    def _frames(self) -> dict[str, object]:
+        """Where frames begin, as pydicom takes it."""
+        offsets = self.options.get("extended_offsets")
+        return {"number_of_frames": _number(self.options, "number_of_frames"), "extended_offsets": offsets}
+
+    @property
+    def _plugin(self) -> str:
+        """Of two decoders of run-length coding, the one that writes nothing to the terminal when it fails."""
+        return "pydicom" if self._syntax == RLELossless else ""
+
+    def _check_frame(self, content: bytes) -> None:
         """Refuse compressed pixels of another size than the header's, before a decoder makes room for them.
 
         Raises:
             ImageError: If there are too few bytes, or the stream itself states another size.
         """
-        offsets, frames = self.options.get("extended_offsets"), _number(self.options, "number_of_frames")
-        content = get_frame(file, index, number_of_frames=frames, extended_offsets=offsets)  # type: ignore[arg-type]
         size = tuple(_number(self.options, key) for key in ("rows", "columns", "samples_per_pixel"))
         if self._syntax == RLELossless:
             stated = None
