@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from vesalius.errors import ImageError
 from vesalius.imaging import read_image
@@ -51,6 +51,23 @@ class TestCompression:
         image = read_dicom(write_dicom("a.dcm", pixels, compress=syntax, Modality="OT"))
         assert image.pixels.dtype == np.uint8
         np.testing.assert_array_equal(image.pixels[0], pixels)
+
+    def test_a_deflated_file_is_not_inflated_beyond_what_memory_may_hold(self, tmp_path, monkeypatch):
+        whole = pydicom.dcmread(sample("MR_small.dcm"))
+        whole.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        whole.save_as(tmp_path / "a.dcm")
+        np.testing.assert_array_equal(read_dicom(tmp_path / "a.dcm").pixels, read_dicom(sample("MR_small.dcm")).pixels)
+        whole.EncapsulatedDocument = bytes(3 * 2**20)
+        (tmp_path / "series").mkdir()
+        whole.save_as(tmp_path / "series" / "bomb.dcm")
+        bare = tmp_path / "bare.dcm"
+        bare.write_bytes((tmp_path / "series" / "bomb.dcm").read_bytes()[132:])
+        assert bare.stat().st_size < 2**20
+        monkeypatch.setenv("VESALIUS_MAX_MEGABYTES", "2")
+        for read, path in ((read_dicom, tmp_path / "series" / "bomb.dcm"), (read_series, tmp_path / "series")):
+            with pytest.raises(ImageError, match="VESALIUS_MAX_MEGABYTES"):
+                read(path)
+        assert not is_dicom(bare)
 
     @pytest.mark.parametrize(
         "name", ["RLE", "bigendian", "expb", "implicit", "jp2klossless", "jpeg_ls_lossless", "padded"]

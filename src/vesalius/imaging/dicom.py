@@ -11,7 +11,7 @@ from pathlib import Path
 import pydicom
 
 from vesalius.errors import ImageError
-from vesalius.imaging.dicom_file import check_is_image, is_dicom, open_dicom, reading
+from vesalius.imaging.dicom_file import DicomStream, check_is_image, is_dicom, open_dicom, reading
 from vesalius.imaging.dicom_frames import Frame, frames_of
 from vesalius.imaging.dicom_stacks import Stack, build_stacks, describe, load_small
 from vesalius.imaging.formats import DICOM_SUFFIXES, visible_files
@@ -154,8 +154,8 @@ def sort_files(paths: Sequence[Path]) -> SortedFiles:
 def _sort_one(path: Path, series: dict[str, SeriesFiles]) -> None:
     if not is_dicom(path):
         raise ImageError(f"{path}: is not DICOM, or empty; name a DICOM file, or take this one out of the folder.")
-    with reading(path):
-        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(SORTING_KEYWORDS))
+    with reading(path), DicomStream(path) as file:
+        header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(SORTING_KEYWORDS))
         check_is_image(header, path)
         uid = str(header.get("SeriesInstanceUID") or "")
         modality, description = (str(header.get(keyword) or "") for keyword in ("Modality", "SeriesDescription"))

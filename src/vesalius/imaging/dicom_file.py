@@ -4,6 +4,7 @@ import io
 import itertools
 import math
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from vesalius.errors import ImageError
 from vesalius.imaging import formats
 from vesalius.imaging.formats import has_dicom_mark, in_one_line, read_start
 from vesalius.imaging.header import refusal_of
-from vesalius.imaging.safeguards import FRAMES, MAX_RUN, PIXELS, quiet, read_stated_size
+from vesalius.imaging.safeguards import FRAMES, MAX_RUN, MEGABYTES, PIXELS, megabytes, quiet, read_stated_size
 
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
 """First bytes of files without the mark: group 2 or 8, little endian."""
@@ -42,6 +43,9 @@ _PIXEL_KEYWORDS = {0x0008: "FloatPixelData", 0x0009: "DoubleFloatPixelData", 0x0
 
 _ITEM = b"\xfe\xff\x00\xe0"
 """First bytes of a piece of compressed pixels."""
+
+_PIECE = 2**20
+"""Bytes that are inflated at once."""
 
 _PLUGINS = {
     "1.2.840.10008.1.2.4.51": "python-gdcm",
@@ -72,6 +76,40 @@ def reading(path: Path) -> Iterator[None]:
         yield
 
 
+class DicomStream(io.BufferedReader):
+    """A file for `pydicom.dcmread` that refuses to be inflated to more than may be held in memory.
+
+    pydicom inflates a whole deflated file before it reads the first element, and it reads without a size only then.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ImageError: While it is read, if it would take more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._path = path
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As every file does."""
+        content = super().read(size)
+        if size is None or size < 0:
+            self._check(content)
+        return content
+
+    def _check(self, content: bytes) -> None:
+        inflater, length = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        try:
+            while piece := inflater.decompress(content, _PIECE):
+                length += len(piece)
+                MEGABYTES.check(megabytes(length), self._path)
+                content = inflater.unconsumed_tail
+        except zlib.error:
+            pass  # pydicom says what is wrong
+
+
 def is_dicom(path: Path) -> bool:
     """Whether a file is DICOM: it has the DICM mark or, written without, names its SOP class.
 
@@ -84,8 +122,8 @@ def is_dicom(path: Path) -> bool:
     if start[:2] not in _FIRST_GROUPS:
         return False
     try:
-        with reading(path):
-            return "SOPClassUID" in pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        with reading(path), DicomStream(path) as file:
+            return "SOPClassUID" in pydicom.dcmread(file, stop_before_pixels=True, force=True)
     except ImageError:
         return False
 
@@ -244,7 +282,7 @@ def open_dicom(path: Path) -> DicomFile:
     """
     if not is_dicom(path):
         raise ImageError(f"{path}: is not DICOM, or empty; name a DICOM file, or take this one out of the folder.")
-    with reading(path), path.open("rb") as file:
+    with reading(path), DicomStream(path) as file:
         header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
         _name_transfer_syntax(header)
         check_is_image(header, path)
