@@ -4,6 +4,7 @@ import pytest
 from serve_client import ask, half_bright, png, send
 
 from vesalius.errors import ConfigError
+from vesalius.pacs.rules import is_loopback
 from vesalius.serve.settings import ServeSettings
 
 TOKEN = "a token that is long enough"
@@ -89,6 +90,12 @@ def test_with_the_token_everything_works_and_health_needs_none(serve):
     assert client.get("/api/model", headers={"Authorization": f"bearer {TOKEN}"}).status_code == 200
     assert client.get("/healthz").status_code == 200
     assert client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost", "LOCALHOST", "::1"])
+def test_this_machine_is_served_without_a_token(tmp_path, host):
+    ServeSettings(tmp_path, host=host).check()
+    assert is_loopback(host)  # the rule by which results and credentials stay here, too
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org"])

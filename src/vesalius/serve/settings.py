@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vesalius.errors import ConfigError, check_at_least, check_positive
+from vesalius.pacs.rules import is_loopback
 
 TOKEN_VARIABLE = "VESALIUS_SERVE_TOKEN"
 """Environment variable with the token that callers must show."""
 SHORTEST_TOKEN = 16
 """Characters."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Names by which this machine calls itself."""
 MOST_PHRASES = 32
 """Phrases of one request."""
 LONGEST_PHRASE = 500
@@ -83,7 +85,7 @@ class ServeSettings:
                 f"{TOKEN_VARIABLE}: expected {SHORTEST_TOKEN} characters or more, got {len(self.token)}; "
                 'make one with: python -c "import secrets; print(secrets.token_urlsafe())"'
             )
-        if self.host not in LOOPBACK and not self.token:
+        if not is_loopback(self.host) and not self.token:
             raise ConfigError(
                 f"--host {self.host}: other machines could reach the service, so callers must show a token; set one of "
                 f"{SHORTEST_TOKEN} characters or more in the environment variable {TOKEN_VARIABLE}."
