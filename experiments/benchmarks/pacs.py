@@ -34,7 +34,8 @@ from setting import describe_setting
 
 from vesalius.console import markdown_table
 from vesalius.files import write_text
-from vesalius.pacs.series_queue import SeriesQueue, State
+from vesalius.pacs.series_queue import SeriesQueue
+from vesalius.pacs.states import State
 
 OUT = Path(__file__).parents[2] / "docs" / "results" / "pacs.md"
 PLUGIN = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"

@@ -1,10 +1,12 @@
 import random
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -19,10 +21,11 @@ pynetdicom = pytest.importorskip("pynetdicom", reason="needs the extra pacs")
 from pynetdicom.fsm import InvalidEventError  # noqa: E402
 
 from vesalius.errors import ConfigError  # noqa: E402
-from vesalius.pacs import worker  # noqa: E402
+from vesalius.pacs import listener, worker  # noqa: E402
 from vesalius.pacs.listener import (  # noqa: E402
     MISMATCH,
     NOT_UNDERSTOOD,
+    OTHER_SERIES,
     OUT_OF_RESOURCES,
     SUCCESS,
     ListenSettings,
@@ -31,8 +34,10 @@ from vesalius.pacs.listener import (  # noqa: E402
     transfer_syntaxes,
 )
 from vesalius.pacs.rules import Destination, PacsRules, QueueSettings, Rule  # noqa: E402
-from vesalius.pacs.series_queue import SeriesQueue, State  # noqa: E402
+from vesalius.pacs.series_queue import SeriesQueue  # noqa: E402
+from vesalius.pacs.states import State  # noqa: E402
 
+STATUSES = (SUCCESS, OUT_OF_RESOURCES, MISMATCH, NOT_UNDERSTOOD, OTHER_SERIES)
 AT_ONCE = QueueSettings(rest_seconds=0, retry_seconds=0, attempts=1)
 
 
@@ -84,6 +89,7 @@ def test_what_is_sent_lies_in_the_queue_as_it_was(port, queue, make_slice):
     [
         (["1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.70"], "1.2.840.10008.1.2.4.70"),  # MPEG-4, lossless JPEG
         (["1.2.840.10008.1.2.4.102"], None),
+        (["1.2.840.10008.1.2.1.99"], None),  # deflated: 100 MiB of it may be 100 GiB
     ],
 )
 def test_what_cannot_be_decoded_is_not_agreed_on(port, offered, agreed):
@@ -96,15 +102,24 @@ def test_what_cannot_be_decoded_is_not_agreed_on(port, offered, agreed):
 
 def test_the_conformance_statement_lists_what_is_agreed_on():
     page = " ".join((Path(__file__).parents[2] / "docs" / "conformance.md").read_text(encoding="utf-8").split())
-    plain = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"]
+    plain = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"]
     jpeg = [f"1.2.840.10008.1.2.4.{each}" for each in (50, 51, 57, 70, 80, 81, 90, 91, 201, 202, 203)]
     assert sorted(transfer_syntaxes()) == sorted([*plain, *jpeg, "1.2.840.10008.1.2.5"])
     assert f"({len(pynetdicom.AllStoragePresentationContexts)})" in page
     standard = ListenSettings()
     assert f"at most {standard.most_associations} at a time" in page
     assert f"{standard.most_megabytes} MiB an instance" in page
+    assert f"{listener.ASSOCIATION_S:.0f} s to begin, {listener.PDU_S:.0f} s a PDU" in page
+    assert f"{listener.SILENCE_S:.0f} s of silence" in page
     assert f"PDUs of {pynetdicom.AE().maximum_pdu_size:,} bytes" in page
-    assert all(f"| {status:04X} |" in page for status in (SUCCESS, OUT_OF_RESOURCES, MISMATCH, NOT_UNDERSTOOD))
+    assert all(f"| {status:04X} |" in page for status in STATUSES)
+
+
+def test_an_instance_of_another_series_is_refused_for_good(port, make_slice):
+    known, other = make_slice("1.2.3.4"), make_slice("1.2.3.5")
+    other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = known.SOPInstanceUID
+    assert send(port, known, other) == [0, OTHER_SERIES]
+    assert OTHER_SERIES >> 12 == 0xC  # no sender takes it for a disk that may have room tomorrow
 
 
 def test_only_calls_to_its_title_are_taken(port, make_slice):
@@ -165,6 +180,107 @@ def test_a_caller_that_breaks_the_protocol_leaves_no_association_behind(capsys):
     assert "does not keep to the protocol" in capsys.readouterr().err
 
 
+def ends(stranger: socket.socket) -> bool:
+    """Whether the other side hangs up."""
+    try:
+        while stranger.recv(2**16):
+            pass
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+@pytest.mark.parametrize("said", [b"", b"\x01", b"\x04\x00\x00\x01\x00\x00abcd"])
+def test_callers_that_stop_in_the_middle_lose_their_place(queue, monkeypatch, make_slice, said):
+    monkeypatch.setattr(listener, "ASSOCIATION_S", 0.2)
+    with listening(queue, ListenSettings(port=0, most_associations=1)) as bound:
+        with socket.create_connection(("127.0.0.1", bound), timeout=5) as stranger:
+            stranger.sendall(said)
+            assert ends(stranger)
+        monkeypatch.undo()
+        assert answers_soon(bound, make_slice("1.2.3.4"))
+
+
+@pytest.mark.slow
+def test_a_caller_that_stops_in_the_middle_of_an_instance_loses_its_place(queue, recorded, monkeypatch, make_slice):
+    monkeypatch.setattr(listener, "PDU_S", 0.5)
+    with listening(queue, ListenSettings(port=0, most_associations=1)) as bound:
+        with socket.create_connection(("127.0.0.1", bound), timeout=10) as stranger:
+            stranger.sendall(recorded[0])
+            assert stranger.recv(1) == b"\x02"  # accepted
+            stranger.sendall(b"\x04\x00\x00\x01\x00\x00abcd")
+            assert ends(stranger)
+        monkeypatch.undo()
+        assert answers_soon(bound, make_slice("1.2.3.5"))
+
+
+def answers_soon(port: int, dataset: Dataset) -> bool:
+    """Whether an instance is taken as soon as the thread of a former association has gone."""
+    patience = time.monotonic() + 10
+    while not (answers := send(port, dataset)) and time.monotonic() < patience:
+        time.sleep(0.1)
+    return answers == [0]
+
+
+def test_no_more_is_read_than_a_pdu_may_have(capsys):
+    connection = Mock()
+    read = listener._reader(connection, lambda: True)
+    with pytest.raises(ConnectionAbortedError):  # upon which pynetdicom ends the association
+        read(0xFFFFFFFF)
+    connection.recv.assert_not_called()
+    assert "PDU that is too large" in capsys.readouterr().err
+
+
+def test_a_caller_that_sends_byte_by_byte_has_no_more_time(monkeypatch):
+    monkeypatch.setattr(listener, "PDU_S", 0.2)
+    connection = Mock()
+    connection.recv.side_effect = lambda size: time.sleep(0.02) or b"x"
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        listener._reader(connection, lambda: True)(1000)
+    assert time.monotonic() - began < 5
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory) -> ListenSettings:
+    """A port of its own for TLS, with a certificate of localhost that it signed itself."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl (Debian: openssl)")
+    folder = tmp_path_factory.mktemp("tls")
+    key, found = folder / "key.pem", folder / "cert.pem"
+    kind = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1")
+    name = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    made = ["openssl", "req", *kind, *name, "-keyout", str(key), "-out", str(found)]
+    subprocess.run(made, check=True, capture_output=True)
+    return ListenSettings(port=0, certificate=found, key=key)
+
+
+def test_callers_over_tls_that_say_nothing_keep_nobody_waiting(queue, certificate, make_slice):
+    with listening(queue, certificate) as bound, socket.create_connection(("127.0.0.1", bound), timeout=5):
+        node = pynetdicom.AE()
+        node.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+        node.connection_timeout = node.acse_timeout = node.dimse_timeout = 10
+        trusted = ssl.create_default_context(cafile=str(certificate.certificate))
+        association = node.associate("127.0.0.1", bound, ae_title="VESALIUS", tls_args=(trusted, "localhost"))
+        assert association.is_established
+        large = make_slice("1.2.3.4")
+        large.Rows = large.Columns = 512
+        large.PixelData = bytes(2**19)  # of many records
+        assert association.send_c_store(large).Status == 0
+        association.release()
+
+
+def test_the_file_that_tls_cannot_use_is_named(certificate, tmp_path):
+    wrong = tmp_path / "ca.pem"
+    wrong.write_text("no certificate")
+    for change in ({"client_ca": wrong}, {"certificate": wrong}):
+        with pytest.raises(ConfigError, match=r"ca\.pem") as caught:
+            replace(certificate, **change).tls()
+        assert ("cert.pem" in str(caught.value)) is False
+
+
 @pytest.mark.skipif(shutil.which("storescu") is None, reason="needs dcmtk's storescu (Debian: dcmtk)")
 def test_dcmtk_sends_to_it(port, queue, tmp_path, make_slice):
     file = tmp_path / "slice.dcm"
@@ -179,6 +295,8 @@ def test_dcmtk_sends_to_it(port, queue, tmp_path, make_slice):
         ({"host": "0.0.0.0"}, "--caller"),
         ({"certificate": Path("a.pem")}, "belong together"),
         ({"client_ca": Path("a.pem")}, "needs --certificate"),
+        ({"most_associations": -3}, "--associations: expected 1 or more, got -3"),
+        ({"most_megabytes": 0}, "--megabytes: expected 1 or more, got 0"),
         ({"aet": "A TITLE THAT IS TOO LONG"}, "AE title"),
     ],
 )

@@ -72,6 +72,45 @@ def test_results_that_are_sent_leave_nothing_here(run, service, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_report_that_nothing_was_learnt_is_delivered(run, service, tmp_path):
+    code, told, said = run("pacs", "segment", *WHERE, "-p", "fracture", "--out", "result.dcm", "--send")
+    assert (code, service["stored"]) == (2, ["SR"])
+    assert told.split() == ["result.report.dcm"]
+    assert "learnt none of the phrases" in " ".join(said.split())
+
+
+def test_a_segmentation_of_before_is_not_delivered_as_one_of_today(run, service, tmp_path):
+    (tmp_path / "result.dcm").write_bytes(b"of before")
+    assert run("pacs", "segment", *WHERE, "-p", "fracture", "--out", "result.dcm", "--overwrite", "--send")[0] == 2
+    assert service["stored"] == ["SR"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("option", ["--study", "--series"])
+def test_what_is_no_uid_is_said(run, service, command, option):
+    name, *options = command
+    where = list(WHERE)
+    where[where.index(option) + 1] = "abc"
+    code, _, said = run("pacs", name, *where, *options, "--out", "result.dcm")
+    assert (code, service["fetched"]) == (2, 0)
+    assert f"{option} abc: expected a UID" in " ".join(said.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--limit", "-1"), "--limit: expected 1 or more, got -1"),
+        (("--filter", "Modlity=CT"), "'Modlity' is no keyword of DICOM. Did you mean Modality?"),
+        (("--filter", "Modality=CT", "--filter", "Modality=MR"), "Modality is given twice"),
+        (("--filter", "Modality"), "expected KEYWORD=VALUE"),
+    ],
+)
+def test_filters_that_would_be_ignored_are_refused(run, service, options, message):
+    code, _, said = run("pacs", "find", "--url", WHERE[1], *options)
+    assert code == 2
+    assert message in " ".join(said.split())
+
+
 def test_series_are_listed_as_other_commands_take_them(run, service):
     code, told, said = run("pacs", "find", "--url", WHERE[1])
     assert (code, told) == (0, f"--study {'1.2.' * 15}4 --series 1.2.3\n")

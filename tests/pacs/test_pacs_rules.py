@@ -1,7 +1,7 @@
 import pytest
 
 from vesalius.errors import ConfigError
-from vesalius.pacs.rules import SeriesFacts, check_aet, read_rules
+from vesalius.pacs.rules import SeriesFacts, check_aet, check_url, read_rules
 
 RULES = """
 [queue]
@@ -69,6 +69,11 @@ def test_rules_fit_what_they_ask_for(read, series, names):
         ("rest_seconds = 5", "rest_second = 5", "rest_seconds"),
         ("rest_seconds = 5", "rest_seconds = -5", "positive"),
         ("rest_seconds = 5", 'rest_seconds = "5"', "expected float"),
+        ("rest_seconds = 5", "rest_seconds = nan", "positive"),
+        ("rest_seconds = 5", "quota_gigabytes = inf", "positive"),
+        ("rest_seconds = 5", "keep_days = nan", "positive"),
+        ('dicom-web"', 'dicom-web"\ntls = true', "go with aet"),
+        ('dicom-web"', 'dicom-web"\nport = 4242', "go with aet"),
         ("port = 4242", "port = 70000", "port from 1 to 65535"),
         ('aet = "ORTHANC"', 'aet = "A TITLE THAT IS TOO LONG"', "AE title"),
         ('url = "https://', 'url = "ftp://', "DICOMweb service"),
@@ -98,3 +103,18 @@ def test_a_file_without_rules_is_refused(read):
 def test_odd_titles_are_refused(title):
     with pytest.raises(ConfigError, match="AE title"):
         check_aet(title)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://[::1/x", "https://pacs:port/x", "https://pacs:70000/x", "https://", "pacs/x", "https://a:0/x"]
+)
+def test_addresses_that_are_none_are_refused(url):
+    with pytest.raises(ConfigError, match="expected the address of a DICOMweb service"):
+        check_url(url)
+
+
+@pytest.mark.parametrize("url", ["https://me:secret@[::1/x", "https://me:secret@pacs:x/y", "ftp://me:secret@pacs"])
+def test_a_password_in_an_address_is_not_repeated(url):
+    with pytest.raises(ConfigError, match="holds a password") as caught:
+        check_url(url)
+    assert "secret" not in str(caught.value)

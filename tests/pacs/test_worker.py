@@ -5,12 +5,14 @@ import pytest
 
 pytest.importorskip("highdicom", reason="needs the extra pacs")
 
-from vesalius.errors import OutputError  # noqa: E402
+from vesalius.errors import ConfigError, ModelError, OutputError  # noqa: E402
 from vesalius.pacs import worker  # noqa: E402
 from vesalius.pacs.rules import Destination, PacsRules, QueueSettings, Rule  # noqa: E402
-from vesalius.pacs.series_queue import SeriesQueue, State  # noqa: E402
+from vesalius.pacs.series_queue import SeriesQueue  # noqa: E402
+from vesalius.pacs.states import State  # noqa: E402
 
 ARCHIVE = {"archive": Destination(aet="ORTHANC", host="127.0.0.1", port=1)}
+TWO = {**ARCHIVE, "web": Destination(url="https://web.example.org/dicom-web")}
 LIVER = Rule("liver", "segment", ("archive",), ("liver",), modality=("CT",))
 NAMES = Rule("names", "name", ("archive",))
 
@@ -19,7 +21,7 @@ NAMES = Rule("names", "name", ("archive",))
 def work(tmp_path, trials, monkeypatch):
     """Puts a series into a queue, works until nothing is due, and tells what was sent and where the series stands."""
 
-    def run(*rules, answers=(), slices=None, **settings):
+    def run(*rules, answers=(), slices=None, destinations=ARCHIVE, **settings):
         queue = SeriesQueue(tmp_path / "queue", 2**30)
         for place, each in enumerate(trials.make_series(1) if slices is None else slices):
             file = tmp_path / f"{place}.dcm"
@@ -34,7 +36,7 @@ def work(tmp_path, trials, monkeypatch):
 
         monkeypatch.setattr(worker, "send", answer)
         patience = QueueSettings(rest_seconds=0, retry_seconds=0, **settings)
-        own = worker.Worker(queue, PacsRules(rules, ARCHIVE, patience), "pocket", "VESALIUS")
+        own = worker.Worker(queue, PacsRules(rules, destinations, patience), "pocket", "VESALIUS")
         while own.step():
             pass
         (found,) = queue.list_series()
@@ -54,17 +56,98 @@ def test_a_series_that_no_rule_fits_is_done(work):
     assert (sent, found.state) == ([], State.DONE)
 
 
-def test_what_was_sent_before_a_failure_is_sent_again_and_nothing_made_anew(work, monkeypatch):
-    made, make = [], worker.Worker._make
+@pytest.fixture
+def made(monkeypatch) -> list[int]:
+    """Revisions of which results were made."""
+    revisions, make = [], worker.Worker._make
 
     def count(self, series):
-        made.append(series.revision)
+        revisions.append(series.revision)
         return make(self, series)
 
     monkeypatch.setattr(worker.Worker, "_make", count)
+    return revisions
+
+
+def test_what_was_sent_before_a_failure_is_neither_sent_nor_made_again(work, made):
     sent, found = work(LIVER, answers=[None, OutputError("no answer")])
-    assert sent == ["SEG", "SEG", "SR"]  # of the same UID, so an archive keeps it once
-    assert (len(made), found.state) == (1, State.DONE)
+    assert sent == ["SEG", "SR"]
+    assert (len(made), found.state, found.reason) == (1, State.DONE, "")
+
+
+@pytest.fixture
+def instant(monkeypatch, make_slice) -> None:
+    """Results that take no model; of the modality of an image."""
+
+    def carry_out(self, rule, series, folder, name):
+        make_slice("1.2.3").save_as(folder / f"{name}-report.dcm", enforce_file_format=True)
+        return [folder / f"{name}-report.dcm"]
+
+    monkeypatch.setattr(worker.Worker, "_carry_out", carry_out)
+
+
+@pytest.mark.usefixtures("instant")
+def test_a_destination_that_is_gone_keeps_nothing_from_the_others(work):
+    both = Rule("names", "name", ("archive", "web"))
+    gone = [OutputError("the archive is gone"), None, *[OutputError("the archive is gone")] * 2]
+    sent, found = work(both, answers=gone, destinations=TWO, attempts=3)
+    assert (sent, found.state) == (["CT"], State.DEAD)
+    assert found.results == (("01-report.dcm", "archive"),)
+
+
+@pytest.fixture
+def made_once(instant, work, tmp_path):
+    """A series whose results are made, and that nobody took; and what works on it by further rules."""
+    _, found = work(NAMES, answers=[OutputError("no answer")], attempts=1)
+    assert found.state == State.DEAD
+    queue = SeriesQueue(tmp_path / "queue", 2**30)
+
+    def go_on(rule, destinations):
+        queue.retry()
+        patience = QueueSettings(rest_seconds=0, retry_seconds=0, attempts=1)
+        own = worker.Worker(queue, PacsRules((rule,), destinations, patience), "pocket", "VESALIUS")
+        assert own.step()
+        (now,) = queue.list_series()
+        return now
+
+    return queue, found, go_on
+
+
+def test_what_was_made_is_sent_when_the_archive_is_back(made_once, made):
+    _, _, go_on = made_once
+    assert go_on(NAMES, ARCHIVE).state == State.DONE
+    assert made == []
+
+
+def test_results_that_a_power_cut_left_empty_are_made_anew(made_once, made):
+    queue, found, go_on = made_once
+    (result,) = queue.results_of(found).iterdir()
+    result.write_bytes(b"")
+    assert go_on(NAMES, ARCHIVE).state == State.DONE
+    assert len(made) == 1
+
+
+def test_results_for_a_destination_of_another_name_today_are_made_anew(made_once, made):
+    _, _, go_on = made_once
+    assert go_on(Rule("names", "name", ("renamed",)), {"renamed": ARCHIVE["archive"]}).state == State.DONE
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "model", "environment", "error"),
+    [
+        (LIVER, "pockte", {}, ModelError),
+        (NAMES, "pockte", {}, ModelError),
+        (NAMES, "pocket", {"VESALIUS_PACS_TOKEN": "t0ken"}, ConfigError),
+    ],
+)
+def test_what_would_fail_with_each_series_fails_at_the_start(tmp_path, monkeypatch, rule, model, environment, error):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    places = {**ARCHIVE, "web": Destination(url="http://web.example.org/dicom-web")}
+    rules = PacsRules((rule,), places, QueueSettings())
+    with pytest.raises(error):
+        worker.Worker(SeriesQueue(tmp_path, 1), rules, model, "VESALIUS").check()
 
 
 def test_an_archive_that_never_answers_leaves_a_dead_letter(work):
@@ -98,7 +181,7 @@ def test_old_series_are_removed_however_busy_it_is(tmp_path, monkeypatch):
     kept = []
 
     def step():
-        with queue.claim(0) as series:
+        with queue.claim(0, 3) as series:
             queue.done(series)
         kept.append(len(queue.list_series()))
         if len(kept) == 6:
@@ -108,6 +191,22 @@ def test_old_series_are_removed_however_busy_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr(busy, "step", step)
     busy.run(stopped)
     assert kept == [6, 5, 4, 3, 2, 1]
+
+
+def test_removals_of_what_failed_are_said(tmp_path, capsys):
+    queue = SeriesQueue(tmp_path / "queue", 2**30)
+    for number in range(2):
+        file = tmp_path / "arriving"
+        file.write_bytes(b"x")
+        queue.store(f"1.{number}", f"1.{number}.1", file)
+    with queue.claim(0, 3) as series:
+        queue.refuse(series, "no image")
+    with queue.claim(0, 3) as series:
+        queue.done(series)
+    worker.Worker(queue, PacsRules((NAMES,), ARCHIVE, QueueSettings(keep_days=0)), "pocket", "VESALIUS")._tidy()
+    told = capsys.readouterr().err
+    assert told.count("removed") == 1
+    assert "it was refused" in told
 
 
 def test_trouble_with_the_queue_does_not_end_it(tmp_path, monkeypatch, capsys):

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +15,13 @@ from cyclopts import Parameter
 from vesalius.cli.deidentify import check_copies, copy_deidentified
 from vesalius.cli.usage import AsJson, OutPath
 from vesalius.console import print_json, print_path, print_table, say
-from vesalius.errors import ConfigError, require
+from vesalius.errors import ConfigError, PromptError, require
 
 if TYPE_CHECKING:
     from vesalius.imaging import MedicalImage
     from vesalius.pacs.sending import DicomWeb
-    from vesalius.pacs.series_queue import QueuedSeries, SeriesQueue
+    from vesalius.pacs.series_queue import SeriesQueue
+    from vesalius.pacs.states import QueuedSeries
 
 FAILURE = ("series", "state", "attempts", "reason")
 """What is told of a series that failed."""
@@ -50,10 +52,9 @@ def pacs_find(
     _require()
     from vesalius.pacs.sending import DicomWeb
 
-    asked = dict(each.partition("=")[::2] for each in filters)
-    if lacking := next((each for each in filters if not each.partition("=")[2]), None):
-        raise ConfigError(f"--filter {lacking}: expected KEYWORD=VALUE, such as Modality=CT.")
-    found = DicomWeb(url).find(asked, limit)
+    if limit < 1:
+        raise ConfigError(f"--limit: expected 1 or more, got {limit}.")
+    found = DicomWeb(url).find(_read_filters(filters), limit)
     if as_json:
         print_json({"series": [each.to_dict() for each in found]})
         return
@@ -96,7 +97,7 @@ def pacs_segment(
         overwrite: Replace files that are there.
     """
     _require()
-    from vesalius.clinical.work import DicomFiles, check_outputs, segment_to_dicom
+    from vesalius.clinical.work import DicomFiles, ReportOnlyError, check_outputs, segment_to_dicom
     from vesalius.imaging import read_image
     from vesalius.predict import Predictor, check_prompts
     from vesalius.segmenting.request import Request
@@ -109,8 +110,14 @@ def pacs_segment(
             image: MedicalImage = read_image(folder)
             if deidentify is not None:
                 (image,) = copy_deidentified([image], deidentify, files.paths)
-            segment_to_dicom(image, Predictor(model), Request(prompt, model), files, overwrite=overwrite)
-        _deliver([each for each in files.paths if each.exists()], service, out, send)
+            try:
+                segment_to_dicom(image, Predictor(model), Request(prompt, model), files, overwrite=overwrite)
+            except ReportOnlyError as error:
+                _deliver(files.paths[1:], service, out, send)
+                raise PromptError(
+                    "The model learnt none of the phrases on such images; no segmentation was made, as the report says."
+                ) from error
+        _deliver(files.paths, service, out, send)
 
 
 def pacs_name(
@@ -207,6 +214,7 @@ def pacs_listen(
     settings.check()
     waiting = SeriesQueue(queue, known.queue.quota_bytes)
     worker, stopped = Worker(waiting, known, model, aet), threading.Event()
+    worker.check()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stopped.set())
     with listening(waiting, settings) as bound:
@@ -228,7 +236,7 @@ def pacs_status(queue: Path, /, *, as_json: AsJson = False) -> None:
         queue: Its folder.
         as_json: Print JSON.
     """
-    from vesalius.pacs.series_queue import State
+    from vesalius.pacs.states import State
 
     waiting = _open(queue)
     rows = waiting.list_series()
@@ -258,6 +266,24 @@ def pacs_retry(queue: Path, /) -> None:
         queue: Its folder.
     """
     say(f"{_open(queue).retry()} series are tried again.")
+
+
+def _read_filters(given: tuple[str, ...]) -> dict[str, str]:
+    from pydicom.datadict import keyword_dict
+
+    filters: dict[str, str] = {}
+    for each in given:
+        keyword, _, value = each.partition("=")
+        if not value:
+            raise ConfigError(f"--filter {each}: expected KEYWORD=VALUE, such as Modality=CT.")
+        if keyword not in keyword_dict:
+            close = get_close_matches(keyword, keyword_dict, n=1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            raise ConfigError(f"--filter {each}: '{keyword}' is no keyword of DICOM.{hint}")
+        if keyword in filters:
+            raise ConfigError(f"--filter {each}: {keyword} is given twice; a series has to fit all filters.")
+        filters[keyword] = value
+    return filters
 
 
 def _row(series: "QueuedSeries") -> tuple[object, ...]:
@@ -294,8 +320,11 @@ def _place(out: Path | None, send: bool, deidentify: Path | None) -> Iterator[Pa
 @contextmanager
 def _fetched(url: str, study: str, series: str) -> "Iterator[tuple[DicomWeb, Path]]":
     """The service, and a folder with the series."""
+    from vesalius.pacs.rules import check_uid
     from vesalius.pacs.sending import DicomWeb
 
+    check_uid(study, "--study")
+    check_uid(series, "--series")
     service = DicomWeb(url)
     with tempfile.TemporaryDirectory(prefix="vesalius-") as temporary:
         service.fetch(study, series, Path(temporary))

@@ -39,6 +39,10 @@ Watch = Callable[[Iterable[list[Segmentation]], int], Iterable[list[Segmentation
 """Goes through the answers, of which there are so many, and may tell how far they are."""
 
 
+class ReportOnlyError(PromptError):
+    """No phrase was learnt, so there is no segmentation; the report is written, and says so."""
+
+
 @dataclass(frozen=True)
 class DicomFiles:
     """What is to be written, each ending in .dcm."""
@@ -144,7 +148,7 @@ def segment_to_dicom(
         OutputError: If a file is there, or cannot be written.
         PromptError: If a phrase names what the model did not learn: a segmentation cannot say so, and one without it
             would look as if there were none. A report can; with one, such phrases are reported, and the segmentation
-            is refused only if no phrase is left.
+            is refused only if no phrase is left (`ReportOnlyError`).
     """
     kind = _kind(request, fractional)
     check_outputs(files.paths, image.source, overwrite)
@@ -174,7 +178,7 @@ def segment_to_dicom(
             write_dataset(files.capture, build_capture(source, overview, maker))
     warn_of(source.notices, image.source)
     if segmentation is None:
-        raise PromptError(
+        raise ReportOnlyError(
             f"{files.segmentation}: is not written, as the model learnt none of the phrases on such images. "
             f"{files.report} says so."
         )

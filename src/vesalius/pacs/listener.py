@@ -1,16 +1,16 @@
 """A DICOM node (C-ECHO and C-STORE provider) that puts whatever it is sent into the queue.
 
-Who may call, how many at once, how large one instance may be and how long anybody may take are bounded. Pixels are
-never decoded here; a file that cannot be used is refused with a status, and no association, however odd, ends the
-listener.
+Who may call, how many at once, how large one instance may be and how long anybody may take are bounded, also in the
+middle of what a caller says. Pixels are never decoded here and nothing is inflated; a file that cannot be used is
+refused with a status, and no association, however odd, ends the listener.
 """
 
 import logging
-import re
+import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -19,22 +19,23 @@ from uuid import uuid4
 
 from pydicom import dcmread
 from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made when it is imported
 
 from vesalius.console import say
 from vesalius.errors import ConfigError, OutputError
 from vesalius.imaging.safeguards import quiet
-from vesalius.pacs.rules import check_aet, is_loopback
+from vesalius.pacs.rules import UID, check_aet, is_loopback
 from vesalius.pacs.series_queue import SeriesQueue
+from vesalius.pacs.states import OtherSeriesError
 
-SUCCESS, OUT_OF_RESOURCES, MISMATCH, NOT_UNDERSTOOD = 0x0000, 0xA700, 0xA900, 0xC000
-"""Statuses of C-STORE (PS3.4 table B.2-1)."""
-VALID_UID = re.compile(r"[0-9.]{1,64}")
-ASSOCIATION_S, MESSAGE_S, SILENCE_S = 10.0, 60.0, 120.0
-"""How long an association may take to begin, a message to arrive, and a caller to say nothing."""
-ABANDONED_S = 3600.0
-"""Unfinished files this old are nobody's."""
+SUCCESS, OUT_OF_RESOURCES, MISMATCH, NOT_UNDERSTOOD, OTHER_SERIES = 0x0000, 0xA700, 0xA900, 0xC000, 0xC001
+"""Statuses of C-STORE (PS3.4 table B.2-1; those that begin with C are the implementation's own)."""
+ASSOCIATION_S, PDU_S, SILENCE_S = 10.0, 60.0, 120.0
+"""How long an association may take to begin, a PDU to arrive, and a caller to say nothing."""
+LARGEST_PDU = 2**20
+"""Bytes of a PDU that is read; what is agreed on is far less, and so is any request for an association."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,9 @@ class ListenSettings:
             raise ConfigError("--certificate and --key belong together.")
         if self.client_ca is not None and self.certificate is None:
             raise ConfigError("--client-ca needs --certificate and --key.")
+        for option, value in (("--associations", self.most_associations), ("--megabytes", self.most_megabytes)):
+            if value < 1:
+                raise ConfigError(f"{option}: expected 1 or more, got {value}.")
 
     def tls(self) -> ssl.SSLContext | None:
         """What encrypts, if wanted.
@@ -83,15 +87,37 @@ class ListenSettings:
         """
         if self.certificate is None:
             return None
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        try:
+        context = _PatientContext(ssl.PROTOCOL_TLS_SERVER)
+        with _using(f"{self.certificate} and {self.key}"):
             context.load_cert_chain(self.certificate, self.key)
-            if self.client_ca is not None:
+        if self.client_ca is not None:
+            with _using(self.client_ca):
                 context.load_verify_locations(self.client_ca)
-                context.verify_mode = ssl.CERT_REQUIRED
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"{self.certificate}: cannot be used for TLS ({error}).") from error
+            context.verify_mode = ssl.CERT_REQUIRED
         return context
+
+
+class _PatientContext(ssl.SSLContext):
+    """Leaves a caller's handshake to the thread of its association, so that a silent caller keeps nobody waiting."""
+
+    def wrap_socket(
+        self,
+        sock: socket.socket,
+        server_side: bool = False,
+        do_handshake_on_connect: bool = True,
+        suppress_ragged_eofs: bool = True,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLSocket:
+        return super().wrap_socket(sock, server_side, False, suppress_ragged_eofs, server_hostname, session)
+
+
+@contextmanager
+def _using(files: object) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"{files}: cannot be used for TLS ({error}).") from error
 
 
 @contextmanager
@@ -105,9 +131,6 @@ def listening(queue: SeriesQueue, settings: ListenSettings) -> Iterator[int]:
         ConfigError: If the address cannot be had.
     """
     settings.check()
-    for left in queue.unfinished.iterdir():
-        if left.stat().st_mtime < time.time() - ABANDONED_S:
-            left.unlink(missing_ok=True)
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # it names patients and files
     receiver = Receiver(queue, settings.most_megabytes * 2**20)
     node = _make_node(settings)
@@ -181,14 +204,15 @@ class Receiver:
         except (OSError, OutputError) as error:
             file.unlink(missing_ok=True)
             say(f"An instance was refused: {error if isinstance(error, OutputError) else error.strerror}")
-            return OUT_OF_RESOURCES
+            return OTHER_SERIES if isinstance(error, OtherSeriesError) else OUT_OF_RESOURCES
         return SUCCESS
 
 
 def guard(opened: evt.Event) -> None:
-    """End an association whose caller says something that has no place in the protocol.
+    """End an association whose caller says something that has no place in the protocol, or stops in the middle.
 
-    pynetdicom's thread would die of it, and the association would stand open, and count, until the silence is too long.
+    pynetdicom reads as much as a PDU says it has, however much and however long that takes, and its thread would die
+    of what is out of place; the association would stand open, and count.
     """
     association = opened.assoc
     act = association.dul.state_machine.do_action
@@ -204,6 +228,37 @@ def guard(opened: evt.Event) -> None:
                 association.dul.socket.close()
 
     association.dul.state_machine.do_action = act_or_end  # type: ignore[method-assign]
+    connection = association.dul.socket
+    if connection is not None and connection.socket is not None:
+        read = _reader(connection.socket, lambda: association.is_established)
+        connection.recv = read  # type: ignore[method-assign, assignment]  # parameters have other names
+
+
+def _reader(connection: socket.socket, established: Callable[[], bool]) -> Callable[[int], bytearray]:
+    """Reads a number of bytes; pynetdicom ends an association where this raises OSError."""
+    connection.settimeout(PDU_S)  # of what is sent, too
+
+    def read(size: int) -> bytearray:
+        if size > LARGEST_PDU:
+            say("An association was broken off: its caller announced a PDU that is too large.")
+            raise ConnectionAbortedError
+        end = time.monotonic() + (PDU_S if established() else ASSOCIATION_S)
+        content = bytearray()
+        while len(content) < size:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            connection.settimeout(left)
+            try:
+                piece = connection.recv(size - len(content))
+            finally:
+                connection.settimeout(PDU_S)
+            if not piece:
+                break  # the caller has gone; pynetdicom sees that something is missing
+            content += piece
+        return content
+
+    return read
 
 
 def read_uids(content: bytes) -> tuple[str, str]:
@@ -217,14 +272,18 @@ def read_uids(content: bytes) -> tuple[str, str]:
             BytesIO(content), stop_before_pixels=True, specific_tags=["SeriesInstanceUID", "SOPInstanceUID"]
         )
         found = str(header.get("SeriesInstanceUID", "")), str(header.get("SOPInstanceUID", ""))
-    if not all(VALID_UID.fullmatch(each) for each in found):
+    if not all(UID.fullmatch(each) for each in found):
         raise ValueError("no UID")
     return found
 
 
 def transfer_syntaxes() -> list[str]:
-    """Those whose pixels can be decoded here; a sender turns others into one of these, or does not send."""
-    return [syntax for syntax in map(str, ALL_TRANSFER_SYNTAXES) if _can_decode(syntax)]
+    """Those whose pixels can be decoded here; a sender turns others into one of these, or does not send.
+
+    Deflated is none of them: a small instance of it may take any amount of memory as soon as its header is read.
+    """
+    offered = (str(each) for each in ALL_TRANSFER_SYNTAXES if each != DeflatedExplicitVRLittleEndian)
+    return [syntax for syntax in offered if _can_decode(syntax)]
 
 
 def _can_decode(syntax: str) -> bool:
@@ -244,5 +303,5 @@ def _make_node(settings: ListenSettings) -> AE:
     node.require_called_aet = True
     node.require_calling_aet = list(settings.callers)
     node.maximum_associations = settings.most_associations
-    node.acse_timeout, node.dimse_timeout, node.network_timeout = ASSOCIATION_S, MESSAGE_S, SILENCE_S
+    node.acse_timeout, node.dimse_timeout, node.network_timeout = ASSOCIATION_S, PDU_S, SILENCE_S
     return node

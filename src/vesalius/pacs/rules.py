@@ -5,7 +5,7 @@ rest_seconds = 30            # a series is whole when nothing of it has arrived 
 quota_gigabytes = 50
 attempts = 5                 # then it is a dead letter; `vesalius pacs status` shows it
 retry_seconds = 60           # before the second attempt, then twice as long each time
-keep_days = 7                # after success
+keep_days = 7                # after a series was done, refused or given up
 
 [destination.archive]        # results go back by C-STORE ...
 aet = "ORTHANC"
@@ -26,6 +26,7 @@ send_to = ["archive"]
 """
 
 import dataclasses
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -40,6 +41,8 @@ from vesalius.errors import ConfigError, unknown_name
 Task = Literal["segment", "name"]
 AET = re.compile(r"[\x20-\x5b\x5d-\x7e]{1,16}")
 """Application entity titles: up to 16 printable ASCII characters without a back slash."""
+UID = re.compile(r"[0-9.]{1,64}")
+"""Unique identifiers; many that are in use break further rules of the standard."""
 LONGEST_PATTERN = 500
 NOT_IMAGES = (
     "DOC",
@@ -88,6 +91,8 @@ class Destination:
         if bool(self.url) == bool(self.aet):
             raise ConfigError("give either url (STOW-RS) or aet, host and port (C-STORE).")
         if self.url:
+            if self.host or self.port or self.tls:
+                raise ConfigError("host, port and tls go with aet (C-STORE); url says all that of a DICOMweb service.")
             check_url(self.url)
             return
         check_aet(self.aet)
@@ -149,7 +154,7 @@ class QueueSettings:
     def __post_init__(self) -> None:
         for each in dataclasses.fields(self):
             value = getattr(self, each.name)
-            if value < 0 or (value == 0 and each.name in ("quota_gigabytes", "attempts")):
+            if not 0 <= value < math.inf or (value == 0 and each.name in ("quota_gigabytes", "attempts")):
                 raise ConfigError(f"{each.name}: expected a positive number, got {value}.")
 
     @property
@@ -159,7 +164,7 @@ class QueueSettings:
 
     @property
     def keep_seconds(self) -> float:
-        """After success."""
+        """After a series was done, refused or given up."""
         return self.keep_days * SECONDS_PER_DAY
 
 
@@ -213,17 +218,35 @@ def check_aet(title: str) -> None:
         raise ConfigError(f"'{title}': expected an AE title, up to 16 ASCII characters without a back slash.")
 
 
+def check_uid(text: str, place: str) -> None:
+    """Refuse what is no unique identifier.
+
+    Args:
+        text: That should be one.
+        place: Where it stands, for the message.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    if not UID.fullmatch(text):
+        raise ConfigError(f"{place} {text}: expected a UID, up to 64 digits and points, such as 1.2.840.10008.1.2.")
+
+
 def check_url(url: str) -> None:
     """Refuse addresses that are not of a web service, or that would send what is secret in clear.
 
     Raises:
         ConfigError: Saying which.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"{url}: expected the address of a DICOMweb service, such as https://HOST/dicom-web.")
-    if parts.username or parts.password:
+    if "@" in url.partition("://")[2].partition("/")[0]:
         raise ConfigError("The address holds a password; give it in VESALIUS_PACS_USER and VESALIUS_PACS_PASSWORD.")
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without an address, a port that is no number
+        usable = False
+    if not usable:
+        raise ConfigError(f"{url}: expected the address of a DICOMweb service, such as https://HOST/dicom-web.")
 
 
 def is_loopback(host: str) -> bool:

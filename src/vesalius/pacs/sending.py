@@ -1,7 +1,8 @@
 """Results on their way back: C-STORE to a DICOM node, STOW-RS to a DICOMweb service, and what that service holds.
 
 Credentials come from the environment: ``VESALIUS_PACS_TOKEN`` (bearer token), or ``VESALIUS_PACS_USER`` and
-``VESALIUS_PACS_PASSWORD``. They go over TLS, whose certificates are verified, or stay on this machine.
+``VESALIUS_PACS_PASSWORD``. They go over TLS, whose certificates are verified, or stay on this machine. What is there
+already is stored: a result that is sent twice has the same UID.
 """
 
 import os
@@ -16,16 +17,23 @@ from urllib.parse import urlsplit
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from vesalius.errors import ConfigError, OutputError
+from vesalius.errors import ConfigError, OutputError, VesaliusError
 from vesalius.imaging.safeguards import FRAMES, quiet
-from vesalius.pacs.rules import Destination, check_url, is_loopback
+from vesalius.pacs.rules import Destination, check_uid, check_url, is_loopback
 
 if TYPE_CHECKING:
     from dicomweb_client.api import DICOMwebClient
+    from requests import Response
 
 OWN_AET = "VESALIUS"
 TIMEOUT_S = 60.0
 TOKEN, USER, PASSWORD = "VESALIUS_PACS_TOKEN", "VESALIUS_PACS_USER", "VESALIUS_PACS_PASSWORD"
+DUPLICATE = 0x0111
+"""Status of an instance whose UID is there already (PS3.7 annex C)."""
+CONFLICT = 409
+"""Of HTTP, where nothing was stored."""
+ANSWERS = ("application/dicom+json", "application/json", "application/dicom+xml", "application/xml")
+"""Media types of answers to STOW-RS."""
 COUNT = "NumberOfSeriesRelatedInstances"
 SERIES_FIELDS = {
     "study": "StudyInstanceUID", "series": "SeriesInstanceUID", "modality": "Modality", "body_part": "BodyPartExamined",
@@ -63,6 +71,16 @@ def send(file: Path, destination: Destination, own_aet: str = OWN_AET) -> None:
         _store(file, destination, own_aet)
 
 
+def check_destination(destination: Destination) -> None:
+    """See whether results may go to a destination; nobody is asked.
+
+    Raises:
+        ConfigError: If credentials contradict one another, or would go over the network in clear.
+    """
+    if destination.url:
+        DicomWeb(destination.url)
+
+
 class DicomWeb:
     """A DICOMweb service.
 
@@ -70,7 +88,8 @@ class DicomWeb:
         url: Such as https://HOST/dicom-web.
 
     Raises:
-        ConfigError: If the address is none, or credentials would go over the network in clear.
+        ConfigError: If the address is none, or credentials contradict one another or would go over the network in
+            clear.
     """
 
     def __init__(self, url: str) -> None:
@@ -96,14 +115,17 @@ class DicomWeb:
                 limit=limit,
                 offset=offset or None,
             )
-        return [_to_series(Dataset.from_json(row)) for row in rows]
+            return [_to_series(Dataset.from_json(row)) for row in rows]
 
     def fetch(self, study: str, series: str, folder: Path) -> int:
         """Write all instances of a series into a folder (WADO-RS); how many.
 
         Raises:
+            ConfigError: If a UID is none.
             OutputError: If the service does not answer, or the series is larger than readers take.
         """
+        check_uid(study, "study")
+        check_uid(series, "series")
         number = 0
         with _answering(self.url):
             for dataset in self._client.iter_series(study, series):
@@ -127,11 +149,24 @@ class DicomWeb:
         with quiet("pydicom"):
             dataset = dcmread(file)
         with _answering(self.url):
-            answer = self._client.store_instances([dataset])
-        if answer.get("FailedSOPSequence"):
-            raise OutputError(
-                f"{self.url}: refused an instance (reason {answer.FailedSOPSequence[0].get('FailureReason')})."
-            )
+            answer = self._store(dataset)
+            reasons = [each.get("FailureReason") for each in answer.get("FailedSOPSequence") or ()]
+        if others := [each for each in reasons if each != DUPLICATE]:
+            raise OutputError(f"{self.url}: refused an instance (reason {others[0]}).")
+
+    def _store(self, dataset: Dataset) -> Dataset:
+        """What the service says to an instance; also of one that it has already."""
+        import requests
+
+        try:
+            return self._client.store_instances([dataset])
+        except requests.HTTPError as error:
+            if error.response is None or error.response.status_code != CONFLICT:
+                raise
+            answer = Dataset.from_json(error.response.json())
+            if not answer.get("FailedSOPSequence"):
+                raise
+            return answer
 
 
 @contextmanager
@@ -141,23 +176,32 @@ def _answering(url: str) -> Iterator[None]:
 
     try:
         yield
+    except VesaliusError:
+        raise
     except requests.HTTPError as error:
         code = "none" if error.response is None else error.response.status_code
         raise OutputError(f"{url}: answered with status {code}.") from None
+    except requests.exceptions.InvalidJSONError:
+        raise OutputError(f"{url}: answered with something else than DICOM; is this its address?") from None
     except (requests.RequestException, ConnectionError) as error:
         raise OutputError(f"{url}: does not answer ({type(error).__name__}).") from None
+    except OSError as error:
+        raise OutputError(f"{url}: what it sent cannot be kept ({error.strerror or type(error).__name__}).") from None
+    except Exception:  # whatever pydicom and dicomweb-client make of pages, damaged files and odd JSON
+        raise OutputError(f"{url}: answered with something else than DICOM; is this its address?") from None
 
 
 def _make_client(url: str) -> "DICOMwebClient":
     import requests
     from dicomweb_client.api import DICOMwebClient
 
-    token, user, password = (os.environ.get(name, "") for name in (TOKEN, USER, PASSWORD))
+    token, user, password = _read_credentials()
     parts = urlsplit(url)
-    if (token or password) and parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+    if (token or user) and parts.scheme != "https" and not is_loopback(parts.hostname or ""):
         raise ConfigError(f"{url}: credentials would go over the network in clear; use https.")
     session = requests.Session()
     session.trust_env = False  # no .netrc, no proxy that nobody named
+    session.hooks["response"].append(_name_media_type)
     if token:
         session.headers["Authorization"] = f"Bearer {token}"
     elif user:
@@ -165,6 +209,32 @@ def _make_client(url: str) -> "DICOMwebClient":
     client = DICOMwebClient(url, session=session, timeout=TIMEOUT_S)
     client.set_http_retry_params(retry=False)
     return client
+
+
+def _read_credentials() -> tuple[str, str, str]:
+    token, user, password = (os.environ.get(name, "") for name in (TOKEN, USER, PASSWORD))
+    if bool(user) != bool(password):
+        given, lacking = (USER, PASSWORD) if user else (PASSWORD, USER)
+        raise ConfigError(f"{given} is set and {lacking} is not; they belong together.")
+    if token and user:
+        raise ConfigError(f"{TOKEN} and {USER} are set; a service is shown one of them, so unset the other.")
+    return token, user, password
+
+
+def _name_media_type(response: "Response", *_: object, **__: object) -> None:
+    """Leave out what follows a media type, such as a character set: dicomweb-client would not read the failures then.
+
+    Raises:
+        requests.HTTPError: If the service stored not all, and nobody could read what.
+    """
+    import requests
+
+    media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if media_type in ANSWERS:
+        response.headers["Content-Type"] = media_type
+    elif response.status_code == requests.codes.accepted:
+        response.close()
+        raise requests.HTTPError(response=response)
 
 
 def _to_series(row: Dataset) -> RemoteSeries:
@@ -194,5 +264,5 @@ def _store(file: Path, destination: Destination, own_aet: str) -> None:
     finally:
         association.release()
     code = status.get("Status")
-    if code is None or (code != 0 and code >> 12 != 0xB):
+    if code is None or (code not in (0, DUPLICATE) and code >> 12 != 0xB):
         raise OutputError(f"{place}: refused an instance ({'no answer' if code is None else f'status {code:04X}'}).")

@@ -6,9 +6,9 @@ sender was told is stored survives any crash, and what it was not told it sends 
     receiving → claimed → made → done
 
 and back to receiving when a slice arrives that was not there before. Results are on disk before a series counts as
-made, and what was made is sent, not made again. A claim is held by a lock on a file that the system releases when its
-process ends, however it ends. Failures wait ever longer and end, after some attempts, as dead letters; what cannot
-succeed is refused at once.
+made, and what was made is sent, not made again; what was sent is struck off. A claim is held by a lock on a file that
+the system releases when its process ends, however it ends, and counts as an attempt from its beginning. Failures wait
+ever longer and end, after some attempts, as dead letters; what cannot succeed is refused at once.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from vesalius.errors import OutputError
+from vesalius.pacs.states import OtherSeriesError, QueuedSeries, State, Stored
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS series (
@@ -48,52 +48,12 @@ BEGIN UPDATE total SET bytes = bytes - OLD.bytes; END;
 it within the transaction that changes them."""
 BUSY_S = 30.0
 """How long one process waits for another's write."""
+ABANDONED_S = 3600.0
+"""Unfinished files this old are nobody's."""
+MOST_DOUBLINGS = 20
+"""Of the time between attempts."""
 HASH_LETTERS = 24
 """Of names of files and folders, which tell nothing of a patient."""
-
-
-class State(StrEnum):
-    """Where a series stands."""
-
-    RECEIVING = "receiving"
-    CLAIMED = "claimed"
-    MADE = "made"
-    """Results are on disk and not all of them sent."""
-    DONE = "done"
-    REFUSED = "refused"
-    """It cannot succeed, however often it is tried."""
-    DEAD = "dead"
-    """It failed as often as it may."""
-
-
-class Stored(StrEnum):
-    """What came of an instance that arrived."""
-
-    NEW = "new"
-    KNOWN = "known"
-    """An instance of this UID is there already, and stays as it is."""
-
-
-@dataclass(frozen=True)
-class QueuedSeries:
-    """One series in the queue."""
-
-    uid: str
-    folder: Path
-    """Of its instances."""
-    state: State
-    revision: int
-    """Grows with every instance that is added."""
-    attempts: int
-    reason: str
-    """Why it failed last; "" if it did not."""
-    results: tuple[tuple[str, str], ...]
-    """Files in the folder of results, each with the name of a destination."""
-
-    @property
-    def short(self) -> str:
-        """What logs call it: nothing that tells of a patient."""
-        return self.folder.name[:8]
 
 
 class SeriesQueue:
@@ -111,8 +71,11 @@ class SeriesQueue:
         self.root, self.quota_bytes = root, quota_bytes
         self.incoming, self.outgoing, self.claims = root / "incoming", root / "outgoing", root / "claims"
         self.unfinished = root / "unfinished"
-        for folder in (self.incoming, self.outgoing, self.claims, self.unfinished):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._using_disk():
+            root.parent.mkdir(parents=True, exist_ok=True)
+            for folder in (root, self.incoming, self.outgoing, self.claims, self.unfinished):
+                folder.mkdir(exist_ok=True, mode=0o700)
+            _own(root / "queue.sqlite")
         with self._open() as database:
             database.execute("PRAGMA journal_mode = WAL")
             database.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
@@ -126,7 +89,8 @@ class SeriesQueue:
             file: On the same disk as the queue; moved, or deleted if the instance is known.
 
         Raises:
-            OutputError: If the quota is used up, or another series has an instance of this UID.
+            OtherSeriesError: If another series has an instance of this UID.
+            OutputError: If the quota is used up.
         """
         _sync(file)
         size = file.stat().st_size
@@ -135,13 +99,15 @@ class SeriesQueue:
             if known is not None:
                 file.unlink()
                 if known["series"] != series:
-                    raise OutputError(f"Instance {_hash(instance)} was sent before, as one of another series.")
+                    raise OtherSeriesError(f"Instance {_hash(instance)} was sent before, as one of another series.")
                 return Stored.KNOWN
             if self._bytes(database) + size > self.quota_bytes:
                 file.unlink()
                 raise OutputError(f"{self.root}: the quota of {self.quota_bytes // 2**20} MiB is used up.")
             folder = self.incoming / _hash(series)
-            folder.mkdir(exist_ok=True, mode=0o700)
+            if not folder.exists():
+                folder.mkdir(exist_ok=True, mode=0o700)
+                _sync(self.incoming)
             os.replace(file, folder / f"{_hash(instance)}.dcm")
             _sync(folder)
             database.execute(
@@ -157,33 +123,51 @@ class SeriesQueue:
         return Stored.NEW
 
     @contextmanager
-    def claim(self, rest_s: float) -> Iterator[QueuedSeries | None]:
+    def claim(self, rest_s: float, attempts: int) -> Iterator[QueuedSeries | None]:
         """One series to work on, held by this process until the block ends; None if nothing is due.
 
-        A series is due if nothing of it has arrived for ``rest_s`` seconds, or if whoever held it is gone.
+        A series is due if nothing of it has arrived for ``rest_s`` seconds, or if whoever held it is gone. If it was
+        claimed so many times before and nothing came of it, not even an error, its processes were ended; it is dead.
         """
         for uid, folder in self._due(rest_s):
-            lock = FileLock(self.claims / f"{folder}.lock", mode=0o600)
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                continue
-            try:
-                found = self._take(uid, rest_s)
+            with self._lock(folder) as held:
+                found = self._take(uid, rest_s, attempts) if held else None
                 if found is not None:
                     yield found
                     return
-            finally:
-                lock.release()
         yield None
 
-    def made(self, series: QueuedSeries, results: Sequence[tuple[str, str]]) -> bool:
-        """Note that all results are in the folder of results; False if slices have arrived meanwhile."""
-        return self._move(series, State.MADE, results=json.dumps(list(results)))
+    def made(self, series: QueuedSeries, results: Sequence[tuple[str, str]]) -> QueuedSeries | None:
+        """Note that all results are in the folder of results, for good, whatever happens to the machine.
+
+        Returns:
+            The series as it is now, at the first attempt to send; None if slices have arrived meanwhile.
+        """
+        folder = self.results_of(series)
+        with self._using_disk():
+            for file in sorted({file for file, _ in results}):
+                _sync(folder / file)
+            for each in (folder, self.outgoing) if results else ():
+                _sync(each)
+        if not self._move(series, State.MADE, results=json.dumps(list(results)), attempts=1, reason=""):
+            return None
+        return replace(series, state=State.MADE, results=tuple(results), attempts=1, reason="")
+
+    def sent(self, series: QueuedSeries, result: tuple[str, str]) -> bool:
+        """Note that one of the results was sent, and will not be again; False if slices have arrived meanwhile."""
+        with self._transaction() as database:
+            row = database.execute(
+                "SELECT results FROM series WHERE uid = ? AND revision = ?", (series.uid, series.revision)
+            ).fetchone()
+            if row is None:
+                return False
+            left = [each for each in json.loads(row["results"]) if tuple(each) != result]
+            database.execute("UPDATE series SET results = ? WHERE uid = ?", (json.dumps(left), series.uid))
+        return True
 
     def done(self, series: QueuedSeries) -> bool:
         """Note that all results were sent; False if slices have arrived meanwhile."""
-        return self._move(series, State.DONE)
+        return self._move(series, State.DONE, reason="")
 
     def refuse(self, series: QueuedSeries, reason: str) -> bool:
         """Note that it can never succeed."""
@@ -191,11 +175,10 @@ class SeriesQueue:
 
     def fail(self, series: QueuedSeries, reason: str, *, attempts: int, wait_s: float) -> bool:
         """Note a failure: to be tried again after ``wait_s``, then twice that, and no more after so many attempts."""
-        tried = series.attempts + 1
-        if tried >= attempts:
-            return self._move(series, State.DEAD, reason=reason, attempts=tried)
-        values = {"reason": reason, "attempts": tried, "due": time.time() + wait_s * 2 ** (tried - 1)}
-        return self._move(series, None, **values)
+        if series.attempts >= attempts:
+            return self._move(series, State.DEAD, reason=reason)
+        wait = wait_s * 2.0 ** min(series.attempts - 1, MOST_DOUBLINGS)
+        return self._move(series, None, reason=reason, due=time.time() + wait)
 
     def retry(self) -> int:
         """Try everything again that is dead or was refused; how many there were."""
@@ -208,17 +191,27 @@ class SeriesQueue:
         """Folder for the results of one revision."""
         return self.outgoing / f"{series.folder.name}-{series.revision}"
 
-    def remove_done(self, older_than_s: float) -> int:
-        """Delete files of series that were done so long ago, and forget them; how many series."""
+    def remove_old(self, older_than_s: float) -> list[QueuedSeries]:
+        """Delete the files of series that were done, refused or given up so long ago, and forget them.
+
+        Files of callers that went away in the middle of an instance go, too.
+
+        Returns:
+            The series, as they were.
+        """
+        with self._using_disk():
+            for left in self.unfinished.iterdir():
+                with suppress(FileNotFoundError):  # its caller is not gone
+                    if left.stat().st_mtime < time.time() - ABANDONED_S:
+                        left.unlink()
         limit = time.time() - older_than_s
-        removed = 0
-        for uid, folder in self._select("state = 'done' AND changed <= ?", limit):
-            lock = FileLock(self.claims / f"{folder}.lock", mode=0o600)
-            try:
-                with lock.acquire(blocking=False):
-                    removed += self._remove(uid, folder, limit)
-            except Timeout:
-                continue
+        removed: list[QueuedSeries] = []
+        for uid, folder in self._select(f"state IN {_OVER} AND changed <= ?", limit):
+            with self._lock(folder) as held:
+                if held and (gone := self._remove(uid, limit)) is not None:
+                    removed.append(gone)
+                    if os.name == "posix":  # elsewhere the lock does it, and nobody can delete what is open
+                        (self.claims / f"{folder}.lock").unlink(missing_ok=True)
         return removed
 
     def list_series(self) -> list[QueuedSeries]:
@@ -234,28 +227,38 @@ class SeriesQueue:
 
     def _due(self, rest_s: float) -> list[tuple[str, str]]:
         now = time.time()
-        # A claim is due, too: if its process lives, its lock cannot be had.
-        return self._select(
-            "(state IN ('receiving', 'claimed') AND changed <= ? AND due <= ?) OR (state = 'made' AND due <= ?)",
-            now - rest_s,
-            now,
-            now,
-        )
+        return self._select(_DUE, now - rest_s, now, now)
 
-    def _take(self, uid: str, rest_s: float) -> QueuedSeries | None:
-        """Claim it, if it still is as it was when it was listed."""
+    @contextmanager
+    def _lock(self, folder: str) -> Iterator[bool]:
+        """Whether the lock of a series could be had; released with the block."""
+        lock = FileLock(self.claims / f"{folder}.lock", mode=0o600)
+        with self._using_disk(), suppress(Timeout):
+            lock.acquire(blocking=False)
+        try:
+            yield lock.is_locked
+        finally:
+            lock.release()
+
+    def _take(self, uid: str, rest_s: float, attempts: int) -> QueuedSeries | None:
+        """Claim it, if it still is as it was when it was listed; the attempt counts from here on."""
         now = time.time()
         with self._transaction() as database:
-            row = database.execute(f"SELECT {_COLUMNS} FROM series WHERE uid = ?", (uid,)).fetchone()
+            row = database.execute(
+                f"SELECT {_COLUMNS} FROM series WHERE uid = ? AND {_DUE}", (uid, now - rest_s, now, now)
+            ).fetchone()
             if row is None:
                 return None
             found = self._read(row)
-            if found.state == State.MADE:
-                return found
-            if found.state not in (State.RECEIVING, State.CLAIMED) or row["changed"] > now - rest_s or row["due"] > now:
+            if found.attempts >= attempts:
+                database.execute(
+                    "UPDATE series SET state = 'dead', changed = ?, reason = ? WHERE uid = ?",
+                    (now, found.reason or _ENDED, uid),
+                )
                 return None
-            database.execute("UPDATE series SET state = 'claimed' WHERE uid = ?", (uid,))
-        return found
+            state = State.MADE if found.state == State.MADE else State.CLAIMED
+            database.execute("UPDATE series SET state = ?, attempts = attempts + 1 WHERE uid = ?", (state, uid))
+        return replace(found, attempts=found.attempts + 1)
 
     def _move(self, series: QueuedSeries, state: State | None, **values: object) -> bool:
         """Change a series unless slices have come since it was claimed; without a state, back to what is to be done."""
@@ -270,20 +273,21 @@ class SeriesQueue:
             )
             return moved.rowcount == 1
 
-    def _remove(self, uid: str, folder: str, limit: float) -> bool:
+    def _remove(self, uid: str, limit: float) -> QueuedSeries | None:
         with self._transaction() as database:
-            gone = database.execute(
-                "SELECT 1 FROM series WHERE uid = ? AND state = 'done' AND changed <= ?", (uid, limit)
-            )
-            if gone.fetchone() is None:
-                return False
-            # Files first: what a crash leaves here is done, and is removed next time.
-            shutil.rmtree(self.incoming / folder, ignore_errors=True)
-            for results in self.outgoing.glob(f"{folder}-*"):
+            row = database.execute(
+                f"SELECT {_COLUMNS} FROM series WHERE uid = ? AND state IN {_OVER} AND changed <= ?", (uid, limit)
+            ).fetchone()
+            if row is None:
+                return None
+            gone = self._read(row)
+            # Files first: what a crash leaves here is over, and is removed next time.
+            shutil.rmtree(gone.folder, ignore_errors=True)
+            for results in self.outgoing.glob(f"{gone.folder.name}-*"):
                 shutil.rmtree(results, ignore_errors=True)
             database.execute("DELETE FROM instances WHERE series = ?", (uid,))
             database.execute("DELETE FROM series WHERE uid = ?", (uid,))
-        return True
+        return gone
 
     def _select(self, where: str, *values: float) -> list[tuple[str, str]]:
         with self._open() as database:
@@ -318,6 +322,16 @@ class SeriesQueue:
             raise OutputError(f"{place}: cannot be used ({error}); see whether the disk is full or damaged.") from error
 
     @contextmanager
+    def _using_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(
+                f"{self.root}: the queue cannot be used ({error.strerror or error}); see whether its disk is full, and "
+                "whether the folder is yours."
+            ) from error
+
+    @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._open() as database:
             database.execute("BEGIN IMMEDIATE")
@@ -331,6 +345,11 @@ class SeriesQueue:
 
 _UNDONE = "state = CASE results WHEN '[]' THEN 'receiving' ELSE 'made' END"
 """To be made, or to be sent if it was made."""
+_DUE = "((state IN ('receiving', 'claimed') AND changed <= ? AND due <= ?) OR (state = 'made' AND due <= ?))"
+"""With the time since which nothing may have arrived, and twice the present. A claim is due, too: if its process lives,
+its lock cannot be had."""
+_OVER = "('done', 'refused', 'dead')"
+_ENDED = "The process that worked on it was ended each time, by the system or from outside."
 _COLUMNS = "uid, folder, state, revision, changed, attempts, due, reason, results"
 
 
@@ -338,11 +357,19 @@ def _hash(uid: str) -> str:
     return hashlib.sha256(uid.encode()).hexdigest()[:HASH_LETTERS]
 
 
+def _own(file: Path) -> None:
+    """Let nobody but its owner read a file; made if it is not there."""
+    file.touch(mode=0o600)
+    if file.stat().st_mode & 0o077:  # of an earlier version
+        with suppress(PermissionError):
+            file.chmod(0o600)
+
+
 def _sync(path: Path) -> None:
     """Let a file or a rename in a folder survive a power cut, where the system can."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except OSError:  # Windows opens no folders
+    except PermissionError:  # Windows opens no folders
         return
     try:
         os.fsync(descriptor)

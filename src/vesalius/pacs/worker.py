@@ -5,23 +5,25 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
 from pydicom import dcmread
 
-from vesalius.clinical.work import DicomFiles, report_names, segment_to_dicom
+from vesalius.clinical.work import DicomFiles, ReportOnlyError, report_names, segment_to_dicom
 from vesalius.console import say
-from vesalius.errors import ConfigError, ImageError, OutputError, PromptError, VesaliusError, join_first, unknown_name
+from vesalius.errors import ConfigError, ImageError, OutputError, PromptError, VesaliusError, join_first
 from vesalius.imaging import read_image
 from vesalius.imaging.dicom import read_stacks
+from vesalius.imaging.dicom_file import DicomStream, reading
 from vesalius.imaging.safeguards import quiet
 from vesalius.naming.labeller import AnatomyLabeller, choose_stacks
 from vesalius.pacs.rules import PacsRules, Rule, SeriesFacts
-from vesalius.pacs.sending import send
-from vesalius.pacs.series_queue import QueuedSeries, SeriesQueue, State
-from vesalius.predict import Predictor
+from vesalius.pacs.sending import check_destination, send
+from vesalius.pacs.series_queue import SeriesQueue
+from vesalius.pacs.states import QueuedSeries, State
+from vesalius.predict import Predictor, check_prompts
 from vesalius.segmenting.request import Request
 
 LOOK_S = 0.5
@@ -46,13 +48,28 @@ class Worker:
     def __init__(self, queue: SeriesQueue, rules: PacsRules, model: str, own_aet: str) -> None:
         self.queue, self.rules, self.model, self.own_aet = queue, rules, model, own_aet
 
+    def check(self) -> None:
+        """Open the model for what the rules ask of it, and see whether results may go where the rules send them.
+
+        Raises:
+            VesaliusError: If the model cannot be used, or credentials would go over the network in clear.
+        """
+        for rule in self.rules.rules:
+            if rule.task == "name":
+                _ = self._labeller
+            else:
+                check_prompts(list(rule.phrases))
+                _ = self._predictor
+        for destination in self.rules.destinations.values():
+            check_destination(destination)
+
     def run(self, stopped: threading.Event) -> None:
         """Work until it is told to stop, and remove old series now and then, however busy it is."""
         tidied = -math.inf
         while not stopped.is_set():
             try:
                 if time.monotonic() - tidied >= TIDY_S:
-                    self.queue.remove_done(self.rules.queue.keep_seconds)
+                    self._tidy()
                     tidied = time.monotonic()
                 if not self.step():
                     stopped.wait(LOOK_S)
@@ -60,34 +77,66 @@ class Worker:
                 say(error)
                 stopped.wait(TROUBLE_S)
 
+    def _tidy(self) -> None:
+        for each in self.queue.remove_old(self.rules.queue.keep_seconds):
+            if each.state != State.DONE:
+                say(f"series {each.short}: removed after {self.rules.queue.keep_days:g} days; it was {each.state}")
+
     def step(self) -> bool:
         """Work on a series that is due; False if there is none."""
-        with self.queue.claim(self.rules.queue.rest_seconds) as series:
+        settings = self.rules.queue
+        with self.queue.claim(settings.rest_seconds, settings.attempts) as series:
             if series is None:
                 return False
-            try:
-                self._work(series)
-            except (ImageError, PromptError, ConfigError) as error:  # the same tomorrow
-                self.queue.refuse(series, str(error))
-                say(f"series {series.short}: refused: {error}")
-            except Exception as error:  # anything may go wrong with strangers' data, and the next series is waiting
-                reason = str(error) if isinstance(error, VesaliusError) else type(error).__name__
-                settings = self.rules.queue
-                self.queue.fail(series, reason, attempts=settings.attempts, wait_s=settings.retry_seconds)
-                say(f"series {series.short}: attempt {series.attempts + 1} of {settings.attempts} failed: {reason}")
+            made = None
+            with self._noting_failure(series):
+                made = self._make_ready(series)
+            if made is not None:
+                with self._noting_failure(made):
+                    self._send(made)
         return True
 
-    def _work(self, series: QueuedSeries) -> None:
-        if series.state != State.MADE:
-            results = tuple(self._make(series))
-            if not self.queue.made(series, results):
-                say(f"series {series.short}: slices arrived meanwhile; it is begun anew when it rests")
-                return
-            series = replace(series, state=State.MADE, results=results)
+    @contextmanager
+    def _noting_failure(self, series: QueuedSeries) -> Iterator[None]:
+        settings = self.rules.queue
+        try:
+            yield
+        except (ImageError, PromptError, ConfigError) as error:  # the same tomorrow
+            self.queue.refuse(series, str(error))
+            say(f"series {series.short}: refused: {error}")
+        except Exception as error:  # anything may go wrong with strangers' data, and the next series is waiting
+            reason = _reason(error)
+            self.queue.fail(series, reason, attempts=settings.attempts, wait_s=settings.retry_seconds)
+            say(f"series {series.short}: attempt {series.attempts} of {settings.attempts} failed: {reason}")
+
+    def _make_ready(self, series: QueuedSeries) -> QueuedSeries | None:
+        """The series with its results, made unless they are there; None if slices have arrived meanwhile."""
+        if series.state == State.MADE and self._can_send(series):
+            return series
+        made = self.queue.made(series, tuple(self._make(series)))
+        if made is None:
+            _tell_late(series)
+        return made
+
+    def _can_send(self, series: QueuedSeries) -> bool:
+        """Whether results are whole and their destinations still known; else all is made anew by today's rules."""
+        folder = self.queue.results_of(series)
+        return all(name in self.rules.destinations and is_readable(folder / file) for file, name in series.results)
+
+    def _send(self, series: QueuedSeries) -> None:
+        """Send each result to each destination that lacks it; one that fails keeps nothing from the others."""
+        failures: dict[str, None] = {}
         for file, destination in series.results:
-            if destination not in self.rules.destinations:
-                raise OutputError(unknown_name("destination", destination, self.rules.destinations))
-            send(self.queue.results_of(series) / file, self.rules.destinations[destination], self.own_aet)
+            try:
+                send(self.queue.results_of(series) / file, self.rules.destinations[destination], self.own_aet)
+            except Exception as error:
+                failures[_reason(error)] = None
+                continue
+            if not self.queue.sent(series, (file, destination)):
+                _tell_late(series)
+                return
+        if failures:
+            raise OutputError(join_first(failures, separator="; "))
         if self.queue.done(series):
             told = f"{len(series.results)} results sent" if series.results else "no rule fits"
             say(f"series {series.short}: done, {told}")
@@ -114,10 +163,9 @@ class Worker:
         files = DicomFiles(folder / f"{name}-segmentation.dcm", report)
         try:
             segment_to_dicom(read_image(series), self._predictor, Request(rule.phrases, self.model), files)
-        except PromptError:
-            if not report.exists():
-                raise
-        return [each for each in files.paths if each.exists()]
+        except ReportOnlyError:
+            return [report]
+        return files.paths
 
     @cached_property
     def _predictor(self) -> Predictor:
@@ -132,12 +180,29 @@ def read_facts(folder: Path) -> SeriesFacts:
     """What the header of a series' first file says.
 
     Raises:
-        ImageError: If there is none.
+        ImageError: If there is none, or it cannot be read.
     """
     first = min(folder.glob("*.dcm"), default=None)
     if first is None:
         raise ImageError(f"{folder}: holds no DICOM file.")
-    with quiet("pydicom"):
-        header = dcmread(first, stop_before_pixels=True, specific_tags=list(FACTS))
+    with reading(first), DicomStream(first) as file:
+        header = dcmread(file, stop_before_pixels=True, specific_tags=list(FACTS))
         modality, body_part, *descriptions = (str(header.get(name) or "").strip() for name in FACTS)
     return SeriesFacts(modality, body_part, tuple(each for each in descriptions if each))
+
+
+def is_readable(file: Path) -> bool:
+    """Whether a result is there and holds what DICOM needs."""
+    try:
+        with quiet("pydicom"):
+            return "SOPInstanceUID" in dcmread(file)
+    except Exception:  # whatever pydicom makes of what a damaged disk left
+        return False
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, VesaliusError) else type(error).__name__
+
+
+def _tell_late(series: QueuedSeries) -> None:
+    say(f"series {series.short}: slices arrived meanwhile; it is begun anew when it rests")
