@@ -163,13 +163,22 @@ def test_patients_and_uids_stay_apart_and_together_within_a_run_and_change_with_
             {"PatientID": "", "PatientName": "", "StudyInstanceUID": "1.2.9"},
             False,
         ),
+        (
+            {"PatientID": "", "PatientName": "Yamada^Tarou=山田^太郎"},
+            {"PatientID": "", "PatientName": "YAMADA^TAROU", "StudyInstanceUID": "1.2.9"},
+            True,
+        ),
         ({"PatientID": "Doe Jane"}, {"PatientID": "", "PatientName": "Doe^Jane"}, False),
     ],
 )
 def test_a_pseudonym_is_of_one_patient_however_the_name_is_written(write_image, tmp_path, one, other, same):
     grey = np.zeros((8, 8), np.int16)
     paths = [
-        write_image(f"{place}.dcm", grey, **{"PatientName": "Doe^Jane", "PatientID": "17", **each})
+        write_image(
+            f"{place}.dcm",
+            grey,
+            **{"SpecificCharacterSet": "ISO_IR 192", "PatientName": "Doe^Jane", "PatientID": "17", **each},
+        )
         for place, each in enumerate((one, other))
     ]
     first, second = map(pydicom.dcmread, deidentify(paths, tmp_path / "copies").files)
@@ -203,11 +212,11 @@ def test_text_in_pixels_is_refused_where_the_header_says_so(write_series, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copies", "series"]
 
 
-@pytest.mark.parametrize(("burnt", "notices"), [(None, 1), ("NO", 0)])
+@pytest.mark.parametrize(("modality", "burnt", "notices"), [("US", None, 1), ("IVUS", None, 1), ("US", "NO", 0)])
 def test_ultrasound_is_copied_with_a_warning_unless_its_header_says_that_it_shows_no_text(
-    write_image, tmp_path, burnt, notices
+    write_image, tmp_path, modality, burnt, notices
 ):
-    path = write_image("us.dcm", np.zeros((8, 8), np.uint8), ULTRASOUND, Modality="US", BurnedInAnnotation=burnt)
+    path = write_image("us.dcm", np.zeros((8, 8), np.uint8), ULTRASOUND, Modality=modality, BurnedInAnnotation=burnt)
     assert len(deidentify([path], tmp_path / "copies").notices) == notices
 
 
@@ -381,3 +390,14 @@ def test_an_overlay_says_of_text_in_its_pixels_what_its_sources_say(exact, write
             deidentify_folder(files.capture, tmp_path / "copies")
         return
     assert len(deidentify_folder(files.capture, tmp_path / "copies").notices) == notices
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # of the test's own file
+def test_pixels_and_tables_of_bytes_of_another_kind_stay(write_image, tmp_path):
+    path = write_image("a.dcm", np.arange(40_000, dtype=np.uint16).reshape(200, 200))
+    dataset = pydicom.dcmread(path)
+    dataset["PixelData"].VR = "UN"
+    dataset.add_new("RedPaletteColorLookupTableData", "OB", bytes(512))
+    dataset.save_as(path)
+    copy = pydicom.dcmread(deidentify([path], tmp_path / "copies").files[0])
+    assert (len(copy.PixelData), len(copy.RedPaletteColorLookupTableData)) == (80_000, 512)

@@ -71,7 +71,7 @@ def test_texts_of_every_kind_are_emptied_value_by_value_and_numbers_and_needed_c
         "a.dcm", np.zeros((8, 8), np.int16), PatientName="Mustermann^Primary", PatientID="1024", Rows=8,
         BodyPartExamined="MUSTERMANN PRIMARY", SequenceName="t1_MUSTERMANN", SliceThickness="7.25",
         ImageType=["ORIGINAL", "PRIMARY", "MUSTERMANN"], ScanOptions="FAST", WindowWidth="1024", SeriesNumber="1024",
-        PixelSpacing=["1.5", "2.5"], KVP="6.25",
+        PixelSpacing=["1.5", "2.5"], KVP="6.25", TableHeight="-1.5E+2", XRayTubeCurrent=" 12 ",
     )  # fmt: skip
     content = path.read_bytes().replace(b"7.25", b"Must").replace(b"2.5 ", b"Max ").replace(b"6.25", b" nan")
     path.write_bytes(content)
@@ -83,6 +83,7 @@ def test_texts_of_every_kind_are_emptied_value_by_value_and_numbers_and_needed_c
     assert list(copy.ImageType) == ["ORIGINAL", "PRIMARY", ""]
     assert (copy.ScanOptions, copy.WindowWidth, copy.SeriesNumber) == ("FAST", 1024, 1024)
     assert [str(each) for each in copy.PixelSpacing] == ["1.5", ""]
+    assert (copy.TableHeight, copy.XRayTubeCurrent) == (-150, 12)
     told = {each.attribute: each.change for each in copies.changes}
     assert (told["BodyPartExamined"], told["ImageType"]) == ("emptied", "emptied")
 

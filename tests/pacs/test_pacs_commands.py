@@ -13,7 +13,7 @@ WHERE = ("--url", "http://127.0.0.1:9/dicom-web", "--study", "1.2", "--series", 
 @pytest.fixture
 def service(trials, monkeypatch):
     """Holds one series; tells how often it was fetched and what was stored."""
-    seen = {"fetched": 0, "stored": []}
+    seen = {"fetched": 0, "stored": [], "weighted": False}
 
     class Service:
         def __init__(self, url):
@@ -23,6 +23,9 @@ def service(trials, monkeypatch):
             seen["fetched"] += 1
             for place, each in enumerate(trials.make_series(1)):
                 each.PatientName, each.PatientID = "Doe^Jane", "secret-17"
+                if seen["weighted"]:
+                    block = each.private_block(0x0019, "SIEMENS MR HEADER", create=True)
+                    block.add_new(0x0C, "IS", 1000 if place else 0)
                 each.save_as(folder / f"{place}.dcm", enforce_file_format=True)
 
         def find(self, filters, limit):
@@ -64,6 +67,14 @@ def test_results_are_made_from_deidentified_copies_if_asked(run, service, tmp_pa
     assert all(each.SOPInstanceUID.encode() in content for each in copies)
     assert b"secret-17" not in content
     assert service["stored"] == []
+
+
+def test_copies_that_make_other_stacks_are_refused_and_not_kept(run, service, tmp_path):
+    service["weighted"] = True
+    code, _, said = run("pacs", "name", *WHERE, "--out", "result.dcm", "--deidentify", "copies")
+    assert code == 2
+    assert "belong together otherwise" in " ".join(said.split())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_results_that_are_sent_leave_nothing_here(run, service, tmp_path):

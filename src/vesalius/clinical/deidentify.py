@@ -44,7 +44,7 @@ from vesalius.imaging.dicom_file import DicomFile, open_dicom, pixel_bytes, read
 from vesalius.imaging.formats import visible_files
 from vesalius.imaging.safeguards import MEGABYTES, megabytes
 
-WRITTEN_ON = ("US", "SC", "OT", "XC", "ES", "RF", "XA", "DOC", "ECG")
+WRITTEN_ON = ("US", "IVUS", "SC", "OT", "XC", "ES", "RF", "XA", "DOC", "ECG")
 """Modalities whose pictures often have text in their pixels."""
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
@@ -324,7 +324,8 @@ def _patient_of(dataset: Dataset) -> tuple[str, ...]:
     number, issuer = (str(dataset.get(each) or "").strip() for each in ("PatientID", "IssuerOfPatientID"))
     if number:
         return "number", issuer, number
-    name = " ".join(re.split(r"[\W_]+", min(spellings(str(dataset.get("PatientName") or ""))))).strip()
+    spelling = next((each for each in str(dataset.get("PatientName") or "").split("=") if each.strip("^ ")), "")
+    name = " ".join(re.split(r"[\W_]+", min(spellings(spelling)))).strip()
     return ("name", name) if name else ("study", str(dataset.StudyInstanceUID))
 
 
@@ -357,9 +358,9 @@ def _bare_pixels(dataset: Dataset, file: DicomFile) -> None:
     dataset.file_meta = file.header.file_meta
     if dataset.file_meta.TransferSyntaxUID.is_compressed:
         file.pixels.decompress(dataset)
-        for keyword in OFFSETS:
-            dataset.pop(keyword, None)
-        return
+        size = len(dataset.PixelData)
+    for keyword in OFFSETS:
+        dataset.pop(keyword, None)
     for keyword in PIXELS:
         if keyword in dataset:
             dataset[keyword].value = dataset[keyword].value[:size] + bytes(size % 2)

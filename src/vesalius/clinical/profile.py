@@ -46,15 +46,17 @@ SCREENING = 0x4010
 FREE_TEXTS = ("AE", "AS", "LO", "LT", "SH", "ST", "UC", "UT")
 TEXTS = (*FREE_TEXTS, "CS", "DS", "IS")
 """All value representations of letters but those that are replaced or removed wherever they are."""
-OPAQUE = ("UN", "UI", "UR", "OB", "OD", "OF", "OL", "OV", "OW")
-"""Those whose values are not searched; where the standard has another, nobody knows what they tell."""
+BYTES = {"UN", "OB", "OD", "OF", "OL", "OV", "OW"}
+UNSEARCHED = {*BYTES, "UI", "UR"}
+"""Where the standard has texts or numbers instead, nobody knows what these tell."""
 CODES = frozenset((
     "ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL",
     "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT", "COLOR", "MONOCHROME", "VOLUME",
     "SAMPLED", "DISTORTED", "MIXED", "NONE", "PRODUCT", "RESEARCH", "SERVICE", "YES",
 ))  # fmt: skip
 """Codes without which an image is none; a patient's name among them is a word like others."""
-NUMBER = re.compile(r"\s*[-+]?\d*\.?\d*([eE][-+]?\d+)?\s*")
+NUMBER = re.compile(r"[\s\0]*[-+]?\d*[.,]?\d*([eE][-+]?\d+)?[\s\0]*")
+"""What tells no more than a number, some of them written as the standard does not."""
 OF_PATIENT = (
     "PatientID", "OtherPatientIDs", "AccessionNumber", "MedicalRecordLocator", "IssuerOfPatientID", "AdmissionID",
     "ServiceEpisodeID", "PlacerOrderNumberProcedure", "FillerOrderNumberProcedure",
@@ -123,8 +125,9 @@ def rule_of_declared(element: DataElement) -> ProfileRule | None:
     """What becomes of an attribute that would stay, as its file declares another value representation than it has."""
     if element.VR in NAMES_AND_TIMES:
         return ProfileRule.DUMMY
-    strange = element.VR in OPAQUE and element.VR not in dictionary_VR(element.tag).split(" or ")
-    return ProfileRule.REMOVE if strange else None
+    known = set(dictionary_VR(element.tag).split(" or "))
+    fits = element.VR in known or element.VR in BYTES and known & BYTES
+    return ProfileRule.REMOVE if element.VR in UNSEARCHED and not fits else None
 
 
 def words_of(dataset: Dataset) -> re.Pattern[str] | None:
