@@ -19,7 +19,7 @@ LAYERS = [
     {"errors"},
     {"files"},
     {"console", "folders"},
-    {"pages", "processes"},
+    {"isolation", "pages", "processes"},
     {"imaging"},
     {"journal", "prompts"},
     {"data", "models"},

@@ -55,7 +55,7 @@ class Server:
                 words = (path.parent / "cmdline").read_text()
             except OSError:
                 continue
-            if int(content[1]) == self.process.pid and "spawn_main" in words:
+            if int(content[1]) == self.process.pid and "vesalius.serve.pool" in words:
                 found.append(int(path.parent.name))
         return found
 

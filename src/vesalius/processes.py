@@ -69,8 +69,10 @@ def count_cores() -> int:
 
 def work_at_once(
     items: Sequence[Item], work: Work[Tool, Item, Result], jobs: int = 1
-) -> Iterator[Outcome[Item, Result]]:
+) -> Generator[Outcome[Item, Result], None, None]:
     """Do the work to each item.
+
+    Whoever leaves it before its end, as by Ctrl-C, closes it, which ends its processes at once.
 
     Args:
         items: What to work on.
@@ -144,12 +146,16 @@ def _do(work: Work[Tool, Item, Result], item: Item, threads: int) -> Outcome[Ite
 
 @contextmanager
 def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that end with the caller, however it ends."""
+    """Processes that end with the caller, however it ends; by Ctrl-C or an error at once, whatever they are doing."""
     pool = ProcessPoolExecutor(
         jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare, initargs=(is_quiet(),)
     )
     try:
         yield pool
+    except BaseException:
+        for process in list(pool._processes.values()):  # what hangs would never end, and results are whole or not there
+            process.kill()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -1,3 +1,4 @@
+import json
 import threading
 import time
 from concurrent.futures import Future
@@ -5,7 +6,8 @@ from concurrent.futures import Future
 import pytest
 from serve_client import half_bright, png
 
-from vesalius.serve.pool import ProcessRunner, WorkerPool
+from vesalius.isolation import ChildEndedError, ChildFailedError, ChildLateError
+from vesalius.serve.pool import ProcessRunner, WorkerPool, WorkerSettings
 from vesalius.serve.refusals import Refusal, ServiceError
 
 
@@ -93,29 +95,79 @@ def test_a_failure_is_told_to_whoever_asked_and_the_next_job_is_done():
     pool.close()
 
 
-class ScriptedRunner(ProcessRunner):
-    """A runner whose processes end or answer as a script says."""
+class ScriptedChild:
+    """A process that starts and answers as a script says."""
 
-    def __init__(self, script: list) -> None:
-        self.script, self.stopped = script, 0
+    def __init__(self, *answers, starts=()) -> None:
+        self.answers, self.starts = list(answers), list(starts)
 
-    def _try(self, job, due):
-        return self.script.pop(0)
+    def start(self, due):
+        if self.starts and (error := self.starts.pop(0)):
+            raise error
 
-    def _stop(self, grace=0.0):
-        self.stopped += 1
+    def ask(self, content, due):
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return json.dumps({"answer": answer}).encode()
+
+    def stop(self, grace):
+        pass
+
+
+def scripted(*answers, starts=()) -> ProcessRunner:
+    runner = ProcessRunner(WorkerSettings("pocket", "uploads", 1, 1, 1, 0, 1))
+    runner._child = ScriptedChild(*answers, starts=starts)
+    return runner
 
 
 def test_a_job_whose_worker_ended_is_tried_once_more():
-    runner = ScriptedRunner([None, {"answer": {"done": True}}])
-    assert runner.run({"kind": "x"}, 1) == {"done": True}
-    assert runner.stopped == 1
+    assert scripted(ChildEndedError("gone"), {"done": True}).run({"kind": "x"}, 1) == {"done": True}
 
 
-def test_a_job_that_ends_workers_twice_fails_visibly():
-    with pytest.raises(ServiceError, match="ended 2 times") as caught:
-        ScriptedRunner([None, None]).run({"kind": "x"}, 1)
-    assert caught.value.status == 500
+@pytest.mark.parametrize(
+    ("runner", "status", "told"),
+    [
+        (scripted(ChildEndedError("gone"), ChildEndedError("gone")), 500, "ended 2 times"),
+        (scripted(ChildLateError("late")), 504, "took too long and was stopped"),
+        (scripted(starts=[ChildLateError("late")]), 503, "could not load the model"),
+        (scripted(starts=[ChildEndedError("cannot be started (no memory)")]), 503, "could not load the model"),
+        (scripted(ChildFailedError("ModelError", "/srv/x: bad")), 503, "could not load the model"),
+    ],
+)
+def test_a_job_that_no_worker_answers_fails_visibly(runner, status, told):
+    with pytest.raises(ServiceError, match=told) as caught:
+        runner.run({"kind": "x"}, 1)
+    assert caught.value.status == status
+    assert "/srv" not in str(caught.value.refusal)
+    assert bool(caught.value.log) == (status == 503)
+
+
+def test_a_worker_that_cannot_start_is_told_in_the_log_and_tries_again_until_it_is_ready(monkeypatch, caplog):
+    monkeypatch.setattr("vesalius.serve.pool.RETRY_S", 0.01)
+    unable = [ChildFailedError("MemoryError", ""), OSError("no pipe"), ChildEndedError("cannot be started (no memory)")]
+    pool = WorkerPool([scripted({}, {"done": True}, starts=unable)], waiting=2, timeout=5)
+    pool.start()
+    end = time.monotonic() + 5
+    while not pool.ready and time.monotonic() < end:
+        time.sleep(0.001)
+    assert pool.ready
+    assert pool.submit(0, {"kind": "x"}).result(5) == {"done": True}
+    pool.close()
+    assert "could not load the model; MemoryError" in caplog.text
+    assert "OSError at" in caplog.text
+    assert "cannot be started (no memory)" in caplog.text
+
+
+def test_a_start_that_fails_is_told_to_whoever_asked_and_the_next_job_is_done():
+    unable = [ChildEndedError("cannot be started"), ChildEndedError("cannot be started")]
+    pool = WorkerPool([scripted({"done": True}, starts=unable)], waiting=2, timeout=5)
+    pool.start()
+    with pytest.raises(ServiceError, match="could not load") as caught:
+        pool.submit(0, {"kind": "x"}).result(5)
+    assert (caught.value.status, caught.value.retry_after) == (503, 5)
+    assert pool.submit(0, {"kind": "y"}).result(5) == {"done": True}
+    pool.close()
 
 
 def test_a_request_that_is_refused_at_a_full_queue_is_told_in_the_one_form(serve):

@@ -49,7 +49,7 @@ def workers(process) -> list[int]:
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             parent = int(path.read_text().rpartition(")")[2].split()[1])
-            if parent == process.pid and "spawn_main" in (path.parent / "cmdline").read_text():
+            if parent == process.pid and "vesalius.serve.pool" in (path.parent / "cmdline").read_text():
                 found.append(int(path.parent.name))
         except OSError:
             continue

@@ -1,30 +1,23 @@
 """A worker: batches of items to shards of rows and masks, each item in a process that it may break alone."""
 
 import io
-import os
-import queue
-import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Protocol
 from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vesalius import errors
-from vesalius.archive.child import ERROR, OUTCOME, READY, receive_frame, send_frame
 from vesalius.archive.items import WorkItem
 from vesalius.archive.log import PENDING, TABLES, ShardResult
 from vesalius.archive.request import ArchiveRequest, WorkerOptions
 from vesalius.archive.store import ArchiveStore
 from vesalius.archive.work import ItemOutcome, ItemWorker
-from vesalius.errors import VesaliusError
-from vesalius.files import parse_json, to_json, to_utf8
+from vesalius.errors import ModelError, VesaliusError
+from vesalius.files import to_json, to_utf8
+from vesalius.isolation import Child, ChildEndedError, ChildFailedError, ChildLateError
 
 START_S = 600.0
 """Seconds that a process may take to open its model."""
@@ -48,11 +41,14 @@ class DirectRunner:
     """Works on items in this process."""
 
     def __init__(self, request: ArchiveRequest, options: WorkerOptions) -> None:
-        self._worker, self._tries = ItemWorker(request, options.threads), options.tries
+        self._request, self._options = request, options
+        self._worker: ItemWorker | None = None
 
     def run(self, item: WorkItem) -> tuple[ItemOutcome, int]:
         """See `ItemRunner`."""
-        for number in range(1, self._tries + 1):  # noqa: B007 - the last is told
+        if self._worker is None:
+            self._worker = ItemWorker(self._request, self._options.threads)
+        for number in range(1, self._options.tries + 1):  # noqa: B007 - the last is told
             outcome = self._worker.run(item)
             if not outcome.again:
                 break
@@ -67,14 +63,14 @@ class IsolatedRunner:
 
     def __init__(self, request: ArchiveRequest, options: WorkerOptions) -> None:
         self._request, self._options = request, options
-        self._process: subprocess.Popen[bytes] | None = None
-        self._answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._closed = False
+        asked = {"request": request.to_dict(), "threads": options.threads}
+        self._child = Child("vesalius.archive.child", to_json(asked, indent=None).encode())
 
     def run(self, item: WorkItem) -> tuple[ItemOutcome, int]:
         """See `ItemRunner`.
 
         Raises:
+            ChildStoppedError: If it is closed, now or before.
             VesaliusError: If the process says that no item can be worked on.
         """
         for number in range(1, self._options.tries + 1):  # noqa: B007 - the last is told
@@ -84,106 +80,46 @@ class IsolatedRunner:
         return outcome, number
 
     def close(self) -> None:
-        """See `ItemRunner`."""
-        self._closed = True
-        self._stop()
+        """See `ItemRunner`; another thread that waits for an item is told `ChildStoppedError`."""
+        self._child.stop()
 
     def _try(self, item: WorkItem) -> ItemOutcome:
-        process = self._start()
+        self._open()
+        content = to_json(item.to_dict(), indent=None).encode()
         try:
-            send_frame(_input_of(process), to_json(item.to_dict(), indent=None).encode())
-            answer = self._answers.get(timeout=self._options.timeout_s)
-        except queue.Empty:
-            self._stop()
-            reason = f"{item.name}: took more than {self._options.timeout_s:g} s; --timeout allows more"
-            return ItemOutcome.failed(self._request, item.name, f"{reason}.", again=True)
-        except OSError:
-            answer = None
-        if answer is None:
-            return ItemOutcome.failed(self._request, item.name, f"{item.name}: {self._ended()}.", again=True)
-        self._raise(answer)
-        return ItemOutcome.from_bytes(answer[len(OUTCOME) :])
+            return ItemOutcome.from_bytes(self._child.ask(content, time.monotonic() + self._options.timeout_s))
+        except ChildLateError:
+            reason = f"took more than {self._options.timeout_s:g} s; --timeout allows more"
+        except ChildEndedError as ended:
+            reason = str(ended)
+        except ChildFailedError as failed:
+            raise self._to_error(failed) from failed
+        return ItemOutcome.failed(self._request, item.name, f"{item.name}: {reason}.", again=True)
 
-    def _start(self) -> "subprocess.Popen[bytes]":
-        """The process, with its model open."""
-        if self._process is not None:
-            return self._process
+    def _open(self) -> None:
+        """Start the process, and open the model in it, unless they are."""
         for _ in range(STARTS):
-            if self._closed:
-                break
-            process = self._process = subprocess.Popen(
-                [sys.executable, "-m", "vesalius.archive.child"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # libraries may name files, which may name patients
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)},
-            )
-            self._answers = queue.SimpleQueue()
-            threading.Thread(target=_collect, args=(process.stdout, self._answers), daemon=True).start()
-            asked = {"request": self._request.to_dict(), "threads": self._options.threads}
             try:
-                send_frame(_input_of(process), to_json(asked, indent=None).encode())
-                answer = self._answers.get(timeout=START_S)
-            except (OSError, queue.Empty):
-                answer = None
-            if answer is not None:
-                self._raise(answer)
-                return process
-            told = self._ended()
-        raise errors.ModelError(f"{self._request.model}: a worker could not open it; {told}.")
+                return self._child.start(time.monotonic() + START_S)
+            except ChildFailedError as failed:
+                raise self._to_error(failed) from failed
+            except ChildLateError as late:
+                raise self._unopened(f"it took more than {START_S:g} s") from late
+            except ChildEndedError as ended:
+                told = str(ended)
+        raise self._unopened(told)
 
-    def _raise(self, answer: bytes) -> None:
-        """Raise what concerns all items."""
-        if not answer.startswith(ERROR):
-            assert answer.startswith((OUTCOME, READY))
-            return
-        told: Any = parse_json(answer[len(ERROR) :].decode(), "answer")
-        kind = getattr(errors, told["kind"], VesaliusError)
-        self._stop()
-        raise kind(told["message"])
+    def _to_error(self, failed: ChildFailedError) -> VesaliusError:
+        """What concerns all items, as the process raised it."""
+        kind = getattr(errors, failed.kind, None)
+        if isinstance(kind, type) and issubclass(kind, VesaliusError):
+            return kind(failed.message)
+        return self._unopened(str(failed))
 
-    def _ended(self) -> str:
-        """How the process ended, in words; it is gone afterwards."""
-        assert self._process is not None
-        try:
-            code = self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            code = None
-        self._stop()
-        if code is not None and code < 0:
-            return f"its process was ended by {_name_signal(-code)}, by a damaged file or for lack of memory"
-        return f"its process ended with code {code}"
-
-    def _stop(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
-            for stream in (process.stdin, process.stdout):
-                assert stream is not None
-                with suppress(OSError):  # what was not sent yet cannot be sent any more
-                    stream.close()
-
-
-def _input_of(process: "subprocess.Popen[bytes]") -> BinaryIO:
-    assert process.stdin is not None
-    return cast(BinaryIO, process.stdin)
-
-
-def _name_signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def _collect(stream: BinaryIO, answers: "queue.SimpleQueue[bytes | None]") -> None:
-    try:
-        while (content := receive_frame(stream)) is not None:
-            answers.put(content)
-    except (OSError, ValueError):  # closed in the meantime
-        pass
-    answers.put(None)
+    def _unopened(self, reason: str) -> ModelError:
+        return ModelError(
+            f"{self._request.model}: a worker could not open it; {reason.rstrip('.')}. `--workers 0` shows why."
+        )
 
 
 class ShardWorker:
@@ -196,18 +132,17 @@ class ShardWorker:
     """
 
     def __init__(self, request: ArchiveRequest, out: str, options: WorkerOptions) -> None:
-        self._request, self._store, self._options = request, ArchiveStore(out), options
-        self._runner: ItemRunner | None = None
+        self._store = ArchiveStore(out)
+        self._runner: ItemRunner = (IsolatedRunner if options.isolated else DirectRunner)(request, options)
 
     def run(self, items: Sequence[WorkItem]) -> ShardResult:
         """Work on a batch, and write its pending files.
 
         Raises:
+            ChildStoppedError: If it is closed, now or before.
             OutputError: If they cannot be written.
             VesaliusError: If no item at all can be worked on.
         """
-        if self._runner is None:
-            self._runner = (IsolatedRunner if self._options.isolated else DirectRunner)(self._request, self._options)
         done: list[str] = []
         failed: list[dict[str, object]] = []
         tables: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
@@ -241,8 +176,7 @@ class ShardWorker:
 
     def close(self) -> None:
         """End what it started."""
-        if self._runner is not None:
-            self._runner.close()
+        self._runner.close()
 
     def _write(self, name: str, table: pa.Table) -> int:
         sink = io.BytesIO()

@@ -5,6 +5,7 @@ one at a time. The record beside them (`vesalius.journal`) says from which files
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -208,12 +209,13 @@ def _run(
     opening = partial(_open, request.model, request.runtime, request.device, request.precision)
     outcomes = work_at_once(todo, Work(opening, partial(_name, request=request, folder=journal.out)), jobs)
     try:
-        for outcome in watch(outcomes, len(todo)):
-            if outcome.result is None:
-                failed[outcome.source.path] = outcome.reason
-            else:
-                rows[outcome.source.path] = outcome.result
-                journal.add([outcome.result])
+        with closing(outcomes):
+            for outcome in watch(outcomes, len(todo)):
+                if outcome.result is None:
+                    failed[outcome.source.path] = outcome.reason
+                else:
+                    rows[outcome.source.path] = outcome.result
+                    journal.add([outcome.result])
     finally:
         journal.end()
     return rows, failed

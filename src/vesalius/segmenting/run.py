@@ -4,7 +4,8 @@
 in processes of their own, so that an image that fails or breaks its process stops no other.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -140,12 +141,13 @@ def _run(
     """Segment the images that are left, and count those that succeeded."""
     done = 0
     try:
-        for outcome in watch(segment_images(plan.todo, request, journal.out, jobs), len(plan.todo)):
-            if outcome.result is not None:
-                journal.add(outcome.result)
-                done += 1
-            else:
-                failures.append({"source": outcome.source.path, "reason": outcome.reason})
+        with closing(segment_images(plan.todo, request, journal.out, jobs)) as outcomes:
+            for outcome in watch(outcomes, len(plan.todo)):
+                if outcome.result is not None:
+                    journal.add(outcome.result)
+                    done += 1
+                else:
+                    failures.append({"source": outcome.source.path, "reason": outcome.reason})
     finally:
         journal.end()
     return done
@@ -153,7 +155,7 @@ def _run(
 
 def segment_images(
     sources: Sequence[SourceImage], request: Request, out: Path, jobs: int = 1
-) -> Iterator[ImageOutcome]:
+) -> Generator[ImageOutcome, None, None]:
     """Segment each image; one that fails stops no other.
 
     Args:

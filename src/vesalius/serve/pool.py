@@ -2,28 +2,27 @@
 
 A worker is a process, since only a process can be stopped when a file keeps a decoder busy for ever, and only a process
 can crash in a decoder's C code without taking the service along. Each upload has one worker, which holds its features,
-and each worker does one job at a time. What is sent to workers and back is JSON.
+and each worker does one job at a time. What is sent to workers and back is JSON; a worker is this module as a program.
 """
 
 import json
+import logging
 import math
-import multiprocessing
-import multiprocessing.connection
 import queue
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
+from vesalius.isolation import Child, ChildEndedError, ChildError, ChildFailedError, ChildLateError, serve_frames
 from vesalius.processes import count_cores
 from vesalius.serve.engine import Engine, Job
-from vesalius.serve.refusals import Refusal, ServiceError
+from vesalius.serve.refusals import Refusal, ServiceError, where_of
 
+LOG = logging.getLogger("vesalius.serve")
 ATTEMPTS = 2
 """How often a job is tried whose worker ended while it was at it."""
 GRACE_S = 10.0
@@ -32,6 +31,8 @@ LONGEST_WAIT = 60
 """Seconds that callers are told to wait at most."""
 MEAN_SHARE = 0.2
 """Weight of the last job in the mean duration."""
+RETRY_S = 5.0
+"""Seconds after which a worker that could not load its model tries again."""
 
 Answer = dict[str, object]
 
@@ -74,19 +75,24 @@ class ProcessRunner:
     """
 
     def __init__(self, settings: WorkerSettings, on_restart: Callable[[], None] = lambda: None) -> None:
-        self._settings, self._on_restart = settings, on_restart
-        self._context = multiprocessing.get_context("spawn")
-        self._process: multiprocessing.process.BaseProcess | None = None
-        self._pipe: multiprocessing.connection.Connection[object, object] | None = None
+        self._child = Child("vesalius.serve.pool", json.dumps(asdict(settings)).encode(), on_restart)
 
     def run(self, job: Job, timeout: float) -> Answer:
         """See `Runner`."""
         due = time.monotonic() + timeout
+        content = json.dumps(dict(job)).encode()
         for _ in range(ATTEMPTS):
-            answer = self._try(job, due)
-            if answer is not None:
-                return _to_answer(answer)
-            self._stop()
+            self._open(due)
+            try:
+                return _to_answer(json.loads(self._child.ask(content, due)))
+            except ChildEndedError:
+                continue
+            except ChildLateError as late:
+                remedy = "Send fewer slices, or ask for more time."
+                refusal = Refusal("The request took too long and was stopped", remedy=remedy)
+                raise ServiceError(504, refusal) from late
+            except ChildFailedError as failed:
+                _refuse(failed)
         refusal = Refusal(
             f"The worker ended {ATTEMPTS} times while it was at this request",
             remedy="Check the file; it may be damaged.",
@@ -95,77 +101,35 @@ class ProcessRunner:
 
     def close(self) -> None:
         """See `Runner`."""
-        if self._process is not None:
-            self._stop(GRACE_S)
+        self._child.stop(GRACE_S)
 
-    def _try(self, job: Job, due: float) -> Mapping[str, object] | None:
-        """The worker's answer; None if it ended before it gave one.
-
-        Raises:
-            ServiceError: If time is up; the worker is ended.
-        """
-        pipe = self._open()
+    def _open(self, due: float) -> None:
+        """Start the process, and load the model in it, unless they are."""
         try:
-            pipe.send_bytes(json.dumps(dict(job)).encode())
-            if pipe.poll(max(0.0, due - time.monotonic())):
-                return dict(json.loads(pipe.recv_bytes()))
-        except (EOFError, OSError):
-            return None
-        self._stop()
-        raise ServiceError(
-            504, Refusal("The request took too long and was stopped", remedy="Send fewer slices, or ask for more time.")
-        )
-
-    def _open(self) -> "multiprocessing.connection.Connection[object, object]":
-        if self._process is not None and self._process.is_alive() and self._pipe is not None:
-            return self._pipe
-        if self._process is not None:
-            self._stop()
-        ours, theirs = self._context.Pipe()
-        self._process = self._context.Process(target=work, args=(theirs, self._settings), daemon=True)
-        self._process.start()
-        theirs.close()
-        self._pipe = ours
-        return ours
-
-    def _stop(self, grace: float = 0.0) -> None:
-        """End the process, after it had time to end by itself."""
-        assert self._process is not None
-        assert self._pipe is not None
-        self._pipe.close()
-        self._process.join(grace)
-        if grace == 0:
-            self._on_restart()
-        self._process.kill()
-        self._process.join()
-        self._process = self._pipe = None
+            self._child.start(due)
+        except ChildError as error:
+            _refuse(error)
 
 
-def work(pipe: "multiprocessing.connection.Connection[object, object]", settings: WorkerSettings) -> None:
-    """Do jobs until the service ends or closes the pipe; the main function of a worker's process.
+def _refuse(error: ChildError) -> NoReturn:
+    """Say that a worker cannot work; only the log may say what its model and its folders are called."""
+    refusal = Refusal("A worker could not load the model", remedy="Try again in a while; the service's log says why.")
+    raise ServiceError(503, refusal, retry_after=5, log=f"a worker could not load the model; {error}") from error
+
+
+def prepare(settings: bytes) -> Callable[[bytes], bytes]:
+    """Load the model of a worker, and return what does jobs.
 
     Args:
-        pipe: Brings jobs, and takes answers.
-        settings: What to do them with.
+        settings: `WorkerSettings` as JSON.
     """
     from vesalius.predict import Predictor
     from vesalius.runtime.contract import FeatureCache
 
-    for name in (signal.SIGINT, signal.SIGTERM):  # the service says when to end
-        signal.signal(name, signal.SIG_IGN)
-    predictor = Predictor(settings.model, threads=settings.threads, features=FeatureCache(settings.cache_bytes))
-    engine = Engine(
-        predictor,
-        Path(settings.uploads),
-        settings.model,
-        settings.unpacked_bytes,
-        settings.place,
-        settings.workers,
-    )
-    with suppress(EOFError, OSError):  # the service closed the pipe, or was killed
-        while True:
-            job = dict(json.loads(pipe.recv_bytes()))
-            pipe.send_bytes(json.dumps(_answer(engine, job)).encode())
+    told = WorkerSettings(**json.loads(settings))
+    predictor = Predictor(told.model, threads=told.threads, features=FeatureCache(told.cache_bytes))
+    engine = Engine(predictor, Path(told.uploads), told.model, told.unpacked_bytes, told.place, told.workers)
+    return lambda content: json.dumps(_answer(engine, json.loads(content))).encode()
 
 
 def _answer(engine: Engine, job: Job) -> dict[str, object]:
@@ -262,23 +226,39 @@ class WorkerPool:
 
     def _serve(self, place: int) -> None:
         """Do the jobs of one worker's queue."""
-        runner = self._runners[place]
-        with suppress(ServiceError):
-            runner.run({"kind": "hello"}, self._timeout)
-            self._ready[place].set()
-        while (waiting := self._queues[place].get()) is not None:
-            if not waiting.future.set_running_or_notify_cancel():
-                continue  # whoever asked has gone
-            start = time.monotonic()
-            self._busy[place] = True
+        self._greet(place)
+        while True:
             try:
-                answer = runner.run(waiting.job, self._timeout)
-                self._ready[place].set()
-                waiting.future.set_result(answer)
-            except Exception as error:  # told to whoever asked, so that the thread lives on
-                waiting.future.set_exception(error)
-            self._busy[place] = False
-            self._means[place] += MEAN_SHARE * (time.monotonic() - start - self._means[place])
+                waiting = self._queues[place].get(timeout=None if self._ready[place].is_set() else RETRY_S)
+            except queue.Empty:
+                self._greet(place)
+                continue
+            if waiting is None:
+                return
+            if waiting.future.set_running_or_notify_cancel():  # otherwise whoever asked has gone
+                self._do(place, waiting)
+
+    def _greet(self, place: int) -> None:
+        """Let a worker load its model before anybody waits for it."""
+        try:
+            self._runners[place].run({"kind": "hello"}, self._timeout)
+            self._ready[place].set()
+        except ServiceError as error:
+            LOG.error("worker %d: %s", place, error.log or error)
+        except Exception as error:  # the thread lives on
+            LOG.error("worker %d: %s", place, where_of(error))
+
+    def _do(self, place: int, waiting: _Waiting) -> None:
+        start = time.monotonic()
+        self._busy[place] = True
+        try:
+            answer = self._runners[place].run(waiting.job, self._timeout)
+            self._ready[place].set()
+            waiting.future.set_result(answer)
+        except Exception as error:  # told to whoever asked, so that the thread lives on
+            waiting.future.set_exception(error)
+        self._busy[place] = False
+        self._means[place] += MEAN_SHARE * (time.monotonic() - start - self._means[place])
 
 
 def worker_settings(common: WorkerSettings) -> list[WorkerSettings]:
@@ -287,3 +267,7 @@ def worker_settings(common: WorkerSettings) -> list[WorkerSettings]:
     threads = 0 if count == 1 else max(1, count_cores() // count)
     shared = replace(common, cache_bytes=common.cache_bytes // count, threads=threads)
     return [replace(shared, place=place) for place in range(count)]
+
+
+if __name__ == "__main__":
+    serve_frames(prepare)

@@ -1,0 +1,88 @@
+"""Work on many things at once: leaving it ends its processes, whatever they are doing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from vesalius import processes
+from vesalius.processes import Work, work_at_once
+
+HANGING = """
+import os, sys, time
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+
+from vesalius.processes import Work, work_at_once
+
+class Item:
+    def __init__(self, path):
+        self.path = path
+
+def prepare(threads):
+    return threads
+
+def apply(tool, item):
+    if "quick" not in item.path:
+        Path(item.path).write_text(str(os.getpid()))
+        time.sleep(600)
+    return item.path
+
+if __name__ == "__main__":
+    items = [Item(each) for each in sys.argv[2:]]
+    with closing(work_at_once(items, Work(prepare, apply), 2)) as outcomes:
+        for outcome in outcomes:
+            Path(sys.argv[1]).touch()
+            time.sleep(600)
+"""
+
+
+class Recording:
+    """A pool of two processes that do nothing."""
+
+    def __init__(self, *_, **__):
+        self.killed: list[int] = []
+        kill = self.killed.append
+        self._processes = {each: SimpleNamespace(kill=lambda each=each: kill(each)) for each in (1, 2)}
+        self.shut = False
+
+    def submit(self, *_):
+        raise KeyboardInterrupt
+
+    def shutdown(self, **_):
+        self.shut = True
+
+
+def test_ctrl_c_ends_processes_before_it_waits_for_them(monkeypatch):
+    pool = Recording()
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", lambda *_, **__: pool)
+    items = [SimpleNamespace(path="a"), SimpleNamespace(path="b")]
+    with pytest.raises(KeyboardInterrupt):
+        next(work_at_once(items, Work(int, lambda tool, item: item), jobs=2))
+    assert (pool.killed, pool.shut) == ([1, 2], True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+@pytest.mark.parametrize("names", [("one", "two"), ("quick", "two")], ids=["waiting", "working on a result"])
+def test_ctrl_c_ends_what_hangs(tmp_path, names):
+    (tmp_path / "hanging.py").write_text(HANGING)
+    paths = [str(tmp_path / name) for name in names]
+    command = [sys.executable, str(tmp_path / "hanging.py"), str(tmp_path / "result"), *paths]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 120
+    needed = [tmp_path / name for name in ("result" if names[0] == "quick" else "one", "two")]
+    while not all(each.exists() for each in needed):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    time.sleep(0.2)
+    hanging = int((tmp_path / "two").read_text())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) != 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(hanging, 0)
