@@ -1,4 +1,4 @@
-"""Processes of their own that answer messages: what crashes, hangs or cannot start is told and leaves nothing behind."""
+"""Processes that answer messages: what crashes, hangs or cannot start is told and leaves nothing behind."""
 
 import errno
 import os

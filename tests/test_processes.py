@@ -34,11 +34,11 @@ def apply(tool, item):
     return item.path
 
 if __name__ == "__main__":
-    items = [Item(each) for each in sys.argv[2:]]
+    items = [Item(each) for each in sys.argv[3:]]
     with closing(work_at_once(items, Work(prepare, apply), 2)) as outcomes:
         for outcome in outcomes:
-            Path(sys.argv[1]).touch()
-            time.sleep(600)
+            Path(sys.argv[2]).touch()
+            time.sleep(float(sys.argv[1]))
 """
 
 
@@ -68,12 +68,25 @@ def test_ctrl_c_ends_processes_before_it_waits_for_them(monkeypatch):
 
 
 @pytest.mark.slow
+def test_modules_of_the_current_folder_are_not_run(tmp_path):
+    (tmp_path / "hanging.py").write_text(HANGING)
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("socket", "pickle", "queue"):
+        (images / f"{name}.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')")
+    command = [sys.executable, str(tmp_path / "hanging.py"), "0", str(tmp_path / "result"), "quick 1", "quick 2"]
+    subprocess.run(command, cwd=images, check=True, capture_output=True)
+    assert (tmp_path / "result").exists()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
 @pytest.mark.parametrize("names", [("one", "two"), ("quick", "two")], ids=["waiting", "working on a result"])
 def test_ctrl_c_ends_what_hangs(tmp_path, names):
     (tmp_path / "hanging.py").write_text(HANGING)
     paths = [str(tmp_path / name) for name in names]
-    command = [sys.executable, str(tmp_path / "hanging.py"), str(tmp_path / "result"), *paths]
+    command = [sys.executable, str(tmp_path / "hanging.py"), "600", str(tmp_path / "result"), *paths]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 120
     needed = [tmp_path / name for name in ("result" if names[0] == "quick" else "one", "two")]

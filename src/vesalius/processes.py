@@ -17,6 +17,7 @@ from vesalius.console import is_quiet, keeping_quiet, showing_all_as_text
 from vesalius.errors import ConfigError, ModelError, VesaliusError, unexpected
 
 ENDED = "its process was ended from outside, probably for lack of memory; try --jobs 1, or a smaller image"
+SAFE_PATH = "PYTHONSAFEPATH"
 
 
 class Placed(Protocol):
@@ -147,17 +148,32 @@ def _do(work: Work[Tool, Item, Result], item: Item, threads: int) -> Outcome[Ite
 @contextmanager
 def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     """Processes that end with the caller, however it ends; by Ctrl-C or an error at once, whatever they are doing."""
-    pool = ProcessPoolExecutor(
-        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare, initargs=(is_quiet(),)
-    )
+    with _leaving_out_the_current_folder():
+        pool = ProcessPoolExecutor(
+            jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare, initargs=(is_quiet(),)
+        )
+        try:
+            yield pool
+        except BaseException:
+            for process in list(pool._processes.values()):  # what hangs never ends, and results are whole or not there
+                process.kill()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _leaving_out_the_current_folder() -> Iterator[None]:
+    """Processes that are started look for no modules there, where images lie."""
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
     try:
-        yield pool
-    except BaseException:
-        for process in list(pool._processes.values()):  # what hangs would never end, and results are whole or not there
-            process.kill()
-        raise
+        yield
     finally:
-        pool.shutdown(cancel_futures=True)
+        if before is None:
+            os.environ.pop(SAFE_PATH, None)
+        else:
+            os.environ[SAFE_PATH] = before
 
 
 _SPEAKING = ExitStack()

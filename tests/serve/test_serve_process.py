@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -128,3 +128,26 @@ def test_a_series_that_was_not_sent_is_fetched_from_the_archive(import_script, t
             assert (gone.status_code, gone.json()["error"]["where"]) == (502, "dicomweb")
     finally:
         archive.kill()
+
+
+def test_a_busy_worker_ends_with_a_killed_service(tmp_path):
+    values = np.random.default_rng(0).integers(0, 1000, (64, 64, 200)).astype(np.int16)
+    volume = nifti(values, np.diag([-2.0, 2, 5, 1]), tmp_path)
+    with serving(tmp_path / "store") as client:
+        series = send(client, volume, "head.nii.gz")
+
+        def ask_in_vain():
+            with suppress(httpx.HTTPError):
+                client.post(f"/api/uploads/{series['id']}/segment", json={"phrases": ["brain"]})
+
+        asking = threading.Thread(target=ask_in_vain)
+        asking.start()
+        time.sleep(0.3)
+        (worker,) = workers(client.process)
+        client.process.kill()
+        client.process.wait()
+        asking.join()
+        end = time.monotonic() + 5
+        while Path(f"/proc/{worker}").exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not Path(f"/proc/{worker}").exists()
