@@ -75,7 +75,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._starts, self._stopped = 0, False
+        self._starts, self._opened, self._stopped = 0, False, False
 
     def start(self, due: float) -> None:
         """Start the process and wait until it has opened what it needs, unless it has.
@@ -86,11 +86,13 @@ class Child:
         Raises:
             ChildError: If it has not.
         """
-        if self._process is not None and self._process.poll() is None:
+        process = self._process
+        if self._opened and process is not None and process.poll() is None:
             return
         self._end()
         files = self._launch()
         self._exchange([os.fsencode(files), self._settings], due)
+        self._opened = True
 
     def ask(self, content: bytes, due: float) -> bytes:
         """The answer to a message.
@@ -181,6 +183,7 @@ class Child:
         with self._lock:
             process, folder = self._process, self._folder
             self._process = self._folder = None
+            self._opened = False
         code = None if process is None else _end(process, grace)
         if folder is not None:
             folder.cleanup()
