@@ -5,11 +5,13 @@ import json
 import shutil
 import struct
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
@@ -401,3 +403,9 @@ def test_pixels_and_tables_of_bytes_of_another_kind_stay(write_image, tmp_path):
     dataset.save_as(path)
     copy = pydicom.dcmread(deidentify([path], tmp_path / "copies").files[0])
     assert (len(copy.PixelData), len(copy.RedPaletteColorLookupTableData)) == (80_000, 512)
+
+
+def test_the_last_pixel_of_an_odd_number_in_swapped_words_stays(tmp_path):
+    path = Path(get_testdata_file("SC_rgb_small_odd_big_endian.dcm", download=False))
+    copy = pydicom.dcmread(deidentify([path], tmp_path / "copies").files[0])
+    np.testing.assert_array_equal(copy.pixel_array, pydicom.dcmread(path).pixel_array)

@@ -88,6 +88,15 @@ def test_texts_of_every_kind_are_emptied_value_by_value_and_numbers_and_needed_c
     assert (told["BodyPartExamined"], told["ImageType"]) == ("emptied", "emptied")
 
 
+@pytest.mark.parametrize(("part", "kept"), [("KNEE", "KNEE"), ("KNEE MAX", None), ("LEFT HAND", None), ("", None)])
+def test_a_body_part_stays_if_patients_are_called_like_it_and_goes_with_their_names(write_image, tmp_path, part, kept):
+    attributes = {"PatientName": "Knee^Max", "OperatorsName": "Hand", "BodyPartExamined": part, "AcquisitionNumber": ""}
+    path = write_image("a.dcm", np.zeros((8, 8), np.int16), **attributes)
+    copies = deidentify([path], tmp_path / "copies")
+    assert (pydicom.dcmread(copies.files[0]).BodyPartExamined or None) == kept
+    assert "AcquisitionNumber" not in {each.attribute for each in copies.changes}  # nothing was there
+
+
 @pytest.mark.parametrize("representation", ["UN", "UI", "UR", "OB", "PN", "LO"])
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # of the test's own file
 def test_a_name_in_a_representation_that_the_attribute_has_not_goes_too(write_image, tmp_path, representation):

@@ -363,7 +363,15 @@ def _bare_pixels(dataset: Dataset, file: DicomFile) -> None:
         dataset.pop(keyword, None)
     for keyword in PIXELS:
         if keyword in dataset:
-            dataset[keyword].value = dataset[keyword].value[:size] + bytes(size % 2)
+            dataset[keyword].value = _cut(dataset[keyword], size, file.header.original_encoding == (False, False))
+
+
+def _cut(element: DataElement, size: int, swapped: bool) -> bytes:
+    """So many bytes of pixels and, if odd, a zero, which stands before the last one where words are swapped."""
+    value: bytes = element.value
+    if size % 2 and swapped and element.VR == "OW":
+        return value[: size - 1] + bytes(1) + value[size : size + 1]
+    return value[:size] + bytes(size % 2)
 
 
 def _replace_meta(dataset: Dataset, file: DicomFile) -> None:

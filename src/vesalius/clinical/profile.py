@@ -17,6 +17,8 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
+from vesalius.prompts.codes import stations_of_body_part
+
 EDITION = "dicomfields_2026c"
 """Edition of the standard whose table is followed."""
 NAMES_AND_TIMES = ("PN", "DA", "DT", "TM")
@@ -159,8 +161,10 @@ def spellings(text: str) -> set[str]:
 
 def empty_told(element: DataElement, words: re.Pattern[str] | None) -> bool:
     """Empty those values of a text that hold a word of the patient, and numbers that are none; False if none do."""
+    if element.is_empty:
+        return False
     values = _values(element)
-    kept = ["" if _tells(element.VR, str(each), words) else each for each in values]
+    kept = ["" if _tells(element, str(each), words) else each for each in values]
     if kept == values:
         return False
     element.value = kept if any(str(each) for each in kept) else None
@@ -171,13 +175,17 @@ def _values(element: DataElement) -> list[object]:
     return list(element.value) if isinstance(element.value, MultiValue) else [element.value]
 
 
-def _tells(representation: str, value: str, words: re.Pattern[str] | None) -> bool:
-    """A number tells nothing, even if it is that of the patient: it measures something; a code neither."""
-    if representation in ("DS", "IS"):
+def _tells(element: DataElement, value: str, words: re.Pattern[str] | None) -> bool:
+    """A number tells nothing, even if it is that of the patient: it measures something; a term of DICOM neither."""
+    if element.VR in ("DS", "IS"):
         return not NUMBER.fullmatch(value)
-    if words is None or representation == "CS" and value.strip() in CODES:
+    if words is None or element.VR == "CS" and (value.strip() in CODES or _is_body_part(element, value)):
         return False
     return any(words.search(spelling) for spelling in spellings(value))
+
+
+def _is_body_part(element: DataElement, value: str) -> bool:
+    return element.keyword == "BodyPartExamined" and bool(stations_of_body_part(value))
 
 
 def _words_of_name(name: str) -> Iterator[str]:
