@@ -21,6 +21,7 @@ pynetdicom = pytest.importorskip("pynetdicom", reason="needs the extra pacs")
 from pynetdicom.fsm import InvalidEventError  # noqa: E402
 
 from vesalius.errors import ConfigError  # noqa: E402
+from vesalius.pacs import guard as guarding  # noqa: E402
 from vesalius.pacs import listener, worker  # noqa: E402
 from vesalius.pacs.listener import (  # noqa: E402
     MISMATCH,
@@ -194,7 +195,8 @@ def ends(stranger: socket.socket) -> bool:
 
 @pytest.mark.parametrize("said", [b"", b"\x01", b"\x04\x00\x00\x01\x00\x00abcd"])
 def test_callers_that_stop_in_the_middle_lose_their_place(queue, monkeypatch, make_slice, said):
-    monkeypatch.setattr(listener, "ASSOCIATION_S", 0.2)
+    for each in (guarding, listener):
+        monkeypatch.setattr(each, "ASSOCIATION_S", 0.2)
     with listening(queue, ListenSettings(port=0, most_associations=1)) as bound:
         with socket.create_connection(("127.0.0.1", bound), timeout=5) as stranger:
             stranger.sendall(said)
@@ -205,7 +207,7 @@ def test_callers_that_stop_in_the_middle_lose_their_place(queue, monkeypatch, ma
 
 @pytest.mark.slow
 def test_a_caller_that_stops_in_the_middle_of_an_instance_loses_its_place(queue, recorded, monkeypatch, make_slice):
-    monkeypatch.setattr(listener, "PDU_S", 0.5)
+    monkeypatch.setattr(guarding, "PDU_S", 0.5)
     with listening(queue, ListenSettings(port=0, most_associations=1)) as bound:
         with socket.create_connection(("127.0.0.1", bound), timeout=10) as stranger:
             stranger.sendall(recorded[0])
@@ -226,7 +228,7 @@ def answers_soon(port: int, dataset: Dataset) -> bool:
 
 def test_no_more_is_read_than_a_pdu_may_have(capsys):
     connection = Mock()
-    read = listener._reader(connection, lambda: True)
+    read = guarding._reader(connection, lambda: True)
     with pytest.raises(ConnectionAbortedError):  # upon which pynetdicom ends the association
         read(0xFFFFFFFF)
     connection.recv.assert_not_called()
@@ -234,12 +236,12 @@ def test_no_more_is_read_than_a_pdu_may_have(capsys):
 
 
 def test_a_caller_that_sends_byte_by_byte_has_no_more_time(monkeypatch):
-    monkeypatch.setattr(listener, "PDU_S", 0.2)
+    monkeypatch.setattr(guarding, "PDU_S", 0.2)
     connection = Mock()
     connection.recv.side_effect = lambda size: time.sleep(0.02) or b"x"
     began = time.monotonic()
     with pytest.raises(TimeoutError):
-        listener._reader(connection, lambda: True)(1000)
+        guarding._reader(connection, lambda: True)(1000)
     assert time.monotonic() - began < 5
 
 

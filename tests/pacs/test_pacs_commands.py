@@ -126,3 +126,15 @@ def test_series_are_listed_as_other_commands_take_them(run, service):
     code, told, said = run("pacs", "find", "--url", WHERE[1])
     assert (code, told) == (0, f"--study {'1.2.' * 15}4 --series 1.2.3\n")
     assert "CT, portal, 20260101 (4 instances)" in said
+
+
+def test_a_model_that_is_not_there_is_said_before_anything_is_accepted(run, tmp_path):
+    destination = '[destination.archive]\naet = "A"\nhost = "localhost"\nport = 9\n'
+    rule = '[[rule]]\nname = "names"\ntask = "name"\nsend_to = "archive"\n'
+    (tmp_path / "rules.toml").write_text(destination + rule)
+    code, _, said = run(
+        "pacs", "listen", "--rules", "rules.toml", "--queue", "queue", "--port", "0", "--model", "pockte"
+    )
+    assert code == 2
+    assert "Did you mean 'pocket'?" in " ".join(said.split())
+    assert "listens on" not in said

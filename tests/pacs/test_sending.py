@@ -1,6 +1,8 @@
 import json
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from unittest.mock import Mock
 
@@ -11,6 +13,7 @@ pynetdicom = pytest.importorskip("pynetdicom", reason="needs the extra pacs")
 pytest.importorskip("dicomweb_client", reason="needs the extra pacs")
 
 from vesalius.errors import ConfigError, OutputError  # noqa: E402
+from vesalius.pacs import guard, sending  # noqa: E402
 from vesalius.pacs.rules import Destination  # noqa: E402
 from vesalius.pacs.sending import DicomWeb, send  # noqa: E402
 
@@ -186,3 +189,29 @@ def test_a_node_that_is_not_there_is_said(make_slice, tmp_path):
     make_slice("1.2.3").save_as(tmp_path / "a.dcm", enforce_file_format=True)
     with pytest.raises(OutputError, match="NOWHERE at 127.0.0.1:9: does not answer"):
         send(tmp_path / "a.dcm", Destination(aet="NOWHERE", host="127.0.0.1", port=9))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pynetdicom's socket
+def test_a_node_that_stops_in_the_middle_of_its_answer_is_given_up(make_slice, tmp_path, monkeypatch):
+    monkeypatch.setattr(guard, "ASSOCIATION_S", 0.2)
+    monkeypatch.setattr(sending, "TIMEOUT_S", 1.0)
+    hung_up = []
+
+    def answer(server: socket.socket) -> None:
+        caller, _ = server.accept()
+        with caller:
+            caller.settimeout(30)
+            caller.sendall(b"\x02\x00\x00\x01\x00\x00abcd")
+            with suppress(ConnectionError):
+                while caller.recv(2**16):
+                    pass
+            hung_up.append(True)
+
+    make_slice("1.2.3").save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer, args=(server,))
+        thread.start()
+        with pytest.raises(OutputError, match="does not answer"):
+            send(tmp_path / "a.dcm", Destination(aet="SLOW", host="127.0.0.1", port=server.getsockname()[1]))
+        thread.join()
+    assert hung_up == [True]

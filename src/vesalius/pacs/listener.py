@@ -8,9 +8,7 @@ refused with a status, and no association, however odd, ends the listener.
 import logging
 import socket
 import ssl
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -26,16 +24,15 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # m
 from vesalius.console import say
 from vesalius.errors import ConfigError, OutputError
 from vesalius.imaging.safeguards import quiet
+from vesalius.pacs.guard import ASSOCIATION_S, PDU_S, guard
 from vesalius.pacs.rules import UID, check_aet, is_loopback
 from vesalius.pacs.series_queue import SeriesQueue
 from vesalius.pacs.states import OtherSeriesError
 
 SUCCESS, OUT_OF_RESOURCES, MISMATCH, NOT_UNDERSTOOD, OTHER_SERIES = 0x0000, 0xA700, 0xA900, 0xC000, 0xC001
 """Statuses of C-STORE (PS3.4 table B.2-1; those that begin with C are the implementation's own)."""
-ASSOCIATION_S, PDU_S, SILENCE_S = 10.0, 60.0, 120.0
-"""How long an association may take to begin, a PDU to arrive, and a caller to say nothing."""
-LARGEST_PDU = 2**20
-"""Bytes of a PDU that is read; what is agreed on is far less, and so is any request for an association."""
+SILENCE_S = 120.0
+"""How long a caller may say nothing."""
 
 
 @dataclass(frozen=True)
@@ -206,59 +203,6 @@ class Receiver:
             say(f"An instance was refused: {error if isinstance(error, OutputError) else error.strerror}")
             return OTHER_SERIES if isinstance(error, OtherSeriesError) else OUT_OF_RESOURCES
         return SUCCESS
-
-
-def guard(opened: evt.Event) -> None:
-    """End an association whose caller says something that has no place in the protocol, or stops in the middle.
-
-    pynetdicom reads as much as a PDU says it has, however much and however long that takes, and its thread would die
-    of what is out of place; the association would stand open, and count.
-    """
-    association = opened.assoc
-    act = association.dul.state_machine.do_action
-
-    def act_or_end(event: str) -> None:
-        try:
-            act(event)
-        except Exception:  # InvalidEventError, and whatever pynetdicom makes of messages that lack what they need
-            say("An association was broken off: its caller does not keep to the protocol.")
-            association.dul.kill_dul()
-            threading.Thread(target=association.kill, daemon=True).start()  # which waits for this thread to end
-            if association.dul.socket is not None:
-                association.dul.socket.close()
-
-    association.dul.state_machine.do_action = act_or_end  # type: ignore[method-assign]
-    connection = association.dul.socket
-    if connection is not None and connection.socket is not None:
-        read = _reader(connection.socket, lambda: association.is_established)
-        connection.recv = read  # type: ignore[method-assign, assignment]  # parameters have other names
-
-
-def _reader(connection: socket.socket, established: Callable[[], bool]) -> Callable[[int], bytearray]:
-    """Reads a number of bytes; pynetdicom ends an association where this raises OSError."""
-    connection.settimeout(PDU_S)  # of what is sent, too
-
-    def read(size: int) -> bytearray:
-        if size > LARGEST_PDU:
-            say("An association was broken off: its caller announced a PDU that is too large.")
-            raise ConnectionAbortedError
-        end = time.monotonic() + (PDU_S if established() else ASSOCIATION_S)
-        content = bytearray()
-        while len(content) < size:
-            left = end - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            connection.settimeout(left)
-            try:
-                piece = connection.recv(size - len(content))
-            finally:
-                connection.settimeout(PDU_S)
-            if not piece:
-                break  # the caller has gone; pynetdicom sees that something is missing
-            content += piece
-        return content
-
-    return read
 
 
 def read_uids(content: bytes) -> tuple[str, str]:

@@ -244,7 +244,9 @@ def _to_series(row: Dataset) -> RemoteSeries:
 
 
 def _store(file: Path, destination: Destination, own_aet: str) -> None:
-    from pynetdicom import AE
+    from pynetdicom import AE, evt
+
+    from vesalius.pacs.guard import guard
 
     place = f"{destination.aet} at {destination.host}:{destination.port}"
     with quiet("pydicom"):
@@ -254,7 +256,13 @@ def _store(file: Path, destination: Destination, own_aet: str) -> None:
     node.acse_timeout = node.dimse_timeout = node.network_timeout = TIMEOUT_S
     node.connection_timeout = TIMEOUT_S
     tls: Any = (ssl.create_default_context(), destination.host) if destination.tls else None
-    association = node.associate(destination.host, destination.port, ae_title=destination.aet, tls_args=tls)
+    association = node.associate(
+        destination.host,
+        destination.port,
+        ae_title=destination.aet,
+        tls_args=tls,
+        evt_handlers=[(evt.EVT_CONN_OPEN, guard)],
+    )
     if not association.is_established:
         raise OutputError(f"{place}: does not answer, or refuses the association.")
     try:
