@@ -41,7 +41,6 @@ STRAIGHTENED = Notice(
     "of the mask was moved by whole pixels",
 )
 
-
 Values = NDArray[np.bool_ | np.uint8 | np.int16 | np.float32]
 
 
@@ -280,6 +279,7 @@ def write_volume(
     masks: Planes,
     dtype: DTypeLike = np.uint8,
     slope: float | None = None,
+    screen: Affine | None = None,
 ) -> tuple[Notice, ...]:
     """Write a volume of masks or labels on the grid of the file that an image came from.
 
@@ -290,6 +290,7 @@ def write_volume(
         masks: A mask, labels or other values for each slice.
         dtype: Type of the values in the file, which must hold those of the slices.
         slope: What readers multiply the stored values by.
+        screen: How viewers are to show an image without a place in space, see `write_mask_volume`.
 
     Returns:
         Changes of the mask that the user did not ask for.
@@ -308,15 +309,14 @@ def write_volume(
         order, backwards = grid_order(shown, target)
     depth, rows, columns = (masks.shape[axis] for axis in reversed(order))
     planes = masks.planes(order, backwards)
-    notices: tuple[Notice, ...] = ()
     from_volume_file = image.source.name.lower().endswith(VOLUME_SUFFIXES)
     like = image.source if from_volume_file and image.source.is_file() else None
-    if target is not None and image.sheared and not from_volume_file:
+    sheared = image.sheared and not from_volume_file
+    if target is not None and sheared:
         grid = straight_grid(target, (columns, rows, depth))
         planes, target, (columns, rows, depth) = grid.move(planes), grid.affine, grid.shape
-        notices = (STRAIGHTENED,)
-    write_mask_volume(path, planes, (columns, rows, depth), target, like=like, dtype=dtype, slope=slope)
-    return notices
+    write_mask_volume(path, planes, (columns, rows, depth), target, like=like, dtype=dtype, slope=slope, screen=screen)
+    return (STRAIGHTENED,) if sheared else ()
 
 
 def is_volume(image: MedicalImage, slices: SliceStack) -> bool:

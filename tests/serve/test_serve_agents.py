@@ -74,3 +74,24 @@ def test_an_agent_speaks_with_it_over_its_protocol(tools, tmp_path):
     assert (tmp_path / "images/out/scan.polyp.mask.png").is_file()
     assert refused.is_error
     assert "outside the folders" in refused.content[0].text
+
+
+def test_links_within_a_folder_lead_nowhere_else(tools, tmp_path):
+    (tmp_path / "images/series").mkdir()
+    (tmp_path / "secret.png").write_bytes(png(half_bright()))
+    (tmp_path / "images/series/a.png").symlink_to(tmp_path / "secret.png")
+    for path in ("series", "series/a.png"):
+        with pytest.raises(ConfigError, match="outside the folders"):
+            tools.segment(path, ["liver"], "out")
+    (tmp_path / "secret.json").write_text("{}")
+    (tmp_path / "images/scan.json").symlink_to(tmp_path / "secret.json")
+    with pytest.raises(ConfigError, match="outside the folders"):
+        tools.segment("scan.png", ["liver"], "out")
+
+
+def test_of_several_series_it_is_told_which_was_read(tools, tmp_path):
+    (tmp_path / "images/series").mkdir()
+    for name in ("front.png", "side.png"):
+        (tmp_path / "images/series" / name).write_bytes(png(half_bright()))
+    (notice,) = tools.segment("series", ["liver"], "out")["notices"]
+    assert "1 of 2 series left out: side.png. Only that of front.png" in notice

@@ -1,10 +1,13 @@
+import errno
 import logging
 
 import pytest
 from serve_client import ask, half_bright, png, send
+from starlette.formparsers import MultiPartParser
 
 from vesalius.errors import ConfigError
 from vesalius.pacs.rules import is_loopback
+from vesalius.serve.running import MOST_FILES, allow_open_files
 from vesalius.serve.settings import ServeSettings
 
 TOKEN = "a token that is long enough"
@@ -187,3 +190,79 @@ def test_hostile_names_come_back_as_text(client, name):
 def test_docs_that_need_a_foreign_server_are_left_out(client):
     assert client.get("/docs").status_code == 404
     assert client.get("/openapi.json").json()["info"]["title"] == "Vesalius"
+
+
+def test_a_body_may_be_large_only_where_files_are_sent(serve):
+    client = serve(token=TOKEN)
+    large = [("password", ("a.txt", b"x" * (2 * 2**20)))]
+    assert client.post("/auth/token", files=large).status_code == 413
+    assert (
+        client.get("/healthz", headers={"content-length": str(2**21), "content-type": "multipart/x"}).status_code == 413
+    )
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    for method, path in (
+        ("POST", "/api/uploads"),
+        ("POST", f"/api/uploads/{'0' * 32}/corrections"),
+        ("PUT", "/session/"),
+        ("PUT", "/datastore/?image=x"),
+        ("POST", "/infer/pocket?image=x"),
+    ):
+        answer = client.request(method, path, files=[("x", ("a", b"x" * (2 * 2**20)))], headers=headers)
+        assert answer.status_code in (404, 422), path
+
+
+def test_forms_that_take_up_too_much_together_are_told_to_come_back(serve):
+    client = serve(limits={"upload_megabytes": 1})
+    service = client.inside.service
+    with service.forms.receiving(2 * 2**20, 2 * 2**20):
+        answer = client.post("/api/uploads", files=[("files", ("a.png", png(half_bright())))])
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) > 0
+    send(client, png(half_bright()))
+
+
+def test_a_form_of_more_files_than_can_be_opened_says_to_send_a_zip(client, monkeypatch):
+    async def fail(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(MultiPartParser, "parse", fail)
+    answer = client.post("/api/uploads", files=[("files", ("a.png", png(half_bright())))])
+    assert answer.status_code == 413
+    assert "zip" in answer.json()["error"]["remedy"]
+
+
+def test_a_service_may_open_many_files(monkeypatch):
+    resource = pytest.importorskip("resource", reason="of Unix alone")
+    limits = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 10**6))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, wanted: limits.append(wanted))
+    allow_open_files()
+    assert limits == [(MOST_FILES, 10**6)]
+
+
+def test_methods_of_any_name_make_no_new_counters(client):
+    for method in ("AAAA", "BBBB"):
+        client.request(method, "/api/model")
+        client.request(method, "/nothing")
+    assert "AAAA" not in client.get("/metrics").text
+
+
+@pytest.mark.parametrize("phrase", ['"\\ud800"', '"liver \\udfff"'])
+def test_halves_of_characters_are_refused_in_words(client, phrase):
+    upload = send(client, png(half_bright()))
+    headers = {"content-type": "application/json"}
+    body = f'{{"phrases": [{phrase}]}}'
+    answer = client.post(f"/api/uploads/{upload['id']}/segment", content=body, headers=headers)
+    assert answer.status_code == 422
+    fields = {"params": (None, f'{{"phrases": [{phrase}]}}')}
+    answer = client.post(f"/infer/pocket?image={upload['id']}", files=fields)
+    assert (answer.status_code, answer.json()["error"]["where"]) == (422, "phrases")
+
+
+def test_numbers_of_hundreds_of_digits_are_refused_in_words(client):
+    upload = send(client, png(half_bright()))
+    ask(client, upload, "liver")
+    assert client.get(f"/api/uploads/{upload['id']}/seg.dcm?numbers={'9' * 300}").status_code == 422
+    fields = {"params": (None, f'{{"threshold": {"9" * 400}}}')}
+    answer = client.post(f"/infer/pocket?image={upload['id']}", files=fields)
+    assert (answer.status_code, answer.json()["error"]["where"]) == (422, "threshold")

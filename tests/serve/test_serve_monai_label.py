@@ -1,13 +1,22 @@
 """Requests as the clients of MONAI Label for 3D Slicer (client.py) and OHIF (MonaiLabelClient.js) send them."""
 
+import asyncio
 import email
 import json
+import shutil
+import time
+from types import SimpleNamespace
 from urllib.parse import quote_plus
 
 import numpy as np
 import pytest
+from pydicom import Dataset
 from pydicom.data import get_testdata_file
 from serve_client import half_bright, nifti, png, send
+
+from vesalius.errors import OutputError
+from vesalius.pacs.sending import _save
+from vesalius.serve.monai_label import _Archive
 
 LIMIT = "----------lImIt_of_THE_fIle_eW_$"
 """Boundary of Slicer's forms."""
@@ -179,3 +188,76 @@ def test_images_and_models_that_are_not_there_are_not_found(client):
         assert slicer_form(client, "POST", path, {"params": "{}"}, {}).status_code == 404
     for path in ("/datastore/image?image=nothing", "/datastore/label?label=..&tag=../x", "/session/x"):
         assert client.get(path).status_code == 404
+
+
+def test_ohif_gets_two_bytes_a_voxel_where_it_asks_for_them(client, volume, tmp_path):
+    slicer_form(client, "PUT", "/datastore/?image=head", {}, {"file": ("/tmp/a.nii.gz", volume)})
+    params = {"result_extension": ".nrrd", "result_dtype": "uint16"}
+    answer = client.post("/infer/pocket?image=head&output=image", files={"params": (None, json.dumps(params))})
+    header, _, raw = answer.content.partition(b"\n\n")
+    assert b"type: unsigned short" in header
+    assert b"endian: little" in header
+    assert set(np.unique(np.frombuffer(raw, "<u2"))) == {0, 1}
+    assert len(raw) == 10 * 8 * 6 * 2
+    refused = client.post("/infer/pocket?image=head", files={"params": (None, '{"result_dtype": "float99"}')})
+    assert (refused.status_code, refused.json()["error"]["where"]) == (422, "result_dtype")
+
+
+UID = "1.3.6.1.4.1.5962.1.3.1.1.20040119072730.12322"
+
+
+def test_the_uid_of_a_series_neither_shows_nor_deletes_what_others_uploaded(client):
+    with open(get_testdata_file("CT_small.dcm", download=False), "rb") as file:
+        upload = send(client, file.read(), "slice.dcm")
+    assert client.get(f"/datastore/image?image={UID}").status_code == 404
+    assert client.get(f"/datastore/label?label={UID}").status_code == 404
+    assert client.delete(f"/datastore/?id={UID}").status_code == 404
+    assert client.put(f"/datastore/label?image={UID}", files=[("label", ("a.nii.gz", b"x"))]).status_code == 404
+    assert client.get(f"/api/uploads/{upload['id']}").status_code == 200
+
+
+class Fetched:
+    """An archive of one series."""
+
+    calls, at_once, most_at_once = [], 0, 0
+
+    def __init__(self, url):
+        pass
+
+    def find(self, filters, limit):
+        return [SimpleNamespace(study="1")]
+
+    def fetch(self, study, series, folder, most):
+        Fetched.at_once += 1
+        Fetched.most_at_once = max(Fetched.at_once, Fetched.most_at_once)
+        Fetched.calls.append((series, most))
+        time.sleep(0.01)
+        shutil.copy(get_testdata_file("CT_small.dcm", download=False), folder / "1.dcm")
+        Fetched.at_once -= 1
+
+
+def test_a_series_is_fetched_once_few_at_a_time_and_within_limits(serve, monkeypatch):
+    client = serve(dicomweb="https://archive.example.org", limits={"upload_megabytes": 3})
+    monkeypatch.setattr("vesalius.pacs.sending.DicomWeb", Fetched)
+    archive = _Archive(client.inside.service)
+
+    async def ask_often():
+        return await asyncio.gather(*(archive.find(f"1.2.{each % 4}") for each in range(12)))
+
+    found = asyncio.run(ask_often())
+    assert len(set(found)) == 4
+    assert sorted(series for series, _ in Fetched.calls) == [f"1.2.{each}" for each in range(4)]
+    assert {most for _, most in Fetched.calls} == {3 * 2**20}
+    assert Fetched.most_at_once <= 2
+
+
+def test_an_instance_that_cannot_be_stored_is_told_in_words(tmp_path):
+    with pytest.raises(OutputError, match="cannot be stored"):
+        _save(Dataset(), tmp_path / "1.dcm", "https://archive.example.org")
+
+
+def test_an_address_that_is_none_is_refused_at_the_start(run):
+    pytest.importorskip("dicomweb_client", reason="the extra pacs is not installed")
+    code, _, told = run("serve", "--dicomweb", "foo")
+    assert code == 2
+    assert "expected the address of a DICOMweb service" in told

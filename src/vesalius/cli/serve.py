@@ -78,6 +78,9 @@ def serve(
         require(module, extra="serve")
     if dicomweb is not None:
         require("dicomweb_client", extra="pacs")
+        from vesalius.pacs.sending import DicomWeb
+
+        DicomWeb(dicomweb)  # refuses what is no address, before anybody asks
     from vesalius.serve.running import run
     from vesalius.serve.settings import TOKEN_VARIABLE, Limits, ServeSettings, default_store
 

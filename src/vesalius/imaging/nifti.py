@@ -179,6 +179,7 @@ def write_mask_volume(
     like: Path | None = None,
     dtype: DTypeLike = np.uint8,
     slope: float | None = None,
+    screen: Affine | None = None,
 ) -> None:
     """Write a mask volume slice by slice, whole or not at all, on the grid of the image it belongs to.
 
@@ -190,6 +191,8 @@ def write_mask_volume(
         like: Volume on the same grid, whose header's placement is copied.
         dtype: Type of the values in the file, which must hold those of the planes.
         slope: What readers multiply the stored values by; None for values that are meant as they are.
+        screen: How viewers are to show what has no place, in place of ``affine``, and marked as no scanner's; None
+            for a header that says nothing.
 
     Raises:
         ImageError: If ``like`` cannot be read.
@@ -202,6 +205,8 @@ def write_mask_volume(
     if affine is not None:
         header.set_sform(affine, code="scanner")
         header.set_qform(affine, code="scanner", strip_shears=True)
+    elif screen is not None:
+        header.set_sform(screen, code="aligned")
     if like is not None:
         _copy_place(like, header)
     with writing(path) as unfinished, unfinished.open("wb") as target, ExitStack() as stack:
@@ -212,6 +217,20 @@ def write_mask_volume(
         header.write_to(file)
         for plane in planes:
             file.write(np.ascontiguousarray(plane, dtype).tobytes())
+
+
+def says_where(path: Path) -> bool:
+    """Whether a volume's header says where it lies in the patient; NIfTI may leave that open, FreeSurfer never does.
+
+    Args:
+        path: .nii, .nii.gz or .mgz file.
+
+    Raises:
+        ImageError: If it cannot be read.
+    """
+    with reading(path, "a NIfTI or MGZ volume"):
+        header = nib.load(path).header
+    return not isinstance(header, nib.Nifti1Header) or bool(header["qform_code"] > 0 or header["sform_code"] > 0)
 
 
 def _guess_modality(pixels: LazyPixels) -> tuple[str | None, tuple[Notice, ...]]:

@@ -117,16 +117,23 @@ class DicomWeb:
             )
             return [_to_series(Dataset.from_json(row)) for row in rows]
 
-    def fetch(self, study: str, series: str, folder: Path) -> int:
+    def fetch(self, study: str, series: str, folder: Path, most: int | None = None) -> int:
         """Write all instances of a series into a folder (WADO-RS); how many.
+
+        Args:
+            study: Its StudyInstanceUID.
+            series: Its SeriesInstanceUID.
+            folder: Folder to write into.
+            most: Bytes that it may take; None without a limit.
 
         Raises:
             ConfigError: If a UID is none.
-            OutputError: If the service does not answer, or the series is larger than readers take.
+            OutputError: If the service does not answer, sends what cannot be stored, or the series is larger than
+                readers take or ``most``.
         """
         check_uid(study, "study")
         check_uid(series, "series")
-        number = 0
+        number = size = 0
         with _answering(self.url):
             for dataset in self._client.iter_series(study, series):
                 number += 1
@@ -134,8 +141,11 @@ class DicomWeb:
                     raise OutputError(
                         f"{self.url}: the series has more than {FRAMES.value} instances ({FRAMES.variable})."
                     )
-                with quiet("pydicom"):
-                    dataset.save_as(folder / f"{number:06d}.dcm", enforce_file_format=True)
+                size += _save(dataset, folder / f"{number:06d}.dcm", self.url)
+                if most is not None and size > most:
+                    raise OutputError(
+                        f"{self.url}: the series has more than the {most:,} bytes that there is room for."
+                    )
         if not number:
             raise OutputError(f"{self.url}: has no instance of this series.")
         return number
@@ -167,6 +177,16 @@ class DicomWeb:
             if not answer.get("FailedSOPSequence"):
                 raise
             return answer
+
+
+def _save(dataset: Dataset, path: Path, url: str) -> int:
+    """Write an instance; its bytes."""
+    try:
+        with quiet("pydicom"):
+            dataset.save_as(path, enforce_file_format=True)
+    except Exception as error:  # pydicom's own, of every kind; their text may quote the instance
+        raise OutputError(f"{url}: sent an instance that cannot be stored ({type(error).__name__}).") from error
+    return path.stat().st_size
 
 
 @contextmanager

@@ -13,9 +13,11 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 
 from vesalius import __version__
-from vesalius.errors import ConfigError, ImageNotice, VesaliusError
+from vesalius.errors import ConfigError, ImageNotice, VesaliusError, join_first
 from vesalius.files import parse_json, to_json
-from vesalius.imaging.search import find_series
+from vesalius.imaging.formats import visible_files
+from vesalius.imaging.header import sidecar_path
+from vesalius.imaging.search import FoundSeries, find_series
 from vesalius.predict import Predictor, check_prompts
 from vesalius.results import Result, Results
 from vesalius.serve.settings import MOST_PHRASES
@@ -48,8 +50,8 @@ class AgentTools:
         check_prompts(phrases)
         if len(phrases) > MOST_PHRASES:
             raise ConfigError(f"phrases: expected {MOST_PHRASES} at most, got {len(phrases)}.")
-        place, target = self.allowed(image), self.allowed(out)
-        picture = find_series(place)[0].read()[0]
+        target, (found, others) = self.allowed(out), self.found(image)
+        picture = found.read()[0]
         slices = picture.slices()
         understood = [self.predictor.knowledge.understand(each, slices.modality) for each in phrases]
         asked = [each.prompt for each in understood if each.asked is not None]
@@ -60,14 +62,35 @@ class AgentTools:
                 results.add(answers)
             rows = iter(results.write())
         told = [each.to_dict() | (next(rows).to_dict() if each.asked is not None else {}) for each in understood]
-        return _plain({"image": image, "results": told, "notices": list(map(str, picture.notices))})
+        return _plain({"image": image, "results": told, "notices": [*others, *map(str, picture.notices)]})
 
     def name(self, path: str) -> dict[str, Any]:
         """Say which modality, plane, body stations and organs a picture, series or volume shows."""
         from vesalius.naming import AnatomyLabeller
 
-        names = AnatomyLabeller(self.model).label(find_series(self.allowed(path))[0].read()).to_dict()
-        return _plain({each: value for each, value in names.items() if each != "slices"})
+        found, others = self.found(path)
+        names = AnatomyLabeller(self.model).label(found.read()).to_dict()
+        return _plain({each: value for each, value in names.items() if each != "slices"} | {"notices": others})
+
+    def found(self, path: str) -> tuple[FoundSeries, list[str]]:
+        """The first series of a file or folder, and a notice of others.
+
+        Raises:
+            ConfigError: If it lies elsewhere, or links to files that do.
+            ImageError: If it holds no image.
+        """
+        place = self.allowed(path)
+        for each in visible_files(place) if place.is_dir() else (place, sidecar_path(place)):
+            self.allowed(str(each))
+        first, *others = find_series(place)
+        if not others:
+            return first, []
+        names = join_first([str((each.files or (each.source,))[0].relative_to(place)) for each in others])
+        taken = (first.files or (first.source,))[0].relative_to(place)
+        notice = (
+            f"{len(others)} of {len(others) + 1} series left out: {names}. Only that of {taken} was read; name others."
+        )
+        return first, [notice]
 
     def allowed(self, path: str) -> Path:
         """A path within the folders, links followed.

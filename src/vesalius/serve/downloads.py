@@ -7,20 +7,22 @@ from typing import Annotated, BinaryIO
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
+from pydantic import Field
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
 from vesalius.files import to_json
 from vesalius.imaging.formats import file_stem
 from vesalius.results import slugs
-from vesalius.serve.app import Service, reading_form
-from vesalius.serve.engine import list_results
+from vesalius.serve.app import Service, reading_form, send_file
 from vesalius.serve.intake import safe_name
 from vesalius.serve.refusals import Refusal, ServiceError
 from vesalius.serve.routes import Handle
-from vesalius.serve.store import RESULTS, Upload
+from vesalius.serve.store import RESULTS, Upload, list_results, size_of
 
-Numbers = Annotated[list[int], Query(description="results to take; all by default")]
+Numbers = Annotated[
+    list[Annotated[int, Field(ge=1, le=10**9)]], Query(description="results to take; all by default", max_length=1000)
+]
 CORRECTION = {
     "requestBody": {
         "required": True,
@@ -53,8 +55,13 @@ def make_downloads(service: Service) -> APIRouter:
         """All masks, and what was found, in one zip file."""
         upload = await run_in_threadpool(service.store.read, id)
         folder = await run_in_threadpool(service.store.folder, id)
+        await run_in_threadpool(lambda: service.store.check_room(size_of(folder / RESULTS)))
         scratch = service.store.scratch(id)
-        path = await run_in_threadpool(_zip_results, folder, upload, scratch / "results.zip")
+        try:
+            path = await run_in_threadpool(_zip_results, folder, upload, scratch / "results.zip")
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
         return _send_once(path, scratch)
 
     @router.post("/uploads/{id}/corrections", response_class=FileResponse, openapi_extra=CORRECTION)
@@ -64,7 +71,7 @@ def make_downloads(service: Service) -> APIRouter:
         The mask is a picture of the image's size, or of a volume a .nii.gz on the grid of its masks; with a slice, from
         0 as displayed, only that one is written, and its mask may be a picture of it.
         """
-        async with reading_form(request, "mask") as (files, texts):
+        async with reading_form(service, request, "mask") as (files, texts):
             if len(files) != 1:
                 raise ServiceError(422, Refusal("Expected one mask", "mask", "one file", f"{len(files)} files"))
             number = _read_slice(texts.get("slice", ""))
@@ -133,4 +140,4 @@ def _send_once(path: Path, scratch: Path) -> FileResponse:
     """Send a file, and remove the folder it was made in."""
     media = {".zip": "application/zip", ".dcm": "application/dicom"}[path.suffix]
     tidy = BackgroundTask(shutil.rmtree, scratch, ignore_errors=True)
-    return FileResponse(path, media_type=media, filename=path.name, background=tidy)
+    return send_file(path, tidy, media_type=media)

@@ -4,21 +4,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from vesalius.errors import ConfigError
 from vesalius.files import writing
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.lazy import LazyPixels
 from vesalius.imaging.orientation import Affine
-from vesalius.imaging.safeguards import MEGABYTES, megabytes
+from vesalius.imaging.safeguards import MEGABYTES, Notice, megabytes
 from vesalius.segmentation import to_file_order
 from vesalius.segmenting.request import LabelMasks
-from vesalius.volumes import Values, is_volume, write_volume
+from vesalius.volumes import Planes, Values, is_volume, write_volume
 
 TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """From RAS+, nibabel's world, to LPS+, that of DICOM, ITK and NRRD."""
 LABEL_SUFFIXES = (".nii.gz", ".nrrd")
+LABEL_TYPES = {"uint8": "unsigned char", "uint16": "unsigned short"}
+"""Types of label maps, and what they are called in NRRD."""
 
 
 class StackedPlanes:
@@ -47,6 +49,28 @@ class StackedPlanes:
         return (turned[:, :, index].T for index in range(turned.shape[2]))
 
 
+def on_screen(slices: SliceStack) -> Affine:
+    """Where an image without a place is put, from columns, rows and slices to RAS+: as its pictures lie on a screen.
+
+    Columns go to the patient's left, which viewers show on the right, rows to the back, slices to the head. Distances
+    are the file's; where it has none, they are 1, and slices are as far apart as columns.
+    """
+    rows, columns = slices.pixel_spacing_mm or (1.0, 1.0)
+    return np.diag([-columns, -rows, columns, 1.0])
+
+
+def draw_volume(
+    path: Path,
+    image: MedicalImage,
+    slices: SliceStack,
+    values: Planes,
+    dtype: DTypeLike = np.uint8,
+    slope: float | None = None,
+) -> tuple[Notice, ...]:
+    """Write a volume as `write_volume` does, which viewers show upright even where the file has no place in space."""
+    return write_volume(path, image, slices, values, dtype, slope, on_screen(slices))
+
+
 def read_values(image: MedicalImage) -> Values:
     """All stored values: whole numbers as int16 where they fit, colours as grey."""
     MEGABYTES.check(megabytes(image.pixels.size * 4), image.source)
@@ -67,7 +91,9 @@ def in_file_order(rgb: NDArray[np.float32], slices: SliceStack) -> NDArray[np.fl
     return np.stack([to_file_order(rgb[..., channel], slices) for channel in range(3)], axis=-1)
 
 
-def write_label_map(path: Path, image: MedicalImage, slices: SliceStack, masks: LabelMasks) -> None:
+def write_label_map(
+    path: Path, image: MedicalImage, slices: SliceStack, masks: LabelMasks, kind: str = "uint8"
+) -> None:
     """Write labels on the grid of the image's file, pictures as volumes of one slice.
 
     Args:
@@ -75,51 +101,56 @@ def write_label_map(path: Path, image: MedicalImage, slices: SliceStack, masks: 
         image: What was segmented.
         slices: Its slices.
         masks: Masks that share no pixel, and their labels.
+        kind: One of ``LABEL_TYPES``.
 
     Raises:
-        ConfigError: If the name ends otherwise.
+        ConfigError: If the name ends otherwise, or there is no such type.
         OutputError: If it cannot be written.
     """
     if not path.name.endswith(LABEL_SUFFIXES):
         raise ConfigError(f"result_extension: expected {' or '.join(LABEL_SUFFIXES)}, got '{path.suffix[:20]}'.")
+    if kind not in LABEL_TYPES:
+        raise ConfigError(f"result_dtype: expected {' or '.join(LABEL_TYPES)}, got '{kind[:20]}'.")
     from vesalius.imaging.nifti import write_mask_volume
 
     volume = path if path.name.endswith(LABEL_SUFFIXES[0]) else path.with_name(f"{path.name}.nii")
     if is_volume(image, slices):
-        write_volume(volume, image, slices, masks)
+        draw_volume(volume, image, slices, masks, kind)
     else:
         plane = to_file_order(masks[0], slices)
-        write_mask_volume(volume, [plane], (plane.shape[1], plane.shape[0], 1), None)
+        size = plane.shape[1], plane.shape[0], 1
+        write_mask_volume(volume, [plane], size, None, dtype=kind, screen=on_screen(slices))
     if volume != path:
-        _write_nrrd(path, *_read_labels(volume))
+        _write_nrrd(path, *_read_labels(volume, kind))
         volume.unlink()
 
 
-def _read_labels(path: Path) -> tuple[NDArray[np.uint8], Affine]:
+def _read_labels(path: Path, kind: str) -> tuple[NDArray[np.integer], Affine]:
     """Labels [i, j, k], and their place in RAS+."""
     import nibabel as nib
 
     content = nib.load(path)
     assert isinstance(content, nib.Nifti1Image)
-    return np.asarray(content.dataobj, np.uint8), np.asarray(content.affine, np.float64)
+    return np.asarray(content.dataobj, np.dtype(kind)), np.asarray(content.affine, np.float64)
 
 
-def _write_nrrd(path: Path, labels: NDArray[np.uint8], affine: Affine) -> None:
+def _write_nrrd(path: Path, labels: NDArray[np.integer], affine: Affine) -> None:
     """Write labels [i, j, k] without compression, which some viewers do not read."""
     placed = TO_LPS @ affine
     columns = (placed[:3, axis] for axis in range(4))
     *directions, origin = ("(" + ",".join(f"{value:.12g}" for value in each) + ")" for each in columns)
     header = {
-        "type": "unsigned char",
+        "type": LABEL_TYPES[labels.dtype.name],
         "dimension": 3,
         "space": "left-posterior-superior",
         "sizes": " ".join(map(str, labels.shape)),
         "space directions": " ".join(directions),
         "kinds": "domain domain domain",
+        "endian": "little",
         "encoding": "raw",
         "space origin": origin,
     }
     lines = ["NRRD0004", *(f"{name}: {value}" for name, value in header.items()), "", ""]
     with writing(path) as unfinished, unfinished.open("wb") as file:
         file.write("\n".join(lines).encode())
-        file.write(labels.tobytes(order="F"))
+        file.write(labels.astype(labels.dtype.newbyteorder("<"), copy=False).tobytes(order="F"))

@@ -1,6 +1,8 @@
 """The work of the service, in a process of its own: files are opened and the model is asked here and nowhere else."""
 
 import json
+import shutil
+import tempfile
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vesalius.errors import ConfigError, ImageError, ImageNotice, PromptError, VesaliusError, require
-from vesalius.files import read_json, to_json, write_json, write_text
+from vesalius.errors import ImageError, ImageNotice, PromptError, VesaliusError, require
+from vesalius.files import to_json, write_json, write_text
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.raster import write_labels, write_rgb
 from vesalius.predict import Predictor, check_prompts
@@ -20,11 +22,22 @@ from vesalius.results import finite
 from vesalius.segmentation import THRESHOLD, to_file_order
 from vesalius.segmenting.request import Collector, LabelMasks, MaskRules, Request
 from vesalius.serve.corrections import Correction, write_correction
-from vesalius.serve.drawing import StackedPlanes, in_file_order, read_values, write_label_map
-from vesalius.serve.intake import take_in
+from vesalius.serve.drawing import StackedPlanes, draw_volume, in_file_order, read_values, write_label_map
+from vesalius.serve.intake import Budget, take_in
 from vesalius.serve.refusals import Refusal, ServiceError, fault, from_error
-from vesalius.serve.store import RESULTS, SOURCE, Upload, new_handle, read_record
-from vesalius.volumes import PackedMasks, volume_of, write_masks, write_volume
+from vesalius.serve.store import (
+    HANDLE,
+    RECORD,
+    RESULTS,
+    SOURCE,
+    Upload,
+    asked_in,
+    new_handle,
+    read_record,
+    read_result,
+    size_of,
+)
+from vesalius.volumes import PackedMasks, volume_of, write_masks
 
 if TYPE_CHECKING:
     from vesalius.knowledge import Understanding
@@ -88,23 +101,31 @@ class Engine:
             "correct": self.correct,
             "dicom": self.write_dicom,
             "label_map": self.write_label_map,
+            "forget": self.forget,
         }
 
     def do(self, job: Job) -> dict[str, object]:
         """Do one job.
+
+        Whatever was deleted is let go of, be it in the midst of the job.
 
         Raises:
             ServiceError: If it fails, for whatever reason.
         """
         wanted = {name: value for name, value in job.items() if name != "kind"}
         try:
-            return self._kinds[str(job["kind"])](**wanted)
+            done = self._kinds[str(job["kind"])](**wanted)
+            if "upload" in wanted:
+                (self.uploads / str(wanted["upload"]) / RECORD).stat()
+            return done
         except VesaliusError as error:
             raise from_error(error, self._folders(wanted)) from error
         except FileNotFoundError as error:
             raise ServiceError(404, Refusal("The upload was deleted in the meantime")) from error
         except Exception as error:
             raise fault(error) from error
+        finally:
+            self._let_go(str(wanted.get("upload", "")))
 
     def hello(self) -> dict[str, object]:
         """Say that the model is ready."""
@@ -113,10 +134,19 @@ class Engine:
         self.predictor.features.forget(slices)
         return {"ready": True}
 
-    def take_in(self, incoming: str, name: str, alias: str = "") -> dict[str, object]:
-        """Make uploads of files that arrived."""
+    def take_in(self, incoming: str, name: str, store_bytes: int, alias: str = "") -> dict[str, object]:
+        """Make uploads of files that arrived, as far as the store has room."""
         handle = partial(new_handle, self._place, self._workers)
-        return {"uploads": [each.id for each in take_in(Path(incoming), name, self._most, handle, alias)]}
+
+        def room() -> int:
+            return min(store_bytes - size_of(self.uploads), shutil.disk_usage(self.uploads).free)
+
+        made = take_in(Path(incoming), name, Budget(self._most, room), handle, alias)
+        return {"uploads": [each.id for each in made]}
+
+    def forget(self) -> dict[str, object]:
+        """Let go of what was deleted, as every job does at its end."""
+        return {}
 
     def segment(self, upload: str, phrases: Sequence[str], threshold: float = THRESHOLD) -> dict[str, object]:
         """Outline phrases and write a mask for each that the model was asked."""
@@ -158,7 +188,7 @@ class Engine:
                 write_rgb(path, in_file_order(opened.slices[0].rgb, opened.slices))
             else:
                 values = read_values(opened.image)
-                write_volume(path, opened.image, opened.slices, StackedPlanes(values), values.dtype)
+                draw_volume(path, opened.image, opened.slices, StackedPlanes(values), values.dtype)
         return {"path": str(path)}
 
     def draw_probability(self, upload: str, number: int) -> dict[str, object]:
@@ -174,7 +204,7 @@ class Engine:
             if opened.upload.kind == "picture":
                 write_labels(path, to_file_order(levels[0], opened.slices))
             else:
-                write_volume(path, opened.image, opened.slices, StackedPlanes(levels), slope=1 / SURE)
+                draw_volume(path, opened.image, opened.slices, StackedPlanes(levels), slope=1 / SURE)
         return {"path": str(path)}
 
     def correct(self, upload: str, mask: str, phrase: str, slice_number: int | None) -> dict[str, object]:
@@ -194,7 +224,7 @@ class Engine:
         opened = self.open(upload)
         if not opened.upload.dicom:
             raise ImageError(f"{opened.upload.name}: is not DICOM, so no DICOM object can refer to it; take its masks.")
-        phrases, threshold = _asked_in(opened.folder, numbers)
+        phrases, threshold = asked_in(opened.folder, numbers)
         home = Path(folder)
         files = DicomFiles(home / "seg.dcm", home / "sr.dcm" if form == "sr" else None)
         request = Request(tuple(phrases), self.model, rules=MaskRules(threshold))
@@ -208,7 +238,7 @@ class Engine:
         return {"path": str(home / f"{form}.dcm")}
 
     def write_label_map(
-        self, upload: str, path: str, phrases: Sequence[str], threshold: float, existence: float
+        self, upload: str, path: str, phrases: Sequence[str], threshold: float, existence: float, dtype: str = "uint8"
     ) -> dict[str, object]:
         """Write one label map of phrases, or of all that was learnt; labels are numbers of learnt targets."""
         opened, knowledge = self.open(upload), self.predictor.knowledge
@@ -226,7 +256,7 @@ class Engine:
             [each.target or each.prompt for each in asked], [each.phrase for each in knowledge.targets]
         )
         masks = LabelMasks([each for each, _, _ in found], list(numbers.values()))
-        write_label_map(Path(path), opened.image, opened.slices, masks)
+        write_label_map(Path(path), opened.image, opened.slices, masks, dtype)
         shown = {
             name: value for (name, value), (own, _, _) in zip(numbers.items(), found, strict=True) if any(own.marked)
         }
@@ -244,9 +274,19 @@ class Engine:
         opened = OpenImage(upload, folder, stacks, stacks[0].slices())
         self._opened[handle] = opened
         while len(self._opened) > OPENED:
-            _, closed = self._opened.popitem(last=False)
-            self.predictor.features.forget(closed.slices)
+            self._close(next(iter(self._opened)))
         return opened
+
+    def _close(self, handle: str) -> None:
+        self.predictor.features.forget(self._opened.pop(handle).slices)
+
+    def _let_go(self, handle: str) -> None:
+        """Close what was deleted, and remove what was written into its folder since."""
+        gone = {each for each in (*self._opened, handle) if each and not (self.uploads / each / RECORD).exists()}
+        for each in gone & self._opened.keys():
+            self._close(each)
+        for each in filter(HANDLE.fullmatch, gone):
+            shutil.rmtree(self.uploads / each, ignore_errors=True)
 
     def _gather(
         self, opened: OpenImage, asked: Sequence["Understanding"], rules: MaskRules
@@ -287,7 +327,8 @@ class Engine:
         if answer is not None:
             masks, existence, slice_existence = answer
             path = opened.folder / RESULTS / f"{number}{opened.suffix}"
-            notices = write_masks(path, opened.image, opened.slices, masks)
+            draw = draw_volume if opened.upload.kind == "volume" else write_masks
+            notices = draw(path, opened.image, opened.slices, masks)
             row |= {
                 "existence": finite(existence),
                 "share": sum(masks.marked) / float(np.prod(masks.shape)),
@@ -315,21 +356,8 @@ class Engine:
     def _folders(self, wanted: Mapping[str, object]) -> dict[Path, str]:
         """Folders that no message may name -> what stands in their place."""
         home = Path(str(wanted["incoming"])) if "incoming" in wanted else self.uploads / str(wanted.get("upload", ""))
-        return {home / SOURCE: "the upload", home: "the upload", self.uploads: "the store"}
-
-
-def read_result(folder: Path, number: int) -> dict[str, object]:
-    """What was found for one phrase.
-
-    Raises:
-        ServiceError: If there is no such result.
-    """
-    path = folder / RESULTS / f"{number}.json"
-    if not path.is_file():
-        raise ServiceError(404, Refusal("No such result", "number", "the number of a result", str(number)))
-    content = read_json(path)
-    assert isinstance(content, dict)
-    return content
+        scratch = Path(tempfile.gettempdir())
+        return {home / SOURCE: "the upload", home: "the upload", self.uploads: "the store", scratch: "temporary files"}
 
 
 def number_labels(names: Sequence[str], learnt: Sequence[str]) -> dict[str, int]:
@@ -347,28 +375,6 @@ def number_labels(names: Sequence[str], learnt: Sequence[str]) -> dict[str, int]
     if len(numbers) < len(names):
         raise PromptError("phrases: name the same target twice; name each once.")
     return numbers
-
-
-def list_results(folder: Path) -> list[dict[str, object]]:
-    """All results of an upload, in their order."""
-    numbers = sorted(int(path.stem) for path in (folder / RESULTS).glob("*.json") if path.stem.isdecimal())
-    return [read_result(folder, number) for number in numbers]
-
-
-def _asked_in(folder: Path, numbers: Sequence[int]) -> tuple[list[str], float]:
-    """The phrases of results, each once, and their threshold.
-
-    Raises:
-        ConfigError: If they have several.
-        PromptError: If there are none.
-    """
-    results = [read_result(folder, number) for number in numbers] or list_results(folder)
-    if not results:
-        raise PromptError("results: there are none yet; segment something first.")
-    thresholds = {float(str(each["threshold"])) for each in results}
-    if len(thresholds) > 1:
-        raise ConfigError("numbers: expected results of one threshold, got several; name the results to take.")
-    return list(dict.fromkeys(str(each["phrase"]) for each in results)), thresholds.pop()
 
 
 def summarise(series: "SeriesName") -> str:

@@ -6,6 +6,7 @@ Nothing of a request's address, names or content is logged: only its route, its 
 import hmac
 import json
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
@@ -26,8 +27,14 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SMALL_BODY = BYTES_PER_MEGABYTE
 """Bytes of a body that is no form with files."""
+FORMS = re.compile(r"/api/uploads(/[^/]+/corrections)?|/infer/[^/]+|/datastore/(label)?|/session/")
+"""Paths that take forms with files; all of them need the token."""
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""Methods that are counted and logged by their name."""
 GUARDED = ("/api", "/metrics", "/openapi.json", "/info", "/infer", "/datastore", "/session", "/auth/token/valid")
 """Beginnings of paths that need the token; the rest is the page's files."""
+ROOM_S = 60
+"""Seconds after which a full store may have room."""
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -105,8 +112,7 @@ class Guard:
         headers = dict(scope["headers"])
         self._check_host(_text(headers.get(b"host")), _text(headers.get(b"origin")))
         self._check_token(scope, _text(headers.get(b"authorization")))
-        form = _text(headers.get(b"content-type")).casefold().startswith("multipart/")
-        most = self._most if form else SMALL_BODY
+        most = self._most if FORMS.fullmatch(scope["path"]) else SMALL_BODY
         length = _text(headers.get(b"content-length"))
         if length.isdecimal() and int(length) > most:
             raise too_large(most)
@@ -141,9 +147,10 @@ class Guard:
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = _route_of(scope) or ("page" if status < 400 else "none")
-        self._metrics.requests.labels(route, scope["method"] if status != 405 else "other", str(status)).inc()
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        self._metrics.requests.labels(route, method if status != 405 else "other", str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
-        LOG.info("%s %s %d %.3f s", scope["method"], route, status, seconds)
+        LOG.info("%s %s %d %.3f s", method, route, status, seconds)
 
 
 class _Exchange:
@@ -200,7 +207,8 @@ def needs_token(path: str) -> bool:
 
 def extra_headers(error: ServiceError) -> dict[str, str]:
     """Headers that go with a refusal."""
-    told = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+    wait = error.retry_after or (ROOM_S if error.status == 429 else None)  # workers know of none
+    told = {} if wait is None else {"retry-after": str(wait)}
     return {**told, **({"www-authenticate": "Bearer"} if error.status == 401 else {})}
 
 

@@ -1,20 +1,24 @@
 """From the files of an upload to images: archives unpacked within bounds, series found, each under its own handle."""
 
+import io
 import re
+import shutil
 import stat
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from vesalius.errors import DataError, ImageError, VesaliusError, join_first
+from vesalius.files import read_json, write_json
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.formats import VOLUME_SUFFIXES, read_start, reading
+from vesalius.imaging.header import sidecar_path
 from vesalius.imaging.orientation import grid_order
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, FRAMES
 from vesalius.imaging.search import FoundSeries, find_series
-from vesalius.serve.store import SOURCE, Upload, write_record
+from vesalius.serve.store import SOURCE, Upload, no_room, write_record
 from vesalius.volumes import is_volume
 
 MOST_SERIES = 50
@@ -27,6 +31,16 @@ LONGEST_NAME = 80
 KEPT_FOLDERS = 3
 """Folders of an archive that are kept around a file."""
 PIECE = 2**20
+ENTRY = 512
+"""Bytes that an archive's directory takes for a file at most, on average."""
+ARCHIVES = "archives"
+"""Folder of archives while what they hold is taken in, beside ``source``."""
+PLAN = "plan.json"
+"""Which uploads the files become, so that what was begun is finished by whoever tries again."""
+MOST_NOTICES = 30
+"""Notices of one upload; they say how many there are beyond."""
+LONGEST_NOTICE = 500
+"""Characters."""
 
 
 def safe_name(name: str) -> str:
@@ -39,45 +53,85 @@ def safe_name(name: str) -> str:
     return UNSAFE.sub("_", last)[-LONGEST_NAME:].lstrip("._-") or "file"
 
 
-def unpack_archives(folder: Path, most: int) -> list[str]:
-    """Replace zip files by what they hold.
+@dataclass
+class Budget:
+    """Bytes that an upload may unpack to, counted as they come."""
+
+    most: int
+    """By the service's limit."""
+    room: Callable[[], int]
+    """Says what the store has left; asked before the first byte."""
+    used: int = 0
+    left: int | None = None
+    """What the store had left then."""
+
+    def take(self, size: int, path: Path) -> None:
+        """Count bytes that are about to be written.
+
+        Raises:
+            DataError: If an upload may not hold as much.
+            ServiceError: If the store has no room.
+        """
+        self.left = self.room() if self.left is None else self.left
+        self.used += size
+        if self.used > self.most:
+            megabytes = f"{self.most // BYTES_PER_MEGABYTE:,}"
+            raise DataError(f"{path}: unpacks to more than {megabytes} megabytes; send fewer images at once.")
+        if self.used > self.left:
+            raise no_room()
+
+
+class _Archive(io.FileIO):
+    """A zip file whose directory, which is read at once, may have no more than so many bytes."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        most = max(2 * PIECE, ENTRY * FRAMES.value)
+        if size is not None and size > most:
+            raise DataError(f"{self.name}: lists more files than {FRAMES.value:,}; send fewer at once.")
+        return super().read(-1 if size is None else size) or b""
+
+
+def unpack_archives(folder: Path, budget: Budget) -> list[str]:
+    """Replace zip files by what they hold; they move to a folder beside this one, from which a second try unpacks anew.
 
     Args:
         folder: Of the files that were sent.
-        most: Bytes that all may unpack to.
+        budget: What all may unpack to.
 
     Returns:
         Notices of what was left out.
 
     Raises:
         DataError: If an archive is damaged, encrypted, holds too much, or names places outside itself.
+        ServiceError: If the store has no room.
     """
+    packed = folder.parent / ARCHIVES
+    packed.mkdir(exist_ok=True)
+    for path in folder.iterdir():
+        if path.is_dir():  # of a try that was cut off
+            shutil.rmtree(path)
+        elif read_start(path).startswith(ZIP_MARK):
+            path.rename(packed / path.name)
     notices: list[str] = []
-    left = most
-    for path in sorted(folder.iterdir()):
-        if read_start(path).startswith(ZIP_MARK):
-            target = folder / f"{path.name}.unpacked"
-            size, skipped = _unpack(path, target, left)
-            left -= size
-            path.unlink()
-            if skipped:
-                notices.append(f"{skipped} hidden files or links of {path.name} left out.")
+    for path in sorted(packed.iterdir()):
+        skipped = _unpack(path, folder / f"{path.name}.unpacked", budget)
+        if skipped:
+            notices.append(f"{skipped} hidden files or links of {path.name} left out.")
     return notices
 
 
-def _unpack(path: Path, target: Path, most: int) -> tuple[int, int]:
-    """Unpack one archive; bytes written, and entries left out."""
-    with reading(path, "a zip archive"), zipfile.ZipFile(path) as archive:
+def _unpack(path: Path, target: Path, budget: Budget) -> int:
+    """Unpack one archive; the number of entries left out."""
+    with reading(path, "a zip archive"), _Archive(path) as file, zipfile.ZipFile(file) as archive:
         entries = [each for each in archive.infolist() if not each.is_dir()]
         FRAMES.check(len(entries), path)
         places = {entry: _place_of(entry, path, number) for number, entry in enumerate(entries)}
         kept = [each for each in entries if not _is_skipped(each)]
-        size = 0
         for entry in kept:
             place = target / places[entry]
             place.parent.mkdir(parents=True, exist_ok=True)
-            size += _write_entry(archive, entry, place, most - size, path)
-    return size, len(entries) - len(kept)
+            _write_entry(archive, entry, place, budget, path)
+    return len(entries) - len(kept)
 
 
 def _is_skipped(entry: zipfile.ZipInfo) -> bool:
@@ -105,55 +159,63 @@ def _place_of(entry: zipfile.ZipInfo, path: Path, number: int) -> Path:
     return Path(*map(safe_name, homes[-KEPT_FOLDERS:]), own if own == last else f"{number:05d}_{own}")
 
 
-def _write_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, place: Path, most: int, path: Path) -> int:
+def _write_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, place: Path, budget: Budget, path: Path) -> None:
     """Bytes are counted as they come, since what an archive says of itself may be wrong."""
-    size = 0
     if place.exists():
         place = place.with_name(f"{entry.header_offset}_{place.name}")
     with archive.open(entry) as packed, place.open("xb") as file:
         while piece := packed.read(PIECE):
-            size += len(piece)
-            if size > most:
-                raise DataError(
-                    f"{path}: unpacks to more than {most // BYTES_PER_MEGABYTE:,} megabytes; send fewer images at once."
-                )
+            budget.take(len(piece), path)
             file.write(piece)
-    return size
 
 
-def take_in(incoming: Path, name: str, most: int, make_handle: Callable[[], str], alias: str = "") -> list[Upload]:
+def take_in(incoming: Path, name: str, budget: Budget, make_handle: Callable[[], str], alias: str = "") -> list[Upload]:
     """Make uploads of the files that were sent: one for each series, volume and picture, the largest first.
 
+    Whoever is asked again, because the first who was asked ended in between, goes on from where that one was.
+
     Args:
-        incoming: Folder whose ``source`` holds the files; it becomes the upload, or is left empty for several.
+        incoming: Folder whose ``source`` holds the files; what becomes no upload stays there.
         name: What the user called it.
-        most: Bytes that archives and compressed volumes may unpack to.
+        budget: What archives and compressed volumes may unpack to.
         make_handle: Makes handles.
         alias: Further name of the largest, see `Upload.alias`.
 
     Raises:
         DataError, ImageError: If archives are refused, or nothing can be read.
+        ServiceError: If the store has no room.
     """
+    if not (incoming / PLAN).exists():
+        uploads, files = _read_uploads(incoming, name, budget, make_handle)
+        uploads[0] = uploads[0][0], replace(uploads[0][1], alias=alias)
+        _plan(incoming, uploads, files)
+    return _place(incoming)
+
+
+def _read_uploads(
+    incoming: Path, name: str, budget: Budget, make_handle: Callable[[], str]
+) -> tuple[list[tuple[FoundSeries, Upload]], list[Path]]:
+    """What becomes an upload, the largest first, and all files."""
     source = incoming / SOURCE
-    told = unpack_archives(source, most)
+    told = unpack_archives(source, budget)
     files = [path for path in source.rglob("*") if path.is_file()]
     for path in files:
-        _check_volume(path, most)
+        _check_volume(path, budget.most)
     found = find_series(files[0] if len(files) == 1 else source)
-    read, left_out = _read_all(found)
-    told += [*left_out, *_tell_others(found, files)]
+    read, left_out = _read_all(found, incoming)
     if not read:
         raise ImageError(left_out[0])
-    read.sort(key=lambda pair: -pair[1].pixels.size)
-    counts = Counter(each.source for each, _ in read)
-    uploads = []
-    for each, image in read[:MOST_SERIES]:
-        shown = name if len(read) == 1 else f"{name}: {_name_of(each, counts, source)}"
-        uploads.append((each, describe(each, image, make_handle(), shown, incoming, told)))
+    told += [*left_out, *_tell_others(found, files)]
     if len(read) > MOST_SERIES:
-        uploads[0][1].notices.append(f"{len(read) - MOST_SERIES} of {len(read)} series left out; send fewer at once.")
-    uploads[0] = uploads[0][0], replace(uploads[0][1], alias=alias)
-    return _place(incoming, uploads, files)
+        told.append(f"{len(read) - MOST_SERIES} of {len(read)} series left out; send fewer at once.")
+    counts = Counter(each.source for each, _ in read)
+    several = len(read) > 1
+    uploads = []
+    for each, upload in read[:MOST_SERIES]:
+        shown = f"{name}: {_name_of(each, counts, source)}" if several else name
+        notices = _in_bounds([*told, *upload.notices], incoming)
+        uploads.append((each, replace(upload, id=make_handle(), name=shown, notices=notices)))
+    return uploads, files
 
 
 def _check_volume(path: Path, most: int) -> None:
@@ -177,16 +239,32 @@ def _check_volume(path: Path, most: int) -> None:
         )
 
 
-def _read_all(found: Sequence[FoundSeries]) -> tuple[list[tuple[FoundSeries, MedicalImage]], list[str]]:
-    """Series with their largest stack, and why others cannot be read."""
-    read: list[tuple[FoundSeries, MedicalImage]] = []
+def _read_all(found: Sequence[FoundSeries], home: Path) -> tuple[list[tuple[FoundSeries, Upload]], list[str]]:
+    """What is known of the largest stack of each series, the largest first, and why others cannot be read.
+
+    Pixels are let go of at once, since there may be hundreds of series.
+    """
+    read: list[tuple[int, FoundSeries, Upload]] = []
     left_out = []
     for each in found:
         try:
-            read.append((each, each.read()[0]))
+            image = each.read()[0]
+            read.append((image.pixels.size, each, describe(each, image, home)))
         except VesaliusError as error:
             left_out.append(str(error))
-    return read, left_out
+    read.sort(key=lambda one: -one[0])
+    return [(each, upload) for _, each, upload in read], left_out
+
+
+def _in_bounds(notices: Sequence[str], home: Path) -> list[str]:
+    """Notices that say nothing of where the service keeps its files, and are not without end."""
+    shown = []
+    for each in notices[:MOST_NOTICES]:
+        for folder in (home / SOURCE, home):
+            each = each.replace(f"{folder}/", "").replace(str(folder), "the upload")
+        shown.append(each if len(each) <= LONGEST_NOTICE else f"{each[:LONGEST_NOTICE]}…")
+    more = len(notices) - len(shown)
+    return [*shown, f"{more} further notices left out."] if more else shown
 
 
 def _tell_others(found: Sequence[FoundSeries], files: Sequence[Path]) -> list[str]:
@@ -202,26 +280,21 @@ def _name_of(found: FoundSeries, counts: Counter[Path], source: Path) -> str:
     return str(named.relative_to(source)) if named != source else "series"
 
 
-def describe(
-    found: FoundSeries, image: MedicalImage, handle: str, name: str, home: Path, told: Iterable[str]
-) -> Upload:
-    """What callers are told of an image.
+def describe(found: FoundSeries, image: MedicalImage, home: Path) -> Upload:
+    """What callers are told of an image, but for its handle and its name.
 
     Args:
         found: Where it was found, within ``home``.
         image: What was read of it.
-        handle: Its handle.
-        name: What the user called it.
         home: Folder of the upload.
-        told: Notices of what came with it.
     """
     slices = image.slices()
     volume = is_volume(image, slices)
     axis, reversed_ = slice_axis(image, slices) if volume else (None, False)
     return Upload(
-        id=handle,
+        id="",
         kind="volume" if volume else "picture",
-        name=name,
+        name="",
         width=slices.pixels.shape[2],
         height=slices.pixels.shape[1],
         depth=len(slices),
@@ -231,12 +304,22 @@ def describe(
         dicom="SOPClassUID" in image.header or bool(image.source_frames),
         slice_axis=axis,
         slice_reversed=reversed_,
-        notices=[*told, *map(str, image.notices)],
+        notices=[*map(str, image.notices)],
         source=str(found.source.relative_to(home)),
         files=[str(each.relative_to(home)) for each in found.files],
         pictures=found.pictures,
         series_uid=image.header.get("SeriesInstanceUID", ""),
+        placed=_is_placed(image),
     )
+
+
+def _is_placed(image: MedicalImage) -> bool:
+    """Whether the file says where the image lies in the patient."""
+    if not image.source.name.lower().endswith(VOLUME_SUFFIXES):
+        return image.affine is not None
+    from vesalius.imaging.nifti import says_where
+
+    return says_where(image.source)
 
 
 def slice_axis(image: MedicalImage, slices: SliceStack) -> tuple[int, bool]:
@@ -256,22 +339,40 @@ def _spacing(image: MedicalImage, slices: SliceStack) -> list[float] | None:
     return [columns, rows, *across]
 
 
-def _place(incoming: Path, uploads: Sequence[tuple[FoundSeries, Upload]], files: Sequence[Path]) -> list[Upload]:
-    """Give each upload its own folder."""
-    home = incoming.parent
-    if len(uploads) == 1:
-        upload = uploads[0][1]
-        write_record(incoming, upload)
-        incoming.rename(home / upload.id)
-        return [upload]
+def _plan(incoming: Path, uploads: Sequence[tuple[FoundSeries, Upload]], files: Sequence[Path]) -> None:
+    """Write down which files each upload takes: its own and their headers in JSON, each file once."""
+    left = set(files)
+    rows = []
     for found, upload in uploads:
-        own = incoming / upload.id
-        taken = set(found.files or (found.source,))
-        for path in files:
-            if path in taken or path.with_suffix("") in {each.with_suffix("") for each in taken if not found.files}:
-                target = own / path.relative_to(incoming)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                path.rename(target)
-        write_record(own, upload)
-        own.rename(home / upload.id)
-    return [upload for _, upload in uploads]
+        own = found.files or (found.source,)
+        wanted = {*own, *map(sidecar_path, own)} & left
+        left -= wanted
+        rows.append({"record": asdict(upload), "files": [str(each.relative_to(incoming)) for each in sorted(wanted)]})
+    write_json(incoming / PLAN, {"uploads": rows})
+
+
+def _place(incoming: Path) -> list[Upload]:
+    """Give each upload of the plan its own folder; what was done before is left as it is."""
+    content = read_json(incoming / PLAN)
+    assert isinstance(content, dict)
+    uploads = [Upload(**each["record"]) for each in content["uploads"]]
+    for upload, row in zip(uploads, content["uploads"], strict=True):
+        if not (incoming.parent / upload.id).exists():
+            _fill(incoming, upload, row["files"])
+    for upload in uploads:  # all at once, so that none is there where others fail
+        if not (incoming.parent / upload.id).exists():
+            _move(incoming / upload.id, incoming.parent / upload.id)
+    return uploads
+
+
+def _fill(incoming: Path, upload: Upload, files: Iterable[str]) -> None:
+    own = incoming / upload.id
+    for name in files:
+        if (incoming / name).exists():  # not moved yet
+            (own / name).parent.mkdir(parents=True, exist_ok=True)
+            (incoming / name).rename(own / name)
+    write_record(own, upload)
+
+
+def _move(own: Path, place: Path) -> None:
+    own.rename(place)

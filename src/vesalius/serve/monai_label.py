@@ -1,18 +1,22 @@
 """MONAI Label's REST protocol, as the clients of 3D Slicer and OHIF speak it, so that they work unchanged.
 
-Images are uploads like all others: they go by the name a client gives them, by the id of an upload, or by the
-SeriesInstanceUID of a DICOM series, and they expire. Training, sampling strategies and clicks are not offered, and
-``/info/`` says so. Labels that clients submit lie beside the upload until it expires.
+Images are uploads like all others: they go by the name a client gives them or by the id of an upload, and they expire.
+Only ``/infer/`` takes the SeriesInstanceUID of a DICOM series, too, since that is all that OHIF knows.
+Training, sampling strategies and clicks are not offered, and ``/info/`` says so. Labels that clients submit lie beside
+the upload until it expires.
 """
 
+import asyncio
 import hmac
 import json
 import re
 import secrets
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
+from weakref import WeakValueDictionary
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
@@ -21,25 +25,32 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from vesalius import __version__
-from vesalius.errors import DataError, OutputError
+from vesalius.errors import ConfigError, DataError, OutputError
 from vesalius.files import parse_json
-from vesalius.serve.app import Service, reading_form
+from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE
+from vesalius.serve.app import Arrived, Service, reading_form, send_file
 from vesalius.serve.intake import safe_name
 from vesalius.serve.refusals import Refusal, ServiceError
+from vesalius.serve.schemas import check_text
 from vesalius.serve.settings import LONGEST_PHRASE, MOST_PHRASES
 from vesalius.serve.store import SOURCE, Upload
 
 LABELS = "labels"
 """Folder of submitted labels, within an upload's own."""
 UID = re.compile(r"[0-9.]{1,64}")
-UNREAL = re.compile(r"[^A-Za-z0-9._-]")
+TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""Tags of labels, which are names of files."""
+MOST_TAGS = 20
+"""Labels of one image."""
+MOST_FETCHES = 2
+"""Series that are fetched from the archive at once; further ones wait."""
 Name = Annotated[str, Query(max_length=200)]
 Params = Mapping[str, Any]
 
 
 def make_monai_label(service: Service) -> APIRouter:
     """The routes of a service."""
-    router = APIRouter(tags=["MONAI Label"])
+    router, archive = APIRouter(tags=["MONAI Label"]), _Archive(service)
     _add_info(router, service)
     _add_datastore(router, service)
     _add_labels(router, service)
@@ -52,13 +63,14 @@ def make_monai_label(service: Service) -> APIRouter:
         """Outline what was learnt, or the phrases in params, as one label map."""
         if model != _model_name(service):
             raise ServiceError(404, Refusal("No such model", "model", _model_name(service), model[:100]))
-        async with reading_form(request, "file") as (files, texts):
-            params = _read_params(texts.get("params", ""))
-            if files and not session_id:
-                handle = (await service.receive(files[:1], alias=image))[0].id
-            else:
-                handle = await _find(service, session_id or image)
-        return await _infer(service, handle, params, output)
+        async with reading_form(service, request, "file") as (files, texts):
+            wanted = _read_wanted(_read_params(texts.get("params", "")))
+            arrived = await service.keep(files[:1], alias=image) if files and not session_id else None
+        if arrived is not None:
+            handle = (await service.take_in(arrived))[0].id
+        else:
+            handle = await archive.find(session_id or image)
+        return await _infer(service, handle, wanted, output)
 
     return router
 
@@ -121,54 +133,61 @@ def _add_datastore(router: APIRouter, service: Service) -> None:
     @router.put("/datastore/")
     async def add(request: Request, image: Name = "") -> dict[str, str]:
         """Upload an image under a name."""
-        async with reading_form(request, "file") as (files, _):
+        async with reading_form(service, request, "file") as (files, _):
             alias = image or (files[0].filename or "").partition(".")[0] if files else image
-            made = await service.receive(files[:1], alias=alias)
+            arrived = await service.keep(files[:1], alias=alias)
+        made = await service.take_in(arrived)
         return {"image": made[0].alias}
 
     @router.delete("/datastore/")
     async def remove(id: Name) -> dict[str, str]:  # noqa: A002
         """Delete an image."""
         handle = await run_in_threadpool(service.store.find, id)
-        await run_in_threadpool(service.store.remove, handle)
+        await service.remove(handle)
         return {}
 
     @router.get("/datastore/image", response_class=FileResponse)
     async def image_file(image: Name) -> FileResponse:
         """The image on the grid of its masks."""
         handle = await run_in_threadpool(service.store.find, image)
-        path = Path(str((await service.ask(handle, "image"))["path"]))
-        return FileResponse(path, filename=path.name)
+        return send_file(Path(str((await service.ask(handle, "image"))["path"])))
 
 
 def _add_labels(router: APIRouter, service: Service) -> None:
     @router.put("/datastore/label")
     async def save_label(request: Request, image: Name, tag: Name = "final") -> dict[str, str]:
         """Submit a label, which is kept as long as the image."""
+        tag = tag or "final"
         handle = await run_in_threadpool(service.store.find, image)
-        async with reading_form(request, "label") as (files, _):
+        if not TAG.fullmatch(tag):
+            expected = "up to 64 letters of English, digits, - and _"
+            raise ServiceError(422, Refusal("No tag of a label", "tag", expected, tag[:100]))
+        async with reading_form(service, request, "label") as (files, _):
             if len(files) != 1:
                 raise ServiceError(422, Refusal("No label was sent", "label", "one file"))
-            folder = service.store.uploads / handle / LABELS
-            await run_in_threadpool(_keep_label, folder, tag or "final", files[0])
+            await run_in_threadpool(service.store.check_room, files[0].size or 0)
+            await run_in_threadpool(_keep_label, service.store.uploads / handle / LABELS, tag, files[0])
+            await run_in_threadpool(service.store.measure, handle)
         return {"image": image, "label": image}
 
     @router.get("/datastore/label", response_class=FileResponse)
     async def label_file(label: Name, tag: Name = "final") -> FileResponse:
         """A label that was submitted."""
         handle = await run_in_threadpool(service.store.find, label)
-        found = sorted((service.store.uploads / handle / LABELS).glob(f"{UNREAL.sub('_', tag)}.*"))
+        folder = service.store.uploads / handle / LABELS
+        found = sorted(folder.glob(f"{tag}.*")) if TAG.fullmatch(tag) else []
         if not found:
             raise ServiceError(404, Refusal("No such label", "tag", "the tag of a label that was submitted", tag))
-        return FileResponse(found[0], filename=found[0].name)
+        return send_file(found[0])
 
 
 def _add_sessions(router: APIRouter, service: Service) -> None:
     @router.put("/session/")
     async def create(request: Request) -> dict[str, Any]:
         """Upload an image for a session."""
-        async with reading_form(request) as (files, _):
-            made = await service.receive(files)
+        async with reading_form(service, request) as (files, _):
+            arrived = await service.keep(files)
+        made = await service.take_in(arrived)
         return {"session_id": made[0].id, "session_info": _describe_session(service, made[0])}
 
     @router.get("/session/{session_id}")
@@ -181,36 +200,59 @@ def _add_sessions(router: APIRouter, service: Service) -> None:
         """End a session and delete its image."""
         upload = await run_in_threadpool(service.store.read, session_id)
         told = _describe_session(service, upload)
-        await run_in_threadpool(service.store.remove, session_id)
+        await service.remove(session_id)
         return told
 
 
-async def _find(service: Service, name: str) -> str:
-    """The upload of an image; a series that is not here is fetched from the archive that the service was given.
+class _Archive:
+    """Finds images, and fetches series that are not here from the archive that the service was given.
 
-    Raises:
-        ServiceError: If there is none.
+    A series is fetched once, however many ask for it, and few are at once: an archive may be slow.
     """
-    try:
-        return await run_in_threadpool(service.store.find, name)
-    except ServiceError:
-        if not service.settings.dicomweb or not UID.fullmatch(name):
-            raise
-    incoming = await run_in_threadpool(service.store.receive, 0)
-    try:
-        await run_in_threadpool(_fetch, service.settings.dicomweb, name, incoming / SOURCE)
-        return (await service.take_in(incoming, name, name))[0].id
-    except OutputError as error:
-        raise ServiceError(502, Refusal(str(error), "dicomweb")) from error
-    finally:
-        await run_in_threadpool(shutil.rmtree, incoming, ignore_errors=True)
+
+    def __init__(self, service: Service) -> None:
+        self._service, self._few = service, asyncio.Semaphore(MOST_FETCHES)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def find(self, name: str) -> str:
+        """The upload of an image.
+
+        Raises:
+            ServiceError: If there is none.
+        """
+        try:
+            return await self._look(name)
+        except ServiceError:
+            if not self._service.settings.dicomweb or not UID.fullmatch(name):
+                raise
+        lock = self._locks.setdefault(name, asyncio.Lock())
+        async with lock:
+            with suppress(ServiceError):  # fetched for somebody else in the meantime
+                return await self._look(name)
+            async with self._few:
+                return await self._fetch(name)
+
+    async def _look(self, name: str) -> str:
+        return await run_in_threadpool(lambda: self._service.store.find(name, by_series=True))
+
+    async def _fetch(self, series: str) -> str:
+        store, settings = self._service.store, self._service.settings
+        incoming = await run_in_threadpool(store.receive, 0)
+        most = min(settings.limits.upload_megabytes * BYTES_PER_MEGABYTE, store.most_bytes - store.used_bytes)
+        try:
+            await run_in_threadpool(_fetch, settings.dicomweb, series, incoming / SOURCE, most)
+            return (await self._service.take_in(Arrived(incoming, series, series)))[0].id
+        except (ConfigError, OutputError) as error:
+            raise ServiceError(502, Refusal(str(error), "dicomweb")) from error
+        finally:
+            await run_in_threadpool(store.discard, incoming)
 
 
-def _fetch(url: str, series: str, folder: Path) -> None:
+def _fetch(url: str, series: str, folder: Path, most: int) -> None:
     """Write a series of an archive into a folder.
 
     Raises:
-        OutputError: If the archive does not answer.
+        OutputError: If the archive does not answer, or sends what is no series or more than so many bytes.
         ServiceError: If it has no such series.
     """
     from vesalius.pacs.sending import DicomWeb
@@ -219,21 +261,27 @@ def _fetch(url: str, series: str, folder: Path) -> None:
     found = archive.find({"SeriesInstanceUID": series}, 1)
     if not found:
         raise ServiceError(404, Refusal("Neither an upload nor the archive has this series", "image"))
-    archive.fetch(found[0].study, series, folder)
+    archive.fetch(found[0].study, series, folder, most)
 
 
-async def _infer(service: Service, handle: str, params: Params, output: str) -> Response:
-    """The label map of an upload, and what it shows, as a client asked for them."""
+def _read_wanted(params: Params) -> dict[str, object]:
+    """What a client asks of the worker; its file is named by the last part, ``suffix``."""
     suffix = str(params.get("result_extension") or ".nii.gz")
-    suffix = suffix if suffix.startswith(".") else f".{suffix}"
-    wanted = {
+    return {
         "phrases": _read_phrases(params),
         "threshold": _read_share(params, "threshold"),
         "existence": _read_share(params, "existence"),
+        "dtype": str(params.get("result_dtype") or "uint8"),
+        "suffix": suffix if suffix.startswith(".") else f".{suffix}",
     }
+
+
+async def _infer(service: Service, handle: str, wanted: dict[str, object], output: str) -> Response:
+    """The label map of an upload, and what it shows, as a client asked for them."""
     await run_in_threadpool(service.store.folder, handle)
     scratch = service.store.scratch(handle)
-    path = scratch / f"label{safe_name(f'x{suffix}')[1:]}"
+    suffix = safe_name(f"x{wanted.pop('suffix')}")[1:]
+    path = scratch / f"label{suffix}"
     tidy = BackgroundTask(shutil.rmtree, scratch, ignore_errors=True)
     try:
         made = await service.ask(handle, "label_map", path=str(path), **wanted)
@@ -244,7 +292,7 @@ async def _infer(service: Service, handle: str, params: Params, output: str) -> 
     if output == "json":
         return JSONResponse(told, background=tidy)
     if output == "image":
-        return FileResponse(path, media_type="application/octet-stream", filename=path.name, background=tidy)
+        return send_file(path, tidy, media_type="application/octet-stream")
     content = await run_in_threadpool(path.read_bytes)
     boundary = secrets.token_hex(16)
     body = _to_form(boundary, told, path.name, content)
@@ -279,7 +327,10 @@ def _read_phrases(params: Params) -> list[str]:
     listed = value.split(",") if isinstance(value, str) else value
     if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
         raise ServiceError(422, Refusal("phrases are no texts", "phrases", "phrases separated by commas"))
-    phrases = [each.strip() for each in listed if each.strip()]
+    try:
+        phrases = [check_text(each.strip()) for each in listed if each.strip()]
+    except ValueError as error:
+        raise ServiceError(422, Refusal(f"A phrase {error}", "phrases")) from error
     if len(phrases) > MOST_PHRASES or any(len(each) > LONGEST_PHRASE for each in phrases):
         expected = f"{MOST_PHRASES} phrases of {LONGEST_PHRASE} characters at most"
         raise ServiceError(422, Refusal("Too many phrases, or too long ones", "phrases", expected))
@@ -290,7 +341,7 @@ def _read_share(params: Params, name: str) -> float:
     """A probability, which some clients send as text."""
     try:
         value = float(params.get(name) or 0.5)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = -1.0
     if not 0 < value < 1:
         raise ServiceError(422, Refusal(f"{name} is no probability", name, "a number between 0 and 1"))
@@ -301,10 +352,13 @@ def _keep_label(folder: Path, tag: str, file: UploadFile) -> None:
     name = safe_name(file.filename or "label.nii.gz")
     suffix = ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix or ".bin"
     folder.mkdir(exist_ok=True)
-    plain = UNREAL.sub("_", tag)
-    for old in folder.glob(f"{plain}.*"):
+    others = {path.name.partition(".")[0] for path in folder.iterdir()} - {tag}
+    if len(others) >= MOST_TAGS:
+        refusal = Refusal("Too many labels of one image", "tag", f"{MOST_TAGS} tags at most", remedy="Use one again.")
+        raise ServiceError(422, refusal)
+    for old in folder.glob(f"{tag}.*"):
         old.unlink()
-    with (folder / f"{plain}{suffix}").open("wb") as target:
+    with (folder / f"{tag}{suffix}").open("wb") as target:
         shutil.copyfileobj(file.file, target, 2**20)
 
 

@@ -41,8 +41,9 @@ class Refusal:
     remedy: str | None = None
 
     def to_dict(self) -> dict[str, object]:
-        """The body of the answer."""
-        return {"error": asdict(self)}
+        """The body of the answer; halves of characters, which JSON may hold and UTF-8 not, become question marks."""
+        told = asdict(self).items()
+        return {"error": {name: each and each.encode(errors="replace").decode() for name, each in told}}
 
 
 class ServiceError(VesaliusError):

@@ -12,11 +12,10 @@ from starlette.concurrency import run_in_threadpool
 from vesalius import __version__
 from vesalius.knowledge import LearntTarget
 from vesalius.prompts.bank import find_target
-from vesalius.serve.app import Service, reading_form
-from vesalius.serve.engine import read_result
+from vesalius.serve.app import Service, reading_form, send_file
 from vesalius.serve.refusals import Refusal, ServiceError
 from vesalius.serve.schemas import ModelInfo, ResultInfo, SegmentAnswer, SegmentRequest, TargetInfo, UploadInfo
-from vesalius.serve.store import RESULTS, Upload
+from vesalius.serve.store import RESULTS, Upload, read_result
 
 Handle = Annotated[str, InPath(description="id of an upload, 32 hexadecimal digits")]
 Number = Annotated[int, InPath(ge=1, le=10**9)]
@@ -60,8 +59,9 @@ def _add_uploads(router: APIRouter, service: Service) -> None:
 
         Several series get a handle each, listed as series, the largest first; the answer is about that one.
         """
-        async with reading_form(request) as (files, _):
-            made = await service.receive(files)
+        async with reading_form(service, request) as (files, _):
+            arrived = await service.keep(files)
+        made = await service.take_in(arrived)
         told = [_describe_upload(service, each) for each in made]
         return {**told[0], "series": told if len(told) > 1 else []}
 
@@ -73,12 +73,15 @@ def _add_uploads(router: APIRouter, service: Service) -> None:
     @router.delete("/uploads/{id}", status_code=204)
     async def delete(id: Handle) -> Response:  # noqa: A002
         """Delete an upload with all its results."""
-        await run_in_threadpool(service.store.remove, id)
+        await service.remove(id)
         return Response(status_code=204)
 
     @router.get("/uploads/{id}/image", response_class=FileResponse)
     async def image(id: Handle) -> FileResponse:  # noqa: A002
-        """The image on the grid of its masks: PNG of a picture, .nii.gz of a volume, whose values are as stored."""
+        """The image on the grid of its masks: PNG of a picture, .nii.gz of a volume, whose values are as stored.
+
+        Colours of a volume come as grey.
+        """
         made = await service.ask(id, "image")
         return _send_file(Path(str(made["path"])))
 
@@ -132,7 +135,7 @@ def _add_masks(router: APIRouter, service: Service, suffix: str) -> None:
 
 
 def _send_file(path: Path) -> FileResponse:
-    return FileResponse(path, media_type=MEDIA[path.suffix], filename=path.name, content_disposition_type="inline")
+    return send_file(path, media_type=MEDIA[path.suffix], inline=True)
 
 
 def _describe_upload(service: Service, upload: Upload) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,8 @@ from vesalius.serve.store import UploadStore
 
 STOP_S = 30
 """Time for requests that are under way when the service is stopped."""
+MOST_FILES = 65536
+"""Files that are open at once; a series of 20,000 slices is a form of as many."""
 IDLE_S = 30
 """Time after which a connection that is silent is closed."""
 
@@ -34,6 +37,7 @@ def run(settings: ServeSettings, on_start: Callable[[str], None]) -> None:
         ModelError: If there is no such model.
         OutputError: If the store cannot be used.
     """
+    allow_open_files()
     with opening(settings) as service, _bound(settings) as listening:
         app = build_app(service)
         config = uvicorn.Config(
@@ -51,6 +55,17 @@ def run(settings: ServeSettings, on_start: Callable[[str], None]) -> None:
         for name in (signal.SIGINT, signal.SIGTERM):  # which uvicorn raises again once it has stopped
             signal.signal(name, lambda *_: None)
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def allow_open_files() -> None:
+    """Open as many files at once as the system lets this process: each larger part of a form is one."""
+    if sys.platform != "win32":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextmanager

@@ -2,11 +2,25 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from vesalius.serve.settings import LONGEST_PHRASE, MOST_PHRASES
 
-Phrase = Annotated[str, Field(min_length=1, max_length=LONGEST_PHRASE)]
+
+def check_text(text: str) -> str:
+    """A text that UTF-8 can hold.
+
+    Raises:
+        ValueError: If it has halves of characters, as JSON may.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("holds half a character") from error
+    return text
+
+
+Phrase = Annotated[str, Field(min_length=1, max_length=LONGEST_PHRASE), AfterValidator(check_text)]
 
 
 class ErrorFacts(BaseModel):
@@ -40,6 +54,10 @@ class SeriesInfo(BaseModel):
     dicom: bool = Field(description="whether seg.dcm and sr.dcm can be had")
     slice_axis: int | None = Field(description="axis of the .nii.gz files along which slices lie; null for pictures")
     slice_reversed: bool = Field(description="whether slice 0 as displayed is the last along that axis")
+    placed: bool = Field(
+        description="whether the file says where the image lies in the patient; if not, its .nii.gz files say how it "
+        "lies on a screen, and left, right and millimetres mean nothing"
+    )
     notices: list[str] = Field(description="what was left out or guessed")
     expires_at: str = Field(description="when it is deleted unless somebody asks for it")
 

@@ -2,7 +2,7 @@
 
 ``STORE/uploads/ID/`` holds ``upload.json``, ``source/`` with the files as they came, and ``results/``. The time of
 ``upload.json`` is that of the last request, so that uploads expire after a restart, too. Nothing but folders that are
-named by a handle is ever removed.
+named by a handle is ever removed, under another name first, so that an upload goes all at once.
 """
 
 import json
@@ -10,8 +10,9 @@ import os
 import re
 import secrets
 import shutil
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -19,8 +20,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from vesalius.errors import OutputError
-from vesalius.files import write_json
+from vesalius.errors import ConfigError, OutputError, PromptError
+from vesalius.files import read_json, write_json
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE
 from vesalius.imaging.search import FoundSeries
 from vesalius.serve.refusals import Refusal, ServiceError
@@ -66,6 +67,8 @@ class Upload:
     """SeriesInstanceUID of a DICOM series."""
     alias: str = ""
     """Name by which a client of MONAI Label's protocol calls it."""
+    placed: bool = True
+    """Whether the file says where the image lies in the patient."""
 
     def found(self, folder: Path) -> FoundSeries:
         """The image to read."""
@@ -89,7 +92,9 @@ class UploadStore:
     def __init__(self, root: Path, keep_seconds: float, megabytes: int) -> None:
         self.root, self.keep_seconds, self._most = root, keep_seconds, megabytes * BYTES_PER_MEGABYTE
         self.uploads = root / "uploads"
-        self._used = 0
+        self._sizes: dict[str, int] = {}
+        self._sources: dict[str, int] = {}
+        self._lock = threading.Lock()
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -145,24 +150,32 @@ class UploadStore:
         """
         return read_record(self.folder(handle))
 
-    def find(self, name: str) -> str:
-        """The handle of the newest upload with a handle, alias or SeriesInstanceUID.
+    def find(self, name: str, *, by_series: bool = False) -> str:
+        """The handle of the newest upload with a handle or alias.
+
+        Args:
+            name: One of them.
+            by_series: Whether a SeriesInstanceUID names uploads, too, whoever sent them.
 
         Raises:
             ServiceError: If there is none.
         """
-        known = [each for each in self.list_uploads() if name and name in (each.id, each.alias, each.series_uid)]
+        known = [
+            each
+            for each in self.list_uploads()
+            if name and (name in (each.id, each.alias) or (by_series and name == each.series_uid))
+        ]
         return self.folder(known[0].id if known else name).name
 
     def list_uploads(self) -> list[Upload]:
-        """All uploads that have not expired, the newest first."""
+        """All uploads that have not expired, the newest first; records that are none of ours are left out."""
         ages: dict[str, float] = {}
         for path in self._folders(HANDLE):
             with suppress(OSError):  # removed in the meantime
                 ages[path.name] = self._age(path / RECORD)
         found = []
         for handle in sorted(ages, key=lambda each: ages[each]):
-            with suppress(OSError):
+            with suppress(OSError, ServiceError):
                 if ages[handle] <= self.keep_seconds:
                     found.append(read_record(self.uploads / handle))
         return found
@@ -181,17 +194,44 @@ class UploadStore:
         Raises:
             ServiceError: If there is no room.
         """
-        if self._used + size > self._most or shutil.disk_usage(self.uploads).free < size:
-            self.remove_expired()
-        if self._used + size > self._most or shutil.disk_usage(self.uploads).free < size:
-            refusal = Refusal(
-                "There is no room for another upload", remedy="Delete uploads, or wait until some have expired."
-            )
-            raise ServiceError(429, refusal, retry_after=60)
         path = self.uploads / f".{secrets.token_hex(16)}"
+        self.check_room(size)
+        with self._lock:
+            if not self._has_room(size):  # others came first
+                raise no_room()
+            self._sizes[path.name] = size
         (path / SOURCE).mkdir(parents=True)
-        self._used += size
         return path
+
+    def check_room(self, size: int = 0) -> None:
+        """Refuse what would not fit, before anything is written.
+
+        Args:
+            size: Bytes that are expected; 0 asks whether the store is full.
+
+        Raises:
+            ServiceError: If there is no room, even without what has expired.
+        """
+        if not self._has_room(size):
+            self.remove_expired()
+            if not self._has_room(size):
+                raise no_room()
+
+    def _has_room(self, size: int) -> bool:
+        return self.used_bytes + size <= self._most and shutil.disk_usage(self.uploads).free >= size
+
+    @property
+    def most_bytes(self) -> int:
+        """Most that all uploads may take."""
+        return self._most
+
+    def measure(self, handle: str) -> None:
+        """Count what an upload takes after a job that may have written something."""
+        folder = self.uploads / handle
+        if handle not in self._sources:
+            self._sources[handle] = size_of(folder / SOURCE)
+        with self._lock:
+            self._sizes[handle] = self._sources[handle] + size_of(folder, but=SOURCE)
 
     def scratch(self, handle: str) -> Path:
         """A new folder within an upload's own, for files that are made to be sent once."""
@@ -205,7 +245,17 @@ class UploadStore:
         Raises:
             ServiceError: If there is none.
         """
-        shutil.rmtree(self.folder(handle), ignore_errors=True)
+        self.discard(self.folder(handle))
+
+    def discard(self, path: Path) -> None:
+        """Delete a folder of the store at once, whatever is being written in it."""
+        gone = path.with_name(f".{secrets.token_hex(16)}")
+        with suppress(FileNotFoundError):  # somebody else was faster
+            path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+        with self._lock:
+            self._sizes.pop(path.name, None)
+        self._sources.pop(path.name, None)
 
     def remove_expired(self) -> list[str]:
         """Delete what has expired, and measure the rest.
@@ -220,9 +270,14 @@ class UploadStore:
             except OSError:  # without a record: a removal that was interrupted
                 expired = True
             if expired:
-                shutil.rmtree(path, ignore_errors=True)
+                self.discard(path)
                 gone.append(path.name)
-        self._used = sum(_size_of(path) for path in self.uploads.rglob("*"))
+        measured = {path.name: size_of(path) for path in (*self._folders(HANDLE), *self._folders(INCOMING))}
+        with self._lock:  # what arrives has room for all that is to come
+            self._sizes = {
+                name: size if HANDLE.fullmatch(name) else max(size, self._sizes.get(name, 0))
+                for name, size in measured.items()
+            }
         return gone
 
     def count(self) -> int:
@@ -232,7 +287,7 @@ class UploadStore:
     @property
     def used_bytes(self) -> int:
         """Bytes that uploads and results took when they were last measured, and that arrived since."""
-        return self._used
+        return sum(list(self._sizes.values()))
 
     def _folders(self, name: re.Pattern[str]) -> list[Path]:
         return [path for path in self.uploads.iterdir() if name.fullmatch(path.name)]
@@ -242,11 +297,26 @@ class UploadStore:
         return time.time() - record.stat().st_mtime
 
 
-def _size_of(path: Path) -> int:
-    try:
-        return path.lstat().st_size
-    except OSError:  # removed in the meantime
-        return 0
+def size_of(folder: Path, but: str = "") -> int:
+    """Bytes of all files below a folder; what is removed in the meantime counts nothing.
+
+    Args:
+        folder: May be missing.
+        but: Name of a folder within it that is not counted.
+    """
+    total = 0
+    for home, folders, names in os.walk(folder):
+        folders[:] = [each for each in folders if not (each == but and home == str(folder))]
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(home, name)).st_size
+    return total
+
+
+def no_room() -> ServiceError:
+    """The answer where the store is full."""
+    refusal = Refusal("There is no room in the store", remedy="Delete uploads, or wait until some have expired.")
+    return ServiceError(429, refusal, retry_after=60)
 
 
 def new_handle(worker: int, workers: int) -> str:
@@ -262,10 +332,56 @@ def worker_of(handle: str, workers: int) -> int:
 
 
 def read_record(folder: Path) -> Upload:
-    """Read what is known of an upload from its folder."""
-    return Upload(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    """Read what is known of an upload from its folder.
+
+    Raises:
+        ServiceError: If the record is damaged, or of another version.
+        FileNotFoundError: If it was deleted in the meantime.
+    """
+    try:
+        upload = Upload(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        refusal = Refusal("What is known of this upload cannot be read", "id", remedy="Upload it again.")
+        raise ServiceError(404, refusal) from error
+    return upload
 
 
 def write_record(folder: Path, upload: Upload) -> None:
     """Write what is known of an upload; it exists from then on."""
     write_json(folder / RECORD, asdict(upload))
+
+
+def read_result(folder: Path, number: int) -> dict[str, object]:
+    """What was found for one phrase.
+
+    Raises:
+        ServiceError: If there is no such result.
+    """
+    path = folder / RESULTS / f"{number}.json"
+    if not path.is_file():
+        raise ServiceError(404, Refusal("No such result", "number", "the number of a result", str(number)))
+    content = read_json(path)
+    assert isinstance(content, dict)
+    return content
+
+
+def list_results(folder: Path) -> list[dict[str, object]]:
+    """All results of an upload, in their order."""
+    numbers = sorted(int(path.stem) for path in (folder / RESULTS).glob("*.json") if path.stem.isdecimal())
+    return [read_result(folder, number) for number in numbers]
+
+
+def asked_in(folder: Path, numbers: Sequence[int]) -> tuple[list[str], float]:
+    """The phrases of results, each once, and their threshold.
+
+    Raises:
+        ConfigError: If they have several.
+        PromptError: If there are none.
+    """
+    results = [read_result(folder, number) for number in numbers] or list_results(folder)
+    if not results:
+        raise PromptError("results: there are none yet; segment something first.")
+    thresholds = {float(str(each["threshold"])) for each in results}
+    if len(thresholds) > 1:
+        raise ConfigError("numbers: expected results of one threshold, got several; name the results to take.")
+    return list(dict.fromkeys(str(each["phrase"]) for each in results)), thresholds.pop()
