@@ -192,9 +192,10 @@ class ArchiveIndex:
         return _column(self._database.execute("SELECT row FROM holes"))
 
     def counts(self) -> dict[str, int]:
-        """Numbers of slices, places, series and files."""
+        """Numbers of slices, places, series, files of images, and files of other kinds."""
         queries = {name: f"SELECT count(*) FROM {name}" for name in ("slices", "places", "series")}
         queries["files"] = "SELECT count(*) FROM files WHERE series IS NOT NULL"
+        queries["not_images"] = "SELECT count(*) FROM files WHERE series IS NULL"
         return {name: int(self._database.execute(query).fetchone()[0]) for name, query in queries.items()}
 
     def files(self) -> dict[str, tuple[FileState, int | None]]:

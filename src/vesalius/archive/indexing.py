@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,8 @@ from vesalius.archive.encoding import KnownLabels, SliceEncoder, read_labels_of_
 from vesalius.archive.index import (
     DATABASE,
     HEADER_FIELDS,
+    LABELS,
+    VECTORS,
     ArchiveIndex,
     FileState,
     Halves,
@@ -19,9 +21,9 @@ from vesalius.archive.index import (
     IndexFacts,
     SlicePlace,
 )
-from vesalius.errors import ConfigError, DataError, ModelError, OutputError, VesaliusError, unexpected
+from vesalius.errors import ConfigError, DataError, ImageError, ModelError, OutputError, VesaliusError, unexpected
 from vesalius.imaging import MedicalImage
-from vesalius.imaging.formats import visible_files
+from vesalius.imaging.formats import reading, visible_files
 from vesalius.imaging.search import FoundSeries, group_files
 from vesalius.naming.labeller import render_for_model
 from vesalius.runtime.contract import Floats
@@ -147,7 +149,7 @@ def _check_empty(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; name a folder for the index.")
     others = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
-    if taken := [path for path in others if path.name not in ("vectors.f16", "labels.f16")]:
+    if taken := [path for path in others if path.name not in (VECTORS, LABELS)]:
         raise OutputError(f"{taken[0]}: is there already, and is no index; name a new or empty folder for it.")
 
 
@@ -185,7 +187,6 @@ class _Run:
             self._report.dropped = self._index.drop_unplaced()
         for name, count in self._index.counts().items():
             setattr(self._report, name, count)
-        self._report.not_images = sum(series is None for _, series in self._index.files().values())
         return self._report
 
     def _find(self) -> list[FoundSeries]:
@@ -219,7 +220,7 @@ class _Run:
             files = {self._root / path for number in before for path in self._index.series_files(number)}
             more |= before
             together = FoundSeries(series.source, tuple(sorted({*series.files, *files})), uid=series.uid)
-            merged.append(together if files else series)
+            merged += split_copies(together if files else series)
         return merged, more
 
     def _read(self, found: FoundSeries) -> None:
@@ -244,7 +245,9 @@ class _Run:
         self._image = stacks[0]
         for number, image in enumerate(stacks, start=1):
             slices, known = image.slices(), read_labels_of_header(image)
-            files = list_slice_files(image, found.files[0] if found.files else found.source)
+            frames = image.frames_in_display_order
+            file = found.files[0] if found.files else found.source
+            files = [frame.path for frame in frames] or [file] * len(image.pixels)
             for place, file in enumerate(files):
                 rgb = render_for_model(slices, place, self._encoder.side)
                 key = hash_slice(rgb)
@@ -256,7 +259,7 @@ class _Run:
         header = {name: self._image.header[name] for name in HEADER_FIELDS if name in self._image.header}
         header.setdefault("Modality", self._image.modality or "")
         if self._index.facts.study_date and found.files:
-            header["StudyDate"] = read_study_date(first)
+            header["StudyDate"] = _read_text(first, "StudyDate")
         return header
 
     def _fail(self, file: Path, reason: str) -> None:
@@ -317,20 +320,25 @@ class _Pending:
             self._pictures = []
 
 
-def list_slice_files(image: MedicalImage, source: Path) -> list[Path]:
-    """The file that holds each slice, in display order.
+def split_copies(series: FoundSeries) -> list[FoundSeries]:
+    """A series whose files lie in several folders: one, unless folders hold copies of the same instances.
 
-    Args:
-        image: As it was read.
-        source: File of images that do not come from several files.
+    What has no UID belongs to its own folder's alone.
     """
-    files = [frame.path for frame in image.source_frames]
-    if len(files) != len(image.pixels):
-        return [source] * len(image.pixels)
-    if image.source_affine is not None and image.affine is not None:
-        along = float(image.affine[:3, 0] @ image.source_affine[:3, 2])
-        return files[::-1] if along < 0 else files
-    return files
+    homes: dict[Path, list[Path]] = {}
+    for file in series.files:
+        homes.setdefault(file.parent, []).append(file)
+    if len(homes) < 2:
+        return [series]
+    parts: list[tuple[set[str], list[Path]]] = []
+    for files in homes.values():
+        instances = {_read_text(file, "SOPInstanceUID") or str(file) for file in files} if series.uid else set()
+        fitting = [part for part in parts if series.uid and not part[0] & instances][:1]
+        for known, others in fitting or [(set(), [])]:
+            known |= instances
+            others += files
+            parts += [] if fitting else [(known, others)]
+    return [replace(series, source=files[0].parent, files=tuple(files)) for _, files in parts]
 
 
 def hash_slice(rgb: Floats) -> bytes:
@@ -343,12 +351,16 @@ def hash_slice(rgb: Floats) -> bytes:
     return hashlib.blake2b(levels.tobytes(), digest_size=KEY_BYTES).digest()
 
 
-def read_study_date(path: Path) -> str:
-    """StudyDate of a DICOM file; "" if it has none."""
+def _read_text(path: Path, keyword: str) -> str:
+    """An attribute of a DICOM file; "" if it has none, or cannot be read."""
     import pydicom  # loads slowly, and few ask for it
 
-    header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=["StudyDate"])
-    return str(header.get("StudyDate") or "")
+    try:
+        with reading(path, "DICOM"):
+            header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=[keyword])
+            return str(header.get(keyword) or "")
+    except ImageError:
+        return ""
 
 
 def _hash_uid(uid: str) -> str:

@@ -1,9 +1,9 @@
 """Work items, what identifies them, and sets of millions of such keys."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ NAME_BYTES = 12
 """Bytes of a key that come from the name; the rest comes from the state of the files."""
 LOOSE = 65_536
 """Keys that are added before a set is sorted again."""
-STATE_BITS, STATE_MASK = np.uint64(32), np.uint64(0xFFFFFFFF)
+STATE_BITS = np.uint64(32)
 _HALF = np.dtype(">u8")
 
 
@@ -47,6 +47,8 @@ class WorkItem:
     """Whether the files are DICOM, which belong to series."""
     problem: str = ""
     """Why it cannot be read, if that showed when it was listed."""
+    only: tuple[str, ...] = ()
+    """What of it failed before and is to be tried again, as its failures name it; all of it if empty."""
 
     @staticmethod
     def make(name: str, folder: str, files: Sequence[FileFact], *, dicom: bool = False) -> "WorkItem":
@@ -65,6 +67,10 @@ class WorkItem:
         """The same, which cannot be read."""
         return replace(self, problem=problem)
 
+    def with_only(self, sources: Sequence[str]) -> "WorkItem":
+        """The same, of which only what failed before is tried again."""
+        return replace(self, only=tuple(sources))
+
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON."""
         return asdict(self)
@@ -72,65 +78,87 @@ class WorkItem:
     @staticmethod
     def from_dict(content: Mapping[str, Any]) -> "WorkItem":
         """The item of a ``to_dict``."""
-        return WorkItem(**{**content, "files": tuple(content["files"])})
+        return WorkItem(**{**content, "files": tuple(content["files"]), "only": tuple(content["only"])})
 
 
 def _digest(text: str, size: int) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=size).digest()
 
 
+class KeyState(NamedTuple):
+    """What a set held of a key."""
+
+    named: bool
+    """Whether an item of the same name was there, in whatever state."""
+    known: bool
+    """Whether the key itself was there."""
+
+
 class KeySet:
     """A set of keys of work items in 16 bytes each, in a few sorted arrays that double in size.
 
     >>> known = KeySet()
-    >>> known.add(bytes(16)), known.add(bytes(16))
-    (True, False)
-    >>> bytes(16) in known, known.knows_name(bytes(12) + b"last"), known.knows_name(b"another name" + bytes(4))
-    (True, True, False)
+    >>> [each.known for each in known.add_all([bytes(16), bytes(16)])]
+    [False, True]
+    >>> [tuple(each) for each in known.find([bytes(16), bytes(12) + b"last", b"another name" + bytes(4)])]
+    [(True, True), (True, False), (False, False)]
     """
 
     def __init__(self) -> None:
-        self._levels: list[NDArray[np.uint64]] = []
+        self._levels: list[tuple[NDArray[np.uint64], NDArray[np.uint64]]] = []
         self._loose: dict[bytes, set[bytes]] = {}
         self._count = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._levels)) + self._count
+        return sum(len(high) for high, _ in self._levels) + self._count
 
-    def __contains__(self, key: object) -> bool:
-        assert isinstance(key, bytes)
-        return key[NAME_BYTES:] in self._states(key)
+    def find(self, keys: Sequence[bytes]) -> list[KeyState]:
+        """What is there of each key."""
+        return [self._with_loose(key, state) for key, state in zip(keys, self._sorted(keys), strict=True)]
 
-    def knows_name(self, key: bytes) -> bool:
-        """Whether an item of the same name is there, in whatever state."""
-        return bool(self._states(key))
-
-    def add(self, key: bytes) -> bool:
-        """Add a key; whether it was new."""
-        if key in self:
-            return False
-        self._loose.setdefault(key[:NAME_BYTES], set()).add(key[NAME_BYTES:])
-        self._count += 1
+    def add_all(self, keys: Sequence[bytes]) -> list[KeyState]:
+        """Add keys one after the other; what was there of each before."""
+        found = []
+        for key, state in zip(keys, self._sorted(keys), strict=True):
+            before = self._with_loose(key, state)
+            found.append(before)
+            if not before.known:
+                self._loose.setdefault(key[:NAME_BYTES], set()).add(key[NAME_BYTES:])
+                self._count += 1
         if self._count >= LOOSE:
             raw = b"".join(name + state for name, states in self._loose.items() for state in states)
             self._loose, self._count = {}, 0
             self.add_many(raw)
-        return True
+        return found
 
     def add_many(self, raw: bytes) -> None:
         """Add keys that are not there yet, joined to one text of bytes."""
-        new = np.frombuffer(raw, _HALF).astype(np.uint64).reshape(-1, 2)
-        while self._levels and len(self._levels[-1]) < 2 * len(new):
-            new = np.concatenate([self._levels.pop(), new])
-        if len(new):
-            self._levels.append(new[np.lexsort((new[:, 1], new[:, 0]))])
+        high, low = _halves(raw)
+        while self._levels and len(self._levels[-1][0]) < 2 * len(high):
+            high, low = (np.concatenate(pair) for pair in zip(self._levels.pop(), (high, low), strict=True))
+        if len(high):
+            order = np.lexsort((low, high))
+            self._levels.append((high[order], low[order]))
 
-    def _states(self, key: bytes) -> set[bytes]:
-        """The states in which an item of this name is there."""
-        found = set(self._loose.get(key[:NAME_BYTES], ()))
-        high, low = np.frombuffer(key, _HALF).astype(np.uint64)
-        for level in self._levels:
-            first, last = (int(np.searchsorted(level[:, 0], high, side)) for side in ("left", "right"))
-            same = level[first:last, 1] >> STATE_BITS == low >> STATE_BITS
-            found.update(int(each & STATE_MASK).to_bytes(4, "big") for each in level[first:last, 1][same])
-        return found
+    def _with_loose(self, key: bytes, state: KeyState) -> KeyState:
+        states = self._loose.get(key[:NAME_BYTES], ())
+        return KeyState(state.named or bool(states), state.known or key[NAME_BYTES:] in states)
+
+    def _sorted(self, keys: Sequence[bytes]) -> Iterator[KeyState]:
+        """What the sorted arrays hold of each key."""
+        high, low = _halves(b"".join(keys))
+        named, known = np.zeros(len(keys), np.bool_), np.zeros(len(keys), np.bool_)
+        for level_high, level_low in self._levels:
+            first, last = (np.searchsorted(level_high, high, side) for side in ("left", "right"))
+            for further in range(int((last - first).max(initial=0))):  # of one name there may be several states
+                place = first + further
+                there = level_low[np.minimum(place, len(level_low) - 1)]
+                named |= (place < last) & (there >> STATE_BITS == low >> STATE_BITS)
+                known |= (place < last) & (there == low)
+        return map(KeyState, named.tolist(), known.tolist())
+
+
+def _halves(raw: bytes) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """The first and the last eight bytes of each key."""
+    pairs = np.frombuffer(raw, _HALF).astype(np.uint64).reshape(-1, 2)
+    return pairs[:, 0].copy(), pairs[:, 1].copy()

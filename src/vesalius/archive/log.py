@@ -7,11 +7,12 @@ when it begins, so that a former run which is still alive somewhere cannot commi
 """
 
 import base64
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal, NoReturn, cast
 from uuid import uuid4
 
 from vesalius import __version__
@@ -28,6 +29,9 @@ LOG, PENDING = "log", "pending"
 TABLES = ("rows", "masks")
 """Folders of the results, one file a shard in each."""
 FAILED = "failed.parquet"
+RECORD = re.compile(r"[0-9]{8,}\.json")
+Failure = Mapping[str, object]
+"""What is told of an item that failed, or a part of it: "key", "source", "reason", "tries"."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,8 @@ class ShardResult:
     """Random name of the pending files, `PENDING`/SHARD.rows.parquet; empty if there is none."""
     keys: tuple[str, ...]
     """Items that are done, hexadecimal."""
-    failed: tuple[Mapping[str, object], ...] = ()
-    """Items that failed: {"key", "source", "reason", "tries"}."""
+    failed: tuple[Failure, ...] = ()
+    """Items that failed, and parts of those that are done."""
     slices: int = 0
     rows: int = 0
     masks: int = 0
@@ -57,7 +61,7 @@ class ShardResult:
     def from_dict(content: Mapping[str, Any]) -> "ShardResult":
         """The result of a ``to_dict``; other entries are left out."""
         names = ShardResult.__dataclass_fields__.keys() & content.keys()
-        keys = tuple(base64.b64decode(content["keys"]).hex(" ", KEY_BYTES).split())
+        keys = tuple(_to_keys(content["keys"]))
         return ShardResult(
             **{**{name: content[name] for name in names}, "keys": keys, "failed": tuple(content["failed"])}
         )
@@ -89,8 +93,12 @@ class ArchiveTotals:
     """Whether the last run ended."""
     changed: str = ""
     """Time of the last record."""
-    failures: dict[tuple[str, str], Mapping[str, object]] = field(default_factory=dict)
-    """Hash of an item's name, and source -> what is told of it, or a part of it, that failed and was not done since."""
+    failures: dict[str, dict[str, Failure]] = field(default_factory=dict)
+    """Hash of an item's name -> source, of the item or a part of it -> how it failed, if it was not done since."""
+
+    def all_failures(self) -> list[Failure]:
+        """Everything that failed and was not done since, nor left the source."""
+        return [each for places in self.failures.values() for each in places.values()]
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Add one record."""
@@ -99,6 +107,8 @@ class ArchiveTotals:
         self.wall += record.get("wall", 0.0)
         self.price += record.get("price", 0.0)
         self.left, self.complete = record.get("left", self.left), record.get("complete", self.complete)
+        for name, source in record.get("gone", ()):
+            self._drop(name, source)
         if record["kind"] != "shard":
             return
         self.shards += bool(record["shard"])
@@ -108,10 +118,28 @@ class ArchiveTotals:
         for name, value in record["seconds"].items():
             self.seconds[name] = self.seconds.get(name, 0.0) + value
         if self.failures:
-            done = {key[: 2 * NAME_BYTES] for key in ShardResult.from_dict(record).keys}
-            self.failures = {place: each for place, each in self.failures.items() if place[0] not in done}
-        self.failures |= {(each["key"][: 2 * NAME_BYTES], each["source"]): each for each in record["failed"]}
-        self.failed = len(self.failures)
+            for key in _to_keys(record["keys"]):
+                self.failed -= len(self.failures.pop(name_of(key), ()))
+        for each in record["failed"]:
+            places = self.failures.setdefault(name_of(each["key"]), {})
+            self.failed += each["source"] not in places
+            places[each["source"]] = each
+
+    def _drop(self, name: str, source: str) -> None:
+        places = self.failures.get(name, {})
+        self.failed -= places.pop(source, None) is not None
+        if not places:
+            self.failures.pop(name, None)
+
+
+def name_of(key: str) -> str:
+    """The part of an item's key, hexadecimal, that comes from its name."""
+    return key[: 2 * NAME_BYTES]
+
+
+def _to_keys(told: str) -> list[str]:
+    """Keys of a record, hexadecimal."""
+    return base64.b64decode(told).hex(" ", KEY_BYTES).split()
 
 
 def read_settings(store: ArchiveStore) -> dict[str, Any] | None:
@@ -163,6 +191,8 @@ class CommitLog:
         self.totals = ArchiveTotals()
         self.done = KeySet()
         """Items that were done when this run began."""
+        self.fenced = False
+        """Whether another run has taken over, so that nothing may be written any more."""
         self._run, self._number, self._price = uuid4().hex, 0, price_per_hour
         self._since = time.monotonic()
 
@@ -170,8 +200,11 @@ class CommitLog:
         """Read all records, keep former runs from committing, and finish or remove what they left.
 
         Raises:
-            OutputError: If another run begins at the same moment, or a record is damaged.
+            OutputError: If another run begins at the same moment, a record is damaged, or the store cannot tell which
+                of two writers was first.
         """
+        if self.store.folder is None:
+            self.store.check_create(PENDING)
         shards: dict[str, int] = {}
         for number, record in read_records(self.store):
             self._number = number
@@ -189,25 +222,55 @@ class CommitLog:
             else:
                 self.store.remove(f"{PENDING}/{name}")
 
-    def commit(self, result: ShardResult, left: int, *, complete: bool) -> None:
+    def commit(self, result: ShardResult, left: int, *, complete: bool, gone: Sequence[tuple[str, str]] = ()) -> None:
         """Make a shard count, and move its files to their places.
 
         Args:
             result: What a worker made.
             left: Items that are listed and not done.
             complete: Whether all are listed.
+            gone: Failures that were tried again, as `ArchiveTotals.failures` has them: hash of a name, and source.
 
         Raises:
-            OutputError: If another run has taken over, or the store refuses.
+            OutputError: If another run has taken over, the store refuses, or the files of the shard are not there; then
+                nothing counts.
         """
-        self._create("shard", {**result.to_dict(), "left": left, "complete": complete})
-        for table in TABLES:
-            if result.shard and getattr(result, table):
-                self.store.move(f"{PENDING}/{result.shard}.{table}.parquet", place_of(table, self._number))
+        tables = [table for table in TABLES if result.shard and getattr(result, table)]
+        for table in tables:
+            self._check_pending(f"{PENDING}/{result.shard}.{table}.parquet")
+        more = {"gone": [list(each) for each in gone]} if gone else {}
+        self._create("shard", {**result.to_dict(), "left": left, "complete": complete, **more})
+        for table in tables:
+            self.store.move(f"{PENDING}/{result.shard}.{table}.parquet", place_of(table, self._number))
 
-    def end(self) -> None:
-        """Note that everything that was listed is done or has failed."""
-        self._create("end", {"left": 0, "complete": True})
+    def end(self, gone: Sequence[str] = ()) -> None:
+        """Note that everything that was listed is done or has failed, and remove what came to nothing.
+
+        Args:
+            gone: Hashes of names that failed before, and are not in the source any more.
+        """
+        lost = self.store.names(PENDING)  # as of batches that Ray repeated; nobody else can have begun until the record
+        places = [[name, source] for name in gone for source in self.totals.failures.get(name, ())]
+        self._create("end", {"left": 0, "complete": True, **({"gone": places} if places else {})})
+        for name in lost:
+            self.store.remove(f"{PENDING}/{name}")
+
+    def _check_pending(self, name: str) -> None:
+        if self.store.exists(name):
+            return
+        if self.store.exists(self._next()):  # the run that has taken over removed it
+            self._refuse()
+        raise OutputError(
+            f"{self.store.place}/{name}: a worker wrote it, but it cannot be seen from here, so nothing of it "
+            "counts; give --out as a URL or an absolute path that all machines share."
+        )
+
+    def _next(self) -> str:
+        return f"{LOG}/{self._number + 1:08d}.json"
+
+    def _refuse(self) -> NoReturn:
+        self.fenced = True
+        raise OutputError(f"{self.store.address}: another run writes there; wait for it, or let it alone do the work.")
 
     def _create(self, kind: Literal["begin", "shard", "end"], content: Mapping[str, object]) -> None:
         now = time.monotonic()
@@ -219,13 +282,12 @@ class CommitLog:
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         told |= {"vesalius": __version__, "wall": round(wall, 3), "price": wall / 3600 * self._price, **content}
-        record = to_json(told, indent=None).encode()
-        if not self.store.create(f"{LOG}/{self._number + 1:08d}.json", record):
-            raise OutputError(
-                f"{self.store.address}: another run writes there; wait for it, or let it alone do the work."
-            )
+        record = to_json(told, indent=None)
+        checked = cast(Mapping[str, Any], parse_json(record, "record"))
+        if not self.store.create(self._next(), record.encode()):
+            self._refuse()
         self._number += 1
-        self.totals.add(cast(Mapping[str, Any], parse_json(record.decode(), "record")))
+        self.totals.add(checked)
 
 
 def place_of(table: str, number: int) -> str:
@@ -237,9 +299,13 @@ def read_records(store: ArchiveStore) -> Iterator[tuple[int, Any]]:
     """All records and their numbers, in order.
 
     Raises:
-        OutputError: If one is damaged.
+        OutputError: If one is damaged, or a file is none.
     """
     names = [name for name in store.names(LOG) if name.endswith(".json")]
+    if foreign := [name for name in names if not RECORD.fullmatch(name)]:
+        raise OutputError(
+            f"{store.address}/{LOG}/{foreign[0]}: is no record of ours, perhaps a copy; move it out of the folder."
+        )
     for name, content in zip(names, store.read_all([f"{LOG}/{name}" for name in names]), strict=True):
         record = parse_json(content.decode("utf-8", "replace"), f"{store.address}/{LOG}/{name}")
         if not isinstance(record, dict) or "kind" not in record:

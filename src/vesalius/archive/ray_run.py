@@ -7,7 +7,7 @@ where that fails, too, its items are tried one by one, and set aside after a few
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,11 @@ from vesalius.archive.items import WorkItem
 from vesalius.archive.log import ShardResult
 from vesalius.archive.request import ArchiveRequest, WorkerOptions
 from vesalius.errors import ConfigError, VesaliusError, require
-from vesalius.files import parse_json, to_json
+from vesalius.files import parse_json, to_json, to_utf8
 
 if TYPE_CHECKING:
-    from vesalius.archive.run import Batch, Execute
+    from vesalius.archive.plan import Batch
+    from vesalius.archive.run import Execute
 
 FIRST_WAVE, LARGEST_WAVE = 4, 64
 """Batches for each actor in the first wave, so that work begins early, and in later ones."""
@@ -70,7 +71,7 @@ def execute_on_ray(
 
     Args:
         request: What is asked.
-        out: Folder of the results, which all machines of the cluster see under this name, or its URL.
+        out: Folder of the results, an absolute path that all machines of the cluster see, or its URL.
         workers: Actors.
         options: How they work; ``threads`` are the cores of each, one if 0.
         address: "local", or the address of a cluster.
@@ -85,7 +86,7 @@ def execute_on_ray(
     how = WorkerOptions(max(1, options.threads), options.timeout_s, options.tries, options.isolated)
     made = {"request": request.to_dict(), "out": out, "options": how.__dict__}
 
-    def execute(batches: "Iterator[Batch]") -> "Iterator[ShardResult]":
+    def execute(batches: "Iterator[Batch]") -> "Generator[ShardResult, None, None]":
         with _cluster(address, workers * how.threads):
             size = FIRST_WAVE
             while wave := list(islice(batches, size * workers)):
@@ -109,7 +110,8 @@ def _run_until_done(
         yield from _run_wave(left, made, workers, threads, gpus)
     items = [item for batch in left.values() for item in batch]
     failed = [
-        {"key": each.key, "source": each.name, "reason": f"{each.name}: {GONE}.", "tries": tries + 1} for each in items
+        to_utf8({"key": each.key, "source": each.name, "reason": f"{each.name}: {GONE}.", "tries": tries + 1})
+        for each in items
     ]
     if failed:
         yield ShardResult("", (), tuple(failed))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from vesalius.archive.log import PENDING, place_of, read_records
 from vesalius.archive.store import ArchiveStore
@@ -52,8 +53,12 @@ def read_masks(out: str) -> Iterator[tuple[dict[str, object], NDArray[np.bool_]]
         MissingPackageError: If pyarrow is not installed.
         OutputError: If something cannot be read.
     """
-    from vesalius.archive.work import unpack_mask
-
     for table in read_tables(out, "masks"):
         for row in table.to_pylist():
             yield row, unpack_mask(row.pop("png"))
+
+
+def unpack_mask(png: bytes) -> NDArray[np.bool_]:
+    """The mask of a row of ``masks/``, [H, W], in the rows and columns of its file."""
+    with Image.open(BytesIO(png)) as picture:
+        return np.asarray(picture).astype(np.bool_)

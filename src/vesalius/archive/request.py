@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from vesalius.errors import ConfigError, require
 from vesalius.files import sha256_of
-from vesalius.models.checkpoint_file import find_checkpoint
+from vesalius.models.checkpoint_file import EMBEDDED, find_checkpoint
 from vesalius.predict import check_prompts
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from vesalius.runtime import RuntimeChoice
 
 Task = Literal["name", "segment"]
+LONGEST_S = 1_000_000
+"""Longest time that an item may be given, s; clocks of operating systems take no more than some years."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class ArchiveRequest:
     """Checksum of the model's file, which workers compare with their own."""
 
     def check(self) -> "ArchiveRequest":
-        """The same with the checksum of its model.
+        """The same with the checksum of its model, whose path no longer depends on the folder that a process is in.
 
         Raises:
             ConfigError: If phrases do not fit the task.
@@ -52,7 +55,9 @@ class ArchiveRequest:
             raise ConfigError("--prompt: goes with --task segment; --task name asks for all names it knows.")
         if len(set(self.prompts)) < len(self.prompts):
             raise ConfigError("--prompt: a phrase stands twice; name each once.")
-        return replace(self, weights=sha256_of(find_checkpoint(self.model)))
+        found = find_checkpoint(self.model)
+        model = self.model if self.model in EMBEDDED else str(Path(self.model).absolute())
+        return replace(self, model=model, weights=sha256_of(found))
 
     def settings(self) -> dict[str, object]:
         """All that decides the results: ready for JSON, and unchanged when read back."""
@@ -90,7 +95,26 @@ class WorkerOptions:
         """
         if self.threads < 0:
             raise ConfigError(f"--threads: expected 0 or more, got {self.threads}.")
-        if self.timeout_s <= 0:
-            raise ConfigError(f"--timeout: expected seconds above 0, got {self.timeout_s:g}.")
+        if not 0 < self.timeout_s <= LONGEST_S:
+            raise ConfigError(f"--timeout: expected seconds above 0, {LONGEST_S:,} at most, got {self.timeout_s:g}.")
         if self.tries < 1:
             raise ConfigError(f"--tries: expected 1 or more, got {self.tries}.")
+
+
+@dataclass(frozen=True)
+class ShardLimits:
+    """Size of a shard; a killed worker loses at most one."""
+
+    items: int = 512
+    """Largest number of items."""
+    bytes: int = 256 * 2**20
+    """Bytes of the images from which a shard is full."""
+
+    def check(self) -> None:
+        """Refuse a limit below 1.
+
+        Raises:
+            ConfigError: If it is.
+        """
+        if self.items < 1:
+            raise ConfigError(f"--shard: expected a number of images, 1 or more, got {self.items}.")

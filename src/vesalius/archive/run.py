@@ -1,20 +1,22 @@
 """A whole archive: list, plan, work, commit; whatever was done before is not done again."""
 
+import math
+import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from io import BytesIO
-from itertools import islice
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from vesalius.archive.items import WorkItem
-from vesalius.archive.log import FAILED, ArchiveTotals, CommitLog, ShardResult, claim
-from vesalius.archive.request import ArchiveRequest, WorkerOptions
+from vesalius.archive.log import FAILED, ArchiveTotals, CommitLog, Failure, ShardResult, claim, name_of
+from vesalius.archive.plan import ArchivePlan, Batch, ReadAhead
+from vesalius.archive.request import ArchiveRequest, ShardLimits, WorkerOptions
 from vesalius.archive.sources import ArchiveSource
 from vesalius.archive.store import ArchiveStore
 from vesalius.errors import ConfigError, OutputError
@@ -24,30 +26,11 @@ if TYPE_CHECKING:
     from vesalius.archive.worker import ShardWorker
 
 AHEAD = 2
-"""Batches that wait for each worker of this machine, besides the one it works on."""
+"""Batches that are listed ahead of the workers."""
+CLOSE_S = 5.0
+"""Seconds that threads have to end, which may be waiting for a slow listing."""
 FAILED_EVERY_S = 60.0
 """Seconds between writings of failed.parquet during a run."""
-
-Batch = list[WorkItem]
-
-
-@dataclass(frozen=True)
-class ShardLimits:
-    """Size of a shard; a killed worker loses at most one."""
-
-    items: int = 512
-    """Largest number of items."""
-    bytes: int = 256 * 2**20
-    """Bytes of the images from which a shard is full."""
-
-    def check(self) -> None:
-        """Refuse a limit below 1.
-
-        Raises:
-            ConfigError: If it is.
-        """
-        if self.items < 1:
-            raise ConfigError(f"--shard: expected a number of images, 1 or more, got {self.items}.")
 
 
 @dataclass
@@ -99,63 +82,8 @@ class ArchiveSummary:
 
 
 Watch = Callable[[RunProgress], None]
-Execute = Callable[[Iterator[Batch]], Iterator[ShardResult]]
+Execute = Callable[[Iterator[Batch]], Generator[ShardResult, None, None]]
 """Works on batches, in any order."""
-
-
-class ArchivePlan:
-    """Lists the items of a source, and puts those that are left into batches.
-
-    Args:
-        source: Where they are.
-        log: What is done.
-        limits: Size of a batch.
-        retry: Try items again that failed in a former run.
-    """
-
-    def __init__(self, source: ArchiveSource, log: CommitLog, limits: ShardLimits, *, retry: bool = False) -> None:
-        self._source, self._log, self._limits = source, log, limits
-        self._given_up = set() if retry else {str(each["key"]) for each in log.totals.failures.values()}
-        self.planned = self.skipped = 0
-        self.complete = False
-        self.failed: list[dict[str, object]] = []
-        """Items that cannot be worked on at all, to be committed with the next shard."""
-
-    def batches(self) -> Iterator[Batch]:
-        """Batches of what is left, while it is listed."""
-        batch: Batch = []
-        size = 0
-        for item in self._left():
-            batch.append(item)
-            size += item.size
-            if len(batch) >= self._limits.items or size >= self._limits.bytes:
-                yield batch
-                batch, size = [], 0
-        self.complete = True
-        if batch:
-            yield batch
-
-    def _left(self) -> Iterator[WorkItem]:
-        known = self._log.done
-        for item in self._source.items():
-            key = bytes.fromhex(item.key)
-            if item.key in self._given_up:
-                continue
-            changed = known.knows_name(key) and key not in known
-            if not known.add(key):
-                self.skipped += 1
-                continue
-            problem = item.problem
-            if changed:
-                problem = (
-                    f"{item.name}: was changed after it was done; its rows tell of its former state. Name "
-                    "another --out to do it again."
-                )
-            if problem:
-                self.failed.append(to_utf8({"key": item.key, "source": item.name, "reason": problem, "tries": 0}))
-                continue
-            self.planned += 1
-            yield item
 
 
 def run_archive(
@@ -184,13 +112,14 @@ def run_archive(
         limits: Size of a shard.
         ray: "local" starts a Ray cluster on this machine; otherwise the address of one, such as "auto".
         gpus: Of Ray: GPUs for each worker.
-        retry: Try images again that failed in a former run.
+        retry: Try again what failed in a former run.
         price_per_hour: Price of all machines together, for the sums.
         watch: Called after every shard.
 
     Raises:
         ConfigError: If an option is out of its range.
-        ImageError: If there is no such source.
+        DataError: If a manifest is none.
+        ImageError: If there is no such source, or no image in it.
         MissingPackageError, ModelError: If the model cannot be opened.
         OutputError: If results cannot be written, were made with other settings, or another run writes there.
         PromptError: If a phrase is empty, or none is given.
@@ -198,60 +127,81 @@ def run_archive(
     request = request.check()
     options.check()
     limits.check()
+    _check_cost(price_per_hour, gpus, on_ray=ray is not None)
     if workers < 0 or (ray is not None and workers < 1):
         raise ConfigError(f"--workers: expected {'1' if ray else '0'} or more, got {workers}.")
-    source = ArchiveSource(request.source, each=request.each, out=out)
     store = ArchiveStore(out)
+    source = ArchiveSource(request.source, each=request.each, out=out)
+    request = replace(request, source=source.place)
     if ray is None:
-        execute = _execute_here(request, out, workers, options)
+        execute = _execute_here(request, store.place, workers, options)
     else:
         from vesalius.archive.ray_run import execute_on_ray
 
-        execute = execute_on_ray(request, out, workers, options, address=ray, gpus=gpus)
+        execute = execute_on_ray(request, store.place, workers, options, address=ray, gpus=gpus)
+    items = source.items()
+    first = next(items)  # whatever is wrong with the source shows before anything is written
     with _alone(store):
         claim(store, request.settings())
         log = CommitLog(store, price_per_hour)
         log.begin()
-        plan = ArchivePlan(source, log, limits, retry=retry)
+        plan = ArchivePlan(chain([first], items), log, limits, retry=retry)
         return _run(plan, log, execute, source, watch)
+
+
+def _check_cost(price_per_hour: float, gpus: float, *, on_ray: bool) -> None:
+    for name, value in (("--price-per-hour", price_per_hour), ("--gpus", gpus)):
+        if not 0 <= value < math.inf:
+            raise ConfigError(f"{name}: expected a number, 0 or more, got {value:g}.")
+    if gpus and not on_ray:
+        raise ConfigError("--gpus: goes with --ray; without it, --device cuda:0 names the GPU.")
 
 
 def _run(plan: ArchivePlan, log: CommitLog, execute: Execute, source: ArchiveSource, watch: Watch) -> ArchiveSummary:
     progress = RunProgress(log.totals)
     before, written = log.totals.items, time.monotonic()
     try:
-        for result in execute(plan.batches()):
-            told = ShardResult.from_dict({**result.to_dict(), "failed": (*result.failed, *_take(plan.failed))})
-            progress.done += len({*result.keys, *(str(each["key"]) for each in result.failed)})
-            progress.slices += result.slices
-            progress.left, progress.complete = plan.planned - progress.done, plan.complete
-            log.commit(told, progress.left, complete=plan.complete)
-            watch(progress)
-            if result.failed and time.monotonic() - written > FAILED_EVERY_S:
-                write_failed(log)
-                written = time.monotonic()
+        batches = ReadAhead(plan.batches(), AHEAD)
+        with closing(execute(batches)) as results, closing(batches):
+            for result in results:
+                _commit(result, plan, log, progress)
+                watch(progress)
+                if result.failed and time.monotonic() - written > FAILED_EVERY_S:
+                    write_failed(log)
+                    written = time.monotonic()
         if plan.failed:
             log.commit(ShardResult("", (), tuple(_take(plan.failed))), 0, complete=True)
-        log.end()
+        log.end(plan.gone())
     finally:
-        write_failed(log)
+        if not log.fenced:
+            write_failed(log)
     return ArchiveSummary(
         log.store.address,
         log.totals.items - before,
         progress.slices,
         plan.skipped,
-        tuple(dict(each) for each in log.totals.failures.values()),
+        tuple(dict(each) for each in log.totals.all_failures()),
         dict(source.left_out),
         time.monotonic() - progress.began,
         log.totals,
     )
 
 
-def _take(failed: list[dict[str, object]]) -> list[dict[str, object]]:
-    """All that is waiting, which is then gone."""
-    taken = list(failed)
-    failed.clear()
-    return taken
+def _commit(result: ShardResult, plan: ArchivePlan, log: CommitLog, progress: RunProgress) -> None:
+    complete = plan.complete  # before what is planned, which grows until then
+    ended = {*result.keys, *(str(each["key"]) for each in result.failed)}
+    progress.done += len(ended)
+    progress.slices += result.slices
+    progress.left, progress.complete = plan.planned - progress.done, complete
+    gone = [(name_of(key), source) for key in plan.again.keys() & ended for source in plan.again[key]]
+    keys = tuple(key for key in result.keys if key not in plan.again)  # those were counted before
+    told = replace(result, keys=keys, failed=(*result.failed, *_take(plan.failed)))
+    log.commit(told, progress.left, complete=complete, gone=gone)
+
+
+def _take(failed: deque[Failure]) -> list[Failure]:
+    """All that is waiting, which is then gone; more may come meanwhile."""
+    return [failed.popleft() for _ in range(len(failed))]
 
 
 def write_failed(log: CommitLog) -> None:
@@ -262,7 +212,8 @@ def write_failed(log: CommitLog) -> None:
     from vesalius.archive.schema import FAILURES
 
     sink = BytesIO()
-    pq.write_table(pa.Table.from_pylist(list(log.totals.failures.values()), schema=FAILURES), sink)
+    failures = list(map(to_utf8, log.totals.all_failures()))
+    pq.write_table(pa.Table.from_pylist(failures, schema=FAILURES), sink)
     log.store.write(FAILED, sink.getvalue())
 
 
@@ -275,14 +226,14 @@ def _alone(store: ArchiveStore) -> Iterator[None]:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".archive.lock", timeout=0):
-            yield
+        held = FileLock(folder / ".archive.lock").acquire(timeout=0)
     except Timeout as error:
         raise OutputError(f"{folder}: another run writes there; wait for it, or name another --out.") from error
-    except OSError as error:
-        if isinstance(error, FileExistsError | NotADirectoryError | PermissionError):
-            raise OutputError(f"{folder}: cannot be made or written ({error.strerror}); name another --out.") from error
-        raise
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{folder}: cannot be made or written ({reason}); name another --out.") from error
+    with held:
+        yield
 
 
 def _execute_here(request: ArchiveRequest, out: str, workers: int, options: WorkerOptions) -> Execute:
@@ -293,13 +244,13 @@ def _execute_here(request: ArchiveRequest, out: str, workers: int, options: Work
     threads = options.threads or max(1, count_cores() // max(1, workers))
     how = WorkerOptions(threads, options.timeout_s, options.tries, isolated=workers > 0)
 
-    def execute(batches: Iterator[Batch]) -> Iterator[ShardResult]:
+    def execute(batches: Iterator[Batch]) -> Generator[ShardResult, None, None]:
         made = [ShardWorker(request, out, how) for _ in range(max(1, workers))]
         try:
             if workers == 0:
                 yield from map(made[0].run, batches)
             else:
-                yield from _at_once(made, batches)
+                yield from _WorkerThreads(made, batches).results()
         finally:
             for worker in made:
                 worker.close()
@@ -307,31 +258,44 @@ def _execute_here(request: ArchiveRequest, out: str, workers: int, options: Work
     return execute
 
 
-def _at_once(workers: "Sequence[ShardWorker]", batches: Iterator[Batch]) -> Iterator[ShardResult]:
-    """Results as they come; batches are listed only as workers ask for them."""
-    idle = list(workers)
-    lock = threading.Lock()
+class _WorkerThreads:
+    """A thread for each worker, which takes the next batch itself, so that no worker waits for what is committed."""
 
-    def work(batch: Batch) -> ShardResult:
-        with lock:
-            worker = idle.pop()
+    def __init__(self, workers: "Sequence[ShardWorker]", batches: Iterator[Batch]) -> None:
+        self._workers, self._batches = workers, batches
+        self._told: queue.SimpleQueue[ShardResult | BaseException | None] = queue.SimpleQueue()
+        self._taking, self._ended = threading.Lock(), threading.Event()
+
+    def results(self) -> Iterator[ShardResult]:
+        """Results as they come."""
+        threads = [threading.Thread(target=self._work, args=(each,), daemon=True) for each in self._workers]
         try:
-            return worker.run(batch)
+            for thread in threads:
+                thread.start()
+            for _ in threads:
+                yield from self._until_one_ends()
         finally:
-            with lock:
-                idle.append(worker)
+            self._ended.set()
+            for worker in self._workers:
+                worker.close()
+            for thread in threads:
+                thread.join(CLOSE_S)
 
-    pool = ThreadPoolExecutor(len(workers))
-    waiting: set[Future[ShardResult]] = set()
-    try:
-        while True:
-            room = len(workers) * (1 + AHEAD) - len(waiting)
-            waiting |= {pool.submit(work, batch) for batch in islice(batches, room)}
-            if not waiting:
-                return
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            yield from (each.result() for each in done)
-    finally:
-        for worker in workers:
-            worker.close()
-        pool.shutdown(cancel_futures=True)
+    def _until_one_ends(self) -> Iterator[ShardResult]:
+        while (told := self._told.get()) is not None:
+            if isinstance(told, BaseException):
+                raise told
+            yield told
+
+    def _work(self, worker: "ShardWorker") -> None:
+        try:
+            while (batch := self._take()) is not None:
+                self._told.put(worker.run(batch))
+            self._told.put(None)
+        except BaseException as error:  # raised again where results are taken
+            self._told.put(error)
+
+    def _take(self) -> Batch | None:
+        with self._taking:
+            batch = next(self._batches, None)
+        return None if self._ended.is_set() else batch

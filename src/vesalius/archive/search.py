@@ -4,10 +4,10 @@ A slice's score is the sum of the log-probabilities of all labels that were name
 description should have, and of the likeness of its vector to that of the phrase or picture.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from vesalius.errors import ConfigError, ImageError
 from vesalius.imaging.search import find_series
 from vesalius.knowledge import Knowledge
 from vesalius.naming.labeller import render_for_model
+from vesalius.processes import count_cores
 from vesalius.prompts.lexicon import to_words
 from vesalius.runtime.contract import Floats
 
@@ -106,12 +107,12 @@ class ArchiveSearch:
     ) -> None:
         self._index, self._encoder, self._knowledge, self._weight = index, encoder, knowledge, vector_weight
         self._headers = list(index.headers())
+        self._sources = {number: source for number, source, _ in self._headers}
         self._columns = {pair: column for column, pair in enumerate(index.facts.labels)}
 
     def read(self, phrase: str) -> PhraseReading:
         """How a phrase is read."""
-        told = {word for text in {_text_of(header) for _, _, header in self._headers} for word in to_words(text)}
-        return read_phrase(phrase, told, [each.name for each in self._knowledge.targets])
+        return read_phrase(phrase, self._series_of_words, [each.name for each in self._knowledge.targets])
 
     def search(self, asked: SearchRequest) -> tuple[PhraseReading | None, list[Answered]]:
         """Find slices, the best first.
@@ -133,6 +134,18 @@ class ArchiveSearch:
         rows = np.flatnonzero(allowed)
         scores, likeness = self._score(reading, asked.like, rows)
         return reading, self._answer(rows, scores, likeness, asked)
+
+    @cached_property
+    def _series_of_words(self) -> Mapping[str, list[int]]:
+        """Word of descriptions -> series that have it; descriptions that are alike are read once."""
+        alike: dict[str, list[int]] = {}
+        for number, _, header in self._headers:
+            alike.setdefault(_text_of(header), []).append(number)
+        found: dict[str, list[int]] = {}
+        for text, series in alike.items():
+            for word in set(to_words(text)):
+                found.setdefault(word, []).extend(series)
+        return found
 
     def _allowed(self, where: Where) -> NDArray[np.bool_]:
         """Which rows meet the conditions."""
@@ -193,8 +206,7 @@ class ArchiveSearch:
     def _header_scores(self, reading: PhraseReading, rows: NDArray[np.int64]) -> Floats:
         scores = np.zeros(len(rows), np.float32)
         for word in reading.words("header"):
-            series = [number for number, _, header in self._headers if word in to_words(_text_of(header))]
-            has = np.isin(rows, self._index.rows_of_series(series))
+            has = np.isin(rows, self._index.rows_of_series(self._series_of_words[word]))
             scores += np.where(has, np.float32(0), np.float32(np.log(LEAST)))
         return scores
 
@@ -221,8 +233,7 @@ class ArchiveSearch:
         found = self._index.places(row)
         if not where.fields:
             return found
-        sources = {number: source for number, source, _ in self._headers}
-        return [each for each in found if where.allows(sources[each.series], each.header)]
+        return [each for each in found if where.allows(self._sources[each.series], each.header)]
 
     def _name(self, row: int) -> tuple[tuple[str, str, float], ...]:
         least, values = self._encoder.calibration.least_probability, self._index.labels()[row]
@@ -256,7 +267,7 @@ def compare(vectors: Halves, vector: Floats, rows: NDArray[np.int64]) -> Floats:
     if len(starts) == 1:
         fill(0)
         return found
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(count_cores()) as threads:
         list(threads.map(fill, starts))
     return found
 

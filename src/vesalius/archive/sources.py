@@ -9,21 +9,25 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from vesalius.archive.items import FileFact, WorkItem
-from vesalius.archive.store import is_remote, open_filesystem
+from vesalius.archive.items import FileFact, KeySet, WorkItem
+from vesalius.archive.store import hide_password, is_remote, local_path, open_filesystem
 from vesalius.errors import ConfigError, DataError, ImageError, VesaliusError, require
-from vesalius.imaging.formats import DICOM_SUFFIXES, RASTER_SUFFIXES, VOLUME_SUFFIXES
+from vesalius.imaging.formats import DICOM_SUFFIXES, RASTER_SUFFIXES, VOLUME_SUFFIXES, has_dicom_mark, read_start
 from vesalius.imaging.safeguards import FRAMES
 
+if TYPE_CHECKING:
+    from vesalius.pacs.sending import DicomWeb, RemoteSeries
+
+WEB = ("http://", "https://")
 OTHER_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9_]{0,7}$")
-"""Endings that say a file is no DICOM, unless they are DICOM's own; numbers are parts of UIDs."""
+"""Endings that are not DICOM's: what has one is DICOM only if it begins so. Numbers are parts of UIDs."""
 MAGIC = re.compile(r"[*?[]")
 TAGS = ("ETag", "etag", "md5Hash", "LastModified", "mtime", "created")
 """What object stores call that by which a content is told from a former one, the best first."""
 PAGE = 500
-"""Series that a DICOMweb service is asked for at a time."""
+"""Series that a DICOMweb service is asked for at a time; many give fewer."""
 INSTANCE_BYTES = 2**19
 """Assumed size of an instance of a DICOMweb service, which tells none."""
 NO_IMAGES = frozenset(
@@ -47,6 +51,10 @@ class Files(Protocol):
         """
         ...
 
+    def begins_as_dicom(self, place: str) -> bool:
+        """Whether a file has the mark of DICOM; False where it would take too long to find out."""
+        ...
+
 
 class LocalFiles:
     """Files of a disk."""
@@ -61,6 +69,13 @@ class LocalFiles:
     def fact(self, place: str) -> FileFact | None:
         """See `Files`."""
         return None if os.path.isdir(place) else _fact(os.path.basename(place), os.stat(place))
+
+    def begins_as_dicom(self, place: str) -> bool:
+        """See `Files`."""
+        try:
+            return has_dicom_mark(read_start(Path(place)))
+        except ImageError:
+            return False
 
 
 def _fact(name: str, stat: os.stat_result) -> FileFact:
@@ -79,14 +94,20 @@ class RemoteFiles:
 
     def list(self, folder: str) -> tuple[list[str], list[FileFact]]:
         """See `Files`."""
-        rows: Sequence[dict[str, Any]] = self._system.ls(folder, detail=True)
+        home = folder.rstrip("/")
+        here = str(self._system._strip_protocol(home)).strip("/")
+        rows: Sequence[dict[str, Any]] = self._system.ls(home, detail=True)
         folders, files = [], []
         for row in sorted(rows, key=lambda each: str(each["name"])):
-            name = row["name"].rstrip("/").rpartition("/")[2]
-            if not name or name.startswith("."):
+            path = str(row["name"]).strip("/")
+            name = path.rpartition("/")[2]
+            marker = path == here or (row["type"] != "directory" and row["name"].endswith("/"))
+            if marker and row["type"] == "directory":
+                raise OSError("it has a folder without a name, which cannot be listed; rename its objects")
+            if marker or not name or name.startswith("."):  # markers are empty objects in the place of folders
                 continue
             if row["type"] == "directory":
-                folders.append(str(self._system.unstrip_protocol(row["name"])))
+                folders.append(f"{home}/{name}")
             else:
                 files.append(_remote_fact(name, row))
         return folders, files
@@ -96,12 +117,52 @@ class RemoteFiles:
         row = self._system.info(place)
         return None if row["type"] == "directory" else _remote_fact(place.rpartition("/")[2], row)
 
+    def begins_as_dicom(self, place: str) -> bool:
+        """See `Files`; one request for every file would cost more than the listing."""
+        return False
+
 
 def _remote_fact(name: str, row: dict[str, Any]) -> FileFact:
-    tag = next(
-        (row[each] for each in ("ETag", "etag", "md5Hash", "LastModified", "mtime", "created") if row.get(each)), ""
-    )
+    tag = next((row[each] for each in TAGS if row.get(each)), "")
     return FileFact(name, int(row.get("size") or 0), str(tag))
+
+
+class PathPattern:
+    """A pattern of paths: * is any letters of a name, ** any folders, ? a letter, [0-9] one of some.
+
+    >>> found = PathPattern("/a/*/x.png")
+    >>> found.takes("/a/b/x.png"), found.takes("/a/b/c/x.png"), found.leads_to("/a/b"), found.leads_to("/a/b/c")
+    (True, False, True, False)
+
+    Args:
+        pattern: Such as "/a/**/*.png".
+
+    Raises:
+        ConfigError: If it is none.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        parts = pattern.split("/")
+        fixed = next((number for number, part in enumerate(parts) if "**" in part), len(parts) - 1)
+        try:
+            self._whole = _to_expression(pattern)
+            self._folders = [_to_expression("/".join(parts[: number + 1])) for number in range(fixed)]
+        except re.error as error:
+            raise ConfigError(
+                f"{pattern}: is no pattern ({error}); expected *, **, ? and letters in brackets, such as [0-9]."
+            ) from error
+        self._deep = "**" in pattern
+        self.root = "/".join(parts[: next(number for number, part in enumerate(parts) if MAGIC.search(part))]) or "/"
+        """The folder below which everything lies that matches."""
+
+    def takes(self, path: str) -> bool:
+        """Whether a file matches."""
+        return self._whole.fullmatch(path) is not None
+
+    def leads_to(self, folder: str) -> bool:
+        """Whether anything below a folder can match."""
+        depth = folder.count("/")
+        return self._folders[depth].fullmatch(folder) is not None if depth < len(self._folders) else self._deep
 
 
 class ArchiveSource:
@@ -113,73 +174,92 @@ class ArchiveSource:
         out: Folder of the results, which is not looked into.
 
     Raises:
-        ConfigError: If the address is none, or cannot be opened.
+        ConfigError: If the address is none, is that of the results, or cannot be opened.
         ImageError: If nothing is there.
     """
 
     def __init__(self, address: str, *, each: bool = False, out: str = "") -> None:
-        self.address, self.each = address, each
+        self.each = each
         self.left_out: Counter[str] = Counter()
         """Ending of files, or modality of series, that are no images -> number."""
-        self._out = _to_place(out or os.devnull)
-        self._web = address.startswith(("http://", "https://"))
-        if self._web and each:
-            raise ConfigError("--each: takes files one by one; a DICOMweb service gives series, so leave it out.")
+        self._out = to_place(out) if out else ""
+        self._web = address.startswith(WEB)
         if self._web:
             require("dicomweb_client", extra="pacs")
-            return
-        remote = is_remote(address)
-        self._files: Files = RemoteFiles(address) if remote else LocalFiles()
-        self._place = _to_place(address)
-        self._pattern = MAGIC.search(self._place) if remote or not os.path.exists(self._place) else None
-        if self._pattern is None:
-            self._there(self._place)
+            from vesalius.pacs.rules import check_url
+
+            check_url(address)
+        self.place = to_place(address)
+        """The address, the same from whatever folder of this machine it was given."""
+        if self._web and each:
+            raise ConfigError("--each: takes files one by one; a DICOMweb service gives series, so leave it out.")
+        if self.place == self._out:
+            raise ConfigError(f"{self.place}: is both the source and --out; name another folder for the results.")
+        self._opened: dict[str, Files] = {}
+        self._pattern = None
+        if not self._web:
+            literal = not MAGIC.search(self.place) or (not is_remote(self.place) and os.path.exists(self.place))
+            self._pattern = None if literal else PathPattern(self.place)
+            self._there(self.place if self._pattern is None else self._pattern.root)
 
     def items(self) -> Iterator[WorkItem]:
         """All items, in the order of their folders; those that cannot be listed say so in ``problem``.
 
         Raises:
-            ConfigError: If a manifest is none.
+            DataError: If a manifest is none.
+            ImageError: If there is nothing at all.
+            OutputError: If a DICOMweb service does not answer.
         """
+        number = 0
+        for number, item in enumerate(self._items(), start=1):  # noqa: B007 - the last is counted
+            yield item
+        if not number:
+            told = ", ".join(f"{count} {name}" for name, count in sorted(self.left_out.items()))
+            remedy = "check the path, and that it has DICOM, NIfTI or pictures"
+            raise ImageError(f"{self.place}: holds no image{told and f' (left out: {told})'}; {remedy}.")
+
+    def _items(self) -> Iterator[WorkItem]:
         if self._web:
             yield from self._series()
         elif self._pattern is not None:
-            yield from self._matching()
-        elif self._place.lower().endswith(".parquet"):
+            yield from self._below(self._pattern.root, self._pattern)
+        elif self.place.lower().endswith(".parquet"):
             yield from self._of_manifest()
-        elif (fact := self._there(self._place)) is not None:
-            home, _, name = self._place.rpartition("/")
+        elif (fact := self._there(self.place)) is not None:
+            home, _, name = self.place.rpartition("/")
             yield self._one(name, home, fact)
         else:
-            yield from self._below(self._place)
+            yield from self._below(self.place)
+
+    def _files_of(self, place: str) -> Files:
+        """What reads a place: a disk, or the object store of its URL."""
+        store = "/".join(place.split("/", 3)[:3]) if is_remote(place) else ""
+        if store not in self._opened:
+            self._opened[store] = RemoteFiles(place) if store else LocalFiles()
+        return self._opened[store]
 
     def _there(self, place: str) -> FileFact | None:
         try:
-            return self._files.fact(place)
+            return self._files_of(place).fact(place)
         except Exception as error:  # object stores raise exceptions of every kind
             raise ImageError(f"{place}: no such file or folder, or no access ({_told(error)}); check it.") from error
 
-    def _below(self, root: str, pattern: re.Pattern[str] | None = None) -> Iterator[WorkItem]:
+    def _below(self, root: str, pattern: PathPattern | None = None) -> Iterator[WorkItem]:
         waiting = [root]
         while waiting:
             folder = waiting.pop()
-            if folder.rstrip("/") == self._out:
+            home = folder.rstrip("/")
+            if home == self._out:
                 continue
             name = folder[len(root) :].strip("/")
             try:
-                folders, files = self._files.list(folder)
+                folders, files = self._files_of(folder).list(folder)
             except Exception as error:
                 yield _broken(name or ".", folder, f"{folder}: cannot be listed ({_told(error)}).")
                 continue
-            waiting += reversed(folders)
-            kept = [each for each in files if pattern is None or pattern.fullmatch(f"{folder}/{each.name}")]
+            waiting += (each for each in reversed(folders) if pattern is None or pattern.leads_to(each))
+            kept = [each for each in files if pattern is None or pattern.takes(f"{home}/{each.name}")]
             yield from self._group(name, folder, kept)
-
-    def _matching(self) -> Iterator[WorkItem]:
-        """Files that match a pattern, with * for any letters of a name and ** for any folders."""
-        assert self._pattern is not None
-        root = self._place[: self._pattern.start()].rpartition("/")[0]
-        yield from self._below(root, _to_expression(self._place))
 
     def _group(self, name: str, folder: str, files: Sequence[FileFact]) -> Iterator[WorkItem]:
         """The items of one folder."""
@@ -187,7 +267,7 @@ class ArchiveSource:
         for each in files:
             if each.name.lower().endswith((*RASTER_SUFFIXES, *VOLUME_SUFFIXES)):
                 yield WorkItem.make(_join(name, each.name), folder, [each])
-            elif each.name.lower().endswith(DICOM_SUFFIXES) or not OTHER_SUFFIX.search(each.name):
+            elif self._may_be_dicom(f"{folder.rstrip('/')}/{each.name}"):
                 dicom.append(each)
             else:
                 self.left_out[Path(each.name).suffix.lower()] += 1
@@ -199,63 +279,88 @@ class ArchiveSource:
         elif dicom:
             yield WorkItem.make(name or ".", folder, dicom, dicom=True)
 
+    def _may_be_dicom(self, place: str) -> bool:
+        """Whether a file is to be read as DICOM; its reader decides."""
+        own = place.lower().endswith(DICOM_SUFFIXES) or not OTHER_SUFFIX.search(place)
+        return own or self._files_of(place).begins_as_dicom(place)
+
     def _one(self, name: str, folder: str, fact: FileFact) -> WorkItem:
         picture = fact.name.lower().endswith((*RASTER_SUFFIXES, *VOLUME_SUFFIXES))
         return WorkItem.make(name, folder, [fact], dicom=not picture)
 
     def _of_manifest(self) -> Iterator[WorkItem]:
         """Files and folders that a table's column "path" names, as URLs, absolute, or from the table's own folder."""
-        home = self._place.rpartition("/")[0]
+        home = self.place.rpartition("/")[0]
         for path in self._paths():
-            place = path if is_remote(path) or path.startswith("/") else f"{home}/{path}"
-            place = place.rstrip("/")
-            folder, _, name = place.rpartition("/")
+            place = path if "://" in path or path.startswith("/") else f"{home}/{path}"
+            shown = hide_password(path)
             try:
-                fact = self._files.fact(place)
-                if fact is not None:
-                    yield self._one(path, folder, fact)
-                else:
-                    yield from self._group(path.rstrip("/"), place, self._files.list(place)[1])
+                yield from self._named(shown, place.rstrip("/") if is_remote(place) else local_path(place))
             except Exception as error:
-                yield _broken(path, folder, f"{path}: no such file or folder, or no access ({_told(error)}).")
+                yield _broken(shown, home, f"{shown}: no such file or folder, or no access ({_told(error)}).")
+
+    def _named(self, name: str, place: str) -> Iterator[WorkItem]:
+        """What a path of a manifest names."""
+        if place.startswith(WEB):
+            raise ConfigError("web addresses are not read; expected a path, or the URL of an object store")
+        files = self._files_of(place)
+        fact = files.fact(place)
+        if fact is not None:
+            yield self._one(name, place.rpartition("/")[0], fact)
+        else:
+            yield from self._group(name.rstrip("/"), place, files.list(place)[1])
 
     def _paths(self) -> Iterator[str]:
         import pyarrow.parquet as pq
 
         try:
-            system, place = open_filesystem(self._place)
+            system, place = open_filesystem(self.place)
             with system.open(place, "rb") as file:
                 table = pq.ParquetFile(file)
                 if "path" not in table.schema_arrow.names:
-                    raise DataError(f'{self._place}: expected a column "path", got {table.schema_arrow.names}.')
+                    raise DataError(f'{self.place}: expected a column "path", got {table.schema_arrow.names}.')
                 for batch in table.iter_batches(batch_size=4096, columns=["path"]):
                     yield from (str(each) for each in batch.column(0).to_pylist() if each)
         except (OSError, ValueError) as error:
-            raise DataError(f"{self._place}: cannot be read as a Parquet table ({_told(error)}).") from error
+            raise DataError(f"{self.place}: cannot be read as a Parquet table ({_told(error)}).") from error
 
     def _series(self) -> Iterator[WorkItem]:
         from vesalius.pacs.sending import DicomWeb
 
-        service, offset = DicomWeb(self.address), 0
+        service, offset, known = DicomWeb(self.place), 0, KeySet()
         while found := service.find({}, PAGE, offset):
             offset += len(found)
-            for each in found:
-                if each.modality in NO_IMAGES:
-                    self.left_out[each.modality] += 1
-                    continue
-                fact = FileFact(each.series, (each.instances or 1) * INSTANCE_BYTES, str(each.instances))
-                item = WorkItem.make(_join(each.study, each.series), self.address, [fact], dicom=True)
-                yield item.with_files((each.study, each.series))
-            if len(found) < PAGE:
+            items = [self._of_series(each) for each in found]
+            before = known.add_all([bytes.fromhex(each.key) for each in items])
+            if all(each.known for each in before):
+                if _has_more(service, len(found)):
+                    reason = f"gives no more than its first {len(known)} series, though asked for the next"
+                    yield _broken(".", self.place, f"{self.place}: {reason}; others cannot be listed.")
                 return
+            for series, item, state in zip(found, items, before, strict=True):
+                if series.modality in NO_IMAGES:
+                    self.left_out[series.modality] += not state.known
+                elif not state.known:
+                    yield item
+
+    def _of_series(self, series: "RemoteSeries") -> WorkItem:
+        fact = FileFact(series.series, (series.instances or 1) * INSTANCE_BYTES, str(series.instances))
+        item = WorkItem.make(_join(series.study, series.series), self.place, [fact], dicom=True)
+        return item.with_files((series.study, series.series))
 
 
-def _to_place(address: str) -> str:
-    """An address in the one way that listings write it."""
+def _has_more(service: "DicomWeb", number: int) -> bool:
+    """Whether a service that gives the same series again may have others; one that ignores limits gave all it has."""
+    return len(service.find({}, 1)) < number
+
+
+def to_place(address: str) -> str:
+    """An address as an absolute path or URL, in the one way in which listings write it."""
     if not is_remote(address):
-        return os.path.abspath(address)
-    system, path = open_filesystem(address)
-    return str(system.unstrip_protocol(path)).rstrip("/")
+        return local_path(address)
+    if not address.startswith(WEB):
+        open_filesystem(address)
+    return address.rstrip("/")
 
 
 def _join(folder: str, name: str) -> str:
@@ -281,5 +386,14 @@ def _to_expression(pattern: str) -> re.Pattern[str]:
     told = ""
     for part in re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]*\])", pattern):
         known = {"**/": "(?:.+/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-        told += known.get(part) or (part.replace("[!", "[^") if part.startswith("[") else re.escape(part))
+        told += known.get(part) or (_to_class(part[1:-1]) if part.startswith("[") and part[1:] else re.escape(part))
     return re.compile(told, re.DOTALL)
+
+
+def _to_class(letters: str) -> str:
+    """Letters in brackets as a regular expression; "!" in front takes all others."""
+    others = letters.startswith("!")
+    inner = re.sub(r"([\\\[^&~|])", r"\\\1", letters.removeprefix("!"))
+    if not inner:
+        raise re.error("brackets without a letter")
+    return f"[{'^' if others else ''}{inner}]"

@@ -60,7 +60,7 @@ def read_status(out: str) -> ArchiveStatus:
     for _, record in read_records(store):
         totals.add(record)
     reasons: dict[str, int] = {}
-    for each in totals.failures.values():
+    for each in totals.all_failures():
         reason = str(each["reason"]).replace(str(each["source"]), "…")
         reasons[reason] = reasons.get(reason, 0) + 1
     return ArchiveStatus(out, content["settings"], totals, dict(sorted(reasons.items(), key=lambda one: -one[1])))

@@ -10,21 +10,50 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from vesalius.errors import ConfigError, OutputError, require
 from vesalius.files import writing
 
-LOCAL = "file"
+LOCAL = ("file://", "local://")
 UNFINISHED = re.compile(r"\.[0-9a-f]{32}\..+")
 """Temporary names of files that are being written."""
 
 
 def is_remote(address: str) -> bool:
     """Whether an address is a URL of something else than local files, such as s3://bucket/folder."""
-    protocol, mark, _ = address.partition("://")
-    return bool(mark) and protocol not in (LOCAL, "local")
+    return "://" in address and not address.startswith(LOCAL)
+
+
+def local_path(address: str) -> str:
+    """The absolute path of local files.
+
+    >>> local_path("file:///data/in/")
+    '/data/in'
+    """
+    for start in LOCAL:
+        address = address.removeprefix(start)
+    return os.path.abspath(address)
+
+
+def hide_password(address: str) -> str:
+    """An address as messages and results may show it.
+
+    >>> hide_password("sftp://me:secret@host/a"), hide_password("abfs://box@account/a")
+    ('sftp://…@host/a', 'abfs://box@account/a')
+    """
+    if not _has_password(address):
+        return address
+    protocol, _, rest = address.partition("://")
+    authority, mark, path = rest.partition("/")
+    return f"{protocol}://…@{authority.rpartition('@')[2]}{mark}{path}"
+
+
+def _has_password(address: str) -> bool:
+    """Whether an address holds more than a name before its host; of a web service that is a secret, too."""
+    protocol, mark, rest = address.partition("://")
+    user, at, _ = rest.partition("/")[0].rpartition("@")
+    return bool(mark and at) and (":" in user or protocol in ("http", "https"))
 
 
 def open_filesystem(address: str) -> tuple[Any, str]:
@@ -34,8 +63,8 @@ def open_filesystem(address: str) -> tuple[Any, str]:
         ConfigError: If the URL carries a password, or fsspec does not know its protocol or lacks its package.
         MissingPackageError: If fsspec is not installed.
     """
-    if "@" in urlsplit(address).netloc:
-        raise ConfigError(f"{urlsplit(address).scheme}://…: credentials belong in the environment, not in an address.")
+    if _has_password(address):
+        raise ConfigError(f"{hide_password(address)}: credentials belong in the environment, not in an address.")
     fsspec = require("fsspec", extra="archive")
     try:
         # Listings are asked for once each; a cache of them would only grow.
@@ -56,17 +85,41 @@ class ArchiveStore:
     """
 
     def __init__(self, address: str) -> None:
-        self.address = address.rstrip("/")
+        self.address = address.rstrip("/") or address
         self._system: Any = None
         if is_remote(address):
             self._system, self._root = open_filesystem(self.address)
         else:
-            self._root = os.path.abspath(self.address.removeprefix(f"{LOCAL}://"))
+            self._root = local_path(address)
 
     @property
     def folder(self) -> Path | None:
         """The folder, if it is a local one."""
         return Path(self._root) if self._system is None else None
+
+    @property
+    def place(self) -> str:
+        """The same folder from whatever folder of this machine: an absolute path, or the URL."""
+        return self._root if self._system is None else self.address
+
+    def check_create(self, folder: str) -> None:
+        """Make sure that `create` takes the place of nothing, which not every object store can promise.
+
+        Args:
+            folder: Where a file is made for this, and removed.
+
+        Raises:
+            OutputError: If the store cannot, or nothing can be written.
+        """
+        name = f"{folder}/{uuid4().hex}.probe"
+        first, second = [self.create(name, content) for content in (b"first", b"second")]
+        kept = self.read(name) == b"first"
+        self.remove(name)
+        if not first or second or not kept:
+            raise OutputError(
+                f"{self.address}: this store replaces a file that is to be new (no conditional writes), so two runs "
+                "could both count; name a folder of a disk as --out, or a store that can, as S3 does."
+            )
 
     def read(self, name: str) -> bytes:
         """All bytes of a file.
@@ -130,7 +183,11 @@ class ArchiveStore:
         return sorted(each for each in found if each and not each.startswith("."))
 
     def exists(self, name: str) -> bool:
-        """Whether a file is there."""
+        """Whether a file is there.
+
+        Raises:
+            OutputError: If that cannot be found out.
+        """
         with self._telling(name, "looked for"):
             return self._path(name).exists() if self._system is None else bool(self._system.exists(self._at(name)))
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,6 @@ from vesalius.archive.store import is_remote, open_filesystem
 from vesalius.errors import ImageError, ModelError, OutputError, VesaliusError, unexpected
 from vesalius.files import parse_json, sha256_of, to_json, to_utf8
 from vesalius.imaging import MedicalImage, SliceStack
-from vesalius.imaging.orientation import grid_order
 from vesalius.imaging.search import FoundSeries, group_files
 from vesalius.models.checkpoint_file import find_checkpoint, read_notes
 from vesalius.naming.labeller import AnatomyLabeller
@@ -31,6 +31,8 @@ from vesalius.segmentation import Segmentation, to_file_order
 
 Row = dict[str, object]
 LENGTH_BYTES = 8
+LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+"""Failures of file systems that another try does not mend."""
 
 
 @dataclass
@@ -103,30 +105,42 @@ class ItemWorker:
         )
 
     def run(self, item: WorkItem) -> ItemOutcome:
-        """Work on one item; whatever is wrong with it is told, not raised."""
+        """Work on one item; whatever is wrong with it is told, not raised.
+
+        Raises:
+            ModelError: If no item at all can be worked on.
+        """
+        try:
+            with tempfile.TemporaryDirectory(prefix="vesalius-", ignore_cleanup_errors=True) as temporary:
+                return self._run(item, Path(temporary))
+        except ModelError:  # it would befall all other items, too
+            raise
+        except OSError as error:
+            where = "" if error.filename is None else f"{Path(os.fsdecode(error.filename)).name}: "
+            reason = f"{item.name}: cannot be read ({where}{error.strerror or error}); check the file and its access."
+            return ItemOutcome.failed(self.request, item.name, reason, again=not isinstance(error, LASTING))
+        except Exception as error:  # a fault of ours in one item must not lose all others
+            return ItemOutcome.failed(self.request, item.name, unexpected(item.name, error))
+
+    def _run(self, item: WorkItem, temporary: Path) -> ItemOutcome:
         begin = time.perf_counter()
-        with tempfile.TemporaryDirectory(prefix="vesalius-") as temporary:
-            try:
-                files = _fetch(item, Path(temporary))
-            except (OutputError, ImageError) as error:
-                return ItemOutcome.failed(self.request, item.name, str(error), again=True)
-            except Exception as error:  # file systems raise exceptions of every kind
-                reason = " ".join(str(error).split())[:200] or type(error).__name__
-                return ItemOutcome.failed(
-                    self.request, item.name, f"{item.name}: cannot be fetched ({reason})", again=True
-                )
-            told = _Teller(self.request, item, files)
-            told.seconds["read"] = time.perf_counter() - begin
-            groups = group_files(files, each=True)
-            if not groups:
-                return ItemOutcome.failed(
-                    self.request, item.name, f"{item.name}: holds no image in {len(files)} files."
-                )
-            for group in groups:
-                self._read_and_ask(group, told)
-            if not told.outcome.slices and not told.outcome.failures:
-                told.fail(item.name, f"{item.name}: holds no slice.")
-            return told.finish(temporary)
+        try:
+            files = _fetch(item, temporary)
+        except (OutputError, ImageError) as error:
+            return ItemOutcome.failed(self.request, item.name, str(error), again=True)
+        except Exception as error:  # file systems raise exceptions of every kind
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            return ItemOutcome.failed(self.request, item.name, f"{item.name}: cannot be fetched ({reason})", again=True)
+        told = _Teller(self.request, item, files)
+        groups = group_files(files, each=True)
+        told.seconds["read"] = time.perf_counter() - begin
+        if not groups:
+            return ItemOutcome.failed(self.request, item.name, f"{item.name}: holds no image in {len(files)} files.")
+        for group in told.choose(groups):
+            self._read_and_ask(group, told)
+        if not told.outcome.slices and not told.outcome.failures:
+            told.fail(item.name, f"{item.name}: holds no slice.")
+        return told.finish(str(temporary))
 
     def _read_and_ask(self, group: FoundSeries, told: "_Teller") -> None:
         source = told.name_of(group)
@@ -166,6 +180,17 @@ class _Teller:
         """What a failure of a group is called."""
         alone = len(self.item.files) == 1 or group.source.is_dir()
         return self.item.name if alone else f"{self.item.name}/{group.source.name}"
+
+    def choose(self, groups: Sequence[FoundSeries]) -> list[FoundSeries]:
+        """What is to be worked on: all, or what failed before; that is told where it cannot be tried alone."""
+        if not self.item.only:
+            return list(groups)
+        names = {to_utf8({"name": self.name_of(each)})["name"]: each for each in groups}
+        for source in self.item.only:
+            if source not in names:
+                remedy = "it belongs to a series that was done without it; name another --out to do it again"
+                self.fail(source, f"{source}: cannot be tried alone; {remedy}.")
+        return [group for name, group in names.items() if name in self.item.only]
 
     def fail(self, source: str, reason: str) -> None:
         """Note a failure, without rows of what was told of it before."""
@@ -247,18 +272,18 @@ class _Teller:
 
     def _places(self, image: MedicalImage, slices: SliceStack | None) -> Iterator[Row]:
         """What every row says of a slice, in display order."""
-        files = _slice_files(image)
+        frames = image.frames_in_display_order
         home = "" if len(self.item.files) == 1 or self.item.name == "." else f"{self.item.name}/"
         for index in range(len(image.pixels)):
-            path, frame = files[index]
-            own = self.item.name if path is None or len(self.item.files) == 1 else f"{home}{path.name}"
+            frame = frames[index] if frames else None
+            own = self.item.name if frame is None or len(self.item.files) == 1 else f"{home}{frame.path.name}"
             yield {
                 "key": self.item.key,
                 "source": self.item.name,
                 "series_uid": image.header.get("SeriesInstanceUID"),
                 "slice": index,
                 "file": own,
-                "frame": frame,
+                "frame": None if frame is None else frame.index,
                 "position_mm": None if slices is None else slices.position_mm(index),
                 "plane": image.plane,
                 "content": self._content,
@@ -297,25 +322,6 @@ def _pack(mask: NDArray[np.bool_]) -> Row:
     file = io.BytesIO()
     Image.frombytes("1", (width, height), np.packbits(mask, axis=1).tobytes()).save(file, "PNG")
     return {"height": height, "width": width, "png": file.getvalue()}
-
-
-def unpack_mask(png: bytes) -> NDArray[np.bool_]:
-    """The mask of a row of ``masks/``, [H, W], in the rows and columns of its file."""
-    with Image.open(io.BytesIO(png)) as picture:
-        return np.asarray(picture).astype(np.bool_)
-
-
-def _slice_files(image: MedicalImage) -> list[tuple[Path | None, int | None]]:
-    """File and frame of each slice in display order; (None, None) where the image's own file has them all."""
-    frames = image.source_frames
-    if not frames or len(frames) != len(image.pixels):
-        return [(None, None)] * len(image.pixels)
-    found: list[tuple[Path | None, int | None]] = [(each.path, each.index) for each in frames]
-    if image.affine is not None and image.source_affine is not None:
-        order, backwards = grid_order(image.affine, image.source_affine)
-        if order[2] == 0 and backwards[2]:
-            found.reverse()
-    return found
 
 
 def _hash(files: Sequence[Path]) -> str:

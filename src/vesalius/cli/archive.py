@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from vesalius.cli.usage import AsJson, Precision, RuntimeName
 from vesalius.console import print_json, print_table, progress_bar, say, say_first
-from vesalius.errors import ImageError, join_first, tell_failure
+from vesalius.errors import ConfigError, ImageError, join_first, tell_failure
 
 if TYPE_CHECKING:
     from vesalius.archive.run import ArchiveSummary, RunProgress
@@ -35,7 +36,7 @@ def archive_run(
     ray: str | None = None,
     gpus: float = 0.0,
     shard: int = 512,
-    timeout: float = 600.0,
+    timeout: float | None = None,
     tries: int = 3,
     retry: bool = False,
     price_per_hour: float = 0.0,
@@ -75,9 +76,9 @@ def archive_run(
             its address; needs `vesalius[ray]`.
         gpus: GPUs of each worker on Ray; goes with --device cuda.
         shard: Images of a shard; a worker that is killed loses one shard at most.
-        timeout: Seconds after which an image is given up.
+        timeout: Seconds after which an image is given up, 600 by default; not with --workers 0.
         tries: Tries of an image that takes too long, ends its process or cannot be fetched.
-        retry: Try images again that failed in a former run.
+        retry: Try everything again that failed in a former run.
         price_per_hour: Price of all machines together, to tell the cost.
         runtime: Program that runs the model: onnx (pocket and what was fine-tuned from it, on the CPU), torch (any
             model, anywhere), or the first that fits.
@@ -88,16 +89,19 @@ def archive_run(
     from vesalius.errors import require
 
     require("pyarrow", extra="archive")
-    from vesalius.archive.request import ArchiveRequest, WorkerOptions
-    from vesalius.archive.run import ShardLimits, run_archive
+    from vesalius.archive.request import ArchiveRequest, ShardLimits, WorkerOptions
+    from vesalius.archive.run import run_archive
 
+    if timeout is not None and workers == 0:
+        raise ConfigError("--timeout: an image can be given up only in another process; take --workers 1 or more.")
+    how = WorkerOptions(threads, tries=tries)
     asked = ArchiveRequest(source, task, prompt, model, each, runtime, device, precision)
     with _watching() as watch:
         summary = run_archive(
             asked,
             out,
             workers=workers,
-            options=WorkerOptions(threads, timeout, tries),
+            options=how if timeout is None else replace(how, timeout_s=timeout),
             limits=ShardLimits(shard),
             ray=ray,
             gpus=gpus,
@@ -151,8 +155,8 @@ def _print(summary: "ArchiveSummary") -> None:
     say(f"{summary.done} images done, {summary.slices} slices{pace}.{skipped}")
     if summary.totals.price:
         say(f"Cost so far: {summary.totals.price:.2f}.")
-    for ending, number in sorted(summary.left_out.items()):
-        say(f"{number} left out, which are no images: {ending}")
+    for kind, number in sorted(summary.left_out.items()):
+        say(f"{number} left out, by their {'ending' if kind.startswith('.') else 'modality'}: {kind}")
     say(f"Results: {summary.out}; how far it is: vesalius archive status {summary.out}")
 
 

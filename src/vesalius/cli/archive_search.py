@@ -139,7 +139,7 @@ def archive_search(
     from vesalius.archive.search import ArchiveSearch, SearchRequest, encode_picture
     from vesalius.archive.sheet import write_sheet
 
-    _check_sheet(sheet, overwrite)
+    _check_sheet(sheet, archive, overwrite=overwrite)
     if slice_number is not None and like is None:
         raise ConfigError("--slice chooses a slice of --like, which is not given.")
     conditions = read_where(where)
@@ -166,9 +166,14 @@ def archive_search(
         say(f"Written: {sheet}")
 
 
-def _check_sheet(sheet: Path | None, overwrite: bool) -> None:
+def _check_sheet(sheet: Path | None, archive: Path | None, *, overwrite: bool) -> None:
     if sheet is None:
+        for option, given in (("--archive", archive is not None), ("--overwrite", overwrite)):
+            if given:
+                raise ConfigError(f"{option}: goes with --sheet, which is not given.")
         return
+    if archive is not None and not archive.is_dir():
+        raise ConfigError(f"--archive {archive}: no such folder; name the folder where the archive lies now.")
     if sheet.suffix.lower() != ".html":
         raise ConfigError(f"--sheet {sheet}: expected a name that ends in .html, got '{sheet.suffix}'.")
     check_absent([sheet], overwrite)

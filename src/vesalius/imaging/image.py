@@ -14,6 +14,7 @@ from vesalius.imaging.lazy import LazyPixels, Pixels
 from vesalius.imaging.orientation import (
     Affine,
     Plane,
+    grid_order,
     nearest_plane,
     obliquity,
     places_volume,
@@ -140,6 +141,17 @@ class MedicalImage:
     def purpose(self) -> Finding:
         """Whether the header calls this a localizer, a projection or a report, which show no slices of anatomy."""
         return find_purpose(HeaderFacts(self.header))
+
+    @property
+    def frames_in_display_order(self) -> tuple[SourceFrame, ...]:
+        """Frame of each slice in display order; empty where slices do not come from a frame each."""
+        frames = self.source_frames
+        if len(frames) != len(self.pixels):
+            return ()
+        if self.affine is not None and self.source_affine is not None:
+            order, backwards = grid_order(self.affine, self.source_affine)
+            return frames[::-1] if order[2] == 0 and backwards[2] else frames
+        return frames
 
     @property
     def is_colour(self) -> bool:

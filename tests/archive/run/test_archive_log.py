@@ -1,17 +1,20 @@
 """The log by which each shard counts once, and the store that it stands on."""
 
 import json
+from io import BytesIO
 
 import pytest
 
 from vesalius.archive.items import FileFact, KeySet, WorkItem
 from vesalius.archive.log import CommitLog, ShardResult, claim, place_of
+from vesalius.archive.run import write_failed
 from vesalius.archive.status import read_status
-from vesalius.archive.store import ArchiveStore
+from vesalius.archive.store import ArchiveStore, hide_password
 from vesalius.cli import main
 from vesalius.errors import ConfigError, OutputError
 
 pytest.importorskip("fsspec", reason="needs vesalius[archive]")
+pq = pytest.importorskip("pyarrow.parquet", reason="needs vesalius[archive]")
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -50,6 +53,35 @@ class TestStore:
         with pytest.raises(OutputError, match=r"out/none: cannot be read"):
             store.read("none")
 
+    def test_a_store_in_which_a_second_writer_takes_the_first_one_s_place_is_refused(self, store, monkeypatch):
+        store.check_create("pending")
+        assert store.names("pending") == []
+        monkeypatch.setattr(ArchiveStore, "create", lambda self, name, content: not self.write(name, content))
+        with pytest.raises(OutputError, match="replaces a file that is to be new"):
+            store.check_create("pending")
+        if store.folder is None:
+            with pytest.raises(OutputError, match="replaces a file that is to be new"):
+                CommitLog(store).begin()
+
+    def test_its_place_is_the_same_from_whatever_folder(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        here = str(tmp_path / "out")
+        assert [ArchiveStore(each).place for each in ("out", "./out/", f"file://{here}")] == [here] * 3
+        assert ArchiveStore("memory://x/out/").place == "memory://x/out"
+
+    @pytest.mark.parametrize(
+        ("address", "shown"),
+        [
+            ("abfs://box@account.dfs.core.windows.net/in", "abfs://box@account.dfs.core.windows.net/in"),
+            ("sftp://me@host/in", "sftp://me@host/in"),
+            ("s3://key:secret@bucket/in", "s3://…@bucket/in"),
+            ("https://token@host/dicom-web", "https://…@host/dicom-web"),
+            ("/data/a@b:c/in", "/data/a@b:c/in"),
+        ],
+    )
+    def test_only_what_may_be_secret_is_hidden_of_an_address(self, address, shown):
+        assert hide_password(address) == shown
+
     def test_addresses_with_passwords_and_unknown_protocols_are_refused(self):
         with pytest.raises(ConfigError, match="credentials belong in the environment"):
             ArchiveStore("sftp://me:secret@host/folder")
@@ -63,19 +95,22 @@ class TestKeys:
             bytes.fromhex(each.key) for each in (make_item("a"), make_item("a", "2"), make_item("b"))
         )
         known = KeySet()
-        assert known.add(before)
-        assert not known.add(before)
-        assert (after in known, known.knows_name(after), known.knows_name(other)) == (False, True, False)
+        assert [each.known for each in known.add_all([before, before])] == [False, True]
+        assert known.find([before, after, other]) == [(True, True), (True, False), (False, False)]
 
-    def test_many_keys_are_found_again(self, monkeypatch):
+    def test_many_keys_are_found_again_in_whatever_state(self, monkeypatch):
         monkeypatch.setattr("vesalius.archive.items.LOOSE", 7)
         keys = [bytes.fromhex(make_item(str(number)).key) for number in range(200)]
+        changed = [bytes.fromhex(make_item(str(number), "2").key) for number in range(0, 200, 3)]
         known = KeySet()
         known.add_many(b"".join(keys[:50]))
-        assert all(known.add(key) for key in keys[50:])
-        assert len(known) == 200
-        assert all(key in known for key in keys)
-        assert bytes.fromhex(make_item("200").key) not in known
+        for start in range(50, 200, 10):
+            assert not any(each.named for each in known.add_all(keys[start : start + 10]))
+        assert all(each == (True, False) for each in known.add_all(changed))
+        assert len(known) == 200 + len(changed)
+        assert all(each.known for each in known.find([*keys, *changed]))
+        (never,) = known.find([bytes.fromhex(make_item("200").key)])
+        assert never == (False, False)
 
 
 class TestLog:
@@ -90,8 +125,27 @@ class TestLog:
         log.commit(make_result("x", "a", "b"), 5, complete=False)
         assert store.read(place_of("rows", 2)) == b"rows"
         again = self.begin(store)
-        assert bytes.fromhex(make_item("a").key) in again.done
+        assert again.done.find([bytes.fromhex(make_item("a").key)]) == [(True, True)]
         assert (again.totals.items, again.totals.runs, again.totals.left) == (2, 2, 5)
+
+    def test_a_shard_whose_files_are_not_there_does_not_count(self, store):
+        log = self.begin(store)
+        with pytest.raises(OutputError, match=r"x\.rows\.parquet: a worker wrote it, but .* absolute path that all"):
+            log.commit(make_result("x", "a"), 5, complete=False)
+        assert store.names("log") == ["00000001.json"]
+        assert len(self.begin(store).done) == 0
+
+    def test_a_run_that_ends_removes_what_repeated_batches_left(self, store):
+        log = self.begin(store)
+        store.write("pending/repeated.rows.parquet", b"again")
+        log.end()
+        assert store.names("pending") == []
+
+    def test_a_copy_of_a_record_is_refused(self, store):
+        self.begin(store)
+        store.write("log/00000001 (1).json", store.read("log/00000001.json"))
+        with pytest.raises(OutputError, match=r"log/00000001 \(1\)\.json: is no record of ours"):
+            self.begin(store)
 
     def test_a_run_killed_before_its_commit_leaves_nothing_and_after_it_everything(self, store):
         log = self.begin(store)
@@ -127,6 +181,28 @@ class TestLog:
         log = self.begin(store)
         log.commit(make_result("", "a"), 1, complete=True)
         assert log.totals.failed == self.begin(store).totals.failed == 0
+
+    def test_parts_of_an_item_fail_alone_and_leave_once_they_are_gone(self, store):
+        log = self.begin(store)
+        failures = [
+            {"key": make_item(name).key, "source": source, "reason": "no", "tries": 1}
+            for name, source in (("a", "a/1"), ("a", "a/2"), ("b", "b"), ("a", "a/2"))
+        ]
+        log.commit(make_result("", "a", failed=tuple(failures)), 0, complete=True)
+        assert log.totals.failed == 3
+        name = make_item("a").key[:24]
+        log.commit(make_result("", failed=(failures[1],)), 0, complete=True, gone=[(name, "a/1"), (name, "a/2")])
+        log.end([make_item("b").key[:24]])
+        for totals in (log.totals, self.begin(store).totals):
+            assert [each["source"] for each in totals.all_failures()] == ["a/2"]
+            assert totals.failed == 1
+
+    def test_names_that_are_not_utf_8_can_fail(self, store):
+        log = self.begin(store)
+        failure = {"key": make_item("a").key, "source": "\udcff.png", "reason": "\udcff.png: no", "tries": 1}
+        log.commit(ShardResult("", (), (failure,)), 1, complete=True)
+        write_failed(log)
+        assert pq.read_table(BytesIO(store.read("failed.parquet"))).to_pylist()[0]["source"] == "\\udcff.png"
 
     def test_other_settings_are_refused_with_what_differs(self, store):
         claim(store, {"task": "segment", "prompts": ["liver"]})

@@ -1,17 +1,23 @@
 """Archives in this process: sources, results, interruptions and failures."""
 
 import json
+import math
+from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from vesalius.archive import sources, work
+from vesalius.archive.log import CommitLog
 from vesalius.archive.read import read_masks
-from vesalius.archive.request import ArchiveRequest, WorkerOptions
-from vesalius.archive.run import ShardLimits, run_archive
-from vesalius.errors import ConfigError, DataError, ImageError, OutputError, PromptError
+from vesalius.archive.request import ArchiveRequest, ShardLimits, WorkerOptions
+from vesalius.archive.run import run_archive
+from vesalius.archive.status import read_status
+from vesalius.archive.store import ArchiveStore
+from vesalius.errors import ConfigError, ImageError, OutputError, PromptError
+from vesalius.imaging.search import FoundSeries
 from vesalius.predict import Predictor
 
 pytestmark = pytest.mark.usefixtures("bright_here")
@@ -90,57 +96,6 @@ class TestResults:
         assert row["p(liver)"] == pytest.approx(named.slices[0].organ_probabilities["liver"], abs=1e-6)
 
 
-class TestSources:
-    def test_a_pattern_takes_what_matches(self, pictures, tmp_path, load):
-        segment(f"{pictures}/**/[0-2].png", tmp_path / "out")
-        assert {row["source"] for row in load(tmp_path / "out").to_pylist()} == {"a/0.png", "a/1.png", "a/2.png"}
-
-    def test_a_manifest_takes_its_paths_each_once_and_tells_which_are_not_there(self, pictures, tmp_path, load):
-        table = tmp_path / "list.parquet"
-        paths = ["in/a/1.png", str(pictures / "b"), "in/a/1.png", "in/none.png"]
-        pq.write_table(pa.table({"path": paths}), table)
-        summary = segment(table, tmp_path / "out")
-        assert (summary.done, summary.skipped) == (4, 1)
-        assert [each["source"] for each in summary.failures] == ["in/none.png"]
-        assert "no such file" in summary.failures[0]["reason"]
-        assert len({row["source"] for row in load(tmp_path / "out").to_pylist()}) == 4
-
-    def test_a_manifest_without_paths_is_refused(self, tmp_path):
-        pq.write_table(pa.table({"file": ["a"]}), tmp_path / "list.parquet")
-        with pytest.raises(DataError, match='expected a column "path"'):
-            segment(tmp_path / "list.parquet", tmp_path / "out")
-
-    def test_a_dicomweb_service_gives_its_series(self, tmp_path, write_series, load, monkeypatch):
-        from vesalius.pacs import sending
-
-        class Service:
-            def __init__(self, url):
-                self.url = url
-
-            def find(self, filters, limit, offset=0):
-                rows = [("1", "1.2.3", "CT"), ("1", "1.2.9", "SR")][offset : offset + limit]
-                return [sending.RemoteSeries(*row[:2], row[2], "", "", "", 4) for row in rows]
-
-            def fetch(self, study, series, folder):
-                write_series(folder, series)
-
-        monkeypatch.setattr(sending, "DicomWeb", Service)
-        summary = segment("http://pacs/dicom-web", tmp_path / "out")
-        assert (summary.done, summary.slices, summary.left_out) == (1, 4, {"SR": 1})
-        assert {row["source"] for row in load(tmp_path / "out").to_pylist()} == {"1/1.2.3"}
-
-    def test_files_that_are_no_images_are_counted_and_results_are_not_read(self, pictures):
-        (pictures / "a/notes.txt").write_text("no image")
-        segment(pictures, pictures / "out")
-        assert segment(pictures, pictures / "out").left_out == {".txt": 1}
-        assert segment(pictures, pictures / "out").done == 0
-
-    def test_what_is_not_there_is_refused_before_anything_is_written(self, tmp_path):
-        with pytest.raises(ImageError, match="no such file or folder"):
-            segment(tmp_path / "none", tmp_path / "out")
-        assert not (tmp_path / "out").exists()
-
-
 class TestExactlyOnce:
     def test_a_second_run_does_nothing(self, pictures, tmp_path, load):
         segment(pictures, tmp_path / "out")
@@ -183,6 +138,27 @@ class TestExactlyOnce:
         with pytest.raises(OutputError, match=r"made with other settings: source was .*, is .*/a"):
             segment(pictures / "a", tmp_path / "out")
 
+    def test_one_source_has_one_name_from_whatever_folder(self, pictures, tmp_path, write_picture, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        segment("in/", tmp_path / "out")
+        for name in ("in", pictures, f"file://{pictures}/"):
+            assert segment(name, tmp_path / "out").skipped == 7
+        monkeypatch.chdir(pictures)
+        write_picture(pictures / "in/other.png", 0)
+        with pytest.raises(OutputError, match=r"made with other settings: source was .*/in\", is .*/in/in\""):
+            segment("in", tmp_path / "out")
+
+    def test_a_run_that_another_took_over_from_leaves_its_failures_alone(self, pictures, tmp_path):
+        store = ArchiveStore(str(tmp_path / "out"))
+
+        def take_over(progress):
+            CommitLog(store).begin()
+            store.write("failed.parquet", b"of the other")
+
+        with pytest.raises(OutputError, match="another run writes there"):
+            segment(pictures, tmp_path / "out", watch=take_over)
+        assert store.read("failed.parquet") == b"of the other"
+
 
 class TestFailures:
     def test_damaged_images_stop_no_other_and_are_tried_again_on_demand(self, pictures, tmp_path, write_picture):
@@ -207,6 +183,90 @@ class TestFailures:
         assert segment(tmp_path / "in", tmp_path / "out", retry=True).done == 0
         assert len(load(tmp_path / "out")) == 8
 
+    def test_what_was_removed_after_it_was_listed_is_told_and_stops_no_other(self, pictures, tmp_path):
+        def remove(progress):
+            (pictures / "b/6.png").unlink(missing_ok=True)
+
+        (failure,) = segment(pictures, tmp_path / "out", shard=2, watch=remove).failures
+        assert failure["reason"].startswith("b/6.png: cannot be read (6.png: No such file or directory)")
+        assert failure["tries"] == 1
+        assert read_status(str(tmp_path / "out")).totals.items == 6
+
+    @pytest.mark.parametrize(("error", "tries"), [(RuntimeError("odd"), 1), (OSError(5, "Input/output error"), 3)])
+    def test_whatever_goes_wrong_with_one_image_stops_no_other(self, pictures, tmp_path, monkeypatch, error, tries):
+        group = work.group_files
+
+        def fail(files, each):
+            if files[0].name == "0.png":
+                raise error
+            return group(files, each=each)
+
+        monkeypatch.setattr(work, "group_files", fail)
+        (failure,) = segment(pictures, tmp_path / "out").failures
+        assert ("a/0.png: ", tries) == (failure["reason"][:9], failure["tries"])
+        assert ("odd" in failure["reason"]) != ("cannot be read (Input/output error)" in failure["reason"])
+        monkeypatch.setattr(work, "group_files", group)
+        assert segment(pictures, tmp_path / "out", retry=True).failures == ()
+
+    def test_failures_leave_with_what_failed(self, pictures, tmp_path, monkeypatch):
+        (pictures / "a/0.png").write_bytes(b"")
+        listing = sources.LocalFiles.list
+
+        def refuse(self, folder):
+            if folder.endswith("/b"):
+                raise PermissionError(13, "Permission denied")
+            return listing(self, folder)
+
+        monkeypatch.setattr(sources.LocalFiles, "list", refuse)
+        assert {each["source"] for each in segment(pictures, tmp_path / "out").failures} == {"a/0.png", "b"}
+        monkeypatch.setattr(sources.LocalFiles, "list", listing)
+        (pictures / "a/0.png").unlink()
+        summary = segment(pictures, tmp_path / "out")
+        assert (summary.done, summary.failures) == (3, ())
+        assert read_status(str(tmp_path / "out")).totals.failed == 0
+
+    def test_a_series_that_failed_beside_another_is_tried_again_alone(self, tmp_path, write_series, load, monkeypatch):
+        write_series(tmp_path / "in/ct")
+        write_series(tmp_path / "in/ct", "1.2.4", "t")
+        read = work.FoundSeries.read
+
+        def fail(self):
+            if self.uid == "1.2.4":
+                raise ImageError("no decoder")
+            return read(self)
+
+        monkeypatch.setattr(work.FoundSeries, "read", fail)
+        summary = segment(tmp_path / "in", tmp_path / "out")
+        assert (summary.done, summary.slices, [each["source"] for each in summary.failures]) == (1, 4, ["ct/t0.dcm"])
+        monkeypatch.setattr(work.FoundSeries, "read", read)
+        assert segment(tmp_path / "in", tmp_path / "out").skipped == 1
+        summary = segment(tmp_path / "in", tmp_path / "out", retry=True)
+        assert (summary.slices, summary.failures, summary.totals.items) == (4, (), 1)
+        segment(tmp_path / "in", tmp_path / "whole")
+        for table in ("rows", "masks"):
+            assert load(tmp_path / "out", table).equals(load(tmp_path / "whole", table))
+        assert segment(tmp_path / "in", tmp_path / "out", retry=True).slices == 0
+
+    def test_a_file_that_its_series_was_done_without_cannot_be_tried_alone(self, tmp_path, write_series, monkeypatch):
+        write_series(tmp_path / "in/ct")
+        group = work.group_files
+        late = FoundSeries(tmp_path / "in/ct/s3.dcm", (tmp_path / "in/ct/s3.dcm",))
+
+        def split(files, each):
+            head = group([file for file in files if file.name != "s3.dcm"], each=each)[0]
+            return [replace(head, source=head.files[0]), late]
+
+        def fail(self):
+            raise ImageError("no access")
+
+        monkeypatch.setattr(work, "group_files", split)
+        object.__setattr__(late, "read", lambda: fail(late))
+        segment(tmp_path / "in", tmp_path / "out")
+        monkeypatch.setattr(work, "group_files", group)
+        (failure,) = segment(tmp_path / "in", tmp_path / "out", retry=True).failures
+        assert failure["source"] == "ct/s3.dcm"
+        assert "was done without it; name another --out" in failure["reason"]
+
     def test_a_folder_without_any_image_is_told(self, tmp_path):
         (tmp_path / "in/x").mkdir(parents=True)
         (tmp_path / "in/x/1.2.3").write_bytes(b"no DICOM")
@@ -220,6 +280,14 @@ class TestFailures:
             ({"limits": ShardLimits(0)}, "--shard"),
             ({"ray": "auto", "workers": 0}, "--workers"),
             ({"options": WorkerOptions(timeout_s=0)}, "--timeout"),
+            ({"options": WorkerOptions(timeout_s=math.nan)}, "--timeout"),
+            ({"options": WorkerOptions(timeout_s=math.inf)}, "--timeout"),
+            ({"options": WorkerOptions(timeout_s=1e10)}, "--timeout: expected .* 1,000,000 at most"),
+            ({"price_per_hour": math.nan}, "--price-per-hour"),
+            ({"price_per_hour": math.inf}, "--price-per-hour"),
+            ({"price_per_hour": -1.0}, "--price-per-hour"),
+            ({"gpus": -1.0, "ray": "local"}, "--gpus"),
+            ({"gpus": 1.0}, "--gpus: goes with --ray"),
             ({"options": WorkerOptions(tries=0)}, "--tries"),
             ({"options": WorkerOptions(threads=-1)}, "--threads"),
         ],
@@ -227,6 +295,7 @@ class TestFailures:
     def test_settings_out_of_range_are_refused(self, pictures, tmp_path, more, message):
         with pytest.raises(ConfigError, match=message):
             run_archive(ArchiveRequest(str(pictures), "name"), str(tmp_path / "out"), **more)
+        assert not (tmp_path / "out").exists()
 
     def test_phrases_must_fit_the_task(self, pictures, tmp_path):
         with pytest.raises(PromptError, match="A prompt is needed"):
@@ -249,3 +318,9 @@ class TestCommand:
         code, out, _ = run("archive", "status", "out", "--json")
         assert (code, json.loads(out)["items"], json.loads(out)["left"]) == (0, 6, 0)
         assert json.loads(out)["price"] > 0
+
+    def test_a_time_limit_needs_a_process(self, pictures, run):
+        arguments = ["archive", "run", pictures, "--task", "name", "--out", "out", "--workers", 0, "--timeout", 5]
+        code, _, err = run(*arguments)
+        assert code == 2
+        assert "--timeout: an image can be given up only in another process" in err
