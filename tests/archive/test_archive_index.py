@@ -109,6 +109,26 @@ def test_slices_that_arrive_late_join_their_series(write_mr, reindex, folder):
     assert numbers == {"knee/3.dcm": 1, "later/2.dcm": 2, "knee/1.dcm": 3}  # from left to right; LPS grows to the left
 
 
+def test_copies_of_a_series_keep_their_places(archive, write_mr, reindex, folder):
+    for number in (1, 2):
+        write_mr(f"knee/{number}.dcm", 150 + number, number)
+    shutil.copytree(archive / "knee", archive / "copy")
+    report = reindex()
+    assert (report.series, report.slices, report.places, report.files) == (2, 2, 4, 4)
+    assert {path for path, _, _ in paths_of(folder)} == {f"{home}/{n}.dcm" for home in ("knee", "copy") for n in (1, 2)}
+    write_mr("later/3.dcm", 153, 3)
+    report = reindex()
+    assert (report.series, report.places, report.files) == (2, 5, 5)
+
+
+def test_what_has_no_series_uid_belongs_to_its_own_folder_alone(write_mr, reindex, folder):
+    for home in ("a", "b"):
+        write_mr(f"{home}/1.dcm", 150, 1, SeriesInstanceUID="")
+        write_mr(f"{home}/2.dcm", 160, 2, SeriesInstanceUID="")
+    assert reindex().series == 2
+    assert len(paths_of(folder)) == 4
+
+
 def test_a_killed_run_goes_on_where_it_was(write_picture, reindex, folder, namer, monkeypatch):
     monkeypatch.setattr(indexing, "SLICES_A_COMMIT", 2)
     monkeypatch.setattr(indexing, "AT_ONCE", 1)

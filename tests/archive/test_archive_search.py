@@ -141,6 +141,15 @@ def test_a_picture_finds_itself_and_its_like(search, archive, encoder):
     assert search(like=encode_picture(encoder, archive / "knee", 1), limit=1) == ["knee/3.dcm"]
 
 
+def test_headers_are_read_once_for_all_answers(filled, encoder, monkeypatch):
+    searcher = ArchiveSearch(filled, encoder, Knowledge())
+    texts = []
+    monkeypatch.setattr("vesalius.archive.search.to_words", lambda text: texts.append(text) or ("cartilage",))
+    for _ in range(2):
+        searcher.search(SearchRequest("cartilage", where=read_where(["path=knee/*"])))
+    assert sorted(texts) == sorted(set(texts))
+
+
 def test_of_each_series_the_best_slice_alone(search):
     assert sum(path.startswith("knee/") for path in search("knee", per_series=True)) == 1
     assert sum(path.startswith("knee/") for path in search("knee")) == 3
@@ -274,6 +283,9 @@ def test_what_cannot_be_read_is_listed_with_exit_code_2(run, write_picture, arch
         (["search", "nowhere", "hand"], "holds no index"),
         (["search", "nowhere", "hand", "--sheet", "found.pdf"], "expected a name that ends in .html"),
         (["search", "nowhere", "hand", "--slice", "2"], "--slice chooses a slice of --like"),
+        (["search", "nowhere", "hand", "--archive", "."], "--archive: goes with --sheet"),
+        (["search", "nowhere", "hand", "--overwrite"], "--overwrite: goes with --sheet"),
+        (["search", "nowhere", "hand", "--sheet", "x.html", "--archive", "none"], "--archive none: no such folder"),
         (["search", "nowhere", "--where", "modality=PET"], "No label named 'PET'"),
         (["index", "nowhere", "--out", "index"], "no such folder"),
     ],

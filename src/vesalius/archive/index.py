@@ -166,7 +166,7 @@ class ArchiveIndex:
             raise DataError(f"{folder}: holds no index; make one with: vesalius archive index ARCHIVE --out {folder}")
         try:
             with closing(_connect(path, write)) as database:
-                found = cls(folder, database, _read_facts(folder, database))
+                found = cls(folder, database, _read_facts(path, database))
                 found._check_arrays()
                 yield found
         except sqlite3.OperationalError as error:
@@ -352,7 +352,7 @@ def _connect(path: Path, write: bool) -> sqlite3.Connection:
     return database
 
 
-def _read_facts(folder: Path, database: sqlite3.Connection) -> IndexFacts:
+def _read_facts(path: Path, database: sqlite3.Connection) -> IndexFacts:
     try:
         found = database.execute("SELECT value FROM facts WHERE name = 'index'").fetchone()
         content = json.loads(found[0])
@@ -361,11 +361,9 @@ def _read_facts(folder: Path, database: sqlite3.Connection) -> IndexFacts:
             labels = tuple((question, label) for question, label in content.pop("labels"))
             return IndexFacts(**content, labels=labels)
     except (sqlite3.DatabaseError, TypeError, ValueError, KeyError) as error:
-        raise DataError(
-            f"{folder / DATABASE}: is no index of ours, or damaged ({error}); name another folder."
-        ) from error
+        raise DataError(f"{path}: is no index of ours, or damaged ({error}); name another folder.") from error
     remedy = "index again into another folder, or use the version of Vesalius that made it"
-    raise DataError(f"{folder / DATABASE}: expected format {FORMAT} of an index, got {version!r}; {remedy}.")
+    raise DataError(f"{path}: expected format {FORMAT} of an index, got {version!r}; {remedy}.")
 
 
 def _write_rows(path: Path, rows: Sequence[int], values: Halves) -> None:
