@@ -148,6 +148,15 @@ class TestExactlyOnce:
         with pytest.raises(OutputError, match=r"made with other settings: source was .*/in\", is .*/in/in\""):
             segment("in", tmp_path / "out")
 
+    def test_what_workers_write_where_the_run_cannot_see_it_is_not_lost(self, pictures, tmp_path, monkeypatch):
+        write = ArchiveStore.write
+        elsewhere = ArchiveStore(str(tmp_path / "elsewhere"))
+        monkeypatch.setattr(ArchiveStore, "write", lambda self, name, content: write(elsewhere, name, content))
+        with pytest.raises(OutputError, match=r"out/pending/.*: a worker wrote it, but it cannot be seen from here"):
+            segment(pictures, tmp_path / "out")
+        monkeypatch.setattr(ArchiveStore, "write", write)
+        assert segment(pictures, tmp_path / "out").done == 7
+
     def test_a_run_that_another_took_over_from_leaves_its_failures_alone(self, pictures, tmp_path):
         store = ArchiveStore(str(tmp_path / "out"))
 

@@ -11,8 +11,9 @@ import time
 import psutil
 import pytest
 
-from vesalius.archive.request import ArchiveRequest, WorkerOptions
-from vesalius.archive.run import ShardLimits, run_archive
+from vesalius.archive.request import ArchiveRequest, ShardLimits, WorkerOptions
+from vesalius.archive.run import run_archive
+from vesalius.archive.status import read_status
 from vesalius.errors import ModelError
 
 COMMAND = "from vesalius.cli import main; main()"
@@ -138,6 +139,8 @@ def test_an_s3_server_gives_images_and_takes_results(pictures, tmp_path, load, m
         system = s3fs.S3FileSystem()
         system.mkdir("archive")
         system.put(str(pictures), "archive/in", recursive=True)
+        for name in ("in/", "in/a/"):  # as consoles leave them, in the place of folders
+            system.call_s3("put_object", Bucket="archive", Key=name, Body=b"")
 
         def end(progress):
             raise KeyboardInterrupt
@@ -146,6 +149,7 @@ def test_an_s3_server_gives_images_and_takes_results(pictures, tmp_path, load, m
             segment("s3://archive/in", "s3://archive/out", shard=2, workers=1, watch=end)
         assert segment("s3://archive/in", "s3://archive/out", shard=2, workers=1).failures == ()
         segment(pictures, tmp_path / "out")
+        assert read_status("s3://archive/out").totals.items == 7
         for table in ("rows", "masks"):
             here, there = load(tmp_path / "out", table), load("s3://archive/out", table)
             assert here.drop_columns("key").equals(there.drop_columns("key"))
