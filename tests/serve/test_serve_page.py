@@ -345,6 +345,21 @@ def test_a_mask_of_a_volume_is_corrected_on_the_file_s_grid(visit, volume, tmp_p
     assert (mask() == before).all()
 
 
+def test_a_clip_stands_upright_and_claims_no_sides(visit, tmp_path):
+    frames = [Image.fromarray(np.pad(np.full((20, 20), 230, np.uint8), ((0, 60), (0, 80)), constant_values=30))] * 4
+    frames[0].save(tmp_path / "clip.tif", save_all=True, append_images=frames[1:])
+    page = visit()
+    open_file(page, tmp_path / "clip.tif")
+    until(page, lambda: pixels_of(page).max() > 150)
+    shown = pixels_of(page).max(axis=2) > 150
+    rows, columns = shown.nonzero()
+    assert rows.mean() < shown.shape[0] / 2
+    assert columns.mean() < shown.shape[1] / 2
+    page.locator(".pane canvas").hover()
+    expect(page.locator("#position")).to_contain_text("Voxel")
+    expect(page.locator("#position")).not_to_contain_text("mm")
+
+
 def test_a_phrase_stays_for_the_next_image_and_is_suggested(visit, picture, volume):
     page = visit()
     page.get_by_label("What to outline").press_sequentially("liv")

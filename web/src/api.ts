@@ -14,6 +14,8 @@ export interface Series {
   dicom: boolean;
   /** Axis of the volume's file along which slices lie. */
   slice_axis: number | null;
+  /** Whether the file says where the image lies in the patient. */
+  placed: boolean;
   expires_at: string;
   notices: readonly string[];
 }

@@ -232,7 +232,7 @@ export class Stage {
     try {
       const content = this.content as Blob;
       const viewer = upload.kind === "volume"
-        ? await (await import("./volume")).VolumeView.open(canvas, content, upload.slice_axis ?? 2)
+        ? await (await import("./volume")).VolumeView.open(canvas, content, upload.slice_axis ?? 2, upload.placed)
         : await PictureView.open(canvas, content, upload.spacing_mm);
       const pane = { figure, caption, viewer };
       viewer.onChange = () => this.heard(pane);

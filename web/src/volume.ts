@@ -39,15 +39,17 @@ export class VolumeView implements Viewer {
     private readonly niivue: Niivue,
     private readonly opened: Window,
     private readonly sliceAxis: number,
+    private readonly placed: boolean,
   ) {}
 
-  /** `sliceAxis` is the axis of the file, from 0, along which the series' slices lie. */
-  static async open(canvas: HTMLCanvasElement, content: Blob, sliceAxis: number): Promise<VolumeView> {
+  /** `sliceAxis` is the axis of the file, from 0, along which slices lie; what is not `placed` has no sides to name. */
+  static async open(canvas: HTMLCanvasElement, content: Blob, sliceAxis: number, placed: boolean): Promise<VolumeView> {
     const niivue = new Niivue({
       interactive: false,
       dragAndDropEnabled: false,
       isRadiologicalConvention: true,
       sagittalNoseLeft: true,
+      isOrientationTextVisible: placed,
       sliceType: SLICE_TYPE.AXIAL,
       multiplanarLayout: MULTIPLANAR_TYPE.GRID,
       multiplanarShowRender: SHOW_RENDER.ALWAYS,
@@ -67,7 +69,7 @@ export class VolumeView implements Viewer {
     const image = await NVImage.loadFromUrl({ url: "image.nii.gz", name: "image.nii.gz", buffer: await content.arrayBuffer() });
     image.colorbarVisible = false;
     niivue.addVolume(image);
-    return new VolumeView(canvas, niivue, toWindow(image), sliceAxis);
+    return new VolumeView(canvas, niivue, toWindow(image), sliceAxis, placed);
   }
 
   setPlane(plane: Plane): void {
@@ -159,10 +161,12 @@ export class VolumeView implements Viewer {
     const place = at ? this.at(at)?.place : this.niivue.scene.crosshairPos;
     if (!place) return "";
     const [x, y, z] = triple(this.niivue.frac2vox(place));
-    const [right, front, head] = triple(this.niivue.frac2mm(place));
     const value = this.image().getValue(x, y, z);
+    const voxel = `Voxel ${x}, ${y}, ${z}: ${Number.isInteger(value) ? value : value.toPrecision(4)}`;
+    if (!this.placed) return voxel;
+    const [right, front, head] = triple(this.niivue.frac2mm(place));
     const said = [side(right, "left", "right"), side(front, "back", "front"), side(head, "feet", "head")].join(", ");
-    return `Voxel ${x}, ${y}, ${z}: ${Number.isInteger(value) ? value : value.toPrecision(4)} · ${said} (mm)`;
+    return `${voxel} · ${said} (mm)`;
   }
 
   step(right: number, down: number): void {
