@@ -319,7 +319,7 @@ def write_page(facts: dict[str, dict[str, object]], sizes: Sequence[int], quick:
             f"`python experiments/benchmarks/archive_run.py ../shared/data{' --quick' if quick else ''}`\n\n",
             f"{describe_setting()}; {number(ray, 'images'):,.0f} images with {number(ray, 'slices'):,.0f} slices "
             f"(MedNIST, targets, series of CT and MR), {len(PHRASES)} phrases each.\n\n",
-            "## Pace\n\nThe same mixture of images on the same machine, one way after the other, start-up included.\n\n",
+            "## Pace\n\nThe same mixture of images on the same machine, start-up included.\n\n",
             markdown_table(("how", "slices a second", "slices", "seconds"), paces, align="---:"),
             "\n\nThe script opens the model once, reads each file and asks phrase by phrase; it keeps no record of "
             "what is done and starts anew when it is ended.\n\n",

@@ -519,8 +519,9 @@ def render_phrases(phrases: dict[str, object]) -> str:
     ranking = markdown_table(("score", f"mean of {len(asked)} phrases"), ways, align="---:")
     return (
         f"{ranking}\n\nWith the weight chosen for each phrase by the others: {left_out:.2f}. Best of all: "
-        f"{told[choose(names, asked)]}. In use: {told[used]}.\n\n{markdown_table(columns, rows)}\n\nA word for which there "
-        "is no label is left to the vector, which was learnt for naming: it knows little of what pocket outlines."
+        f"{told[choose(names, asked)]}. In use: {told[used]}.\n\n{markdown_table(columns, rows)}\n\n"
+        "A word for which there is no label is left to the vector, which was learnt for naming: it knows little of "
+        "what pocket outlines."
     )
 
 

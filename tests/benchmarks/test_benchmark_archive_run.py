@@ -30,10 +30,10 @@ def test_the_page_has_pace_shares_equality_and_the_sizing(trial):
     same = {table: {"equal": table == "rows", "rows": 7, "doubled": 0, "missing": 1} for table in ("rows", "masks")}
     kills = {"seconds": 9.0, "workers_killed": 5, "drivers_killed": 2, "runs": 3, "failed": 0}
     facts = {f"ray-{size}": make_facts(size) for size in (10, 20)}
-    facts |= {"plain-20": make_facts(20), "naive-20": make_facts(20), "killed-20": kills}
+    facts |= {"plain-20": make_facts(20), "naive-10": make_facts(10), "killed-20": kills}
     facts |= {"same-20": same, "after-kills-20": same}
     page = trial.write_page(facts, (10, 20), quick=True)
-    assert "| Ray, 2 workers | 20.0 | 1 |" in page
+    assert "| Ray, 2 workers | 20.0 | 20 | 1 |" in page
     assert "| 20 | 1 | 100.0 | 20 % | 70 % | 10 % | 0 % |" in page
     assert "| after kills, masks | 7 | NO | 0 | 1 |" in page
     assert "5 times at random, the driver 2 times; 3 runs" in page
