@@ -80,6 +80,15 @@ def test_stopping_does_what_was_accepted_and_accepts_no_more(gated):
     assert all(each.done() for each in accepted)
 
 
+def test_stopping_does_not_wait_longer_than_allowed_for_a_job_that_runs(gated):
+    runner, pool = gated
+    fill(runner, pool)
+    start = time.monotonic()
+    pool.close(0.05)
+    assert time.monotonic() - start < 2
+    assert runner.jobs == []
+
+
 def test_a_failure_is_told_to_whoever_asked_and_the_next_job_is_done():
     class Failing(GatedRunner):
         def run(self, job, timeout):

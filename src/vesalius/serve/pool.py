@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NoReturn, Protocol
@@ -213,14 +214,24 @@ class WorkerPool:
             raise ServiceError(429, refusal, retry_after=wait) from error
         return future
 
-    def close(self) -> None:
-        """Do what was accepted, accept no more, and end the workers."""
+    def accept_no_more(self) -> None:
+        """Refuse further jobs, and be ready no more; what was accepted is done."""
         self._stopping = True
+
+    def close(self, grace: float = 30.0) -> None:
+        """Do what was accepted, accept no more, and end the workers.
+
+        Args:
+            grace: Seconds for what was accepted; what is not done then is ended.
+        """
+        self._stopping = True
+        due = time.monotonic() + grace
         for each in self._queues:
-            each.put(None)
+            with suppress(queue.Full):
+                each.put(None, timeout=max(0.0, due - time.monotonic()))
         for thread in self._threads:
             if thread.ident is not None:
-                thread.join()
+                thread.join(max(0.0, due - time.monotonic()))
         for runner in self._runners:
             runner.close()
 

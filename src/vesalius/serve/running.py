@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import uvicorn
 
@@ -21,6 +22,8 @@ STOP_S = 30
 """Time for requests that are under way when the service is stopped."""
 MOST_FILES = 65536
 """Files that are open at once; a series of 20,000 slices is a form of as many."""
+END_S = 1
+"""Time for a job after that, which nobody waits for any more."""
 IDLE_S = 30
 """Time after which a connection that is silent is closed."""
 
@@ -54,7 +57,19 @@ def run(settings: ServeSettings, on_start: Callable[[str], None]) -> None:
         on_start(f"http://{host}:{listening.getsockname()[1]}")
         for name in (signal.SIGINT, signal.SIGTERM):  # which uvicorn raises again once it has stopped
             signal.signal(name, lambda *_: None)
-        uvicorn.Server(config).run(sockets=[listening])
+        _Server(config, service.pool.accept_no_more).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Says at the signal that it ends."""
+
+    def __init__(self, config: uvicorn.Config, on_exit: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_exit = on_exit
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._on_exit()
+        super().handle_exit(sig, frame)
 
 
 def allow_open_files() -> None:
@@ -90,7 +105,7 @@ def opening(settings: ServeSettings) -> Iterator[Service]:
         try:
             yield Service(settings, store, pool, knowledge, metrics)
         finally:
-            pool.close()
+            pool.close(END_S)
 
 
 @contextmanager
