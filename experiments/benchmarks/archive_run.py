@@ -193,7 +193,7 @@ def kill_trial(manifest: Path, out: Path, images: int) -> dict[str, object]:
         )
         done = 0
         while process.poll() is None and (share is None or done < share * images):
-            time.sleep(chance.uniform(4, 12))
+            time.sleep(chance.uniform(10, 30))
             kills += _kill_one(process.pid, chance)
             done = read_status(str(out)).totals.items if (out / "archive.json").is_file() else 0
         if share is not None:
