@@ -13,7 +13,7 @@ from vesalius import processes
 from vesalius.processes import Work, work_at_once
 
 HANGING = """
-import os, sys, time
+import os, signal, sys, time
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,6 +34,7 @@ def apply(tool, item):
     return item.path
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a test run in the background ignores
     items = [Item(each) for each in sys.argv[3:]]
     with closing(work_at_once(items, Work(prepare, apply), 2)) as outcomes:
         for outcome in outcomes:
