@@ -60,6 +60,23 @@ def test_a_further_phrase_encodes_nothing(client):
     assert client.inside.runtime.encoded == before
 
 
+def test_many_who_take_turns_have_their_images_encoded_once(client):
+    uploads = [send(client, png(half_bright()), f"{number}.png") for number in range(12)]
+    before = client.inside.runtime.encoded
+    for phrase in ("liver", "polyp"):
+        for upload in uploads:
+            ask(client, upload, phrase)
+    assert client.inside.runtime.encoded == before + len(uploads)
+
+
+def test_pixels_of_open_images_are_bounded(client, monkeypatch):
+    monkeypatch.setattr("vesalius.serve.engine.OPENED_BYTES", 24 * 32 * 3)
+    uploads = [send(client, png(half_bright()), f"{number}.png") for number in range(3)]
+    for upload in uploads:
+        ask(client, upload, "liver")
+    assert list(client.inside.engine._opened) == [uploads[-1]["id"]]
+
+
 def test_a_threshold_decides_what_is_marked(client):
     upload = send(client, png(np.full((16, 16, 3), 130, np.uint8)))
     low, high = ask(client, upload, "liver")[0], ask(client, upload, "liver", threshold=0.9)[0]

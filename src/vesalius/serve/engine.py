@@ -16,7 +16,9 @@ import numpy as np
 from vesalius.errors import ImageError, ImageNotice, PromptError, VesaliusError, require
 from vesalius.files import to_json, write_json, write_text
 from vesalius.imaging import MedicalImage, SliceStack
+from vesalius.imaging.lazy import LazyPixels
 from vesalius.imaging.raster import write_labels, write_rgb
+from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE
 from vesalius.predict import Predictor, check_prompts
 from vesalius.results import finite
 from vesalius.segmentation import THRESHOLD, to_file_order
@@ -45,8 +47,8 @@ if TYPE_CHECKING:
 
 Job = Mapping[str, object]
 """What is to be done, in JSON's types: "kind" and what the method of that name takes."""
-OPENED = 8
-"""Images that are kept open."""
+OPENED, OPENED_BYTES = 256, 512 * BYTES_PER_MEGABYTE
+"""Most images that are kept open, and that their pixels in memory may take; the last one always is."""
 STEM_DIGITS = 12
 """Digits of a handle in names of training data."""
 SURE = 255
@@ -66,6 +68,11 @@ class OpenImage:
     def image(self) -> MedicalImage:
         """The stack that is segmented."""
         return self.stacks[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of its pixels; those that are read slice by slice take none."""
+        return sum(each.pixels.nbytes for each in self.stacks if not isinstance(each.pixels, LazyPixels))
 
     @property
     def suffix(self) -> str:
@@ -273,9 +280,12 @@ class Engine:
         stacks = upload.found(folder).read()
         opened = OpenImage(upload, folder, stacks, stacks[0].slices())
         self._opened[handle] = opened
-        while len(self._opened) > OPENED:
+        while len(self._opened) > 1 and (len(self._opened) > OPENED or self._held_bytes() > OPENED_BYTES):
             self._close(next(iter(self._opened)))
         return opened
+
+    def _held_bytes(self) -> int:
+        return sum(each.nbytes for each in self._opened.values())
 
     def _close(self, handle: str) -> None:
         self.predictor.features.forget(self._opened.pop(handle).slices)
