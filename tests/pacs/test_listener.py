@@ -123,13 +123,17 @@ def test_an_instance_of_another_series_is_refused_for_good(port, make_slice):
     assert OTHER_SERIES >> 12 == 0xC  # no sender takes it for a disk that may have room tomorrow
 
 
-def test_only_calls_to_its_title_are_taken(port, make_slice):
+def test_only_calls_to_its_title_are_taken(port, make_slice, capsys):
     assert send(port, make_slice("1.2.3.4"), called="ANOTHER") == []
+    said = " ".join(capsys.readouterr().err.split())
+    assert "turned away (Called AE title not recognised): from 'TEST' at 127.0.0.1 to 'ANOTHER'." in said
 
 
-def test_only_known_callers_are_let_in(queue, make_slice):
+def test_only_known_callers_are_let_in(queue, make_slice, capsys):
     with listening(queue, ListenSettings(port=0, callers=("KNOWN",))) as bound:
         assert send(bound, make_slice("1.2.3.4"), calling="STRANGER") == []
+        said = " ".join(capsys.readouterr().err.split())
+        assert "turned away (Calling AE title not recognised): from 'STRANGER'" in said
         assert send(bound, make_slice("1.2.3.4"), calling="KNOWN") == [0]
 
 

@@ -179,6 +179,38 @@ def test_credentials_do_not_go_over_the_network_in_clear(monkeypatch):
         DicomWeb("http://pacs.example.org/dicom-web")
 
 
+def test_authorities_of_ones_own_are_gone_by(monkeypatch, tmp_path):
+    address = "https://web.example.org/dicom-web"
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    assert sending._make_client(address)._session.verify is True
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with pytest.raises(ConfigError, match="ca.pem, which is no file"):
+        DicomWeb(address)
+    (tmp_path / "ca.pem").touch()
+    assert sending._make_client(address)._session.verify == str(tmp_path / "ca.pem")
+
+
+@pytest.mark.parametrize(
+    ("called", "supported", "reason"),
+    [
+        ("WRONG", "1.2.840.10008.5.1.4.1.1.2", r"refuses the association \(Called AE title not recognised\)"),
+        ("NODE", "1.2.840.10008.5.1.4.1.1.4", "does not accept CT Image Storage as Explicit VR Little Endian"),
+    ],
+)
+def test_why_a_node_took_nothing_is_said(make_slice, tmp_path, called, supported, reason):
+    make_slice("1.2.3").save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    node = pynetdicom.AE(ae_title="NODE")
+    node.require_called_aet = True
+    node.add_supported_context(supported)
+    server = node.start_server(("127.0.0.1", 0), block=False)
+    try:
+        with pytest.raises(OutputError, match=f"{called} at 127.0.0.1:[0-9]+: {reason}"):
+            send(tmp_path / "a.dcm", Destination(aet=called, host="127.0.0.1", port=server.server_address[1]))
+    finally:
+        server.shutdown()
+        node.shutdown()
+
+
 def test_a_service_that_is_not_there_is_said():
     with pytest.raises(OutputError, match="does not answer"):
         DicomWeb("http://127.0.0.1:9/dicom-web").find({}, 5)

@@ -138,6 +138,18 @@ def test_failures_wait_longer_each_time_and_end_as_dead_letters(queue):
         assert again.attempts == 1
 
 
+def test_what_waits_for_its_next_attempt_is_tried_at_once(queue):
+    for place in ("1", "2"):
+        arrive(queue, f"1.{place}", f"1.{place}.1")
+    with queue.claim(0, 3) as found:
+        queue.fail(found, "no answer", attempts=3, wait_s=3600)
+    assert queue.retry() == 1
+    for _ in range(2):
+        with queue.claim(0, 3) as again:
+            assert again.attempts == 1
+            queue.done(again)
+
+
 def test_a_series_that_ends_its_process_each_time_is_dead_in_the_end(queue):
     arrive(queue, "1.1", "1.1.1")
     for _ in range(3):

@@ -160,6 +160,22 @@ def test_phrases_that_were_never_learnt_are_reported(work):
     assert (sent, found.state) == (["SR"], State.DONE)
 
 
+@pytest.mark.parametrize(
+    ("phrase", "modality", "remark"),
+    [
+        ("unicorn", ("CT",), "'unicorn' is not among what was learnt"),
+        ("kidnies", (), "read as 'kidney'"),
+        ("liver", ("ct", "mr"), "not expected on MR"),
+        ("liver", (), None),
+    ],
+)
+def test_phrases_that_were_not_learnt_are_said_at_the_start(tmp_path, capsys, phrase, modality, remark):
+    rules = PacsRules((Rule("a", "segment", ("archive",), (phrase,), modality),), ARCHIVE, QueueSettings())
+    worker.Worker(SeriesQueue(tmp_path, 1), rules, "pocket", "VESALIUS").check()
+    said = " ".join(capsys.readouterr().err.split())
+    assert said == "" if remark is None else f"rule 'a': '{phrase}'" in said and remark in said
+
+
 def test_what_cannot_be_read_is_refused_once(work, trials):
     slices = trials.make_series(1)
     for each in slices:

@@ -250,11 +250,11 @@ def pacs_status(queue: Path, /, *, as_json: AsJson = False) -> None:
     say(f"Instances take {waiting.used_bytes() / 2**20:.1f} MiB.")
     if failed:
         print_table(FAILURE, [_row(each) for each in failed])
-        say(f"To try refused and dead ones again: vesalius pacs retry {queue}")
+        say(f"To try them again now: vesalius pacs retry {queue}")
 
 
 def pacs_retry(queue: Path, /) -> None:
-    """Try everything again that was refused or failed too often.
+    """Try everything again now that failed: refused, given up, or waiting for its next attempt.
 
     Examples:
         vesalius pacs retry /var/lib/vesalius

@@ -140,6 +140,7 @@ def listening(queue: SeriesQueue, settings: ListenSettings) -> Iterator[int]:
                 (evt.EVT_C_ECHO, lambda event: SUCCESS),
                 (evt.EVT_C_STORE, receiver.store),
                 (evt.EVT_CONN_OPEN, guard),
+                (evt.EVT_REJECTED, tell_rejected),
                 (evt.EVT_PDU_RECV, receiver.count),
                 (evt.EVT_CONN_CLOSE, receiver.forget),
             ],
@@ -203,6 +204,18 @@ class Receiver:
             say(f"An instance was refused: {error if isinstance(error, OutputError) else error.strerror}")
             return OTHER_SERIES if isinstance(error, OtherSeriesError) else OUT_OF_RESOURCES
         return SUCCESS
+
+
+def tell_rejected(event: evt.Event) -> None:
+    """Say who was turned away and why: many scanners show no more than that it failed."""
+    association = event.assoc
+    asked, answer = association.requestor.primitive, association.acceptor.primitive
+    if asked is None or answer is None:
+        return
+    say(
+        f"A call was turned away ({answer.reason_str}): from '{asked.calling_ae_title}' at "
+        f"{association.requestor.address} to '{asked.called_ae_title}'."
+    )
 
 
 def read_uids(content: bytes) -> tuple[str, str]:

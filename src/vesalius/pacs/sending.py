@@ -1,8 +1,8 @@
 """Results on their way back: C-STORE to a DICOM node, STOW-RS to a DICOMweb service, and what that service holds.
 
 Credentials come from the environment: ``VESALIUS_PACS_TOKEN`` (bearer token), or ``VESALIUS_PACS_USER`` and
-``VESALIUS_PACS_PASSWORD``. They go over TLS, whose certificates are verified, or stay on this machine. What is there
-already is stored: a result that is sent twice has the same UID.
+``VESALIUS_PACS_PASSWORD``. They go over TLS, whose certificates are verified (``SSL_CERT_FILE`` names authorities of
+one's own), or stay on this machine. What is there already is stored: a result that is sent twice has the same UID.
 """
 
 import os
@@ -23,11 +23,14 @@ from vesalius.pacs.rules import Destination, check_uid, check_url, is_loopback
 
 if TYPE_CHECKING:
     from dicomweb_client.api import DICOMwebClient
+    from pynetdicom.association import Association
     from requests import Response
 
 OWN_AET = "VESALIUS"
 TIMEOUT_S = 60.0
 TOKEN, USER, PASSWORD = "VESALIUS_PACS_TOKEN", "VESALIUS_PACS_USER", "VESALIUS_PACS_PASSWORD"
+AUTHORITIES = "SSL_CERT_FILE"
+"""Of OpenSSL, which C-STORE over TLS goes by."""
 DUPLICATE = 0x0111
 """Status of an instance whose UID is there already (PS3.7 annex C)."""
 CONFLICT = 409
@@ -221,6 +224,7 @@ def _make_client(url: str) -> "DICOMwebClient":
         raise ConfigError(f"{url}: credentials would go over the network in clear; use https.")
     session = requests.Session()
     session.trust_env = False  # no .netrc, no proxy that nobody named
+    session.verify = _read_authorities()
     session.hooks["response"].append(_name_media_type)
     if token:
         session.headers["Authorization"] = f"Bearer {token}"
@@ -239,6 +243,14 @@ def _read_credentials() -> tuple[str, str, str]:
     if token and user:
         raise ConfigError(f"{TOKEN} and {USER} are set; a service is shown one of them, so unset the other.")
     return token, user, password
+
+
+def _read_authorities() -> str | bool:
+    """A file of authorities that certificates are verified against; True for those that come with requests."""
+    named = os.environ.get(AUTHORITIES, "")
+    if named and not os.path.isfile(named):
+        raise ConfigError(f"{AUTHORITIES} names {named}, which is no file; name a PEM file of authorities.")
+    return named or True
 
 
 def _name_media_type(response: "Response", *_: object, **__: object) -> None:
@@ -263,6 +275,16 @@ def _to_series(row: Dataset) -> RemoteSeries:
     return RemoteSeries(**texts, instances=None if count is None else int(count))
 
 
+def _tell_refusal(association: "Association", meta: Dataset, own_aet: str) -> str:
+    """Why there is no association, as far as the other side said it."""
+    answer = association.acceptor.primitive
+    if association.is_rejected and answer is not None:
+        return f"refuses the association ({answer.reason_str}); it was called by that title, from {own_aet}."
+    if answer is not None and answer.result == 0:
+        return f"does not accept {meta.MediaStorageSOPClassUID.name} as {meta.TransferSyntaxUID.name}."
+    return "does not answer."
+
+
 def _store(file: Path, destination: Destination, own_aet: str) -> None:
     from pynetdicom import AE, evt
 
@@ -284,10 +306,8 @@ def _store(file: Path, destination: Destination, own_aet: str) -> None:
         evt_handlers=[(evt.EVT_CONN_OPEN, guard)],
     )
     if not association.is_established:
-        raise OutputError(f"{place}: does not answer, or refuses the association.")
+        raise OutputError(f"{place}: {_tell_refusal(association, dataset.file_meta, own_aet)}")
     try:
-        if not association.accepted_contexts:
-            raise OutputError(f"{place}: does not accept {dataset.file_meta.MediaStorageSOPClassUID.name}.")
         status = association.send_c_store(dataset)
     finally:
         association.release()

@@ -181,10 +181,11 @@ class SeriesQueue:
         return self._move(series, None, reason=reason, due=time.time() + wait)
 
     def retry(self) -> int:
-        """Try everything again that is dead or was refused; how many there were."""
+        """Try everything again at once that failed, dead, refused or waiting for its next attempt; how many."""
         with self._transaction() as database:
             return database.execute(
-                f"UPDATE series SET {_UNDONE}, attempts = 0, due = 0 WHERE state IN ('dead', 'refused')"
+                f"UPDATE series SET {_UNDONE}, attempts = 0, due = 0 WHERE state IN ('dead', 'refused') "
+                "OR (reason != '' AND state IN ('receiving', 'made'))"
             ).rowcount
 
     def results_of(self, series: QueuedSeries) -> Path:

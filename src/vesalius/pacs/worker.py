@@ -51,6 +51,8 @@ class Worker:
     def check(self) -> None:
         """Open the model for what the rules ask of it, and see whether results may go where the rules send them.
 
+        Phrases that the model did not learn, or takes for others, are said.
+
         Raises:
             VesaliusError: If the model cannot be used, or credentials would go over the network in clear.
         """
@@ -59,9 +61,17 @@ class Worker:
                 _ = self._labeller
             else:
                 check_prompts(list(rule.phrases))
-                _ = self._predictor
+                self._tell_phrases(rule)
         for destination in self.rules.destinations.values():
             check_destination(destination)
+
+    def _tell_phrases(self, rule: Rule) -> None:
+        """Say how phrases are understood that are not just what the model learnt: misspelt, or never learnt."""
+        understand = self._predictor.knowledge.understand
+        kinds = [kind.upper() for kind in rule.modality] or [None]
+        asked = [understand(phrase, kind) for phrase in rule.phrases for kind in kinds]
+        for remark in dict.fromkeys(each.remark for each in asked if each.remark):
+            say(f"rule '{rule.name}': {remark}")
 
     def run(self, stopped: threading.Event) -> None:
         """Work until it is told to stop, and remove old series now and then, however busy it is."""
