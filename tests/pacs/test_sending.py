@@ -193,7 +193,7 @@ def test_authorities_of_ones_own_are_gone_by(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("called", "supported", "reason"),
     [
-        ("WRONG", "1.2.840.10008.5.1.4.1.1.2", r"refuses the association \(Called AE title not recognised\)"),
+        ("WRONG", "1.2.840.10008.5.1.4.1.1.2", r"refuses a call from VESALIUS \(Called AE title not recognised\)"),
         ("NODE", "1.2.840.10008.5.1.4.1.1.4", "does not accept CT Image Storage as Explicit VR Little Endian"),
     ],
 )

@@ -279,7 +279,7 @@ def _tell_refusal(association: "Association", meta: Dataset, own_aet: str) -> st
     """Why there is no association, as far as the other side said it."""
     answer = association.acceptor.primitive
     if association.is_rejected and answer is not None:
-        return f"refuses the association ({answer.reason_str}); it was called by that title, from {own_aet}."
+        return f"refuses a call from {own_aet} ({answer.reason_str})."
     if answer is not None and answer.result == 0:
         return f"does not accept {meta.MediaStorageSOPClassUID.name} as {meta.TransferSyntaxUID.name}."
     return "does not answer."

@@ -68,7 +68,7 @@ class Worker:
     def _tell_phrases(self, rule: Rule) -> None:
         """Say how phrases are understood that are not just what the model learnt: misspelt, or never learnt."""
         understand = self._predictor.knowledge.understand
-        kinds = [kind.upper() for kind in rule.modality] or [None]
+        kinds: list[str | None] = [kind.upper() for kind in rule.modality] or [None]
         asked = [understand(phrase, kind) for phrase in rule.phrases for kind in kinds]
         for remark in dict.fromkeys(each.remark for each in asked if each.remark):
             say(f"rule '{rule.name}': {remark}")
