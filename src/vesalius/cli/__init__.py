@@ -80,7 +80,7 @@ GROUPS = {
         "name": "Name what a series of a DICOMweb service shows, as a structured report.",
         "listen": "Accept series by C-STORE, work on them by rules, and send results back.",
         "status": "Say what a queue holds, and what failed for which reason.",
-        "retry": "Try everything again that was refused or failed too often.",
+        "retry": "Try everything again now that failed.",
     },
     "prompts": {
         "generate": "Write prompts for a data set from its masks and images.",
