@@ -149,7 +149,7 @@ def why_not_naming(model: Segmenter, exported: Segmenter, dataset: SegmentationD
     return f"8 bits change a station's log-odds by {shift:.1f}, more than {NAMING_TOLERANCE:g}"
 
 
-def _choose_prompt(sample: Sample) -> str:
+def choose_prompt(sample: Sample) -> str:
     """The first wording of p1, the class alone, or of the first family a record has."""
     families = sort_families(sample.record.prompts)
     return variants(sample.record.prompts, "p1" if "p1" in families else families[0])[0]
@@ -157,5 +157,5 @@ def _choose_prompt(sample: Sample) -> str:
 
 @torch.inference_mode()
 def _dice(model: Segmenter, sample: Sample) -> float:
-    logits = model(sample.image[None], [_choose_prompt(sample)])
+    logits = model(sample.image[None], [choose_prompt(sample)])
     return dice(logits[:, 0] > 0, sample.mask > 0.5).item()

@@ -18,6 +18,7 @@ from torch.export import Dim
 
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import ModelError, require
+from vesalius.export.checking import choose_prompt
 from vesalius.models import Segmenter
 from vesalius.models.checkpoint_file import GraphName
 from vesalius.models.encoder import VisionLanguageEncoder
@@ -177,31 +178,37 @@ Arrays = dict[str, NDArray[np.generic]]
 
 
 class CalibrationReader:
-    """Inputs of the image graph, image by image, as ONNX Runtime's quantiser reads them.
+    """Inputs of a graph, image by image, as ONNX Runtime's quantiser reads them.
 
     Args:
-        model: Prepares the images.
+        model: In evaluation mode; gives the decoder its features.
         dataset: Training images.
+        graph: Which graph.
+        inputs: Its tensors.
     """
 
-    def __init__(self, model: Segmenter, dataset: SegmentationDataset) -> None:
-        self._arrays = _feed(model, dataset)
+    def __init__(self, model: Segmenter, dataset: SegmentationDataset, graph: GraphName, inputs: list[str]) -> None:
+        self._arrays = _feed(model, dataset, graph, inputs)
 
     def get_next(self) -> Arrays | None:
         """Arrays by name, None after the last."""
         return next(self._arrays, None)
 
 
-def _feed(model: Segmenter, dataset: SegmentationDataset) -> Iterator[Arrays]:
+def _feed(model: Segmenter, dataset: SegmentationDataset, graph: GraphName, inputs: list[str]) -> Iterator[Arrays]:
     step = max(1, len(dataset) // CALIBRATION_IMAGES)
     for index in range(0, len(dataset), step)[:CALIBRATION_IMAGES]:
-        yield {"pixel_values": model.spec.prepare(dataset[index].image[None]).numpy()}
+        sample = dataset[index]
+        with torch.inference_mode():
+            tensors = {"pixel_values": model.spec.prepare(sample.image[None])}
+            if graph == "decoder":
+                text = model.encode_text([choose_prompt(sample)])
+                tensors = flatten_image(model.encode_image(sample.image[None])) | flatten_text(text)
+        yield {name: tensors[name].numpy() for name in inputs}
 
 
 def quantise(path: Path, graph: GraphName, model: Segmenter, dataset: SegmentationDataset) -> None:
-    """Turn an ONNX file into its 8-bit form; decoders stay as they are.
-
-    A decoder's few numbers decide every pixel: in 8 bits pocket's costs 0.018 of Dice, its trunk nothing.
+    """Turn an ONNX file into its 8-bit form.
 
     Args:
         path: The file, which is replaced.
@@ -212,8 +219,6 @@ def quantise(path: Path, graph: GraphName, model: Segmenter, dataset: Segmentati
     Raises:
         MissingPackageError: If ONNX Runtime is not installed.
     """
-    if graph == "decoder":
-        return
     quantiser = require("onnxruntime.quantization", extra="export")
     prepared = path.with_suffix(".prepared")
     with _without_advice():
@@ -221,7 +226,9 @@ def quantise(path: Path, graph: GraphName, model: Segmenter, dataset: Segmentati
             quantiser.quantize_dynamic(path, path, weight_type=quantiser.QuantType.QInt8, per_channel=True)
             return
         quantiser.quant_pre_process(path, prepared, skip_symbolic_shape=True)
-        quantiser.quantize_static(prepared, path, CalibrationReader(model, dataset), per_channel=True)
+        inputs = require("onnxruntime", extra="export").InferenceSession(prepared).get_inputs()
+        reader = CalibrationReader(model, dataset, graph, [each.name for each in inputs])
+        quantiser.quantize_static(prepared, path, reader, per_channel=True)
     prepared.unlink()
 
 
