@@ -255,20 +255,22 @@ def measure(root: Path, work: Path, sizes: Sequence[int]) -> dict[str, dict[str,
         assert isinstance(content, dict)
         facts[name] = content
 
+    counts: dict[int, int] = {}
     for size in sizes:
         images = list_images(root, work, size)
+        counts[size] = len(images)
         manifest = work / f"{size}.parquet"
         write_manifest(manifest, images)
-        out, count = work / f"ray-{size}", len(images)
-        part(f"ray-{size}", lambda m=manifest, o=out, n=count, s=size: run_arm(command(m, o, *RAY), o, n, s))
+        out = work / f"ray-{size}"
+        part(f"ray-{size}", lambda m=manifest, o=out, s=size: run_arm(command(m, o, *RAY), o, counts[s], s))
     whole, fewer = sizes[-1], sizes[-2]
     manifest = work / f"{whole}.parquet"
     plain, killed, naive = work / f"plain-{whole}", work / f"killed-{whole}", work / f"naive-{fewer}"
-    part(plain.name, lambda: run_arm(command(manifest, plain, *PLAIN), plain, count, whole))
+    part(plain.name, lambda: run_arm(command(manifest, plain, *PLAIN), plain, counts[whole], whole))
     script = [sys.executable, "-c", NAIVE, str(work / f"{fewer}.parquet"), str(naive), *PHRASES]
-    part(naive.name, lambda: run_arm(script, naive, len(list_images(root, work, fewer)), fewer))
+    part(naive.name, lambda: run_arm(script, naive, counts[fewer], fewer))
     part(f"same-{whole}", lambda: differences(work / f"ray-{whole}", plain))
-    part(killed.name, lambda: kill_trial(manifest, killed, count))
+    part(killed.name, lambda: kill_trial(manifest, killed, counts[whole]))
     part(f"after-kills-{whole}", lambda: differences(work / f"ray-{whole}", killed))
     return facts
 

@@ -6,6 +6,7 @@ from concurrent.futures import Future
 import pytest
 from serve_client import half_bright, png
 
+from scripted_child import ScriptedChild
 from vesalius.isolation import ChildEndedError, ChildFailedError, ChildLateError
 from vesalius.serve.pool import ProcessRunner, WorkerPool, WorkerSettings
 from vesalius.serve.refusals import Refusal, ServiceError
@@ -104,29 +105,10 @@ def test_a_failure_is_told_to_whoever_asked_and_the_next_job_is_done():
     pool.close()
 
 
-class ScriptedChild:
-    """A process that starts and answers as a script says."""
-
-    def __init__(self, *answers, starts=()) -> None:
-        self.answers, self.starts = list(answers), list(starts)
-
-    def start(self, due):
-        if self.starts and (error := self.starts.pop(0)):
-            raise error
-
-    def ask(self, content, due):
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return json.dumps({"answer": answer}).encode()
-
-    def stop(self, grace):
-        pass
-
-
 def scripted(*answers, starts=()) -> ProcessRunner:
     runner = ProcessRunner(WorkerSettings("pocket", "uploads", 1, 1, 1, 0, 1))
-    runner._child = ScriptedChild(*answers, starts=starts)
+    told = [each if isinstance(each, Exception) else json.dumps({"answer": each}).encode() for each in answers]
+    runner._child = ScriptedChild(told, starts)
     return runner
 
 

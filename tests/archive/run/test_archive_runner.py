@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+from scripted_child import ScriptedChild
+
 pytest.importorskip("pyarrow", reason="needs the extra archive")
 
 from vesalius.archive import worker
@@ -19,26 +21,10 @@ REQUEST = ArchiveRequest("in", "segment", ("square",))
 ITEM = WorkItem.make("a.png", "in", [FileFact("a.png", 1, "1")])
 
 
-class ScriptedChild:
-    """A process that starts and answers as a script says."""
-
-    def __init__(self, answers=(), starts=()) -> None:
-        self.answers, self.starts = list(answers), list(starts)
-
-    def start(self, due):
-        if self.starts and (error := self.starts.pop(0)):
-            raise error
-
-    def ask(self, content, due):
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer.to_bytes()
-
-
 def scripted(answers=(), starts=()) -> IsolatedRunner:
     runner = IsolatedRunner(REQUEST, WorkerOptions(timeout_s=7, tries=2))
-    runner._child = ScriptedChild(answers, starts)
+    told = [each if isinstance(each, Exception) else each.to_bytes() for each in answers]
+    runner._child = ScriptedChild(told, starts)
     return runner
 
 
