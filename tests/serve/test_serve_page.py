@@ -187,6 +187,7 @@ def test_a_picture_is_asked_switched_compared_and_named(visit, picture, tmp_path
     page = visit()
     expect(page.locator("#model")).to_have_text("pocket, 2 targets")
     open_file(page, picture)
+    expect(page.get_by_text("Point", exact=True)).to_be_hidden()
     ask(page, "polyp", "kidney stone", "liver")
     polyp, stone = page.locator(".chip").nth(0), page.locator(".chip").nth(1)
     expect(polyp).to_contain_text("existence 0.95 · ")
@@ -368,8 +369,11 @@ def test_a_phrase_stays_for_the_next_image_and_is_suggested(visit, picture, volu
     page.keyboard.press("Enter")
     chip = page.locator(".chip")
     expect(chip).to_contain_text("waits for an image")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
     open_file(page, picture)
     expect(chip).to_contain_text("existence 0.95")
+    assert asked.index("image") < asked.index("segment")  # nobody looks at nothing while the model works
     open_file(page, volume)
     expect(chip).to_contain_text("ml")
 
@@ -455,11 +459,14 @@ def test_names_of_files_and_phrases_are_only_text(visit, picture):
     assert page.locator("main img, main b").count() == 0
 
 
-def test_what_cannot_be_read_is_said_in_words(visit):
-    page = visit(expected=["status of 4"])
+def test_what_cannot_be_read_is_said_in_words_wherever_one_looks(visit, picture):
+    page = visit(PHONE, expected=["status of 4"])
+    open_file(page, picture)
+    page.locator("footer").scroll_into_view_if_needed()
     page.set_input_files("#files", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no image"})
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("notes.txt")
+    expect(alert.get_by_text("notes.txt").first).to_be_in_viewport()
     alert.get_by_role("button", name="Close").click()
     expect(alert).to_be_empty()
 

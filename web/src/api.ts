@@ -29,7 +29,6 @@ export interface Answer {
   number: number;
   phrase: string;
   target: string | null;
-  known: boolean;
   existence: number | null;
   /** "not learnt" or "not expected here"; null if the model was asked. */
   reason: string | null;
@@ -65,8 +64,6 @@ export interface Range {
   label: string | null;
   first: number;
   last: number;
-  first_mm: number | null;
-  last_mm: number | null;
   probability: number | null;
 }
 

@@ -23,7 +23,7 @@ const phrases = new Phrases({
   draw: () => void draw(),
   ask: () => void ask(),
   download: (phrase) => void guard(() => saveMask(phrase)),
-  list: () => offerPhrases(),
+  list: () => showTasks(),
 });
 const left = byId("left", HTMLSelectElement);
 const right = byId("right", HTMLSelectElement);
@@ -31,6 +31,7 @@ const compare = byId("compare", HTMLButtonElement);
 const corrected = byId("corrected", HTMLSelectElement);
 const edit = byId("edit", HTMLButtonElement);
 const brushes = byId("brushes", HTMLDivElement);
+const size = byId("size", HTMLInputElement);
 const named = byId("names", HTMLDivElement);
 
 /** Do something that may fail, and say so where it does. */
@@ -82,10 +83,11 @@ async function show(chosen: Series): Promise<void> {
   named.replaceChildren();
   showFacts(chosen);
   void stage.clear();
-  const asked = ask();
   say(`Opening ${chosen.name} …`);
   showProgress(undefined);
-  const content = await service.file(`api/uploads/${chosen.id}/image`);
+  const fetched = service.file(`api/uploads/${chosen.id}/image`);
+  const asked = ask(); // after the image, which is sooner there
+  const content = await fetched;
   if (upload !== chosen) return; // another was opened meanwhile
   await stage.open(chosen, content);
   for (const id of ["naming", "tasks", "about"]) byId(id, HTMLElement).hidden = false;
@@ -148,7 +150,7 @@ async function askSome(about: Series, waiting: readonly Phrase[]): Promise<void>
 }
 
 async function take(about: Series, phrase: Phrase, answer: Answer): Promise<void> {
-  const mask = answer.mask && !answer.reason ? await service.file(answer.mask) : null;
+  const mask = answer.mask ? await service.file(answer.mask) : null;
   if (upload === about) phrases.set(phrase, { state: "answered", answer, mask });
 }
 
@@ -178,15 +180,19 @@ function isComparing(): boolean {
 /** Draw the masks that are on, unless their image is still on its way. */
 async function draw(): Promise<void> {
   if (!upload || stage.shown !== upload.id) return;
-  const title = (shown: readonly Phrase[]) => shown.map((each) => `${each.text}${each.answer?.existence == null ? "" : ` (existence ${probability(each.answer.existence)})`}`).join(", ") || "no masks shown";
   const sides = isComparing()
     ? [left, right].map((side) => phrases.all.filter((each) => each.text === side.value))
     : [phrases.masked().filter((each) => each.isOn)];
-  await guard(() => stage.draw(sides.map(toLayers), sides.map(title)));
+  await guard(() => stage.draw(sides.map(toLayers), sides.map(caption)));
 }
 
-/** Phrases with masks, in the lists to choose from. */
-function offerPhrases(): void {
+function caption(shown: readonly Phrase[]): string {
+  const said = shown.map(({ text, answer }) => (answer?.existence == null ? text : `${text} (existence ${probability(answer.existence)})`));
+  return said.join(", ") || "no masks shown";
+}
+
+/** What can be compared and corrected: phrases with masks; one that is being corrected stays until that is over. */
+function showTasks(): void {
   const masked = phrases.masked().map((each) => each.text);
   for (const [place, list] of [left, right, corrected].entries()) {
     const before = list.value;
@@ -194,9 +200,13 @@ function offerPhrases(): void {
     list.value = masked.includes(before) ? before : (masked[place === 1 ? 1 : 0] ?? masked[0] ?? "");
   }
   if (left.value === right.value) right.value = masked.find((each) => each !== left.value) ?? right.value;
-  compare.disabled = masked.length < 2;
+  compare.disabled = edited !== null || masked.length < 2;
+  if (compare.disabled) compare.setAttribute("aria-pressed", "false");
   edit.disabled = masked.length === 0 && !edited;
-  if (masked.length < 2) compare.setAttribute("aria-pressed", "false");
+  edit.textContent = edited ? "Stop" : "Start";
+  edit.setAttribute("aria-pressed", String(edited !== null));
+  brushes.hidden = edited === null;
+  corrected.disabled = edited !== null;
 }
 
 async function saveMask({ answer, mask, text }: Phrase): Promise<void> {
@@ -206,15 +216,14 @@ async function saveMask({ answer, mask, text }: Phrase): Promise<void> {
 async function startEditing(): Promise<void> {
   const phrase = phrases.all.find((each) => each.text === corrected.value);
   const [layer] = phrase ? toLayers([phrase]) : [];
-  if (!phrase || !layer || stage.shown !== upload?.id) return;
+  if (!phrase || !layer || !upload || stage.shown !== upload.id) return;
   compare.setAttribute("aria-pressed", "false");
   await draw();
   await stage.edit(layer);
   edited = phrase;
   byId("corrected-phrase", HTMLInputElement).value = phrase.text;
-  const side = Math.min(upload?.width ?? 0, upload?.height ?? 0);
-  setSize(Math.max(1, Math.round(side / (upload?.kind === "volume" ? 80 : 50))));
-  showEditing();
+  setSize(Math.max(1, Math.round(Math.min(upload.width, upload.height) / (upload.kind === "volume" ? 80 : 50))));
+  showTasks();
   await draw();
   say(`Correcting ${phrase.text}. Drag to paint, or use the arrow keys and the space bar.`);
 }
@@ -223,16 +232,13 @@ function stopEditing(): void {
   if (!edited) return;
   stage.stopEditing();
   edited = null;
-  showEditing();
+  showTasks();
   void draw();
+  say("");
 }
 
-function showEditing(): void {
-  edit.textContent = edited ? "Stop" : "Start";
-  edit.setAttribute("aria-pressed", String(edited !== null));
-  brushes.hidden = edited === null;
-  corrected.disabled = edited !== null;
-  compare.disabled = edited !== null || phrases.masked().length < 2;
+function undo(): void {
+  say(stage.undo() ? "Taken back." : "Nothing to take back.");
 }
 
 async function saveCorrection(): Promise<void> {
@@ -253,7 +259,7 @@ async function nameIt(): Promise<void> {
   if (upload !== about) return;
   showNames(named, found, (slice) => stage.jump(slice));
   const labels = new Set([...found.stations, ...found.organs].flatMap((each) => each.label ?? []));
-  say(`It shows ${[...labels].join(", ") || "nothing that is named"}.`);
+  say(labels.size > 0 ? `It shows ${[...labels].join(", ")}.` : "No station and no organ was recognised.");
 }
 
 async function download(file: string): Promise<void> {
@@ -293,12 +299,12 @@ byId("name", HTMLButtonElement).addEventListener("click", () => void guard(nameI
 compare.addEventListener("click", () => {
   compare.setAttribute("aria-pressed", String(!isComparing()));
   void draw();
+  if (isComparing()) stage.reveal();
 });
 for (const side of [left, right]) side.addEventListener("change", () => void draw());
 edit.addEventListener("click", () => void (edited ? stopEditing() : guard(startEditing)));
-byId("undo", HTMLButtonElement).addEventListener("click", () => say(stage.undo() ? "Taken back." : "Nothing to take back."));
+byId("undo", HTMLButtonElement).addEventListener("click", undo);
 byId("save-correction", HTMLButtonElement).addEventListener("click", () => void guard(saveCorrection));
-const size = byId("size", HTMLInputElement);
 size.addEventListener("input", () => {
   stage.brush = { ...stage.brush, radius: Number(size.value) };
   byId("size-text", HTMLSpanElement).textContent = size.value;
@@ -313,7 +319,7 @@ for (const each of document.querySelectorAll<HTMLButtonElement>("[data-download]
 addEventListener("keydown", (event) => {
   if ((event.ctrlKey || event.metaKey) && event.key === "z" && edited && !(event.target instanceof HTMLInputElement && event.target.type === "text")) {
     event.preventDefault();
-    stage.undo();
+    undo();
   }
 });
 listenToKeys([
@@ -325,12 +331,12 @@ listenToKeys([
   { keys: "n", does: "name what the image shows", act: () => void guard(nameIt) },
   { keys: "Page-Up Page-Down", does: "next and previous slice; ten with Shift" },
   { keys: "Home End", does: "first and last slice" },
-  { keys: "← → ↑ ↓", does: "move the picture, the crosshair or the brush" },
+  { keys: "← → ↑ ↓", does: "move the image, the crosshair or the brush" },
   { keys: "v", does: "next plane", act: () => stage.nextPlane() },
   { keys: "+ -", does: "zoom in and out", act: (key) => stage.zoom(key === "+" ? 1 : -1) },
   { keys: "0", does: "whole image, and window as opened", act: () => stage.reset() },
-  { keys: "c", does: "dragging points", act: () => stage.choose("point") },
-  { keys: "g", does: "dragging moves", act: () => stage.choose("pan") },
+  { keys: "c", does: "dragging moves the crosshair", act: () => stage.choose("point") },
+  { keys: "g", does: "dragging moves the image", act: () => stage.choose("pan") },
   { keys: "w", does: "dragging changes the window; so does the right button", act: () => stage.choose("window") },
   { keys: "b e", does: "brush that adds, or erases", act: brushWith },
   { keys: "[ ]", does: "smaller and larger brush", act: (key) => setSize(size.valueAsNumber + (key === "[" ? -1 : 1)) },

@@ -1,11 +1,9 @@
 /** What the page says: the status line that screen readers hear, errors that stay until closed, and progress. */
 
 import { ServiceError } from "./api";
-import { button, byId, make } from "./dom";
+import { button, byId, make, plain } from "./dom";
 
-const LABELS: Readonly<Record<string, string>> = {
-  where: "Where", expected: "Expected", got: "Got", remedy: "What to do",
-};
+const LABELS: Readonly<Record<string, string>> = { expected: "Expected", got: "Got", remedy: "What to do" };
 
 const line = byId("status", HTMLParagraphElement);
 const errors = byId("errors", HTMLDivElement);
@@ -13,15 +11,19 @@ const bar = byId("progress", HTMLProgressElement);
 
 /** Say what happens, or happened. */
 export function say(text: string): void {
-  line.replaceChildren(make("span", {}, text));
+  line.textContent = plain(text);
 }
 
 /** Show what went wrong until it is closed. */
 export function showError(error: unknown): void {
   const known = error instanceof ServiceError ? error : new ServiceError(error instanceof Error ? error.message : String(error), 0);
   const details = make("dl", {});
-  for (const [key, value] of known.details) details.append(make("dt", {}, LABELS[key] ?? key), make("dd", {}, value));
-  const box = make("div", { className: "error" }, make("p", {}, make("strong", {}, known.what)), details);
+  let { what } = known;
+  for (const [key, value] of known.details) {
+    if (key === "where") what = `${value}: ${what}`;
+    else details.append(make("dt", {}, LABELS[key] ?? key), make("dd", {}, value));
+  }
+  const box = make("div", { className: "error" }, make("p", {}, make("strong", {}, what)), details);
   box.append(button("Close", () => box.remove()));
   errors.replaceChildren(box);
   say("");

@@ -21,7 +21,7 @@ export function showNames(place: HTMLElement, names: Names, go: (slice: number) 
     if (ranges.length === 0) return [title, make("p", { className: "soft small" }, "none named")];
     return [title, count > 1 ? strip(ranges, count, jump) : flat(ranges)];
   });
-  const end = count > 1 ? [make("p", { className: "soft small" }, `Slices from ${ENDS[names.plane.label ?? ""] ?? "first → last"}; choose one to go there.`)] : [];
+  const end = count > 1 ? [make("p", { className: "soft small" }, `Slices run ${ENDS[names.plane.label ?? ""] ?? "first → last"}. Choose a bar to go to its middle.`)] : [];
   place.replaceChildren(facts, ...lists, ...end);
 }
 

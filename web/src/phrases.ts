@@ -181,10 +181,10 @@ export class Phrases {
     return [...(answer.existence === null ? [] : [meter]), make("span", {}, facts.join(" · ")), ...remark];
   }
 
-  /** Why the model was not asked, and what it could be asked instead. */
-  private refusal({ reason, remark, nearest }: Answer): Node {
+  /** Why the model was not asked, and what it could be asked instead; remarks begin with the phrase, as chips do. */
+  private refusal({ phrase, reason, remark, nearest }: Answer): Node {
     const said = make("strong", { className: "bad" }, reason ?? "");
-    if (nearest.length === 0) return make("span", {}, said, remark ? `: ${remark}` : "");
+    if (nearest.length === 0) return make("span", {}, said, remark ? `: ${remark.replace(`'${phrase}': `, "")}` : "");
     const offers = nearest.flatMap((each) => [" ", button(each, () => this.add(each), { className: "link" })]);
     return make("span", {}, said, "; nearest:", ...offers);
   }

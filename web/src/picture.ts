@@ -152,7 +152,6 @@ export class PictureView implements Viewer {
     this.endStroke();
   }
 
-  /** Show the brush's size under the pointer. */
   showBrush(at: Point | null, radius: number): void {
     this.brushShown = at ? { at: this.toPixel(at), radius } : null;
     this.redraw();

@@ -16,7 +16,8 @@ const PRESETS: Readonly<Record<string, Window>> = {
   brain: { centre: 40, width: 80 },
   liver: { centre: 60, width: 160 },
 };
-const PLANES = ["axial", "coronal", "sagittal"] as const;
+const STYLES: readonly Style[] = ["fill", "outline", "probability"];
+const PLANES: readonly Plane[] = ["axial", "coronal", "sagittal", "all"];
 const ZOOM_STEP = 1.25;
 /** Share of the window's width that a pixel of dragging changes. */
 const WINDOW_STEP = 1 / 256;
@@ -43,7 +44,7 @@ export class Stage {
   private readonly chooseTool: (tool: Tool) => void;
   private readonly chooseStyle: (style: Style) => void;
 
-  /** `probabilities` is called before the style "probability" is drawn. */
+  /** `onStyle` is called when another style is chosen, and sees to it that it is drawn. */
   constructor(private readonly onStyle: (style: Style) => void) {
     this.chooseTool = choices(byId("tools", HTMLFieldSetElement), "tool",
       [["point", "Point"], ["pan", "Move"], ["window", "Window"], ["brush", "Brush"]] as const, (tool) => (this.tool = tool));
@@ -66,7 +67,7 @@ export class Stage {
     for (const name of Object.keys(PRESETS)) preset.append(make("option", { value: name }, name));
     preset.addEventListener("change", () => PRESETS[preset.value] && this.first?.setWindow(PRESETS[preset.value] as Window));
     byId("window-reset", HTMLButtonElement).addEventListener("click", () => this.first?.setWindow(this.first.openedWindow()));
-    this.offerBrush(false);
+    this.offer("brush", false);
   }
 
   get drawing(): Style {
@@ -105,6 +106,7 @@ export class Stage {
     if (isFocused) this.panes[0]?.figure.focus({ preventScroll: true });
     this.plane = "axial";
     if (isVolume) this.setPlane(this.acquired());
+    this.offer("point", isVolume); // pictures have no crosshair
     this.chooseTool(isVolume ? "point" : "pan");
     this.heard(this.panes[0] as Pane);
   }
@@ -117,9 +119,10 @@ export class Stage {
   }
 
   private async drawNow(): Promise<void> {
-    const { layers, captions } = this.wanted ?? { layers: [[]], captions: [] };
+    const { wanted } = this;
     this.wanted = null;
-    if (this.panes.length === 0) return;
+    if (!wanted || this.panes.length === 0) return;
+    const { layers, captions } = wanted;
     while (this.panes.length > layers.length) this.drop(this.panes.pop() as Pane);
     while (this.panes.length < layers.length) {
       const pane = await this.makePane();
@@ -137,17 +140,24 @@ export class Stage {
   jump(index: number): void {
     if (this.plane !== this.acquired()) this.setPlane(this.acquired());
     this.first?.showSlice(index);
+    this.reveal();
+  }
+
+  /** Scroll there, where something else fills the screen. */
+  reveal(): void {
+    byId("viewer", HTMLDivElement).scrollIntoView({ block: "nearest" });
   }
 
   async edit(layer: Layer): Promise<void> {
     await this.first?.startEditing(layer);
-    this.offerBrush(true);
+    this.offer("brush", true);
     this.chooseTool("brush");
+    this.reveal();
   }
 
   stopEditing(): void {
     this.first?.stopEditing();
-    this.offerBrush(false);
+    this.offer("brush", false);
     this.chooseTool(this.upload?.kind === "volume" ? "point" : "pan");
   }
 
@@ -161,18 +171,15 @@ export class Stage {
   }
 
   choose(tool: Tool): void {
-    const wanted = byId("tools", HTMLFieldSetElement).querySelector<HTMLInputElement>(`[value="${tool}"]`);
-    if (wanted && !wanted.disabled) this.chooseTool(tool);
+    if (!this.input(tool).disabled) this.chooseTool(tool);
   }
 
   nextStyle(): void {
-    const styles: readonly Style[] = ["fill", "outline", "probability"];
-    this.chooseStyle(styles[(styles.indexOf(this.style) + 1) % styles.length] as Style);
+    this.chooseStyle(STYLES[(STYLES.indexOf(this.style) + 1) % STYLES.length] as Style);
   }
 
   nextPlane(): void {
-    const planes: readonly Plane[] = [...PLANES, "all"];
-    if (this.upload?.kind === "volume") this.setPlane(planes[(planes.indexOf(this.plane) + 1) % planes.length] as Plane);
+    if (this.upload?.kind === "volume") this.setPlane(PLANES[(PLANES.indexOf(this.plane) + 1) % PLANES.length] as Plane);
   }
 
   zoom(steps: number): void {
@@ -200,7 +207,7 @@ export class Stage {
   private close(): void {
     for (const pane of this.panes) this.drop(pane);
     this.panes = [];
-    this.offerBrush(false);
+    this.offer("brush", false);
   }
 
   private drop(pane: Pane): void {
@@ -272,10 +279,14 @@ export class Stage {
     if (Number.isFinite(centre) && Number.isFinite(width)) this.first?.setWindow({ centre, width } as Window);
   }
 
-  private offerBrush(isOffered: boolean): void {
-    const input = byId("tools", HTMLFieldSetElement).querySelector<HTMLInputElement>("[value=brush]");
-    if (input) input.disabled = !isOffered;
-    input?.closest("label")?.toggleAttribute("hidden", !isOffered);
+  private offer(tool: Tool, isOffered: boolean): void {
+    const input = this.input(tool);
+    input.disabled = !isOffered;
+    input.closest("label")?.toggleAttribute("hidden", !isOffered);
+  }
+
+  private input(tool: Tool): HTMLInputElement {
+    return byId("tools", HTMLFieldSetElement).querySelector(`[value="${tool}"]`) as HTMLInputElement;
   }
 
   /** Pointer and keyboard of a pane. */
@@ -310,7 +321,7 @@ export class Stage {
     canvas.addEventListener("pointerup", end);
     canvas.addEventListener("pointercancel", end);
     canvas.addEventListener("pointerleave", () => {
-      if (viewer instanceof PictureView) viewer.showBrush(null, this.brush.radius);
+      viewer.showBrush(null, this.brush.radius);
       this.tell(viewer.describe(null));
     });
     canvas.addEventListener("wheel", (event) => {
@@ -324,7 +335,7 @@ export class Stage {
 
   private hover(viewer: Viewer, at: Point): void {
     this.tell(viewer.describe(at));
-    if (viewer instanceof PictureView) viewer.showBrush(this.tool === "brush" ? at : null, this.brush.radius);
+    viewer.showBrush(this.tool === "brush" ? at : null, this.brush.radius);
   }
 
   private drag(viewer: Viewer, tool: Tool, from: Point, to: Point): void {

@@ -4,6 +4,8 @@ import type { Target } from "./api";
 import { byId, make } from "./dom";
 
 const MOST = 8;
+/** Letters from which a target is found by its other names, too; too many begin with the same two. */
+const SYNONYMS_FROM = 3;
 
 const input = byId("phrase", HTMLInputElement);
 const list = byId("suggestions", HTMLUListElement);
@@ -23,7 +25,8 @@ function matching(text: string): typeof targets {
   const typed = text.toLowerCase().trim();
   const words = typed.split(/\s+/).filter(Boolean);
   const found = targets.filter(({ phrase, names, about }) => {
-    const own = `${phrase} ${names} ${about}`.toLowerCase().split(/[\s,-]+/);
+    const other = typed.length < SYNONYMS_FROM ? "" : names;
+    const own = `${phrase} ${other} ${about}`.toLowerCase().split(/[\s,-]+/);
     return words.every((word) => own.some((each) => each.startsWith(word)));
   });
   return found.sort((one, other) => Number(other.phrase.startsWith(typed)) - Number(one.phrase.startsWith(typed))).slice(0, MOST);

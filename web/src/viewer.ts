@@ -66,6 +66,8 @@ export interface Viewer {
   /** Paint where the keyboard's cursor is. */
   dab(brush: Brush): void;
   endStroke(): void;
+  /** Show the brush's size under the pointer, where that helps; null hides it. */
+  showBrush(at: Point | null, radius: number): void;
   undo(): boolean;
   edited(): Promise<{ content: Blob; name: string }>;
   stopEditing(): void;

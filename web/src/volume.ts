@@ -31,7 +31,8 @@ export class VolumeView implements Viewer {
   onChange: () => void = () => {};
   private plane: Plane = "axial";
   private readonly overlays = new Map<number, { image: NVImage; style: Style }>();
-  private edits: { number: number; volume: NVImage } | null = null;
+  /** Number of the answer whose mask is corrected. */
+  private edits: number | null = null;
   private strokes = 0;
 
   private constructor(
@@ -66,7 +67,7 @@ export class VolumeView implements Viewer {
       is2DSliceShader: false,
     });
     await niivue.attachToCanvas(canvas, false);
-    const image = await NVImage.loadFromUrl({ url: "image.nii.gz", name: "image.nii.gz", buffer: await content.arrayBuffer() });
+    const image = await read(content, "image.nii.gz");
     image.colorbarVisible = false;
     niivue.addVolume(image);
     return new VolumeView(canvas, niivue, toWindow(image), sliceAxis, placed);
@@ -75,7 +76,7 @@ export class VolumeView implements Viewer {
   setPlane(plane: Plane): void {
     this.plane = plane;
     this.niivue.setSliceType(TYPES[plane]);
-    this.changed();
+    this.onChange();
   }
 
   /** The plane of the series' slices. */
@@ -116,7 +117,7 @@ export class VolumeView implements Viewer {
     const [before, after] = [triple(this.niivue.frac2mm(start.place)), triple(this.niivue.frac2mm(end.place))];
     const moved = triple(this.view().map((value, axis) => value + zoom * ((after[axis] ?? 0) - (before[axis] ?? 0))));
     this.niivue.setPan2Dxyzmm([...moved, zoom]);
-    this.changed();
+    this.onChange();
   }
 
   zoom(factor: number): void {
@@ -125,7 +126,7 @@ export class VolumeView implements Viewer {
     const millimetres = triple(this.niivue.frac2mm(this.niivue.scene.crosshairPos));
     const moved = triple(view.map((value, axis) => value + (view[3] - next) * (millimetres[axis] ?? 0)));
     this.niivue.setPan2Dxyzmm([...moved, next]);
-    this.changed();
+    this.onChange();
   }
 
   reset(): void {
@@ -146,7 +147,7 @@ export class VolumeView implements Viewer {
     image.cal_min = centre - width / 2;
     image.cal_max = centre + width / 2;
     this.niivue.updateGLVolume();
-    this.changed();
+    this.onChange();
   }
 
   pointAt(at: Point): void {
@@ -154,7 +155,7 @@ export class VolumeView implements Viewer {
     if (!found) return;
     this.niivue.scene.crosshairPos = found.place;
     this.niivue.drawScene();
-    this.changed();
+    this.onChange();
   }
 
   describe(at: Point | null): string {
@@ -184,7 +185,7 @@ export class VolumeView implements Viewer {
       R: [0, red], G: [0, green], B: [0, blue], A: [0, 255], I: [0, 1], labels: ["", "mask"],
     });
     this.niivue.setDrawOpacity(0.6);
-    this.edits = { number: layer.number, volume };
+    this.edits = layer.number;
     this.strokes = 0;
   }
 
@@ -207,10 +208,12 @@ export class VolumeView implements Viewer {
   }
 
   endStroke(): void {
-    if (!this.edits) return;
+    if (this.edits === null) return;
     this.niivue.drawAddUndoBitmap();
     this.strokes = Math.min(this.strokes + 1, STEPS_BACK - 1);
   }
+
+  showBrush(): void {}
 
   undo(): boolean {
     if (this.strokes === 0) return false;
@@ -226,7 +229,7 @@ export class VolumeView implements Viewer {
   }
 
   stopEditing(): void {
-    if (!this.edits) return;
+    if (this.edits === null) return;
     this.niivue.closeDrawing();
     this.edits = null;
   }
@@ -256,6 +259,7 @@ export class VolumeView implements Viewer {
     const isProbability = style === "probability";
     const content = isProbability ? layer.probability : layer.mask;
     if (!content) return;
+    const colormap = this.colormap(layer.colour, isProbability);
     let overlay = this.overlays.get(layer.number);
     if (!overlay) {
       const image = await read(content, isProbability ? "probability.nii.gz" : "mask.nii.gz");
@@ -263,14 +267,14 @@ export class VolumeView implements Viewer {
       image.cal_min = 0;
       image.cal_max = 1;
       image.colorbarVisible = false;
+      image.colormap = colormap;
       overlay = { image, style };
       this.overlays.set(layer.number, overlay);
-      image.colormap = this.colormap(layer.colour, isProbability);
       this.niivue.addVolume(image);
     }
-    overlay.image.colormap = this.colormap(layer.colour, isProbability);
+    overlay.image.colormap = colormap;
     const drawn = style === "outline" ? Math.min(1, 2.5 * layer.opacity) : layer.opacity;
-    overlay.image.opacity = layer.number === this.edits?.number ? 0 : drawn;
+    overlay.image.opacity = layer.number === this.edits ? 0 : drawn;
   }
 
   /** One colour; where it shows a probability, the less so the smaller. */
@@ -336,10 +340,6 @@ export class VolumeView implements Viewer {
     const [x, y, z] = voxel.map((value, axis) => Math.min(Math.max(0, value), (dims[axis] ?? 1) - 1));
     this.niivue.scene.crosshairPos = this.niivue.vox2frac([x ?? 0, y ?? 0, z ?? 0]);
     this.niivue.drawScene();
-    this.changed();
-  }
-
-  private changed(): void {
     this.onChange();
   }
 }
