@@ -12,10 +12,11 @@ from starlette.testclient import TestClient
 from vesalius.knowledge import Knowledge, LearntTarget
 from vesalius.predict import Predictor
 from vesalius.runtime.contract import FeatureCache
-from vesalius.serve.app import Service, build_app
+from vesalius.serve.app import build_app
 from vesalius.serve.engine import Engine
 from vesalius.serve.guards import Metrics
 from vesalius.serve.pool import WorkerPool
+from vesalius.serve.service import Service
 from vesalius.serve.settings import Limits, ServeSettings
 from vesalius.serve.store import UploadStore
 

@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 from serve_client import ask, half_bright, nifti, png, read_nifti, send
 
+from vesalius.errors import ImageError
+from vesalius.serve.refusals import from_error
 from vesalius.serve.running import _bound
 from vesalius.serve.settings import ServeSettings
 
@@ -175,3 +177,10 @@ def test_answers_do_not_wait_for_acknowledgements(tmp_path):
             return option
 
     assert asyncio.run(connect()) == 1
+
+
+def test_a_message_is_cut_before_its_remedy_and_not_within_brackets():
+    error = from_error(ImageError("a.png: is 3 (or 4; see b) pixels wide; send a larger one."), {})
+    refusal = error.refusal
+    assert (refusal.where, refusal.what) == ("a.png", "is 3 (or 4; see b) pixels wide")
+    assert refusal.remedy == "Send a larger one."

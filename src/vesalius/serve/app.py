@@ -1,37 +1,28 @@
-"""The service: routes, and what they share."""
+"""The web application: the guard before all routes, errors in one form, health, metrics and the page."""
 
 import asyncio
-import errno
-import os
-import shutil
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from vesalius import __version__
-from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, FRAMES
-from vesalius.knowledge import Knowledge
-from vesalius.serve.engine import Job
-from vesalius.serve.guards import LOG, Guard, Metrics, extra_headers, tell
-from vesalius.serve.intake import safe_name
-from vesalius.serve.pool import WorkerPool
-from vesalius.serve.refusals import Refusal, ServiceError, fault, where_of
+from vesalius.serve.downloads import make_downloads
+from vesalius.serve.guards import LOG, Guard, extra_headers, tell
+from vesalius.serve.monai_label import make_monai_label
+from vesalius.serve.refusals import Refusal, ServiceError, where_of
+from vesalius.serve.routes import make_router
 from vesalius.serve.schemas import ErrorAnswer
-from vesalius.serve.settings import ServeSettings
-from vesalius.serve.store import SOURCE, Upload, UploadStore, no_room, worker_of
+from vesalius.serve.service import Service
 
 PAGE = Path(__file__).parent / "web"
 """The page, where it is built."""
@@ -41,215 +32,10 @@ NO_PAGE = (
 )
 TIDY_S = 60.0
 """Between removals of what has expired."""
-LONGEST_SHOWN = 200
-"""Characters of a file's name that are kept for display."""
-FORMS_AT_ONCE = 2
-"""Forms of the largest size, or as many bytes of smaller ones, that are received at the same time."""
 ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": ErrorAnswer} for code in (400, 401, 403, 404, 413, 421, 422, 429, 500, 503, 504)
 }
 """Refusals that any request may meet."""
-
-
-class Arrived(NamedTuple):
-    """Files that were received, and are to become uploads."""
-
-    folder: Path
-    """Of `UploadStore.receive`."""
-    name: str
-    """What the user called them."""
-    alias: str = ""
-    """Further name of the largest."""
-
-
-class Forms:
-    """Bytes of forms that are being received: much of them is in memory until they are whole."""
-
-    def __init__(self) -> None:
-        self._bytes = 0
-
-    @contextmanager
-    def receiving(self, size: int, most: int) -> Iterator[None]:
-        """Receive one of so many bytes at most, unless others take up too much already.
-
-        Raises:
-            ServiceError: If they do.
-        """
-        if self._bytes and self._bytes + size > most:
-            refusal = Refusal("Too much is being uploaded at once", remedy="Try again in a few seconds.")
-            raise ServiceError(429, refusal, retry_after=5)
-        self._bytes += size
-        try:
-            yield
-        finally:
-            self._bytes -= size
-
-
-@dataclass(frozen=True)
-class Service:
-    """What all routes share."""
-
-    settings: ServeSettings
-    store: UploadStore
-    pool: WorkerPool
-    knowledge: Knowledge
-    metrics: Metrics
-    forms: Forms = field(default_factory=Forms)
-
-    async def ask(self, handle: str, kind: str, **wanted: object) -> dict[str, Any]:
-        """Let the worker of an upload do something.
-
-        Raises:
-            ServiceError: If there is no such upload, or the job is refused or fails.
-        """
-        await run_in_threadpool(self.store.folder, handle)
-        await run_in_threadpool(self.store.check_room)
-        try:
-            place = worker_of(handle, self.settings.workers)
-            return await self.work(place, {"kind": kind, "upload": handle, **wanted})
-        finally:
-            await run_in_threadpool(self.store.measure, handle)
-
-    async def work(self, place: int, job: Job) -> dict[str, Any]:
-        """Let a worker do a job."""
-        return await asyncio.wrap_future(self.pool.submit(place, job))
-
-    async def keep(self, files: Sequence[UploadFile], alias: str = "") -> Arrived:
-        """Write the files of a form into the store; `take_in` goes on from there, when the form is closed.
-
-        Args:
-            files: Parts of a form.
-            alias: Further name of the largest.
-
-        Raises:
-            ServiceError: If there are none, or there is no room.
-        """
-        if not files:
-            refusal = Refusal("No file was sent", "files", "one file or more in the form field files")
-            raise ServiceError(422, refusal)
-        incoming = await run_in_threadpool(self.store.receive, sum(each.size or 0 for each in files))
-        try:
-            await run_in_threadpool(_save, files, incoming / SOURCE)
-        except BaseException:
-            await run_in_threadpool(self.store.discard, incoming)
-            raise
-        return Arrived(incoming, alias or shown_name(files), alias)
-
-    async def take_in(self, arrived: Arrived) -> list[Upload]:
-        """Let a worker make uploads of what arrived, whose folder is removed.
-
-        Raises:
-            ServiceError: If it cannot be read.
-        """
-        job = {
-            "kind": "take_in",
-            "incoming": str(arrived.folder),
-            "name": arrived.name,
-            "alias": arrived.alias,
-            "store_bytes": self.store.most_bytes,
-        }
-        try:
-            made = await self.work(self.pool.least_busy(), job)
-            for each in made["uploads"]:
-                await run_in_threadpool(self.store.measure, each)
-        finally:
-            await run_in_threadpool(self.store.discard, arrived.folder)
-        return [await run_in_threadpool(self.store.read, each) for each in made["uploads"]]
-
-    async def remove(self, handle: str) -> None:
-        """Delete an upload with all its results, and what its worker holds of it.
-
-        Raises:
-            ServiceError: If there is none.
-        """
-        await run_in_threadpool(self.store.remove, handle)
-        self.forget([handle])
-
-    def forget(self, handles: Sequence[str]) -> None:
-        """Let workers go of what was deleted; one whose queue is full does so after its next job anyway."""
-        for place in {worker_of(each, self.settings.workers) for each in handles}:
-            with suppress(ServiceError):
-                self.pool.submit(place, {"kind": "forget"})
-
-    def check_queues(self) -> None:
-        """Refuse what could not be queued, before it is received.
-
-        Raises:
-            ServiceError: If all queues are full.
-        """
-        if self.pool.waiting >= self.settings.limits.queue * self.settings.workers:
-            raise ServiceError(429, Refusal("The queue is full", remedy="Try again in a few seconds."), retry_after=5)
-
-
-def shown_name(files: Sequence[UploadFile]) -> str:
-    """What the user called the files, for display alone."""
-    first = "".join(each for each in (files[0].filename or "file") if each.isprintable())[:LONGEST_SHOWN]
-    return first if len(files) == 1 else f"{first} and {len(files) - 1} more"
-
-
-def _save(files: Sequence[UploadFile], folder: Path) -> None:
-    taken: set[str] = set()
-    for number, each in enumerate(files):
-        name = safe_name(each.filename or "")
-        name = name if name.casefold() not in taken else f"{number:05d}_{name}"
-        taken.add(name.casefold())
-        with (folder / name).open("xb") as file:
-            shutil.copyfileobj(each.file, file, 2**20)
-
-
-def send_file(
-    path: Path, tidy: BackgroundTask | None = None, media_type: str | None = None, *, inline: bool = False
-) -> FileResponse:
-    """Send a file, and do something afterwards.
-
-    Raises:
-        FileNotFoundError: If it was deleted in the meantime.
-    """
-    return FileResponse(
-        path,
-        filename=path.name,
-        media_type=media_type,
-        background=tidy,
-        stat_result=os.stat(path),
-        content_disposition_type="inline" if inline else "attachment",
-    )
-
-
-@asynccontextmanager
-async def reading_form(
-    service: Service, request: Request, field: str = "files"
-) -> AsyncIterator[tuple[list[UploadFile], dict[str, str]]]:
-    """The files of one field of a form, and its texts; temporary files are removed at the end.
-
-    Raises:
-        ServiceError: If it is no such form, has too many parts, or there is no room for it.
-    """
-    largest = service.settings.limits.upload_megabytes * BYTES_PER_MEGABYTE
-    length = request.headers.get("content-length", "")
-    size = int(length) if length.isdecimal() else largest
-    service.check_queues()
-    with service.forms.receiving(size, FORMS_AT_ONCE * largest):
-        await run_in_threadpool(service.store.check_room, int(length) if length.isdecimal() else 0)
-        try:
-            form = await request.form(max_files=FRAMES.value, max_fields=16)
-        except HTTPException as error:
-            refusal = Refusal("The form cannot be read", "body", "multipart/form-data", str(error.detail)[:200])
-            raise ServiceError(400, refusal) from error
-        except OSError as error:
-            raise _too_much(error) from error
-        try:
-            files = [value for name, value in form.multi_items() if name == field and isinstance(value, UploadFile)]
-            yield files, {name: value for name, value in form.items() if isinstance(value, str)}
-        finally:
-            await form.close()
-
-
-def _too_much(error: OSError) -> ServiceError:
-    """The answer where the machine cannot hold the parts of a form."""
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        refusal = Refusal("The form has more files than this machine opens at once", "body", remedy="Send a zip file.")
-        return ServiceError(413, refusal)
-    return no_room() if error.errno in (errno.ENOSPC, errno.EDQUOT) else fault(error)
 
 
 def build_app(service: Service) -> FastAPI:
@@ -258,10 +44,6 @@ def build_app(service: Service) -> FastAPI:
     Args:
         service: What routes share; its store is opened and its workers are started by the caller.
     """
-    from vesalius.serve.downloads import make_downloads
-    from vesalius.serve.monai_label import make_monai_label
-    from vesalius.serve.routes import make_router
-
     settings = service.settings
 
     @asynccontextmanager

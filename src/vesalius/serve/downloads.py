@@ -8,16 +8,15 @@ from typing import Annotated, BinaryIO
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
 from pydantic import Field
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
 from vesalius.files import to_json
 from vesalius.imaging.formats import file_stem
 from vesalius.results import slugs
-from vesalius.serve.app import Service, reading_form, send_file
 from vesalius.serve.intake import safe_name
 from vesalius.serve.refusals import Refusal, ServiceError
 from vesalius.serve.routes import Handle
+from vesalius.serve.service import Service, reading_form, removing, send_file
 from vesalius.serve.store import RESULTS, Upload, list_results, size_of
 
 Numbers = Annotated[
@@ -54,15 +53,11 @@ def make_downloads(service: Service) -> APIRouter:
     async def results(id: Handle) -> FileResponse:  # noqa: A002
         """All masks, and what was found, in one zip file."""
         upload = await run_in_threadpool(service.store.read, id)
-        folder = await run_in_threadpool(service.store.folder, id)
+        folder = service.store.uploads / id
         await run_in_threadpool(lambda: service.store.check_room(size_of(folder / RESULTS)))
-        scratch = service.store.scratch(id)
-        try:
+        with service.store.scratch(id) as scratch:
             path = await run_in_threadpool(_zip_results, folder, upload, scratch / "results.zip")
-        except BaseException:
-            shutil.rmtree(scratch, ignore_errors=True)
-            raise
-        return _send_once(path, scratch)
+            return send_file(path, removing(scratch), "application/zip")
 
     @router.post("/uploads/{id}/corrections", response_class=FileResponse, openapi_extra=CORRECTION)
     async def correct(id: Handle, request: Request) -> FileResponse:  # noqa: A002
@@ -71,16 +66,16 @@ def make_downloads(service: Service) -> APIRouter:
         The mask is a picture of the image's size, or of a volume a .nii.gz on the grid of its masks; with a slice, from
         0 as displayed, only that one is written, and its mask may be a picture of it.
         """
-        async with reading_form(service, request, "mask") as (files, texts):
-            if len(files) != 1:
-                raise ServiceError(422, Refusal("Expected one mask", "mask", "one file", f"{len(files)} files"))
-            number = _read_slice(texts.get("slice", ""))
-            await run_in_threadpool(service.store.folder, id)
-            scratch = service.store.scratch(id)
-            path = scratch / safe_name(files[0].filename or "mask.png")
-            await run_in_threadpool(_copy, files[0].file, path)
-        wanted = {"mask": str(path), "phrase": texts.get("phrase", ""), "slice_number": number}
-        return await _make(service, id, scratch, "correct", **wanted)
+        with service.store.scratch(id) as scratch:
+            async with reading_form(service, request, "mask") as (files, texts):
+                if len(files) != 1:
+                    raise ServiceError(422, Refusal("Expected one mask", "mask", "one file", f"{len(files)} files"))
+                number = _read_slice(texts.get("slice", ""))
+                path = scratch / safe_name(files[0].filename or "mask.png")
+                await run_in_threadpool(_copy, files[0].file, path)
+            wanted = {"mask": str(path), "phrase": texts.get("phrase", ""), "slice_number": number}
+            made = await service.ask(id, "correct", **wanted)
+            return send_file(Path(str(made["path"])), removing(scratch), "application/zip")
 
     return router
 
@@ -93,19 +88,9 @@ def _add_dicom(router: APIRouter, service: Service, kind: str, what: str) -> Non
         description=f"Results as a DICOM {what}; needs the extra clinical, and an upload that is DICOM.",
     )
     async def dicom(id: Handle, numbers: Numbers = []) -> FileResponse:  # noqa: A002, B006
-        await run_in_threadpool(service.store.folder, id)
-        scratch = service.store.scratch(id)
-        return await _make(service, id, scratch, "dicom", form=kind, numbers=numbers, folder=str(scratch))
-
-
-async def _make(service: Service, handle: str, scratch: Path, kind: str, **wanted: object) -> FileResponse:
-    """Let a worker make a file in a folder of its own, and send it."""
-    try:
-        made = await service.ask(handle, kind, **wanted)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
-    return _send_once(Path(str(made["path"])), scratch)
+        with service.store.scratch(id) as scratch:
+            made = await service.ask(id, "dicom", form=kind, numbers=numbers, folder=str(scratch))
+            return send_file(Path(str(made["path"])), removing(scratch), "application/dicom")
 
 
 def _read_slice(text: str) -> int | None:
@@ -124,20 +109,12 @@ def _copy(source: BinaryIO, path: Path) -> None:
 def _zip_results(folder: Path, upload: Upload, path: Path) -> Path:
     """Masks under names that say what they are, and results.json."""
     rows = list_results(folder)
-    suffix = ".png" if upload.kind == "picture" else ".nii.gz"
     stem = safe_name(file_stem(upload.name))
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for row, slug in zip(rows, slugs([str(each["phrase"]) for each in rows]), strict=True):
-            mask = folder / RESULTS / f"{row['number']}{suffix}"
+            mask = folder / RESULTS / f"{row['number']}{upload.suffix}"
             if mask.is_file():
-                row["mask"] = f"{stem}.{slug}.mask{suffix}"
+                row["mask"] = f"{stem}.{slug}.mask{upload.suffix}"
                 archive.write(mask, str(row["mask"]))
         archive.writestr("results.json", to_json({"image": upload.to_dict(), "results": rows}))
     return path
-
-
-def _send_once(path: Path, scratch: Path) -> FileResponse:
-    """Send a file, and remove the folder it was made in."""
-    media = {".zip": "application/zip", ".dcm": "application/dicom"}[path.suffix]
-    tidy = BackgroundTask(shutil.rmtree, scratch, ignore_errors=True)
-    return send_file(path, tidy, media_type=media)

@@ -4,17 +4,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from vesalius.errors import ConfigError
+from vesalius.errors import ConfigError, PromptError
 from vesalius.files import writing
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.lazy import LazyPixels
 from vesalius.imaging.orientation import Affine
-from vesalius.imaging.safeguards import MEGABYTES, Notice, megabytes
+from vesalius.imaging.safeguards import MEGABYTES, megabytes
 from vesalius.segmentation import to_file_order
 from vesalius.segmenting.request import LabelMasks
-from vesalius.volumes import Planes, Values, is_volume, write_volume
+from vesalius.volumes import Values, is_volume, write_volume
 
 TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """From RAS+, nibabel's world, to LPS+, that of DICOM, ITK and NRRD."""
@@ -59,18 +59,6 @@ def on_screen(slices: SliceStack) -> Affine:
     return np.diag([-columns, -rows, columns, 1.0])
 
 
-def draw_volume(
-    path: Path,
-    image: MedicalImage,
-    slices: SliceStack,
-    values: Planes,
-    dtype: DTypeLike = np.uint8,
-    slope: float | None = None,
-) -> tuple[Notice, ...]:
-    """Write a volume as `write_volume` does, which viewers show upright even where the file has no place in space."""
-    return write_volume(path, image, slices, values, dtype, slope, on_screen(slices))
-
-
 def read_values(image: MedicalImage) -> Values:
     """All stored values: whole numbers as int16 where they fit, colours as grey."""
     MEGABYTES.check(megabytes(image.pixels.size * 4), image.source)
@@ -89,6 +77,23 @@ def read_values(image: MedicalImage) -> Values:
 def in_file_order(rgb: NDArray[np.float32], slices: SliceStack) -> NDArray[np.float32]:
     """A picture [H, W, 3] in the rows and columns of its file, see `to_file_order`."""
     return np.stack([to_file_order(rgb[..., channel], slices) for channel in range(3)], axis=-1)
+
+
+def number_labels(names: Sequence[str], learnt: Sequence[str]) -> dict[str, int]:
+    """A label for each name: its number among what was learnt, from 1, and behind those for others.
+
+    >>> number_labels(["spleen", "lump"], ["liver", "spleen"])
+    {'spleen': 2, 'lump': 3}
+
+    Raises:
+        PromptError: If a name stands twice.
+    """
+    known = {name: number for number, name in enumerate(learnt, 1)}
+    others = iter(range(len(learnt) + 1, len(learnt) + len(names) + 1))
+    numbers = {name: known.get(name) or next(others) for name in names}
+    if len(numbers) < len(names):
+        raise PromptError("phrases: name the same target twice; name each once.")
+    return numbers
 
 
 def write_label_map(
@@ -115,7 +120,7 @@ def write_label_map(
 
     volume = path if path.name.endswith(LABEL_SUFFIXES[0]) else path.with_name(f"{path.name}.nii")
     if is_volume(image, slices):
-        draw_volume(volume, image, slices, masks, kind)
+        write_volume(volume, image, slices, masks, kind, screen=on_screen(slices))
     else:
         plane = to_file_order(masks[0], slices)
         size = plane.shape[1], plane.shape[0], 1

@@ -9,22 +9,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from vesalius.errors import ImageError, ImageNotice, PromptError, VesaliusError, require
 from vesalius.files import to_json, write_json, write_text
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.lazy import LazyPixels
-from vesalius.imaging.raster import write_labels, write_rgb
-from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE
+from vesalius.imaging.raster import write_rgb
+from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, Notice
 from vesalius.predict import Predictor, check_prompts
 from vesalius.results import finite
-from vesalius.segmentation import THRESHOLD, to_file_order
+from vesalius.segmentation import THRESHOLD
 from vesalius.segmenting.request import Collector, LabelMasks, MaskRules, Request
 from vesalius.serve.corrections import Correction, write_correction
-from vesalius.serve.drawing import StackedPlanes, draw_volume, in_file_order, read_values, write_label_map
+from vesalius.serve.drawing import StackedPlanes, in_file_order, number_labels, on_screen, read_values, write_label_map
 from vesalius.serve.intake import Budget, take_in
 from vesalius.serve.refusals import Refusal, ServiceError, fault, from_error
 from vesalius.serve.store import (
@@ -39,7 +40,7 @@ from vesalius.serve.store import (
     read_result,
     size_of,
 )
-from vesalius.volumes import PackedMasks, volume_of, write_masks
+from vesalius.volumes import PackedMasks, Planes, volume_of, write_masks, write_volume
 
 if TYPE_CHECKING:
     from vesalius.knowledge import Understanding
@@ -74,10 +75,32 @@ class OpenImage:
         """Memory of its pixels; those that are read slice by slice take none."""
         return sum(each.pixels.nbytes for each in self.stacks if not isinstance(each.pixels, LazyPixels))
 
-    @property
-    def suffix(self) -> str:
-        """Of its masks."""
-        return ".nii.gz" if self.upload.kind == "volume" else ".png"
+    def write(
+        self, path: Path, values: Planes, dtype: DTypeLike = np.uint8, slope: float | None = None
+    ) -> tuple[Notice, ...]:
+        """Write masks or levels on the grid of the file: a picture, or a volume that viewers show upright.
+
+        Args:
+            path: Ends as the upload's suffix.
+            values: A mask or levels for each slice.
+            dtype: See `write_volume`.
+            slope: See `write_volume`.
+
+        Returns:
+            Changes of the mask that the user did not ask for.
+        """
+        if self.upload.kind == "picture":
+            return write_masks(path, self.image, self.slices, values)
+        return write_volume(path, self.image, self.slices, values, dtype, slope, on_screen(self.slices))
+
+
+class Found(NamedTuple):
+    """What was found for one phrase."""
+
+    masks: PackedMasks
+    existence: float | None
+    slice_existence: list[float | None]
+    """Of each slice alone."""
 
 
 class Engine:
@@ -189,29 +212,26 @@ class Engine:
     def draw_image(self, upload: str) -> dict[str, object]:
         """Write the image in the geometry of its masks."""
         opened = self.open(upload)
-        path = opened.folder / f"image{opened.suffix}"
+        path = opened.folder / f"image{opened.upload.suffix}"
         if not path.exists():
             if opened.upload.kind == "picture":
                 write_rgb(path, in_file_order(opened.slices[0].rgb, opened.slices))
             else:
                 values = read_values(opened.image)
-                draw_volume(path, opened.image, opened.slices, StackedPlanes(values), values.dtype)
+                opened.write(path, StackedPlanes(values), values.dtype)
         return {"path": str(path)}
 
     def draw_probability(self, upload: str, number: int) -> dict[str, object]:
         """Write the probabilities of a result, 0 to 255 for 0 to 1."""
         opened = self.open(upload)
         result = read_result(opened.folder, number)
-        path = opened.folder / RESULTS / f"{number}.probability{opened.suffix}"
+        path = opened.folder / RESULTS / f"{number}.probability{opened.upload.suffix}"
         if not result["known"] or not result["expected"]:
             raise ServiceError(404, Refusal("The model was not asked this phrase", str(result["phrase"])))
         if not path.exists():
             answers = self.predictor.predict_slices(opened.slices, [str(result["phrase"])])
             levels = np.stack([np.rint(each.probability * SURE).astype(np.uint8) for (each,) in answers])
-            if opened.upload.kind == "picture":
-                write_labels(path, to_file_order(levels[0], opened.slices))
-            else:
-                draw_volume(path, opened.image, opened.slices, StackedPlanes(levels), slope=1 / SURE)
+            opened.write(path, StackedPlanes(levels), slope=1 / SURE)
         return {"path": str(path)}
 
     def correct(self, upload: str, mask: str, phrase: str, slice_number: int | None) -> dict[str, object]:
@@ -262,12 +282,11 @@ class Engine:
         numbers = number_labels(
             [each.target or each.prompt for each in asked], [each.phrase for each in knowledge.targets]
         )
-        masks = LabelMasks([each for each, _, _ in found], list(numbers.values()))
+        masks = LabelMasks([each.masks for each in found], list(numbers.values()))
         write_label_map(Path(path), opened.image, opened.slices, masks, dtype)
-        shown = {
-            name: value for (name, value), (own, _, _) in zip(numbers.items(), found, strict=True) if any(own.marked)
-        }
-        judged = {name: finite(each) for name, (_, each, _) in zip(numbers, found, strict=True)}
+        named = dict(zip(numbers, found, strict=True))
+        shown = {name: numbers[name] for name, each in named.items() if any(each.masks.marked)}
+        judged = {name: finite(each.existence) for name, each in named.items()}
         return {"path": path, "label_names": shown, "existence": judged, "notices": remarks}
 
     def open(self, handle: str) -> OpenImage:
@@ -298,23 +317,22 @@ class Engine:
         for each in filter(HANDLE.fullmatch, gone):
             shutil.rmtree(self.uploads / each, ignore_errors=True)
 
-    def _gather(
-        self, opened: OpenImage, asked: Sequence["Understanding"], rules: MaskRules
-    ) -> list[tuple[PackedMasks, float | None, list[float | None]]]:
-        """Mask and existence of each phrase, and the existence in each slice."""
+    def _gather(self, opened: OpenImage, asked: Sequence["Understanding"], rules: MaskRules) -> list[Found]:
+        """What is found for each phrase."""
         if not asked:
             return []
         collector = Collector((opened.upload.height, opened.upload.width), len(asked), rules)
         for answers in self.predictor.predict_slices(opened.slices, asked):
             collector.add(answers)
-        return list(zip(collector.finish(), collector.existence, collector.slice_existence, strict=True))
+        told = zip(collector.finish(), collector.existence, collector.slice_existence, strict=True)
+        return [Found(*each) for each in told]
 
     def _write(
         self,
         opened: OpenImage,
         number: int,
         understood: "Understanding",
-        answer: tuple[PackedMasks, float | None, list[float | None]] | None,
+        answer: Found | None,
         threshold: float,
     ) -> dict[str, object]:
         row: dict[str, object] = {
@@ -336,9 +354,7 @@ class Engine:
         }
         if answer is not None:
             masks, existence, slice_existence = answer
-            path = opened.folder / RESULTS / f"{number}{opened.suffix}"
-            draw = draw_volume if opened.upload.kind == "volume" else write_masks
-            notices = draw(path, opened.image, opened.slices, masks)
+            notices = opened.write(opened.folder / RESULTS / f"{number}{opened.upload.suffix}", masks)
             row |= {
                 "existence": finite(existence),
                 "share": sum(masks.marked) / float(np.prod(masks.shape)),
@@ -368,23 +384,6 @@ class Engine:
         home = Path(str(wanted["incoming"])) if "incoming" in wanted else self.uploads / str(wanted.get("upload", ""))
         scratch = Path(tempfile.gettempdir())
         return {home / SOURCE: "the upload", home: "the upload", self.uploads: "the store", scratch: "temporary files"}
-
-
-def number_labels(names: Sequence[str], learnt: Sequence[str]) -> dict[str, int]:
-    """A label for each name: its number among what was learnt, from 1, and behind those for others.
-
-    >>> number_labels(["spleen", "lump"], ["liver", "spleen"])
-    {'spleen': 2, 'lump': 3}
-
-    Raises:
-        PromptError: If a name stands twice.
-    """
-    known = {name: number for number, name in enumerate(learnt, 1)}
-    others = iter(range(len(learnt) + 1, len(learnt) + len(names) + 1))
-    numbers = {name: known.get(name) or next(others) for name in names}
-    if len(numbers) < len(names):
-        raise PromptError("phrases: name the same target twice; name each once.")
-    return numbers
 
 
 def summarise(series: "SeriesName") -> str:

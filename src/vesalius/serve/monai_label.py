@@ -20,7 +20,6 @@ from weakref import WeakValueDictionary
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
@@ -28,10 +27,10 @@ from vesalius import __version__
 from vesalius.errors import ConfigError, DataError, OutputError
 from vesalius.files import parse_json
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE
-from vesalius.serve.app import Arrived, Service, reading_form, send_file
 from vesalius.serve.intake import safe_name
 from vesalius.serve.refusals import Refusal, ServiceError
 from vesalius.serve.schemas import check_text
+from vesalius.serve.service import Arrived, Service, reading_form, removing, send_file
 from vesalius.serve.settings import LONGEST_PHRASE, MOST_PHRASES
 from vesalius.serve.store import SOURCE, Upload
 
@@ -64,13 +63,14 @@ def make_monai_label(service: Service) -> APIRouter:
         if model != _model_name(service):
             raise ServiceError(404, Refusal("No such model", "model", _model_name(service), model[:100]))
         async with reading_form(service, request, "file") as (files, texts):
-            wanted = _read_wanted(_read_params(texts.get("params", "")))
+            params = _read_params(texts.get("params", ""))
+            wanted, suffix = _read_wanted(params), _read_suffix(params)
             arrived = await service.keep(files[:1], alias=image) if files and not session_id else None
         if arrived is not None:
             handle = (await service.take_in(arrived))[0].id
         else:
             handle = await archive.find(session_id or image)
-        return await _infer(service, handle, wanted, output)
+        return await _infer(service, handle, wanted, suffix, output)
 
     return router
 
@@ -134,8 +134,8 @@ def _add_datastore(router: APIRouter, service: Service) -> None:
     async def add(request: Request, image: Name = "") -> dict[str, str]:
         """Upload an image under a name."""
         async with reading_form(service, request, "file") as (files, _):
-            alias = image or (files[0].filename or "").partition(".")[0] if files else image
-            arrived = await service.keep(files[:1], alias=alias)
+            stem = (files[0].filename or "").partition(".")[0] if files else ""
+            arrived = await service.keep(files[:1], alias=image or stem)
         made = await service.take_in(arrived)
         return {"image": made[0].alias}
 
@@ -265,38 +265,34 @@ def _fetch(url: str, series: str, folder: Path, most: int) -> None:
 
 
 def _read_wanted(params: Params) -> dict[str, object]:
-    """What a client asks of the worker; its file is named by the last part, ``suffix``."""
-    suffix = str(params.get("result_extension") or ".nii.gz")
+    """What a client asks of the worker."""
     return {
         "phrases": _read_phrases(params),
         "threshold": _read_share(params, "threshold"),
         "existence": _read_share(params, "existence"),
         "dtype": str(params.get("result_dtype") or "uint8"),
-        "suffix": suffix if suffix.startswith(".") else f".{suffix}",
     }
 
 
-async def _infer(service: Service, handle: str, wanted: dict[str, object], output: str) -> Response:
+def _read_suffix(params: Params) -> str:
+    """How the name of the label map ends, in letters that no system minds."""
+    return safe_name(f"x.{str(params.get('result_extension') or 'nii.gz').removeprefix('.')}")[1:]
+
+
+async def _infer(service: Service, handle: str, wanted: Params, suffix: str, output: str) -> Response:
     """The label map of an upload, and what it shows, as a client asked for them."""
-    await run_in_threadpool(service.store.folder, handle)
-    scratch = service.store.scratch(handle)
-    suffix = safe_name(f"x{wanted.pop('suffix')}")[1:]
-    path = scratch / f"label{suffix}"
-    tidy = BackgroundTask(shutil.rmtree, scratch, ignore_errors=True)
-    try:
+    with service.store.scratch(handle) as scratch:
+        path = scratch / f"label{suffix}"
         made = await service.ask(handle, "label_map", path=str(path), **wanted)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
-    told = {name: made[name] for name in ("label_names", "existence", "notices")}
-    if output == "json":
-        return JSONResponse(told, background=tidy)
-    if output == "image":
-        return send_file(path, tidy, media_type="application/octet-stream")
-    content = await run_in_threadpool(path.read_bytes)
-    boundary = secrets.token_hex(16)
-    body = _to_form(boundary, told, path.name, content)
-    return Response(body, media_type=f"multipart/form-data; boundary={boundary}", background=tidy)
+        told = {name: made[name] for name in ("label_names", "existence", "notices")}
+        if output == "json":
+            return JSONResponse(told, background=removing(scratch))
+        if output == "image":
+            return send_file(path, removing(scratch), "application/octet-stream")
+        content = await run_in_threadpool(path.read_bytes)
+        boundary = secrets.token_hex(16)
+        body = _to_form(boundary, told, path.name, content)
+        return Response(body, media_type=f"multipart/form-data; boundary={boundary}", background=removing(scratch))
 
 
 def _to_form(boundary: str, told: Mapping[str, object], name: str, content: bytes) -> bytes:
@@ -383,9 +379,8 @@ def _tags(service: Service, upload: Upload) -> dict[str, str]:
 
 
 def _describe(service: Service, upload: Upload) -> dict[str, Any]:
-    suffix = ".png" if upload.kind == "picture" else ".nii.gz"
     labels = {tag: {"ext": own, "info": {}} for tag, own in _tags(service, upload).items()}
-    return {"image": {"ext": suffix, "info": {}}, "labels": labels}
+    return {"image": {"ext": upload.suffix, "info": {}}, "labels": labels}
 
 
 def _describe_session(service: Service, upload: Upload) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def from_error(error: VesaliusError, folders: Mapping[Path, str]) -> ServiceErro
     place, found, rest = text.partition(": ")
     if found and "'" not in place and len(place) < len(rest):
         where, text = place, rest
-    what, _, remedy = text.partition(found_end[0]) if (found_end := SENTENCE_END.search(text)) else (text, "", "")
+    what, remedy = [*SENTENCE_END.split(text, maxsplit=1), ""][:2]
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
     log = f"fault: {where_of(error)}" if status == 500 else ""
     return ServiceError(

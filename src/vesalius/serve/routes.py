@@ -12,9 +12,9 @@ from starlette.concurrency import run_in_threadpool
 from vesalius import __version__
 from vesalius.knowledge import LearntTarget
 from vesalius.prompts.bank import find_target
-from vesalius.serve.app import Service, reading_form, send_file
 from vesalius.serve.refusals import Refusal, ServiceError
 from vesalius.serve.schemas import ModelInfo, ResultInfo, SegmentAnswer, SegmentRequest, TargetInfo, UploadInfo
+from vesalius.serve.service import Service, reading_form, send_file
 from vesalius.serve.store import RESULTS, Upload, read_result
 
 Handle = Annotated[str, InPath(description="id of an upload, 32 hexadecimal digits")]
@@ -128,7 +128,7 @@ def _add_masks(router: APIRouter, service: Service, suffix: str) -> None:
     async def probability(id: Handle, number: Number) -> FileResponse:  # noqa: A002
         """The probability of each pixel: 0 to 255 in a .png; 0 to 1 in a .nii.gz, by its scale."""
         upload = await run_in_threadpool(service.store.read, id)
-        if upload.kind != ("picture" if suffix == ".png" else "volume"):
+        if upload.suffix != suffix:
             raise ServiceError(404, Refusal(f"Probabilities of a {upload.kind} are no {suffix}"))
         made = await service.ask(id, "probability", number=number)
         return _send_file(Path(str(made["path"])))
@@ -154,8 +154,7 @@ def _describe_target(target: LearntTarget) -> TargetInfo:
 
 
 def _with_addresses(result: Mapping[str, Any], upload: Upload, request: Request) -> dict[str, Any]:
+    if result["reason"] is not None:
+        return {**result, "mask": None, "probability": None}
     base = f"{request.scope.get('root_path', '')}/api/uploads/{upload.id}/results/{result['number']}"
-    suffix = ".png" if upload.kind == "picture" else ".nii.gz"
-    asked = result["reason"] is None
-    mask, probability = (f"{base}{suffix}", f"{base}/probability{suffix}") if asked else (None, None)
-    return {**result, "mask": mask, "probability": probability}
+    return {**result, "mask": f"{base}{upload.suffix}", "probability": f"{base}/probability{upload.suffix}"}

@@ -12,9 +12,10 @@ import uvicorn
 from vesalius.errors import ConfigError
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE
 from vesalius.knowledge import Knowledge
-from vesalius.serve.app import Service, build_app
+from vesalius.serve.app import build_app
 from vesalius.serve.guards import Metrics
 from vesalius.serve.pool import ProcessRunner, WorkerPool, WorkerSettings, worker_settings
+from vesalius.serve.service import Service
 from vesalius.serve.settings import ServeSettings
 from vesalius.serve.store import UploadStore
 

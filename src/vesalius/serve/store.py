@@ -70,6 +70,11 @@ class Upload:
     placed: bool = True
     """Whether the file says where the image lies in the patient."""
 
+    @property
+    def suffix(self) -> str:
+        """Of its masks and of its image."""
+        return ".png" if self.kind == "picture" else ".nii.gz"
+
     def found(self, folder: Path) -> FoundSeries:
         """The image to read."""
         return FoundSeries(folder / self.source, tuple(folder / each for each in self.files), self.pictures)
@@ -90,7 +95,7 @@ class UploadStore:
     """
 
     def __init__(self, root: Path, keep_seconds: float, megabytes: int) -> None:
-        self.root, self.keep_seconds, self._most = root, keep_seconds, megabytes * BYTES_PER_MEGABYTE
+        self.root, self.keep_seconds, self.most_bytes = root, keep_seconds, megabytes * BYTES_PER_MEGABYTE
         self.uploads = root / "uploads"
         self._sizes: dict[str, int] = {}
         self._sources: dict[str, int] = {}
@@ -218,12 +223,7 @@ class UploadStore:
                 raise no_room()
 
     def _has_room(self, size: int) -> bool:
-        return self.used_bytes + size <= self._most and shutil.disk_usage(self.uploads).free >= size
-
-    @property
-    def most_bytes(self) -> int:
-        """Most that all uploads may take."""
-        return self._most
+        return self.used_bytes + size <= self.most_bytes and shutil.disk_usage(self.uploads).free >= size
 
     def measure(self, handle: str) -> None:
         """Count what an upload takes after a job that may have written something."""
@@ -233,11 +233,20 @@ class UploadStore:
         with self._lock:
             self._sizes[handle] = self._sources[handle] + size_of(folder, but=SOURCE)
 
-    def scratch(self, handle: str) -> Path:
-        """A new folder within an upload's own, for files that are made to be sent once."""
-        path = self.uploads / handle / f"scratch.{secrets.token_hex(8)}"
+    @contextmanager
+    def scratch(self, handle: str) -> Iterator[Path]:
+        """A new folder within an upload's own, for files that are made to be sent once; removed where that fails.
+
+        Raises:
+            ServiceError: If there is no such upload.
+        """
+        path = self.folder(handle) / f"scratch.{secrets.token_hex(8)}"
         path.mkdir()
-        return path
+        try:
+            yield path
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
 
     def remove(self, handle: str) -> None:
         """Delete an upload with all its results.
