@@ -42,6 +42,7 @@ def test_every_help_has_examples_exit_codes_and_the_page_of_the_documentation(ru
     pages = re.search(r"^Documentation: (.+?)\s*$", out, re.MULTILINE)[1].split(", ")
     assert all((ROOT / page).is_file() for page in pages)
     assert ("--out -o" in out) == (" ".join(command) in WITH_OUT)
+    assert "()]" not in out  # options that may be repeated say nothing of their default
 
 
 def read_examples(text: str) -> list[str]:

@@ -28,7 +28,12 @@ app = App(
     help_format="rich",  # Markdown, which the commands' own help is, takes a fifth of the time of `vesalius --help`
     version=__version__,
     version_flags=("--version", "-V"),
-    default_parameter=Parameter(negative=(), json_list=False, json_dict=False),  # "[a]" is a file, too
+    default_parameter=Parameter(
+        negative=(),
+        json_list=False,  # "[a]" is a file, too
+        json_dict=False,
+        show_default=lambda value: None if value in (None, (), "") else str(value),
+    ),
     result_action="return_none",
 )
 # Listed here, not read from the commands' docstrings, so that `--help` loads none of them.

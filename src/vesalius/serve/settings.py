@@ -11,6 +11,7 @@ TOKEN_VARIABLE = "VESALIUS_SERVE_TOKEN"
 """Environment variable with the token that callers must show."""
 SHORTEST_TOKEN = 16
 """Characters."""
+MAKE_TOKEN = 'make one with: python -c "import secrets; print(secrets.token_urlsafe())"'
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Names by which this machine calls itself."""
 MOST_PHRASES = 32
@@ -82,13 +83,12 @@ class ServeSettings:
             raise ConfigError(f"--port: expected 0 to 65535, got {self.port}.")
         if self.token and len(self.token) < SHORTEST_TOKEN:
             raise ConfigError(
-                f"{TOKEN_VARIABLE}: expected {SHORTEST_TOKEN} characters or more, got {len(self.token)}; "
-                'make one with: python -c "import secrets; print(secrets.token_urlsafe())"'
+                f"{TOKEN_VARIABLE}: expected {SHORTEST_TOKEN} characters or more, got {len(self.token)}; {MAKE_TOKEN}"
             )
         if not is_loopback(self.host) and not self.token:
             raise ConfigError(
                 f"--host {self.host}: other machines could reach the service, so callers must show a token; set one of "
-                f"{SHORTEST_TOKEN} characters or more in the environment variable {TOKEN_VARIABLE}."
+                f"{SHORTEST_TOKEN} characters or more in the environment variable {TOKEN_VARIABLE} ({MAKE_TOKEN})."
             )
         for origin in self.allowed_origins:
             scheme, found, rest = origin.partition("://")
