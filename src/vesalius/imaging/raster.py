@@ -155,7 +155,7 @@ def write_rgb(path: Path, rgb: NDArray[np.floating] | NDArray[np.uint8]) -> None
 
 
 def to_png(rgb: NDArray[np.uint8]) -> bytes:
-    """The content of a PNG file of a picture [H, W, 3], 0–255."""
+    """The content of a PNG file of a picture [H, W, 3] or of grey levels [H, W], 0–255."""
     content = BytesIO()
     Image.fromarray(rgb).save(content, "PNG")
     return content.getvalue()

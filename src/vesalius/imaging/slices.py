@@ -127,11 +127,11 @@ def to_square_pixels(rgb: NDArray[np.float32], spacing_mm: tuple[float, float] |
     """Stretch the coarser axis by linear interpolation until pixels are as wide as high.
 
     Args:
-        rgb: Picture [H, W, 3].
+        rgb: Picture [H, W, C].
         spacing_mm: Distance between rows, and between columns; None leaves the picture as it is.
 
     Returns:
-        Picture [H', W', 3] with one axis unchanged and the other at least as long.
+        Picture [H', W', C] with one axis unchanged and the other at least as long.
 
     Raises:
         ImageError: If the spacings are not positive or differ by more than `MAX_SPACING_RATIO`.

@@ -1,6 +1,5 @@
 """A corrected mask with its image in the layout that training reads (docs/data.md): annotation feeds training."""
 
-import io
 import json
 import zipfile
 from collections.abc import Iterator
@@ -9,18 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from vesalius.errors import DataError, ImageError, PromptError
 from vesalius.files import writing
 from vesalius.imaging import MedicalImage, SliceStack, read_mask, to_square_pixels
 from vesalius.imaging.formats import VOLUME_SUFFIXES, reading
 from vesalius.imaging.orientation import Affine, StraightGrid, grid_order, straight_grid, to_grid
+from vesalius.imaging.raster import to_png
 from vesalius.results import slugs
 from vesalius.segmentation import to_file_order
-
-REPEATED = 3
-"""Channels that a mask is given to be stretched like a picture."""
 
 
 class Correction(NamedTuple):
@@ -72,8 +68,8 @@ def write_correction(
             name = f"{correction.stem}_{index:04d}.png"
             mask_name = f"{correction.stem}_{index:04d}_{suffix}.png"
             rgb = to_square_pixels(slices[index].rgb, slices.pixel_spacing_mm)
-            archive.writestr(f"images/{name}", _to_png(np.rint(rgb * 255).astype(np.uint8)))
-            archive.writestr(f"masks/{mask_name}", _to_png(_to_square(plane, slices).astype(np.uint8) * 255))
+            archive.writestr(f"images/{name}", to_png(np.rint(rgb * 255).astype(np.uint8)))
+            archive.writestr(f"masks/{mask_name}", to_png(_to_square(plane, slices).astype(np.uint8) * 255))
             records.append(_record(name, mask_name, correction, bool(plane.any())))
         if not records:
             raise DataError("mask: marks nothing; name a slice to say that the object is absent there.")
@@ -106,7 +102,10 @@ def _marked_slices(
         if len(slices) == 1:
             plane = _from_file_order(plane, slices)
         if plane.shape != size:
-            raise DataError(f"{mask.name}: expected a mask of {size[1]} × {size[0]} pixels, got {_shown(plane)}.")
+            found, expected = (f"{shape[1]} × {shape[0]}" for shape in (plane.shape, size))
+            raise DataError(
+                f"{mask.name}: expected a mask of {expected} pixels, got {found}; draw on the image as it is returned."
+            )
         yield place or 0, plane
         return
     volume = _read_volume(image, slices, mask)
@@ -114,10 +113,6 @@ def _marked_slices(
     for index in chosen:
         if place is not None or len(slices) == 1 or volume[index].any():
             yield index, volume[index]
-
-
-def _shown(plane: NDArray[np.bool_]) -> str:
-    return f"{plane.shape[1]} × {plane.shape[0]}"
 
 
 def _from_file_order(plane: NDArray[np.bool_], slices: SliceStack) -> NDArray[np.bool_]:
@@ -193,12 +188,6 @@ class _Grid(NamedTuple):
 
 def _to_square(plane: NDArray[np.bool_], slices: SliceStack) -> NDArray[np.bool_]:
     """A mask with pixels as wide as high."""
-    levels = np.repeat(plane[..., None].astype(np.float32), REPEATED, axis=2)
-    square: NDArray[np.bool_] = to_square_pixels(levels, slices.pixel_spacing_mm)[..., 0] > 0.5
+    levels = to_square_pixels(plane[..., None].astype(np.float32), slices.pixel_spacing_mm)
+    square: NDArray[np.bool_] = levels[..., 0] > 0.5
     return square
-
-
-def _to_png(levels: NDArray[np.uint8]) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(levels).save(stream, "PNG")
-    return stream.getvalue()
