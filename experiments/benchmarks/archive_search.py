@@ -26,7 +26,8 @@ import numpy as np
 from setting import describe_setting
 
 from vesalius.archive.encoding import SliceEncoder
-from vesalius.archive.index import FILES, ArchiveIndex, FileState, IndexedSeries, IndexFacts, SlicePlace
+from vesalius.archive.facts import IndexFacts
+from vesalius.archive.index import FILES, ArchiveIndex, FileState, IndexedSeries, SlicePlace
 from vesalius.archive.indexing import update_index
 from vesalius.archive.query import read_where
 from vesalius.archive.search import VECTOR_WEIGHT, ArchiveSearch, SearchRequest, compare
@@ -252,7 +253,7 @@ def add_series(index: ArchiveIndex, number: int, rows: Sequence[int]) -> None:
     places = [
         SlicePlace(1, place, row, file) for place, (row, file) in enumerate(zip(rows, files, strict=True), start=1)
     ]
-    index.add_series(IndexedSeries(files[0], states, f"{number:032x}", header), places)
+    index.add_series(IndexedSeries(states, f"{number:032x}", header), places)
 
 
 def make_queries(index: ArchiveIndex) -> np.ndarray:

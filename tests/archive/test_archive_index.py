@@ -130,7 +130,7 @@ def test_what_has_no_series_uid_belongs_to_its_own_folder_alone(write_mr, reinde
 
 
 def test_a_killed_run_goes_on_where_it_was(write_picture, reindex, folder, namer, monkeypatch):
-    monkeypatch.setattr(indexing, "SLICES_A_COMMIT", 2)
+    monkeypatch.setattr(indexing, "AT_MOST_LOST", 2)
     monkeypatch.setattr(indexing, "AT_ONCE", 1)
     for number in range(9):
         write_picture(f"{number}.png", 20 * number)
@@ -150,11 +150,11 @@ def test_a_killed_run_goes_on_where_it_was(write_picture, reindex, folder, namer
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 @pytest.mark.parametrize("writes", [1, 2, 3, 6])
 def test_a_run_that_is_killed_while_it_writes_leaves_a_sound_index(write_picture, reindex, folder, monkeypatch, writes):
-    monkeypatch.setattr(indexing, "SLICES_A_COMMIT", 2)
+    monkeypatch.setattr(indexing, "AT_MOST_LOST", 2)
     monkeypatch.setattr(indexing, "AT_ONCE", 1)
     for number in range(9):
         write_picture(f"{number}.png", 20 * number)
-    die_after(writes, reindex)
+    die_after(writes, os, "fsync", reindex)
     with ArchiveIndex.open(folder) as index:
         assert index.counts()["slices"] == 2 * ((writes - 1) // 2)  # two arrays are synced before each commit
     reindex()
@@ -164,27 +164,56 @@ def test_a_run_that_is_killed_while_it_writes_leaves_a_sound_index(write_picture
     assert killed == paths_of(folder)
 
 
-def die_after(writes, step):
-    """Do a step in a process that is killed (SIGKILL) when it has synced an array so often."""
+def die_after(number, owner, name, step):
+    """Do a step in a process that is killed (SIGKILL) when it has called a function so often."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forks with threads
         child = os.fork()
     if child:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
         return
-    sync, synced = os.fsync, []
+    function, calls = getattr(owner, name), []
 
-    def counting(file):
-        sync(file)
-        synced.append(file)
-        if len(synced) == writes:
+    def counting(*arguments, **options):
+        answer = function(*arguments, **options)
+        calls.append(arguments)
+        if len(calls) == number:
             os.kill(os.getpid(), signal.SIGKILL)
+        return answer
 
-    os.fsync = counting
+    setattr(owner, name, counting)
     try:
         step()
     finally:
         os._exit(1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_headers_that_a_killed_run_read_are_not_read_again(archive, write_mr, reindex, folder, monkeypatch):
+    monkeypatch.setattr(indexing, "HEADERS_AT_ONCE", 2)
+    for number in range(1, 6):
+        write_mr(f"{number}.dcm", 150 + number, number)
+    (archive / "6.txt").write_text("not an image")
+    die_after(3, indexing, "group_files", reindex)  # before the third part is on disk
+    read = []
+    group = indexing.group_files
+    monkeypatch.setattr(indexing, "group_files", lambda files, each: read.extend(files) or group(files, each=each))
+    report = reindex()
+    assert [path.name for path in read] == ["5.dcm", "6.txt"]
+    assert (report.series, report.slices, report.files, report.not_images) == (1, 5, 5, 1)
+    killed = paths_of(folder)
+    shutil.rmtree(folder)
+    reindex()
+    assert killed == paths_of(folder)
+
+
+def test_headers_are_kept_no_longer_than_their_files_wait(archive, write_mr, reindex, folder):
+    write_mr("1.dcm", 160, 1)
+    write_mr("cut.dcm", 160, 2, SeriesInstanceUID="1.2.3")
+    (archive / "cut.dcm").write_bytes((archive / "cut.dcm").read_bytes()[:-200])
+    assert [each["source"] for each in reindex().failures] == ["cut.dcm"]
+    with ArchiveIndex.open(folder, write=True) as index:
+        assert index.waiting() == {}
 
 
 def test_a_damaged_file_stops_no_other_and_is_tried_again(archive, write_picture, reindex, folder):

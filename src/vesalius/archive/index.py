@@ -10,18 +10,17 @@ import os
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vesalius.archive.facts import IndexFacts
 from vesalius.errors import DataError, OutputError
 
 Halves = NDArray[np.float16]
-FORMAT = 1
-"""Version of this layout."""
 DATABASE, VECTORS, LABELS = "index.sqlite", "vectors.f16", "labels.f16"
 FILES = (DATABASE, VECTORS, LABELS)
 BUSY_S = 30.0
@@ -48,25 +47,8 @@ CREATE INDEX files_series ON files (series);
 CREATE INDEX places_row ON places (row);
 CREATE INDEX series_uid ON series (uid);
 """
-
-
-@dataclass(frozen=True)
-class IndexFacts:
-    """What an index was made from; all of it decides its numbers."""
-
-    root: str
-    """The archive's folder; all paths are relative to it."""
-    model: str
-    """Name or path of the model."""
-    weights: str
-    """sha256 of its weights."""
-    width: int
-    """Numbers of a vector."""
-    labels: tuple[tuple[str, str], ...]
-    """Question and label of each column of ``labels.f16``."""
-    study_date: bool = False
-    """Whether study dates are kept."""
-    format: int = FORMAT
+WAITING = "CREATE TABLE IF NOT EXISTS waiting (path PRIMARY KEY, bytes, changed, uid TEXT NOT NULL) WITHOUT ROWID"
+"""Files whose headers were read and whose series are not indexed yet; made when an index is written."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +66,8 @@ class FileState:
 class IndexedSeries:
     """A series, volume or picture of the archive."""
 
-    source: str
-    """Its first file, relative to the archive."""
     files: tuple[FileState, ...]
+    """At least one; the first is what it is called by."""
     uid: str
     """Hash of the SeriesInstanceUID; "" if there is none."""
     header: Mapping[str, str]
@@ -143,7 +124,7 @@ class ArchiveIndex:
             unfinished.unlink(missing_ok=True)
             with closing(sqlite3.connect(unfinished)) as database, database:
                 database.executescript(SCHEMA)
-                database.execute("INSERT INTO facts VALUES ('index', ?)", (json.dumps(asdict(facts)),))
+                database.execute("INSERT INTO facts VALUES ('index', ?)", (facts.to_json(),))
                 database.execute("INSERT INTO facts VALUES ('rows', '0')")
             for name in (VECTORS, LABELS):
                 (folder / name).write_bytes(b"")
@@ -168,6 +149,8 @@ class ArchiveIndex:
             with closing(_connect(path, write)) as database:
                 found = cls(folder, database, _read_facts(path, database))
                 found._check_arrays()
+                if write:
+                    database.execute(WAITING)
                 yield found
         except sqlite3.OperationalError as error:
             raise OutputError(f"{path}: cannot be used now ({error}); check its disk, then try again.") from error
@@ -177,7 +160,7 @@ class ArchiveIndex:
     @property
     def rows(self) -> int:
         """Rows of the arrays, those that nothing names included."""
-        return int(self._fact("rows"))
+        return int(self._database.execute("SELECT value FROM facts WHERE name = 'rows'").fetchone()[0])
 
     def vectors(self) -> Halves:
         """Unit vectors, [rows, width], read from disk as they are used."""
@@ -202,6 +185,11 @@ class ArchiveIndex:
         """Every file that was read, and its series; None for those that are no images."""
         rows = self._database.execute("SELECT path, bytes, changed, series FROM files")
         return {path: (FileState(path, size, changed), series) for path, size, changed, series in _decoded(rows)}
+
+    def waiting(self) -> dict[FileState, str]:
+        """Files that `add_waiting` remembers, and their series."""
+        rows = self._database.execute("SELECT path, bytes, changed, uid FROM waiting")
+        return {FileState(path, size, changed): uid for path, size, changed, uid in _decoded(rows)}
 
     def series_files(self, series: int) -> list[str]:
         """All files of a series, in the order in which they were read."""
@@ -272,7 +260,7 @@ class ArchiveIndex:
         values = [_storable(series.header.get(name, "")) for name in HEADER_FIELDS]
         cursor = self._database.execute(
             f"INSERT INTO series (source, uid, {', '.join(HEADER_FIELDS)}) VALUES ({marks})",
-            (_encode(series.source), series.uid, *values),
+            (_encode(series.files[0].path), series.uid, *values),
         )
         number = cursor.lastrowid
         self.add_files(series.files, number)
@@ -284,6 +272,8 @@ class ArchiveIndex:
 
     def add_files(self, files: Iterable[FileState], series: int | None = None) -> None:
         """Remember files, as those of a series or as no images; call inside ``changing``."""
+        files = list(files)
+        self._database.executemany("DELETE FROM waiting WHERE path = ?", [(_encode(each.path),) for each in files])
         self._database.executemany(
             "INSERT INTO files (path, bytes, changed, series) VALUES (?, ?, ?, ?) "
             "ON CONFLICT (path) DO UPDATE SET "
@@ -294,7 +284,7 @@ class ArchiveIndex:
     def remove(self, series: Iterable[int], files: Iterable[str] = ()) -> None:
         """Forget series with their files and places, and single files; call inside ``changing``.
 
-        Slices that lie nowhere any more stay until ``drop_unplaced``, so that they need not be encoded again.
+        Slices that lie nowhere any more stay until ``finish``, so that they need not be encoded again.
         """
         for number in series:
             for table in ("places", "files"):
@@ -302,8 +292,18 @@ class ArchiveIndex:
             self._database.execute("DELETE FROM series WHERE id = ?", (number,))
         self._database.executemany("DELETE FROM files WHERE path = ?", [(_encode(path),) for path in files])
 
-    def drop_unplaced(self) -> int:
-        """Forget slices that lie nowhere; call inside ``changing``. Returns how many there were."""
+    def add_waiting(self, files: Mapping[FileState, str]) -> None:
+        """Remember the series (hash of its UID) of files until they are indexed; call inside ``changing``."""
+        rows = [(_encode(each.path), each.bytes, each.changed, uid) for each, uid in files.items()]
+        self._database.executemany("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?)", rows)
+
+    def finish(self) -> int:
+        """Forget slices that lie nowhere and files that still wait; call inside ``changing``.
+
+        Returns:
+            How many slices there were.
+        """
+        self._database.execute("DELETE FROM waiting")
         query = "SELECT row FROM slices WHERE row NOT IN (SELECT row FROM places)"
         self._database.execute(f"INSERT OR IGNORE INTO holes {query}")
         return self._database.execute("DELETE FROM slices WHERE row IN (SELECT row FROM holes)").rowcount
@@ -311,7 +311,7 @@ class ArchiveIndex:
     def move(self, root: str) -> None:
         """Note that the archive lies elsewhere; call inside ``changing``."""
         self.facts = replace(self.facts, root=root)
-        self._database.execute("UPDATE facts SET value = ? WHERE name = 'index'", (json.dumps(asdict(self.facts)),))
+        self._database.execute("UPDATE facts SET value = ? WHERE name = 'index'", (self.facts.to_json(),))
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -332,9 +332,6 @@ class ArchiveIndex:
             return np.zeros((0, columns), np.float16)
         return np.memmap(self.folder / name, np.float16, "r", shape=(self.rows, columns))
 
-    def _fact(self, name: str) -> str:
-        return cast(str, self._database.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()[0])
-
     def _check_arrays(self) -> None:
         for name, columns in ((VECTORS, self.facts.width), (LABELS, len(self.facts.labels))):
             path, least = self.folder / name, self.rows * columns * np.dtype(np.float16).itemsize
@@ -354,16 +351,10 @@ def _connect(path: Path, write: bool) -> sqlite3.Connection:
 
 def _read_facts(path: Path, database: sqlite3.Connection) -> IndexFacts:
     try:
-        found = database.execute("SELECT value FROM facts WHERE name = 'index'").fetchone()
-        content = json.loads(found[0])
-        version = content["format"]
-        if version == FORMAT:
-            labels = tuple((question, label) for question, label in content.pop("labels"))
-            return IndexFacts(**content, labels=labels)
-    except (sqlite3.DatabaseError, TypeError, ValueError, KeyError) as error:
+        (text,) = database.execute("SELECT value FROM facts WHERE name = 'index'").fetchone()
+    except (sqlite3.DatabaseError, TypeError) as error:
         raise DataError(f"{path}: is no index of ours, or damaged ({error}); name another folder.") from error
-    remedy = "index again into another folder, or use the version of Vesalius that made it"
-    raise DataError(f"{path}: expected format {FORMAT} of an index, got {version!r}; {remedy}.")
+    return IndexFacts.from_json(text, path)
 
 
 def _write_rows(path: Path, rows: Sequence[int], values: Halves) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from vesalius.archive.encoding import KnownLabels, SliceEncoder, read_labels_of_header
+from vesalius.archive.facts import IndexFacts
 from vesalius.archive.index import (
     DATABASE,
     HEADER_FIELDS,
@@ -18,10 +19,9 @@ from vesalius.archive.index import (
     FileState,
     Halves,
     IndexedSeries,
-    IndexFacts,
     SlicePlace,
 )
-from vesalius.errors import ConfigError, DataError, ImageError, ModelError, OutputError, VesaliusError, unexpected
+from vesalius.errors import DataError, ImageError, ModelError, OutputError, VesaliusError, unexpected
 from vesalius.imaging import MedicalImage
 from vesalius.imaging.formats import reading, visible_files
 from vesalius.imaging.search import FoundSeries, group_files
@@ -31,13 +31,15 @@ from vesalius.runtime.contract import Floats
 LOCK = ".index.lock"
 AT_ONCE = 8
 """Slices encoded together."""
-SLICES_A_COMMIT = 128
-"""New slices after which what is done is on disk; a killed run loses no more, or one series."""
+AT_MOST_LOST = 128
+"""New slices, or series, after which what is done is on disk; a killed run loses no more, or one series."""
+HEADERS_AT_ONCE = 1000
+"""Headers after which what they tell is on disk; a killed run reads no more of them again."""
 KEY_BYTES = 16
-"""Of a hash that tells slices apart."""
+"""Of a hash that tells slices, or series, apart."""
 
-OnSeries = Callable[[int, int], None]
-"""Called with the number of series that are done, and of all that are to be read."""
+OnProgress = Callable[[str, int, int], None]
+"""Called with what is read, "headers" or "series", how many of them are done, and of how many."""
 
 
 @dataclass
@@ -70,7 +72,7 @@ def update_index(
     *,
     study_date: bool = False,
     moved: bool = False,
-    on_series: OnSeries = lambda done, total: None,
+    on_progress: OnProgress = lambda what, done, total: None,
 ) -> IndexReport:
     """Index an archive, or what changed in it since the last time; a killed run goes on where it was.
 
@@ -83,7 +85,7 @@ def update_index(
         encoder: The model; the same as before.
         study_date: Whether to keep study dates; as before.
         moved: Whether the archive may have been elsewhere before.
-        on_series: For progress.
+        on_progress: See `OnProgress`.
 
     Raises:
         ConfigError: If the index was made of another folder, or with another choice of ``study_date``.
@@ -92,7 +94,7 @@ def update_index(
         OutputError: If the index cannot be written, or another process is writing it.
     """
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; name the folder of an archive.")
+        raise DataError(f"{root}: {'is a file' if root.exists() else 'no such folder'}; name the folder of an archive.")
     wanted = IndexFacts(str(root.resolve()), encoder.model, encoder.weights, encoder.width, encoder.labels, study_date)
     if (folder / DATABASE).exists():
         opened = ArchiveIndex.open(folder, write=True)
@@ -102,47 +104,13 @@ def update_index(
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / LOCK, timeout=0), opened as index:
-            check_same(index.facts, wanted, folder, moved=moved)
+            index.facts.check_same(wanted, folder, moved=moved)
             if index.facts.root != wanted.root:
                 with index.changing():
                     index.move(wanted.root)
-            return _Run(index, root.resolve(), encoder, on_series).update()
+            return _Run(index, root.resolve(), encoder, on_progress).update()
     except Timeout as error:
         raise OutputError(f"{folder}: another process is writing this index; wait for it to end.") from error
-
-
-def check_same(there: IndexFacts, wanted: IndexFacts, folder: Path, *, moved: bool) -> None:
-    """Refuse to go on with an index that was made from something else.
-
-    Raises:
-        ConfigError: Of another folder, or with another choice of study dates.
-        ModelError: With another model.
-    """
-    again = f"index into another folder, or delete {folder} and index again"
-    check_model(there, wanted.model, wanted.weights, folder)
-    if (there.width, there.labels) != (wanted.width, wanted.labels):
-        raise ModelError(f"{folder}: was made with other labels than {wanted.model} has now; {again}.")
-    if there.study_date != wanted.study_date:
-        raise ConfigError(f"{folder}: was made {'with' if there.study_date else 'without'} --study-date; {again}.")
-    if there.root != wanted.root and not moved:
-        raise ConfigError(
-            f"{folder}: is the index of {there.root}, not of {wanted.root}; if it lies here now, say --moved; "
-            "otherwise name another folder."
-        )
-
-
-def check_model(there: IndexFacts, model: str, weights: str, folder: Path) -> None:
-    """Refuse a model whose vectors do not belong to the index's.
-
-    Raises:
-        ModelError: If its weights are others.
-    """
-    if there.weights != weights:
-        raise ModelError(
-            f"{folder}: was made with {there.model} of other weights ({there.weights[:12]}) than {model} has here "
-            f"({weights[:12]}), so their vectors cannot be compared; use the model it was made with, or index again "
-            "into another folder."
-        )
 
 
 def _check_empty(folder: Path) -> None:
@@ -164,8 +132,8 @@ class _Seen:
 
 
 class _Run:
-    def __init__(self, index: ArchiveIndex, root: Path, encoder: SliceEncoder, on_series: OnSeries) -> None:
-        self._index, self._root, self._encoder, self._on_series = index, root, encoder, on_series
+    def __init__(self, index: ArchiveIndex, root: Path, encoder: SliceEncoder, on_progress: OnProgress) -> None:
+        self._index, self._root, self._encoder, self._on_progress = index, root, encoder, on_progress
         self._report = IndexReport()
         # Rows that this run frees stay as they are until it ends, for searches that go on meanwhile.
         self._free = index.holes().tolist()
@@ -177,14 +145,14 @@ class _Run:
         """Read, encode, write, forget."""
         found = self._find()
         for done, series in enumerate(found):
-            self._on_series(done, len(found))
+            self._on_progress("series", done, len(found))
             self._read(series)
-            if len(self._pending) >= SLICES_A_COMMIT:
+            if max(len(self._pending), len(self._finished)) >= AT_MOST_LOST:
                 self._commit()
         self._commit()
-        self._on_series(len(found), len(found))
+        self._on_progress("series", len(found), len(found))
         with self._index.changing():
-            self._report.dropped = self._index.drop_unplaced()
+            self._report.dropped = self._index.finish()
         for name, count in self._index.counts().items():
             setattr(self._report, name, count)
         return self._report
@@ -197,13 +165,9 @@ class _Run:
         touched = {number for path, (_, number) in known.items() if number is not None and path not in unchanged}
         kept = {path for path in unchanged if known[path][1] not in touched}
         todo = [self._root / path for path in self._states if path not in kept]
-        found = group_files(todo, each=True)
-        merged, more = self._merge(found, touched)
         with self._index.changing():
-            self._index.remove(touched | more, known.keys() - kept)
-            images = {file for series in merged for file in (series.files or (series.source,))}
-            self._index.add_files(self._states[self._name(path)] for path in todo if path not in images)
-        return merged
+            self._index.remove(touched, known.keys() - kept)
+        return self._join(self._sort(todo))
 
     def _look(self) -> Iterator[FileState]:
         inside = self._index.folder.resolve()
@@ -212,23 +176,51 @@ class _Run:
                 status = path.stat()
                 yield FileState(self._name(path), status.st_size, status.st_mtime_ns)
 
-    def _merge(self, found: Sequence[FoundSeries], touched: set[int]) -> tuple[list[FoundSeries], set[int]]:
-        """Add to each series the files that the index has of it, as when slices arrive late."""
-        merged, more = [], set()
+    def _sort(self, todo: Sequence[Path]) -> list[FoundSeries]:
+        """Series of files; a run that was killed meanwhile goes on with the headers that it had not read."""
+        before = self._index.waiting()
+        series: dict[str, list[Path]] = {}
+        alone: list[Path] = []
+        unread: list[Path] = []
+        for path in todo:
+            uid = before.get(self._state(path))
+            (unread if uid is None else series.setdefault(uid, [])).append(path)
+        for start in range(0, len(unread), HEADERS_AT_ONCE):
+            self._on_progress("headers", start, len(unread))
+            part = unread[start : start + HEADERS_AT_ONCE]
+            found = group_files(part, each=True)
+            uids = {path: _hash_uid(each.uid) for each in found if each.uid for path in each.files}
+            others = [path for each in found if not each.uid for path in _files_of(each)]
+            for path, uid in uids.items():
+                series.setdefault(uid, []).append(path)
+            alone += others
+            images = {*uids, *others}
+            with self._index.changing():
+                self._index.add_waiting({self._state(path): uid for path, uid in uids.items()})
+                self._index.add_files(self._state(path) for path in part if path not in images)
+        joined = [FoundSeries(files[0].parent, tuple(files), uid=uid) for uid, files in series.items()]
+        return [*joined, *group_files(alone, each=True)]  # what has no UID is found once more, whatever part it was in
+
+    def _join(self, found: Sequence[FoundSeries]) -> list[FoundSeries]:
+        """Add to each series the files that the index has of it, as when slices arrive late; it is read anew."""
+        joined: list[FoundSeries] = []
+        there: set[int] = set()
         for series in found:
-            before = set(self._index.series_of_uid(_hash_uid(series.uid))) - touched if series.uid else set()
+            before = self._index.series_of_uid(series.uid) if series.uid else []
             files = {self._root / path for number in before for path in self._index.series_files(number)}
-            more |= before
-            together = FoundSeries(series.source, tuple(sorted({*series.files, *files})), uid=series.uid)
-            merged += split_copies(together if files else series)
-        return merged, more
+            there.update(before)
+            joined += split_copies(replace(series, files=tuple(sorted({*series.files, *files}))))
+        with self._index.changing():
+            self._index.remove(there)
+        return sorted(joined, key=_files_of)
 
     def _read(self, found: FoundSeries) -> None:
         """Render one series; what fails is remembered and stops no other."""
-        files = found.files or (found.source,)
+        files = _files_of(found)
         try:
-            seen = list(self._render(found.read(), found))
-            header = self._header(found, files[0])
+            stacks = found.read()
+            seen = list(self._render(stacks, files[0]))
+            header = self._header(stacks[0], found)
         except ModelError:
             raise
         except VesaliusError as error:
@@ -236,18 +228,14 @@ class _Run:
         except Exception as error:  # a fault of ours in one image must not stop all others
             self._fail(files[0], unexpected(files[0], error))
         else:
-            states = tuple(self._states[self._name(path)] for path in files)
-            uid = _hash_uid(found.uid) if found.uid else ""
-            self._finished.append((IndexedSeries(self._name(files[0]), states, uid, header), seen))
+            self._finished.append((IndexedSeries(tuple(map(self._state, files)), found.uid, header), seen))
             self._report.read += 1
 
-    def _render(self, stacks: Sequence[MedicalImage], found: FoundSeries) -> Iterator[_Seen]:
-        self._image = stacks[0]
+    def _render(self, stacks: Sequence[MedicalImage], first: Path) -> Iterator[_Seen]:
         for number, image in enumerate(stacks, start=1):
             slices, known = image.slices(), read_labels_of_header(image)
             frames = image.frames_in_display_order
-            file = found.files[0] if found.files else found.source
-            files = [frame.path for frame in frames] or [file] * len(image.pixels)
+            files = [frame.path for frame in frames] or [first] * len(image.pixels)
             for place, file in enumerate(files):
                 rgb = render_for_model(slices, place, self._encoder.side)
                 key = hash_slice(rgb)
@@ -255,11 +243,11 @@ class _Run:
                     self._pending.add(key, rgb, known)
                 yield _Seen(number, place + 1, key, file)
 
-    def _header(self, found: FoundSeries, first: Path) -> dict[str, str]:
-        header = {name: self._image.header[name] for name in HEADER_FIELDS if name in self._image.header}
-        header.setdefault("Modality", self._image.modality or "")
+    def _header(self, image: MedicalImage, found: FoundSeries) -> dict[str, str]:
+        header = {name: image.header[name] for name in HEADER_FIELDS if name in image.header}
+        header.setdefault("Modality", image.modality or "")
         if self._index.facts.study_date and found.files:
-            header["StudyDate"] = _read_text(first, "StudyDate")
+            header["StudyDate"] = _read_text(found.files[0], "StudyDate")
         return header
 
     def _fail(self, file: Path, reason: str) -> None:
@@ -280,6 +268,9 @@ class _Run:
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()
+
+    def _state(self, path: Path) -> FileState:
+        return self._states[self._name(path)]
 
 
 class _Pending:
@@ -318,6 +309,10 @@ class _Pending:
         if self._pictures:
             self._vectors.append(self._encoder.encode(self._pictures))
             self._pictures = []
+
+
+def _files_of(series: FoundSeries) -> tuple[Path, ...]:
+    return series.files or (series.source,)
 
 
 def split_copies(series: FoundSeries) -> list[FoundSeries]:

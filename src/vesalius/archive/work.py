@@ -135,11 +135,12 @@ class ItemWorker:
         groups = group_files(files, each=True)
         told.seconds["read"] = time.perf_counter() - begin
         if not groups:
-            return ItemOutcome.failed(self.request, item.name, f"{item.name}: holds no image in {len(files)} files.")
+            reason = f"{item.name}: none of its files is an image ({len(files)}); take them out of the source"
+            return ItemOutcome.failed(self.request, item.name, f"{reason}, or export them again.")
         for group in told.choose(groups):
             self._read_and_ask(group, told)
         if not told.outcome.slices and not told.outcome.failures:
-            told.fail(item.name, f"{item.name}: holds no slice.")
+            told.fail(item.name, f"{item.name}: holds no slice; export it again.")
         return told.finish(str(temporary))
 
     def _read_and_ask(self, group: FoundSeries, told: "_Teller") -> None:

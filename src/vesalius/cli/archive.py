@@ -169,7 +169,7 @@ def _refuse(summary: "ArchiveSummary") -> None:
     told = [tell_failure({name: str(each[name]) for name in ("source", "reason")}) for each in summary.failures]
     if told:
         where = f", which {summary.out}/failed.parquet lists"
-        raise ImageError(f"{len(told)} failed: {join_first(told, LISTED, '; ', where)}")
+        raise ImageError(f"{len(told)} failed, which --retry tries again: {join_first(told, LISTED, '; ', where)}")
 
 
 def archive_status(out: str, /, *, as_json: AsJson = False) -> None:
@@ -215,5 +215,5 @@ def _rows(found: "ArchiveStatus") -> list[tuple[str, object]]:
     ]
     rows += [(f"of it {name}", f"{100 * value / whole:.0f} %") for name, value in totals.seconds.items() if whole]
     rows += [("price", f"{totals.price:.2f}")] if totals.price else []
-    rows += [] if found.eta_s is None else [("time left", f"{found.eta_s / 3600:.2f} h")]
+    rows += [] if not found.eta_s else [("time left", f"{found.eta_s / 3600:.2f} h")]
     return rows

@@ -65,21 +65,23 @@ def archive_index(
     with progress_bar() as bar:
         task = bar.add_task(f"Loading {model}", total=None)
         encoder = SliceEncoder.open(model, runtime=runtime, device=device, precision=precision)
-        bar.update(task, description="Looking for series")
+        bar.update(task, description="Looking for files")
 
-        def show(done: int, total: int) -> None:
-            bar.update(task, description="Series", completed=done, total=total)
+        def show(what: str, done: int, total: int) -> None:
+            bar.update(task, description=f"Reading {what}", completed=done, total=total)
 
-        report = update_index(archive, out, encoder, study_date=study_date, moved=moved, on_series=show)
+        report = update_index(archive, out, encoder, study_date=study_date, moved=moved, on_progress=show)
     if as_json:
         print_json(asdict(report))
     else:
         rows = [(name.replace("_", " "), value) for name, value in asdict(report).items() if name != "failures"]
         print_table(("what", "number"), rows, title=str(out))
+        say(f'Search it: vesalius archive search {out} "chest CT"')
     if report.failures:
         lines = [tell_failure(each) for each in report.failures]
         say_first(lines, LISTED, "… and {} more, which --json lists.")
-        raise ImageError(f"{archive}: {len(lines)} series cannot be read; all others are indexed.")
+        rest = "which the same command tries again; all others are indexed"
+        raise ImageError(f"{archive}: {len(lines)} series cannot be read, {rest}.")
 
 
 def archive_search(
@@ -134,7 +136,6 @@ def archive_search(
     """
     from vesalius.archive.encoding import SliceEncoder
     from vesalius.archive.index import ArchiveIndex
-    from vesalius.archive.indexing import check_model
     from vesalius.archive.query import read_where
     from vesalius.archive.search import ArchiveSearch, SearchRequest, encode_picture
     from vesalius.archive.sheet import write_sheet
@@ -145,7 +146,7 @@ def archive_search(
     conditions = read_where(where)
     with ArchiveIndex.open(index) as opened:
         encoder = SliceEncoder.open(opened.facts.model, runtime=runtime, device=device, precision=precision)
-        check_model(opened.facts, encoder.model, encoder.weights, index)
+        opened.facts.check_model(encoder.model, encoder.weights, index)
         vector = None if like is None else encode_picture(encoder, like, slice_number)
         asked = SearchRequest(phrase, vector, conditions, limit, per_series)
         reading, answers = ArchiveSearch(opened, encoder, _learnt(encoder.model)).search(asked)

@@ -280,7 +280,8 @@ class TestFailures:
         (tmp_path / "in/x").mkdir(parents=True)
         (tmp_path / "in/x/1.2.3").write_bytes(b"no DICOM")
         (failure,) = segment(tmp_path / "in", tmp_path / "out").failures
-        assert (failure["source"], failure["reason"]) == ("x", "x: holds no image in 1 files.")
+        assert failure["source"] == "x"
+        assert failure["reason"].startswith("x: none of its files is an image (1); take them out")
 
     @pytest.mark.parametrize(
         ("more", "message"),
@@ -320,7 +321,7 @@ class TestCommand:
         code, out, err = run(*arguments, "--json", "--price-per-hour", 36)
         told = json.loads(out)
         assert (code, told["done"], told["slices"]) == (2, 6, 6)
-        assert "1 failed: " in err
+        assert "1 failed, which --retry tries again: " in err
         assert "is empty" in err
         code, out, err = run(*arguments)
         assert "6 were done before" in err
