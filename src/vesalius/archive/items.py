@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,18 +58,6 @@ class WorkItem:
         key = _digest(name, NAME_BYTES) + _digest(facts, KEY_BYTES - NAME_BYTES)
         names = tuple(each.name for each in ordered)
         return WorkItem(name, folder, names, sum(each.size for each in ordered), key.hex(), dicom)
-
-    def with_files(self, files: tuple[str, ...]) -> "WorkItem":
-        """The same under other names of its files."""
-        return replace(self, files=files)
-
-    def with_problem(self, problem: str) -> "WorkItem":
-        """The same, which cannot be read."""
-        return replace(self, problem=problem)
-
-    def with_only(self, sources: Sequence[str]) -> "WorkItem":
-        """The same, of which only what failed before is tried again."""
-        return replace(self, only=tuple(sources))
 
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON."""

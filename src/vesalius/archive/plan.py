@@ -5,6 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 
 from vesalius.archive.items import KeyState, WorkItem
@@ -31,7 +32,7 @@ class ArchivePlan:
     """
 
     def __init__(self, items: Iterator[WorkItem], log: CommitLog, limits: ShardLimits, *, retry: bool = False) -> None:
-        self._items, self._log, self._limits, self._retry = items, log, limits, retry
+        self._items, self._log, self._limits = items, log, limits
         failed = {str(each["key"]) for each in log.totals.all_failures()}
         states = zip(failed, log.done.find([bytes.fromhex(key) for key in failed]), strict=True)
         partly = {key for key, state in states if state.known}
@@ -86,7 +87,7 @@ class ArchivePlan:
             self.failed.append(to_utf8({"key": item.key, "source": item.name, "reason": problem, "tries": 0}))
             return
         self.planned += 1
-        yield item.with_only(sources) if sources else item
+        yield replace(item, only=sources) if sources else item
 
 
 class ReadAhead(Iterator[Batch]):

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from vesalius.archive.log import ShardResult
 from vesalius.archive.request import ArchiveRequest, WorkerOptions
 from vesalius.errors import ConfigError, VesaliusError, require
 from vesalius.files import parse_json, to_json, to_utf8
+from vesalius.imaging.formats import in_one_line
 
 if TYPE_CHECKING:
     from vesalius.archive.plan import Batch
@@ -83,8 +85,8 @@ def execute_on_ray(
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     require("ray.data", extra="ray")
-    how = WorkerOptions(max(1, options.threads), options.timeout_s, options.tries, options.isolated)
-    made = {"request": request.to_dict(), "out": out, "options": how.__dict__}
+    how = replace(options, threads=max(1, options.threads))
+    made = {"request": request.to_dict(), "out": out, "options": asdict(how)}
 
     def execute(batches: "Iterator[Batch]") -> "Generator[ShardResult, None, None]":
         with _cluster(address, workers * how.threads):
@@ -175,8 +177,9 @@ def _cluster(address: str, cores: int) -> Iterator[None]:
         if ours:
             ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"--ray {address}: no such cluster ({reason}); start one, or give --ray local.") from error
+        raise ConfigError(
+            f"--ray {address}: no such cluster ({in_one_line(error)}); start one, or give --ray local."
+        ) from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     context.max_errored_blocks = -1  # whatever is lost is noticed, and tried again, here

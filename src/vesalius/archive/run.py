@@ -18,7 +18,7 @@ from vesalius.archive.log import FAILED, ArchiveTotals, CommitLog, Failure, Shar
 from vesalius.archive.plan import ArchivePlan, Batch, ReadAhead
 from vesalius.archive.request import ArchiveRequest, ShardLimits, WorkerOptions
 from vesalius.archive.sources import ArchiveSource
-from vesalius.archive.store import ArchiveStore
+from vesalius.archive.store import ArchiveStore, tell_error
 from vesalius.errors import ConfigError, OutputError
 from vesalius.files import to_utf8
 
@@ -230,8 +230,7 @@ def _alone(store: ArchiveStore) -> Iterator[None]:
     except Timeout as error:
         raise OutputError(f"{folder}: another run writes there; wait for it, or name another --out.") from error
     except (OSError, NotImplementedError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"{folder}: cannot be made or written ({reason}); name another --out.") from error
+        raise OutputError(f"{folder}: cannot be made or written ({tell_error(error)}); name another --out.") from error
     with held:
         yield
 
@@ -242,7 +241,7 @@ def _execute_here(request: ArchiveRequest, out: str, workers: int, options: Work
     from vesalius.processes import count_cores
 
     threads = options.threads or max(1, count_cores() // max(1, workers))
-    how = WorkerOptions(threads, options.timeout_s, options.tries, isolated=workers > 0)
+    how = replace(options, threads=threads, isolated=workers > 0)
 
     def execute(batches: Iterator[Batch]) -> Generator[ShardResult, None, None]:
         made = [ShardWorker(request, out, how) for _ in range(max(1, workers))]

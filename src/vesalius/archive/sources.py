@@ -8,12 +8,13 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vesalius.archive.items import FileFact, KeySet, WorkItem
-from vesalius.archive.store import hide_password, is_remote, local_path, open_filesystem
-from vesalius.errors import ConfigError, DataError, ImageError, VesaliusError, require
+from vesalius.archive.store import hide_password, is_remote, local_path, open_filesystem, tell_error
+from vesalius.errors import ConfigError, DataError, ImageError, require
 from vesalius.imaging.formats import DICOM_SUFFIXES, RASTER_SUFFIXES, VOLUME_SUFFIXES, has_dicom_mark, read_start
 from vesalius.imaging.safeguards import FRAMES
 
@@ -242,7 +243,9 @@ class ArchiveSource:
         try:
             return self._files_of(place).fact(place)
         except Exception as error:  # object stores raise exceptions of every kind
-            raise ImageError(f"{place}: no such file or folder, or no access ({_told(error)}); check it.") from error
+            raise ImageError(
+                f"{place}: no such file or folder, or no access ({tell_error(error)}); check it."
+            ) from error
 
     def _below(self, root: str, pattern: PathPattern | None = None) -> Iterator[WorkItem]:
         waiting = [root]
@@ -255,7 +258,7 @@ class ArchiveSource:
             try:
                 folders, files = self._files_of(folder).list(folder)
             except Exception as error:
-                yield _broken(name or ".", folder, f"{folder}: cannot be listed ({_told(error)}).")
+                yield _broken(name or ".", folder, f"{folder}: cannot be listed ({tell_error(error)}).")
                 continue
             waiting += (each for each in reversed(folders) if pattern is None or pattern.leads_to(each))
             kept = [each for each in files if pattern is None or pattern.takes(f"{home}/{each.name}")]
@@ -297,7 +300,7 @@ class ArchiveSource:
             try:
                 yield from self._named(shown, place.rstrip("/") if is_remote(place) else local_path(place))
             except Exception as error:
-                yield _broken(shown, home, f"{shown}: no such file or folder, or no access ({_told(error)}).")
+                yield _broken(shown, home, f"{shown}: no such file or folder, or no access ({tell_error(error)}).")
 
     def _named(self, name: str, place: str) -> Iterator[WorkItem]:
         """What a path of a manifest names."""
@@ -322,7 +325,7 @@ class ArchiveSource:
                 for batch in table.iter_batches(batch_size=4096, columns=["path"]):
                     yield from (str(each) for each in batch.column(0).to_pylist() if each)
         except (OSError, ValueError) as error:
-            raise DataError(f"{self.place}: cannot be read as a Parquet table ({_told(error)}).") from error
+            raise DataError(f"{self.place}: cannot be read as a Parquet table ({tell_error(error)}).") from error
 
     def _series(self) -> Iterator[WorkItem]:
         from vesalius.pacs.sending import DicomWeb
@@ -346,7 +349,7 @@ class ArchiveSource:
     def _of_series(self, series: "RemoteSeries") -> WorkItem:
         fact = FileFact(series.series, (series.instances or 1) * INSTANCE_BYTES, str(series.instances))
         item = WorkItem.make(_join(series.study, series.series), self.place, [fact], dicom=True)
-        return item.with_files((series.study, series.series))
+        return replace(item, files=(series.study, series.series))
 
 
 def _has_more(service: "DicomWeb", number: int) -> bool:
@@ -367,14 +370,8 @@ def _join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def _told(error: Exception) -> str:
-    if isinstance(error, VesaliusError):
-        return str(error)
-    return getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
-
-
 def _broken(name: str, folder: str, problem: str) -> WorkItem:
-    return WorkItem.make(name, folder, [FileFact("", 0, problem)]).with_problem(problem)
+    return replace(WorkItem.make(name, folder, [FileFact("", 0, problem)]), problem=problem)
 
 
 def _to_expression(pattern: str) -> re.Pattern[str]:

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from vesalius.errors import ConfigError, OutputError, require
 from vesalius.files import writing
+from vesalius.imaging.formats import in_one_line
 
 LOCAL = ("file://", "local://")
 UNFINISHED = re.compile(r"\.[0-9a-f]{32}\..+")
@@ -72,6 +73,11 @@ def open_filesystem(address: str) -> tuple[Any, str]:
     except (ImportError, ValueError) as error:
         raise ConfigError(f"{address}: cannot be opened ({error}).") from error
     return system, str(path)
+
+
+def tell_error(error: Exception) -> str:
+    """What an error of whatever file system says, in one line."""
+    return getattr(error, "strerror", None) or in_one_line(error)
 
 
 class ArchiveStore:
@@ -257,9 +263,8 @@ class ArchiveStore:
         except OutputError:
             raise
         except Exception as error:
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
             remedy = "check the address, its access rights and room"
-            raise OutputError(f"{self.address}/{name}: cannot be {done} ({reason}); {remedy}.") from error
+            raise OutputError(f"{self.address}/{name}: cannot be {done} ({tell_error(error)}); {remedy}.") from error
 
 
 def _write_through(path: Path, content: bytes) -> None:

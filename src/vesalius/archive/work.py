@@ -18,7 +18,7 @@ from PIL import Image
 from vesalius.archive.items import WorkItem
 from vesalius.archive.request import ArchiveRequest
 from vesalius.archive.schema import MASKS, ROWS
-from vesalius.archive.store import is_remote, open_filesystem
+from vesalius.archive.store import is_remote, open_filesystem, tell_error
 from vesalius.errors import ImageError, ModelError, OutputError, VesaliusError, unexpected
 from vesalius.files import parse_json, sha256_of, to_json, to_utf8
 from vesalius.imaging import MedicalImage, SliceStack
@@ -30,7 +30,6 @@ from vesalius.predict import Predictor
 from vesalius.segmentation import Segmentation, to_file_order
 
 Row = dict[str, object]
-LENGTH_BYTES = 8
 LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 """Failures of file systems that another try does not mend."""
 
@@ -55,28 +54,22 @@ class ItemOutcome:
         return ItemOutcome(rows, masks, failures=[{"source": source, "reason": reason}], again=again)
 
     def to_bytes(self) -> bytes:
-        """Ready for a pipe."""
-        rows = _to_ipc(self.rows)
-        head = {"slices": self.slices, "failures": self.failures, "again": self.again, "seconds": self.seconds}
-        told = to_json({**head, "split": len(rows)}, indent=None).encode()
-        return len(told).to_bytes(LENGTH_BYTES, "big") + told + rows + _to_ipc(self.masks)
+        """Ready for a pipe: both tables as Arrow streams, then the rest as JSON."""
+        sink = io.BytesIO()
+        for table in (self.rows, self.masks):
+            with pa.ipc.new_stream(sink, table.schema) as writer:
+                writer.write_table(table)
+        told = {"slices": self.slices, "failures": self.failures, "again": self.again, "seconds": self.seconds}
+        sink.write(to_json(told, indent=None).encode())
+        return sink.getvalue()
 
     @staticmethod
     def from_bytes(raw: bytes) -> "ItemOutcome":
         """The outcome of a ``to_bytes``."""
-        start = LENGTH_BYTES + int.from_bytes(raw[:LENGTH_BYTES], "big")
-        head: Any = parse_json(raw[LENGTH_BYTES:start].decode(), "outcome")
-        split = start + head.pop("split")
-        return ItemOutcome(
-            pa.ipc.open_stream(raw[start:split]).read_all(), pa.ipc.open_stream(raw[split:]).read_all(), **head
-        )
-
-
-def _to_ipc(table: pa.Table) -> bytes:
-    sink = io.BytesIO()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue()
+        source = pa.BufferReader(raw)
+        rows, masks = (pa.ipc.open_stream(source).read_all() for _ in range(2))
+        told: Any = parse_json(source.read().decode(), "outcome")
+        return ItemOutcome(rows, masks, **told)
 
 
 class ItemWorker:
@@ -129,8 +122,8 @@ class ItemWorker:
         except (OutputError, ImageError) as error:
             return ItemOutcome.failed(self.request, item.name, str(error), again=True)
         except Exception as error:  # file systems raise exceptions of every kind
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            return ItemOutcome.failed(self.request, item.name, f"{item.name}: cannot be fetched ({reason})", again=True)
+            reason = f"{item.name}: cannot be fetched ({tell_error(error)}); check the address and its access."
+            return ItemOutcome.failed(self.request, item.name, reason, again=True)
         told = _Teller(self.request, item, files)
         groups = group_files(files, each=True)
         told.seconds["read"] = time.perf_counter() - begin
@@ -167,7 +160,7 @@ def _calibration(request: ArchiveRequest) -> NamingCalibration:
 
 
 class _Teller:
-    """Rows and masks of one item."""
+    """Rows and masks of one item; those of a series are added when all of it is done, so that it fails as a whole."""
 
     def __init__(self, request: ArchiveRequest, item: WorkItem, files: Sequence[Path]) -> None:
         self.request, self.item = request, item
@@ -194,7 +187,7 @@ class _Teller:
         return [group for name, group in names.items() if name in self.item.only]
 
     def fail(self, source: str, reason: str) -> None:
-        """Note a failure, without rows of what was told of it before."""
+        """Note a failure."""
         self.outcome.failures.append({"source": source, "reason": reason})
 
     def finish(self, temporary: str) -> ItemOutcome:

@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 from uuid import uuid4
 
@@ -28,8 +28,8 @@ STARTS = 3
 class ItemRunner(Protocol):
     """Works on items one by one."""
 
-    def run(self, item: WorkItem) -> tuple[ItemOutcome, int]:
-        """The outcome, and how often it was tried."""
+    def run(self, item: WorkItem) -> ItemOutcome:
+        """What becomes of an item, tried once."""
         ...
 
     def close(self) -> None:
@@ -44,15 +44,11 @@ class DirectRunner:
         self._request, self._options = request, options
         self._worker: ItemWorker | None = None
 
-    def run(self, item: WorkItem) -> tuple[ItemOutcome, int]:
+    def run(self, item: WorkItem) -> ItemOutcome:
         """See `ItemRunner`."""
         if self._worker is None:
             self._worker = ItemWorker(self._request, self._options.threads)
-        for number in range(1, self._options.tries + 1):  # noqa: B007 - the last is told
-            outcome = self._worker.run(item)
-            if not outcome.again:
-                break
-        return outcome, number
+        return self._worker.run(item)
 
     def close(self) -> None:
         """See `ItemRunner`."""
@@ -66,24 +62,13 @@ class IsolatedRunner:
         asked = {"request": request.to_dict(), "threads": options.threads}
         self._child = Child("vesalius.archive.child", to_json(asked, indent=None).encode())
 
-    def run(self, item: WorkItem) -> tuple[ItemOutcome, int]:
+    def run(self, item: WorkItem) -> ItemOutcome:
         """See `ItemRunner`.
 
         Raises:
             ChildStoppedError: If it is closed, now or before.
             VesaliusError: If the process says that no item can be worked on.
         """
-        for number in range(1, self._options.tries + 1):  # noqa: B007 - the last is told
-            outcome = self._try(item)
-            if not outcome.again:
-                break
-        return outcome, number
-
-    def close(self) -> None:
-        """See `ItemRunner`; another thread that waits for an item is told `ChildStoppedError`."""
-        self._child.stop()
-
-    def _try(self, item: WorkItem) -> ItemOutcome:
         self._open()
         content = to_json(item.to_dict(), indent=None).encode()
         try:
@@ -95,6 +80,10 @@ class IsolatedRunner:
         except ChildFailedError as failed:
             raise self._to_error(failed) from failed
         return ItemOutcome.failed(self._request, item.name, f"{item.name}: {reason}.", again=True)
+
+    def close(self) -> None:
+        """See `ItemRunner`; another thread that waits for an item is told `ChildStoppedError`."""
+        self._child.stop()
 
     def _open(self) -> None:
         """Start the process, and open the model in it, unless they are."""
@@ -132,7 +121,7 @@ class ShardWorker:
     """
 
     def __init__(self, request: ArchiveRequest, out: str, options: WorkerOptions) -> None:
-        self._store = ArchiveStore(out)
+        self._store, self._tries = ArchiveStore(out), options.tries
         self._runner: ItemRunner = (IsolatedRunner if options.isolated else DirectRunner)(request, options)
 
     def run(self, items: Sequence[WorkItem]) -> ShardResult:
@@ -143,43 +132,51 @@ class ShardWorker:
             OutputError: If they cannot be written.
             VesaliusError: If no item at all can be worked on.
         """
+        begin = time.perf_counter()
+        outcomes: list[ItemOutcome] = []
         done: list[str] = []
         failed: list[dict[str, object]] = []
-        tables: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
-        seconds = dict.fromkeys(("read", "model", "write", "other"), 0.0)
-        slices = 0
         for item in items:
-            begin = time.perf_counter()
-            outcome, tries = self._runner.run(item)
+            outcome, tries = self._try(item)
+            outcomes.append(outcome)
             failed += [to_utf8({"key": item.key, **each, "tries": tries}) for each in outcome.failures]
-            if outcome.rows.num_rows:
-                done.append(item.key)
-            slices += outcome.slices
-            for name in TABLES:
-                tables[name].append(getattr(outcome, name))
-            for name, value in outcome.seconds.items():
-                seconds[name] += value
-            seconds["other"] += time.perf_counter() - begin - sum(outcome.seconds.values())
+            done += [item.key] if outcome.rows.num_rows else []
+        seconds = {kind: sum(each.seconds[kind] for each in outcomes) for kind in ("read", "model", "write")}
+        seconds["other"] = time.perf_counter() - begin - sum(seconds.values())
         begin = time.perf_counter()
-        shard, size = uuid4().hex, 0
-        counts = {}
-        for name, parts in tables.items():
-            table = pa.concat_tables(parts)
-            counts[name] = table.num_rows
-            if table.num_rows:
-                size += self._write(f"{PENDING}/{shard}.{name}.parquet", table)
+        tables = {name: pa.concat_tables([getattr(each, name) for each in outcomes]) for name in TABLES}
+        shard, size = self._write(tables)
         seconds["write"] += time.perf_counter() - begin
-        told = {name: round(value, 6) for name, value in seconds.items()}
         return ShardResult(
-            shard if counts["rows"] else "", tuple(done), tuple(failed), slices, **counts, bytes=size, seconds=told
+            shard,
+            tuple(done),
+            tuple(failed),
+            slices=sum(each.slices for each in outcomes),
+            rows=tables["rows"].num_rows,
+            masks=tables["masks"].num_rows,
+            bytes=size,
+            seconds={kind: round(value, 6) for kind, value in seconds.items()},
         )
 
     def close(self) -> None:
         """End what it started."""
         self._runner.close()
 
-    def _write(self, name: str, table: pa.Table) -> int:
-        sink = io.BytesIO()
-        pq.write_table(table, sink, compression="zstd")
-        self._store.write(name, sink.getvalue())
-        return len(sink.getvalue())
+    def _try(self, item: WorkItem) -> tuple[ItemOutcome, int]:
+        """What became of an item, and how often it was tried."""
+        for number in range(1, self._tries + 1):  # noqa: B007 - the last is told
+            outcome = self._runner.run(item)
+            if not outcome.again:
+                break
+        return outcome, number
+
+    def _write(self, tables: Mapping[str, pa.Table]) -> tuple[str, int]:
+        """The name of the pending files, "" if there is nothing to write, and their bytes."""
+        shard, size = "", 0
+        for name, table in tables.items():
+            if table.num_rows:
+                shard, sink = shard or uuid4().hex, io.BytesIO()
+                pq.write_table(table, sink, compression="zstd")
+                self._store.write(f"{PENDING}/{shard}.{name}.parquet", sink.getvalue())
+                size += len(sink.getvalue())
+        return shard, size

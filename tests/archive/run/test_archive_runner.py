@@ -13,7 +13,7 @@ from vesalius.archive import worker
 from vesalius.archive.items import FileFact, WorkItem
 from vesalius.archive.request import ArchiveRequest, WorkerOptions
 from vesalius.archive.work import ItemOutcome
-from vesalius.archive.worker import IsolatedRunner, ShardWorker
+from vesalius.archive.worker import ShardWorker
 from vesalius.errors import ConfigError, ModelError
 from vesalius.isolation import ChildEndedError, ChildFailedError, ChildLateError, ChildStoppedError
 
@@ -21,25 +21,31 @@ REQUEST = ArchiveRequest("in", "segment", ("square",))
 ITEM = WorkItem.make("a.png", "in", [FileFact("a.png", 1, "1")])
 
 
-def scripted(answers=(), starts=()) -> IsolatedRunner:
-    runner = IsolatedRunner(REQUEST, WorkerOptions(timeout_s=7, tries=2))
+def scripted(answers=(), starts=()) -> ShardWorker:
+    """A worker whose process answers as told; nothing is written, since no answer has rows."""
+    options = WorkerOptions(timeout_s=7, tries=2)
     told = [each if isinstance(each, Exception) else each.to_bytes() for each in answers]
-    runner._child = ScriptedChild(told, starts)
-    return runner
+    shard_worker = ShardWorker(REQUEST, "never-written", options)
+    shard_worker._runner._child = ScriptedChild(told, starts)
+    return shard_worker
 
 
-def test_an_item_that_gets_no_answer_is_tried_again_and_told():
-    done = ItemOutcome.failed(REQUEST, "a.png", "a.png: no image.")
-    outcome, tries = scripted([ChildEndedError("its process ended with code 3"), done]).run(ITEM)
-    assert (outcome.failures, tries) == ([{"source": "a.png", "reason": "a.png: no image."}], 2)
-    outcome, tries = scripted([ChildEndedError("its process ended with code 3"), ChildLateError("late")]).run(ITEM)
-    assert (outcome.failures[0]["reason"], tries) == ("a.png: took more than 7 s; --timeout allows more.", 2)
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        (ItemOutcome.failed(REQUEST, "a.png", "a.png: no image."), "a.png: no image."),
+        (ChildLateError("late"), "a.png: took more than 7 s; --timeout allows more."),
+    ],
+)
+def test_an_item_that_gets_no_answer_is_tried_again_and_told(second, reason):
+    result = scripted([ChildEndedError("its process ended with code 3"), second]).run([ITEM])
+    assert result.failed == ({"key": ITEM.key, "source": "a.png", "reason": reason, "tries": 2},)
 
 
 def test_a_process_may_fail_to_start_a_few_times():
     ended = ChildEndedError("its process cannot be started (no memory)")
     done = ItemOutcome.failed(REQUEST, "a.png", "a.png: no image.")
-    assert scripted([done], [ended] * (worker.STARTS - 1)).run(ITEM)[1] == 1
+    assert scripted([done], [ended] * (worker.STARTS - 1)).run([ITEM]).failed[0]["tries"] == 1
 
 
 @pytest.mark.parametrize(
@@ -52,15 +58,15 @@ def test_a_process_may_fail_to_start_a_few_times():
 )
 def test_a_model_that_no_process_opens_ends_the_run_with_the_reason(error, told):
     with pytest.raises(ModelError) as caught:
-        scripted(starts=[error] * worker.STARTS).run(ITEM)
+        scripted(starts=[error] * worker.STARTS).run([ITEM])
     assert str(caught.value) == f"pocket: a worker could not open it; {told}. `--workers 0` shows why."
 
 
 def test_an_error_that_concerns_all_items_is_raised_as_it_was():
     with pytest.raises(ConfigError, match="^no such device$"):
-        scripted(starts=[ChildFailedError("ConfigError", "no such device")]).run(ITEM)
+        scripted(starts=[ChildFailedError("ConfigError", "no such device")]).run([ITEM])
     with pytest.raises(ModelError, match="^bad weights$"):
-        scripted([ChildFailedError("ModelError", "bad weights")]).run(ITEM)
+        scripted([ChildFailedError("ModelError", "bad weights")]).run([ITEM])
 
 
 def test_closing_stops_a_batch_in_the_middle_of_an_item_and_before_its_first(bright_everywhere, tmp_path):
