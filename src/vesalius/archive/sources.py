@@ -247,22 +247,23 @@ class ArchiveSource:
                 f"{place}: no such file or folder, or no access ({tell_error(error)}); check it."
             ) from error
 
-    def _below(self, root: str, pattern: PathPattern | None = None) -> Iterator[WorkItem]:
+    def _below(self, root: str, pattern: PathPattern | None = None, name: str = "") -> Iterator[WorkItem]:
+        """The items of a folder and those in it; its own name stands before theirs."""
         waiting = [root]
         while waiting:
             folder = waiting.pop()
             home = folder.rstrip("/")
             if home == self._out:
                 continue
-            name = folder[len(root) :].strip("/")
+            here = "/".join(filter(None, (name, folder[len(root) :].strip("/"))))
             try:
                 folders, files = self._files_of(folder).list(folder)
             except Exception as error:
-                yield _broken(name or ".", folder, f"{folder}: cannot be listed ({tell_error(error)}).")
+                yield _broken(here or ".", folder, f"{folder}: cannot be listed ({tell_error(error)}).")
                 continue
             waiting += (each for each in reversed(folders) if pattern is None or pattern.leads_to(each))
             kept = [each for each in files if pattern is None or pattern.takes(f"{home}/{each.name}")]
-            yield from self._group(name, folder, kept)
+            yield from self._group(here, folder, kept)
 
     def _group(self, name: str, folder: str, files: Sequence[FileFact]) -> Iterator[WorkItem]:
         """The items of one folder."""
@@ -303,7 +304,7 @@ class ArchiveSource:
                 yield _broken(shown, home, f"{shown}: no such file or folder, or no access ({tell_error(error)}).")
 
     def _named(self, name: str, place: str) -> Iterator[WorkItem]:
-        """What a path of a manifest names."""
+        """What a path of a manifest names: a file, or a folder with all below it."""
         if place.startswith(WEB):
             raise ConfigError("web addresses are not read; expected a path, or the URL of an object store")
         files = self._files_of(place)
@@ -311,7 +312,7 @@ class ArchiveSource:
         if fact is not None:
             yield self._one(name, place.rpartition("/")[0], fact)
         else:
-            yield from self._group(name.rstrip("/"), place, files.list(place)[1])
+            yield from self._below(place, name=name.rstrip("/"))
 
     def _paths(self) -> Iterator[str]:
         import pyarrow.parquet as pq
