@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, NoReturn, cast
+from typing import Any, Literal, NoReturn
 from uuid import uuid4
 
 from vesalius import __version__
@@ -112,7 +112,7 @@ class ArchiveTotals:
         if record["kind"] != "shard":
             return
         self.shards += bool(record["shard"])
-        self.items += len(record["keys"]) * 3 // 4 // 16
+        self.items += len(base64.b64decode(record["keys"])) // KEY_BYTES
         for name in ("slices", "rows", "masks", "bytes"):
             setattr(self, name, getattr(self, name) + record[name])
         for name, value in record["seconds"].items():
@@ -229,7 +229,7 @@ class CommitLog:
             result: What a worker made.
             left: Items that are listed and not done.
             complete: Whether all are listed.
-            gone: Failures that were tried again, as `ArchiveTotals.failures` has them: hash of a name, and source.
+            gone: Failures that were tried again: hash of a name, and source.
 
         Raises:
             OutputError: If another run has taken over, the store refuses, or the files of the shard are not there; then
@@ -238,20 +238,18 @@ class CommitLog:
         tables = [table for table in TABLES if result.shard and getattr(result, table)]
         for table in tables:
             self._check_pending(f"{PENDING}/{result.shard}.{table}.parquet")
-        more = {"gone": [list(each) for each in gone]} if gone else {}
-        self._create("shard", {**result.to_dict(), "left": left, "complete": complete, **more})
+        self._create("shard", {**result.to_dict(), "left": left, "complete": complete}, gone)
         for table in tables:
             self.store.move(f"{PENDING}/{result.shard}.{table}.parquet", place_of(table, self._number))
 
-    def end(self, gone: Sequence[str] = ()) -> None:
+    def end(self, gone: Sequence[tuple[str, str]] = ()) -> None:
         """Note that everything that was listed is done or has failed, and remove what came to nothing.
 
         Args:
-            gone: Hashes of names that failed before, and are not in the source any more.
+            gone: Failures of what is not in the source any more: hash of a name, and source.
         """
         lost = self.store.names(PENDING)  # as of batches that Ray repeated; nobody else can have begun until the record
-        places = [[name, source] for name in gone for source in self.totals.failures.get(name, ())]
-        self._create("end", {"left": 0, "complete": True, **({"gone": places} if places else {})})
+        self._create("end", {"left": 0, "complete": True}, gone)
         for name in lost:
             self.store.remove(f"{PENDING}/{name}")
 
@@ -272,22 +270,29 @@ class CommitLog:
         self.fenced = True
         raise OutputError(f"{self.store.address}: another run writes there; wait for it, or let it alone do the work.")
 
-    def _create(self, kind: Literal["begin", "shard", "end"], content: Mapping[str, object]) -> None:
+    def _create(
+        self,
+        kind: Literal["begin", "shard", "end"],
+        content: Mapping[str, object],
+        gone: Sequence[tuple[str, str]] = (),
+    ) -> None:
         now = time.monotonic()
         wall = 0.0 if kind == "begin" else now - self._since
         self._since = now
-        told: dict[str, object] = {
+        record: dict[str, Any] = {
             "kind": kind,
             "run": self._run,
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
+            "vesalius": __version__,
+            "wall": round(wall, 3),
+            "price": wall / 3600 * self._price,
+            **content,
+            **({"gone": gone} if gone else {}),
         }
-        told |= {"vesalius": __version__, "wall": round(wall, 3), "price": wall / 3600 * self._price, **content}
-        record = to_json(told, indent=None)
-        checked = cast(Mapping[str, Any], parse_json(record, "record"))
-        if not self.store.create(self._next(), record.encode()):
+        if not self.store.create(self._next(), to_json(record, indent=None).encode()):
             self._refuse()
         self._number += 1
-        self.totals.add(checked)
+        self.totals.add(record)
 
 
 def place_of(table: str, number: int) -> str:

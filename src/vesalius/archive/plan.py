@@ -59,9 +59,10 @@ class ArchivePlan:
         if batch:
             yield batch
 
-    def gone(self) -> list[str]:
-        """Hashes of names that failed in a former run, and are not listed any more; none before all is listed."""
-        return sorted(self._unseen) if self.complete else []
+    def gone(self) -> list[tuple[str, str]]:
+        """Failures of former runs that were not listed any more, once all is: hash of a name, and source."""
+        failures = self._log.totals.failures
+        return [(name, source) for name in sorted(self._unseen) for source in failures.get(name, ())]
 
     def _left(self) -> Iterator[WorkItem]:
         while items := list(islice(self._items, LISTED_TOGETHER)):

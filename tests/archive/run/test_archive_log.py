@@ -192,7 +192,7 @@ class TestLog:
         assert log.totals.failed == 3
         name = make_item("a").key[:24]
         log.commit(make_result("", failed=(failures[1],)), 0, complete=True, gone=[(name, "a/1"), (name, "a/2")])
-        log.end([make_item("b").key[:24]])
+        log.end([(make_item("b").key[:24], "b")])
         for totals in (log.totals, self.begin(store).totals):
             assert [each["source"] for each in totals.all_failures()] == ["a/2"]
             assert totals.failed == 1
