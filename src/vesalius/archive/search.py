@@ -40,7 +40,7 @@ PLACES = 5
 
 
 @dataclass(frozen=True)
-class Answered:
+class FoundSlice:
     """One slice that was found."""
 
     score: float
@@ -67,6 +67,17 @@ class Answered:
                 {"question": question, "label": label, "probability": value} for question, label, value in self.labels
             ],
             "header": {name: text for name, text in first.header.items() if text},
+        }
+
+    def tell(self) -> dict[str, str]:
+        """Path, slice, labels and header in words."""
+        first = self.places[0]
+        stack = f" of stack {first.place.stack}" if first.place.stack > 1 else ""
+        return {
+            "path": first.place.file,
+            "slice": f"slice {first.place.slice}{stack}",
+            "labels": ", ".join(f"{label} {value:.2f}" for _, label, value in self.labels),
+            "header": " · ".join(dict.fromkeys(text for text in first.header.values() if text)),
         }
 
 
@@ -114,7 +125,7 @@ class ArchiveSearch:
         """How a phrase is read."""
         return read_phrase(phrase, self._series_of_words, [each.name for each in self._knowledge.targets])
 
-    def search(self, asked: SearchRequest) -> tuple[PhraseReading | None, list[Answered]]:
+    def search(self, asked: SearchRequest) -> tuple[PhraseReading | None, list[FoundSlice]]:
         """Find slices, the best first.
 
         Returns:
@@ -212,8 +223,8 @@ class ArchiveSearch:
 
     def _answer(
         self, rows: NDArray[np.int64], scores: Floats, likeness: Floats | None, asked: SearchRequest
-    ) -> list[Answered]:
-        answers: list[Answered] = []
+    ) -> list[FoundSlice]:
+        answers: list[FoundSlice] = []
         series: set[int] = set()
         for place in best_first(scores):
             row = int(rows[place])
@@ -223,7 +234,7 @@ class ArchiveSearch:
             series.add(found[0].series)
             alike = None if likeness is None else float(likeness[place])
             more = max(0, len(found) - PLACES)
-            answers.append(Answered(float(scores[place]), alike, tuple(found[:PLACES]), more, self._name(row)))
+            answers.append(FoundSlice(float(scores[place]), alike, tuple(found[:PLACES]), more, self._name(row)))
             if len(answers) == asked.limit:
                 break
         return answers

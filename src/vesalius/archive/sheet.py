@@ -11,7 +11,7 @@ from PIL import Image
 from vesalius import __version__
 from vesalius.archive.index import ArchiveIndex
 from vesalius.archive.query import PhraseReading
-from vesalius.archive.search import Answered
+from vesalius.archive.search import FoundSlice
 from vesalius.errors import VesaliusError
 from vesalius.files import write_text
 from vesalius.imaging import MedicalImage
@@ -28,7 +28,7 @@ def write_sheet(
     path: Path,
     title: str,
     reading: PhraseReading | None,
-    answers: Sequence[Answered],
+    answers: Sequence[FoundSlice],
     index: ArchiveIndex,
     root: Path | None = None,
 ) -> list[str]:
@@ -53,29 +53,13 @@ def write_sheet(
     for number, answer in enumerate(answers, start=1):
         picture, fault = pictures.draw(answer)
         failures += [fault] if fault else []
-        cards.append({"number": number, "picture": picture, "fault": fault, **_describe(answer)})
+        card = {"number": number, "picture": picture, "fault": fault, "score": f"{answer.score:.2f}"}
+        also = [each.place.file for each in answer.places[1:]]
+        cards.append({**card, **answer.tell(), "also": also, "more": answer.more_places})
     lines = [] if reading is None else reading.tell()
     text = render_page("archive/sheet.html", title=title, lines=lines, cards=cards, version=__version__)
     write_text(path, text)
     return failures
-
-
-def _describe(answer: Answered) -> dict[str, object]:
-    first, *others = answer.places
-    return {
-        "path": first.place.file,
-        "slice": tell_place(first.place.stack, first.place.slice),
-        "score": f"{answer.score:.2f}",
-        "labels": ", ".join(f"{label} {value:.2f}" for _, label, value in answer.labels),
-        "header": " · ".join(dict.fromkeys(text for text in first.header.values() if text)),
-        "also": [each.place.file for each in others],
-        "more": answer.more_places,
-    }
-
-
-def tell_place(stack: int, number: int) -> str:
-    """Slice and stack in words, from 1."""
-    return f"slice {number}" + (f" of stack {stack}" if stack > 1 else "")
 
 
 class _Pictures:
@@ -85,16 +69,17 @@ class _Pictures:
         self._index, self._root = index, root
         self._kept: tuple[object, list[MedicalImage]] = (None, [])
 
-    def draw(self, answer: Answered) -> tuple[str | None, str]:
+    def draw(self, answer: FoundSlice) -> tuple[str | None, str]:
         """A picture as data of a page; or None, and why there is none."""
         try:
             return self._draw(answer), ""
         except (VesaliusError, OSError) as error:
             return None, str(error)
 
-    def _draw(self, answer: Answered) -> str:
+    def _draw(self, answer: FoundSlice) -> str:
         found = answer.places[0]
         files = self._index.series_files(found.series)
+        # A file that holds one slice of a series is enough; all of them are read only where numbers count through them.
         stacks = self._read(found.place.file, ())
         stack, number = 1, 1
         if len(files) == 1 or sum(len(each.pixels) for each in stacks) > 1:

@@ -14,7 +14,7 @@ from vesalius.files import check_absent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vesalius.archive.search import Answered
+    from vesalius.archive.search import FoundSlice
     from vesalius.knowledge import Knowledge
 
 LISTED = 5
@@ -188,18 +188,13 @@ def _learnt(model: str) -> "Knowledge":
     return Knowledge.read(model) if find_encoder_source(model) is None else Knowledge()
 
 
-def _print(answers: "Sequence[Answered]") -> None:
-    from vesalius.archive.sheet import tell_place
-
+def _print(answers: "Sequence[FoundSlice]") -> None:
     if not answers:
         say("Nothing in this index meets the conditions.")
         return
     rows = []
     for each in answers:
-        first = each.places[0]
-        also = len(each.places) - 1 + each.more_places
-        labels = ", ".join(f"{label} {value:.2f}" for _, label, value in each.labels)
-        told = " · ".join(dict.fromkeys(text for text in first.header.values() if text))
-        place = tell_place(first.place.stack, first.place.slice) + (f", and {also} other places" if also else "")
-        rows.append((first.place.file, place, labels, told, each.score))
+        told, also = each.tell(), len(each.places) - 1 + each.more_places
+        place = told["slice"] + (f", and {also} other places" if also else "")
+        rows.append((told["path"], place, told["labels"], told["header"], each.score))
     print_table(("path", "slice", "labels", "header", "score"), rows)
