@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("highdicom", reason="needs the extra pacs")
 
-from vesalius.pacs import sending  # noqa: E402
+from vesalius.pacs import dicomweb  # noqa: E402
 
 WHERE = ("--url", "http://127.0.0.1:9/dicom-web", "--study", "1.2", "--series", "1.2.3")
 
@@ -29,12 +29,12 @@ def service(trials, monkeypatch):
                 each.save_as(folder / f"{place}.dcm", enforce_file_format=True)
 
         def find(self, filters, limit):
-            return [sending.RemoteSeries("1.2." * 15 + "4", "1.2.3", "CT", "", "portal", "20260101", 4)]
+            return [dicomweb.RemoteSeries("1.2." * 15 + "4", "1.2.3", "CT", "", "portal", "20260101", 4)]
 
         def store(self, file):
             seen["stored"].append(pydicom.dcmread(file).Modality)
 
-    monkeypatch.setattr(sending, "DicomWeb", Service)
+    monkeypatch.setattr(dicomweb, "DicomWeb", Service)
     return seen
 
 

@@ -45,7 +45,7 @@ def archive(trials, tmp_path):
 
 
 def test_a_series_comes_and_its_results_go_over_dicomweb(trials, archive, tmp_path, capsys):
-    from vesalius.pacs.sending import DicomWeb
+    from vesalius.pacs.dicomweb import DicomWeb
 
     web, series = DicomWeb(archive.url), trials.make_series(1)
     for place, each in enumerate(series):

@@ -1,7 +1,8 @@
 import pytest
 
 from vesalius.errors import ConfigError
-from vesalius.pacs.rules import SeriesFacts, check_aet, check_url, read_rules
+from vesalius.pacs.addresses import check_aet, check_url
+from vesalius.pacs.rules import SeriesFacts, read_rules
 
 RULES = """
 [queue]

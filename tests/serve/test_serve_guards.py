@@ -6,7 +6,7 @@ from serve_client import ask, half_bright, png, send
 from starlette.formparsers import MultiPartParser
 
 from vesalius.errors import ConfigError
-from vesalius.pacs.rules import is_loopback
+from vesalius.pacs.addresses import is_loopback
 from vesalius.serve.running import MOST_FILES, allow_open_files
 from vesalius.serve.settings import ServeSettings
 

@@ -103,7 +103,7 @@ def test_what_takes_too_long_is_stopped_and_the_next_request_is_answered(tmp_pat
 @pytest.mark.skipif(shutil.which("Orthanc") is None, reason="needs Orthanc (Debian: orthanc, orthanc-dicomweb)")
 def test_a_series_that_was_not_sent_is_fetched_from_the_archive(import_script, tmp_path):
     pytest.importorskip("pynetdicom", reason="needs the extra pacs")
-    from vesalius.pacs.sending import DicomWeb
+    from vesalius.pacs.dicomweb import DicomWeb
 
     trials = import_script("experiments/benchmarks", "pacs")
     archive, series = trials.Archive(tmp_path / "orthanc"), trials.make_series(1)

@@ -17,9 +17,11 @@ from vesalius.archive.store import hide_password, is_remote, local_path, open_fi
 from vesalius.errors import ConfigError, DataError, ImageError, require
 from vesalius.imaging.formats import DICOM_SUFFIXES, RASTER_SUFFIXES, VOLUME_SUFFIXES, has_dicom_mark, read_start
 from vesalius.imaging.safeguards import FRAMES
+from vesalius.pacs.addresses import check_url
+from vesalius.pacs.rules import NOT_IMAGES
 
 if TYPE_CHECKING:
-    from vesalius.pacs.sending import DicomWeb, RemoteSeries
+    from vesalius.pacs.dicomweb import DicomWeb, RemoteSeries
 
 WEB = ("http://", "https://")
 OTHER_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9_]{0,7}$")
@@ -31,10 +33,6 @@ PAGE = 500
 """Series that a DICOMweb service is asked for at a time; many give fewer."""
 INSTANCE_BYTES = 2**19
 """Assumed size of an instance of a DICOMweb service, which tells none."""
-NO_IMAGES = frozenset(
-    "AU DOC ECG HD KO PLAN PR REG RTDOSE RTPLAN RTRECORD RTSTRUCT SEG SR".split()  # noqa: SIM905 - shorter so
-)
-"""Modalities of DICOMweb series that hold no image of a patient."""
 
 
 class Files(Protocol):
@@ -187,8 +185,6 @@ class ArchiveSource:
         self._web = address.startswith(WEB)
         if self._web:
             require("dicomweb_client", extra="pacs")
-            from vesalius.pacs.rules import check_url
-
             check_url(address)
         self.place = to_place(address)
         """The address, the same from whatever folder of this machine it was given."""
@@ -329,7 +325,7 @@ class ArchiveSource:
             raise DataError(f"{self.place}: cannot be read as a Parquet table ({tell_error(error)}).") from error
 
     def _series(self) -> Iterator[WorkItem]:
-        from vesalius.pacs.sending import DicomWeb
+        from vesalius.pacs.dicomweb import DicomWeb
 
         service, offset, known = DicomWeb(self.place), 0, KeySet()
         while found := service.find({}, PAGE, offset):
@@ -342,7 +338,7 @@ class ArchiveSource:
                     yield _broken(".", self.place, f"{self.place}: {reason}; others cannot be listed.")
                 return
             for series, item, state in zip(found, items, before, strict=True):
-                if series.modality in NO_IMAGES:
+                if series.modality in NOT_IMAGES:
                     self.left_out[series.modality] += not state.known
                 elif not state.known:
                     yield item

@@ -331,7 +331,7 @@ def _hash(files: Sequence[Path]) -> str:
 def _fetch(item: WorkItem, temporary: Path) -> list[Path]:
     """The files of an item on this machine: where they are, or copies in a temporary folder."""
     if item.folder.startswith(("http://", "https://")):
-        from vesalius.pacs.sending import DicomWeb
+        from vesalius.pacs.dicomweb import DicomWeb
 
         DicomWeb(item.folder).fetch(item.files[0], item.files[1], temporary)
         return sorted(temporary.iterdir())

@@ -19,7 +19,7 @@ from vesalius.errors import ConfigError, PromptError, require
 
 if TYPE_CHECKING:
     from vesalius.imaging import MedicalImage
-    from vesalius.pacs.sending import DicomWeb
+    from vesalius.pacs.dicomweb import DicomWeb
     from vesalius.pacs.series_queue import SeriesQueue
     from vesalius.pacs.states import QueuedSeries
 
@@ -45,12 +45,12 @@ def pacs_find(
 
     Args:
         url: Address of the service; VESALIUS_PACS_TOKEN, or VESALIUS_PACS_USER and _PASSWORD, identify you.
-        filters: KEYWORD=VALUE by DICOM keyword; repeat it for several.
+        filters: KEYWORD=VALUE by DICOM keyword, with * and ? for any letters; repeat it for several.
         limit: Most series to list.
         as_json: Print JSON.
     """
     _require()
-    from vesalius.pacs.sending import DicomWeb
+    from vesalius.pacs.dicomweb import DicomWeb
 
     if limit < 1:
         raise ConfigError(f"--limit: expected 1 or more, got {limit}.")
@@ -62,7 +62,8 @@ def pacs_find(
         about = (each.modality, each.body_part, each.description, each.date)
         say(f"{', '.join(filter(None, about))}{'' if each.instances is None else f' ({each.instances} instances)'}")
         print_path(f"--study {each.study} --series {each.series}")
-    say(f"{len(found)} series; what identifies them is what `vesalius pacs segment` and `name` take.")
+    more = "; there may be more, see --limit" if len(found) == limit else ""
+    say(f"{len(found)} series{more}. What identifies them is what `vesalius pacs segment` and `name` take.")
 
 
 def pacs_segment(
@@ -320,8 +321,8 @@ def _place(out: Path | None, send: bool, deidentify: Path | None) -> Iterator[Pa
 @contextmanager
 def _fetched(url: str, study: str, series: str) -> "Iterator[tuple[DicomWeb, Path]]":
     """The service, and a folder with the series."""
-    from vesalius.pacs.rules import check_uid
-    from vesalius.pacs.sending import DicomWeb
+    from vesalius.pacs.addresses import check_uid
+    from vesalius.pacs.dicomweb import DicomWeb
 
     check_uid(study, "--study")
     check_uid(series, "--series")

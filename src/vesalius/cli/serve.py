@@ -78,7 +78,7 @@ def serve(
         require(module, extra="serve")
     if dicomweb is not None:
         require("dicomweb_client", extra="pacs")
-        from vesalius.pacs.sending import DicomWeb
+        from vesalius.pacs.dicomweb import DicomWeb
 
         DicomWeb(dicomweb)  # refuses what is no address, before anybody asks
     from vesalius.serve.running import run

@@ -24,8 +24,8 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # m
 from vesalius.console import say
 from vesalius.errors import ConfigError, OutputError
 from vesalius.imaging.safeguards import quiet
+from vesalius.pacs.addresses import UID, check_aet, is_loopback
 from vesalius.pacs.guard import ASSOCIATION_S, PDU_S, guard
-from vesalius.pacs.rules import UID, check_aet, is_loopback
 from vesalius.pacs.series_queue import SeriesQueue
 from vesalius.pacs.states import OtherSeriesError
 

@@ -1,29 +1,4 @@
-"""Which series are worked on, and how: the rules of a TOML file, read strictly.
-
-[queue]
-rest_seconds = 30            # a series is whole when nothing of it has arrived for so long
-quota_gigabytes = 50
-attempts = 5                 # then it is a dead letter; `vesalius pacs status` shows it
-retry_seconds = 60           # before the second attempt, then twice as long each time
-keep_days = 7                # after a series was done, refused or given up
-
-[destination.archive]        # results go back by C-STORE ...
-aet = "ORTHANC"
-host = "127.0.0.1"
-port = 4242
-
-[destination.web]            # ... or by STOW-RS
-url = "https://pacs.example.org/dicom-web"
-
-[[rule]]
-name = "liver"
-modality = ["CT"]
-body_part = ["ABDOMEN", "LIVER"]
-description = "(?i)abdomen|portal"   # a regular expression that SeriesDescription or StudyDescription matches
-task = "segment"             # or "name"
-phrases = ["liver", "kidneys"]
-send_to = ["archive"]
-"""
+"""Which series are worked on, and how: the rules of a TOML file, read strictly; docs/pacs.md shows all of it."""
 
 import dataclasses
 import math
@@ -31,36 +6,19 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
-from urllib.parse import urlsplit
 
 from vesalius.errors import ConfigError, unknown_name
+from vesalius.pacs.addresses import check_aet, check_url
 
 Task = Literal["segment", "name"]
-AET = re.compile(r"[\x20-\x5b\x5d-\x7e]{1,16}")
-"""Application entity titles: up to 16 printable ASCII characters without a back slash."""
-UID = re.compile(r"[0-9.]{1,64}")
-"""Unique identifiers; many that are in use break further rules of the standard."""
 LONGEST_PATTERN = 500
-NOT_IMAGES = (
-    "DOC",
-    "FID",
-    "KO",
-    "M3D",
-    "PLAN",
-    "PR",
-    "REG",
-    "RTDOSE",
-    "RTPLAN",
-    "RTRECORD",
-    "RTSTRUCT",
-    "RWV",
-    "SEG",
-    "SR",
+NOT_IMAGES = frozenset(
+    "AU DOC ECG FID HD KO M3D PLAN PR REG RTDOSE RTPLAN RTRECORD RTSTRUCT RWV SEG SR".split()  # noqa: SIM905 - shorter so
 )
-"""Modalities that rules only fit if they ask for them: an archive that forwards everything sends results back, too."""
+"""Modalities of series without images of a patient. Rules only fit them if they ask for them: an archive that forwards
+everything sends results back, too."""
 SECONDS_PER_DAY = 86400.0
 BYTES_PER_GIGABYTE = 2**30
 
@@ -143,13 +101,18 @@ class Rule:
 
 @dataclass(frozen=True)
 class QueueSettings:
-    """How patient the queue is, and how much it keeps."""
+    """How long the queue waits, and how much it keeps."""
 
     rest_seconds: float = 30.0
+    """A series is whole when nothing of it has arrived for so long."""
     quota_gigabytes: float = 50.0
+    """Of all instances together; more are refused."""
     attempts: int = 5
+    """At making results, and as many at sending them; then a series is a dead letter."""
     retry_seconds: float = 60.0
+    """Before the second attempt, then twice as long each time."""
     keep_days: float = 7.0
+    """After a series was done, refused or given up."""
 
     def __post_init__(self) -> None:
         for each in dataclasses.fields(self):
@@ -159,12 +122,12 @@ class QueueSettings:
 
     @property
     def quota_bytes(self) -> int:
-        """Of all instances together."""
+        """The quota."""
         return int(self.quota_gigabytes * BYTES_PER_GIGABYTE)
 
     @property
     def keep_seconds(self) -> float:
-        """After a series was done, refused or given up."""
+        """`keep_days` in seconds."""
         return self.keep_days * SECONDS_PER_DAY
 
 
@@ -206,59 +169,6 @@ def read_rules(path: Path) -> PacsRules:
     if len({rule.name for rule in rules}) < len(rules):
         raise ConfigError(f"{path}: two rules have the same name.")
     return PacsRules(rules, destinations, _build(QueueSettings, tables.get("queue", {}), f"{path} [queue]"))
-
-
-def check_aet(title: str) -> None:
-    """Refuse what is no application entity title.
-
-    Raises:
-        ConfigError: If it is none.
-    """
-    if not AET.fullmatch(title) or not title.strip():
-        raise ConfigError(f"'{title}': expected an AE title, up to 16 ASCII characters without a back slash.")
-
-
-def check_uid(text: str, place: str) -> None:
-    """Refuse what is no unique identifier.
-
-    Args:
-        text: That should be one.
-        place: Where it stands, for the message.
-
-    Raises:
-        ConfigError: If it is none.
-    """
-    if not UID.fullmatch(text):
-        raise ConfigError(f"{place} {text}: expected a UID, up to 64 digits and points, such as 1.2.840.10008.1.2.")
-
-
-def check_url(url: str) -> None:
-    """Refuse addresses that are not of a web service, or that would send what is secret in clear.
-
-    Raises:
-        ConfigError: Saying which.
-    """
-    if "@" in url.partition("://")[2].partition("/")[0]:
-        raise ConfigError("The address holds a password; give it in VESALIUS_PACS_USER and VESALIUS_PACS_PASSWORD.")
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # brackets without an address, a port that is no number
-        usable = False
-    if not usable:
-        raise ConfigError(f"{url}: expected the address of a DICOMweb service, such as https://HOST/dicom-web.")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, so that what is said to it goes over no network.
-
-    >>> [is_loopback(host) for host in ("localhost", "127.0.0.2", "::1", "0.0.0.0", "pacs.example.org")]
-    [True, True, True, False, False]
-    """
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 _Kind = TypeVar("_Kind")

@@ -1,77 +1,19 @@
-"""Results on their way back: C-STORE to a DICOM node, STOW-RS to a DICOMweb service, and what that service holds.
+"""Results on their way back: C-STORE to a DICOM node, STOW-RS to a DICOMweb service."""
 
-Credentials come from the environment: ``VESALIUS_PACS_TOKEN`` (bearer token), or ``VESALIUS_PACS_USER`` and
-``VESALIUS_PACS_PASSWORD``. They go over TLS, whose certificates are verified (``SSL_CERT_FILE`` names authorities of
-one's own), or stay on this machine. What is there already is stored: a result that is sent twice has the same UID.
-"""
-
-import os
 import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
 
-from vesalius.errors import ConfigError, OutputError, VesaliusError
-from vesalius.imaging.safeguards import FRAMES, quiet
-from vesalius.pacs.rules import Destination, check_uid, check_url, is_loopback
-
-if TYPE_CHECKING:
-    from dicomweb_client.api import DICOMwebClient
-    from pynetdicom.association import Association
-    from requests import Response
-
-OWN_AET = "VESALIUS"
-TIMEOUT_S = 60.0
-TOKEN, USER, PASSWORD = "VESALIUS_PACS_TOKEN", "VESALIUS_PACS_USER", "VESALIUS_PACS_PASSWORD"
-AUTHORITIES = "SSL_CERT_FILE"
-"""Of OpenSSL, which C-STORE over TLS goes by."""
-DUPLICATE = 0x0111
-"""Status of an instance whose UID is there already (PS3.7 annex C)."""
-CONFLICT = 409
-"""Of HTTP, where nothing was stored."""
-ANSWERS = ("application/dicom+json", "application/json", "application/dicom+xml", "application/xml")
-"""Media types of answers to STOW-RS."""
-COUNT = "NumberOfSeriesRelatedInstances"
-SERIES_FIELDS = {
-    "study": "StudyInstanceUID", "series": "SeriesInstanceUID", "modality": "Modality", "body_part": "BodyPartExamined",
-    "description": "SeriesDescription", "date": "StudyDate",
-}  # fmt: skip
-"""Fields of `RemoteSeries`, and what they are called in DICOM."""
-
-
-@dataclass(frozen=True)
-class RemoteSeries:
-    """What a DICOMweb service says of a series; nothing that names a patient."""
-
-    study: str
-    series: str
-    modality: str
-    body_part: str
-    description: str
-    date: str
-    instances: int | None
-
-    def to_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
-        return asdict(self)
-
-
-def send(file: Path, destination: Destination, own_aet: str = OWN_AET) -> None:
-    """Send one DICOM file.
-
-    Raises:
-        OutputError: If it was not accepted, or nobody answered.
-    """
-    if destination.url:
-        DicomWeb(destination.url).store(file)
-    else:
-        _store(file, destination, own_aet)
+from vesalius.errors import OutputError
+from vesalius.imaging.safeguards import quiet
+from vesalius.pacs.dicomweb import DUPLICATE, TIMEOUT_S, DicomWeb
+from vesalius.pacs.guard import guard
+from vesalius.pacs.rules import Destination
 
 
 def check_destination(destination: Destination) -> None:
@@ -84,233 +26,53 @@ def check_destination(destination: Destination) -> None:
         DicomWeb(destination.url)
 
 
-class DicomWeb:
-    """A DICOMweb service.
+def send(file: Path, destination: Destination, own_aet: str) -> None:
+    """Send one DICOM file.
 
     Args:
-        url: Such as https://HOST/dicom-web.
+        file: What to send.
+        destination: Where to.
+        own_aet: How the sender of a C-STORE calls itself.
 
     Raises:
-        ConfigError: If the address is none, or credentials contradict one another or would go over the network in
-            clear.
+        OutputError: If it was not accepted, or nobody answered.
     """
-
-    def __init__(self, url: str) -> None:
-        check_url(url)
-        self.url = url
-        self._client = _make_client(url)
-
-    def find(self, filters: Mapping[str, str], limit: int, offset: int = 0) -> list[RemoteSeries]:
-        """Series that fit (QIDO-RS).
-
-        Args:
-            filters: DICOM keyword -> value; * and ? stand for any letters, dates may be ranges (20260101-20260131).
-            limit: Most to return.
-            offset: Number of series to skip.
-
-        Raises:
-            OutputError: If the service does not answer, or refuses.
-        """
-        with _answering(self.url):
-            rows = self._client.search_for_series(
-                search_filters=dict(filters),
-                fields=[*SERIES_FIELDS.values(), COUNT],
-                limit=limit,
-                offset=offset or None,
-            )
-            return [_to_series(Dataset.from_json(row)) for row in rows]
-
-    def fetch(self, study: str, series: str, folder: Path, most: int | None = None) -> int:
-        """Write all instances of a series into a folder (WADO-RS); how many.
-
-        Args:
-            study: Its StudyInstanceUID.
-            series: Its SeriesInstanceUID.
-            folder: Folder to write into.
-            most: Bytes that it may take; None without a limit.
-
-        Raises:
-            ConfigError: If a UID is none.
-            OutputError: If the service does not answer, sends what cannot be stored, or the series is larger than
-                readers take or ``most``.
-        """
-        check_uid(study, "study")
-        check_uid(series, "series")
-        number = size = 0
-        with _answering(self.url):
-            for dataset in self._client.iter_series(study, series):
-                number += 1
-                if number > FRAMES.value:
-                    raise OutputError(
-                        f"{self.url}: the series has more than {FRAMES.value} instances ({FRAMES.variable})."
-                    )
-                size += _save(dataset, folder / f"{number:06d}.dcm", self.url)
-                if most is not None and size > most:
-                    raise OutputError(
-                        f"{self.url}: the series has more than the {most:,} bytes that there is room for."
-                    )
-        if not number:
-            raise OutputError(f"{self.url}: has no instance of this series.")
-        return number
-
-    def store(self, file: Path) -> None:
-        """Store a file (STOW-RS).
-
-        Raises:
-            OutputError: If the service does not answer, or refuses.
-        """
-        with quiet("pydicom"):
-            dataset = dcmread(file)
-        with _answering(self.url):
-            answer = self._store(dataset)
-            reasons = [each.get("FailureReason") for each in answer.get("FailedSOPSequence") or ()]
-        if others := [each for each in reasons if each != DUPLICATE]:
-            raise OutputError(f"{self.url}: refused an instance (reason {others[0]}).")
-
-    def _store(self, dataset: Dataset) -> Dataset:
-        """What the service says to an instance; also of one that it has already."""
-        import requests
-
-        try:
-            return self._client.store_instances([dataset])
-        except requests.HTTPError as error:
-            if error.response is None or error.response.status_code != CONFLICT:
-                raise
-            answer = Dataset.from_json(error.response.json())
-            if not answer.get("FailedSOPSequence"):
-                raise
-            return answer
-
-
-def _save(dataset: Dataset, path: Path, url: str) -> int:
-    """Write an instance; its bytes."""
-    try:
-        with quiet("pydicom"):
-            dataset.save_as(path, enforce_file_format=True)
-    except Exception as error:  # pydicom's own, of every kind; their text may quote the instance
-        raise OutputError(f"{url}: sent an instance that cannot be stored ({type(error).__name__}).") from error
-    return path.stat().st_size
-
-
-@contextmanager
-def _answering(url: str) -> Iterator[None]:
-    """What goes wrong with a service as one error, without the answer's text: it may name patients."""
-    import requests
-
-    try:
-        yield
-    except VesaliusError:
-        raise
-    except requests.HTTPError as error:
-        code = "none" if error.response is None else error.response.status_code
-        raise OutputError(f"{url}: answered with status {code}.") from None
-    except requests.exceptions.InvalidJSONError:
-        raise OutputError(f"{url}: answered with something else than DICOM; is this its address?") from None
-    except (requests.RequestException, ConnectionError) as error:
-        raise OutputError(f"{url}: does not answer ({type(error).__name__}).") from None
-    except OSError as error:
-        raise OutputError(f"{url}: what it sent cannot be kept ({error.strerror or type(error).__name__}).") from None
-    except Exception:  # whatever pydicom and dicomweb-client make of pages, damaged files and odd JSON
-        raise OutputError(f"{url}: answered with something else than DICOM; is this its address?") from None
-
-
-def _make_client(url: str) -> "DICOMwebClient":
-    import requests
-    from dicomweb_client.api import DICOMwebClient
-
-    token, user, password = _read_credentials()
-    parts = urlsplit(url)
-    if (token or user) and parts.scheme != "https" and not is_loopback(parts.hostname or ""):
-        raise ConfigError(f"{url}: credentials would go over the network in clear; use https.")
-    session = requests.Session()
-    session.trust_env = False  # no .netrc, no proxy that nobody named
-    session.verify = _read_authorities()
-    session.hooks["response"].append(_name_media_type)
-    if token:
-        session.headers["Authorization"] = f"Bearer {token}"
-    elif user:
-        session.auth = (user, password)
-    client = DICOMwebClient(url, session=session, timeout=TIMEOUT_S)
-    client.set_http_retry_params(retry=False)
-    return client
-
-
-def _read_credentials() -> tuple[str, str, str]:
-    token, user, password = (os.environ.get(name, "") for name in (TOKEN, USER, PASSWORD))
-    if bool(user) != bool(password):
-        given, lacking = (USER, PASSWORD) if user else (PASSWORD, USER)
-        raise ConfigError(f"{given} is set and {lacking} is not; they belong together.")
-    if token and user:
-        raise ConfigError(f"{TOKEN} and {USER} are set; a service is shown one of them, so unset the other.")
-    return token, user, password
-
-
-def _read_authorities() -> str | bool:
-    """A file of authorities that certificates are verified against; True for those that come with requests."""
-    named = os.environ.get(AUTHORITIES, "")
-    if named and not os.path.isfile(named):
-        raise ConfigError(f"{AUTHORITIES} names {named}, which is no file; name a PEM file of authorities.")
-    return named or True
-
-
-def _name_media_type(response: "Response", *_: object, **__: object) -> None:
-    """Leave out what follows a media type, such as a character set: dicomweb-client would not read the failures then.
-
-    Raises:
-        requests.HTTPError: If the service stored not all, and nobody could read what.
-    """
-    import requests
-
-    media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if media_type in ANSWERS:
-        response.headers["Content-Type"] = media_type
-    elif response.status_code == requests.codes.accepted:
-        response.close()
-        raise requests.HTTPError(response=response)
-
-
-def _to_series(row: Dataset) -> RemoteSeries:
-    count = row.get(COUNT)
-    texts = {field: str(row.get(keyword, "")) for field, keyword in SERIES_FIELDS.items()}
-    return RemoteSeries(**texts, instances=None if count is None else int(count))
-
-
-def _tell_refusal(association: "Association", meta: Dataset, own_aet: str) -> str:
-    """Why there is no association, as far as the other side said it."""
-    answer = association.acceptor.primitive
-    if association.is_rejected and answer is not None:
-        return f"refuses a call from {own_aet} ({answer.reason_str})."
-    if answer is not None and answer.result == 0:
-        return f"does not accept {meta.MediaStorageSOPClassUID.name} as {meta.TransferSyntaxUID.name}."
-    return "does not answer."
-
-
-def _store(file: Path, destination: Destination, own_aet: str) -> None:
-    from pynetdicom import AE, evt
-
-    from vesalius.pacs.guard import guard
-
+    if destination.url:
+        DicomWeb(destination.url).store(file)
+        return
     place = f"{destination.aet} at {destination.host}:{destination.port}"
     with quiet("pydicom"):
         dataset = dcmread(file)
+    association = _associate(dataset.file_meta, destination, own_aet)
+    if not association.is_established:
+        raise OutputError(f"{place}: {_tell_refusal(association, dataset.file_meta, own_aet)}")
+    try:
+        code = association.send_c_store(dataset).get("Status")
+    finally:
+        association.release()
+    if code is None or (code not in (0, DUPLICATE) and code >> 12 != 0xB):
+        raise OutputError(f"{place}: refused an instance ({'no answer' if code is None else f'status {code:04X}'}).")
+
+
+def _associate(meta: Dataset, destination: Destination, own_aet: str) -> Association:
     node = AE(ae_title=own_aet)
-    node.add_requested_context(dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.TransferSyntaxUID)
-    node.acse_timeout = node.dimse_timeout = node.network_timeout = TIMEOUT_S
-    node.connection_timeout = TIMEOUT_S
+    node.add_requested_context(meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID)
+    node.connection_timeout = node.acse_timeout = node.dimse_timeout = node.network_timeout = TIMEOUT_S
     tls: Any = (ssl.create_default_context(), destination.host) if destination.tls else None
-    association = node.associate(
+    return node.associate(
         destination.host,
         destination.port,
         ae_title=destination.aet,
         tls_args=tls,
         evt_handlers=[(evt.EVT_CONN_OPEN, guard)],
     )
-    if not association.is_established:
-        raise OutputError(f"{place}: {_tell_refusal(association, dataset.file_meta, own_aet)}")
-    try:
-        status = association.send_c_store(dataset)
-    finally:
-        association.release()
-    code = status.get("Status")
-    if code is None or (code not in (0, DUPLICATE) and code >> 12 != 0xB):
-        raise OutputError(f"{place}: refused an instance ({'no answer' if code is None else f'status {code:04X}'}).")
+
+
+def _tell_refusal(association: Association, meta: Dataset, own_aet: str) -> str:
+    """Why there is no association, as far as the other side said it."""
+    answer = association.acceptor.primitive
+    if association.is_rejected and answer is not None:
+        return f"refuses a call from {own_aet} ({answer.reason_str})."
+    if answer is not None and answer.result == 0:
+        return f"does not accept {meta.MediaStorageSOPClassUID.name} as {meta.TransferSyntaxUID.name}."
+    return "does not answer; see whether it runs, whether host and port are right, and whether both speak TLS."

@@ -255,7 +255,7 @@ def _fetch(url: str, series: str, folder: Path, most: int) -> None:
         OutputError: If the archive does not answer, or sends what is no series or more than so many bytes.
         ServiceError: If it has no such series.
     """
-    from vesalius.pacs.sending import DicomWeb
+    from vesalius.pacs.dicomweb import DicomWeb
 
     archive = DicomWeb(url)
     found = archive.find({"SeriesInstanceUID": series}, 1)

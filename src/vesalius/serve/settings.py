@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vesalius.errors import ConfigError, check_at_least, check_positive
-from vesalius.pacs.rules import is_loopback
+from vesalius.pacs.addresses import is_loopback
 
 TOKEN_VARIABLE = "VESALIUS_SERVE_TOKEN"
 """Environment variable with the token that callers must show."""

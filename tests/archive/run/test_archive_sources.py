@@ -25,7 +25,7 @@ def segment(source: object, out: object):
 @pytest.fixture
 def serve_series(monkeypatch, write_series):
     """Make any DICOMweb service one with a few series, of which the second is a report."""
-    from vesalius.pacs import sending
+    dicomweb = pytest.importorskip("vesalius.pacs.dicomweb", reason="needs the extra pacs")
 
     def serve(number, part):
         class Service:
@@ -35,12 +35,12 @@ def serve_series(monkeypatch, write_series):
             def find(self, filters, limit, offset=0):
                 rows = [(f"1.2.{3 + place}", "SR" if place == 1 else "CT") for place in range(number)]
                 found = rows[part(limit, offset)]
-                return [sending.RemoteSeries("1", uid, modality, "", "", "", 4) for uid, modality in found]
+                return [dicomweb.RemoteSeries("1", uid, modality, "", "", "", 4) for uid, modality in found]
 
             def fetch(self, study, series, folder):
                 write_series(folder, series)
 
-        monkeypatch.setattr(sending, "DicomWeb", Service)
+        monkeypatch.setattr(dicomweb, "DicomWeb", Service)
 
     return serve
 
