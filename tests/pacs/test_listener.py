@@ -308,7 +308,7 @@ def test_dcmtk_sends_to_it(port, queue, tmp_path, make_slice):
 )
 def test_settings_that_leave_a_door_open_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
-        ListenSettings(**settings).check()
+        ListenSettings(**settings)
 
 
 def test_a_port_in_use_is_said(queue, port):

@@ -1,4 +1,8 @@
-"""`vesalius pacs segment` and `name` with a service of the test's own."""
+"""`vesalius pacs` with a service, and a queue, of the test's own."""
+
+import json
+import time
+from datetime import datetime
 
 import pydicom
 import pytest
@@ -6,6 +10,7 @@ import pytest
 pytest.importorskip("highdicom", reason="needs the extra pacs")
 
 from vesalius.pacs import dicomweb  # noqa: E402
+from vesalius.pacs.series_queue import SeriesQueue  # noqa: E402
 
 WHERE = ("--url", "http://127.0.0.1:9/dicom-web", "--study", "1.2", "--series", "1.2.3")
 
@@ -138,3 +143,56 @@ def test_a_model_that_is_not_there_is_said_before_anything_is_accepted(run, tmp_
     assert code == 2
     assert "Did you mean 'pocket'?" in " ".join(said.split())
     assert "listens on" not in said
+
+
+@pytest.fixture
+def queue(tmp_path) -> SeriesQueue:
+    """Of two series, the first of which failed and waits, and the second of which was refused."""
+    found = SeriesQueue(tmp_path / "queue", 2**20)
+    for uid in ("1.1", "1.2"):
+        (tmp_path / "arriving").write_bytes(b"x")
+        found.store(uid, f"{uid}.1", tmp_path / "arriving")
+    with found.claim(0, 3) as series:
+        found.fail(series, "no answer", attempts=3, wait_s=600)
+    with found.claim(0, 3) as series:
+        found.refuse(series, "no image")
+    return found
+
+
+def test_status_says_when_what_failed_is_tried_again(run, queue):
+    code, told, _ = run("pacs", "status", "queue")
+    assert code == 0
+    assert "in 10 min" in told
+    failed = {each["reason"]: each for each in json.loads(run("pacs", "status", "queue", "--json")[1])["failed"]}
+    assert failed["no image"]["next_attempt"] is None
+    left = datetime.fromisoformat(failed["no answer"]["next_attempt"]).timestamp() - time.time()
+    assert 500 < left <= 600
+    assert run("pacs", "retry", "queue")[0] == 0
+    assert "now" in run("pacs", "status", "queue")[1].split()
+
+
+@pytest.mark.parametrize("by_number", [True, False])
+def test_one_series_is_removed_if_confirmed(run, queue, by_number):
+    first, second = queue.list_series()
+    name = first.short if by_number else first.uid
+    code, _, said = run("pacs", "remove", "queue", name)
+    assert (code, "add --yes" in said, len(queue.list_series())) == (2, True, 2)
+    assert run("pacs", "remove", "queue", name, "--yes")[0] == 0
+    assert [each.uid for each in queue.list_series()] == [second.uid]
+    assert not first.folder.exists()
+
+
+@pytest.mark.parametrize("name", ["1.9", "deadbeef", "5", ""])
+def test_a_series_that_is_not_there_is_not_removed(run, queue, name):
+    code, _, said = run("pacs", "remove", "queue", name, "--yes")
+    assert (code, len(queue.list_series())) == (2, 2)
+    assert "holds no series" in said
+
+
+def test_what_is_worked_on_is_not_removed_by_command(run, queue):
+    queue.retry()
+    with queue.claim(0, 3) as series:
+        code, _, said = run("pacs", "remove", "queue", series.uid, "--yes")
+    assert code == 2
+    assert "is being worked on" in " ".join(said.split())
+    assert series.folder.exists()

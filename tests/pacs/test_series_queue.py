@@ -10,7 +10,7 @@ from filelock import FileLock
 from vesalius.errors import OutputError
 from vesalius.pacs import series_queue
 from vesalius.pacs.series_queue import SeriesQueue
-from vesalius.pacs.states import OtherSeriesError, State, Stored
+from vesalius.pacs.states import OtherSeriesError, State
 
 QUOTA = 1000
 
@@ -20,10 +20,10 @@ def queue(tmp_path) -> SeriesQueue:
     return SeriesQueue(tmp_path / "queue", QUOTA)
 
 
-def arrive(queue: SeriesQueue, series: str, instance: str, content: bytes = b"x" * 100) -> Stored:
+def arrive(queue: SeriesQueue, series: str, instance: str, content: bytes = b"x" * 100) -> None:
     file = queue.root / "arriving"
     file.write_bytes(content)
-    return queue.store(series, instance, file)
+    queue.store(series, instance, file)
 
 
 def make(queue: SeriesQueue, found, *results: tuple[str, str]):
@@ -38,10 +38,6 @@ def found_in(queue: SeriesQueue, uid: str = "1.1"):
     return next(each for each in queue.list_series() if each.uid == uid)
 
 
-def state_of(queue: SeriesQueue, uid: str = "1.1") -> State:
-    return next(each.state for each in queue.list_series() if each.uid == uid)
-
-
 def test_names_on_disk_tell_no_uid(queue):
     arrive(queue, "1.1", "1.1.1")
     names = [path.name for path in queue.root.rglob("*")]
@@ -49,10 +45,11 @@ def test_names_on_disk_tell_no_uid(queue):
 
 
 def test_an_instance_is_taken_once(queue):
-    assert arrive(queue, "1.1", "1.1.1") == Stored.NEW
-    assert arrive(queue, "1.1", "1.1.1") == Stored.KNOWN
+    arrive(queue, "1.1", "1.1.1")
+    arrive(queue, "1.1", "1.1.1", b"of the same name")
     assert not (queue.root / "arriving").exists()
-    assert len(list(queue.list_series()[0].folder.iterdir())) == 1
+    (file,) = queue.list_series()[0].folder.iterdir()
+    assert file.read_bytes() == b"x" * 100
 
 
 def test_an_instance_of_another_series_is_refused(queue):
@@ -88,7 +85,7 @@ def test_a_claim_whose_holder_left_without_a_word_is_claimed_again(queue):
     arrive(queue, "1.1", "1.1.1")
     with queue.claim(0, 3):
         pass
-    assert state_of(queue) == State.CLAIMED
+    assert found_in(queue).state == State.CLAIMED
     with queue.claim(0, 3) as again:
         assert again is not None
 
@@ -108,7 +105,7 @@ def test_what_was_made_stays_so_when_sending_fails(queue):
     arrive(queue, "1.1", "1.1.1")
     with queue.claim(0, 3) as found:
         queue.fail(make(queue, found, ("01-report.dcm", "archive")), "no answer", attempts=3, wait_s=0)
-    assert state_of(queue) == State.MADE
+    assert found_in(queue).state == State.MADE
 
 
 def test_a_late_slice_begins_the_series_anew(queue):
@@ -116,7 +113,7 @@ def test_a_late_slice_begins_the_series_anew(queue):
     with queue.claim(0, 3) as found:
         arrive(queue, "1.1", "1.1.2")
         assert make(queue, found, ("01-report.dcm", "archive")) is None
-    assert state_of(queue) == State.RECEIVING
+    assert found_in(queue).state == State.RECEIVING
     with queue.claim(0, 3) as again:
         assert again.revision == found.revision + 1
         assert again.results == ()
@@ -130,7 +127,7 @@ def test_failures_wait_longer_each_time_and_end_as_dead_letters(queue):
             queue.fail(found, "no answer", attempts=3, wait_s=0)
     with queue.claim(0, 3) as found:
         queue.fail(found, "no answer", attempts=3, wait_s=0)
-    assert state_of(queue) == State.DEAD
+    assert found_in(queue).state == State.DEAD
     with queue.claim(0, 3) as nothing:
         assert nothing is None
     assert queue.retry() == 1
@@ -174,7 +171,7 @@ def test_attempts_at_making_do_not_count_against_sending(queue):
     with queue.claim(0, 3) as again:
         assert (again.attempts, again.reason) == (2, "no answer")
         queue.done(again)
-    assert (state_of(queue), found_in(queue).reason) == (State.DONE, "")
+    assert (found_in(queue).state, found_in(queue).reason) == (State.DONE, "")
 
 
 def test_what_was_sent_is_struck_off(queue):
@@ -206,7 +203,7 @@ def test_results_that_are_not_there_do_not_count_as_made(queue):
     arrive(queue, "1.1", "1.1.1")
     with queue.claim(0, 3) as found, pytest.raises(OutputError, match="No such file"):
         queue.made(found, [("01-report.dcm", "archive")])
-    assert state_of(queue) == State.CLAIMED
+    assert found_in(queue).state == State.CLAIMED
 
 
 def test_many_attempts_do_not_end_in_an_infinite_wait(queue):
@@ -244,12 +241,14 @@ def test_what_is_over_is_removed_in_time_and_nothing_else(queue):
                 "1.2": lambda each: queue.fail(each, "no answer", attempts=1, wait_s=0),
                 "1.3": lambda each: make(queue, each, ("01-report.dcm", "archive")),
             }[found.uid](found)
-    assert queue.remove_old(3600) == []
-    assert sorted((each.uid, each.state) for each in queue.remove_old(0)) == [
+    assert queue.list_old(3600) == []
+    old = queue.list_old(0)
+    assert [(each.uid, each.state) for each in old] == [
         ("1.0", State.DONE),
         ("1.1", State.REFUSED),
         ("1.2", State.DEAD),
     ]
+    assert all(queue.remove(each) for each in old)
     assert sorted(each.uid for each in queue.list_series()) == ["1.3", "1.4"]
     assert queue.used_bytes() == 200
     assert len(list(queue.incoming.iterdir())) == 2
@@ -261,8 +260,41 @@ def test_files_of_callers_that_went_away_are_removed(queue):
     for file in (old, new):
         file.write_bytes(b"half")
     os.utime(old, (time.time() - 7200,) * 2)
-    queue.remove_old(0)
+    queue.remove_abandoned()
     assert list(queue.unfinished.iterdir()) == [new]
+
+
+def test_a_series_is_removed_with_its_results_and_may_come_again(queue):
+    arrive(queue, "1.1", "1.1.1")
+    arrive(queue, "1.2", "1.2.1")
+    with queue.claim(0, 3) as found:
+        make(queue, found, ("01-report.dcm", "archive"))
+    assert queue.remove(found_in(queue))
+    assert [each.uid for each in queue.list_series()] == ["1.2"]
+    assert (queue.used_bytes(), list(queue.outgoing.iterdir()), list(queue.claims.iterdir())) == (100, [], [])
+    arrive(queue, "1.1", "1.1.1")
+    assert found_in(queue).revision == 1
+
+
+def test_what_is_worked_on_or_has_changed_is_not_removed(queue):
+    arrive(queue, "1.1", "1.1.1")
+    listed = found_in(queue)
+    with queue.claim(0, 3):
+        assert not SeriesQueue(queue.root, QUOTA).remove(found_in(queue))
+    arrive(queue, "1.1", "1.1.2")
+    assert not queue.remove(listed)
+    assert len(list(found_in(queue).folder.iterdir())) == 2
+
+
+def test_a_series_whose_files_cannot_be_deleted_stays_known(queue, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied")
+
+    arrive(queue, "1.1", "1.1.1")
+    monkeypatch.setattr(series_queue.shutil, "rmtree", refuse)
+    with pytest.raises(OutputError, match="Permission denied"):
+        queue.remove(found_in(queue))
+    assert queue.used_bytes() == 100
 
 
 def test_a_lock_that_the_disk_refuses_is_an_error_of_the_queue(queue, monkeypatch):

@@ -63,6 +63,10 @@ CHAPTERS = {
     "demo": "doctor",
     "evaluate-naming": "evaluate",
     "export": "models",
+    "pacs listen": "pacs_queue",
+    "pacs remove": "pacs_queue",
+    "pacs retry": "pacs_queue",
+    "pacs status": "pacs_queue",
     "report": "compare",
     "train-naming": "train",
 }
@@ -84,8 +88,9 @@ GROUPS = {
         "segment": "Segment a series of a DICOMweb service, and keep the result or store it there.",
         "name": "Name what a series of a DICOMweb service shows, as a structured report.",
         "listen": "Accept series by C-STORE, work on them by rules, and send results back.",
-        "status": "Say what a queue holds, and what failed for which reason.",
+        "status": "Say what a queue holds, what failed for which reason, and when that is tried again.",
         "retry": "Try everything again now that failed.",
+        "remove": "Remove a series' files and results from a queue at once.",
     },
     "prompts": {
         "generate": "Write prompts for a data set from its masks and images.",

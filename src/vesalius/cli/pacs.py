@@ -1,9 +1,6 @@
-"""``vesalius pacs find``, ``segment``, ``name``, ``listen``, ``status`` and ``retry``."""
+"""``vesalius pacs find``, ``segment`` and ``name``: with a DICOMweb service."""
 
-import signal
 import tempfile
-import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -14,17 +11,12 @@ from cyclopts import Parameter
 
 from vesalius.cli.deidentify import check_copies, copy_deidentified
 from vesalius.cli.usage import AsJson, OutPath
-from vesalius.console import print_json, print_path, print_table, say
+from vesalius.console import print_json, print_path, say
 from vesalius.errors import ConfigError, PromptError, require
 
 if TYPE_CHECKING:
     from vesalius.imaging import MedicalImage
     from vesalius.pacs.dicomweb import DicomWeb
-    from vesalius.pacs.series_queue import SeriesQueue
-    from vesalius.pacs.states import QueuedSeries
-
-FAILURE = ("series", "state", "attempts", "reason")
-"""What is told of a series that failed."""
 
 
 def pacs_find(
@@ -49,7 +41,7 @@ def pacs_find(
         limit: Most series to list.
         as_json: Print JSON.
     """
-    _require()
+    require_pacs()
     from vesalius.pacs.dicomweb import DicomWeb
 
     if limit < 1:
@@ -97,7 +89,7 @@ def pacs_segment(
         deidentify: New folder for de-identified copies of the images; the results are made from them. Not with --send.
         overwrite: Replace files that are there.
     """
-    _require()
+    require_pacs()
     from vesalius.clinical.work import DicomFiles, ReportOnlyError, check_outputs, segment_to_dicom
     from vesalius.imaging import read_image
     from vesalius.predict import Predictor, check_prompts
@@ -150,7 +142,7 @@ def pacs_name(
         deidentify: New folder for de-identified copies of the images; the results are made from them. Not with --send.
         overwrite: Replace a file that is there.
     """
-    _require()
+    require_pacs()
     from vesalius.clinical.work import check_outputs, report_names
     from vesalius.imaging.dicom import read_stacks
     from vesalius.naming.labeller import AnatomyLabeller, choose_stacks
@@ -162,111 +154,6 @@ def pacs_name(
             stacks = choose_stacks(read if deidentify is None else copy_deidentified(read, deidentify, [place]))
             report_names(place, AnatomyLabeller(model).label(stacks), stacks, model, overwrite=overwrite)
         _deliver([place], service, out, send)
-
-
-def pacs_listen(
-    *,
-    rules: Path,
-    queue: Path,
-    aet: str = "VESALIUS",
-    host: str = "127.0.0.1",
-    port: int = 11112,
-    caller: tuple[str, ...] = (),
-    certificate: Path | None = None,
-    key: Path | None = None,
-    client_ca: Path | None = None,
-    associations: int = 10,
-    megabytes: int = 512,
-    model: str = "pocket",
-) -> None:
-    """Accept series by C-STORE, work on them by rules, and send results back, until it is stopped.
-
-    What was accepted survives any crash; the same command goes on where it was.
-
-    Examples:
-        vesalius pacs listen --rules rules.toml --queue /var/lib/vesalius
-        vesalius pacs listen --rules rules.toml --queue queue --caller PACS
-
-    Documentation:
-        docs/pacs.md
-
-    Args:
-        rules: TOML file: which series, what to do, where results go.
-        queue: Folder for what arrives and what is made of it.
-        aet: Own AE title; calls to others are turned away.
-        host: Address to listen on; this machine alone by default.
-        port: TCP port; 0 takes a free one.
-        caller: AE title that may call; repeat it for several. Needed to listen to other machines.
-        certificate: PEM file; with it, and --key, only TLS is spoken.
-        key: PEM file of the certificate's key.
-        client_ca: PEM file of the authorities whose certificates callers must show.
-        associations: Most at a time.
-        megabytes: Most of one instance.
-        model: A model's name, or a checkpoint.
-    """
-    _require()
-    from vesalius.pacs.listener import ListenSettings, listening
-    from vesalius.pacs.rules import read_rules
-    from vesalius.pacs.series_queue import SeriesQueue
-    from vesalius.pacs.worker import Worker
-
-    known = read_rules(rules)
-    settings = ListenSettings(aet, host, port, caller, certificate, key, client_ca, associations, megabytes)
-    settings.check()
-    waiting = SeriesQueue(queue, known.queue.quota_bytes)
-    worker, stopped = Worker(waiting, known, model, aet), threading.Event()
-    worker.check()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stopped.set())
-    with listening(waiting, settings) as bound:
-        say(f"{aet} listens on {host}:{bound}; Ctrl-C stops it after the series it works on.")
-        worker.run(stopped)
-    say("Stopped; what was accepted waits in the queue.")
-
-
-def pacs_status(queue: Path, /, *, as_json: AsJson = False) -> None:
-    """Say what a queue holds, and what failed for which reason.
-
-    Examples:
-        vesalius pacs status /var/lib/vesalius
-
-    Documentation:
-        docs/pacs.md
-
-    Args:
-        queue: Its folder.
-        as_json: Print JSON.
-    """
-    from vesalius.pacs.states import State
-
-    waiting = _open(queue)
-    rows = waiting.list_series()
-    counts = Counter(each.state for each in rows)
-    failed = [each for each in rows if each.reason]
-    if as_json:
-        told = [dict(zip(FAILURE, _row(each), strict=True)) for each in failed]
-        print_json({"states": {state: counts[state] for state in State}, "bytes": waiting.used_bytes(), "failed": told})
-        return
-    print_table(("state", "series"), [(state, counts[state]) for state in State])
-    say(f"Instances take {waiting.used_bytes() / 2**20:.1f} MiB.")
-    if failed:
-        print_table(FAILURE, [_row(each) for each in failed])
-        say(f"To try them again now: vesalius pacs retry {queue}")
-
-
-def pacs_retry(queue: Path, /) -> None:
-    """Try everything again now that failed: refused, given up, or waiting for its next attempt.
-
-    Examples:
-        vesalius pacs retry /var/lib/vesalius
-
-    Documentation:
-        docs/pacs.md
-
-    Args:
-        queue: Its folder.
-    """
-    say(f"{_open(queue).retry()} series are tried again.")
 
 
 def _read_filters(given: tuple[str, ...]) -> dict[str, str]:
@@ -285,18 +172,6 @@ def _read_filters(given: tuple[str, ...]) -> dict[str, str]:
             raise ConfigError(f"--filter {each}: {keyword} is given twice; a series has to fit all filters.")
         filters[keyword] = value
     return filters
-
-
-def _row(series: "QueuedSeries") -> tuple[object, ...]:
-    return series.short, series.state, series.attempts, series.reason
-
-
-def _open(queue: Path) -> "SeriesQueue":
-    from vesalius.pacs.series_queue import SeriesQueue
-
-    if not (queue / "queue.sqlite").is_file():
-        raise ConfigError(f"{queue}: holds no queue; name the folder that `vesalius pacs listen --queue` was given.")
-    return SeriesQueue(queue, quota_bytes=0)
 
 
 @contextmanager
@@ -342,7 +217,12 @@ def _deliver(files: list[Path], service: "DicomWeb", out: Path | None, send: boo
         say(f"{len(files)} results are stored in {service.url}.")
 
 
-def _require() -> None:
+def require_pacs() -> None:
+    """Refuse to go on without the extra.
+
+    Raises:
+        MissingPackageError: If a package of it is not installed.
+    """
     require("highdicom", extra="pacs")
     require("pynetdicom", extra="pacs")
     require("dicomweb_client", extra="pacs")

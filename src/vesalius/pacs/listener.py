@@ -37,7 +37,11 @@ SILENCE_S = 120.0
 
 @dataclass(frozen=True)
 class ListenSettings:
-    """Where to listen, and to whom."""
+    """Where to listen, and to whom.
+
+    Raises:
+        ConfigError: If settings contradict one another or leave a door open, saying what to do.
+    """
 
     aet: str = "VESALIUS"
     """Own AE title; others are turned away."""
@@ -58,12 +62,7 @@ class ListenSettings:
     most_megabytes: int = 512
     """Of one instance."""
 
-    def check(self) -> None:
-        """Refuse settings that contradict one another or leave a door open.
-
-        Raises:
-            ConfigError: Saying what to do.
-        """
+    def __post_init__(self) -> None:
         for title in (self.aet, *self.callers):
             check_aet(title)
         if not self.callers and not is_loopback(self.host):
@@ -84,17 +83,17 @@ class ListenSettings:
         """
         if self.certificate is None:
             return None
-        context = _PatientContext(ssl.PROTOCOL_TLS_SERVER)
-        with _using(f"{self.certificate} and {self.key}"):
+        context = _LateHandshakes(ssl.PROTOCOL_TLS_SERVER)
+        with _reading(f"{self.certificate} and {self.key}"):
             context.load_cert_chain(self.certificate, self.key)
         if self.client_ca is not None:
-            with _using(self.client_ca):
+            with _reading(self.client_ca):
                 context.load_verify_locations(self.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 
 
-class _PatientContext(ssl.SSLContext):
+class _LateHandshakes(ssl.SSLContext):
     """Leaves a caller's handshake to the thread of its association, so that a silent caller keeps nobody waiting."""
 
     def wrap_socket(
@@ -110,7 +109,7 @@ class _PatientContext(ssl.SSLContext):
 
 
 @contextmanager
-def _using(files: object) -> Iterator[None]:
+def _reading(files: object) -> Iterator[None]:
     try:
         yield
     except (OSError, ssl.SSLError) as error:
@@ -127,7 +126,6 @@ def listening(queue: SeriesQueue, settings: ListenSettings) -> Iterator[int]:
     Raises:
         ConfigError: If the address cannot be had.
     """
-    settings.check()
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # it names patients and files
     receiver = Receiver(queue, settings.most_megabytes * 2**20)
     node = _make_node(settings)

@@ -25,7 +25,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from vesalius.errors import OutputError
-from vesalius.pacs.states import OtherSeriesError, QueuedSeries, State, Stored
+from vesalius.pacs.states import OVER, OtherSeriesError, QueuedSeries, State
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS series (
@@ -80,8 +80,8 @@ class SeriesQueue:
             database.execute("PRAGMA journal_mode = WAL")
             database.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
 
-    def store(self, series: str, instance: str, file: Path) -> Stored:
-        """Take an instance over; once this returns, a crash does not lose it.
+    def store(self, series: str, instance: str, file: Path) -> None:
+        """Take an instance over, unless it is known; once this returns, a crash does not lose it.
 
         Args:
             series: Its SeriesInstanceUID.
@@ -100,7 +100,7 @@ class SeriesQueue:
                 file.unlink()
                 if known["series"] != series:
                     raise OtherSeriesError(f"Instance {_hash(instance)} was sent before, as one of another series.")
-                return Stored.KNOWN
+                return
             if self._bytes(database) + size > self.quota_bytes:
                 file.unlink()
                 raise OutputError(f"{self.root}: the quota of {self.quota_bytes // 2**20} MiB is used up.")
@@ -120,7 +120,6 @@ class SeriesQueue:
                 "reason = '', results = '[]' WHERE uid = ?",
                 (time.time(), series),
             )
-        return Stored.NEW
 
     @contextmanager
     def claim(self, rest_s: float, attempts: int) -> Iterator[QueuedSeries | None]:
@@ -129,9 +128,10 @@ class SeriesQueue:
         A series is due if nothing of it has arrived for ``rest_s`` seconds, or if whoever held it is gone. If it was
         claimed so many times before and nothing came of it, not even an error, its processes were ended; it is dead.
         """
-        for uid, folder in self._due(rest_s):
-            with self._lock(folder) as held:
-                found = self._take(uid, rest_s, attempts) if held else None
+        now = time.time()
+        for each in self._list(_DUE, now - rest_s, now, now):
+            with self._lock(each) as held:
+                found = self._take(each.uid, rest_s, attempts) if held else None
                 if found is not None:
                     yield found
                     return
@@ -192,48 +192,54 @@ class SeriesQueue:
         """Folder for the results of one revision."""
         return self.outgoing / f"{series.folder.name}-{series.revision}"
 
-    def remove_old(self, older_than_s: float) -> list[QueuedSeries]:
-        """Delete the files of series that were done, refused or given up so long ago, and forget them.
+    def list_series(self) -> list[QueuedSeries]:
+        """All series, the newest last."""
+        return self._list("TRUE")
 
-        Files of callers that went away in the middle of an instance go, too.
+    def list_old(self, older_than_s: float) -> list[QueuedSeries]:
+        """Series that were done, refused or given up so long ago."""
+        return self._list(f"state IN {_OVER} AND changed <= ?", time.time() - older_than_s)
+
+    def remove(self, series: QueuedSeries) -> bool:
+        """Delete the files and results of a series, and forget it.
 
         Returns:
-            The series, as they were.
+            Whether it was removed; it stays if it is being worked on, or is not as it was when it was listed.
+
+        Raises:
+            OutputError: If a file cannot be deleted; then the series stays in the queue, too.
         """
+        with self._lock(series) as held:
+            removed = held and self._remove(series)
+            if removed and os.name == "posix":  # elsewhere the lock does it, and nobody can delete what is open
+                self._lock_file(series).unlink(missing_ok=True)
+        return removed
+
+    def remove_abandoned(self) -> None:
+        """Delete what callers left that went away in the middle of an instance."""
         with self._using_disk():
             for left in self.unfinished.iterdir():
                 with suppress(FileNotFoundError):  # its caller is not gone
                     if left.stat().st_mtime < time.time() - ABANDONED_S:
                         left.unlink()
-        limit = time.time() - older_than_s
-        removed: list[QueuedSeries] = []
-        for uid, folder in self._select(f"state IN {_OVER} AND changed <= ?", limit):
-            with self._lock(folder) as held:
-                if held and (gone := self._remove(uid, limit)) is not None:
-                    removed.append(gone)
-                    if os.name == "posix":  # elsewhere the lock does it, and nobody can delete what is open
-                        (self.claims / f"{folder}.lock").unlink(missing_ok=True)
-        return removed
-
-    def list_series(self) -> list[QueuedSeries]:
-        """All series, the newest last."""
-        with self._open() as database:
-            rows = database.execute(f"SELECT {_COLUMNS} FROM series ORDER BY changed").fetchall()
-        return [self._read(row) for row in rows]
 
     def used_bytes(self) -> int:
         """Bytes of all instances."""
         with self._open() as database:
             return self._bytes(database)
 
-    def _due(self, rest_s: float) -> list[tuple[str, str]]:
-        now = time.time()
-        return self._select(_DUE, now - rest_s, now, now)
+    def _list(self, where: str, *values: float) -> list[QueuedSeries]:
+        with self._open() as database:
+            rows = database.execute(f"SELECT {_COLUMNS} FROM series WHERE {where} ORDER BY changed", values).fetchall()
+        return [self._read(row) for row in rows]
+
+    def _lock_file(self, series: QueuedSeries) -> Path:
+        return self.claims / f"{series.folder.name}.lock"
 
     @contextmanager
-    def _lock(self, folder: str) -> Iterator[bool]:
+    def _lock(self, series: QueuedSeries) -> Iterator[bool]:
         """Whether the lock of a series could be had; released with the block."""
-        lock = FileLock(self.claims / f"{folder}.lock", mode=0o600)
+        lock = FileLock(self._lock_file(series), mode=0o600)
         with self._using_disk(), suppress(Timeout):
             lock.acquire(blocking=False)
         try:
@@ -274,26 +280,18 @@ class SeriesQueue:
             )
             return moved.rowcount == 1
 
-    def _remove(self, uid: str, limit: float) -> QueuedSeries | None:
-        with self._transaction() as database:
-            row = database.execute(
-                f"SELECT {_COLUMNS} FROM series WHERE uid = ? AND state IN {_OVER} AND changed <= ?", (uid, limit)
-            ).fetchone()
-            if row is None:
-                return None
-            gone = self._read(row)
-            # Files first: what a crash leaves here is over, and is removed next time.
-            shutil.rmtree(gone.folder, ignore_errors=True)
-            for results in self.outgoing.glob(f"{gone.folder.name}-*"):
-                shutil.rmtree(results, ignore_errors=True)
-            database.execute("DELETE FROM instances WHERE series = ?", (uid,))
-            database.execute("DELETE FROM series WHERE uid = ?", (uid,))
-        return gone
-
-    def _select(self, where: str, *values: float) -> list[tuple[str, str]]:
-        with self._open() as database:
-            rows = database.execute(f"SELECT uid, folder FROM series WHERE {where} ORDER BY changed", values).fetchall()
-        return [(row["uid"], row["folder"]) for row in rows]
+    def _remove(self, series: QueuedSeries) -> bool:
+        with self._transaction() as database, self._using_disk():
+            as_listed = "SELECT 1 FROM series WHERE uid = ? AND revision = ? AND state = ?"
+            if database.execute(as_listed, (series.uid, series.revision, series.state)).fetchone() is None:
+                return False
+            # Files first: what a crash leaves is still listed, and can be removed again.
+            for folder in (series.folder, *self.outgoing.glob(f"{series.folder.name}-*")):
+                with suppress(FileNotFoundError):
+                    shutil.rmtree(folder)
+            database.execute("DELETE FROM instances WHERE series = ?", (series.uid,))
+            database.execute("DELETE FROM series WHERE uid = ?", (series.uid,))
+        return True
 
     def _read(self, row: sqlite3.Row) -> QueuedSeries:
         return QueuedSeries(
@@ -302,6 +300,7 @@ class SeriesQueue:
             State(row["state"]),
             row["revision"],
             row["attempts"],
+            row["due"],
             row["reason"],
             tuple((file, destination) for file, destination in json.loads(row["results"])),
         )
@@ -349,7 +348,7 @@ _UNDONE = "state = CASE results WHEN '[]' THEN 'receiving' ELSE 'made' END"
 _DUE = "((state IN ('receiving', 'claimed') AND changed <= ? AND due <= ?) OR (state = 'made' AND due <= ?))"
 """With the time since which nothing may have arrived, and twice the present. A claim is due, too: if its process lives,
 its lock cannot be had."""
-_OVER = "('done', 'refused', 'dead')"
+_OVER = str(tuple(map(str, OVER)))
 _ENDED = "The process that worked on it was ended each time, by the system or from outside."
 _COLUMNS = "uid, folder, state, revision, changed, attempts, due, reason, results"
 

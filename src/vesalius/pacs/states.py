@@ -25,12 +25,8 @@ class State(StrEnum):
     """It failed as often as it may."""
 
 
-class Stored(StrEnum):
-    """What came of an instance that arrived."""
-
-    NEW = "new"
-    KNOWN = "known"
-    """An instance of this UID is there already, and stays as it is."""
+OVER = (State.DONE, State.REFUSED, State.DEAD)
+"""States in which a series stays until it is removed, or tried again."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +41,8 @@ class QueuedSeries:
     """Grows with every instance that is added."""
     attempts: int
     """That were begun: at making its results, or, once they are made, at sending them."""
+    due: float
+    """When it may be tried, in seconds since 1970; it waits after a failure alone."""
     reason: str
     """Why it failed last; "" if it did not."""
     results: tuple[tuple[str, str], ...]
@@ -54,3 +52,8 @@ class QueuedSeries:
     def short(self) -> str:
         """What logs call it: nothing that tells of a patient."""
         return self.folder.name[:8]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is done with it, unless somebody asks."""
+        return self.state in OVER

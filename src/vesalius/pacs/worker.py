@@ -79,8 +79,8 @@ class Worker:
         while not stopped.is_set():
             try:
                 if time.monotonic() - tidied >= TIDY_S:
-                    self._tidy()
                     tidied = time.monotonic()
+                    self._tidy()
                 if not self.step():
                     stopped.wait(LOOK_S)
             except OutputError as error:  # of the queue's own disk, which may have room again
@@ -88,8 +88,14 @@ class Worker:
                 stopped.wait(TROUBLE_S)
 
     def _tidy(self) -> None:
-        for each in self.queue.remove_old(self.rules.queue.keep_seconds):
-            if each.state != State.DONE:
+        self.queue.remove_abandoned()
+        for each in self.queue.list_old(self.rules.queue.keep_seconds):
+            try:
+                removed = self.queue.remove(each)
+            except OutputError as error:  # others can be removed
+                say(f"series {each.short}: cannot be removed: {error}")
+                continue
+            if removed and each.state != State.DONE:
                 say(f"series {each.short}: removed after {self.rules.queue.keep_days:g} days; it was {each.state}")
 
     def step(self) -> bool:
@@ -131,7 +137,7 @@ class Worker:
     def _can_send(self, series: QueuedSeries) -> bool:
         """Whether results are whole and their destinations still known; else all is made anew by today's rules."""
         folder = self.queue.results_of(series)
-        return all(name in self.rules.destinations and is_readable(folder / file) for file, name in series.results)
+        return all(name in self.rules.destinations and _is_readable(folder / file) for file, name in series.results)
 
     def _send(self, series: QueuedSeries) -> None:
         """Send each result to each destination that lacks it; one that fails keeps nothing from the others."""
@@ -156,7 +162,7 @@ class Worker:
         folder = self.queue.results_of(series)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
-        rules = self.rules.of(read_facts(series.folder))
+        rules = self.rules.of(_read_facts(series.folder))
         if rules:
             names = join_first(rule.name for rule in rules)
             say(f"series {series.short}: begun ({series.revision} instances; rules: {names})")
@@ -186,7 +192,7 @@ class Worker:
         return AnatomyLabeller(self.model)
 
 
-def read_facts(folder: Path) -> SeriesFacts:
+def _read_facts(folder: Path) -> SeriesFacts:
     """What the header of a series' first file says.
 
     Raises:
@@ -201,7 +207,7 @@ def read_facts(folder: Path) -> SeriesFacts:
     return SeriesFacts(modality, body_part, tuple(each for each in descriptions if each))
 
 
-def is_readable(file: Path) -> bool:
+def _is_readable(file: Path) -> bool:
     """Whether a result is there and holds what DICOM needs."""
     try:
         with quiet("pydicom"):
