@@ -75,4 +75,4 @@ def _tell_refusal(association: Association, meta: Dataset, own_aet: str) -> str:
         return f"refuses a call from {own_aet} ({answer.reason_str})."
     if answer is not None and answer.result == 0:
         return f"does not accept {meta.MediaStorageSOPClassUID.name} as {meta.TransferSyntaxUID.name}."
-    return "does not answer; see whether it runs, whether host and port are right, and whether both speak TLS."
+    return "does not answer; see whether it runs, host and port are right, and both or neither speak TLS."
