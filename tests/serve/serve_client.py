@@ -1,6 +1,8 @@
 """What tests send to a service, and how they read its answers."""
 
 import io
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -19,6 +21,18 @@ def half_bright(height: int = 24, width: int = 32) -> np.ndarray:
 def png(picture: np.ndarray) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def pack(entries: dict[str, bytes], *, change: Callable[[zipfile.ZipInfo], None] = lambda entry: None) -> bytes:
+    """A zip file, of whose entries each may be changed before it is written."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in entries.items():
+            entry = zipfile.ZipInfo(name)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            change(entry)
+            archive.writestr(entry, content)
     return stream.getvalue()
 
 

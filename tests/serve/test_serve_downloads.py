@@ -129,10 +129,21 @@ def test_what_is_not_dicom_has_no_dicom_objects(client):
     assert client.get(f"/api/uploads/{upload['id']}/seg.dcm").status_code == 422
 
 
-def test_a_single_slice_of_dicom_is_corrected_in_the_order_of_its_file(client, ct):
-    (result,) = ask(client, ct, "liver")
+def test_a_single_slice_of_dicom_is_corrected_in_the_order_of_its_file(client):
+    dataset = dcmread(get_testdata_file("CT_small.dcm", download=False))
+    dataset.ImageOrientationPatient = [-1, 0, 0, 0, -1, 0]  # stored upside down
+    values = np.full((128, 128), -500, np.int16)
+    values[:40, :50] = 300
+    dataset.PixelData = (values - int(dataset.RescaleIntercept)).astype(np.int16).tobytes()
+    stream = io.BytesIO()
+    dataset.save_as(stream)
+    upload = send(client, stream.getvalue(), "IM0001")
+    (result,) = ask(client, upload, "liver")
     mask = client.get(result["mask"]).content
-    files = unzip(correct(client, ct, mask))
-    assert len(json.loads(files["anns/train.json"])) == 1
-    image = np.asarray(Image.open(io.BytesIO(client.get(f"/api/uploads/{ct['id']}/image").content)))
-    assert image.shape[:2] == (128, 128)
+    assert np.asarray(Image.open(io.BytesIO(mask)))[:30, :40].all()
+    files = unzip(correct(client, upload, mask))
+    (record,) = json.loads(files["anns/train.json"])
+    for name in (f"images/{record['img_name']}", f"masks/{record['mask_name']}"):
+        shown = np.asarray(Image.open(io.BytesIO(files[name])).convert("L"))
+        assert shown[-30:, -40:].min() > 200
+        assert shown[:60].max() < 50

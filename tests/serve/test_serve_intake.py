@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
-from serve_client import ask, half_bright, nifti, png, read_nifti, send
+from serve_client import ask, half_bright, nifti, pack, png, read_nifti, send
 
 from vesalius.errors import ImageError
 from vesalius.imaging.dicom import read_dicom
@@ -30,14 +30,6 @@ def drop(client, **contents: bytes) -> list[dict]:
     answer = client.post("/api/uploads", files=files)
     assert answer.status_code == 201, answer.text
     return answer.json()["series"] or [answer.json()]
-
-
-def pack(entries: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in entries.items():
-            archive.writestr(name, content)
-    return stream.getvalue()
 
 
 def test_files_that_differ_in_their_suffix_alone_are_images_of_their_own(client):

@@ -288,6 +288,8 @@ def test_a_volume_is_scrolled_windowed_masked_and_jumped_in(visit, volume):
     slider.fill("10")
     expect(page.locator("#slice-text")).to_have_text("10 of 10")
     until(page, lambda: (np.ptp(pixels_of(page), axis=2) > 60).mean() < 0.01)
+    page.get_by_role("button", name="slices 4–7").click()
+    expect(page.locator("#slice-text")).to_have_text("6 of 10")
 
     page.get_by_role("button", name="Name it").click()
     page.get_by_role("button", name="abdomen, slices 1 to 5, probability 0.90: go there").click()

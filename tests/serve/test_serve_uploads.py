@@ -8,21 +8,10 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
-from serve_client import ask, half_bright, nifti, png, send
+from serve_client import ask, half_bright, nifti, pack, png, send
 
 from vesalius.errors import OutputError
 from vesalius.serve.store import UploadStore, new_handle, worker_of
-
-
-def pack(entries: dict[str, bytes], *, change=lambda entry: None) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in entries.items():
-            entry = zipfile.ZipInfo(name)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            change(entry)
-            archive.writestr(entry, content)
-    return stream.getvalue()
 
 
 def refused(client, content: bytes, name: str = "images.zip") -> dict:

@@ -36,6 +36,8 @@ export interface Answer {
   nearest: readonly string[];
   share: number | null;
   volume_ml: number | null;
+  /** Slices with a mark, counted from 0; null for pictures. */
+  slices_marked: readonly number[] | null;
   mask: string | null;
   probability: string | null;
 }

@@ -64,8 +64,8 @@ export function probability(value: number): string {
 
 /** A share of all pixels as text, never rounded down to nothing. */
 export function percent(share: number): string {
-  if (share === 0) return "0 %";
-  return share < 0.001 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`;
+  if (share === 0) return "0\u00a0%";
+  return share < 0.001 ? "<\u00a00.1\u00a0%" : `${(100 * share).toFixed(1)}\u00a0%`;
 }
 
 /** Hand a file to the user. */

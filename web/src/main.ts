@@ -23,6 +23,7 @@ const phrases = new Phrases({
   draw: () => void draw(),
   ask: () => void ask(),
   download: (phrase) => void guard(() => saveMask(phrase)),
+  go: (slice) => stage.jump(slice),
   list: () => showTasks(),
 });
 const left = byId("left", HTMLSelectElement);

@@ -29,6 +29,8 @@ interface Actions {
   ask: () => void;
   /** Hand the mask of a phrase to the user. */
   download: (phrase: Phrase) => void;
+  /** Go to a slice, counted from 0. */
+  go: (slice: number) => void;
   /** The list has changed, or an answer has. */
   list: () => void;
 }
@@ -173,12 +175,21 @@ export class Phrases {
       answer.existence === null ? "existence not judged" : `existence ${probability(answer.existence)}`,
       !answer.share ? "nothing marked" : `${percent(answer.share)} marked`,
     ];
-    if (answer.volume_ml) facts.push(`${answer.volume_ml < 10 ? answer.volume_ml.toFixed(1) : answer.volume_ml.toFixed(0)} ml`);
+    if (answer.volume_ml) facts.push(`${answer.volume_ml.toFixed(answer.volume_ml < 10 ? 1 : 0)}\u00a0ml`);
     if (answer.target && answer.target !== answer.phrase) facts.push(`taken for ${answer.target}`);
     const meter = make("meter", { min: 0, max: 1, value: answer.existence ?? 0 });
     meter.setAttribute("aria-hidden", "true");
     const remark = answer.remark ? [make("span", { className: "remark soft" }, answer.remark)] : [];
-    return [...(answer.existence === null ? [] : [meter]), make("span", {}, facts.join(" · ")), ...remark];
+    return [...(answer.existence === null ? [] : [meter]), make("span", {}, facts.join(" · "), ...this.slices(answer)), ...remark];
+  }
+
+  /** The way to what is marked, which may lie in slices far from the one that is shown. */
+  private slices({ slices_marked }: Answer): (Node | string)[] {
+    const [first, last] = [slices_marked?.at(0), slices_marked?.at(-1)];
+    if (!slices_marked || first === undefined || last === undefined) return [];
+    const middle = slices_marked[Math.floor(slices_marked.length / 2)] as number;
+    const label = first === last ? `slice ${first + 1}` : `slices ${first + 1}–${last + 1}`;
+    return [" · ", button(label, () => this.actions.go(middle), { className: "link", title: "Go to the middle of them" })];
   }
 
   /** Why the model was not asked, and what it could be asked instead; remarks begin with the phrase, as chips do. */
