@@ -100,6 +100,10 @@ export class Service {
   onWait: (seconds: number) => void = () => {};
   private token = sessionStorage.getItem(TOKEN);
 
+  get hasToken(): boolean {
+    return this.token !== null;
+  }
+
   setToken(token: string): void {
     this.token = token;
     sessionStorage.setItem(TOKEN, token);

@@ -49,13 +49,15 @@ async function guard(act: () => Promise<void>): Promise<void> {
 
 function askForToken(): void {
   byId("sign-in", HTMLFormElement).hidden = false;
-  byId("token", HTMLInputElement).focus();
-  say("This service asks for a token.");
+  byId("token", HTMLInputElement).select();
+  if (service.hasToken) showError(new ServiceError("This is not the token that the service was started with.", 401));
+  else say("This service asks for a token.");
 }
 
 async function start(): Promise<void> {
   const model = await service.model();
   byId("sign-in", HTMLFormElement).hidden = true;
+  clearErrors();
   setTargets(model.targets);
   byId("model", HTMLParagraphElement).textContent = plain(`${model.name}, ${model.targets.length} targets`);
   say("");
