@@ -8,9 +8,11 @@ from PIL import Image
 
 from vesalius.errors import ImageError, ImageNotice, OutputError, PromptError
 from vesalius.imaging import MedicalImage, read_image
+from vesalius.imaging.orientation import MaskGrid
 from vesalius.predict import Predictor, segment_volume
 from vesalius.results import Results
 from vesalius.segmentation import Segmentation, smooth_across
+from vesalius.volumes import PackedMasks
 
 AXES = {
     "LPS": np.diag([-2.0, -2.0, 3.0]),
@@ -162,3 +164,22 @@ class TestSmoothingAcrossSlices:
                 yield each
 
         assert max(len(asked) - place for place, _ in enumerate(smooth_across(counted(), 0.01))) == 11
+
+
+@pytest.mark.parametrize("tilt", [0.0, 1.5])
+@pytest.mark.parametrize("source", [None, np.diag([1.0, -1, -5, 1])], ids=["own", "other"])
+def test_a_volume_on_the_grid_of_masks_comes_back_as_displayed(source, tilt):
+    shown = np.array([[0, 0, -1.0, 0], [tilt, -1, 0, 0], [5, 0, 0, 0], [0, 0, 0, 1]])
+    if source is not None:
+        source = source.copy()
+        source[1, 2] = -tilt
+    masks = PackedMasks((6, 7))
+    for mask in np.random.default_rng(0).random((4, 6, 7)) > 0.5:
+        masks.append(mask)
+    grid = MaskGrid.of(masks.shape, shown, source, straighten=tilt > 0)
+    planes = masks.planes(grid.order, grid.backwards)
+    moved = planes if grid.straight is None else grid.straight.move(planes)
+    volume = np.stack([plane.T for plane in moved], axis=2)
+    assert volume.shape == grid.shape
+    assert (grid.shape[1] > 6) == (tilt > 0)
+    np.testing.assert_array_equal(grid.to_display(volume), np.stack(list(masks)))

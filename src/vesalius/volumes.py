@@ -18,7 +18,7 @@ from vesalius.errors import ImageError
 from vesalius.files import check_absent
 from vesalius.imaging import MedicalImage, SliceStack, overlay, to_square_pixels, write_mask, write_rgb
 from vesalius.imaging.formats import VOLUME_SUFFIXES
-from vesalius.imaging.orientation import Affine, Scalar, grid_order, straight_grid
+from vesalius.imaging.orientation import Affine, Scalar, grid_order
 from vesalius.imaging.raster import to_png, write_labels
 from vesalius.imaging.safeguards import MEGABYTES, Notice, megabytes, warn_of
 from vesalius.knowledge import Understanding
@@ -301,22 +301,14 @@ def write_volume(
     # Only volumes need nibabel, which takes a fifth of a second to load.
     from vesalius.imaging.nifti import write_mask_volume
 
-    shown, source = slices.affine, image.source_affine
-    if shown is None:
-        order, backwards, target = [2, 1, 0], [False] * 3, None
-    else:
-        target = shown[:, [2, 1, 0, 3]] if source is None else source
-        order, backwards = grid_order(shown, target)
-    depth, rows, columns = (masks.shape[axis] for axis in reversed(order))
-    planes = masks.planes(order, backwards)
+    grid = image.mask_grid(slices)
+    planes = masks.planes(grid.order, grid.backwards)
+    if grid.straight is not None:
+        planes = grid.straight.move(planes)
     from_volume_file = image.source.name.lower().endswith(VOLUME_SUFFIXES)
     like = image.source if from_volume_file and image.source.is_file() else None
-    sheared = image.sheared and not from_volume_file
-    if target is not None and sheared:
-        grid = straight_grid(target, (columns, rows, depth))
-        planes, target, (columns, rows, depth) = grid.move(planes), grid.affine, grid.shape
-    write_mask_volume(path, planes, (columns, rows, depth), target, like=like, dtype=dtype, slope=slope, screen=screen)
-    return (STRAIGHTENED,) if sheared else ()
+    write_mask_volume(path, planes, grid.shape, grid.affine, like=like, dtype=dtype, slope=slope, screen=screen)
+    return () if grid.straight is None else (STRAIGHTENED,)
 
 
 def is_volume(image: MedicalImage, slices: SliceStack) -> bool:

@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.errors import ImageError
+from vesalius.imaging.formats import VOLUME_SUFFIXES
 from vesalius.imaging.header import Finding, HeaderFacts, find_purpose
 from vesalius.imaging.intensity import WindowFunction, asked_range, default_range
 from vesalius.imaging.lazy import LazyPixels, Pixels
 from vesalius.imaging.orientation import (
     Affine,
+    MaskGrid,
     Plane,
     grid_order,
     nearest_plane,
@@ -201,6 +203,16 @@ class MedicalImage:
             self.modality,
             self.source_affine,
         )
+
+    def mask_grid(self, slices: SliceStack) -> MaskGrid:
+        """The grid of mask volumes: that of the file, but a straight one where a series is sheared.
+
+        Args:
+            slices: Slices of this image, in any plane.
+        """
+        depth, height, width = slices.pixels.shape[:3]
+        straighten = self.sheared and not self.source.name.lower().endswith(VOLUME_SUFFIXES)
+        return MaskGrid.of((depth, height, width), slices.affine, self.source_affine, straighten=straighten)
 
     def to_source_grid(
         self, mask: NDArray[np.generic], affine: Affine | None = None

@@ -7,7 +7,7 @@ the front at image left: the radiological convention.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypeVar
@@ -172,6 +172,12 @@ class StraightGrid:
             moved[row : row + plane.shape[0], column : column + plane.shape[1]] = plane
             yield moved
 
+    def move_back(self, volume: NDArray[Scalar]) -> NDArray[Scalar]:
+        """The slices of a volume [i, j, k] on the straight grid, each where it lay."""
+        columns, rows = np.array(self.shape[:2]) - np.ptp(self.corners, axis=0)
+        parts = (volume[i : i + columns, j : j + rows, k] for k, (i, j) in enumerate(self.corners))
+        return np.stack(list(parts), axis=2)
+
 
 def straight_grid(affine: Affine, shape: tuple[int, int, int]) -> StraightGrid:
     """The straight grid over slices that are sheared along k only, as in CT with a tilted gantry.
@@ -193,3 +199,47 @@ def straight_grid(affine: Affine, shape: tuple[int, int, int]) -> StraightGrid:
     straight[:3, 2] = normal * (normal @ step)
     straight[:3, 3] += along @ start
     return StraightGrid(straight, (shape[0] + int(room[0]), shape[1] + int(room[1]), shape[2]), moved - start)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskGrid:
+    """The grid (i, j, k) of the mask volumes of an image, and how slices as displayed lie on it."""
+
+    order: Sequence[int]
+    """For each of i, j and k, the axis of the slices [D, H, W], 0 to 2."""
+    backwards: Sequence[bool]
+    """For each of i, j and k, whether it runs the other way."""
+    shape: tuple[int, int, int]
+    """Voxels along i, j and k."""
+    affine: Affine | None
+    """Index (i, j, k) to world millimetres, [4, 4]; None without a place in space."""
+    straight: StraightGrid | None
+    """Where slices that are sheared against each other are moved; None if they stay."""
+
+    @classmethod
+    def of(
+        cls, size: tuple[int, int, int], shown: Affine | None, source: Affine | None, *, straighten: bool
+    ) -> "MaskGrid":
+        """The grid of a file's own array.
+
+        Args:
+            size: Slices, rows and columns as displayed.
+            shown: Index along these to world millimetres, [4, 4]; None without a place in space.
+            source: The same for the file's own array; None if that has the axes as displayed, the last first.
+            straighten: Whether the grid becomes a straight one.
+        """
+        if shown is None:
+            return cls([2, 1, 0], [False] * 3, (size[2], size[1], size[0]), None, None)
+        affine = shown[:, [2, 1, 0, 3]] if source is None else source
+        order, backwards = grid_order(shown, affine)
+        columns, rows, planes = (size[axis] for axis in order)
+        straight = straight_grid(affine, (columns, rows, planes)) if straighten else None
+        if straight is None:
+            return cls(order, backwards, (columns, rows, planes), affine, None)
+        return cls(order, backwards, straight.shape, straight.affine, straight)
+
+    def to_display(self, volume: NDArray[Scalar]) -> NDArray[Scalar]:
+        """A volume [i, j, k] of this grid as slices [D, H, W]."""
+        stored = volume if self.straight is None else self.straight.move_back(volume)
+        turned = np.flip(stored, tuple(axis for axis, back in enumerate(self.backwards) if back))
+        return turned.transpose(np.argsort(self.order))

@@ -13,7 +13,6 @@ from vesalius.errors import DataError, ImageError, PromptError
 from vesalius.files import writing
 from vesalius.imaging import MedicalImage, SliceStack, read_mask, to_square_pixels
 from vesalius.imaging.formats import VOLUME_SUFFIXES, reading
-from vesalius.imaging.orientation import Affine, StraightGrid, grid_order, straight_grid, to_grid
 from vesalius.imaging.raster import to_png
 from vesalius.results import slugs
 from vesalius.segmentation import to_file_order
@@ -135,55 +134,12 @@ def _read_volume(image: MedicalImage, slices: SliceStack, mask: Path) -> NDArray
         if not isinstance(content, nib.Nifti1Image):
             raise ImageError(f"{mask.name}: is no NIfTI volume; save it as .nii.gz.")
         shape = tuple(int(each) for each in content.shape)
-    grid = _Grid.of(image, slices)
+    grid = image.mask_grid(slices)
     if shape != grid.shape:
         found, expected = (" × ".join(map(str, each)) for each in (shape, grid.shape))
         raise DataError(f"{mask.name}: has {found} voxels, the image {expected}; draw on the image as it is returned.")
     with reading(mask, "a mask volume"):
         return grid.to_display(np.asarray(content.dataobj) > 0)
-
-
-class _Grid(NamedTuple):
-    """The grid of an image's mask volumes."""
-
-    shape: tuple[int, int, int]
-    """Voxels along i, j and k."""
-    file: Affine | None
-    """Of the image's own file; None where it has no place in space."""
-    shown: Affine | None
-    """Of the slices as displayed."""
-    straight: StraightGrid | None
-    """Where slices that are sheared against each other were moved."""
-
-    @staticmethod
-    def of(image: MedicalImage, slices: SliceStack) -> "_Grid":
-        depth, height, width = slices.pixels.shape[:3]
-        shown = slices.affine
-        if shown is None:
-            return _Grid((width, height, depth), None, None, None)
-        file = shown[:, [2, 1, 0, 3]] if image.source_affine is None else image.source_affine
-        order, _ = grid_order(shown, file)
-        columns, rows, planes = ((depth, height, width)[axis] for axis in order)
-        if image.sheared and not image.source.name.lower().endswith(VOLUME_SUFFIXES):
-            straight = straight_grid(file, (columns, rows, planes))
-            return _Grid(straight.shape, file, shown, straight)
-        return _Grid((columns, rows, planes), file, shown, None)
-
-    def to_display(self, stored: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """A mask [i, j, k] of this grid as slices [D, H, W]."""
-        if self.file is None or self.shown is None:
-            return stored.transpose(2, 1, 0)
-        if self.straight is not None:
-            stored = self._move_back(stored, self.straight)
-        return to_grid(stored, self.file, self.shown)
-
-    def _move_back(self, stored: NDArray[np.bool_], straight: StraightGrid) -> NDArray[np.bool_]:
-        room = np.ptp(straight.corners, axis=0)
-        columns, rows = self.shape[0] - int(room[0]), self.shape[1] - int(room[1])
-        planes = [
-            stored[column : column + columns, row : row + rows, k] for k, (column, row) in enumerate(straight.corners)
-        ]
-        return np.stack(planes, axis=2)
 
 
 def _to_square(plane: NDArray[np.bool_], slices: SliceStack) -> NDArray[np.bool_]:

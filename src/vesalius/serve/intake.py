@@ -15,7 +15,6 @@ from vesalius.files import read_json, write_json
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.formats import VOLUME_SUFFIXES, read_start, reading
 from vesalius.imaging.header import sidecar_path
-from vesalius.imaging.orientation import grid_order
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, FRAMES
 from vesalius.imaging.search import FoundSeries, find_series
 from vesalius.serve.store import SOURCE, Upload, no_room, write_record
@@ -290,7 +289,8 @@ def describe(found: FoundSeries, image: MedicalImage, home: Path) -> Upload:
     """
     slices = image.slices()
     volume = is_volume(image, slices)
-    axis, reversed_ = slice_axis(image, slices) if volume else (None, False)
+    grid = image.mask_grid(slices)
+    axis = grid.order.index(0) if volume else None
     return Upload(
         id="",
         kind="volume" if volume else "picture",
@@ -303,7 +303,7 @@ def describe(found: FoundSeries, image: MedicalImage, home: Path) -> Upload:
         plane=slices.plane,
         dicom="SOPClassUID" in image.header or bool(image.source_frames),
         slice_axis=axis,
-        slice_reversed=reversed_,
+        slice_reversed=axis is not None and grid.backwards[axis],
         notices=[*map(str, image.notices)],
         source=str(found.source.relative_to(home)),
         files=[str(each.relative_to(home)) for each in found.files],
@@ -320,15 +320,6 @@ def _is_placed(image: MedicalImage) -> bool:
     from vesalius.imaging.nifti import says_where
 
     return says_where(image.source)
-
-
-def slice_axis(image: MedicalImage, slices: SliceStack) -> tuple[int, bool]:
-    """Along which axis of a volume file slices lie, and whether they run backwards there."""
-    if slices.affine is None or image.source_affine is None:
-        return 2, False
-    order, backwards = grid_order(slices.affine, image.source_affine)
-    axis = order.index(0)
-    return axis, backwards[axis]
 
 
 def _spacing(image: MedicalImage, slices: SliceStack) -> list[float] | None:
