@@ -1,5 +1,7 @@
 """Small series with all that an archive keeps of them, and a model that marks exactly what is bright."""
 
+import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -45,6 +47,19 @@ class ExactRuntime:
 @pytest.fixture
 def exact() -> Predictor:
     return Predictor(ExactRuntime())
+
+
+@pytest.fixture
+def complaints() -> Callable[[Path], list[str]]:
+    """Errors of dciodvfy, an independent validator."""
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("needs dciodvfy (Debian: dicom3tools)")
+
+    def check(path: Path) -> list[str]:
+        told = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
+        return [line for line in (told.stderr + told.stdout).splitlines() if line.startswith("Error")]
+
+    return check
 
 
 @pytest.fixture

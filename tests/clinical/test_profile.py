@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from vesalius.clinical.deidentify import deidentify
-from vesalius.clinical.profile import rule_of, spellings, words_of
+from vesalius.clinical.profile import TABLE, rule_of, spellings, words_of
 
 
 def found(text, name="", **numbers):
@@ -109,8 +109,12 @@ def test_a_name_in_a_representation_that_the_attribute_has_not_goes_too(write_im
 
 
 @pytest.mark.parametrize(
-    ("keyword", "rule"),
+    ("attribute", "rule"),
     [
+        (0x00100010, "Z"), (0x00100030, "Z"), (0x00101010, "X"), (0x0008103E, "X"), (0x00080018, "U"),
+        (0x00081140, "U"), (0x00400555, "Z"), (0x00181000, "D"), (0x00080023, "D"), (0x00290010, "X"),
+        (0x60020022, "X"), (0x50000010, "X"), (0x00080999, "X"), (0x00404011, "X"), (0x00080016, None),
+        (0x00081150, None), (0x00280030, None), (0x00140102, "D"), (0x00081190, "X"), (0x0008010C, None),
         ("PatientBirthDateInAlternativeCalendar", "X"), ("PatientDeathDateInAlternativeCalendar", "X"),
         ("PatientAlternativeCalendar", "X"), ("PlacerOrderNumberProcedure", "X"), ("FillerOrderNumberProcedure", "X"),
         ("HL7InstanceIdentifier", "X"), ("DeviceID", "X"), ("UniformResourceLocatorTrial", "X"),
@@ -122,8 +126,10 @@ def test_a_name_in_a_representation_that_the_attribute_has_not_goes_too(write_im
         ("BodyPartExamined", None), ("CodeMeaning", None), ("NumberOfFrames", None), ("ImageType", None),
     ],
 )  # fmt: skip
-def test_attributes_that_identify_go_where_the_table_is_silent(keyword, rule):
-    assert rule_of(Tag(keyword)) == rule
+def test_rules_are_those_of_the_standards_table_and_stricter_where_it_is_silent(attribute, rule):
+    """Table E.1-1 of PS3.15; dates, persons, numbers and UIDs that it does not list go, too."""
+    assert rule_of(Tag(attribute)) == rule
+    assert len(TABLE) >= 650
 
 
 def test_no_text_that_numbers_or_locates_someone_stays():

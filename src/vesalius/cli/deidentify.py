@@ -11,7 +11,6 @@ from vesalius.console import print_json, print_table, say
 from vesalius.errors import ImageError, join_first, require
 
 if TYPE_CHECKING:
-    from vesalius.clinical.deidentify import Deidentified
     from vesalius.imaging import MedicalImage
 
 LISTED = 5
@@ -38,14 +37,13 @@ def deidentify(source: Path, /, *, out: Annotated[Path, Parameter(alias="-o")], 
         out: Folder for the copies; not there yet.
         as_json: Print one JSON object.
     """
-    require("highdicom", extra="clinical")
-    require("dicomanonymizer", extra="clinical")
+    _require()
     from vesalius.clinical.deidentify import deidentify_folder
     from vesalius.imaging.safeguards import warn_of
 
     copies = deidentify_folder(source, out)
     if as_json:
-        print_json({**copies.to_dict(), "left_out": copies.refused})
+        print_json(copies.to_dict())
     else:
         print_table(("tag", "attribute", "change", "times"), [each.to_row() for each in copies.changes])
         warn_of(copies.notices, source)
@@ -62,8 +60,7 @@ def check_copies(out: Path) -> None:
         MissingPackageError: If the extra is not installed.
         OutputError: If the folder is there.
     """
-    require("highdicom", extra="clinical")
-    require("dicomanonymizer", extra="clinical")
+    _require()
     from vesalius.clinical.deidentify import check_new
 
     check_new(out)
@@ -93,11 +90,11 @@ def copy_deidentified(
     frame = (choices or {}).get("frame")
     again, copies = read_deidentified(images, out, frame=frame if isinstance(frame, int) else None)
     warn_of(copies.notices, images[0].source)
-    tell(copies)
+    changes = ", ".join(dict.fromkeys(each.attribute for each in copies.changes))
+    say(f"De-identified copies ({len(copies.files)}) are in {copies.folder}; changed in them: {changes}.")
     return again
 
 
-def tell(copies: "Deidentified") -> None:
-    """Say where copies are, and how many attributes were changed; `vesalius deidentify` lists them."""
-    changes = ", ".join(dict.fromkeys(each.attribute for each in copies.changes))
-    say(f"De-identified copies ({len(copies.files)}) are in {copies.folder}; changed in them: {changes}.")
+def _require() -> None:
+    require("highdicom", extra="clinical")
+    require("dicomanonymizer", extra="clinical")

@@ -3,7 +3,6 @@
 import numpy as np
 from highdicom.sc import SCImage
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from vesalius.clinical.coding import Maker
@@ -39,12 +38,6 @@ def build_capture(source: SourceSeries, rgb: NDArray[np.uint8], maker: Maker) ->
     result.ImageType = ["DERIVED", "SECONDARY"]
     if source.burned_in is not None:
         result.BurnedInAnnotation = source.burned_in
-    result.SourceImageSequence = [_reference(each) for each in source.instances()]
+    result.SourceImageSequence = source.references()
     source.adopt(result)
     return result
-
-
-def _reference(image: Dataset) -> Dataset:
-    reference = Dataset()
-    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
-    return reference

@@ -36,7 +36,7 @@ from vesalius.clinical.profile import (
     spellings,
     words_of,
 )
-from vesalius.clinical.source import UNICODE, building, check_uids, write_dataset
+from vesalius.clinical.source import UNICODE, building, burned_in, check_uids, write_dataset
 from vesalius.errors import ImageError, OutputError
 from vesalius.imaging import MedicalImage, Notice
 from vesalius.imaging.dicom import read_dicom, read_files, sort_files
@@ -44,14 +44,14 @@ from vesalius.imaging.dicom_file import DicomFile, open_dicom, pixel_bytes, read
 from vesalius.imaging.formats import visible_files
 from vesalius.imaging.safeguards import MEGABYTES, megabytes
 
-WRITTEN_ON = ("US", "IVUS", "SC", "OT", "XC", "ES", "RF", "XA", "DOC", "ECG")
-"""Modalities whose pictures often have text in their pixels."""
+OFTEN_SHOW_TEXT = ("US", "IVUS", "SC", "OT", "XC", "ES", "RF", "XA", "DOC", "ECG")
+"""Modalities."""
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 """Where compressed frames begin."""
 PREAMBLE = bytes(128)
 
-WRITTEN = Notice(
+MAY_SHOW_TEXT = Notice(
     "files may show text in their pixels",
     "their header does not say that they have none, and pixels are copied as they are",
     "Look at them before you pass them on",
@@ -96,7 +96,18 @@ class Deidentified:
         """Ready for JSON."""
         rows = [dict(zip(("tag", "attribute", "change", "count"), each.to_row(), strict=True)) for each in self.changes]
         notices = [each.to_dict() for each in self.notices]
-        return {"folder": self.folder, "files": len(self.files), "changes": rows, "notices": notices}
+        told = {"folder": self.folder, "files": len(self.files), "changes": rows, "notices": notices}
+        return {**told, "left_out": self.refused}
+
+
+def check_new(out: Path) -> None:
+    """Refuse a folder that is there.
+
+    Raises:
+        OutputError: If it is.
+    """
+    if out.exists():
+        raise OutputError(f"{out}: there already; name a folder that is not there yet for the de-identified copies.")
 
 
 def deidentify(paths: Sequence[Path], out: Path, *, strict: bool = False) -> Deidentified:
@@ -112,7 +123,7 @@ def deidentify(paths: Sequence[Path], out: Path, *, strict: bool = False) -> Dei
         OutputError: If the folder is there, or cannot be written.
     """
     check_new(out)
-    cleaner, written_on = _Cleaner(), 0
+    cleaner, unsure = _Cleaner(), 0
     refused: list[str] = []
     files: list[Path] = []
     homes: dict[str, int] = {}
@@ -130,10 +141,10 @@ def deidentify(paths: Sequence[Path], out: Path, *, strict: bool = False) -> Dei
                 refused.append(str(error))
                 continue
             files.append(out / file)
-            written_on += _may_show_text(copy)
+            unsure += _may_show_text(copy)
         if not files:
             raise ImageError(refused[0] if refused else f"{out}: there is no DICOM image to copy.")
-    notices = (replace(WRITTEN, count=written_on, total=len(files)),) if written_on else ()
+    notices = (replace(MAY_SHOW_TEXT, count=unsure, total=len(files)),) if unsure else ()
     return Deidentified(out, tuple(files), cleaner.changes(), tuple(refused), notices)
 
 
@@ -210,16 +221,6 @@ def _frames_of(image: MedicalImage, origins: Mapping[Path, Path] | None = None) 
     return image.pixels.shape, *frames
 
 
-def check_new(out: Path) -> None:
-    """Refuse a folder that is there.
-
-    Raises:
-        OutputError: If it is.
-    """
-    if out.exists():
-        raise OutputError(f"{out}: there already; name a folder that is not there yet for the de-identified copies.")
-
-
 class _Cleaner:
     """Copies of one run, in which equal UIDs and patients stay equal."""
 
@@ -238,7 +239,7 @@ class _Cleaner:
         check_uids(file.header, path)
         with reading(path):
             whole = dcmread(path, force=True)
-            _refuse_written(whole, path)
+            _refuse_shown_text(whole, path)
             _bare_pixels(whole, file)
             with building(path):
                 whole.decode()
@@ -329,9 +330,9 @@ def _patient_of(dataset: Dataset) -> tuple[str, ...]:
     return ("name", name) if name else ("study", str(dataset.StudyInstanceUID))
 
 
-def _refuse_written(dataset: Dataset, path: Path) -> None:
-    """Refuse what a header says is written into the pixels."""
-    if str(dataset.get("BurnedInAnnotation") or "").strip().upper() == "YES":
+def _refuse_shown_text(dataset: Dataset, path: Path) -> None:
+    """Refuse pixels that show text, or may, as their header says."""
+    if burned_in(dataset) == "YES":
         raise ImageError(
             f"{path}: its header says that its pixels show identifying text (BurnedInAnnotation), which cannot be "
             "removed here; blank it with a tool that can, or leave the file out."
@@ -345,10 +346,10 @@ def _refuse_written(dataset: Dataset, path: Path) -> None:
 
 
 def _may_show_text(dataset: Dataset) -> bool:
-    if str(dataset.get("BurnedInAnnotation") or "").strip().upper() == "NO":
+    if burned_in(dataset) == "NO":
         return False
     kinds = str(dataset.get("ImageType") or "").upper()
-    return dataset.get("Modality") in WRITTEN_ON or "ConversionType" in dataset or "SCREEN" in kinds
+    return dataset.get("Modality") in OFTEN_SHOW_TEXT or "ConversionType" in dataset or "SCREEN" in kinds
 
 
 def _bare_pixels(dataset: Dataset, file: DicomFile) -> None:

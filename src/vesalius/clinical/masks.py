@@ -30,7 +30,6 @@ LONGEST_DESCRIPTION = 1024
 SAME = 1e-9
 """Difference of direction cosines, and of spacings in mm, from which frames say their own."""
 
-
 Number = TypeVar("Number", np.uint8, np.float32)
 
 
@@ -107,6 +106,8 @@ def build_segmentation(
     )
     result.ContentCreatorName = ""  # highdicom leaves it out where nobody is named, and it may only be empty
     _refer(result, meant)
+    result.SourceImageSequence = references = source.references()
+    result.ReferencedSeriesSequence[0].ReferencedInstanceSequence = references
     if source.placed:
         _give_frames_their_own(result, meant)
     else:
@@ -220,20 +221,13 @@ def _describe(number: int, segment: Segment, maker: Maker) -> SegmentDescription
 
 
 def _refer(result: Segmentation, meant: dict[str, ReferencedFrame]) -> None:
-    """Put the true references in the place of those to the stand-ins."""
+    """Let frames refer to those that the stand-ins stand for."""
     references = (_reference(item) for item in result.PerFrameFunctionalGroupsSequence)
     for reference in {id(each): each for each in references}.values():  # segments of one frame share theirs
         frame = meant[reference.ReferencedSOPInstanceUID]
         reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = frame.sop_class, frame.instance
         if frame.number is not None:
             reference.ReferencedFrameNumber = frame.number
-    instances = []
-    for frame in {each.instance: each for each in meant.values()}.values():
-        reference = Dataset()
-        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = frame.sop_class, frame.instance
-        instances.append(reference)
-    result.SourceImageSequence = instances
-    result.ReferencedSeriesSequence[0].ReferencedInstanceSequence = instances
 
 
 def _reference(item: Dataset) -> Dataset:

@@ -132,6 +132,20 @@ def rule_of_declared(element: DataElement) -> ProfileRule | None:
     return ProfileRule.REMOVE if element.VR in UNSEARCHED and not fits else None
 
 
+def put_dummy(element: DataElement) -> bool:
+    """Replace a value by one of its kind that tells nothing; False if there is none."""
+    if element.VR == "SQ":  # its item would have to be one of the attribute's own kind
+        return False
+    if element.VR in DUMMIES:
+        element.value = DUMMIES[element.VR]
+        return True
+    try:
+        kept.replace_element(element)
+    except NotImplementedError:
+        return False
+    return True
+
+
 def words_of(dataset: Dataset) -> re.Pattern[str] | None:
     """Names of persons and numbers of the patient, to find them in texts that stay; None if there are none.
 
@@ -218,17 +232,3 @@ def _kind(letter: str) -> str:
 def _without_accents(text: str) -> str:
     plain = "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
     return unicodedata.normalize("NFC", plain).casefold()
-
-
-def put_dummy(element: DataElement) -> bool:
-    """Replace a value by one of its kind that tells nothing; False if there is none."""
-    if element.VR == "SQ":  # its item would have to be one of the attribute's own kind
-        return False
-    if element.VR in DUMMIES:
-        element.value = DUMMIES[element.VR]
-        return True
-    try:
-        kept.replace_element(element)
-    except NotImplementedError:
-        return False
-    return True

@@ -74,7 +74,7 @@ class SourceSeries:
     placed: bool
     """Whether all lie in one frame of reference."""
     burned_in: str | None = None
-    """What the headers say of identifying text in the pixels: YES if one does, NO if all do, None if nobody knows."""
+    """What the headers say of identifying text in the pixels, see `burned_in`."""
 
     @property
     def notices(self) -> tuple[Notice, ...]:
@@ -85,6 +85,16 @@ class SourceSeries:
         """One dataset a file with what refers to it, and no word of the patient: highdicom logs odd names."""
         found = {frame.instance: frame for frame in self.frames}
         return [self._dataset(frame.sop_class, frame.instance) for frame in found.values()]
+
+    def references(self) -> list[Dataset]:
+        """What refers to each file, as results list their sources."""
+        found = []
+        for instance in self.instances():
+            reference = Dataset()
+            reference.ReferencedSOPClassUID = instance.SOPClassUID
+            reference.ReferencedSOPInstanceUID = instance.SOPInstanceUID
+            found.append(reference)
+        return found
 
     def stand_ins(self) -> tuple[list[Dataset], dict[str, ReferencedFrame]]:
         """A single-frame dataset for each frame, whatever file it lies in, and UID -> the frame that it stands for.
@@ -167,7 +177,29 @@ def read_source(image: MedicalImage) -> SourceSeries:
     with reading(path):
         header = _read_patient(headers[image.source_frames[0].path])
     shape = image.pixels.shape if image.source_shape is None else (0, image.source_shape[1], image.source_shape[0])
-    return SourceSeries(path, header, frames, (shape[1], shape[2]), placed, _burned_in(headers.values()))
+    return SourceSeries(path, header, frames, (shape[1], shape[2]), placed, burned_in(*headers.values()))
+
+
+def check_uids(header: Dataset, path: Path) -> None:
+    """Refuse what nothing could refer to.
+
+    Raises:
+        ImageError: If a UID is missing or is none.
+    """
+    for keyword in REFERRED_TO:
+        value = str(header.get(keyword) or "")
+        if not value or not UID(value).is_valid:
+            state = "is no valid UID" if value else "is missing"
+            raise ImageError(
+                f"{path}: its {keyword} {state}, so that a DICOM result could not refer to it; export it again from "
+                "the archive."
+            )
+
+
+def burned_in(*headers: Dataset) -> str | None:
+    """What headers say of identifying text in the pixels: YES if one does, NO if all do, None if nobody knows."""
+    said = {str(header.get("BurnedInAnnotation") or "").strip().upper() for header in headers}
+    return "YES" if "YES" in said else "NO" if said == {"NO"} else None
 
 
 @contextmanager
@@ -228,11 +260,6 @@ def _refer(headers: dict[Path, Dataset], frames: Iterable[SourceFrame]) -> Itera
         )
 
 
-def _burned_in(headers: Iterable[Dataset]) -> str | None:
-    said = {str(header.get("BurnedInAnnotation") or "").strip().upper() for header in headers}
-    return "YES" if "YES" in said else "NO" if said == {"NO"} else None
-
-
 def _thickness(attributes: FrameAttributes) -> float:
     """SliceThickness, where it is one."""
     stated = attributes.number("SliceThickness") or 0.0
@@ -243,22 +270,6 @@ def _is_placed(image: MedicalImage, headers: Iterable[Dataset]) -> bool:
     """Whether frames lie somewhere, all in one frame of reference."""
     spaces = {str(header.get("FrameOfReferenceUID") or "") for header in headers}
     return image.affine is not None and len(spaces) == 1 and "" not in spaces
-
-
-def check_uids(header: Dataset, path: Path) -> None:
-    """Refuse what nothing could refer to.
-
-    Raises:
-        ImageError: If a UID is missing or is none.
-    """
-    for keyword in REFERRED_TO:
-        value = str(header.get(keyword) or "")
-        if not value or not UID(value).is_valid:
-            state = "is no valid UID" if value else "is missing"
-            raise ImageError(
-                f"{path}: its {keyword} {state}, so that a DICOM result could not refer to it; export it again from "
-                "the archive."
-            )
 
 
 def _check_alike(headers: Iterable[Dataset], keywords: Sequence[str], path: Path) -> None:

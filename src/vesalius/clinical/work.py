@@ -116,6 +116,23 @@ def check_outputs(paths: Sequence[Path], image: Path, overwrite: bool) -> None:
         raise OutputError(f"{own}: is the image that is read, and a result would replace it; choose another name.")
 
 
+def spare_sources(paths: Sequence[Path], image: MedicalImage) -> None:
+    """Refuse results that would replace a file that an image was read from.
+
+    Args:
+        paths: What is to be written.
+        image: Read from DICOM.
+
+    Raises:
+        OutputError: If one would.
+    """
+    read = {frame.path.resolve() for frame in image.source_frames}
+    if lost := [path for path in paths if path.resolve() in read]:
+        raise OutputError(
+            f"{lost[0]}: is one of the images that are read, and a result would replace it; choose another name."
+        )
+
+
 def segment_to_dicom(
     image: MedicalImage,
     predictor: Predictor,
@@ -244,23 +261,6 @@ def _kind(request: Request, fractional: bool) -> SegmentationType:
             "--keep-largest and --min-size, which decide masks."
         )
     return SegmentationType.FRACTIONAL
-
-
-def spare_sources(paths: Sequence[Path], image: MedicalImage) -> None:
-    """Refuse results that would replace a file that an image was read from.
-
-    Args:
-        paths: What is to be written.
-        image: Read from DICOM.
-
-    Raises:
-        OutputError: If one would.
-    """
-    read = {frame.path.resolve() for frame in image.source_frames}
-    if lost := [path for path in paths if path.resolve() in read]:
-        raise OutputError(
-            f"{lost[0]}: is one of the images that are read, and a result would replace it; choose another name."
-        )
 
 
 def _refuse_unlearnt(understood: Sequence[Understanding], reported: bool) -> None:
