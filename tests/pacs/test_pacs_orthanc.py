@@ -56,7 +56,7 @@ def test_a_series_comes_and_its_results_go_over_dicomweb(trials, archive, tmp_pa
     where = ("--url", archive.url, "--study", found["study"], "--series", found["series"])
     vesalius("pacs", "segment", *where, "-p", "liver", "--send", capsys=capsys)
     vesalius("pacs", "name", *where, "--send", capsys=capsys)
-    results = [each for each in web.find({"StudyInstanceUID": found["study"]}, 10) if each.modality != "CT"]
+    results = web.find({"StudyInstanceUID": found["study"], "SeriesDescription": "Vesalius*"}, 10)
     assert sorted(each.modality for each in results) == ["SEG", "SR", "SR"]
     for place, each in enumerate(results):
         folder = tmp_path / f"result{place}"

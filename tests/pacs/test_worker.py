@@ -18,11 +18,21 @@ NAMES = Rule("names", "name", ("archive",))
 
 
 @pytest.fixture
-def work(tmp_path, trials, monkeypatch):
+def queue(tmp_path) -> SeriesQueue:
+    return SeriesQueue(tmp_path / "queue", 2**30)
+
+
+def arrive(queue: SeriesQueue, number: int) -> None:
+    file = queue.root / "arriving"
+    file.write_bytes(b"x")
+    queue.store(f"1.{number}", f"1.{number}.1", file)
+
+
+@pytest.fixture
+def work(queue, tmp_path, trials, monkeypatch):
     """Puts a series into a queue, works until nothing is due, and tells what was sent and where the series stands."""
 
     def run(*rules, answers=(), slices=None, destinations=ARCHIVE, **settings):
-        queue = SeriesQueue(tmp_path / "queue", 2**30)
         for place, each in enumerate(trials.make_series(1) if slices is None else slices):
             file = tmp_path / f"{place}.dcm"
             each.save_as(file, enforce_file_format=True)
@@ -96,11 +106,10 @@ def test_a_destination_that_is_gone_keeps_nothing_from_the_others(work):
 
 
 @pytest.fixture
-def made_once(instant, work, tmp_path):
+def made_once(instant, work, queue):
     """A series whose results are made, and that nobody took; and what works on it by further rules."""
     _, found = work(NAMES, answers=[OutputError("no answer")], attempts=1)
     assert found.state == State.DEAD
-    queue = SeriesQueue(tmp_path / "queue", 2**30)
 
     def go_on(rule, destinations):
         queue.retry()
@@ -185,14 +194,12 @@ def test_what_cannot_be_read_is_refused_once(work, trials):
     assert found.reason
 
 
-def test_old_series_are_removed_however_busy_it_is(tmp_path, monkeypatch):
+def test_old_series_are_removed_however_busy_it_is(queue, monkeypatch):
     monkeypatch.setattr(worker, "TIDY_S", 0)
     monkeypatch.setattr(worker, "LOOK_S", 60)  # were it idle, the test would wait
-    queue, stopped = SeriesQueue(tmp_path / "queue", 2**30), threading.Event()
+    stopped = threading.Event()
     for number in range(6):
-        file = tmp_path / "arriving"
-        file.write_bytes(b"x")
-        queue.store(f"1.{number}", f"1.{number}.1", file)
+        arrive(queue, number)
     busy = worker.Worker(queue, PacsRules((NAMES,), ARCHIVE, QueueSettings(keep_days=0)), "pocket", "VESALIUS")
     kept = []
 
@@ -209,12 +216,9 @@ def test_old_series_are_removed_however_busy_it_is(tmp_path, monkeypatch):
     assert kept == [6, 5, 4, 3, 2, 1]
 
 
-def test_removals_of_what_failed_are_said(tmp_path, capsys):
-    queue = SeriesQueue(tmp_path / "queue", 2**30)
+def test_removals_of_what_failed_are_said(queue, capsys):
     for number in range(2):
-        file = tmp_path / "arriving"
-        file.write_bytes(b"x")
-        queue.store(f"1.{number}", f"1.{number}.1", file)
+        arrive(queue, number)
     with queue.claim(0, 3) as series:
         queue.refuse(series, "no image")
     with queue.claim(0, 3) as series:
@@ -223,6 +227,24 @@ def test_removals_of_what_failed_are_said(tmp_path, capsys):
     told = capsys.readouterr().err
     assert told.count("removed") == 1
     assert "it was refused" in told
+
+
+def test_a_series_that_cannot_be_removed_keeps_no_other(queue, monkeypatch, capsys):
+    for number in range(2):
+        arrive(queue, number)
+        with queue.claim(0, 3) as series:
+            queue.refuse(series, "no image")
+    stuck, remove = queue.list_series()[0], queue.remove
+
+    def refuse(series):
+        if series.uid == stuck.uid:
+            raise OutputError("Permission denied")
+        return remove(series)
+
+    monkeypatch.setattr(queue, "remove", refuse)
+    worker.Worker(queue, PacsRules((NAMES,), ARCHIVE, QueueSettings(keep_days=0)), "pocket", "VESALIUS")._tidy()
+    assert [each.uid for each in queue.list_series()] == [stuck.uid]
+    assert f"series {stuck.short}: cannot be removed: Permission denied" in " ".join(capsys.readouterr().err.split())
 
 
 def test_trouble_with_the_queue_does_not_end_it(tmp_path, monkeypatch, capsys):

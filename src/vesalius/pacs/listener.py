@@ -198,9 +198,10 @@ class Receiver:
             file.write_bytes(content)
             self._queue.store(series, instance, file)
         except (OSError, OutputError) as error:
-            file.unlink(missing_ok=True)
             say(f"An instance was refused: {error if isinstance(error, OutputError) else error.strerror}")
             return OTHER_SERIES if isinstance(error, OtherSeriesError) else OUT_OF_RESOURCES
+        finally:
+            file.unlink(missing_ok=True)  # unless the queue has moved it
         return SUCCESS
 
 

@@ -86,7 +86,7 @@ class SeriesQueue:
         Args:
             series: Its SeriesInstanceUID.
             instance: Its SOPInstanceUID.
-            file: On the same disk as the queue; moved, or deleted if the instance is known.
+            file: On the same disk as the queue; moved, unless the instance is known or refused.
 
         Raises:
             OtherSeriesError: If another series has an instance of this UID.
@@ -97,12 +97,10 @@ class SeriesQueue:
         with self._transaction() as database:
             known = database.execute("SELECT series FROM instances WHERE uid = ?", (instance,)).fetchone()
             if known is not None:
-                file.unlink()
                 if known["series"] != series:
                     raise OtherSeriesError(f"Instance {_hash(instance)} was sent before, as one of another series.")
                 return
             if self._bytes(database) + size > self.quota_bytes:
-                file.unlink()
                 raise OutputError(f"{self.root}: the quota of {self.quota_bytes // 2**20} MiB is used up.")
             folder = self.incoming / _hash(series)
             if not folder.exists():
