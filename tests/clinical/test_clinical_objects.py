@@ -10,6 +10,7 @@ from highdicom.sr import srread
 from pydicom.sr.codedict import codes
 
 from vesalius import __version__
+from vesalius.clinical import work
 from vesalius.clinical.coding import SCHEME, Maker, concept_of, private, to_label
 from vesalius.clinical.source import read_source
 from vesalius.clinical.work import DicomFiles, report_names, segment_to_dicom
@@ -207,6 +208,16 @@ def test_a_weight_in_words_is_no_reason_to_refuse(exact, files, write_series):
     path.write_bytes(path.read_bytes().replace(b"DS\x02\x0012", b"DS\x02\x00kg"))
     segment_to_dicom(read_image(path), exact, Request(("liver",)), files)
     assert [str(pydicom.dcmread(each)["PatientWeight"].value) for each in files.paths] == ["kg"] * 3
+
+
+def test_nothing_is_written_if_the_report_cannot_be(exact, files, write_series, monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("Invalid value")
+
+    monkeypatch.setattr(work, "build_report", fail)
+    with pytest.raises(ImageError, match="values of which no DICOM result can be made"):
+        segment_to_dicom(read_image(write_series()), exact, Request(("liver",)), files)
+    assert [each.exists() for each in files.paths] == [False] * 3
 
 
 def write_raw(path, keyword, value):

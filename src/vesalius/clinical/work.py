@@ -182,19 +182,12 @@ def segment_to_dicom(
     for answer in watch(answers, len(slices)):
         gathered.add(answer)
     found = _found(understood, gathered, slices)
-    segmentation = _write_segmentation(files.segmentation, image, slices, source, found, gathered, kind, maker)
-    if files.report is not None:
-        findings = [_finding(each, image, slices, source) for each in found]
-        made = [] if segmentation is None else [segmentation]
-        with building(image.source):
-            write_dataset(files.report, build_report([source], findings, maker, others=made))
-    if files.capture is not None:
-        drawn = {place: each.masks for place, each in enumerate(found) if each.masks is not None}
-        overview = draw_overview(slices, drawn)
-        with building(image.source):
-            write_dataset(files.capture, build_capture(source, overview, maker))
+    with building(image.source):
+        results = _build(files, image, slices, source, found, gathered, kind, maker)
+        for path, dataset in results.items():
+            write_dataset(path, dataset)
     warn_of(source.notices, image.source)
-    if segmentation is None:
+    if not asked:
         raise ReportOnlyError(
             f"{files.segmentation}: is not written, as the model learnt none of the phrases on such images. "
             f"{files.report} says so."
@@ -289,8 +282,8 @@ def _found(understood: Sequence[Understanding], gathered: _Gathered, slices: Sli
     return found
 
 
-def _write_segmentation(
-    path: Path,
+def _build(
+    files: DicomFiles,
     image: MedicalImage,
     slices: SliceStack,
     source: SourceSeries,
@@ -298,21 +291,24 @@ def _write_segmentation(
     gathered: _Gathered,
     kind: SegmentationType,
     maker: Maker,
-) -> Dataset | None:
-    """None if no phrase was asked."""
-    placed = [(place, each) for place, each in enumerate(found) if each.masks is not None]
-    if not placed:
-        return None
-    masks = [each.masks for _, each in placed if each.masks is not None]
-    if kind is SegmentationType.FRACTIONAL:
-        pixels: NDArray[np.uint8] | NDArray[np.float32] = stack_probabilities(image, slices, gathered.levels)
-    else:
-        pixels = stack_masks(image, slices, masks)
-    segments = [Segment(each.understanding.prompt, each.name, colour_of(place)) for place, each in placed]
-    with building(image.source):
-        result = build_segmentation(source, segments, pixels, kind, maker)
-        write_dataset(path, result)
-    return result
+) -> dict[Path, Dataset]:
+    """All that is to be written, so that nothing is if one of it cannot be built; no segmentation of nothing."""
+    results: dict[Path, Dataset] = {}
+    drawn = {place: each.masks for place, each in enumerate(found) if each.masks is not None}
+    if drawn:
+        pixels: NDArray[np.uint8] | NDArray[np.float32]
+        if kind is SegmentationType.FRACTIONAL:
+            pixels = stack_probabilities(image, slices, gathered.levels)
+        else:
+            pixels = stack_masks(image, slices, list(drawn.values()))
+        segments = [Segment(found[place].understanding.prompt, found[place].name, colour_of(place)) for place in drawn]
+        results[files.segmentation] = build_segmentation(source, segments, pixels, kind, maker)
+    if files.report is not None:
+        findings = [_finding(each, image, slices, source) for each in found]
+        results[files.report] = build_report([source], findings, maker, others=list(results.values()))
+    if files.capture is not None:
+        results[files.capture] = build_capture(source, draw_overview(slices, drawn), maker)
+    return results
 
 
 def _finding(found: PhraseResult, image: MedicalImage, slices: SliceStack, source: SourceSeries) -> ReportedFinding:
