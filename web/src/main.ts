@@ -1,12 +1,13 @@
 /** The page: an image goes up, phrases are asked, answers are drawn. */
 
 import { type Answer, type Series, Service, ServiceError } from "./api";
-import { byId, make, plain, probability, save } from "./dom";
+import { BrushControls } from "./brush";
+import { byId, make, plain, save } from "./dom";
 import { onFiles } from "./files";
 import { listenToKeys } from "./keys";
 import { clearErrors, say, showError, showProgress } from "./messages";
 import { markSlice, showNames } from "./naming";
-import { type Phrase, Phrases, toLayers } from "./phrases";
+import { existence, type Phrase, Phrases, toLayers } from "./phrases";
 import { Stage } from "./stage";
 import { setTargets } from "./suggestions";
 import { switchTheme } from "./theme";
@@ -16,6 +17,8 @@ let upload: Series | null = null;
 /** Number of times that files were opened. */
 let opened = 0;
 let isAsking = false;
+/** Number of things that were begun by `guard` and are not over. */
+let underWay = 0;
 let edited: Phrase | null = null;
 
 const stage = new Stage((style) => void (style === "probability" ? guard(fetchProbabilities) : draw()));
@@ -31,19 +34,20 @@ const right = byId("right", HTMLSelectElement);
 const compare = byId("compare", HTMLButtonElement);
 const corrected = byId("corrected", HTMLSelectElement);
 const edit = byId("edit", HTMLButtonElement);
-const brushes = byId("brushes", HTMLDivElement);
-const size = byId("size", HTMLInputElement);
+const brush = new BrushControls(stage);
 const named = byId("names", HTMLDivElement);
 
-/** Do something that may fail, and say so where it does. */
+/** Do something that may fail, and say so where it does; progress is shown until the last such thing is over. */
 async function guard(act: () => Promise<void>): Promise<void> {
+  underWay += 1;
   try {
     await act();
   } catch (error) {
     if (error instanceof ServiceError && error.status === 401) askForToken();
     else showError(error);
   } finally {
-    showProgress(null);
+    underWay -= 1;
+    if (underWay === 0) showProgress(null);
   }
 }
 
@@ -139,6 +143,7 @@ async function ask(): Promise<void> {
 
 async function askSome(about: Series, waiting: readonly Phrase[]): Promise<void> {
   for (const each of waiting) phrases.set(each, { state: "asking" });
+  showProgress(undefined);
   try {
     const { results } = await service.segment(about.id, waiting.map((each) => each.text));
     await Promise.all(waiting.map((each, place) => take(about, each, results[place] as Answer)));
@@ -160,7 +165,7 @@ async function take(about: Series, phrase: Phrase, answer: Answer): Promise<void
 function describe({ text, answer }: Phrase): string {
   if (!answer) return "";
   if (answer.reason) return `${text}: ${answer.reason}.`;
-  return `${text}: ${answer.existence === null ? "answered" : `existence ${probability(answer.existence)}`}.`;
+  return `${text}: ${existence(answer)}.`;
 }
 
 async function fetchProbabilities(): Promise<void> {
@@ -190,7 +195,7 @@ async function draw(): Promise<void> {
 }
 
 function caption(shown: readonly Phrase[]): string {
-  const said = shown.map(({ text, answer }) => (answer?.existence == null ? text : `${text} (existence ${probability(answer.existence)})`));
+  const said = shown.map(({ text, answer }) => (answer ? `${text} (${existence(answer)})` : text));
   return said.join(", ") || "no masks shown";
 }
 
@@ -208,7 +213,7 @@ function showTasks(): void {
   edit.disabled = masked.length === 0 && !edited;
   edit.textContent = edited ? "Stop" : "Start";
   edit.setAttribute("aria-pressed", String(edited !== null));
-  brushes.hidden = edited === null;
+  brush.show(edited !== null);
   corrected.disabled = edited !== null;
 }
 
@@ -225,7 +230,7 @@ async function startEditing(): Promise<void> {
   await stage.edit(layer);
   edited = phrase;
   byId("corrected-phrase", HTMLInputElement).value = phrase.text;
-  setSize(Math.max(1, Math.round(Math.min(upload.width, upload.height) / (upload.kind === "volume" ? 80 : 50))));
+  brush.setSize(Math.max(1, Math.round(Math.min(upload.width, upload.height) / (upload.kind === "volume" ? 80 : 50))));
   showTasks();
   await draw();
   say(`Correcting ${phrase.text}. Drag to paint, or use the arrow keys and the space bar.`);
@@ -238,10 +243,6 @@ function stopEditing(): void {
   showTasks();
   void draw();
   say("");
-}
-
-function undo(): void {
-  say(stage.undo() ? "Taken back." : "Nothing to take back.");
 }
 
 async function saveCorrection(): Promise<void> {
@@ -274,18 +275,6 @@ async function download(file: string): Promise<void> {
   say("");
 }
 
-/** In pixels or voxels of the image. */
-function setSize(radius: number): void {
-  size.value = String(radius);
-  size.dispatchEvent(new Event("input"));
-}
-
-function brushWith(key: string): void {
-  if (!edited) return;
-  brushes.querySelector<HTMLInputElement>(`[value=${key === "b" ? "add" : "erase"}]`)?.click();
-  stage.choose("brush");
-}
-
 onFiles((files) => void guard(() => open(files)), showError);
 service.onWait = (seconds) => say(`The service is busy; asking again in ${Math.ceil(seconds)} s.`);
 stage.onSlice = (along) => markSlice(named, along);
@@ -306,25 +295,10 @@ compare.addEventListener("click", () => {
 });
 for (const side of [left, right]) side.addEventListener("change", () => void draw());
 edit.addEventListener("click", () => void (edited ? stopEditing() : guard(startEditing)));
-byId("undo", HTMLButtonElement).addEventListener("click", undo);
 byId("save-correction", HTMLButtonElement).addEventListener("click", () => void guard(saveCorrection));
-size.addEventListener("input", () => {
-  stage.brush = { ...stage.brush, radius: Number(size.value) };
-  byId("size-text", HTMLSpanElement).textContent = size.value;
-});
-size.dispatchEvent(new Event("input"));
-for (const each of brushes.querySelectorAll<HTMLInputElement>("[name=brush]")) {
-  each.addEventListener("change", () => (stage.brush = { ...stage.brush, erase: each.value === "erase" }));
-}
 for (const each of document.querySelectorAll<HTMLButtonElement>("[data-download]")) {
   each.addEventListener("click", () => void guard(() => download(each.dataset["download"] as string)));
 }
-addEventListener("keydown", (event) => {
-  if ((event.ctrlKey || event.metaKey) && event.key === "z" && edited && !(event.target instanceof HTMLInputElement && event.target.type === "text")) {
-    event.preventDefault();
-    undo();
-  }
-});
 listenToKeys([
   { keys: "o", does: "open files", act: () => byId("files", HTMLInputElement).click() },
   { keys: "/", does: "type a phrase", act: () => byId("phrase", HTMLInputElement).focus() },
@@ -341,8 +315,8 @@ listenToKeys([
   { keys: "c", does: "dragging moves the crosshair", act: () => stage.choose("point") },
   { keys: "g", does: "dragging moves the image", act: () => stage.choose("pan") },
   { keys: "w", does: "dragging changes the window; so does the right button", act: () => stage.choose("window") },
-  { keys: "b e", does: "brush that adds, or erases", act: brushWith },
-  { keys: "[ ]", does: "smaller and larger brush", act: (key) => setSize(size.valueAsNumber + (key === "[" ? -1 : 1)) },
+  { keys: "b e", does: "brush that adds, or erases", act: (key) => brush.choose(key === "b" ? "add" : "erase") },
+  { keys: "[ ]", does: "smaller and larger brush", act: (key) => brush.resize(key === "[" ? -1 : 1) },
   { keys: "Space", does: "paint where the brush is" },
   { keys: "Ctrl-z", does: "take the last stroke back" },
   { keys: "t", does: "light or dark", act: switchTheme },

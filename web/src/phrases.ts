@@ -172,7 +172,7 @@ export class Phrases {
     if (!answer) return [make("span", { className: "bad" }, "no answer")];
     if (answer.reason) return [this.refusal(answer)];
     const facts = [
-      answer.existence === null ? "existence not judged" : `existence ${probability(answer.existence)}`,
+      existence(answer),
       !answer.share ? "nothing marked" : `${percent(answer.share)} marked`,
     ];
     if (answer.volume_ml) facts.push(`${answer.volume_ml.toFixed(answer.volume_ml < 10 ? 1 : 0)}\u00a0ml`);
@@ -199,6 +199,11 @@ export class Phrases {
     const offers = nearest.flatMap((each) => [" ", button(each, () => this.add(each), { className: "link" })]);
     return make("span", {}, said, "; nearest:", ...offers);
   }
+}
+
+/** How probable it is that the image shows what was asked for, in words. */
+export function existence(answer: Answer): string {
+  return answer.existence === null ? "existence not judged" : `existence ${probability(answer.existence)}`;
 }
 
 /** What of the phrases is drawn. */
