@@ -19,6 +19,12 @@ NOT_IMAGES = frozenset(
 )
 """Modalities of series without images of a patient. Rules only fit them if they ask for them: an archive that forwards
 everything sends results back, too."""
+KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "float": ((int, float), "a number"),
+    "int": ((int,), "a whole number"),
+    "bool": ((bool,), "true or false"),
+}
+"""Type of a field -> types of its values in TOML, and what they are called."""
 SECONDS_PER_DAY = 86400.0
 BYTES_PER_GIGABYTE = 2**30
 
@@ -166,8 +172,9 @@ def read_rules(path: Path) -> PacsRules:
         for name in rule.send_to:
             if name not in destinations:
                 raise ConfigError(f"{path} [[rule]] '{rule.name}': {unknown_name('destination', name, destinations)}")
-    if len({rule.name for rule in rules}) < len(rules):
-        raise ConfigError(f"{path}: two rules have the same name.")
+    names = [rule.name for rule in rules]
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"{path}: two rules are called '{doubled[0]}'; give each a name of its own.")
     return PacsRules(rules, destinations, _build(QueueSettings, tables.get("queue", {}), f"{path} [queue]"))
 
 
@@ -197,10 +204,10 @@ def _convert(value: object, kind: str, place: str) -> object:
         if isinstance(values, list) and all(isinstance(each, str) and each for each in values):
             return tuple(values)
         raise ConfigError(f"{place}: expected a string or a list of strings, got {value!r}.")
-    allowed: dict[str, tuple[type, ...]] = {"float": (int, float), "int": (int,), "bool": (bool,)}
-    if isinstance(value, allowed.get(kind, (str,))) and (kind == "bool" or not isinstance(value, bool)):
-        return float(value) if kind == "float" and isinstance(value, int) else value
-    raise ConfigError(f"{place}: expected {kind if kind in allowed else 'a string'}, got {value!r}.")
+    types, expected = KINDS.get(kind, ((str,), "a string"))
+    if isinstance(value, types) and (kind == "bool" or not isinstance(value, bool)):
+        return float(value) if isinstance(value, int) and kind == "float" else value
+    raise ConfigError(f"{place}: expected {expected}, got {value!r}.")
 
 
 def _table(row: object, place: str) -> Mapping[str, Any]:
