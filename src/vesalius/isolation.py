@@ -23,7 +23,7 @@ from typing import IO, NoReturn
 from vesalius.errors import VesaliusError
 
 PREFIX = "vesalius-"
-"""Begin of the name of a folder for temporary files."""
+"""Beginning of the name of a folder for temporary files."""
 LENGTH_BYTES = 8
 ANSWER, ERROR, FAULT = b"a", b"e", b"f"
 """First byte of an answer: as asked; an error that concerns all messages; a fault of ours in this one."""
@@ -149,30 +149,30 @@ class Child:
 
     def _exchange(self, messages: list[bytes], due: float) -> bytes:
         """The answer to the last message; without one the process is gone."""
-        process, answer, grace = self._process, b"", 0.0
+        process = self._process
         try:
-            if process is not None:
-                answer = self._pass_on(process, messages, due) or b""
-            grace = DYING_S
-        except queue.Empty:
-            raise ChildLateError("it took too long") from None
-        finally:
-            code = None if answer[:1] == ANSWER else self._end(grace)
+            answer = b"" if process is None else self._pass_on(process, messages, due)
+        except BaseException as error:  # as Ctrl-C: the answer would be taken for that to the next message
+            self._end()
+            if isinstance(error, queue.Empty):
+                raise ChildLateError("it took too long") from None
+            raise
         if answer[:1] == ANSWER:
             return answer[1:]
+        code = self._end(DYING_S)
         if self._stopped:
             raise ChildStoppedError("it was stopped")
         raise _to_error(answer) if answer else ChildEndedError(_tell_end(code))
 
-    def _pass_on(self, process: "subprocess.Popen[bytes]", messages: list[bytes], due: float) -> bytes | None:
-        """What comes back; None if the process ended."""
+    def _pass_on(self, process: "subprocess.Popen[bytes]", messages: list[bytes], due: float) -> bytes:
+        """What comes back; b"" if the process ended."""
         assert process.stdin is not None
         try:
             for content in messages:
                 _send(process.stdin, content)
         except (OSError, ValueError):  # its input is closed
-            return None
-        return self._answers.get(timeout=min(max(0.0, due - time.monotonic()), threading.TIMEOUT_MAX))
+            return b""
+        return self._answers.get(timeout=min(max(0.0, due - time.monotonic()), threading.TIMEOUT_MAX)) or b""
 
     def _end(self, grace: float = 0.0) -> int | None:
         """End the process, and remove its files.
@@ -184,13 +184,13 @@ class Child:
             process, folder = self._process, self._folder
             self._process = self._folder = None
             self._opened = False
-        code = None if process is None else _end(process, grace)
+        code = None if process is None else _end_process(process, grace)
         if folder is not None:
             folder.cleanup()
         return code
 
 
-def _end(process: "subprocess.Popen[bytes]", grace: float) -> int | None:
+def _end_process(process: "subprocess.Popen[bytes]", grace: float) -> int | None:
     assert process.stdin is not None
     code = None
     if grace:
