@@ -201,30 +201,28 @@ class ResultsJournal:
 
 
 @contextmanager
-def alone(out: Path, command: str = "segment") -> Iterator[None]:
+def alone(out: Path, command: str = "segment", lock: str = ".segmentation.run.lock") -> Iterator[None]:
     """Lock a folder of results, so that no two runs over many images write there at once.
 
     Args:
-        out: Folder of the results.
+        out: Folder of the results; made if it is not there.
         command: Command that writes there.
+        lock: Name of the lock's file.
 
     Raises:
         OutputError: If another run holds the lock, or the folder cannot be made.
     """
-    lock = FileLock(out / ".segmentation.run.lock", timeout=0)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        held = FileLock(out / lock).acquire(timeout=0)
     except Timeout as error:
         message = f"{out}: another vesalius {command} writes there; wait for it, or name another --out."
         raise OutputError(message) from error
-    except OSError as error:
-        reason = error.strerror or error
+    except (OSError, NotImplementedError) as error:  # the latter where a file system has no locks
+        reason = getattr(error, "strerror", None) or error
         raise OutputError(f"{out}: cannot be made or written ({reason}); name another --out.") from error
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def _files(row: ResultRow) -> list[str]:

@@ -284,7 +284,7 @@ def test_another_archives_index_is_refused_unless_it_moved(write_picture, reinde
 def test_two_runs_do_not_write_at_once(write_picture, reindex, folder):
     write_picture("hand.png", 40)
     reindex()
-    with FileLock(folder / LOCK), pytest.raises(OutputError, match="another process is writing"):
+    with FileLock(folder / LOCK), pytest.raises(OutputError, match="another vesalius archive index writes there"):
         reindex()
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from vesalius.archive.encoding import KnownLabels, SliceEncoder, read_labels_of_header
 from vesalius.archive.facts import IndexFacts
@@ -25,6 +24,7 @@ from vesalius.errors import DataError, ImageError, ModelError, OutputError, Vesa
 from vesalius.imaging import MedicalImage
 from vesalius.imaging.formats import reading, visible_files
 from vesalius.imaging.search import FoundSeries, group_files
+from vesalius.journal import alone
 from vesalius.naming.labeller import render_for_model
 from vesalius.runtime.contract import Floats
 
@@ -96,21 +96,16 @@ def update_index(
     if not root.is_dir():
         raise DataError(f"{root}: {'is a file' if root.exists() else 'no such folder'}; name the folder of an archive.")
     wanted = IndexFacts(str(root.resolve()), encoder.model, encoder.weights, encoder.width, encoder.labels, study_date)
-    if (folder / DATABASE).exists():
-        opened = ArchiveIndex.open(folder, write=True)
-    else:
+    if not (folder / DATABASE).exists():
         _check_empty(folder)
-        opened = ArchiveIndex.create(folder, wanted)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / LOCK, timeout=0), opened as index:
+    with alone(folder, "archive index", LOCK):
+        there = (folder / DATABASE).exists()
+        with ArchiveIndex.open(folder, write=True) if there else ArchiveIndex.create(folder, wanted) as index:
             index.facts.check_same(wanted, folder, moved=moved)
             if index.facts.root != wanted.root:
                 with index.changing():
                     index.move(wanted.root)
             return _Run(index, root.resolve(), encoder, on_progress).update()
-    except Timeout as error:
-        raise OutputError(f"{folder}: another process is writing this index; wait for it to end.") from error
 
 
 def _check_empty(folder: Path) -> None:
@@ -132,6 +127,8 @@ class _Seen:
 
 
 class _Run:
+    """One run over an archive."""
+
     def __init__(self, index: ArchiveIndex, root: Path, encoder: SliceEncoder, on_progress: OnProgress) -> None:
         self._index, self._root, self._encoder, self._on_progress = index, root, encoder, on_progress
         self._report = IndexReport()
@@ -209,7 +206,7 @@ class _Run:
             before = self._index.series_of_uid(series.uid) if series.uid else []
             files = {self._root / path for number in before for path in self._index.series_files(number)}
             there.update(before)
-            joined += split_copies(replace(series, files=tuple(sorted({*series.files, *files}))))
+            joined += _split_copies(replace(series, files=tuple(sorted({*series.files, *files}))))
         with self._index.changing():
             self._index.remove(there)
         return sorted(joined, key=_files_of)
@@ -315,7 +312,7 @@ def _files_of(series: FoundSeries) -> tuple[Path, ...]:
     return series.files or (series.source,)
 
 
-def split_copies(series: FoundSeries) -> list[FoundSeries]:
+def _split_copies(series: FoundSeries) -> list[FoundSeries]:
     """A series whose files lie in several folders: one, unless folders hold copies of the same instances.
 
     What has no UID belongs to its own folder's alone.

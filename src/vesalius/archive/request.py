@@ -37,8 +37,8 @@ class ArchiveRequest:
     weights: str = ""
     """Checksum of the model's file, which workers compare with their own."""
 
-    def check(self) -> "ArchiveRequest":
-        """The same with the checksum of its model, whose path no longer depends on the folder that a process is in.
+    def resolve(self) -> "ArchiveRequest":
+        """The same, checked, with the checksum of its model, whose path is the same from whatever folder.
 
         Raises:
             ConfigError: If phrases do not fit the task.

@@ -6,21 +6,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 from vesalius.archive.log import FAILED, ArchiveTotals, CommitLog, Failure, ShardResult, claim, name_of
 from vesalius.archive.plan import ArchivePlan, Batch, ReadAhead
 from vesalius.archive.request import ArchiveRequest, ShardLimits, WorkerOptions
 from vesalius.archive.sources import ArchiveSource
-from vesalius.archive.store import ArchiveStore, tell_error
-from vesalius.errors import ConfigError, OutputError
+from vesalius.archive.store import ArchiveStore
+from vesalius.errors import ConfigError
 from vesalius.files import to_utf8
+from vesalius.journal import alone
 
 if TYPE_CHECKING:
     from vesalius.archive.worker import ShardWorker
@@ -124,7 +123,7 @@ def run_archive(
         OutputError: If results cannot be written, were made with other settings, or another run writes there.
         PromptError: If a phrase is empty, or none is given.
     """
-    request = request.check()
+    request = request.resolve()
     options.check()
     limits.check()
     _check_cost(price_per_hour, gpus, on_ray=ray is not None)
@@ -141,7 +140,8 @@ def run_archive(
         execute = execute_on_ray(request, store.place, workers, options, address=ray, gpus=gpus)
     items = source.items()
     first = next(items)  # whatever is wrong with the source shows before anything is written
-    with _alone(store):
+    folder = store.folder  # elsewhere the log tells two runs apart
+    with nullcontext() if folder is None else alone(folder, "archive run", ".archive.lock"):
         claim(store, request.settings())
         log = CommitLog(store, price_per_hour)
         log.begin()
@@ -215,24 +215,6 @@ def write_failed(log: CommitLog) -> None:
     failures = list(map(to_utf8, log.totals.all_failures()))
     pq.write_table(pa.Table.from_pylist(failures, schema=FAILURES), sink)
     log.store.write(FAILED, sink.getvalue())
-
-
-@contextmanager
-def _alone(store: ArchiveStore) -> Iterator[None]:
-    """Of two runs on this machine, refuse the second at once; elsewhere the log tells them apart."""
-    folder = store.folder
-    if folder is None:
-        yield
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        held = FileLock(folder / ".archive.lock").acquire(timeout=0)
-    except Timeout as error:
-        raise OutputError(f"{folder}: another run writes there; wait for it, or name another --out.") from error
-    except (OSError, NotImplementedError) as error:
-        raise OutputError(f"{folder}: cannot be made or written ({tell_error(error)}); name another --out.") from error
-    with held:
-        yield
 
 
 def _execute_here(request: ArchiveRequest, out: str, workers: int, options: WorkerOptions) -> Execute:

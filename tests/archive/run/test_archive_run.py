@@ -84,7 +84,6 @@ class TestResults:
             assert here.drop_columns("key").equals(there.drop_columns("key"))  # keys hold the times of files
 
     def test_names_are_those_of_the_labeller(self, tmp_path, pictures, load, monkeypatch):
-        from vesalius.archive import work
         from vesalius.naming import AnatomyLabeller
 
         monkeypatch.setattr(work, "Predictor", Predictor)
@@ -128,7 +127,7 @@ class TestExactlyOnce:
 
     def test_a_second_run_at_the_same_time_is_refused(self, pictures, tmp_path):
         def again(progress):
-            with pytest.raises(OutputError, match="another run writes there"):
+            with pytest.raises(OutputError, match="another vesalius archive run writes there"):
                 segment(pictures, tmp_path / "out")
 
         segment(pictures, tmp_path / "out", watch=again)
