@@ -62,7 +62,7 @@ class SliceEncoder:
         opened, calibration = open_namer(model, runtime=runtime, device=device, precision=precision)
         named = model in EMBEDDED or find_encoder_source(model) is not None
         name = model if named else str(Path(model).absolute())  # searches may start in another folder
-        return cls(opened, Phrasebook(opened, calibration), name, hash_weights(model))
+        return cls(opened, Phrasebook(opened, calibration), name, _hash_weights(model))
 
     @property
     def side(self) -> int:
@@ -122,7 +122,7 @@ class SliceEncoder:
         return np.concatenate([found[question] for question in self.phrases.labels], axis=1).astype(np.float32)
 
 
-def hash_weights(model: str) -> str:
+def _hash_weights(model: str) -> str:
     """Sha256 of a model's weights.
 
     Raises:

@@ -55,10 +55,5 @@ def read_masks(out: str) -> Iterator[tuple[dict[str, object], NDArray[np.bool_]]
     """
     for table in read_tables(out, "masks"):
         for row in table.to_pylist():
-            yield row, unpack_mask(row.pop("png"))
-
-
-def unpack_mask(png: bytes) -> NDArray[np.bool_]:
-    """The mask of a row of ``masks/``, [H, W], in the rows and columns of its file."""
-    with Image.open(BytesIO(png)) as picture:
-        return np.asarray(picture).astype(np.bool_)
+            with Image.open(BytesIO(row.pop("png"))) as picture:
+                yield row, np.asarray(picture).astype(np.bool_)

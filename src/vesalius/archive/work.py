@@ -146,6 +146,7 @@ class ItemWorker:
                 told.name(stacks, self._labeller)
             else:
                 told.segment(stacks, self._predictor)
+            told.outcome.slices += sum(len(image.pixels) for image in stacks)
         except ModelError:  # it would befall all other items, too
             raise
         except VesaliusError as error:
@@ -202,7 +203,6 @@ class _Teller:
         """Name every slice of every stack; those of a localizer together."""
         together = stacks[0].purpose.label == "localizer"
         rows: list[Row] = []
-        slices = 0
         for number, part in enumerate([stacks] if together else [[each] for each in stacks]):
             begin = time.perf_counter()
             found = labeller.label(part)
@@ -220,15 +220,12 @@ class _Teller:
                 names: Row = {"stations": list(each.stations), "organs": list(each.organs)}
                 own: Row = {"stack": number, "slice": each.index, "position_mm": each.position_mm, "plane": each.plane}
                 rows.append(place | series | names | own | {f"p({label})": value for label, value in chances.items()})
-            slices += len(found.slices)
         self._rows += map(to_utf8, rows)
-        self.outcome.slices += slices
 
     def segment(self, stacks: Sequence[MedicalImage], predictor: Predictor) -> None:
         """Outline all phrases on every slice of every stack; each slice is encoded once."""
         rows: list[Row] = []
         masks: list[Row] = []
-        slices = 0
         for number, image in enumerate(stacks):
             stack = image.slices()
             for place, answers in zip(self._places(image, stack), self._ask(stack, predictor), strict=True):
@@ -240,10 +237,8 @@ class _Teller:
                     if mask.any():
                         masks.append({**here, "phrase": answer.prompt, **_pack(mask)})
                 self.seconds["write"] += time.perf_counter() - begin
-                slices += 1
         self._rows += map(to_utf8, rows)
         self._masks += [to_utf8({name: row[name] for name in MASKS.names}) for row in masks]
-        self.outcome.slices += slices
 
     def _ask(self, stack: SliceStack, predictor: Predictor) -> Iterator[list[Segmentation]]:
         """Answers slice by slice; slices of which nothing is to be asked are not encoded."""
