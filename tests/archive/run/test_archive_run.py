@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from vesalius.archive import sources, work
+from vesalius.archive import work
+from vesalius.archive.listing import LocalFiles
 from vesalius.archive.log import CommitLog
 from vesalius.archive.read import read_masks
 from vesalius.archive.request import ArchiveRequest, ShardLimits, WorkerOptions
@@ -218,16 +219,16 @@ class TestFailures:
 
     def test_failures_leave_with_what_failed(self, pictures, tmp_path, monkeypatch):
         (pictures / "a/0.png").write_bytes(b"")
-        listing = sources.LocalFiles.list
+        listing = LocalFiles.list
 
         def refuse(self, folder):
             if folder.endswith("/b"):
                 raise PermissionError(13, "Permission denied")
             return listing(self, folder)
 
-        monkeypatch.setattr(sources.LocalFiles, "list", refuse)
+        monkeypatch.setattr(LocalFiles, "list", refuse)
         assert {each["source"] for each in segment(pictures, tmp_path / "out").failures} == {"a/0.png", "b"}
-        monkeypatch.setattr(sources.LocalFiles, "list", listing)
+        monkeypatch.setattr(LocalFiles, "list", listing)
         (pictures / "a/0.png").unlink()
         summary = segment(pictures, tmp_path / "out")
         assert (summary.done, summary.failures) == (3, ())

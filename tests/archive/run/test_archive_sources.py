@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from vesalius.archive.listing import LocalFiles, PathPattern, RemoteFiles
 from vesalius.archive.plan import ReadAhead
 from vesalius.archive.request import ArchiveRequest
 from vesalius.archive.run import run_archive
-from vesalius.archive.sources import ArchiveSource, LocalFiles, PathPattern, RemoteFiles
+from vesalius.archive.sources import ArchiveSource
 from vesalius.errors import ConfigError, DataError, ImageError
 
 pytestmark = pytest.mark.usefixtures("bright_here")
