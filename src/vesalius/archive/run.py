@@ -126,9 +126,7 @@ def run_archive(
     request = request.resolve()
     options.check()
     limits.check()
-    _check_cost(price_per_hour, gpus, on_ray=ray is not None)
-    if workers < 0 or (ray is not None and workers < 1):
-        raise ConfigError(f"--workers: expected {'1' if ray else '0'} or more, got {workers}.")
+    _check_numbers(workers, price_per_hour, gpus, on_ray=ray is not None)
     store = ArchiveStore(out)
     source = ArchiveSource(request.source, each=request.each, out=out)
     request = replace(request, source=source.place)
@@ -149,7 +147,9 @@ def run_archive(
         return _run(plan, log, execute, source, watch)
 
 
-def _check_cost(price_per_hour: float, gpus: float, *, on_ray: bool) -> None:
+def _check_numbers(workers: int, price_per_hour: float, gpus: float, *, on_ray: bool) -> None:
+    if workers < on_ray:
+        raise ConfigError(f"--workers: expected {int(on_ray)} or more, got {workers}.")
     for name, value in (("--price-per-hour", price_per_hour), ("--gpus", gpus)):
         if not 0 <= value < math.inf:
             raise ConfigError(f"{name}: expected a number, 0 or more, got {value:g}.")
@@ -176,14 +176,14 @@ def _run(plan: ArchivePlan, log: CommitLog, execute: Execute, source: ArchiveSou
         if not log.fenced:
             write_failed(log)
     return ArchiveSummary(
-        log.store.address,
-        log.totals.items - before,
-        progress.slices,
-        plan.skipped,
-        tuple(dict(each) for each in log.totals.all_failures()),
-        dict(source.left_out),
-        time.monotonic() - progress.began,
-        log.totals,
+        out=log.store.address,
+        done=log.totals.items - before,
+        slices=progress.slices,
+        skipped=plan.skipped,
+        failures=tuple(dict(each) for each in log.totals.all_failures()),
+        left_out=dict(source.left_out),
+        seconds=time.monotonic() - progress.began,
+        totals=log.totals,
     )
 
 

@@ -93,7 +93,7 @@ class ArchiveSource:
             yield from self._of_manifest()
         elif (fact := self._there(self.place)) is not None:
             home, _, name = self.place.rpartition("/")
-            yield self._one(name, home, fact)
+            yield from self._one(name, home, fact)
         else:
             yield from self._below(self.place)
 
@@ -153,9 +153,13 @@ class ArchiveSource:
         own = place.lower().endswith(DICOM_SUFFIXES) or not OTHER_SUFFIX.search(place)
         return own or self._files_of(place).begins_as_dicom(place)
 
-    def _one(self, name: str, folder: str, fact: FileFact) -> WorkItem:
+    def _one(self, name: str, folder: str, fact: FileFact) -> Iterator[WorkItem]:
+        """The item of a file that was named itself; in an object store it is tried whatever its ending."""
         picture = fact.name.lower().endswith((*RASTER_SUFFIXES, *VOLUME_SUFFIXES))
-        return WorkItem.make(name, folder, [fact], dicom=not picture)
+        if picture or is_remote(folder) or self._may_be_dicom(f"{folder}/{fact.name}"):
+            yield WorkItem.make(name, folder, [fact], dicom=not picture)
+        else:
+            self.left_out[Path(fact.name).suffix.lower()] += 1
 
     def _of_manifest(self) -> Iterator[WorkItem]:
         """Files and folders that a table's column "path" names, as URLs, absolute, or from the table's own folder."""
@@ -175,7 +179,7 @@ class ArchiveSource:
         files = self._files_of(place)
         fact = files.fact(place)
         if fact is not None:
-            yield self._one(name, place.rpartition("/")[0], fact)
+            yield from self._one(name, place.rpartition("/")[0], fact)
         else:
             yield from self._below(place, name=name.rstrip("/"))
 
