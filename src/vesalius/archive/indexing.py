@@ -315,7 +315,7 @@ def _files_of(series: FoundSeries) -> tuple[Path, ...]:
 def _split_copies(series: FoundSeries) -> list[FoundSeries]:
     """A series whose files lie in several folders: one, unless folders hold copies of the same instances.
 
-    What has no UID belongs to its own folder's alone.
+    Files without a UID belong to those of their own folder alone.
     """
     homes: dict[Path, list[Path]] = {}
     for file in series.files:
@@ -325,11 +325,13 @@ def _split_copies(series: FoundSeries) -> list[FoundSeries]:
     parts: list[tuple[set[str], list[Path]]] = []
     for files in homes.values():
         instances = {_read_text(file, "SOPInstanceUID") or str(file) for file in files} if series.uid else set()
-        fitting = [part for part in parts if series.uid and not part[0] & instances][:1]
-        for known, others in fitting or [(set(), [])]:
-            known |= instances
-            others += files
-            parts += [] if fitting else [(known, others)]
+        for known, others in parts:
+            if series.uid and not known & instances:
+                known.update(instances)
+                others.extend(files)
+                break
+        else:
+            parts.append((instances, files))
     return [replace(series, source=files[0].parent, files=tuple(files)) for _, files in parts]
 
 

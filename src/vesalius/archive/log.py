@@ -39,7 +39,7 @@ class ShardResult:
     """What a worker made of a batch of items; its files are still pending."""
 
     shard: str
-    """Random name of the pending files, `PENDING`/SHARD.rows.parquet; empty if there is none."""
+    """Random name of the pending files, see `pending_of`; empty if there is none."""
     keys: tuple[str, ...]
     """Items that are done, hexadecimal."""
     failed: tuple[Failure, ...] = ()
@@ -50,7 +50,7 @@ class ShardResult:
     bytes: int = 0
     """Bytes of the shard's files."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Time of the worker: "read", "model", "write"."""
+    """Time of the worker: "read", "model", "write", "other"."""
 
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON, keys in base64."""
@@ -237,10 +237,10 @@ class CommitLog:
         """
         tables = [table for table in TABLES if result.shard and getattr(result, table)]
         for table in tables:
-            self._check_pending(f"{PENDING}/{result.shard}.{table}.parquet")
+            self._check_pending(pending_of(table, result.shard))
         self._create("shard", {**result.to_dict(), "left": left, "complete": complete}, gone)
         for table in tables:
-            self.store.move(f"{PENDING}/{result.shard}.{table}.parquet", place_of(table, self._number))
+            self.store.move(pending_of(table, result.shard), place_of(table, self._number))
 
     def end(self, gone: Sequence[tuple[str, str]] = ()) -> None:
         """Note that everything that was listed is done or has failed, and remove what came to nothing.
@@ -293,6 +293,11 @@ class CommitLog:
             self._refuse()
         self._number += 1
         self.totals.add(record)
+
+
+def pending_of(table: str, shard: str) -> str:
+    """Where a worker writes the file of a shard, which does not count yet."""
+    return f"{PENDING}/{shard}.{table}.parquet"
 
 
 def place_of(table: str, number: int) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vesalius.archive.log import PENDING, place_of, read_records
+from vesalius.archive.log import pending_of, place_of, read_records
 from vesalius.archive.store import ArchiveStore
 from vesalius.errors import require
 
@@ -37,7 +37,7 @@ def read_tables(out: str, table: str = "rows", columns: Sequence[str] | None = N
             continue
         place = place_of(table, number)
         if not store.exists(place):  # committed, and not moved yet
-            place = f"{PENDING}/{record['shard']}.{table}.parquet"
+            place = pending_of(table, record["shard"])
         yield pq.read_table(BytesIO(store.read(place)), columns=None if columns is None else list(columns))
 
 

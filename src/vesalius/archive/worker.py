@@ -3,7 +3,7 @@
 import io
 import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from functools import cached_property
 from uuid import uuid4
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from vesalius import errors
 from vesalius.archive.items import WorkItem
-from vesalius.archive.log import PENDING, TABLES, ShardResult
+from vesalius.archive.log import TABLES, ShardResult, pending_of
 from vesalius.archive.request import ArchiveRequest, WorkerOptions
 from vesalius.archive.store import ArchiveStore
 from vesalius.archive.work import ItemOutcome, ItemWorker
@@ -25,37 +25,8 @@ STARTS = 3
 """Starts in a row that may fail."""
 
 
-class ItemRunner(Protocol):
-    """Works on items one by one."""
-
-    def run(self, item: WorkItem) -> ItemOutcome:
-        """What becomes of an item, tried once."""
-        ...
-
-    def close(self) -> None:
-        """End what was started."""
-        ...
-
-
-class DirectRunner:
-    """Works on items in this process."""
-
-    def __init__(self, request: ArchiveRequest, options: WorkerOptions) -> None:
-        self._request, self._options = request, options
-        self._worker: ItemWorker | None = None
-
-    def run(self, item: WorkItem) -> ItemOutcome:
-        """See `ItemRunner`."""
-        if self._worker is None:
-            self._worker = ItemWorker(self._request, self._options.threads)
-        return self._worker.run(item)
-
-    def close(self) -> None:
-        """See `ItemRunner`."""
-
-
-class IsolatedRunner:
-    """Works on items in a process of their own, which is started again after an item broke it or took too long."""
+class IsolatedItemWorker:
+    """An `ItemWorker` in a process of its own, which is started again after an item broke it or took too long."""
 
     def __init__(self, request: ArchiveRequest, options: WorkerOptions) -> None:
         self._request, self._options = request, options
@@ -63,7 +34,7 @@ class IsolatedRunner:
         self._child = Child("vesalius.archive.child", to_json(asked, indent=None).encode())
 
     def run(self, item: WorkItem) -> ItemOutcome:
-        """See `ItemRunner`.
+        """See `ItemWorker`.
 
         Raises:
             ChildStoppedError: If it is closed, now or before.
@@ -82,7 +53,7 @@ class IsolatedRunner:
         return ItemOutcome.failed(self._request, item.name, f"{item.name}: {reason}.", again=True)
 
     def close(self) -> None:
-        """See `ItemRunner`; another thread that waits for an item is told `ChildStoppedError`."""
+        """End the process; another thread that waits for an item is told `ChildStoppedError`."""
         self._child.stop()
 
     def _open(self) -> None:
@@ -112,7 +83,7 @@ class IsolatedRunner:
 
 
 class ShardWorker:
-    """Turns batches into shards; its model is opened with the first.
+    """Turns batches into shards.
 
     Args:
         request: What is asked.
@@ -121,8 +92,13 @@ class ShardWorker:
     """
 
     def __init__(self, request: ArchiveRequest, out: str, options: WorkerOptions) -> None:
-        self._store, self._tries = ArchiveStore(out), options.tries
-        self._runner: ItemRunner = (IsolatedRunner if options.isolated else DirectRunner)(request, options)
+        self._store, self._request, self._options = ArchiveStore(out), request, options
+        self._isolated = IsolatedItemWorker(request, options) if options.isolated else None
+
+    @cached_property
+    def _here(self) -> ItemWorker:
+        """Works on items in this process; its model is opened with the first."""
+        return ItemWorker(self._request, self._options.threads)
 
     def run(self, items: Sequence[WorkItem]) -> ShardResult:
         """Work on a batch, and write its pending files.
@@ -160,12 +136,13 @@ class ShardWorker:
 
     def close(self) -> None:
         """End what it started."""
-        self._runner.close()
+        if self._isolated is not None:
+            self._isolated.close()
 
     def _try(self, item: WorkItem) -> tuple[ItemOutcome, int]:
         """What became of an item, and how often it was tried."""
-        for number in range(1, self._tries + 1):  # noqa: B007 - the last is told
-            outcome = self._runner.run(item)
+        for number in range(1, self._options.tries + 1):  # noqa: B007 - the last is told
+            outcome = (self._isolated or self._here).run(item)
             if not outcome.again:
                 break
         return outcome, number
@@ -177,6 +154,6 @@ class ShardWorker:
             if table.num_rows:
                 shard, sink = shard or uuid4().hex, io.BytesIO()
                 pq.write_table(table, sink, compression="zstd")
-                self._store.write(f"{PENDING}/{shard}.{name}.parquet", sink.getvalue())
+                self._store.write(pending_of(name, shard), sink.getvalue())
                 size += len(sink.getvalue())
         return shard, size

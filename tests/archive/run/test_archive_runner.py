@@ -26,7 +26,7 @@ def scripted(answers=(), starts=()) -> ShardWorker:
     options = WorkerOptions(timeout_s=7, tries=2)
     told = [each if isinstance(each, Exception) else each.to_bytes() for each in answers]
     shard_worker = ShardWorker(REQUEST, "never-written", options)
-    shard_worker._runner._child = ScriptedChild(told, starts)
+    shard_worker._isolated._child = ScriptedChild(told, starts)
     return shard_worker
 
 
@@ -83,7 +83,7 @@ def test_closing_stops_a_batch_in_the_middle_of_an_item_and_before_its_first(bri
     at_work = ShardWorker(REQUEST, str(tmp_path / "out"), WorkerOptions(1))
     working = threading.Thread(target=work)
     working.start()
-    while at_work._runner._child._process is None:
+    while at_work._isolated._child._process is None:
         time.sleep(0.001)
     at_work.close()
     working.join(10)
