@@ -46,6 +46,14 @@ BEGIN UPDATE total SET bytes = bytes - OLD.bytes; END;
 """
 """``total`` holds the bytes of all instances, so that an arrival costs the same however many there are; triggers change
 it within the transaction that changes them."""
+UNDONE = "state = CASE results WHEN '[]' THEN 'receiving' ELSE 'made' END"
+"""To be made, or to be sent if it was made."""
+DUE = "((state IN ('receiving', 'claimed') AND changed <= ? AND due <= ?) OR (state = 'made' AND due <= ?))"
+"""With the time since which nothing may have arrived, and twice the present. A claim is due, too: if its process lives,
+its lock cannot be had."""
+IS_OVER = f"state IN {tuple(map(str, OVER))}"
+ENDED = "The process that worked on it was ended each time, by the system or from outside."
+COLUMNS = "uid, folder, state, revision, changed, attempts, due, reason, results"
 BUSY_S = 30.0
 """How long one process waits for another's write."""
 ABANDONED_S = 3600.0
@@ -127,7 +135,7 @@ class SeriesQueue:
         claimed so many times before and nothing came of it, not even an error, its processes were ended; it is dead.
         """
         now = time.time()
-        for each in self._list(_DUE, now - rest_s, now, now):
+        for each in self._list(DUE, now - rest_s, now, now):
             with self._lock(each) as held:
                 found = self._take(each.uid, rest_s, attempts) if held else None
                 if found is not None:
@@ -182,7 +190,7 @@ class SeriesQueue:
         """Try everything again at once that failed, dead, refused or waiting for its next attempt; how many."""
         with self._transaction() as database:
             return database.execute(
-                f"UPDATE series SET {_UNDONE}, attempts = 0, due = 0 WHERE state IN ('dead', 'refused') "
+                f"UPDATE series SET {UNDONE}, attempts = 0, due = 0 WHERE state IN ('dead', 'refused') "
                 "OR (reason != '' AND state IN ('receiving', 'made'))"
             ).rowcount
 
@@ -196,7 +204,7 @@ class SeriesQueue:
 
     def list_old(self, older_than_s: float) -> list[QueuedSeries]:
         """Series that were done, refused or given up so long ago."""
-        return self._list(f"state IN {_OVER} AND changed <= ?", time.time() - older_than_s)
+        return self._list(f"{IS_OVER} AND changed <= ?", time.time() - older_than_s)
 
     def remove(self, series: QueuedSeries) -> bool:
         """Delete the files and results of a series, and forget it.
@@ -228,7 +236,7 @@ class SeriesQueue:
 
     def _list(self, where: str, *values: float) -> list[QueuedSeries]:
         with self._open() as database:
-            rows = database.execute(f"SELECT {_COLUMNS} FROM series WHERE {where} ORDER BY changed", values).fetchall()
+            rows = database.execute(f"SELECT {COLUMNS} FROM series WHERE {where} ORDER BY changed", values).fetchall()
         return [self._read(row) for row in rows]
 
     def _lock_file(self, series: QueuedSeries) -> Path:
@@ -250,7 +258,7 @@ class SeriesQueue:
         now = time.time()
         with self._transaction() as database:
             row = database.execute(
-                f"SELECT {_COLUMNS} FROM series WHERE uid = ? AND {_DUE}", (uid, now - rest_s, now, now)
+                f"SELECT {COLUMNS} FROM series WHERE uid = ? AND {DUE}", (uid, now - rest_s, now, now)
             ).fetchone()
             if row is None:
                 return None
@@ -258,7 +266,7 @@ class SeriesQueue:
             if found.attempts >= attempts:
                 database.execute(
                     "UPDATE series SET state = 'dead', changed = ?, reason = ? WHERE uid = ?",
-                    (now, found.reason or _ENDED, uid),
+                    (now, found.reason or ENDED, uid),
                 )
                 return None
             state = State.MADE if found.state == State.MADE else State.CLAIMED
@@ -270,7 +278,7 @@ class SeriesQueue:
         named = dict(values)
         if state is not None:
             named |= {"state": str(state), "changed": time.time()}
-        settings = ", ".join([*(f"{name} = ?" for name in named), *([] if state else [_UNDONE])])
+        settings = ", ".join([*(f"{name} = ?" for name in named), *([] if state else [UNDONE])])
         with self._transaction() as database:
             moved = database.execute(
                 f"UPDATE series SET {settings} WHERE uid = ? AND revision = ?",
@@ -339,16 +347,6 @@ class SeriesQueue:
                 database.execute("ROLLBACK")
                 raise
             database.execute("COMMIT")
-
-
-_UNDONE = "state = CASE results WHEN '[]' THEN 'receiving' ELSE 'made' END"
-"""To be made, or to be sent if it was made."""
-_DUE = "((state IN ('receiving', 'claimed') AND changed <= ? AND due <= ?) OR (state = 'made' AND due <= ?))"
-"""With the time since which nothing may have arrived, and twice the present. A claim is due, too: if its process lives,
-its lock cannot be had."""
-_OVER = str(tuple(map(str, OVER)))
-_ENDED = "The process that worked on it was ended each time, by the system or from outside."
-_COLUMNS = "uid, folder, state, revision, changed, attempts, due, reason, results"
 
 
 def _hash(uid: str) -> str:
