@@ -198,13 +198,32 @@ def test_headers_that_a_killed_run_read_are_not_read_again(archive, write_mr, re
     read = []
     group = indexing.group_files
     monkeypatch.setattr(indexing, "group_files", lambda files, each: read.extend(files) or group(files, each=each))
-    report = reindex()
+    told = []
+    report = reindex(on_progress=lambda *step: told.append(step))
     assert [path.name for path in read] == ["5.dcm", "6.txt"]
+    assert told == [("headers", 0, 2), ("series", 0, 1), ("series", 1, 1)]
     assert (report.series, report.slices, report.files, report.not_images) == (1, 5, 5, 1)
     killed = paths_of(folder)
     shutil.rmtree(folder)
     reindex()
     assert killed == paths_of(folder)
+
+
+def test_an_index_that_never_remembered_headers_is_brought_up_to_date(write_picture, write_mr, reindex, folder):
+    write_picture("hand.png", 40)
+    reindex()
+    with ArchiveIndex.open(folder, write=True) as index:
+        index._database.execute("DROP TABLE waiting")
+    write_mr("knee/1.dcm", 160, 1)
+    assert reindex().slices == 2
+
+
+def test_files_that_leave_while_they_are_listed_stop_nothing(archive, write_picture, reindex, monkeypatch):
+    write_picture("hand.png", 40)
+    listed = indexing.visible_files
+    monkeypatch.setattr(indexing, "visible_files", lambda root: [root / "gone.png", *listed(root)])
+    report = reindex()
+    assert (report.slices, report.failures) == (1, [])
 
 
 def test_headers_are_kept_no_longer_than_their_files_wait(archive, write_mr, reindex, folder):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from vesalius.archive.encoding import SliceEncoder
-from vesalius.archive.query import PhraseReading, Where, read_phrase, read_where
+from vesalius.archive.index import ArchiveIndex
+from vesalius.archive.query import Where, read_phrase, read_where
 from vesalius.archive.search import ArchiveSearch, SearchRequest, best_first, compare, encode_picture
-from vesalius.archive.sheet import write_sheet
+from vesalius.archive.sheet import _Pictures, write_sheet
 from vesalius.errors import ConfigError, ImageError
 from vesalius.knowledge import Knowledge, LearntTarget
 
@@ -222,9 +223,6 @@ def test_the_page_says_why_a_picture_is_missing(filled, archive, encoder, tmp_pa
 
 
 def test_the_page_draws_the_slice_that_was_found(write_mr, reindex, folder, encoder, tmp_path, archive):
-    from vesalius.archive.index import ArchiveIndex
-    from vesalius.archive.sheet import _Pictures
-
     for number, level in enumerate((40, 120, 200), start=1):
         write_mr(f"knee/{number}.dcm", level, number)
     reindex()
@@ -232,10 +230,6 @@ def test_the_page_draws_the_slice_that_was_found(write_mr, reindex, folder, enco
         _, answers = ArchiveSearch(index, encoder, Knowledge()).search(SearchRequest("knee", limit=3))
         pictures = _Pictures(index, archive)
         assert len({pictures.draw(each)[0] for each in answers}) == 3
-
-
-def test_a_reading_without_words_is_empty():
-    assert PhraseReading("", ()).to_dict()["not_understood"] == []
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -169,9 +170,10 @@ class _Run:
     def _look(self) -> Iterator[FileState]:
         inside = self._index.folder.resolve()
         for path in visible_files(self._root):
-            if not path.is_relative_to(inside):
-                status = path.stat()
-                yield FileState(self._name(path), status.st_size, status.st_mtime_ns)
+            with suppress(FileNotFoundError):  # it left meanwhile
+                if not path.is_relative_to(inside):
+                    status = path.stat()
+                    yield FileState(self._name(path), status.st_size, status.st_mtime_ns)
 
     def _sort(self, todo: Sequence[Path]) -> list[FoundSeries]:
         """Series of files; a run that was killed meanwhile goes on with the headers that it had not read."""
