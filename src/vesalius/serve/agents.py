@@ -6,8 +6,9 @@ Agents see files in the folders that the command line names and nowhere else; re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -21,6 +22,9 @@ from vesalius.imaging.search import FoundSeries, find_series
 from vesalius.predict import Predictor, check_prompts
 from vesalius.results import Result, Results
 from vesalius.serve.settings import MOST_PHRASES
+
+if TYPE_CHECKING:
+    from vesalius.naming import AnatomyLabeller
 
 
 class AgentTools:
@@ -66,11 +70,15 @@ class AgentTools:
 
     def name(self, path: str) -> dict[str, Any]:
         """Say which modality, plane, body stations and organs a picture, series or volume shows."""
+        found, others = self.found(path)
+        names = self._labeller.label(found.read()).to_dict()
+        return _plain({each: value for each, value in names.items() if each != "slices"} | {"notices": others})
+
+    @cached_property
+    def _labeller(self) -> "AnatomyLabeller":
         from vesalius.naming import AnatomyLabeller
 
-        found, others = self.found(path)
-        names = AnatomyLabeller(self.model).label(found.read()).to_dict()
-        return _plain({each: value for each, value in names.items() if each != "slices"} | {"notices": others})
+        return AnatomyLabeller(self.model)
 
     def found(self, path: str) -> tuple[FoundSeries, list[str]]:
         """The first series of a file or folder, and a notice of others.

@@ -259,7 +259,7 @@ class Engine:
             warnings.simplefilter("ignore", ImageNotice)
             try:
                 segment_to_dicom(opened.image, self.predictor, request, files, slices=opened.slices)
-            except PromptError:
+            except PromptError:  # there is nothing to mark, as a report says, too
                 if files.report is None or not files.report.exists():
                     raise
         return {"path": str(home / f"{form}.dcm")}

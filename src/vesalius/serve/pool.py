@@ -18,10 +18,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NoReturn, Protocol
 
+from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE
 from vesalius.isolation import Child, ChildEndedError, ChildError, ChildFailedError, ChildLateError, serve_frames
 from vesalius.processes import count_cores
 from vesalius.serve.engine import Engine, Job
 from vesalius.serve.refusals import Refusal, ServiceError, where_of
+from vesalius.serve.settings import ServeSettings
 
 LOG = logging.getLogger("vesalius.serve")
 ATTEMPTS = 2
@@ -47,6 +49,7 @@ class WorkerSettings:
     unpacked_bytes: int
     cache_bytes: int
     threads: int
+    """Threads that compute; 0 for all cores."""
     place: int
     workers: int
 
@@ -272,12 +275,24 @@ class WorkerPool:
         self._means[place] += MEAN_SHARE * (time.monotonic() - start - self._means[place])
 
 
-def worker_settings(common: WorkerSettings) -> list[WorkerSettings]:
-    """The settings of each worker: equal shares of the cache and of the processor's cores."""
-    count = common.workers
-    threads = 0 if count == 1 else max(1, count_cores() // count)
-    shared = replace(common, cache_bytes=common.cache_bytes // count, threads=threads)
-    return [replace(shared, place=place) for place in range(count)]
+def worker_settings(settings: ServeSettings, uploads: Path) -> list[WorkerSettings]:
+    """What each worker needs to know, among it its equal share of the cache and of the processor's cores.
+
+    Args:
+        settings: Of the service.
+        uploads: Folder of all uploads.
+    """
+    limits, count = settings.limits, settings.workers
+    first = WorkerSettings(
+        model=settings.model,
+        uploads=str(uploads),
+        unpacked_bytes=limits.unpacked_megabytes * BYTES_PER_MEGABYTE,
+        cache_bytes=limits.cache_megabytes * BYTES_PER_MEGABYTE // count,
+        threads=0 if count == 1 else max(1, count_cores() // count),
+        place=0,
+        workers=count,
+    )
+    return [replace(first, place=place) for place in range(count)]
 
 
 if __name__ == "__main__":

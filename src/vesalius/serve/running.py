@@ -10,21 +10,20 @@ from types import FrameType
 import uvicorn
 
 from vesalius.errors import ConfigError
-from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE
 from vesalius.knowledge import Knowledge
 from vesalius.serve.app import build_app
 from vesalius.serve.guards import Metrics
-from vesalius.serve.pool import ProcessRunner, WorkerPool, WorkerSettings, worker_settings
+from vesalius.serve.pool import ProcessRunner, WorkerPool, worker_settings
 from vesalius.serve.service import Service
 from vesalius.serve.settings import ServeSettings
 from vesalius.serve.store import UploadStore
 
 STOP_S = 30
 """Time for requests that are under way when the service is stopped."""
-MOST_FILES = 65536
-"""Files that are open at once; a series of 20,000 slices is a form of as many."""
 END_S = 1
 """Time for a job after that, which nobody waits for any more."""
+MOST_FILES = 65536
+"""Files that are open at once; a series of 20,000 slices is a form of as many."""
 IDLE_S = 30
 """Time after which a connection that is silent is closed."""
 
@@ -91,16 +90,8 @@ def opening(settings: ServeSettings) -> Iterator[Service]:
     knowledge = Knowledge.read(settings.model)
     store = UploadStore(settings.store, 60 * limits.keep_minutes, limits.store_megabytes)
     with store.opened():
-        common = WorkerSettings(
-            settings.model,
-            str(store.uploads),
-            limits.unpacked_megabytes * BYTES_PER_MEGABYTE,
-            limits.cache_megabytes * BYTES_PER_MEGABYTE,
-            threads=0,
-            place=0,
-            workers=settings.workers,
-        )
-        runners = [ProcessRunner(each, metrics.restarts.inc) for each in worker_settings(common)]
+        workers = worker_settings(settings, store.uploads)
+        runners = [ProcessRunner(each, metrics.restarts.inc) for each in workers]
         pool = WorkerPool(runners, limits.queue, limits.timeout_seconds)
         pool.start()
         try:
