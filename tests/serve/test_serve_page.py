@@ -424,7 +424,12 @@ def test_a_busy_service_is_asked_again_when_it_says_so(visit, picture):
         route.fulfill(status=429, headers={"Retry-After": "1"}, json={"error": {"what": "The queue is full"}})
 
     page.route("**/segment", refuse_once)
-    ask(page, "polyp")
+    page.get_by_label("What to outline").fill("polyp")
+    page.keyboard.press("Enter")
+    progress = page.get_by_role("progressbar", name="Progress")
+    expect(progress).to_be_visible()
+    expect(page.locator(".chip[data-state=answered]")).to_be_visible()
+    expect(progress).to_be_hidden()
     assert len(refused) == 1
     expect(page.get_by_role("alert")).to_be_empty()
 

@@ -125,7 +125,7 @@ function showFacts({ kind, name, width, height, depth, spacing_mm, modality, exp
   if (spacing_mm) rows.push(["Spacing", `${spacing_mm.map((each) => Number(each.toPrecision(3))).join(" × ")} mm`]);
   if (modality) rows.push(["Modality", modality]);
   const expires = new Date(expires_at);
-  if (!Number.isNaN(expires.valueOf())) rows.push(["Deleted at", expires.toLocaleTimeString([], { timeStyle: "short" })]);
+  if (!Number.isNaN(expires.valueOf())) rows.push(["Kept until", `${expires.toLocaleTimeString([], { timeStyle: "short" })} at least`]);
   byId("facts", HTMLDListElement).replaceChildren(...rows.flatMap(([what, value]) => [make("dt", {}, what), make("dd", {}, value)]));
   byId("notices", HTMLUListElement).replaceChildren(...notices.map((each) => make("li", {}, each)));
 }
