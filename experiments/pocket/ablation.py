@@ -46,8 +46,8 @@ SHARES = {"half_pictures": 2, "quarter_pictures": 4}
 class TacitAsker(Asker):
     """Never asks about what a picture's own kind could show and this one does not."""
 
-    def __init__(self, pool: Pool, *, balance: float, questions: int, seed: int) -> None:
-        super().__init__(pool, balance=balance, questions=questions, seed=seed)
+    def __init__(self, pool: Pool, *, balance: float, questions: int, wordless: float, seed: int) -> None:
+        super().__init__(pool, balance=balance, questions=questions, wordless=wordless, seed=seed)
         self.places = {target: (shown, []) for target, (shown, _) in self.places.items() if shown}
         self.names = sorted(self.places)
         self.shares = self.weigh(balance)
@@ -56,7 +56,7 @@ class TacitAsker(Asker):
         records = self.pool.records[picture]
         shown = [number for number, each in enumerate(records) if each.mask >= 0 and number != first]
         chosen = ([] if first is None else [first]) + shown[: self.questions - 2]
-        asked = [self._about(place, records[number]) for number in chosen]
+        asked = [self._about(place, records[number], number == first) for number in chosen]
         while len(asked) < self.questions:
             asked.append(self._elsewhere(place, self.pool.folders[picture], records))
         return asked

@@ -3,15 +3,14 @@
     python experiments/pocket/assemble.py runs/pocket/start.safetensors runs/pocket/words.safetensors \
         runs/pocket/outlined.safetensors runs/pocket/first runs/pocket/second
 
-Of several trainings that went on from one another, the mean of their weights (Wortsman et al., 2022). Its notes say
-what it learnt: each target, the modalities of its pictures, and how many there were.
+Of several trainings the mean of their weights. Its notes say what it learnt: each target, the modalities of its
+pictures, and how many there were.
 """
 
 import argparse
 import json
 from pathlib import Path
 
-import torch
 from pack_words import read_facts
 from train import UNTRAINED, read_trained
 
@@ -27,8 +26,7 @@ def main() -> None:
     parser.add_argument("trained", type=Path, nargs="+", help="folders of train.py, the last training last")
     args = parser.parse_args()
     model = load_model(args.start)
-    each = [read_trained(folder) for folder in args.trained]
-    weights = {name: torch.stack([own[name] for own in each]).mean(0) for name in each[0]}
+    weights = read_trained(args.trained)
     expected = {name for name, value in model.state_dict().items() if value.is_floating_point()}
     lacking = {name for name in expected - weights.keys() if not name.startswith(UNTRAINED)}
     if lacking or not weights.keys() <= expected:
@@ -41,7 +39,7 @@ def main() -> None:
         for target in facts["targets"]
     }
     told = {key: training[key] for key in ("config", "steps", "device", "before") if key in training}
-    told["mean of"] = len(each)
+    told["mean of"] = len(args.trained)
     save_model(model, args.out, {"targets": learnt, "training": told})
 
 

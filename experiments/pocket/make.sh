@@ -30,9 +30,12 @@ here=experiments/pocket
 [ -f $runs/second/rest.safetensors ] ||
     bash $here/gpu.sh $runs $runs/second 7.3 --start $runs/first \
         --balance 0.75 --learning-rate 0.001 --small-share 0.3 --relax 0.2
+[ -f $runs/third/rest.safetensors ] || # what phrases steer, on a CPU
+    python $here/train.py $runs/train.safetensors $runs/words.safetensors --out $runs/third \
+        --start $runs/first $runs/second --still --minutes 45 --batch 24 --balance 0.75 \
+        --learning-rate 0.0006 --ema 0.995 --small-share 0.3 --relax 0.2 --wordless 0.15
 [ -f $runs/outlined.safetensors ] ||
-    python $here/assemble.py $runs/start.safetensors $runs/words.safetensors $runs/outlined.safetensors \
-        $runs/first $runs/second
+    python $here/assemble.py $runs/start.safetensors $runs/words.safetensors $runs/outlined.safetensors $runs/third
 [ -f $runs/calibrated.safetensors ] ||
     python $here/calibrate.py $runs/outlined.safetensors $runs/val.safetensors $runs/val_words.safetensors \
         $runs/calibrated.safetensors

@@ -145,6 +145,7 @@ def main() -> None:
         folder["targets"] = {key: value for key, value in folder["targets"].items() if value in targets}
     modalities = {target: kinds[target] for target in targets}
     words = Words()
+    words.number("")  # is asked, too, whatever records say
     used = {each["folder"] for each in packed}
     facts = {
         "targets": targets,

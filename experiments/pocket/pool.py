@@ -28,7 +28,7 @@ class Record:
     mask: int
     """Its number; -1 where nothing of the target is there."""
     prompts: tuple[int, ...]
-    """Vectors of the record's own wordings."""
+    """Vectors of the record's own wordings; the empty one is asked apart (`Pool.wordless`)."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class Pool:
         self.phrases: list[list[int]] = facts["phrases"]
         self.absences: list[list[int]] = facts["absences"]
         self.distractors: list[int] = facts["distractors"]
+        self.wordless: int = facts["texts"].index("")
+        """The vector of no words at all."""
         folders: dict[str, dict[str, Any]] = facts["folders"]
         with safe_open(images, "pt") as opened:
             packed: list[dict[str, Any]] = json.loads(opened.metadata()["pictures"])
@@ -85,7 +87,7 @@ class Pool:
         self.freedom: list[Freedom] = [_freedom(each["folder"], folders) for each in packed]
         self.records = [
             [
-                Record(self.targets.index(target), mask, tuple(own))
+                Record(self.targets.index(target), mask, tuple(each for each in own if each != self.wordless))
                 for target, mask, own in zip(_named(each, folders), each["masks"], wordings, strict=True)
                 if target is not None
             ]
@@ -135,11 +137,13 @@ class Asker:
         pool: Packed data.
         balance: A target with n pictures is drawn in proportion to n to this power.
         questions: Of each picture.
+        wordless: Share of questions about a picture's first target that come without words. First is what the most
+            training pictures show: of lungs and heart in one X-ray the lungs, or no words would mean either.
         seed: Decides all.
     """
 
-    def __init__(self, pool: Pool, *, balance: float, questions: int, seed: int) -> None:
-        self.pool, self.questions = pool, questions
+    def __init__(self, pool: Pool, *, balance: float, questions: int, wordless: float, seed: int) -> None:
+        self.pool, self.questions, self.wordless = pool, questions, wordless
         self.places = pool.places("train")
         self.names = sorted(self.places)
         self.shares = self.weigh(balance)
@@ -177,16 +181,22 @@ class Asker:
         others = [number for number in range(len(records)) if number != first]
         self.random.shuffle(others)
         chosen = ([] if first is None else [first]) + others[: self.questions - 2]
-        asked = [self._about(place, records[number]) for number in chosen]
+        foremost = max(records, key=self._weight, default=None)
+        asked = [self._about(place, records[number], records[number] is foremost) for number in chosen]
         folder = self.pool.folders[picture]
         while len(asked) < self.questions:
             asked.append(self._elsewhere(place, folder, records))
         return asked
 
-    def _about(self, place: int, record: Record) -> Question:
+    def _weight(self, record: Record) -> tuple[bool, int]:
+        return record.mask >= 0, len(self.places[record.target][0])
+
+    def _about(self, place: int, record: Record, foremost: bool) -> Question:
         plain = self._pick(self.pool.phrases[record.target])
         own = bool(record.prompts) and self.random.random() < 0.5
         vector = self._pick(record.prompts) if own else plain
+        if foremost and self.random.random() < self.wordless:
+            vector = plain = self.pool.wordless
         return Question(place, record.target, vector, record.mask, 1.0 if record.mask >= 0 else 0.5, plain)
 
     def _elsewhere(self, place: int, folder: str, records: Sequence[Record]) -> Question:

@@ -11,7 +11,7 @@ import argparse
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -57,6 +57,10 @@ class Config:
     existence_weight: float = 0.5
     relax: float = 0.15
     """The last share of the training changes pictures less and less."""
+    wordless: float = 0.1
+    """Share of questions about a picture's first target that are asked without any words."""
+    still: bool = False
+    """Whether the trunk and the pixel decoder stay as they are, so that only what phrases steer learns."""
     steps: int | None = None
     """Where given, the training takes so many steps instead of minutes."""
     seed: int = 1
@@ -223,10 +227,17 @@ def save(out: Path, state: dict[str, Tensor], facts: dict[str, object]) -> None:
     (out / "training.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
-def read_trained(folder: Path) -> dict[str, Tensor]:
-    """What ``save`` wrote."""
-    parts = (load_file(folder / f"{part}.safetensors") for part in ("trunk", "rest"))
-    return {name: value.float() for part in parts for name, value in part.items()}
+def read_trained(folders: Sequence[Path]) -> dict[str, Tensor]:
+    """What ``save`` wrote; of several trainings that went on from one another, the mean (Wortsman et al., 2022)."""
+    each = [
+        {
+            name: value.float()
+            for part in ("trunk", "rest")
+            for name, value in load_file(folder / f"{part}.safetensors").items()
+        }
+        for folder in folders
+    ]
+    return {name: torch.stack([own[name] for own in each]).mean(0) for name in each[0]}
 
 
 def main() -> None:
@@ -236,8 +247,11 @@ def main() -> None:
     parser.add_argument("words", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=8.0)
-    parser.add_argument("--start", type=Path, help="folder of an earlier training, to go on from with a second cycle")
-    for name in ("batch", "questions", "balance", "learning_rate", "small_share", "relax"):
+    parser.add_argument(
+        "--start", type=Path, nargs="+", help="folders of earlier trainings, from whose mean another cycle goes on"
+    )
+    parser.add_argument("--still", action="store_true", help="train only what phrases steer")
+    for name in ("batch", "questions", "balance", "learning_rate", "ema", "small_share", "relax", "wordless"):
         default = getattr(Config, name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     args = parser.parse_args()
@@ -257,11 +271,11 @@ def main() -> None:
         f"{len(pool.images)} pictures, {len(pool.masks)} masks on {device} after {time.time() - began:.0f} s",
         flush=True,
     )
-    before = None if args.start is None else json.loads((args.start / "training.json").read_text(encoding="utf-8"))
-    asker = Asker(pool, balance=config.balance, questions=config.questions, seed=config.seed)
+    before = [json.loads((each / "training.json").read_text(encoding="utf-8")) for each in args.start or ()]
+    asker = Asker(pool, balance=config.balance, questions=config.questions, wordless=config.wordless, seed=config.seed)
     average, facts = fit(model, pool, asker, config, args.out, began)
     if before:
-        facts["before"] = {key: before[key] for key in ("config", "steps")}
+        facts["before"] = [{key: each[key] for key in ("config", "steps")} for each in before]
     best = average.state()
     save(args.out, best, facts)
     model.load_state_dict({name: value.float() for name, value in best.items()}, strict=False)
@@ -275,9 +289,13 @@ def fit(
     model: PocketSegmenter, pool: Pool, asker: Asker, config: Config, out: Path | None, began: float
 ) -> tuple[Average, dict[str, object]]:
     """Train until the time is over."""
-    others = [each for name, each in model.named_parameters() if not name.startswith(("trunk.", "projection."))]
+    still = [model.trunk, model.decoder, model.to_coarse, model.to_middle] if config.still else []
+    for part in still:
+        part.requires_grad_(False)
+    learning = {name: each for name, each in model.named_parameters() if each.requires_grad}
+    others = [each for name, each in learning.items() if not name.startswith(("trunk.", "projection."))]
     groups = [
-        {"params": list(model.trunk.parameters()), "scale": config.trunk_rate},
+        {"params": [each for name, each in learning.items() if name.startswith("trunk.")], "scale": config.trunk_rate},
         {"params": others, "scale": 1.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -287,6 +305,8 @@ def fit(
     start, saved, step = time.time(), time.time(), 0
     total = max(1e-6, budget - (start - began))
     model.train()
+    for part in still:
+        part.eval()
     for pictures, asked in batches(asker, config.batch):
         done = min(1.0, step / config.steps if config.steps else (time.time() - start) / total)
         if done == 1 and step:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,7 @@ def test_phrases_keep_their_vectors(recipe, packed):
 
 def test_questions_never_deny_what_may_be_there(recipe, packed):
     pool = open_pool(recipe, packed)
-    asker = recipe["pool"].Asker(pool, balance=0.5, questions=4, seed=0)
+    asker = recipe["pool"].Asker(pool, balance=0.5, questions=4, wordless=0.2, seed=0)
     pictures, asked = asker.draw(200)
     assert len(asked) == 4 * len(pictures)
     polyp, liver = 0, 1
@@ -112,7 +113,24 @@ def test_questions_never_deny_what_may_be_there(recipe, packed):
             assert pool.records[pictures[question.place]][0].mask < 0  # the one picture whose record says so
         elif question.target == liver:
             assert about == POLYPS
+        if question.vector == pool.wordless:
+            assert question.target == (polyp if about == POLYPS else liver)
     assert {question.place for question in asked} == set(range(200))
+
+
+def test_no_words_mean_what_most_pictures_of_the_kind_show(recipe, packed):
+    pool = open_pool(recipe, packed)
+    record = recipe["pool"].Record
+    both = [record(0, pool.records[0][0].mask, ()), record(1, pool.records[0][0].mask, ())]
+    pool.records[0] = both  # so that five pictures show a polyp, and six a liver
+    pool.records[1] = [both[0], replace(both[1], mask=-1)]
+    asker = recipe["pool"].Asker(pool, balance=0.5, questions=4, wordless=0.5, seed=0)
+    pictures, asked = asker.draw(400)
+    meant: dict[int, set[int]] = {0: set(), 1: set()}
+    for question in asked:
+        if question.vector == pool.wordless and pictures[question.place] in meant:
+            meant[pictures[question.place]].add(question.target)
+    assert meant == {0: {1}, 1: {0}}
 
 
 @pytest.mark.slow
@@ -126,14 +144,24 @@ def test_it_trains_saves_assembles_and_calibrates(recipe, packed, build_tiny, tm
         run(train, packed / "train.safetensors", words, "--out", tmp_path / "first", *options)
         again = ("--start", tmp_path / "first", "--learning-rate", 1e-3)
         run(train, packed / "train.safetensors", words, "--out", tmp_path / "second", *options, *again)
-    first, second = (train.read_trained(tmp_path / name) for name in ("first", "second"))
+        still = ("--start", tmp_path / "first", tmp_path / "second", "--still")
+        run(train, packed / "train.safetensors", words, "--out", tmp_path / "third", *options, *still)
+    first, second = (train.read_trained([tmp_path / name]) for name in ("first", "second"))
+    both, third = (
+        train.read_trained(each) for each in ([tmp_path / "first", tmp_path / "second"], [tmp_path / "third"])
+    )
+    moved = {
+        name.partition(".")[0] for name, value in third.items() if not torch.allclose(value, both[name], atol=1e-3)
+    }
+    assert moved <= {"to_condition", "outline", "evidence", "existence"}
+    assert {"outline", "existence"} <= moved
     outlined, calibrated = tmp_path / "outlined.safetensors", tmp_path / "calibrated.safetensors"
     run(recipe["assemble"], packed / "start.safetensors", words, outlined, tmp_path / "first", tmp_path / "second")
     model, start = load_segmenter(outlined), load_segmenter(packed / "start.safetensors")
     told = read_notes(outlined)
     assert told["targets"]["liver"] == {"modalities": ["ct"], "pictures": 5}
     assert told["training"]["steps"] >= 1
-    assert told["training"]["before"]["steps"] >= 1
+    assert told["training"]["before"][0]["steps"] >= 1
     assert told["training"]["mean of"] == 2
     name = "decoder.blocks.0.0.0.weight"
     assert torch.allclose(model.state_dict()[name], (first[name] + second[name]) / 2)
@@ -152,7 +180,7 @@ def test_calibration_separates_what_a_shift_can(recipe):
     there = np.tile([True, False], 200)
     vectors = np.eye(4)[targets]
     odds = rng.normal(np.where(there, 2.0, 0.0) + np.where(targets == 0, 3.0, -3.0), 0.3)
-    heard = recipe["calibrate"].Heard(odds, vectors, there, targets)
+    heard = recipe["calibrate"].Heard(odds, vectors, there, np.ones_like(there), targets)
     slope, offset, shift = recipe["calibrate"].fit(heard)
     assert ((odds > 0) == there).mean() < 0.6
     assert ((slope * odds + offset + vectors @ shift > 0) == there).mean() > 0.97
