@@ -3,7 +3,7 @@
     python experiments/benchmarks/known_phrases.py
 
 Learnt counts whatever experiments/pocket/targets.toml marks. Rules and thresholds were chosen on
-known_phrases_val.toml; known_phrases_test.toml and known_phrases_late.toml are only read here. `--words` leaves
+known_phrases_val.toml and known_phrases_dev.toml; the others are only read here. `--words` leaves
 sentence vectors out, which shows what words alone decide.
 """
 
@@ -27,7 +27,7 @@ from vesalius.prompts.reading import PhraseKind
 from vesalius.prompts.targets import Encode, Resolution, resolve
 
 RECIPES = Path(__file__).parents[2] / "experiments" / "pocket"
-SPLITS = ("val", "test", "late")
+SPLITS = ("val", "dev", "test", "late", "blind")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def main() -> None:
     """Resolve all phrases, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--words", action="store_true", help="without sentence vectors")
-    parser.add_argument("--split", choices=SPLITS, help="one file only; both by default")
+    parser.add_argument("--split", choices=SPLITS, help="one file only; all by default")
     args = parser.parse_args()
     texts = TextCache(load_segmenter(DEFAULT_MODEL).eval())
     encoded = 0

@@ -2,8 +2,8 @@
 
 python experiments/pocket/phrases.py
 
-To be run anew when the prompt bank, unlearnt.toml, the descriptions in synonyms.toml, the words for anatomy or the
-sentence encoder change; needs no pictures.
+To be run anew when the prompt bank, unlearnt.toml, descriptions.toml, the words for anatomy or the sentence encoder
+change; needs no pictures.
 """
 
 import argparse

@@ -176,7 +176,7 @@ def _fill(
     else:
         train, val = data
         difference = check_numbers(work.model, work.opened("onnx"))
-        _quantise(work, train)
+        _quantise(work, train, runtime)
         _convert(work, runtime)
         exported = work.opened(runtime)
         task = work.bar.add_task("Comparing Dice", total=min(len(val), CHECKED))
@@ -199,10 +199,11 @@ def _write_graphs(work: _Work) -> None:
         work.bar.advance(task)
 
 
-def _quantise(work: _Work, train: SegmentationDataset) -> None:
+def _quantise(work: _Work, train: SegmentationDataset, runtime: RuntimeName) -> None:
     task = work.bar.add_task("Reducing to 8 bits", total=len(work.tracings))
     for graph in work.tracings:
-        quantise(work.folder / f"{graph}{SUFFIX['onnx']}", graph, work.model, train)
+        path = work.folder / f"{graph}{SUFFIX['onnx']}"
+        quantise(path, graph, work.model, train, seven_bits=runtime == "openvino")
         work.bar.advance(task)
 
 

@@ -207,7 +207,9 @@ def _feed(model: Segmenter, dataset: SegmentationDataset, graph: GraphName, inpu
         yield {name: tensors[name].numpy() for name in inputs}
 
 
-def quantise(path: Path, graph: GraphName, model: Segmenter, dataset: SegmentationDataset) -> None:
+def quantise(
+    path: Path, graph: GraphName, model: Segmenter, dataset: SegmentationDataset, *, seven_bits: bool = False
+) -> None:
     """Turn an ONNX file into its 8-bit form.
 
     Args:
@@ -215,6 +217,8 @@ def quantise(path: Path, graph: GraphName, model: Segmenter, dataset: Segmentati
         graph: Which one it is.
         model: The model it was made from.
         dataset: Training images; see ``CALIBRATION_IMAGES``.
+        seven_bits: Whether weights of the convolutions take 7 of the 8 bits, so that sums of two products fit into 16,
+            as OpenVINO adds them on processors without VNNI.
 
     Raises:
         MissingPackageError: If ONNX Runtime is not installed.
@@ -228,7 +232,7 @@ def quantise(path: Path, graph: GraphName, model: Segmenter, dataset: Segmentati
         quantiser.quant_pre_process(path, prepared, skip_symbolic_shape=True)
         inputs = require("onnxruntime", extra="export").InferenceSession(prepared).get_inputs()
         reader = CalibrationReader(model, dataset, graph, [each.name for each in inputs])
-        quantiser.quantize_static(prepared, path, reader, per_channel=True)
+        quantiser.quantize_static(prepared, path, reader, per_channel=True, reduce_range=seven_bits)
     prepared.unlink()
 
 

@@ -218,7 +218,7 @@ class Synonyms:
 @cache
 def read_synonyms() -> Synonyms:
     """The names of the package."""
-    tables = read_package_toml("prompts/synonyms.toml")
+    tables, described = read_package_toml("prompts/synonyms.toml"), read_package_toml("prompts/descriptions.toml")
     tumours, unlearnt = tables["tumours"], tables["unlearnt"]
     names: dict[str, list[str]] = {target: list(row) for target, row in tables["names"].items()}
     for language, articles in tables["articles"].items():
@@ -228,9 +228,9 @@ def read_synonyms() -> Synonyms:
         names.setdefault(target, []).extend(_pair(organs, tumours["heads"]))
     return Synonyms(
         _freeze(names),
-        _freeze(tables["descriptions"]),
+        _freeze(described["targets"]),
         (*unlearnt["names"], *_pair(tumours["unlearnt"]["organs"], [*tumours["heads"], *tumours["others"]])),
-        tuple(unlearnt["descriptions"]),
+        tuple(described["unlearnt"]),
         {target: frozenset(words) for target, words in tables["conflicts"].items()},
     )
 

@@ -18,7 +18,7 @@ from vesalius.prompts.reading import PhraseKind, Reading, read_phrase
 
 Encode = Callable[[str], NDArray[np.float32]]
 """A phrase's sentence vector, [D]."""
-LEAD = 0.05
+LEAD = 0.03
 """Cosine by which the nearest target must lie nearer than the nearest unlearnt thing; chosen on validation."""
 NEXT_LEAD = 0.03
 """Cosine by which it must lie nearer than the next target that the phrase's words do not exclude."""
