@@ -4,9 +4,8 @@
         runs/pocket/val_words.safetensors runs/pocket/calibrated.safetensors
 
 One slope for all, and a shift that is linear in the sentence's vector, so that names of one target move together and a
-target with few pictures moves little. Pictures that show a target, pictures of its own kind that lack it, and pictures
-of other kinds weigh by the square roots of their numbers: the last are many and easy. The score's last layers take both
-over, so nothing else has to know.
+target with few pictures moves little. Pictures that show a target and pictures that lack it weigh by the square roots
+of their numbers. The score's last layers take both over, so nothing else has to know.
 """
 
 import argparse
@@ -41,16 +40,14 @@ class Heard:
     odds: NDArray[np.float64]
     vectors: NDArray[np.float64]
     there: NDArray[np.bool_]
-    told: NDArray[np.bool_]
-    """Whether a record of the picture says so, rather than what its folder is of."""
     targets: NDArray[np.intp]
 
     def weights(self) -> NDArray[np.float64]:
-        """Targets, and within a target present, absent and foreign, by the square root of their questions; mean 1."""
+        """Targets, and within a target present and absent, by the square root of their questions; mean 1."""
         weights = np.zeros(len(self.odds))
         for target in np.unique(self.targets):
             own = self.targets == target
-            sides = [own & self.there, own & ~self.there & self.told, own & ~self.told]
+            sides = [own & (self.there == side) for side in (True, False)]
             roots = [part.sum() ** 0.5 for part in sides]
             for part, root in zip(sides, roots, strict=True):
                 weights[part] = own.sum() ** 0.5 * root / sum(roots) / max(1, part.sum())
@@ -60,7 +57,7 @@ class Heard:
 @torch.inference_mode()
 def listen(model: PocketSegmenter, pool: Pool) -> Heard:
     """Ask each picture about what its records tell of, and about what it surely lacks."""
-    rows: list[tuple[float, NDArray[np.float64], bool, bool, int]] = []
+    rows: list[tuple[float, NDArray[np.float64], bool, int]] = []
     with progress_bar() as bar:
         for picture in bar.track(range(len(pool.records)), description="Asking"):
             asked = list(questions(pool, picture))
@@ -70,24 +67,24 @@ def listen(model: PocketSegmenter, pool: Pool) -> Heard:
             vectors = pool.vectors[[vector for vector, *_ in asked]]
             taken = features.index_select(torch.zeros(len(asked), dtype=torch.long))
             *_, existence = model.outline_and_judge(taken, TextFeatures(vectors))
-            for (_, target, there, told), odds, vector in zip(
+            for (_, target, there), odds, vector in zip(
                 asked, existence.tolist(), vectors.double().numpy(), strict=True
             ):
-                rows.append((odds, vector, there, told, target))
-    odds, vectors, there, told, targets = zip(*rows, strict=True)
-    return Heard(np.array(odds), np.stack(vectors), np.array(there), np.array(told), np.array(targets))
+                rows.append((odds, vector, there, target))
+    odds, vectors, there, targets = zip(*rows, strict=True)
+    return Heard(np.array(odds), np.stack(vectors), np.array(there), np.array(targets))
 
 
-def questions(pool: Pool, picture: int) -> Iterator[tuple[int, int, bool, bool]]:
-    """Vector, target and truth of each, and whether a record tells it."""
+def questions(pool: Pool, picture: int) -> Iterator[tuple[int, int, bool]]:
+    """Vector, target and truth of each."""
     records = pool.records[picture]
     for record in records:
         for vector in spread(pool.phrases[record.target]):
-            yield vector, record.target, record.mask >= 0, True
+            yield vector, record.target, record.mask >= 0
     alike = np.flatnonzero(pool.foreign[pool.folders[picture]] == FOREIGN_ALIKE)
     for turn in range(min(LACKING, len(alike)) if records else 0):
         target = int(alike[(picture * LACKING + turn) % len(alike)])
-        yield pool.phrases[target][0], target, False, False
+        yield pool.phrases[target][0], target, False
 
 
 def spread(phrases: list[int]) -> list[int]:
@@ -118,11 +115,9 @@ def rates(heard: Heard, odds: NDArray[np.float64], targets: list[str]) -> Iterat
     """How often each target is found and left alone."""
     for target in np.unique(heard.targets):
         own = heard.targets == target
-        yes, no = odds[own & heard.there] > 0, odds[own & ~heard.there & heard.told] <= 0
-        foreign = odds[own & ~heard.told] <= 0
+        yes, no = odds[own & heard.there] > 0, odds[own & ~heard.there] <= 0
         parts = [f"found {yes.mean():.1%} of {len(yes)}"] if len(yes) else []
         parts += [f"left alone {no.mean():.1%} of {len(no)}"] if len(no) else []
-        parts += [f"where foreign {foreign.mean():.1%} of {len(foreign)}"] if len(foreign) else []
         yield f"{targets[target]}: {', '.join(parts)}"
 
 

@@ -180,7 +180,7 @@ def test_calibration_separates_what_a_shift_can(recipe):
     there = np.tile([True, False], 200)
     vectors = np.eye(4)[targets]
     odds = rng.normal(np.where(there, 2.0, 0.0) + np.where(targets == 0, 3.0, -3.0), 0.3)
-    heard = recipe["calibrate"].Heard(odds, vectors, there, np.ones_like(there), targets)
+    heard = recipe["calibrate"].Heard(odds, vectors, there, targets)
     slope, offset, shift = recipe["calibrate"].fit(heard)
     assert ((odds > 0) == there).mean() < 0.6
     assert ((slope * odds + offset + vectors @ shift > 0) == there).mean() > 0.97
