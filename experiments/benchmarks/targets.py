@@ -3,9 +3,9 @@
     python experiments/benchmarks/targets.py ../shared/data
 
 Each picture is asked for each target that its records tell of, by the target's plain name, and for what its folder
-surely lacks (experiments/pocket/targets.toml). Dice is at the resolution of the files, threshold 0.5, over pictures that
-show the target; a picture counts once, however often a split lists it. Existence is judged over pictures that show the
-target and pictures of the same modality that lack it.
+surely lacks (experiments/pocket/targets.toml). Dice is at the resolution of the files, threshold 0.5, over pictures
+that show the target; a picture counts once, however often a split lists it. Existence is judged over pictures that
+show the target and pictures of the same modality that lack it.
 """
 
 import argparse
