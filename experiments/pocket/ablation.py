@@ -56,7 +56,7 @@ class TacitAsker(Asker):
         records = self.pool.records[picture]
         shown = [number for number, each in enumerate(records) if each.mask >= 0 and number != first]
         chosen = ([] if first is None else [first]) + shown[: self.questions - 2]
-        asked = [self._about(place, records[number], number == first) for number in chosen]
+        asked = [self._about(place, records, number) for number in chosen]
         while len(asked) < self.questions:
             asked.append(self._elsewhere(place, self.pool.folders[picture], records))
         return asked

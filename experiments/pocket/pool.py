@@ -181,21 +181,19 @@ class Asker:
         others = [number for number in range(len(records)) if number != first]
         self.random.shuffle(others)
         chosen = ([] if first is None else [first]) + others[: self.questions - 2]
-        foremost = max(records, key=self._weight, default=None)
-        asked = [self._about(place, records[number], records[number] is foremost) for number in chosen]
+        asked = [self._about(place, records, number) for number in chosen]
         folder = self.pool.folders[picture]
         while len(asked) < self.questions:
             asked.append(self._elsewhere(place, folder, records))
         return asked
 
-    def _weight(self, record: Record) -> tuple[bool, int]:
-        return record.mask >= 0, len(self.places[record.target][0])
-
-    def _about(self, place: int, record: Record, foremost: bool) -> Question:
+    def _about(self, place: int, records: Sequence[Record], number: int) -> Question:
+        record = records[number]
+        foremost = max(records, key=lambda each: (each.mask >= 0, len(self.places[each.target][0])))
         plain = self._pick(self.pool.phrases[record.target])
         own = bool(record.prompts) and self.random.random() < 0.5
         vector = self._pick(record.prompts) if own else plain
-        if foremost and self.random.random() < self.wordless:
+        if record is foremost and self.random.random() < self.wordless:
             vector = plain = self.pool.wordless
         return Question(place, record.target, vector, record.mask, 1.0 if record.mask >= 0 else 0.5, plain)
 

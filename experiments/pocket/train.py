@@ -289,9 +289,9 @@ def fit(
     model: PocketSegmenter, pool: Pool, asker: Asker, config: Config, out: Path | None, began: float
 ) -> tuple[Average, dict[str, object]]:
     """Train until the time is over."""
-    still = [model.trunk, model.decoder, model.to_coarse, model.to_middle] if config.still else []
-    for part in still:
-        part.requires_grad_(False)
+    model.train()
+    for part in (model.trunk, model.decoder, model.to_coarse, model.to_middle) if config.still else ():
+        part.eval().requires_grad_(False)
     learning = {name: each for name, each in model.named_parameters() if each.requires_grad}
     others = [each for name, each in learning.items() if not name.startswith(("trunk.", "projection."))]
     groups = [
@@ -304,9 +304,6 @@ def fit(
     losses: list[dict[str, float]] = []
     start, saved, step = time.time(), time.time(), 0
     total = max(1e-6, budget - (start - began))
-    model.train()
-    for part in still:
-        part.eval()
     for pictures, asked in batches(asker, config.batch):
         done = min(1.0, step / config.steps if config.steps else (time.time() - start) / total)
         if done == 1 and step:
