@@ -171,6 +171,13 @@ def test_status_says_when_what_failed_is_tried_again(run, queue):
     assert "now" in run("pacs", "status", "queue")[1].split()
 
 
+def test_status_says_what_lies_in_the_queue_s_folder_unknown_to_its_database(run, queue):
+    assert "in no series" not in run("pacs", "status", "queue")[2]
+    (queue.list_series()[0].folder / "lost.dcm").write_bytes(b"x")
+    assert json.loads(run("pacs", "status", "queue", "--json")[1])["unlisted"] == 1
+    assert "1 files in" in run("pacs", "status", "queue")[2]
+
+
 @pytest.mark.parametrize("by_number", [True, False])
 def test_one_series_is_removed_if_confirmed(run, queue, by_number):
     first, second = queue.list_series()

@@ -1,8 +1,9 @@
 import os
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 from filelock import FileLock
@@ -32,6 +33,11 @@ def make(queue: SeriesQueue, found, *results: tuple[str, str]):
     for file, _ in results:
         (folder / file).write_bytes(b"result")
     return queue.made(found, results)
+
+
+def change(queue: SeriesQueue, statement: str) -> None:
+    with closing(sqlite3.connect(queue.root / "queue.sqlite")) as database:
+        database.execute(statement)
 
 
 def found_in(queue: SeriesQueue, uid: str = "1.1"):
@@ -252,6 +258,20 @@ def test_what_is_over_is_removed_in_time_and_nothing_else(queue):
     assert queue.used_bytes() == 200
     assert len(list(queue.incoming.iterdir())) == 2
     assert len(list(queue.claims.iterdir())) == 1  # the lock of the series that was claimed and is not over
+
+
+def test_a_file_that_the_database_refused_is_found_and_taken_in_where_it_lies(queue):
+    arrive(queue, "1.1", "1.1.1")
+    change(queue, "CREATE TRIGGER full BEFORE INSERT ON series BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+    with pytest.raises(OutputError, match="disk is full"):
+        arrive(queue, "1.2", "1.2.1")
+    change(queue, "DROP TRIGGER full")
+    (left,) = queue.list_unlisted()
+    assert [each.uid for each in queue.list_series()] == ["1.1"]
+    queue.store("1.2", "1.2.1", left)
+    assert queue.list_unlisted() == []
+    assert left.is_file()
+    assert (found_in(queue, "1.2").revision, queue.used_bytes()) == (1, 200)
 
 
 def test_files_of_callers_that_went_away_are_removed(queue):

@@ -4,7 +4,7 @@ import pytest
 
 from vesalius.prompts import find_target, list_targets
 from vesalius.prompts.bank import DISTRACTORS, read_bank
-from vesalius.prompts.lexicon import read_unlearnt
+from vesalius.prompts.lexicon import correct_request, read_names, read_unlearnt, strip_request, to_words
 from vesalius.prompts.reading import read_phrase
 
 ALL = frozenset(list_targets())
@@ -105,6 +105,59 @@ def test_sides_and_pieces_are_told(phrase, target, qualifier):
 def test_misspelt_names_are_read(phrase, target, read_as):
     found = read_phrase(phrase, ALL)
     assert (found.target, found.read_as) == (target, read_as)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "target"),
+    [
+        ("whre is the polyp", "polyp"),
+        ("pleas mark the polyp", "polyp"),
+        ("outlne the liver", "liver"),
+        ("segmnt the lungs", "lungs"),
+        ("Could you plaese shwo me the spleen?", "spleen"),
+        ("contor of the liver", "liver"),
+        ("bladder plesae", "bladder"),
+        ("whre is the livr", "liver"),
+    ],
+)
+def test_misspelt_words_for_asking_say_nothing(phrase, target):
+    found = read_phrase(phrase, ALL)
+    assert (found.kind, found.target, found.settled) == ("target", target, True)
+    assert found.read_as
+
+
+def test_several_and_families_are_told_beside_misspelt_words_for_asking():
+    assert read_phrase("whre are the liver and spleen", ALL).several == ("liver", "spleen")
+    assert read_phrase("whre is the small tumour", ALL).family == "tumour"
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        "whre is the gall bladder",
+        "outlne the fracture",
+        "segmnt the apendix",
+        "pleas mark the kidney stone",
+        "cirlce of Willis",
+    ],
+)
+def test_what_nobody_taught_stays_so_beside_misspelt_words_for_asking(phrase):
+    found = read_phrase(phrase, ALL)
+    assert found.kind == "unknown"
+    assert found.target is None
+
+
+@pytest.mark.parametrize("phrase", ["chek polyp", "numbr polyp", "faint liver"])
+def test_a_strange_word_that_may_be_another_is_no_misspelt_word_for_asking(phrase):
+    assert not read_phrase(phrase, ALL).settled
+
+
+def test_no_misspelt_term_that_nobody_taught_is_stripped_of_a_word():
+    names = read_names(ALL)
+    for term in chain.from_iterable(terms for kind, terms in read_unlearnt().items() if kind != "changing"):
+        words = strip_request(to_words(term))
+        misspelt = tuple(word[:2] + word[3:] if len(word) > 4 else word for word in words)
+        assert correct_request(misspelt, names) == misspelt, term
 
 
 @pytest.mark.parametrize("word", ["lever", "skill", "never", "color", "heat", "grand"])

@@ -51,6 +51,20 @@ def test_what_was_learnt_is_told_and_folders_are_needed(tools):
         AgentTools([], "pocket")
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--port", "8080", "--host", "::1"), "--host, --port: of the service over HTTP"),
+        (("--timeout-seconds", "1", "--dicomweb", "http://pacs/"), "--dicomweb, --timeout-seconds: of the service"),
+        (("--allow-host", "a", "--store", "x", "--keep-minutes", "1"), "--store, --allow-host, --keep-minutes: of"),
+    ],
+)
+def test_options_of_the_service_are_refused_for_agents(run, tmp_path, options, told):
+    code, _, said = run("serve", "--mcp", "--folder", str(tmp_path), *options)
+    assert code == 2
+    assert told in " ".join(said.split())
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_an_agent_speaks_with_it_over_its_protocol(tools, tmp_path):

@@ -14,6 +14,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from vesalius.naming.labels import Answer, SeriesName, SliceName
+from vesalius.prompts.bank import read_synonyms
 
 serve_app = pytest.importorskip("vesalius.serve.app", reason="the extra serve is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -218,6 +219,18 @@ def test_a_picture_is_asked_switched_compared_and_named(visit, picture, tmp_path
     downloaded.value.save_as(tmp_path / "mask.png")
     with Image.open(tmp_path / "mask.png") as mask:
         assert mask.size == (160, 120)
+
+
+def test_how_a_phrase_was_understood_is_said_once(visit, picture):
+    page = visit()
+    open_file(page, picture)
+    description = read_synonyms().descriptions["polyp"][0]
+    ask(page, description, "left liver", "polyp")
+    described, sided, plain = (page.locator(".chip .verdict").nth(place).inner_text() for place in range(3))
+    assert "read as 'polyp'." in described
+    assert "liver: learnt as a whole, 'left' is not told apart." in sided
+    assert (described.count("polyp"), sided.count("liver"), plain.count("polyp")) == (1, 1, 0)
+    assert description not in described
 
 
 def test_a_mask_is_corrected_with_the_brush_and_by_keyboard(visit, picture, tmp_path):

@@ -176,11 +176,15 @@ export class Phrases {
       !answer.share ? "nothing marked" : `${percent(answer.share)} marked`,
     ];
     if (answer.volume_ml) facts.push(`${answer.volume_ml.toFixed(answer.volume_ml < 10 ? 1 : 0)}\u00a0ml`);
-    if (answer.target && answer.target !== answer.phrase) facts.push(`taken for ${answer.target}`);
+    const said = remark(answer);
+    if (answer.target && answer.target !== answer.phrase && !said.includes(answer.target)) facts.push(`read as '${answer.target}'`);
     const meter = make("meter", { min: 0, max: 1, value: answer.existence ?? 0 });
     meter.setAttribute("aria-hidden", "true");
-    const remark = answer.remark ? [make("span", { className: "remark soft" }, answer.remark)] : [];
-    return [...(answer.existence === null ? [] : [meter]), make("span", {}, facts.join(" · "), ...this.slices(answer)), ...remark];
+    return [
+      ...(answer.existence === null ? [] : [meter]),
+      make("span", {}, facts.join(" · "), ...this.slices(answer)),
+      ...(said ? [make("span", { className: "remark soft" }, said)] : []),
+    ];
   }
 
   /** The way to what is marked, which may lie in slices far from the one that is shown. */
@@ -192,13 +196,19 @@ export class Phrases {
     return [" · ", button(label, () => this.actions.go(middle), { className: "link", title: "Go to the middle of them" })];
   }
 
-  /** Why the model was not asked, and what it could be asked instead; remarks begin with the phrase, as chips do. */
-  private refusal({ phrase, reason, remark, nearest }: Answer): Node {
+  /** Why the model was not asked, and what it could be asked instead. */
+  private refusal(answer: Answer): Node {
+    const { reason, nearest } = answer;
     const said = make("strong", { className: "bad" }, reason ?? "");
-    if (nearest.length === 0) return make("span", {}, said, remark ? `: ${remark.replace(`'${phrase}': `, "")}` : "");
+    if (nearest.length === 0) return make("span", {}, said, answer.remark ? `: ${remark(answer)}` : "");
     const offers = nearest.flatMap((each) => [" ", button(each, () => this.add(each), { className: "link" })]);
     return make("span", {}, said, "; nearest:", ...offers);
   }
+}
+
+/** How it was understood, without the phrase, which the chip shows already. */
+function remark(answer: Answer): string {
+  return (answer.remark ?? "").replace(`'${answer.phrase}': `, "");
 }
 
 /** How probable it is that the image shows what was asked for, in words. */

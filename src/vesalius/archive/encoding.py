@@ -16,7 +16,7 @@ from vesalius.naming.labels import Answer
 from vesalius.naming.phrasebook import NamingCalibration, Phrasebook, to_unit
 from vesalius.naming.series import Probabilities, cap_organs
 from vesalius.prompts.anatomy import PROTOCOL_MODALITY
-from vesalius.runtime import RuntimeChoice
+from vesalius.runtime import RuntimeChoice, check_model
 from vesalius.runtime.contract import Floats, Runtime
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class SliceEncoder:
             MissingPackageError: If PyTorch is needed and not installed.
             ModelError: If there is no such model, or it cannot name.
         """
+        check_model(model, "name", public=True)
         opened, calibration = open_namer(model, runtime=runtime, device=device, precision=precision)
         named = model in EMBEDDED or find_encoder_source(model) is not None
         name = model if named else str(Path(model).absolute())  # searches may start in another folder

@@ -9,6 +9,7 @@ from vesalius.errors import ConfigError, require
 from vesalius.files import sha256_of
 from vesalius.models.checkpoint_file import EMBEDDED, find_checkpoint
 from vesalius.predict import check_prompts
+from vesalius.runtime import check_model
 
 if TYPE_CHECKING:
     from vesalius.models.inference import Precision
@@ -55,6 +56,7 @@ class ArchiveRequest:
             raise ConfigError("--prompt: goes with --task segment; --task name asks for all names it knows.")
         if len(set(self.prompts)) < len(self.prompts):
             raise ConfigError("--prompt: a phrase stands twice; name each once.")
+        check_model(self.model, self.task)
         found = find_checkpoint(self.model)
         model = self.model if self.model in EMBEDDED else str(Path(self.model).absolute())
         return replace(self, model=model, weights=sha256_of(found))

@@ -297,7 +297,9 @@ def audit(
     from vesalius.models.checkpoint_file import find_checkpoint
     from vesalius.models.checkpoints import load_segmenter
     from vesalius.models.inference import describe_device, place
+    from vesalius.runtime import check_model
 
+    check_model(model, "segment")
     if pictures < 0:
         raise ConfigError(f"--pictures: expected 0 or more, got {pictures}.")
     dataset = SegmentationDataset(data, split)

@@ -83,7 +83,9 @@ def evaluate(
     from vesalius.models.checkpoint_file import find_checkpoint
     from vesalius.models.checkpoints import load_segmenter
     from vesalius.models.inference import describe_device, place
+    from vesalius.runtime import check_model
 
+    check_model(model, "segment")
     dataset = SegmentationDataset(data, split)
     name_clusters([record.img_name for record in dataset.records], group_regex)  # complains now, not after the pass
     choose_examples((), pictures)  # so does this
@@ -272,8 +274,10 @@ def evaluate_naming(
     from vesalius.models.inference import describe_device, place
     from vesalius.naming.labeller import load_namer
     from vesalius.prompts.anatomy import PAPER_STATIONS, STATIONS
+    from vesalius.runtime import check_model
     from vesalius.training.manifest import fingerprint
 
+    check_model(model, "name", public=True)
     stations = PAPER_STATIONS if paper_stations else STATIONS
     settings = NamingSettings(min_patients=min_patients, stations=stations)
     names = ("train", "val", "test") if baselines else ("val", "test")

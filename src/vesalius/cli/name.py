@@ -110,8 +110,10 @@ def name(
     from vesalius.naming.tables import check_table, write_table
     from vesalius.naming.telling import print_names
     from vesalius.processes import check_jobs
+    from vesalius.runtime import check_model
 
     check_jobs(jobs)
+    check_model(model, "name", public=True)
     if out is not None:
         check_table(out)
     if strip is not None:

@@ -146,7 +146,9 @@ def pacs_name(
     from vesalius.clinical.work import check_outputs, report_names
     from vesalius.imaging.dicom import read_stacks
     from vesalius.naming.labeller import AnatomyLabeller, choose_stacks
+    from vesalius.runtime import check_model
 
+    check_model(model, "name", public=True)
     with _place(out, send, deidentify) as place:
         check_outputs([place], place.parent, overwrite)
         with _fetched(url, study, series) as (service, folder):

@@ -103,12 +103,16 @@ def pacs_status(queue: Path, /, *, as_json: AsJson = False) -> None:
     rows = waiting.list_series()
     counts = Counter(each.state for each in rows)
     failed = [each for each in rows if each.reason]
+    unlisted = len(waiting.list_unlisted())
     if as_json:
         told = [dict(zip(FAILURE, _row(each, _due(each)), strict=True)) for each in failed]
-        print_json({"states": {state: counts[state] for state in State}, "bytes": waiting.used_bytes(), "failed": told})
+        states = {state: counts[state] for state in State}
+        print_json({"states": states, "bytes": waiting.used_bytes(), "failed": told, "unlisted": unlisted})
         return
     print_table(("state", "series"), [(state, counts[state]) for state in State])
     say(f"Instances take {waiting.used_bytes() / 2**20:.1f} MiB.")
+    if unlisted:
+        say(f"{unlisted} files in {waiting.incoming} are in no series yet; a running listener takes them in.")
     if failed:
         columns = [each.replace("_", " ") for each in FAILURE]
         print_table(columns, [_row(each, _wait(each)) for each in failed])

@@ -2,15 +2,16 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from vesalius.console import say
 from vesalius.errors import ConfigError, require
+
+OF_AGENTS = ("mcp", "model", "folder")
+"""Options that mean something with --mcp."""
 
 
 def serve(
@@ -28,7 +29,7 @@ def serve(
     store_megabytes: int = 20480,
     cache_megabytes: int = 1024,
     queue: int = 32,
-    timeout: Annotated[float, Parameter(name="--timeout-seconds")] = 300,
+    timeout_seconds: float = 300,
     keep_minutes: float = 60,
     mcp: bool = False,
     folder: tuple[Path, ...] = (),
@@ -60,13 +61,14 @@ def serve(
         store_megabytes: Most that all uploads and their results take on disk.
         cache_megabytes: Most that features of images take in memory, so that further phrases are answered at once.
         queue: Most requests that wait for each worker; more are told to come back (429).
-        timeout: Seconds after which a request is stopped.
+        timeout_seconds: Seconds after which a request is stopped.
         keep_minutes: How long an upload that nobody asks for is kept.
         mcp: Offer three tools to an agent over the Model Context Protocol on stdin and stdout instead; needs
-            `vesalius[mcp]`.
+            `vesalius[mcp]`. Goes with --model and --folder alone.
         folder: With --mcp, a folder that the agent may read and write in; may be repeated.
     """
     if mcp:
+        _refuse_unused(locals())
         require("mcp", extra="mcp")
         from vesalius.serve.agents import AgentTools, make_server
 
@@ -85,7 +87,7 @@ def serve(
     from vesalius.serve.settings import TOKEN_VARIABLE, Limits, ServeSettings, default_store
 
     limits = Limits(
-        upload_megabytes, unpacked_megabytes, store_megabytes, cache_megabytes, queue, timeout, keep_minutes
+        upload_megabytes, unpacked_megabytes, store_megabytes, cache_megabytes, queue, timeout_seconds, keep_minutes
     )
     settings = ServeSettings(
         store=store or default_store(),
@@ -103,6 +105,19 @@ def serve(
     with _logging():
         run(settings, lambda address: say(f"Vesalius serves on {address}; Ctrl-C stops it. Not for diagnosis."))
     say("Stopped.")
+
+
+def _refuse_unused(given: Mapping[str, object]) -> None:
+    """Refuse what changes nothing for agents.
+
+    Raises:
+        ConfigError: Naming all options that were set and are none of theirs.
+    """
+    options = signature(serve).parameters
+    unused = [name for name, value in given.items() if name not in OF_AGENTS and value != options[name].default]
+    if unused:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
+        raise ConfigError(f"{names}: of the service over HTTP, which --mcp does not start; leave out these, or --mcp.")
 
 
 @contextmanager

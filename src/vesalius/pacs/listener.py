@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 from pydicom import dcmread
@@ -186,7 +187,7 @@ class Receiver:
         self._received.pop(id(event.assoc), None)
         content = event.encoded_dataset()
         try:
-            series, instance = read_uids(content)
+            series, instance = read_uids(BytesIO(content))
         except Exception as error:  # whatever pydicom makes of what strangers send
             say(f"An instance was refused: its header cannot be read ({type(error).__name__}).")
             return NOT_UNDERSTOOD
@@ -217,16 +218,14 @@ def tell_rejected(event: evt.Event) -> None:
     )
 
 
-def read_uids(content: bytes) -> tuple[str, str]:
-    """SeriesInstanceUID and SOPInstanceUID of a DICOM file's content.
+def read_uids(file: BinaryIO) -> tuple[str, str]:
+    """SeriesInstanceUID and SOPInstanceUID of a DICOM file.
 
     Raises:
         ValueError: If one is missing or is no UID.
     """
     with quiet("pydicom"):
-        header = dcmread(
-            BytesIO(content), stop_before_pixels=True, specific_tags=["SeriesInstanceUID", "SOPInstanceUID"]
-        )
+        header = dcmread(file, stop_before_pixels=True, specific_tags=["SeriesInstanceUID", "SOPInstanceUID"])
         found = str(header.get("SeriesInstanceUID", "")), str(header.get("SOPInstanceUID", ""))
     if not all(UID.fullmatch(each) for each in found):
         raise ValueError("no UID")

@@ -1,7 +1,8 @@
 """What arrived, what is worked on and what was sent back: one SQLite file (write-ahead log) and folders of DICOM files.
 
 A file is on disk before its row is in the database, and its row is there before the sender hears of success; so what a
-sender was told is stored survives any crash, and what it was not told it sends again. A series moves
+sender was told is stored survives any crash, and what it was not told it sends again; a file whose row the database
+refused is found and taken in. A series moves
 
     receiving → claimed → made → done
 
@@ -110,11 +111,12 @@ class SeriesQueue:
                 return
             if self._bytes(database) + size > self.quota_bytes:
                 raise OutputError(f"{self.root}: the quota of {self.quota_bytes // 2**20} MiB is used up.")
-            folder = self.incoming / _hash(series)
+            place = self._place(series, instance)
+            folder = place.parent
             if not folder.exists():
                 folder.mkdir(exist_ok=True, mode=0o700)
                 _sync(self.incoming)
-            os.replace(file, folder / f"{_hash(instance)}.dcm")
+            os.replace(file, place)
             _sync(folder)
             database.execute(
                 "INSERT INTO series VALUES (?, ?, 'receiving', 0, 0, 0, 0, '', '[]') ON CONFLICT DO NOTHING",
@@ -229,6 +231,16 @@ class SeriesQueue:
                     if left.stat().st_mtime < time.time() - ABANDONED_S:
                         left.unlink()
 
+    def list_unlisted(self) -> list[Path]:
+        """Files of instances of which the database does not know: it refused, or their process was ended, too early.
+
+        One that arrives just now may be among them; `store` takes any of them in where it lies, once.
+        """
+        with self._using_disk(), self._open() as database:
+            files = set(self.incoming.glob("*/*.dcm"))  # before their rows, which come later than files
+            rows = database.execute("SELECT series, uid FROM instances").fetchall()
+        return sorted(files - {self._place(row["series"], row["uid"]) for row in rows})
+
     def used_bytes(self) -> int:
         """Bytes of all instances."""
         with self._open() as database:
@@ -238,6 +250,9 @@ class SeriesQueue:
         with self._open() as database:
             rows = database.execute(f"SELECT {COLUMNS} FROM series WHERE {where} ORDER BY changed", values).fetchall()
         return [self._read(row) for row in rows]
+
+    def _place(self, series: str, instance: str) -> Path:
+        return self.incoming / _hash(series) / f"{_hash(instance)}.dcm"
 
     def _lock_file(self, series: QueuedSeries) -> Path:
         return self.claims / f"{series.folder.name}.lock"

@@ -19,17 +19,19 @@ from vesalius.imaging.dicom import read_stacks
 from vesalius.imaging.dicom_file import DicomStream, reading
 from vesalius.imaging.safeguards import quiet
 from vesalius.naming.labeller import AnatomyLabeller, choose_stacks
+from vesalius.pacs.listener import read_uids
 from vesalius.pacs.rules import PacsRules, Rule, SeriesFacts
 from vesalius.pacs.sending import check_destination, send
 from vesalius.pacs.series_queue import SeriesQueue
 from vesalius.pacs.states import QueuedSeries, State
 from vesalius.predict import Predictor, check_prompts
+from vesalius.runtime import check_model
 from vesalius.segmenting.request import Request
 
 LOOK_S = 0.5
 """Between looks into an empty queue."""
 TIDY_S = 600.0
-"""Between removals of what is old."""
+"""Between looks for what is old, and for what the queue's database does not know of."""
 TROUBLE_S = 30.0
 """After the queue itself could not be used."""
 FACTS = ("Modality", "BodyPartExamined", "SeriesDescription", "StudyDescription")
@@ -89,6 +91,7 @@ class Worker:
 
     def _tidy(self) -> None:
         self.queue.remove_abandoned()
+        self._take_in()
         for each in self.queue.list_old(self.rules.queue.keep_seconds):
             try:
                 removed = self.queue.remove(each)
@@ -97,6 +100,22 @@ class Worker:
                 continue
             if removed and each.state != State.DONE:
                 say(f"series {each.short}: removed after {self.rules.queue.keep_days:g} days; it was {each.state}")
+
+    def _take_in(self) -> None:
+        """Take in what was moved into the queue's folder when its database refused, as when the disk was full."""
+        found = self.queue.list_unlisted()
+        for file in found:
+            try:
+                with reading(file), DicomStream(file) as content:
+                    series, instance = read_uids(content)
+                self.queue.store(series, instance, file)
+            except (OSError, ImageError, OutputError) as error:  # others can be taken in
+                say(f"series {file.parent.name[:8]}: a file is not taken in: {error}")
+        left = self.queue.list_unlisted() if found else []
+        if len(left) < len(found):
+            say(f"{len(found) - len(left)} instances that the queue's database did not know of are taken in")
+        if left:
+            say(f"{len(left)} files in {self.queue.incoming} belong to no series of the queue; see what they are")
 
     def step(self) -> bool:
         """Work on a series that is due; False if there is none."""
@@ -189,6 +208,7 @@ class Worker:
 
     @cached_property
     def _labeller(self) -> AnatomyLabeller:
+        check_model(self.model, "name", public=True)
         return AnatomyLabeller(self.model)
 
 

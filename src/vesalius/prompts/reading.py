@@ -14,6 +14,7 @@ from vesalius.prompts.lexicon import (
     NounPhrase,
     Words,
     correct,
+    correct_request,
     find_denial,
     join,
     name_words,
@@ -386,12 +387,14 @@ def _find_barred(before: Words, complement: Words, names: Names, last: str = "")
 
 
 def _read_corrected(words: Words, names: Names) -> Reading | None:
-    """With the words that are no words taken for names that they resemble."""
-    corrected = tuple(correct(word, names) for word in words)
+    """With the words that are no words taken for words for asking, which say nothing, or for names they resemble."""
+    asked = correct_request(words, names)
+    corrected = tuple(correct(word, names) for word in asked)
     if corrected == words:
         return None
-    found = _look_up(corrected, names) or _read_noun_phrase(corrected, names)
-    if found.kind not in ("target", "vague"):
+    found = _look_up(corrected, names) or _read_several(corrected, names)
+    found = found or _read_family(corrected, names) or _read_noun_phrase(corrected, names)
+    if found.kind not in ("target", "vague", "several"):
         return None
-    changed = (new for old, new in zip(words, corrected, strict=True) if old != new)
-    return replace(found, read_as=found.read_as or " ".join(changed))
+    changed = [new for old, new in zip(asked, corrected, strict=True) if old != new]
+    return replace(found, read_as=found.read_as or " ".join(changed or corrected))

@@ -17,7 +17,7 @@ from vesalius.archive.request import ArchiveRequest, ShardLimits, WorkerOptions
 from vesalius.archive.run import run_archive
 from vesalius.archive.status import read_status
 from vesalius.archive.store import ArchiveStore
-from vesalius.errors import ConfigError, ImageError, OutputError, PromptError
+from vesalius.errors import ConfigError, ImageError, ModelError, OutputError, PromptError
 from vesalius.imaging.search import FoundSeries
 from vesalius.predict import Predictor
 
@@ -312,6 +312,12 @@ class TestFailures:
             run_archive(ArchiveRequest(str(pictures), "segment"), str(tmp_path / "out"))
         with pytest.raises(ConfigError, match="goes with --task segment"):
             run_archive(ArchiveRequest(str(pictures), "name", ("liver",)), str(tmp_path / "out"))
+
+    @pytest.mark.parametrize("model", ["pubmedclip", "clipseg", "pokcet"])
+    def test_only_models_that_name_are_offered_to_name(self, pictures, tmp_path, model):
+        with pytest.raises(ModelError, match=r"Available: pocket\. A checkpoint"):
+            run_archive(ArchiveRequest(str(pictures), "name", model=model), str(tmp_path / "out"))
+        assert not (tmp_path / "out").exists()
 
 
 class TestCommand:
