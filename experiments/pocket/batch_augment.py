@@ -48,6 +48,7 @@ TURNED = {
     "multiclass-brats2023-subset": "upside",
     "brisc2026-brain-tumor": "upside",
     "brisc2025-braintumor": "upside",
+    "heads_mr": "upside",
 }
 """Folders whose pictures are mirrored or upside down."""
 

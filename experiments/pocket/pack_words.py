@@ -136,7 +136,7 @@ def main() -> None:
     for each in packed:
         named = folders[each["folder"]]["targets"]
         for target, mask in zip(each["targets"], each["masks"], strict=True):
-            if mask >= 0 and (target or "") in named:
+            if mask >= 0 and (target or "") in named and not folders[each["folder"]].get("remade"):
                 counts[named[target or ""]] += 1
                 kinds[named[target or ""]].add(folders[each["folder"]]["modality"])
     learnt = read_facts(args.learnt)["targets"] if args.learnt else None

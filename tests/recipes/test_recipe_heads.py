@@ -1,0 +1,78 @@
+"""Healthy heads of pocket's recipe: halves beside their mirror images, and the table of slices."""
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vesalius.data.annotations import SPLITS
+from vesalius.prompts import find_target
+
+TABLE = Path(__file__).parents[2] / "experiments" / "pocket" / "healthy_heads.toml"
+
+
+@pytest.fixture(scope="module")
+def heads(import_script):
+    return import_script("experiments/pocket", "prepare_heads")
+
+
+def write_head(root: Path, *lesions: tuple[float, float], turn: float = 0.0) -> list[Path]:
+    """A head whose halves are nearly alike, with round lesions; its picture and mask."""
+    down, across = np.mgrid[-1:1:160j, -1:1:160j]
+    angle = np.deg2rad(turn)
+    y, x = down * np.cos(angle) - across * np.sin(angle), down * np.sin(angle) + across * np.cos(angle)
+    rows = np.random.default_rng(0).uniform(0.2, 0.6, 16)[np.clip(((y + 1) * 8).astype(int), 0, 15)]
+    grey = np.where((x / 0.6) ** 2 + (y / 0.8) ** 2 < 1, rows + 0.2 * np.abs(x), 0)
+    mask = np.zeros_like(grey, bool)
+    for row, column in lesions:
+        mask |= (y - row) ** 2 + (x - column) ** 2 < 0.02
+    grey[mask] = 0.95
+    paths = [root / "images" / "a.png", root / "masks" / "a.png"]
+    for path, content in zip(paths, (grey * 255, mask * 255), strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(content.astype(np.uint8)).save(path)
+    return paths
+
+
+@pytest.mark.parametrize("turn", [0.0, 11.0])
+def test_each_half_stands_beside_its_mirror_image(heads, tmp_path, turn):
+    _, mask = write_head(tmp_path, (0.1, 0.3), turn=turn)
+    left, right = heads.doubled(tmp_path, "a.png", [mask], "brain_tumour")
+    assert left.targets == {"brain_tumour": None}
+    assert left.grey.max() < 0.9, "the lesion is left in the healthy half"
+    outline = right.targets["brain_tumour"]
+    before = np.asarray(Image.open(mask).resize((heads.SIDE, heads.SIDE))) > 127
+    assert outline.sum() == pytest.approx(2 * before.sum(), rel=0.05)
+    for picture in (left.grey, right.grey, outline):
+        assert np.array_equal(picture, picture[:, ::-1])
+    assert right.grey[outline].mean() > 0.85
+
+
+@pytest.mark.parametrize("lesions", [[(0.0, 0.3), (0.0, -0.3)], [(0.1, 0.02)], []])
+def test_a_picture_without_a_healthy_and_an_ill_half_gives_none(heads, tmp_path, lesions):
+    _, mask = write_head(tmp_path, *lesions)
+    assert list(heads.doubled(tmp_path, "a.png", [mask], "brain_tumour")) == []
+
+
+def test_a_head_lying_on_its_side_stays_so(heads, tmp_path):
+    for path in write_head(tmp_path, (0.1, 0.3)):
+        Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path)
+    pictures = [head.grey for head in heads.doubled(tmp_path, "a.png", [tmp_path / "masks" / "a.png"], "brain_tumour")]
+    assert len(pictures) == 2
+    assert all(np.array_equal(each, each[::-1]) for each in pictures)
+
+
+def test_every_series_is_named_once_with_slices_a_split_and_targets_of_the_bank():
+    rows = tomllib.loads(TABLE.read_text(encoding="utf-8"))["series"]
+    assert len({row["file"] for row in rows}) == len(rows)
+    for row in rows:
+        first, last = row["slices"]
+        assert 0 <= first <= last
+        assert row["split"] in SPLITS
+        assert row["modality"] in ("ct", "mr")
+        assert all(find_target(each) for each in row.get("lacks", ()))
+    train, val, test = ({row["file"].rpartition("_")[0] for row in rows if row["split"] == split} for split in SPLITS)
+    assert not train & val
+    assert not (train | val) & test
