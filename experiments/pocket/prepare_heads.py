@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,17 +65,18 @@ class Head:
     """Rows of the prompt bank -> outline, or None where there is nothing."""
 
 
-def healthy(series: Path, row: Mapping[str, object]) -> Iterator[Head]:
-    """Slices of one series; of CT in the usual window and in one for the brain."""
-    image = read_image(series / str(row["file"]))
-    first, last = row["slices"]  # type: ignore[misc]
-    targets = dict.fromkeys(row.get("lacks", LACKS))  # type: ignore[call-overload]
-    for name, window in {"": None, "_brain": "brain"}.items() if row["modality"] == "ct" else [("", None)]:
+def healthy(series: Path, row: dict[str, Any]) -> Iterator[Head]:
+    """Slices of one series; of CT in the usual window and in the brain's."""
+    image = read_image(series / row["file"])
+    first, last = row["slices"]
+    targets = dict.fromkeys(row.get("lacks", LACKS))
+    for window in (None, "brain") if row["modality"] == "ct" else (None,):
+        stem = "_".join(filter(None, (row["file"].partition(".")[0], window)))
         slices = image.slices(window=window)
         for index in range(first, last + 1):
             grey = square(slices[index].rgb_square()[..., 0])
             if (grey > 0.1).mean() >= LEAST_LIT:
-                yield Head(f"{str(row['file']).partition('.')[0]}{name}_{index:03d}", grey, targets)
+                yield Head(f"{stem}_{index:03d}", grey, targets)
 
 
 def square(grey: NDArray[np.generic]) -> Grey:
@@ -84,34 +86,34 @@ def square(grey: NDArray[np.generic]) -> Grey:
 
 
 def doubled(root: Path, name: str, masks: list[Path], target: str) -> Iterator[Head]:
-    """Both halves of one picture, each beside its mirror image."""
-    with Image.open(root / "images" / name) as opened:
-        grey = square(np.asarray(opened.convert("L"), np.float32) / 255)
-    lesion = np.zeros_like(grey, bool)
-    for path in masks:
-        with Image.open(path) as opened:
-            lesion |= square(np.asarray(opened.convert("L"), np.float32) / 255) > 0.5
-    for quarter in (0, 1):
+    """Both halves of one picture, each beside its mirror image; nothing where it has no ill and no healthy half."""
+    grey = read_grey(root / "images" / name)
+    lesion = np.any([read_grey(path) > 0.5 for path in masks], axis=0)
+    for quarter in (0, 1):  # some pictures lie on their side
         turned, within = np.rot90(grey, quarter), np.rot90(lesion, quarter)
         alike, angle, shift = find_axis(turned, within)
-        if alike < LEAST_ALIKE:
-            continue
-        # Upright and centred, the plane between the halves lies in the middle.
-        upright, marked = place(turned, angle, shift, 1), place(within.astype(np.float32), angle, shift, 0) > 0.5
-        left, right = marked[:, : SIDE // 2].sum(), marked[:, SIDE // 2 :].sum()
-        if min(left, right) > 0 or max(left, right) == 0:
+        if alike >= LEAST_ALIKE:
+            # Upright and centred, the plane between the halves lies in the middle.
+            upright, marked = place(turned, angle, shift, 1), place(within.astype(np.float32), angle, shift, 0) > 0.5
+            ill = [bool(half.any()) for half in np.split(marked, 2, axis=1)]
+            for side in (0, 1) if sum(ill) == 1 else ():
+                outline = np.rot90(beside_itself(marked, side), -quarter)
+                picture = np.rot90(beside_itself(upright, side), -quarter)
+                stem = f"{root.name}_{Path(name).stem}_{('left', 'right')[side]}"
+                yield Head(stem, picture, {target: outline if ill[side] else None})
             return
-        stem = f"{root.name}_{Path(name).stem}"
-        for side, half in (("left", slice(0, SIDE // 2)), ("right", slice(SIDE // 2, SIDE))):
-            outline = np.rot90(beside_itself(marked[:, half], side), -quarter)
-            picture = np.rot90(beside_itself(upright[:, half], side), -quarter)
-            yield Head(f"{stem}_{side}", picture, {target: outline if outline.any() else None})
-        return
 
 
-def beside_itself(half: NDArray[np.generic], side: str) -> NDArray[np.generic]:
-    """The left or right half of a picture, and its mirror image as the other."""
-    pair = (half, half[:, ::-1]) if side == "left" else (half[:, ::-1], half)
+def read_grey(path: Path) -> Grey:
+    """A picture or mask, at pocket's side and in [0, 1]."""
+    with Image.open(path) as opened:
+        return square(np.asarray(opened.convert("L"), np.float32) / 255)
+
+
+def beside_itself(picture: NDArray[np.generic], side: int) -> NDArray[np.generic]:
+    """The left (0) or right half of a picture, and its mirror image as the other."""
+    half = np.split(picture, 2, axis=1)[side]
+    pair = (half[:, ::-1], half) if side else (half, half[:, ::-1])
     return np.concatenate(pair, axis=1)
 
 
