@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from pool import Asker, Pool, Question, Record
 from torch import Tensor, nn
-from train import Config, fit, validate
+from train import Config, fit, make_asker, validate
 
 from vesalius.files import write_text
 from vesalius.models import build_model
@@ -46,8 +46,8 @@ SHARES = {"half_pictures": 2, "quarter_pictures": 4}
 class TacitAsker(Asker):
     """Never asks about what a picture's own kind could show and this one does not."""
 
-    def __init__(self, pool: Pool, *, balance: float, questions: int, wordless: float, seed: int) -> None:
-        super().__init__(pool, balance=balance, questions=questions, wordless=wordless, seed=seed)
+    def __init__(self, pool: Pool, *, balance: float, **settings: float) -> None:
+        super().__init__(pool, balance=balance, **settings)
         self.places = {target: (shown, []) for target, (shown, _) in self.places.items() if shown}
         self.names = sorted(self.places)
         self.shares = self.weigh(balance)
@@ -152,8 +152,7 @@ def run_arm(arm: str, args: argparse.Namespace) -> None:
     if arm == "decoder_per_phrase":
         model = DecodedPerPhrase(model)
     model = model.to(device).to(memory_format=torch.channels_last)
-    kind = TacitAsker if arm == "no_negatives" else Asker
-    asker = kind(pool, balance=config.balance, questions=config.questions, seed=config.seed)
+    asker = make_asker(pool, config, TacitAsker if arm == "no_negatives" else Asker)
     average, facts = fit(model, pool, asker, config, None, time.time())  # type: ignore[arg-type]
     model.load_state_dict({name: value.float() for name, value in average.state().items()}, strict=False)
     judged = Pool(args.val, args.words, device, own_prompts=False)

@@ -17,6 +17,7 @@ here=experiments/pocket
 [ -d $made/brain_mr/anns ] || python $here/prepare_brain.py "$shared/anatomy" $made
 [ -d $made/trunk_ct/anns ] || python $here/prepare_trunk.py "$shared/anatomy/abdomen_pelvis_ct" $made/trunk_ct
 [ -d $made/heads_ct/anns ] || python $here/prepare_heads.py "$shared" $made
+[ -d $made/lungs_ct/anns ] || python $here/prepare_lungs.py "$shared/anatomy" $made/lungs_ct
 
 [ -f $runs/train.safetensors ] ||
     python $here/pack_images.py "$shared" $made $runs/train.safetensors --split train --quality 56
@@ -35,15 +36,12 @@ here=experiments/pocket
     python $here/train.py $runs/train.safetensors $runs/words.safetensors --out $runs/third \
         --start $runs/first $runs/second --still --minutes 45 --batch 24 --balance 0.75 \
         --learning-rate 0.0006 --ema 0.995 --small-share 0.3 --relax 0.2 --wordless 0.15
-[ -f $runs/fourth/rest.safetensors ] ||
-    bash $here/gpu.sh $runs $runs/fourth 6.4 --start $runs/third \
-        --balance 0.65 --learning-rate 0.001 --small-share 0.3 --relax 0.2 --wordless 0.12
-[ -f $runs/fifth/rest.safetensors ] ||
-    bash $here/gpu.sh $runs $runs/fifth 2.2 --start $runs/third $runs/fourth --still \
-        --balance 0.6 --learning-rate 0.0008 --ema 0.995 --small-share 0.2 --relax 0.2 --wordless 0.12
+[ -f $runs/fourth/rest.safetensors ] || # the same, with more pictures that lack what is asked for
+    python $here/train.py $runs/train.safetensors $runs/words.safetensors --out $runs/fourth \
+        --start $runs/third --still --minutes 37 --batch 24 --balance 0.45 \
+        --learning-rate 0.0008 --ema 0.995 --small-share 0.4 --relax 0.25 --lacking 0.4 --wordless 0.12
 [ -f $runs/outlined.safetensors ] ||
-    python $here/assemble.py $runs/start.safetensors $runs/words.safetensors $runs/outlined.safetensors \
-        $runs/fourth $runs/fifth
+    python $here/assemble.py $runs/start.safetensors $runs/words.safetensors $runs/outlined.safetensors $runs/fourth
 [ -f $runs/calibrated.safetensors ] ||
     python $here/calibrate.py $runs/outlined.safetensors $runs/val.safetensors $runs/val_words.safetensors \
         $runs/calibrated.safetensors
@@ -54,4 +52,4 @@ python $here/pack.py $runs/named.safetensors
 python $here/phrases.py
 mapfile -t learnt < <(find "$shared/targets" -mindepth 1 -maxdepth 1 -type d ! -name lung-tumor | sort)
 python $here/fingerprints.py --out src/vesalius/models/weights/pocket.seen.safetensors \
-    "$shared/segmentation" "${learnt[@]}" $made/brain_mr $made/brain_absent $made/trunk_ct $made/heads_mr $made/heads_ct
+    "$shared/segmentation" "${learnt[@]}" $made/brain_mr $made/brain_absent $made/trunk_ct $made/heads_mr $made/heads_ct $made/lungs_ct

@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--quality", type=int, default=QUALITY, help="of WebP")
     args = parser.parse_args()
     roots = [*sorted((args.shared / "segmentation").iterdir()), *sorted((args.shared / "targets").iterdir())]
-    roots += [args.made / name for name in ("brain_mr", "brain_absent", "heads_mr", "heads_ct", "trunk_ct")]
+    roots += [args.made / name for name in ("brain_mr", "brain_absent", "heads_mr", "heads_ct", "lungs_ct", "trunk_ct")]
     found = list(find_pictures(roots, args.split or ("train", "val"), LeftOut()))
     jobs = [(root / "images" / each.name, masks, args.quality) for root, each, masks in found]
     pictures: list[bytes] = []

@@ -137,13 +137,16 @@ class Asker:
         pool: Packed data.
         balance: A target with n pictures is drawn in proportion to n to this power.
         questions: Of each picture.
+        lacking: Share of a target's pictures that lack it, where some do.
         wordless: Share of questions about a picture's first target that come without words. First is what the most
             training pictures show: of lungs and heart in one X-ray the lungs, or no words would mean either.
         seed: Decides all.
     """
 
-    def __init__(self, pool: Pool, *, balance: float, questions: int, wordless: float, seed: int) -> None:
-        self.pool, self.questions, self.wordless = pool, questions, wordless
+    def __init__(
+        self, pool: Pool, *, balance: float, questions: int, lacking: float, wordless: float, seed: int
+    ) -> None:
+        self.pool, self.questions, self.lacking, self.wordless = pool, questions, lacking, wordless
         self.places = pool.places("train")
         self.names = sorted(self.places)
         self.shares = self.weigh(balance)
@@ -172,7 +175,7 @@ class Asker:
 
     def _choose(self, target: int) -> tuple[int, int]:
         shown, lacking = self.places[target]
-        own = lacking if lacking and (not shown or self.random.random() < 0.22) else shown
+        own = lacking if lacking and (not shown or self.random.random() < self.lacking) else shown
         picked: tuple[int, int] = own[self.random.integers(len(own))]
         return picked
 

@@ -57,6 +57,8 @@ class Config:
     existence_weight: float = 0.5
     relax: float = 0.15
     """The last share of the training changes pictures less and less."""
+    lacking: float = 0.22
+    """Share of a target's pictures that lack it, where some do."""
     wordless: float = 0.1
     """Share of questions about a picture's first target that are asked without any words."""
     still: bool = False
@@ -94,6 +96,18 @@ def trained(model: nn.Module) -> dict[str, Tensor]:
         for name, value in model.state_dict().items()
         if not name.startswith(UNTRAINED) and value.is_floating_point()
     }
+
+
+def make_asker(pool: Pool, config: Config, kind: type[Asker] = Asker) -> Asker:
+    """What draws pictures and questions."""
+    return kind(
+        pool,
+        balance=config.balance,
+        questions=config.questions,
+        lacking=config.lacking,
+        wordless=config.wordless,
+        seed=config.seed,
+    )
 
 
 def batches(asker: Asker, count: int) -> Iterator[tuple[list[int], list[Question]]]:
@@ -251,7 +265,17 @@ def main() -> None:
         "--start", type=Path, nargs="+", help="folders of earlier trainings, from whose mean another cycle goes on"
     )
     parser.add_argument("--still", action="store_true", help="train only what phrases steer")
-    for name in ("batch", "questions", "balance", "learning_rate", "ema", "small_share", "relax", "wordless"):
+    for name in (
+        "batch",
+        "questions",
+        "balance",
+        "learning_rate",
+        "ema",
+        "small_share",
+        "relax",
+        "lacking",
+        "wordless",
+    ):
         default = getattr(Config, name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     args = parser.parse_args()
@@ -272,7 +296,7 @@ def main() -> None:
         flush=True,
     )
     before = [json.loads((each / "training.json").read_text(encoding="utf-8")) for each in args.start or ()]
-    asker = Asker(pool, balance=config.balance, questions=config.questions, wordless=config.wordless, seed=config.seed)
+    asker = make_asker(pool, config)
     average, facts = fit(model, pool, asker, config, args.out, began)
     if before:
         facts["before"] = [{key: each[key] for key in ("config", "steps")} for each in before]

@@ -101,7 +101,7 @@ def test_phrases_keep_their_vectors(recipe, packed):
 
 def test_questions_never_deny_what_may_be_there(recipe, packed):
     pool = open_pool(recipe, packed)
-    asker = recipe["pool"].Asker(pool, balance=0.5, questions=4, wordless=0.2, seed=0)
+    asker = recipe["pool"].Asker(pool, balance=0.5, questions=4, lacking=0.22, wordless=0.2, seed=0)
     pictures, asked = asker.draw(200)
     assert len(asked) == 4 * len(pictures)
     polyp, liver = 0, 1
@@ -124,13 +124,27 @@ def test_no_words_mean_what_most_pictures_of_the_kind_show(recipe, packed):
     both = [record(0, pool.records[0][0].mask, ()), record(1, pool.records[0][0].mask, ())]
     pool.records[0] = both  # so that five pictures show a polyp, and six a liver
     pool.records[1] = [both[0], replace(both[1], mask=-1)]
-    asker = recipe["pool"].Asker(pool, balance=0.5, questions=4, wordless=0.5, seed=0)
+    asker = recipe["pool"].Asker(pool, balance=0.5, questions=4, lacking=0.22, wordless=0.5, seed=0)
     pictures, asked = asker.draw(400)
     meant: dict[int, set[int]] = {0: set(), 1: set()}
     for question in asked:
         if question.vector == pool.wordless and pictures[question.place] in meant:
             meant[pictures[question.place]].add(question.target)
     assert meant == {0: {1}, 1: {0}}
+
+
+def test_lacking_pictures_come_as_often_as_asked_and_never_in_the_ablation_without_them(recipe, packed, import_script):
+    train, ablation = recipe["train"], import_script("experiments/pocket", "ablation")
+    pool = open_pool(recipe, packed)
+    shares = []
+    for lacking in (0.0, 0.8):
+        config = train.Config(minutes=0, balance=0, lacking=lacking)
+        pictures, _ = train.make_asker(pool, config).draw(400)
+        polyps = [pool.records[each][0].mask < 0 for each in pictures if pool.folders[each] == POLYPS]
+        shares.append(np.mean(polyps))
+        _, asked = train.make_asker(pool, config, ablation.TacitAsker).draw(400)
+        assert all(each.mask >= 0 for each in asked if each.weight > 0.1)
+    assert shares == [0, pytest.approx(0.8, abs=0.1)]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Healthy heads of pocket's recipe: halves beside their mirror images, and the table of slices."""
+"""Pictures that pocket's recipe makes: heads of two equal halves, healthy heads by a table, lungs by their HU."""
 
 import tomllib
 from pathlib import Path
@@ -76,3 +76,19 @@ def test_every_series_is_named_once_with_slices_a_split_and_targets_of_the_bank(
     train, val, test = ({row["file"].rpartition("_")[0] for row in rows if row["split"] == split} for split in SPLITS)
     assert not train & val
     assert not (train | val) & test
+
+
+def test_lungs_are_found_and_neither_the_air_outside_nor_gas_nor_the_table(import_script):
+    down, across = np.mgrid[-1:1:96j, -1:1:96j]
+
+    def disc(row: float, column: float, radius: float) -> np.ndarray:
+        return (down - row) ** 2 + (across - column) ** 2 < radius**2
+
+    chest = np.where(disc(0, 0, 0.75), 40.0, -1000.0)
+    chest[90:93] = 200  # the table
+    abdomen = np.where(disc(-0.2, 0, 0.08), -900.0, chest)
+    lungs = disc(0, -0.35, 0.25) | disc(0, 0.35, 0.25)
+    volume = np.stack([abdomen] * 4 + [np.where(lungs, -800.0, chest)] * 6)
+    found = import_script("experiments/pocket", "prepare_lungs").find_lungs(volume)
+    assert not found[:4].any()
+    assert (found[4:] == lungs).mean() > 0.995
