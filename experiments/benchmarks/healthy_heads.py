@@ -20,10 +20,9 @@ from setting import describe_setting
 from vesalius.console import markdown_table, progress_bar
 from vesalius.files import write_text
 from vesalius.imaging import read_image
-from vesalius.imaging.orientation import voxel_spacing
 from vesalius.imaging.slices import SliceStack
 from vesalius.predict import Predictor
-from vesalius.segmentation import gate_by_runs, run_length, smooth_across
+from vesalius.segmentation import decide_together
 
 ROOT = Path(__file__).parents[2]
 HEADS = ROOT / "experiments" / "pocket" / "healthy_heads.toml"
@@ -63,8 +62,7 @@ def count_marked(predictor: Predictor, head: Head, phrases: list[str]) -> tuple[
     with progress_bar() as bar:
         single = predictor.predict_slices(head.slices, phrases, together=False)
         alone = list(bar.track(single, len(head.slices), description=head.name))
-    spacing = voxel_spacing(head.slices.affine)[0] if head.slices.affine is not None else None
-    together = list(gate_by_runs(smooth_across(alone, spacing), run_length(len(alone), spacing)))
+    together = list(decide_together(alone, len(alone), head.slices.slice_spacing_mm))
     first, second = (
         np.array([[each.mask.mean() > MARKED for each in own] for own in every[head.taken]]).sum(0).tolist()
         for every in (alone, together)

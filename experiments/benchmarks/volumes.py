@@ -21,9 +21,8 @@ from setting import describe_setting
 from vesalius.console import progress_bar
 from vesalius.files import write_text
 from vesalius.imaging import MedicalImage, read_image
-from vesalius.imaging.orientation import voxel_spacing
 from vesalius.predict import Predictor
-from vesalius.segmentation import Segmentation, gate_by_runs, run_length, smooth_across
+from vesalius.segmentation import Segmentation, decide_together
 
 Boolean = np.dtype[np.bool_]
 OUT = Path(__file__).parents[2] / "docs" / "results" / "pocket-volumes.md"
@@ -100,7 +99,7 @@ def smoothing_rows(predictor: Predictor, root: Path) -> Iterator[str]:
     for name, (modality, purpose) in SMOOTHED.items():
         image, labels, numbers = read(root, name, modality)
         truth, slices = np.asarray(labels.slices().pixels), image.slices()
-        spacing = voxel_spacing(slices.affine)[0] if slices.affine is not None else None
+        spacing = slices.slice_spacing_mm
         wanted = {prompt: [number for label, number in numbers.items() if _is(label, prompt)] for prompt in ORGANS}
         prompts = [each for each in ORGANS if wanted[each] and predictor.knowledge.understand(each, modality).expected]
         with progress_bar() as bar:
@@ -126,8 +125,7 @@ def _is(label: str, prompt: str) -> bool:
 def _dice(
     answers: list[list[Segmentation]], spacing: float | None, sigma: float, inside: np.ndarray[tuple[int, ...], Boolean]
 ) -> float:
-    together = gate_by_runs(smooth_across(answers, spacing, sigma), run_length(len(answers), spacing))
-    marked = np.stack([each.mask for (each,) in together])
+    marked = np.stack([each.mask for (each,) in decide_together(answers, len(answers), spacing, sigma)])
     return 2 * int((marked & inside).sum()) / int(marked.sum() + inside.sum())
 
 

@@ -128,11 +128,8 @@ def find_axis(grey: Grey, lesion: Mask) -> tuple[float, float, float]:
     step = SIDE // COARSE
     small = np.asarray(grey[::step, ::step], np.float32)
     hidden = ndimage.binary_dilation(lesion[::step, ::step], iterations=3).astype(np.float32)
-    best = (-1.0, 0.0, 0.0)
-    for middle, spread in ((0.0, np.arange(-24.0, 25.0, 3.0)), (None, np.arange(-2.0, 3.0))):
-        around = best[1] if middle is None else middle
-        best = max(best, *(find_shift(small, hidden, float(around + each)) for each in spread))
-    return best
+    near = max(find_shift(small, hidden, float(angle)) for angle in range(-24, 25, 3))
+    return max(near, *(find_shift(small, hidden, near[1] + step) for step in (-2, -1, 1, 2)))
 
 
 def find_shift(small: Grey, hidden: Grey, angle: float) -> tuple[float, float, float]:

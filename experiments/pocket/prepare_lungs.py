@@ -38,23 +38,24 @@ SMALLEST, GONE = 0.01, 3
 
 def find_lungs(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Lungs of a CT in HU, [D, H, W]."""
-    air = np.stack([ndimage.binary_fill_holes(each) for each in find_body(values)]) & (values < AIR)
-    pieces, _ = ndimage.label(air)
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
+    air = np.stack([ndimage.binary_fill_holes(find_body(each)) for each in values]) & (values < AIR)
+    pieces, sizes = measure_pieces(air)
     kept = np.isin(pieces, np.flatnonzero(sizes > LEAST_SHARE * sizes.max()))
     return np.stack([ndimage.binary_fill_holes(ndimage.binary_closing(each)) for each in kept])
 
 
 def find_body(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """The largest piece of tissue of each slice, which the table is not."""
-    found = []
-    for each in values > AIR:
-        pieces, _ = ndimage.label(ndimage.binary_opening(each, iterations=2))
-        sizes = np.bincount(pieces.ravel())
-        sizes[0] = 0
-        found.append(pieces == sizes.argmax() if sizes.any() else np.zeros_like(each))
-    return np.stack(found)
+    """The largest piece of tissue of a slice, which the table is not."""
+    pieces, sizes = measure_pieces(ndimage.binary_opening(values > AIR, iterations=2))
+    return pieces == sizes.argmax() if sizes.any() else np.zeros_like(pieces, bool)
+
+
+def measure_pieces(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The number of each voxel's piece, 0 outside, and how many voxels each piece has; what is outside counts none."""
+    pieces, _ = ndimage.label(mask)
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    return pieces, sizes
 
 
 def slices_of(path: Path, out: Path) -> Iterator[ImageRecord]:

@@ -265,17 +265,8 @@ def main() -> None:
         "--start", type=Path, nargs="+", help="folders of earlier trainings, from whose mean another cycle goes on"
     )
     parser.add_argument("--still", action="store_true", help="train only what phrases steer")
-    for name in (
-        "batch",
-        "questions",
-        "balance",
-        "learning_rate",
-        "ema",
-        "small_share",
-        "relax",
-        "lacking",
-        "wordless",
-    ):
+    numbers = ("batch", "questions", "balance", "learning_rate", "ema", "small_share", "relax", "lacking", "wordless")
+    for name in numbers:
         default = getattr(Config, name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     args = parser.parse_args()

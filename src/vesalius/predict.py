@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from vesalius.errors import ImageError, PromptError
 from vesalius.imaging import Plane, SliceStack
-from vesalius.imaging.orientation import voxel_spacing
 from vesalius.imaging.read import ImageLike, as_image
 from vesalius.knowledge import Knowledge, Understanding, list_candidates, tells_kind
 from vesalius.runtime import RuntimeChoice, as_runtime
 from vesalius.runtime.contract import EncodedImages, FeatureCache, Runtime, sigmoid
-from vesalius.segmentation import MAX_LOG_ODDS, Segmentation, gate_by_runs, run_length, series_existence, smooth_across
+from vesalius.segmentation import MAX_LOG_ODDS, Segmentation, decide_together, run_length, series_existence
 from vesalius.volumes import VolumeSegmentation
 
 if TYPE_CHECKING:
@@ -150,7 +149,7 @@ class Predictor:
         for place in watch(range(len(slices)), len(slices)):
             found = _decode(self.runtime, self._encode(slices, place), names)
             rows.append([found[name][1] or 0.0 for name in names])
-        whole = series_existence(np.array(rows), run_length(len(slices), _spacing(slices)))
+        whole = series_existence(np.array(rows), run_length(len(slices), slices.slice_spacing_mm))
         existence = dict(zip(names, whole.tolist(), strict=True))
         return [self.knowledge.decide(each, existence) for each in understood]
 
@@ -173,10 +172,7 @@ class Predictor:
         """
         understood = self.understand(slices, prompts) if together else self._match(prompts, slices)
         answers = (self._reply(understood, slices, self._encode(slices, place)) for place in range(len(slices)))
-        if not together:
-            return answers
-        spacing = _spacing(slices)
-        return gate_by_runs(smooth_across(answers, spacing), run_length(len(slices), spacing))
+        return decide_together(answers, len(slices), slices.slice_spacing_mm) if together else answers
 
     @overload
     def predict_volume(  # type: ignore[overload-overlap]  # a str is a Sequence, too
@@ -383,11 +379,6 @@ def _answer(understood: Understanding, found: Mapping[str, _Found], slices: Slic
     return Segmentation(
         understood.prompt, logits, size, existence, understanding=understood, slices=slices, index=index
     )
-
-
-def _spacing(slices: SliceStack) -> float | None:
-    """Distance between slices in millimetres; None if unknown."""
-    return None if slices.affine is None else voxel_spacing(slices.affine)[0]
 
 
 def _as_list(prompts: str | Sequence[str]) -> list[str]:

@@ -270,6 +270,23 @@ def gate_by_runs(answers: Iterable[list[Segmentation]], run: int) -> Iterator[li
         yield _gate(waiting.popleft(), recent)
 
 
+def decide_together(
+    answers: Iterable[list[Segmentation]], count: int, spacing_mm: float | None, sigma_mm: float = SMOOTHING_MM
+) -> Iterator[list[Segmentation]]:
+    """Let the slices of a series decide together: `smooth_across`, then `gate_by_runs`.
+
+    Args:
+        answers: For each slice, one answer a phrase.
+        count: Number of slices.
+        spacing_mm: Distance between slices; None if unknown.
+        sigma_mm: Standard deviation of the smoothing; 0 smooths nothing.
+
+    Yields:
+        The answers for each slice, some slices after they came in.
+    """
+    return gate_by_runs(smooth_across(answers, spacing_mm, sigma_mm), run_length(count, spacing_mm))
+
+
 def series_existence(existence: NDArray[np.float64], run: int) -> NDArray[np.float64]:
     """Existence in a series, as `gate_by_runs` has it: the median of the best run of slices.
 

@@ -11,7 +11,7 @@ from PIL import Image
 from vesalius.errors import ImageError
 from vesalius.imaging.intensity import DisplayRange, to_display_values
 from vesalius.imaging.lazy import LazyPixels
-from vesalius.imaging.orientation import Affine, Plane, slice_normal
+from vesalius.imaging.orientation import Affine, Plane, slice_normal, voxel_spacing
 
 MAX_SPACING_RATIO = 100.0
 """Ratio of pixel spacings beyond which the header is damaged."""
@@ -105,6 +105,11 @@ class SliceStack(Sequence[Slice]):
         if self.inverted:
             values = 1 - values
         return values if values.ndim == 3 else np.repeat(values[..., None], 3, axis=2)
+
+    @property
+    def slice_spacing_mm(self) -> float | None:
+        """Distance between slices; None if unknown."""
+        return None if self.affine is None else voxel_spacing(self.affine)[0]
 
     def position_mm(self, index: int) -> float | None:
         """Position of a slice, see `Slice.position_mm`; nothing is rendered."""
