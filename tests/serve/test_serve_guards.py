@@ -1,5 +1,6 @@
 import errno
 import logging
+import re
 
 import pytest
 from serve_client import ask, half_bright, png, send
@@ -189,7 +190,12 @@ def test_hostile_names_come_back_as_text(client, name):
 
 def test_docs_that_need_a_foreign_server_are_left_out(client):
     assert client.get("/docs").status_code == 404
-    assert client.get("/openapi.json").json()["info"]["title"] == "Vesalius"
+    described = client.get("/openapi.json")
+    assert described.json()["info"]["title"] == "Vesalius"
+    refused = described.json()["paths"]["/api/model"]["get"]["responses"]["503"]["content"]
+    assert refused == {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
+    referred = set(re.findall(r'"#/components/schemas/(.+?)"', described.text))
+    assert "ErrorAnswer" in referred <= described.json()["components"]["schemas"].keys()
 
 
 def test_a_body_may_be_large_only_where_files_are_sent(serve):
