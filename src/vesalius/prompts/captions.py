@@ -7,7 +7,7 @@ off, and sides that a flip would swap wrongly.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from itertools import product
 
 from vesalius.prompts.attributes import COLOURS, NUMBERS, PLACES, SHAPES, SIZES
@@ -65,12 +65,16 @@ def fill_template(template: str, words: Words, *, sentence: bool = False) -> str
     Returns:
         None if a word is not known; one with a question mark is then left blank instead.
     """
-    asked = [match for match in PLACEHOLDER.finditer(template) if not match["optional"]]
-    if any(match["word"] not in words for match in asked):
+    if not words.keys() >= _words_needed(template):
         return None
     filled = PLACEHOLDER.sub(lambda match: words.get(match["word"], ""), template)
     prompt = " ".join(filled.split())
     return prompt[:1].upper() + prompt[1:] if sentence else prompt
+
+
+@cache
+def _words_needed(template: str) -> frozenset[str]:
+    return frozenset(match["word"] for match in PLACEHOLDER.finditer(template) if not match["optional"])
 
 
 def _name_object(outlined: ObjectWords, attributes: Words | None) -> dict[str, str]:
