@@ -30,7 +30,7 @@ web: $(if $(shell node -e 'process.exit(parseInt(process.version.slice(1)) < 18)
 	@cd web && PATH="$(CURDIR)/$(BIN):$$PATH" && npm ci --ignore-scripts --no-audit --no-fund && npm run --silent build
 
 test: $(VENV)/dev.stamp
-	@$(BIN)/python -m pytest -n auto --dist worksteal
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/dev.stamp
 	@$(BIN)/ruff check .
