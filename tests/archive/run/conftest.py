@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ import pyarrow as pa  # noqa: E402
 from pydicom.dataset import Dataset, FileMetaDataset  # noqa: E402
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid  # noqa: E402
 
-from vesalius.archive import work  # noqa: E402
+from vesalius.archive import request, work  # noqa: E402
 from vesalius.archive.read import read_tables  # noqa: E402
+from vesalius.files import sha256_of  # noqa: E402
+from vesalius.models.checkpoint_file import WEIGHTS  # noqa: E402
 from vesalius.predict import Predictor  # noqa: E402
 
 SIDE = 16
@@ -66,6 +69,20 @@ def draw(path: Path, number: int) -> None:
     levels[2 * row : 2 * row + 6, 2 * column : 2 * column + 6] = 255
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(levels).save(path)
+
+
+fingerprint_once = cache(sha256_of)
+
+
+@pytest.fixture(autouse=True)
+def _packaged_weights_are_hashed_once(monkeypatch) -> None:
+    """The 40 MB that the package carries never change, and nearly every test asks for their fingerprint."""
+
+    def fingerprint(path: Path) -> str:
+        return fingerprint_once(path) if path.is_relative_to(WEIGHTS) else sha256_of(path)
+
+    for module in (request, work):
+        monkeypatch.setattr(module, "sha256_of", fingerprint)
 
 
 @pytest.fixture
