@@ -18,12 +18,12 @@ PROMPTS = ["one small white polyp", "", "both lungs in a chest X-ray"]
 PATCHES = {"clip_vit_b16": 16, "clip_vit_b32": 32}
 
 
-@pytest.fixture(params=PATCHES)
+@pytest.fixture(scope="module", params=PATCHES)
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def published(name, roughen) -> CLIPModel:
     sizes = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 2}
     config = CLIPConfig(
