@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -98,9 +99,9 @@ def test_no_two_files_ever_share_a_name(paths):
     names = distinct_stems(paths)
     assert len({name.casefold() for name in names}) == len(paths)
     assert all(name and "/" not in name for name in names)
-    stems = [stem_of(path).casefold() for path in paths]
+    stems = Counter(stem_of(path).casefold() for path in paths)
     for path, name in zip(paths, names, strict=True):
-        if stems.count(stem_of(path).casefold()) == 1:
+        if stems[stem_of(path).casefold()] == 1:
             assert name == stem_of(path)
 
 

