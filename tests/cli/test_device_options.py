@@ -39,7 +39,7 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(measure, comm
     ("command", "file", "place"),
     [
         ("evaluate", "evaluation.json", ("manifest", "settings")),
-        ("evaluate-naming", "naming.json", ("manifest",)),
+        pytest.param("evaluate-naming", "naming.json", ("manifest",), marks=pytest.mark.slow),
         ("audit", "audit.json", ()),
     ],
 )

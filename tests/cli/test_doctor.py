@@ -82,11 +82,13 @@ def without_torch(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_completion_needs_no_torch(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert without_torch("--install-completion", "bash").returncode == 0
 
 
+@pytest.mark.slow
 def test_the_doctor_needs_no_torch():
     done = without_torch("doctor", "--json")
     assert done.returncode == 0, done.stderr

@@ -282,7 +282,7 @@ def test_slices_that_run_down_are_reported_from_the_feet(tmp_path, write_series)
     assert {each.referenced_sop_instance_uid for each in shown} == {"1.2.3.4.5.1", "1.2.3.4.5.2"}
 
 
-@pytest.mark.parametrize("calibrated", [True, False])
+@pytest.mark.parametrize("calibrated", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_names_are_reported_with_the_images_that_show_them(tmp_path, write_series, calibrated):
     images = read_stacks(write_series(step=(0, 0, -7)))[:1]
     path = tmp_path / "report.dcm"

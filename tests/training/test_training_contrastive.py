@@ -125,7 +125,10 @@ def fit(build_tiny, data, out, config=SHORT, name="clip_vit_b32", **running):
     return model, fit_contrastive(model, [data], out, config.for_model(model, ()), RuntimeOptions(**running))
 
 
-@pytest.mark.parametrize("kind", ["paper", "unicl", "siglip"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("kind", ["siglip", pytest.param("paper", marks=SLOW), pytest.param("unicl", marks=SLOW)])
 def test_training_leaves_weights_a_history_and_what_was_done(build_tiny, tiny_slices, tmp_path, kind):
     config = replace(SHORT, loss=ContrastiveLoss(kind, organs=0.5), max_epochs=1)
     before = build_tiny("clip_vit_b32").state_dict()
@@ -147,7 +150,8 @@ def test_captions_are_learnt(build_tiny, tiny_slices, tmp_path):
     assert losses[-1] < 0.7 * losses[0]
 
 
-@pytest.mark.parametrize("step", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow  # a cut run of an outlining model goes on in the same way in test_resuming.py
+@pytest.mark.parametrize("step", [0, 1])
 def test_a_run_cut_inside_an_epoch_ends_as_if_it_had_not_been(build_tiny, tiny_slices, tmp_path, monkeypatch, step):
     def cut(callback: KeepBest, trainer: Trainer, module: LightningModule, batch: object, index: int) -> None:
         if (trainer.current_epoch, index) == (1, step):

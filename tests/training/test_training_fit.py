@@ -147,18 +147,18 @@ class TestSettings:
     @pytest.mark.parametrize("schedule", ["plateau", "one_cycle"])
     def test_a_trial_of_one_step_leaves_weights(self, build_tiny, tiny_dataset, tmp_path, schedule):
         config = dataclasses.replace(ONE_EPOCH, max_epochs=5, max_steps=1, schedule=schedule)
-        result = fit(build_tiny("pocket"), [tiny_dataset], tmp_path, config)
-        assert load_model(tmp_path).recipe.name == "pocket"
+        result = fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, config)
+        assert load_model(tmp_path).recipe.name == "unet_d"
         assert 0 <= result.score <= 1
         assert [row["step"] for row in read_history(tmp_path)] == ["1"]
 
     def test_fewer_images_than_a_batch_are_one_batch(self, build_tiny, tiny_dataset, tmp_path):
-        result = fit(build_tiny("pocket"), [tiny_dataset], tmp_path, dataclasses.replace(ONE_EPOCH, batch_size=10))
+        result = fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, dataclasses.replace(ONE_EPOCH, batch_size=10))
         assert result.checkpoint.is_file()
         assert [row["step"] for row in read_history(tmp_path)] == ["1"]
 
     def test_a_folder_named_twice_counts_twice_in_training(self, build_tiny, tiny_dataset, tmp_path):
-        fit(build_tiny("pocket"), [tiny_dataset, tiny_dataset], tmp_path, ONE_EPOCH)
+        fit(build_tiny("unet_d"), [tiny_dataset, tiny_dataset], tmp_path, ONE_EPOCH)
         assert [row["step"] for row in read_history(tmp_path)] == ["4"]
 
     def test_a_wrong_folder_is_named_before_anything_is_written(self, build_tiny, tmp_path):
@@ -167,6 +167,7 @@ class TestSettings:
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_short_fine_tuning_with_the_defaults_shows_an_effect(build_tiny, write_dataset, tmp_path):
     """One epoch of 32 pictures; at the paper's step size nothing can be seen of it."""
     data, before = write_dataset("kvasir_polyp", train=32), build_tiny("pocket")
