@@ -275,3 +275,11 @@ def test_a_model_without_public_weights_has_nothing_to_fetch(run):
     code, _, err = run("weights", "fetch", "--for", "unet_d")
     assert code == 2
     assert "unet_d: no public weights to start from" in err
+
+
+def test_a_mistyped_model_is_answered_with_those_that_have_public_weights(run, monkeypatch):
+    monkeypatch.setattr(sources, "read_sources", read_sources)
+    code, _, err = run("weights", "fetch", "--for", "pubmdclip")
+    assert code == 2
+    assert "Did you mean 'pubmedclip'? Available: biomedclip, biomedclipseg, " in " ".join(err.split())
+    assert not any(other in err for other in ("unet_d", "pocket", "vocabulary"))

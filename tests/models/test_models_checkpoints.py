@@ -1,5 +1,7 @@
+import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vesalius.errors import ConfigError, ModelError, OutputError
+from vesalius.files import sha256_of
 from vesalius.models import Segmenter, build_model, checkpoint_file
-from vesalius.models.checkpoint_file import CHECKPOINT_NAME, find_checkpoint, read_notes
+from vesalius.models.checkpoint_file import CHECKPOINT_NAME, find_checkpoint, identify_model, read_notes
 from vesalius.models.checkpoints import LISTED, fill_model, interpolate_weights, load_model, load_segmenter, save_model
 from vesalius.models.foreign.names import BERT, BERT_CHANGES, BERT_UNUSED, Renaming
+from vesalius.models.public_weights import read_sources
 from vesalius.prompts import read_bank
 
 
@@ -135,6 +139,49 @@ class TestFinding:
     def test_an_unknown_name_is_answered_with_the_closest(self):
         with pytest.raises(ModelError, match="No model named 'pockett'. Did you mean 'pocket'"):
             load_model("pockett")
+
+    @pytest.mark.parametrize(
+        ("name", "purpose", "offered"),
+        [
+            (
+                "pokcet",
+                "segment",
+                "Did you mean 'pocket'? Available: pocket. A checkpoint or a run's folder will do, too.",
+            ),
+            ("pubmedclip", "segment", "Available: pocket. A checkpoint"),
+            ("clipseg", "name", "Available: biomedclip, clip-rn50, clip-vit-b16, "),
+            ("pubmdclip", "name", "Did you mean 'pubmedclip'? Available: biomedclip, clip-rn50, clip-vit-b16, "),
+            ("unet_d", "name", "too; vesalius weights list says which public weights are here."),
+            ("unet_e", "train", "Did you mean 'unet_d'? Available: biomedclipseg, biomedclipseg_a, "),
+            ("clip_vit_b33", "train-naming", "Did you mean 'clip_vit_b32'? Available: biomedclip, clip-rn50, "),
+        ],
+    )
+    def test_only_models_that_can_do_the_job_are_offered(self, name, purpose, offered):
+        with pytest.raises(ModelError) as caught:
+            find_checkpoint(name, purpose)
+        assert offered in str(caught.value)
+        listed = str(caught.value).partition("Available: ")[2].partition(".")[0].split(", ")
+        others = {"clip-vit-b16"} if purpose == "train" else {"clipseg", "cris", "unet_d"}
+        assert "pocket" in listed
+        assert not {*others, "pubmedbert-vocabulary"} & set(listed)
+        assert len(listed) == len(set(listed))
+
+    def test_public_weights_are_a_model_to_name(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("VESALIUS_WEIGHTS", str(tmp_path))
+        row = read_sources()["pubmedclip-vit32"]
+        with pytest.raises(ModelError, match="pubmedclip-vit32 is not on this machine.*vesalius weights fetch"):
+            find_checkpoint("pubmedclip", "name")
+        monkeypatch.setitem(read_sources(), row.name, replace(row, size=None))
+        row.path.parent.mkdir()
+        row.path.write_bytes(b"")
+        assert find_checkpoint("pubmedclip", "name") == row.path
+        assert identify_model("pubmedclip", "name") == ("pubmedclip", hashlib.sha256().hexdigest())
+
+    def test_a_checkpoint_is_known_by_its_path_from_whatever_folder(self, written, monkeypatch):
+        monkeypatch.chdir(written.parent.parent)
+        found = sha256_of(written)
+        assert identify_model(written.parent.name, "segment") == (str(written.parent), found)
+        assert identify_model("pocket", "name")[0] == "pocket"
 
     @pytest.mark.parametrize("name", ["missing.safetensors", "runs/missing"])
     def test_a_missing_file_is_named(self, tmp_path, name):

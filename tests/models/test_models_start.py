@@ -259,8 +259,14 @@ def test_a_checkpoint_is_loaded_as_it_is(build_tiny, tmp_path):
     ("source", "message"), [("clip_vit_b33", "Did you mean 'clip_vit_b32'"), ("a/b.safetensors", "no such checkpoint")]
 )
 def test_what_does_not_exist_is_named(source, message):
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises(ModelError, match=message) as caught:
         start_encoder(source)
+    assert not any(other in str(caught.value) for other in ("clipseg", "unet_d", "vocabulary"))
+
+
+def test_a_mistyped_model_is_not_taken_for_a_trained_one():
+    with pytest.raises(ModelError, match="Did you mean 'clipseg'"):
+        start_model("clipsegg", pretrained=True)
 
 
 @pytest.fixture

@@ -16,7 +16,14 @@ from vesalius.models.calibration import PlattScaling
 from vesalius.models.checkpoints import save_model
 from vesalius.models.encoder import ImageFeatures
 from vesalius.naming import AnatomyLabeller, NamingCalibration
-from vesalius.naming.labeller import choose_stacks, header_modality, header_plane, header_protocol, load_namer
+from vesalius.naming.labeller import (
+    choose_stacks,
+    header_modality,
+    header_plane,
+    header_protocol,
+    load_namer,
+    read_calibration,
+)
 from vesalius.naming.labels import Answer
 from vesalius.naming.series import Probabilities, build_names, cap_organs, name_organs, name_stations, smoothing_of
 from vesalius.prompts.anatomy import ORGANS, STATIONS
@@ -250,8 +257,11 @@ def test_a_vocabulary_is_no_model(no_weights):
 
 
 def test_an_unknown_model_is_refused(no_weights):
-    with pytest.raises(ModelError, match="Did you mean 'pocket'"):
-        load_namer("pokcet")
+    for opened in (load_namer, read_calibration, AnatomyLabeller):
+        with pytest.raises(
+            ModelError, match=r"Did you mean 'pocket'\? Available: biomedclip, .*pubmedclip.* will do, too"
+        ):
+            opened("pokcet")
 
 
 @pytest.mark.parametrize("name", ["pocket", "clip_vit_b32"])

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from vesalius.errors import ModelError, OutputError
+from vesalius.files import sha256_of
 from vesalius.imaging import write_rgb
 from vesalius.imaging.search import find_series
 from vesalius.journal import ResultsJournal, alone
+from vesalius.models.checkpoint_file import find_checkpoint
 from vesalius.models.checkpoints import save_model
 from vesalius.naming import many
-from vesalius.naming.many import RECORD, NamingRequest, identify, name_many
+from vesalius.naming.many import RECORD, NamingRequest, name_many
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def ask(tiny_model, pictures, tmp_path):
     """Name the folder's pictures."""
 
     def ask(folder=pictures, strip=None, model=tiny_model, **options):
-        request = NamingRequest(folder, model, strip=strip, weights=identify(model))
+        request = NamingRequest(folder, model, strip=strip, weights=sha256_of(find_checkpoint(model, "name")))
         out = options.pop("out", tmp_path / "names.record")
         return name_many(find_series(folder), request, out, **options)
 

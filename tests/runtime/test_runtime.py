@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from vesalius.errors import ConfigError, ModelError
+from vesalius.knowledge import Knowledge
 from vesalius.models import build_model
 from vesalius.models.checkpoint_file import EMBEDDED_GRAPHS, PHRASES, find_checkpoint, read_notes
 from vesalius.models.checkpoints import load_segmenter, save_model
@@ -17,7 +18,7 @@ from vesalius.models.encoder import resize
 from vesalius.naming.phrasebook import list_naming_phrases
 from vesalius.predict import Predictor
 from vesalius.prompts.phrase_vectors import list_phrases, read_phrase_vectors
-from vesalius.runtime import check_model, open_runtime
+from vesalius.runtime import open_runtime
 from vesalius.runtime.contract import resize_plane, resize_rgb, sigmoid
 from vesalius.runtime.onnx import CONTENTS, OnnxRuntime
 from vesalius.runtime.torch import TorchRuntime
@@ -196,36 +197,10 @@ def test_planes_are_resampled_as_in_pytorch(size):
     np.testing.assert_allclose(resize_plane(plane, size), wanted, atol=2e-5)
 
 
-@pytest.mark.parametrize(
-    ("name", "job", "public", "offered"),
-    [
-        ("pokcet", "segment", False, "Did you mean 'pocket'? Available: pocket. A checkpoint"),
-        ("pubmedclip", "segment", False, "Available: pocket. A checkpoint"),
-        ("pubmedclip", "name", False, "Available: pocket. A checkpoint"),
-        ("clipseg", "name", False, "Available: pocket. A checkpoint"),
-        ("pubmdclip", "name", True, "Did you mean 'pubmedclip'? Available: biomedclip, clip-rn50, clip-vit-b16, "),
-        ("unet_d", "name", True, "Available: biomedclip, clip-rn50, "),
-    ],
-)
-def test_only_models_that_can_do_the_job_are_offered(name, job, public, offered):
-    with pytest.raises(ModelError) as caught:
-        check_model(name, job, public=public)
-    assert offered in str(caught.value)
-    listed = str(caught.value).partition("Available: ")[2]
-    assert not any(other in listed for other in ("clipseg", "cris", "unet_d", "vocabulary"))
-
-
-@pytest.mark.parametrize(
-    ("name", "job", "public"),
-    [
-        ("pocket", "name", False),
-        ("clipseg", "segment", False),
-        ("runs/mine", "name", False),
-        ("pubmedclip", "name", True),
-    ],
-)
-def test_names_that_others_know_and_paths_are_left_to_them(name, job, public):
-    check_model(name, job, public=public)
+def test_an_unknown_model_is_refused_with_those_that_outline():
+    for opened in (open_runtime, Predictor, Knowledge.read):
+        with pytest.raises(ModelError, match=r"Did you mean 'pocket'\? Available: pocket\. A checkpoint or a run's"):
+            opened("pokcet")
 
 
 @pytest.mark.parametrize("step", [1, 7, 100])

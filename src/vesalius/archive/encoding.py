@@ -2,21 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vesalius.files import sha256_of
 from vesalius.imaging import MedicalImage
-from vesalius.models.checkpoint_file import EMBEDDED, find_checkpoint
-from vesalius.models.public_weights import find_encoder_source, locate
+from vesalius.models.checkpoint_file import identify_model
 from vesalius.naming.labeller import CROSS_SECTIONAL, header_modality, header_plane, header_protocol, open_namer
 from vesalius.naming.labels import Answer
 from vesalius.naming.phrasebook import NamingCalibration, Phrasebook, to_unit
 from vesalius.naming.series import Probabilities, cap_organs
 from vesalius.prompts.anatomy import PROTOCOL_MODALITY
-from vesalius.runtime import RuntimeChoice, check_model
+from vesalius.runtime import RuntimeChoice
 from vesalius.runtime.contract import Floats, Runtime
 
 if TYPE_CHECKING:
@@ -59,11 +56,9 @@ class SliceEncoder:
             MissingPackageError: If PyTorch is needed and not installed.
             ModelError: If there is no such model, or it cannot name.
         """
-        check_model(model, "name", public=True)
         opened, calibration = open_namer(model, runtime=runtime, device=device, precision=precision)
-        named = model in EMBEDDED or find_encoder_source(model) is not None
-        name = model if named else str(Path(model).absolute())  # searches may start in another folder
-        return cls(opened, Phrasebook(opened, calibration), name, _hash_weights(model))
+        name, weights = identify_model(model, "name")
+        return cls(opened, Phrasebook(opened, calibration), name, weights)
 
     @property
     def side(self) -> int:
@@ -121,16 +116,6 @@ class SliceEncoder:
                 if label in self.phrases.labels[question]:
                     found[question][row, self.phrases.labels[question].index(label)] = confidence
         return np.concatenate([found[question] for question in self.phrases.labels], axis=1).astype(np.float32)
-
-
-def _hash_weights(model: str) -> str:
-    """Sha256 of a model's weights.
-
-    Raises:
-        ModelError: If there is no such model, or its weights are not on this machine.
-    """
-    source = find_encoder_source(model)
-    return sha256_of(find_checkpoint(model) if source is None else locate(source.name))
 
 
 def read_labels_of_header(image: MedicalImage) -> KnownLabels:

@@ -2,20 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from vesalius.errors import ConfigError, require
-from vesalius.files import sha256_of
-from vesalius.models.checkpoint_file import EMBEDDED, find_checkpoint
+from vesalius.models.checkpoint_file import JOBS, Job, identify_model
 from vesalius.predict import check_prompts
-from vesalius.runtime import check_model
 
 if TYPE_CHECKING:
     from vesalius.models.inference import Precision
     from vesalius.runtime import RuntimeChoice
 
-Task = Literal["name", "segment"]
 LONGEST_S = 1_000_000
 """Longest time that an item may be given, s; clocks of operating systems take no more than some years."""
 
@@ -26,7 +22,7 @@ class ArchiveRequest:
 
     source: str
     """Folder, file, pattern, manifest (.parquet), URL of an object store, or a DICOMweb service (http, https)."""
-    task: Task
+    task: Job
     prompts: tuple[str, ...] = ()
     """Phrases; for "segment" only."""
     model: str = "pocket"
@@ -44,11 +40,11 @@ class ArchiveRequest:
         Raises:
             ConfigError: If phrases do not fit the task.
             MissingPackageError: If pyarrow is not installed.
-            ModelError: If there is no such model.
+            ModelError: If there is no such model, or its public weights are not on this machine.
             PromptError: If a phrase is empty, or none is given.
         """
         require("pyarrow", extra="archive")
-        if self.task not in get_args(Task):
+        if self.task not in JOBS:
             raise ConfigError(f"--task {self.task}: expected name or segment.")
         if self.task == "segment":
             check_prompts(self.prompts)
@@ -56,10 +52,8 @@ class ArchiveRequest:
             raise ConfigError("--prompt: goes with --task segment; --task name asks for all names it knows.")
         if len(set(self.prompts)) < len(self.prompts):
             raise ConfigError("--prompt: a phrase stands twice; name each once.")
-        check_model(self.model, self.task)
-        found = find_checkpoint(self.model)
-        model = self.model if self.model in EMBEDDED else str(Path(self.model).absolute())
-        return replace(self, model=model, weights=sha256_of(found))
+        model, weights = identify_model(self.model, self.task)
+        return replace(self, model=model, weights=weights)
 
     def settings(self) -> dict[str, object]:
         """All that decides the results: ready for JSON, and unchanged when read back."""

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from vesalius.archive.request import Task
+from vesalius.models.checkpoint_file import Job
 from vesalius.prompts.anatomy import ORGANS, STATIONS
 
 PLACE = [
@@ -61,4 +61,4 @@ MASKS = pa.schema(
     ]
 )
 FAILURES = pa.schema([("key", pa.string()), ("source", pa.string()), ("reason", pa.string()), ("tries", pa.int32())])
-ROWS: dict[Task, pa.Schema] = {"name": NAME, "segment": SEGMENT}
+ROWS: dict[Job, pa.Schema] = {"name": NAME, "segment": SEGMENT}

@@ -23,9 +23,8 @@ from vesalius.errors import ImageError, ModelError, OutputError, VesaliusError, 
 from vesalius.files import parse_json, sha256_of, to_json, to_utf8
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.search import FoundSeries, group_files
-from vesalius.models.checkpoint_file import find_checkpoint, read_notes
+from vesalius.models.checkpoint_file import find_checkpoint
 from vesalius.naming.labeller import AnatomyLabeller
-from vesalius.naming.phrasebook import NamingCalibration
 from vesalius.predict import Predictor
 from vesalius.segmentation import Segmentation, to_file_order
 
@@ -84,18 +83,16 @@ class ItemWorker:
     """
 
     def __init__(self, request: ArchiveRequest, threads: int = 0) -> None:
-        own = sha256_of(find_checkpoint(request.model))
+        own = sha256_of(find_checkpoint(request.model, request.task))
         if own != request.weights:
             raise ModelError(
                 f"{request.model}: this machine has other weights ({own[:12]}…) than the run began with "
                 f"({request.weights[:12]}…); install the same on all machines."
             )
         self.request = request
+        opened = AnatomyLabeller if request.task == "name" else Predictor
         how = {"runtime": request.runtime, "device": request.device, "precision": request.precision}
-        self._predictor = Predictor(request.model, threads=threads, **how)  # type: ignore[arg-type]
-        self._labeller = (
-            AnatomyLabeller(self._predictor.runtime, _calibration(request)) if request.task == "name" else None
-        )
+        self._asked: AnatomyLabeller | Predictor = opened(request.model, threads=threads, **how)  # type: ignore[arg-type]
 
     def run(self, item: WorkItem) -> ItemOutcome:
         """Work on one item; whatever is wrong with it is told, not raised.
@@ -142,10 +139,10 @@ class ItemWorker:
         try:
             stacks = group.read()
             told.seconds["read"] += time.perf_counter() - begin
-            if self._labeller is not None:
-                told.name(stacks, self._labeller)
+            if isinstance(self._asked, AnatomyLabeller):
+                told.name(stacks, self._asked)
             else:
-                told.segment(stacks, self._predictor)
+                told.segment(stacks, self._asked)
             told.outcome.slices += sum(len(image.pixels) for image in stacks)
         except ModelError:  # it would befall all other items, too
             raise
@@ -153,11 +150,6 @@ class ItemWorker:
             told.fail(source, str(error))
         except Exception as error:  # a fault of ours in one item must not lose all others
             told.fail(source, unexpected(source, error))
-
-
-def _calibration(request: ArchiveRequest) -> NamingCalibration:
-    path = find_checkpoint(request.model)
-    return NamingCalibration.from_notes(read_notes(path), path)
 
 
 class _Teller:

@@ -67,7 +67,7 @@ def archive_run(
         task: name says what slices show, segment outlines phrases.
         prompt: What to outline; repeat it for several. An image is encoded once for all.
         out: Folder or URL of the results.
-        model: A model's name, a checkpoint or a run's folder.
+        model: A model's name, a checkpoint or a run's folder; to name, also public weights, such as pubmedclip.
         each: Take every DICOM file as an image of its own, not as a slice of the series in its folder. Pictures always
             are.
         workers: Processes with a model each; 0 works in this process, where a damaged file may end or hang the run.

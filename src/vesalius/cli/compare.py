@@ -297,9 +297,8 @@ def audit(
     from vesalius.models.checkpoint_file import find_checkpoint
     from vesalius.models.checkpoints import load_segmenter
     from vesalius.models.inference import describe_device, place
-    from vesalius.runtime import check_model
 
-    check_model(model, "segment")
+    checkpoint = find_checkpoint(model)
     if pictures < 0:
         raise ConfigError(f"--pictures: expected 0 or more, got {pictures}.")
     dataset = SegmentationDataset(data, split)
@@ -307,7 +306,7 @@ def audit(
     trained = place(load_segmenter(model), device, precision)
     computed = describe_device(trained.device, precision)
     asked = {"limit": limit, "absent": absent, "group_regex": group_regex}
-    weights = {"file": str(find_checkpoint(model).resolve()), "sha256": sha256_of(find_checkpoint(model))}
+    weights = {"file": str(checkpoint.resolve()), "sha256": sha256_of(checkpoint)}
     origin = {"weights": weights, "data": str(data.resolve()), "split": split, **asked, **computed}
     claim = out and Claim(out, "audit", origin, ["answers.parquet", "audit.json", "audit.md"], overwrite)
     if claim:

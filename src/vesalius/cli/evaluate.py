@@ -83,15 +83,14 @@ def evaluate(
     from vesalius.models.checkpoint_file import find_checkpoint
     from vesalius.models.checkpoints import load_segmenter
     from vesalius.models.inference import describe_device, place
-    from vesalius.runtime import check_model
 
-    check_model(model, "segment")
+    weights = find_checkpoint(model)
     dataset = SegmentationDataset(data, split)
     name_clusters([record.img_name for record in dataset.records], group_regex)  # complains now, not after the pass
     choose_examples((), pictures)  # so does this
     families = None if prompts == "all" else list(dict.fromkeys(each.strip() for each in prompts.split(",")))
     settings: dict[str, object] = {"prompts": prompts, "tolerance": tolerance, "group_regex": group_regex}
-    weights, trained = find_checkpoint(model), place(load_segmenter(model), device, precision)
+    trained = place(load_segmenter(model), device, precision)
     started = datetime.now(UTC)
     settings |= describe_device(trained.device, precision)
     known = read_fingerprints(fingerprints_path(weights))
@@ -274,15 +273,13 @@ def evaluate_naming(
     from vesalius.models.inference import describe_device, place
     from vesalius.naming.labeller import load_namer
     from vesalius.prompts.anatomy import PAPER_STATIONS, STATIONS
-    from vesalius.runtime import check_model
     from vesalius.training.manifest import fingerprint
 
-    check_model(model, "name", public=True)
     stations = PAPER_STATIONS if paper_stations else STATIONS
     settings = NamingSettings(min_patients=min_patients, stations=stations)
+    trained, _ = load_namer(model)
     names = ("train", "val", "test") if baselines else ("val", "test")
     splits = {split: AnatomySlices(data, split) for split in names}
-    trained, _ = load_namer(model)
     trained = place(trained.eval(), device, precision)
     computed = describe_device(trained.device, precision)
     origin = {"model": _name(model), "data": str(data.resolve()), "table": fingerprint(data), **asdict(settings)}

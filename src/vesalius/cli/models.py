@@ -130,9 +130,7 @@ def export(
         as_json: Print one JSON object.
     """
     from vesalius.export.run import export_model
-    from vesalius.runtime import check_model
 
-    check_model(model, "segment")
     if int8 != (calibrate is not None):
         missing, given = ("--int8", "--calibrate") if calibrate else ("--calibrate DIR", "--int8")
         raise ConfigError(f"{given} has no use without {missing}; give both, or neither.")

@@ -22,7 +22,7 @@ from vesalius.errors import (
     tell_failure,
     unexpected,
 )
-from vesalius.files import check_absent
+from vesalius.files import check_absent, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -110,10 +110,9 @@ def name(
     from vesalius.naming.tables import check_table, write_table
     from vesalius.naming.telling import print_names
     from vesalius.processes import check_jobs
-    from vesalius.runtime import check_model
 
     check_jobs(jobs)
-    check_model(model, "name", public=True)
+    calibration = read_calibration(model)
     if out is not None:
         check_table(out)
     if strip is not None:
@@ -124,7 +123,6 @@ def name(
     )
     with TemporaryDirectory() as scratch:
         named = _find_and_name(options, Path(scratch))
-        calibration = read_calibration(model)
         result, kept = _digest(named, model, calibration, audit=audit)
         if out is not None and named.count:
             with _remembering(out, named.failures):
@@ -160,7 +158,8 @@ class _Options:
     jobs: int
 
     def request(self) -> "NamingRequest":
-        from vesalius.naming.many import NamingRequest, identify
+        from vesalius.models.checkpoint_file import find_checkpoint
+        from vesalius.naming.many import NamingRequest
 
         return NamingRequest(
             self.path,
@@ -171,7 +170,7 @@ class _Options:
             self.runtime,
             self.device,
             self.precision,
-            identify(self.model),
+            sha256_of(find_checkpoint(self.model, "name")),
         )
 
 

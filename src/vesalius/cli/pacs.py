@@ -146,15 +146,14 @@ def pacs_name(
     from vesalius.clinical.work import check_outputs, report_names
     from vesalius.imaging.dicom import read_stacks
     from vesalius.naming.labeller import AnatomyLabeller, choose_stacks
-    from vesalius.runtime import check_model
 
-    check_model(model, "name", public=True)
     with _place(out, send, deidentify) as place:
         check_outputs([place], place.parent, overwrite)
+        labeller = AnatomyLabeller(model)
         with _fetched(url, study, series) as (service, folder):
             read = read_stacks(folder)
             stacks = choose_stacks(read if deidentify is None else copy_deidentified(read, deidentify, [place]))
-            report_names(place, AnatomyLabeller(model).label(stacks), stacks, model, overwrite=overwrite)
+            report_names(place, labeller.label(stacks), stacks, model, overwrite=overwrite)
         _deliver([place], service, out, send)
 
 

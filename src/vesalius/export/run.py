@@ -137,11 +137,11 @@ def export_model(
         ModelError: If the model cannot be exported, or the export would not be the same model.
         DataError: If the data set cannot be read.
     """
+    checkpoint = find_checkpoint(source)
     if out.exists():
         raise OutputError(f"{out}: is there already; choose another folder with --out.")
     import_openvino() if runtime == "openvino" else require("onnxruntime", extra="export")
     data = None if calibrate is None else (_read_split(calibrate, "train"), _read_split(calibrate, "val"))
-    checkpoint = find_checkpoint(source)
     model = load_segmenter(source)
     check_exportable(model)
     try:

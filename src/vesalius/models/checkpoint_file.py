@@ -46,6 +46,8 @@ GRAPHS: tuple[GraphName, ...] = get_args(GraphName)
 NumberFormat = Literal["float32", "int8"]
 Job = Literal["segment", "name"]
 JOBS: tuple[Job, ...] = get_args(Job)
+Purpose = Job | Literal["train", "train-naming"]
+"""What a model is looked for."""
 
 
 @dataclass(frozen=True)
@@ -153,26 +155,64 @@ def read_notes(path: Path) -> dict[str, object]:
     return notes
 
 
-def find_checkpoint(source: str | Path) -> Path:
-    """The checkpoint file behind a model's name, a file or a run's folder; ``export.json`` of an exported model."""
-    if str(source) in EMBEDDED:
-        return EMBEDDED[str(source)]
+def find_checkpoint(source: str | Path, purpose: Purpose = "segment") -> Path:
+    """The file of a trained model's weights; ``export.json`` of an exported model.
+
+    Args:
+        source: A model's name, a checkpoint, a run's folder or an export; to name also public weights by name.
+        purpose: What the model is to do; where there is none of the name, those that can do it are offered.
+
+    Raises:
+        ModelError: If there is no such model, or its public weights are not on this machine; with what to do.
+    """
+    if found := _find_named(str(source), purpose):
+        return found
     path = Path(source)
     if path.is_dir():
         path = path / (CONTRACT_NAME if (path / CONTRACT_NAME).is_file() else CHECKPOINT_NAME)
     if path.is_file():
         return path
-    if str(source) in list_models():
-        remedy = f"train it (vesalius train --model {source} --data DIR) and give the run's folder"
-        raise ModelError(f"The package carries no weights of {source}; {remedy}.")
-    if str(source) in list_encoders():
+    raise ModelError(_tell_absent(str(source), path, purpose))
+
+
+def identify_model(source: str, job: Job) -> tuple[str, str]:
+    """What a model is called in every folder, its name or absolute path, and the sha256 of its weights.
+
+    Raises:
+        ModelError: As ``find_checkpoint``.
+    """
+    name = source if _find_named(source, job) else str(Path(source).absolute())
+    return name, sha256_of(find_checkpoint(source, job))
+
+
+def _find_named(name: str, purpose: Purpose) -> Path | None:
+    """The weights that go by a name: those of the package and, to name, public ones."""
+    if purpose == "name" and name not in EMBEDDED:
+        from vesalius.models.public_weights import find_encoder_source, locate
+
+        public = find_encoder_source(name)
+        return None if public is None else locate(public.name)
+    return EMBEDDED.get(name)
+
+
+def _tell_absent(name: str, path: Path, purpose: Purpose) -> str:
+    if purpose != "name" and name in list_models():
+        remedy = f"train it (vesalius train --model {name} --data DIR) and give the run's folder"
+        return f"The package carries no weights of {name}; {remedy}."
+    if purpose != "name" and name in list_encoders():
         remedy = "vesalius weights list shows where there are some, vesalius weights import makes a checkpoint of them"
-        raise ModelError(f"The package carries no weights of {source}, which encodes and outlines nothing; {remedy}.")
-    if path.suffix or os.sep in str(source):
-        raise ModelError(
-            f"{path}: no such checkpoint; expected a .safetensors file or a folder with {CHECKPOINT_NAME}."
-        )
-    raise ModelError(unknown_name("model", str(source), list_models()))
+        return f"The package carries no weights of {name}, which encodes and outlines nothing; {remedy}."
+    if path.suffix or os.sep in name:
+        return f"{path}: no such checkpoint; expected a .safetensors file or a folder with {CHECKPOINT_NAME}."
+    offered, remedy = list_models() if purpose == "train" else list(EMBEDDED), ""
+    if purpose in ("name", "train-naming"):
+        from vesalius.models.public_weights import list_encoder_weights
+
+        offered += list_encoder_weights()
+        remedy = "; vesalius weights list says which public weights are here"
+    if purpose == "train-naming":
+        offered += list_encoders()
+    return f"{unknown_name('model', name, set(offered))} A checkpoint or a run's folder will do, too{remedy}."
 
 
 @contextmanager

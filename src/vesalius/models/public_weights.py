@@ -29,6 +29,7 @@ from urllib.request import Request, urlopen
 from vesalius import __version__
 from vesalius.errors import ConfigError, ModelError, OutputError, unknown_name
 from vesalius.files import sha256_of, write_json
+from vesalius.models.registry import list_encoders
 
 HUB = "https://huggingface.co"
 ALIASES = {"pubmedclip": ("pubmedclip-vit32", "pubmedclip-vit32-hf")}
@@ -127,12 +128,23 @@ def find_source(name: str) -> WeightSource:
     return read_sources()[name]
 
 
+def list_encoder_weights() -> list[str]:
+    """Names by which public weights of models that encode images and prompts are known."""
+    encoders = set(list_encoders())
+    return [*ALIASES, *(name for name, row in read_sources().items() if row.layout and encoders & set(row.models))]
+
+
 def find_encoder_source(name: str) -> WeightSource | None:
     """The public weights that a model which encodes is known by, such as "pubmedclip"; None if there are none.
 
     Where several files hold the same weights, one that is on this machine goes first.
+
+    Raises:
+        ModelError: If the name is a vocabulary's.
     """
     known = [read_sources()[each] for each in ALIASES.get(name, (name,)) if each in read_sources()]
+    if known and known[0].layout is None:
+        raise ModelError(f"{name}: is {known[0].title[:1].lower()}{known[0].title[1:]}, not a model.")
     return next((source for source in known if source.is_here()), known[0] if known else None)
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 import torch
 
-from vesalius.errors import ModelError
-from vesalius.models.checkpoint_file import EMBEDDED
+from vesalius.errors import ModelError, unknown_name
+from vesalius.models.checkpoint_file import EMBEDDED, find_checkpoint
 from vesalius.models.checkpoints import fill_model, load_model, load_segmenter
 from vesalius.models.encoder import PARTS, Segmenter, VisionLanguageEncoder
 from vesalius.models.foreign import import_checkpoint
@@ -17,6 +17,7 @@ from vesalius.models.public_weights import (
     check_here,
     find_encoder_source,
     find_source,
+    list_encoder_weights,
     locate,
     read_sources,
 )
@@ -80,9 +81,10 @@ def start_model(
         torch.manual_seed(seed)
         model = as_segmenter(build_model(source, **(options or {})))
         return (load_pretrained(model), "pretrained") if pretrained else (model, "untrained")
+    path = find_checkpoint(source, "train")
     if pretrained:
         raise ModelError(f"--pretrained cannot be used with {source}, which is trained already; name a model to build.")
-    model = load_segmenter(source)
+    model = load_segmenter(path)
     if not options:
         return model, "trained"
     changed = as_segmenter(build_model(model.recipe.name, **{**model.recipe.options, **options}))
@@ -106,8 +108,10 @@ def needed_weights(name: str, options: Mapping[str, Option] | None = None, *, pr
     if name in DONORS:
         return [*(donor.source for donor in DONORS[name]), *needed]
     encoder = find_encoder_source(name) or find_encoder_source(name.replace("_", "-"))
-    if encoder is None:
+    if encoder is None and name in list_models():
         raise ModelError(f"{name}: no public weights to start from; with some: {', '.join(sorted(DONORS))}.")
+    if encoder is None:
+        raise ModelError(unknown_name("model with public weights", name, {*DONORS, *list_encoder_weights()}))
     return [encoder.name, *needed]
 
 
@@ -164,19 +168,18 @@ def start_encoder(
         ModelError: If there is no such model, its public weights are not on this machine, or options are given to a
             trained one.
     """
-    path, named = Path(source), source in (*list_models(), *list_encoders())
-    public = None if named and options else find_encoder_source(source)
-    if source in EMBEDDED or public or (not named and (path.exists() or path.suffix or len(path.parts) > 1)):
-        if options:
-            raise ModelError(f"{source} is trained already, so [model] options cannot change it; leave them out.")
-        return (_import_encoder(public), "pretrained") if public else (load_model(source), "trained")
-    torch.manual_seed(seed)
-    return build_model(source, **(options or {})), "untrained"
+    public = find_encoder_source(source)
+    if source in {*list_models(), *list_encoders()} - EMBEDDED.keys() and (options or public is None):
+        torch.manual_seed(seed)
+        return build_model(source, **(options or {})), "untrained"
+    path = public.path if public else find_checkpoint(source, "train-naming")
+    if options:
+        raise ModelError(f"{source} is trained already, so [model] options cannot change it; leave them out.")
+    return (_import_encoder(public), "pretrained") if public else (load_model(path), "trained")
 
 
 def _import_encoder(source: WeightSource) -> VisionLanguageEncoder:
-    if source.layout is None:
-        raise ModelError(f"{source.name}: is {source.title[:1].lower()}{source.title[1:]}, not a model.")
+    assert source.layout is not None
     check_here([source.name, *([VOCABULARY] if _reads_pubmedbert(source.name, {}) else [])])
     return import_checkpoint(source.path, source.layout)
 

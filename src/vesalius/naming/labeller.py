@@ -19,7 +19,7 @@ from vesalius.imaging.safeguards import Notice
 from vesalius.imaging.search import find_series
 from vesalius.imaging.slices import SliceStack, to_square_pixels
 from vesalius.models.checkpoint_file import CONTRACT_NAME, find_checkpoint, read_contract, read_notes
-from vesalius.models.public_weights import find_encoder_source, locate
+from vesalius.models.public_weights import find_encoder_source
 from vesalius.naming.labels import Answer, SeriesName, SliceName
 from vesalius.naming.landmarks import find_landmarks
 from vesalius.naming.phrasebook import NamingCalibration, Phrasebook, to_unit
@@ -115,10 +115,8 @@ def open_namer(
         ModelError: As ``load_namer``.
     """
     if find_encoder_source(str(model)) is None:
-        path = find_checkpoint(model)
-        _check_export(path)
-        opened = open_runtime(path, runtime=runtime, device=device, precision=precision, threads=threads)
-        return opened, NamingCalibration.from_notes(read_notes(path), path)
+        calibration = read_calibration(model)
+        return open_runtime(model, runtime=runtime, device=device, precision=precision, threads=threads), calibration
     loaded, calibration = load_namer(model)
     if threads:
         require("torch", extra="train").set_num_threads(threads)
@@ -136,37 +134,32 @@ def load_namer(model: str | Path) -> tuple["VisionLanguageEncoder", NamingCalibr
         ModelError: If there is no such model, its weights are not on this machine (the message says where they
             belong), or it is an export that does not name.
     """
-    source = find_encoder_source(str(model))
+    calibration = read_calibration(model)
     require("torch", extra="train")
-    if source is None:
+    public = find_encoder_source(str(model))
+    if public is None:
         from vesalius.models.checkpoints import load_model
 
-        path = find_checkpoint(model)
-        _check_export(path)
-        return load_model(path), NamingCalibration.from_notes(read_notes(path), path)
-    if source.layout is None:
-        raise ModelError(f"{source.name}: is {source.title[:1].lower()}{source.title[1:]}, not a model.")
+        return load_model(model), calibration
     from vesalius.models.foreign import import_checkpoint
 
-    return import_checkpoint(locate(source.name), source.layout).eval(), NamingCalibration({})
+    assert public.layout is not None
+    return import_checkpoint(public.path, public.layout).eval(), calibration
 
 
 def read_calibration(model: str | Path) -> NamingCalibration:
-    """Calibration of a model that is not opened.
+    """Calibration of a model that is not opened; public weights have none.
 
     Raises:
-        ModelError: If there is no such model, or its notes are damaged.
+        ModelError: As ``load_namer``, or if its notes are damaged.
     """
+    path = find_checkpoint(model, "name")
     if find_encoder_source(str(model)) is not None:
         return NamingCalibration({})
-    path = find_checkpoint(model)
-    return NamingCalibration.from_notes(read_notes(path), path)
-
-
-def _check_export(path: Path) -> None:
     reason = read_contract(path).refused.get("name") if path.name == CONTRACT_NAME else None
     if reason is not None:
         raise ModelError(f"{path.parent}: this export does not name: {reason}; use the checkpoint it was made from.")
+    return NamingCalibration.from_notes(read_notes(path), path)
 
 
 SLICES_AT_ONCE = 4

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from vesalius.errors import OutputError, join_first
-from vesalius.files import check_absent, read_json, sha256_of, to_json, write_text
+from vesalius.files import check_absent, read_json, to_json, write_text
 from vesalius.folders import ResultRow, tell_differences
 from vesalius.imaging.search import FoundSeries, SourceImage, list_sources
 from vesalius.journal import ResultsJournal, alone
-from vesalius.models.checkpoint_file import find_checkpoint
-from vesalius.models.public_weights import find_encoder_source, locate
 from vesalius.naming.labeller import AnatomyLabeller, choose_stacks
 from vesalius.naming.labels import SeriesName
 from vesalius.naming.strip import try_strip
@@ -110,16 +108,6 @@ class NamingRun:
     """What could not be named or drawn, in the order of the series, as ``{"source": …, "reason": …}``."""
     written: list[Path]
     """Strips that were drawn by this run."""
-
-
-def identify(model: str) -> str:
-    """Checksum of a model's file.
-
-    Raises:
-        ModelError: If there is no such model, or its weights are not on this machine.
-    """
-    public = find_encoder_source(model)
-    return sha256_of(find_checkpoint(model) if public is None else locate(public.name))
 
 
 def name_many(

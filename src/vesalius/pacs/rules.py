@@ -7,12 +7,12 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar
 
 from vesalius.errors import ConfigError, unknown_name
+from vesalius.models.checkpoint_file import JOBS, Job
 from vesalius.pacs.addresses import check_aet, check_url
 
-Task = Literal["segment", "name"]
 LONGEST_PATTERN = 500
 NOT_IMAGES = frozenset(
     "AU DOC ECG FID HD KO M3D PLAN PR REG RTDOSE RTPLAN RTRECORD RTSTRUCT RWV SEG SR".split()  # noqa: SIM905 - shorter so
@@ -69,7 +69,7 @@ class Rule:
     """Which series, and what is done with them."""
 
     name: str
-    task: Task
+    task: Job
     send_to: tuple[str, ...]
     phrases: tuple[str, ...] = ()
     modality: tuple[str, ...] = ()
@@ -80,8 +80,8 @@ class Rule:
     """A regular expression that SeriesDescription or StudyDescription has to match somewhere."""
 
     def __post_init__(self) -> None:
-        if self.task not in get_args(Task):
-            raise ConfigError(unknown_name("task", self.task, get_args(Task)))
+        if self.task not in JOBS:
+            raise ConfigError(unknown_name("task", self.task, JOBS))
         if bool(self.phrases) != (self.task == "segment"):
             raise ConfigError(f'task "{self.task}" {"needs" if self.task == "segment" else "takes no"} phrases.')
         if not self.send_to:

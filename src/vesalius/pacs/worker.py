@@ -25,7 +25,6 @@ from vesalius.pacs.sending import check_destination, send
 from vesalius.pacs.series_queue import SeriesQueue
 from vesalius.pacs.states import QueuedSeries, State
 from vesalius.predict import Predictor, check_prompts
-from vesalius.runtime import check_model
 from vesalius.segmenting.request import Request
 
 LOOK_S = 0.5
@@ -208,7 +207,6 @@ class Worker:
 
     @cached_property
     def _labeller(self) -> AnatomyLabeller:
-        check_model(self.model, "name", public=True)
         return AnatomyLabeller(self.model)
 
 

@@ -1,20 +1,11 @@
 """Programs that run a model: ONNX Runtime, which needs no PyTorch, and PyTorch, which runs every model anywhere."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from vesalius.console import LOG
-from vesalius.errors import ConfigError, ModelError, require, unknown_name
-from vesalius.models.checkpoint_file import (
-    CONTRACT_NAME,
-    EMBEDDED,
-    EMBEDDED_GRAPHS,
-    Job,
-    find_checkpoint,
-    read_recipe,
-)
-from vesalius.models.registry import list_encoders, list_models
+from vesalius.errors import ConfigError, require
+from vesalius.models.checkpoint_file import CONTRACT_NAME, EMBEDDED_GRAPHS, find_checkpoint, read_recipe
 from vesalius.runtime.contract import Runtime
 
 if TYPE_CHECKING:
@@ -22,36 +13,6 @@ if TYPE_CHECKING:
     from vesalius.models.inference import Precision
 
 RuntimeChoice = Literal["auto", "onnx", "torch"]
-
-
-def check_model(model: str | Path, job: Job, *, public: bool = False) -> None:
-    """Refuse a name by which there is no trained model; the message offers only those that can do the job.
-
-    Paths are not looked into, and names of models without trained weights that segment or encode are left to
-    `find_checkpoint`, which says how to get some.
-
-    Args:
-        model: A model's name, a checkpoint, a run's folder or an export.
-        job: What it is to do.
-        public: Whether public weights are taken by name, too, as for naming.
-
-    Raises:
-        ModelError: If there is none.
-    """
-    name, offered, explained = str(model), list(EMBEDDED), [*list_models(), *list_encoders()]
-    remedy = "A checkpoint or a run's folder will do, too"
-    if job == "name":
-        explained = []  # training one of them does not make it name
-    if public:
-        from vesalius.models.public_weights import ALIASES, read_sources
-
-        sources, encoders = read_sources(), set(list_encoders())
-        offered += [*ALIASES, *(each for each, row in sources.items() if row.layout and encoders & set(row.models))]
-        explained += sources
-        remedy += "; vesalius weights list says which public weights are here"
-    if name in (*offered, *explained) or os.sep in name or Path(name).suffix or Path(name).exists():
-        return
-    raise ModelError(f"{unknown_name('model', name, offered)} {remedy}.")
 
 
 def open_runtime(
@@ -78,7 +39,6 @@ def open_runtime(
         MissingPackageError: If PyTorch is needed and not installed.
         ModelError: If there is no such model or it cannot be read.
     """
-    check_model(model, "segment")
     path = find_checkpoint(model)
     fits = _fits(path)
     if runtime == "onnx" or (runtime == "auto" and fits and device in ("auto", "cpu") and precision == "32"):

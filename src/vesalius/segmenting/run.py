@@ -19,7 +19,7 @@ from vesalius.journal import FILE_COLUMNS, ResultsJournal, WorkPlan, alone
 from vesalius.models.checkpoint_file import find_checkpoint
 from vesalius.predict import Predictor, check_prompts
 from vesalius.processes import Outcome, Work, check_jobs, work_at_once
-from vesalius.runtime import RuntimeChoice, check_model
+from vesalius.runtime import RuntimeChoice
 from vesalius.segmenting.one_image import segment_image
 from vesalius.segmenting.page import write_page
 from vesalius.segmenting.request import Request, find_images
@@ -132,7 +132,6 @@ def _check(request: Request, jobs: int) -> Request:
         raise ConfigError("--prompt: a phrase stands twice; name each once.")
     request.rules.check(len(request.prompts))
     check_jobs(jobs)
-    check_model(request.model, "segment")
     return replace(request, weights=sha256_of(find_checkpoint(request.model)))
 
 

@@ -16,10 +16,10 @@ import pyarrow as pa  # noqa: E402
 from pydicom.dataset import Dataset, FileMetaDataset  # noqa: E402
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid  # noqa: E402
 
-from vesalius.archive import request, work  # noqa: E402
+from vesalius.archive import work  # noqa: E402
 from vesalius.archive.read import read_tables  # noqa: E402
 from vesalius.files import sha256_of  # noqa: E402
-from vesalius.models.checkpoint_file import WEIGHTS  # noqa: E402
+from vesalius.models import checkpoint_file  # noqa: E402
 from vesalius.predict import Predictor  # noqa: E402
 
 SIDE = 16
@@ -79,9 +79,9 @@ def _packaged_weights_are_hashed_once(monkeypatch) -> None:
     """The 40 MB that the package carries never change, and nearly every test asks for their fingerprint."""
 
     def fingerprint(path: Path) -> str:
-        return fingerprint_once(path) if path.is_relative_to(WEIGHTS) else sha256_of(path)
+        return fingerprint_once(path) if path.is_relative_to(checkpoint_file.WEIGHTS) else sha256_of(path)
 
-    for module in (request, work):
+    for module in (checkpoint_file, work):
         monkeypatch.setattr(module, "sha256_of", fingerprint)
 
 

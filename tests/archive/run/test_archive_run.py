@@ -84,16 +84,31 @@ class TestResults:
             here, there = load(tmp_path / "out", table), load(f"memory://{tmp_path.name}/out", table)
             assert here.drop_columns("key").equals(there.drop_columns("key"))  # keys hold the times of files
 
-    def test_names_are_those_of_the_labeller(self, tmp_path, pictures, load, monkeypatch):
+    def test_names_are_those_of_the_labeller(self, tmp_path, pictures, load):
         from vesalius.naming import AnatomyLabeller
 
-        monkeypatch.setattr(work, "Predictor", Predictor)
         run_archive(ArchiveRequest(str(pictures / "a" / "0.png"), "name"), str(tmp_path / "out"), workers=0)
         (row,) = load(tmp_path / "out").to_pylist()
         named = AnatomyLabeller().label(pictures / "a" / "0.png")
         assert row["modality"] == named.modality.label
         assert row["stations"] == list(named.slices[0].stations)
         assert row["p(liver)"] == pytest.approx(named.slices[0].organ_probabilities["liver"], abs=1e-6)
+
+    def test_public_weights_name_as_elsewhere(self, tmp_path, pictures, load, monkeypatch, build_tiny):
+        from vesalius.models.public_weights import read_sources
+
+        monkeypatch.setenv("VESALIUS_WEIGHTS", str(tmp_path / "weights"))
+        request = ArchiveRequest(str(pictures / "a" / "0.png"), "name", model="pubmedclip")
+        with pytest.raises(ModelError, match="is not on this machine.*vesalius weights fetch pubmedclip"):
+            run_archive(request, str(tmp_path / "out"), workers=0)
+        assert not (tmp_path / "out").exists()
+        row = read_sources()["pubmedclip-vit32"]
+        monkeypatch.setitem(read_sources(), row.name, replace(row, size=None))
+        row.path.parent.mkdir(parents=True)
+        row.path.write_bytes(b"")
+        monkeypatch.setattr("vesalius.models.foreign.import_checkpoint", lambda *_: build_tiny("clip_vit_b32"))
+        assert run_archive(request, str(tmp_path / "out"), workers=0).done == 1
+        assert load(tmp_path / "out").num_rows == 1
 
 
 class TestExactlyOnce:
@@ -313,9 +328,11 @@ class TestFailures:
         with pytest.raises(ConfigError, match="goes with --task segment"):
             run_archive(ArchiveRequest(str(pictures), "name", ("liver",)), str(tmp_path / "out"))
 
-    @pytest.mark.parametrize("model", ["pubmedclip", "clipseg", "pokcet"])
+    @pytest.mark.parametrize("model", ["pubmdclip", "clipseg", "pokcet"])
     def test_only_models_that_name_are_offered_to_name(self, pictures, tmp_path, model):
-        with pytest.raises(ModelError, match=r"Available: pocket\. A checkpoint"):
+        with pytest.raises(
+            ModelError, match=r"Available: biomedclip, clip-[^_]*, pocket, pubmedclip[^_]*\. A checkpoint"
+        ):
             run_archive(ArchiveRequest(str(pictures), "name", model=model), str(tmp_path / "out"))
         assert not (tmp_path / "out").exists()
 
