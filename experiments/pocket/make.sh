@@ -17,7 +17,7 @@ here=experiments/pocket
 [ -d $made/brain_mr/anns ] || python $here/prepare_brain.py "$shared/anatomy" $made
 [ -d $made/trunk_ct/anns ] || python $here/prepare_trunk.py "$shared/anatomy/abdomen_pelvis_ct" $made/trunk_ct
 [ -d $made/heads_ct/anns ] || python $here/prepare_heads.py "$shared" $made
-[ -d $made/lungs_ct/anns ] || python $here/prepare_lungs.py "$shared/anatomy" $made/lungs_ct
+[ -d $made/people_ct/anns ] || python $here/prepare_ct.py "$shared" $made/people_ct
 
 [ -f $runs/train.safetensors ] ||
     python $here/pack_images.py "$shared" $made $runs/train.safetensors --split train --quality 56
@@ -52,4 +52,4 @@ python $here/pack.py $runs/named.safetensors
 python $here/phrases.py
 mapfile -t learnt < <(find "$shared/targets" -mindepth 1 -maxdepth 1 -type d ! -name lung-tumor | sort)
 python $here/fingerprints.py --out src/vesalius/models/weights/pocket.seen.safetensors \
-    "$shared/segmentation" "${learnt[@]}" $made/brain_mr $made/brain_absent $made/trunk_ct $made/heads_mr $made/heads_ct $made/lungs_ct
+    "$shared/segmentation" "${learnt[@]}" $made/brain_mr $made/brain_absent $made/trunk_ct $made/heads_mr $made/heads_ct $made/people_ct

@@ -27,6 +27,8 @@ from vesalius.files import writing
 
 SIDE = 320
 QUALITY = 76
+MADE = ("brain_mr", "brain_absent", "heads_mr", "heads_ct", "people_ct", "trunk_ct")
+"""Folders that the recipe's own scripts make."""
 LEAVE_OUT = Path(__file__).with_name("leave_out.toml")
 
 
@@ -129,7 +131,7 @@ def main() -> None:
     parser.add_argument("--quality", type=int, default=QUALITY, help="of WebP")
     args = parser.parse_args()
     roots = [*sorted((args.shared / "segmentation").iterdir()), *sorted((args.shared / "targets").iterdir())]
-    roots += [args.made / name for name in ("brain_mr", "brain_absent", "heads_mr", "heads_ct", "lungs_ct", "trunk_ct")]
+    roots += [args.made / name for name in MADE]
     found = list(find_pictures(roots, args.split or ("train", "val"), LeftOut()))
     jobs = [(root / "images" / each.name, masks, args.quality) for root, each, masks in found]
     pictures: list[bytes] = []

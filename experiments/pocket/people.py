@@ -30,7 +30,7 @@ def read_people(anatomy: Path, looks: Sequence[str], size: int) -> Iterator[Labe
         looks: Names of CT windows, the first of which is native.
         size: Side of the pictures.
     """
-    for row in tomllib.loads(TABLE.read_text(encoding="utf-8"))["series"]:
+    for row in read_rows():
         single = row["file"].startswith("ct_")
         image = read_image(anatomy / ("ct_slices" if single else "series") / row["file"])
         name = f"{row['patient']} (single slices)" if single else row["file"].removesuffix(".nii.gz")
@@ -46,7 +46,13 @@ def read_people(anatomy: Path, looks: Sequence[str], size: int) -> Iterator[Labe
 
 def read_patients() -> set[str]:
     """Everybody in the table."""
-    return {row["patient"] for row in tomllib.loads(TABLE.read_text(encoding="utf-8"))["series"]}
+    return {row["patient"] for row in read_rows()}
+
+
+def read_rows() -> list[Row]:
+    """The table, a row a series or single slice."""
+    rows: list[Row] = tomllib.loads(TABLE.read_text(encoding="utf-8"))["series"]
+    return rows
 
 
 def label_of(row: Row, index: int) -> AnatomyLabel | None:

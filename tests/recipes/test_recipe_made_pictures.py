@@ -1,4 +1,4 @@
-"""Pictures that pocket's recipe makes: heads of two equal halves, healthy heads by a table, lungs by their HU."""
+"""Pictures that pocket's recipe makes: heads of two equal halves, healthy heads by a table, chests and heads of CTs."""
 
 import tomllib
 from pathlib import Path
@@ -78,17 +78,73 @@ def test_every_series_is_named_once_with_slices_a_split_and_targets_of_the_bank(
     assert not (train | val) & test
 
 
-def test_lungs_are_found_and_neither_the_air_outside_nor_gas_nor_the_table(import_script):
+@pytest.fixture(scope="module")
+def scans(import_script):
+    return import_script("experiments/pocket", "prepare_ct")
+
+
+def disc(row: float, column: float, radius: float) -> np.ndarray:
     down, across = np.mgrid[-1:1:96j, -1:1:96j]
+    return (down - row) ** 2 + (across - column) ** 2 < radius**2
 
-    def disc(row: float, column: float, radius: float) -> np.ndarray:
-        return (down - row) ** 2 + (across - column) ** 2 < radius**2
 
+def test_lungs_are_found_and_neither_the_air_outside_nor_gas_nor_the_table(scans):
     chest = np.where(disc(0, 0, 0.75), 40.0, -1000.0)
     chest[90:93] = 200  # the table
     abdomen = np.where(disc(-0.2, 0, 0.08), -900.0, chest)
     lungs = disc(0, -0.35, 0.25) | disc(0, 0.35, 0.25)
     volume = np.stack([abdomen] * 4 + [np.where(lungs, -800.0, chest)] * 6)
-    found = import_script("experiments/pocket", "prepare_lungs").find_lungs(volume)
+    found = scans.find_lungs(volume)
     assert not found[:4].any()
     assert (found[4:] == lungs).mean() > 0.995
+
+
+def test_a_ring_of_bone_with_small_gaps_encloses_a_brain(scans):
+    brain, ring = disc(0, 0, 0.6), disc(0, 0, 0.7) & ~disc(0, 0, 0.6)
+    ring[46:50, :30] = False  # a suture
+    away = disc(0.85, 0.85, 0.08)  # the table
+    found, skull = scans.find_brain(ring | away, brain, 2.0)
+    assert (found == brain).mean() > 0.99
+    assert (skull == ring).mean() > 0.99
+
+
+@pytest.mark.parametrize("what", ["an open ring", "air in it", "a small ring"])
+def test_a_slice_on_which_not_all_is_brain_has_none(scans, what):
+    radius = 0.2 if what == "a small ring" else 0.6
+    brain, ring = disc(0, 0, radius), disc(0, 0, radius + 0.1) & ~disc(0, 0, radius)
+    if what == "an open ring":
+        ring[48:] = False
+    if what == "air in it":
+        brain &= ~disc(0, 0, 0.3)
+    assert scans.find_brain(ring, brain, 2.0) is None
+
+
+def test_a_heart_between_two_outlines_lies_between_them(scans):
+    small, large = [(40, 40), (60, 40), (60, 60), (40, 60)], [(30, 30), (70, 30), (70, 70), (30, 70)]
+    hearts = scans.draw_hearts({7: large, 3: small})
+    assert sorted(hearts) == [3, 4, 5, 6, 7]
+    assert [hearts[each].mean() for each in (3, 7)] == pytest.approx([0.04, 0.16], rel=0.04)
+    assert hearts[5].mean() == pytest.approx(0.09, rel=0.05)
+    assert all((hearts[index] <= hearts[index + 1]).all() for index in range(3, 7))
+
+
+def test_hearts_are_outlined_where_labels_do_not_say_that_there_is_none(scans):
+    rows = {row["file"]: row for row in scans.read_rows()}
+    for file, outlines in scans.read_hearts().items():
+        assert rows[file]["modality"] == "CT"
+        for index, points in outlines.items():
+            assert not scans.lacks(scans.label_of(rows[file], int(index)), "heart"), f"{file}: {index}"
+            assert len(points) >= 8
+            assert all(0 <= number <= 100 for point in points for number in point)
+
+
+def test_nobody_of_a_ct_is_in_two_splits_or_compared_with_elsewhere(scans):
+    people = {row["patient"] for row in scans.read_rows() if row["modality"] == "CT"}
+    assert not scans.VAL & scans.TEST
+    assert people >= scans.VAL | scans.TEST | scans.LEFT_OUT
+    assert not (scans.VAL | scans.TEST) & scans.LEFT_OUT
+    heads = tomllib.loads(TABLE.read_text(encoding="utf-8"))["series"]
+    patients = {row["file"]: row["patient"] for row in scans.read_rows()}
+    for row in (row for row in heads if row["modality"] == "ct" and row["file"] in patients):
+        patient = patients[row["file"]]
+        assert patient in scans.LEFT_OUT or scans.split_of(patient) == row["split"], row["file"]
