@@ -27,7 +27,7 @@ from vesalius.prompts.reading import PhraseKind
 from vesalius.prompts.targets import Encode, Resolution, resolve
 
 RECIPES = Path(__file__).parents[2] / "experiments" / "pocket"
-SPLITS = ("val", "dev", "test", "late", "blind")
+SPLITS = ("val", "dev", "test", "late", "blind", "fresh")
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,15 @@ RING_GAP_MM = 20.0
 """Gaps so wide in the ring, at sutures and thin places, are bridged."""
 SKULL_MM = 25.0
 """Bone so near to the brain is skull."""
-NAMES = {"lungs": "lungs", "heart": "heart", "brain": "brain", "skull": "brain"}
-"""What is outlined -> the organ by which labels tell that it is away."""
+OUTLINED = {"lungs": "lungs", "heart": "heart", "brain": "brain", "skull": "head"}
+"""Target -> the organ or part of the body by whose label a slice lacks it."""
+LACKED = {
+    "liver": "liver", "spleen": "liver", "stomach": "liver", "pancreas": "liver", "kidney": "kidneys",
+    "intestine": "intestine", "colon": "intestine", "hip_bone": "pelvic bone", "bladder": "pelvic bone",
+}  # fmt: skip
+"""The same of targets that are not outlined, where the slice is away from their part of the body, too."""
+PARTS = {"hip_bone": "pelvis", "bladder": "pelvis"}
+"""Those that belong elsewhere than to the abdomen."""
 Mask = NDArray[np.bool_]
 HU = NDArray[np.float64]
 
@@ -155,7 +162,7 @@ def see(anatomy: Path, row: Row) -> Iterator[Seen]:
         label = label_of(row, index)
         if label is None:
             continue
-        targets: dict[str, Mask | None] = {each: None for each, organ in NAMES.items() if lacks(label, organ)}
+        targets: dict[str, Mask | None] = dict.fromkeys(find_lacked(label))
         solid = square(values[index] > AIR) > 0.5
         if "lungs" in label.organs and lungs[index].mean() >= SMALLEST and not file.startswith(LUNGS_UNSURE):
             targets["lungs"] = square(lungs[index]) > 0.5
@@ -187,9 +194,15 @@ def see_haemorrhages(root: Path, split: str) -> Iterator[Seen]:
             yield Seen(f"{root.name}_{Path(packed.name).stem}", {"usual": grey}, dict(targets))
 
 
-def lacks(label: AnatomyLabel, organ: str) -> bool:
-    """Whether a slice surely does not show an organ."""
-    return organ not in label.organs and organ not in label.uncertain
+def find_lacked(label: AnatomyLabel) -> list[str]:
+    """Targets that a slice surely does not show."""
+    away = [each for each, organ in LACKED.items() if lacks(label, organ) and lacks(label, PARTS.get(each, "abdomen"))]
+    return [*(each for each, organ in OUTLINED.items() if lacks(label, organ)), *away]
+
+
+def lacks(label: AnatomyLabel, what: str) -> bool:
+    """Whether a slice surely does not show an organ or a part of the body."""
+    return what not in label.organs | label.stations | label.uncertain
 
 
 def read_hearts() -> dict[str, dict[str, list[tuple[float, float]]]]:

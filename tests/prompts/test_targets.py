@@ -70,6 +70,24 @@ class TestResolve:
     def test_strange_words_and_abbreviations_are_unknown_however_near(self, phrase):
         assert resolve(phrase, KNOWN, INDEX, towards(1, 0, 0, 0)).kind == "unknown"
 
+    def test_a_whole_description_far_from_all_else_counts_more_than_one_word_that_nobody_taught(self):
+        phrase = "what stores glycogen and feeds a child at night"
+        assert resolve("a child", KNOWN, INDEX, towards(1, 0, 0, 0)).kind == "unknown"
+        assert resolve(phrase, KNOWN, INDEX, towards(1, 0.8, 0, 0.7)).target == "liver"
+
+    @pytest.mark.parametrize(
+        ("phrase", "weights"),
+        [
+            ("what stores glycogen and feeds a child at night", (1, 0.95, 0, 0.7)),
+            ("what stores glycogen and feeds a child at night", (1, 0.7, 0, 0.95)),
+            ("what XQZ shows of a small child that is ill", (1, 0, 0, 0)),
+            ("enzymes of a child that the liver makes at night", (1, 0, 0, 0)),
+        ],
+        ids=["near another target", "near what is unlearnt", "an abbreviation", "named, but not meant"],
+    )
+    def test_but_not_if_it_is_not_far_or_its_words_say_that_something_else_is_meant(self, phrase, weights):
+        assert resolve(phrase, KNOWN, INDEX, towards(*weights)).kind == "unknown"
+
     def test_a_synonym_is_said_to_be_read_as_the_plain_name(self):
         found = resolve("hepar", KNOWN, INDEX, refuse)
         assert (found.target, found.remark) == ("liver", "'hepar': read as 'liver'.")

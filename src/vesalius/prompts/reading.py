@@ -55,6 +55,8 @@ class Reading:
     """Family of targets that it names, if nothing beside its name says more."""
     located: bool = False
     """Whether it tells by a word such as "beside" where a thing is, more than what it is."""
+    strange: bool = False
+    """Whether it has too many words or abbreviations that no list has for its sentence to be trusted."""
     several: tuple[str, ...] = ()
 
 
@@ -91,15 +93,15 @@ def _mean(key: str, names: Names, qualifier: str = "", *, settled: bool = True) 
 
 def _limit(found: Reading, phrase: str, words: Words, names: Names) -> Reading:
     """What sentence vectors may not decide: strange words, abbreviations, and what a phrase only says to be near."""
-    if found.settled or found.target:
+    if found.target or (found.settled and found.kind != "unknown"):
         return found
     place, length = _find_neighbour(words)
     if length and not any(map(_is_lesion, found.among)):
         found = replace(found, kind="unknown", located=True)
     if found.kind == "unknown" and not _is_telling(phrase, words, names):
-        return replace(found, settled=True)
+        return replace(found, settled=True, strange=True)
     near = _targets_in(words[place + length :], names) - _targets_in(words[:place], names) if length else frozenset()
-    return replace(found, barred=found.barred | near)
+    return replace(found, barred=found.barred | (_targets_in(words, names) if found.settled else near))
 
 
 def _is_telling(phrase: str, words: Words, names: Names) -> bool:
@@ -270,14 +272,12 @@ def _read_name(head: Words, phrase: NounPhrase, names: Names) -> Reading:
 
 def _is_piece(word: str) -> bool:
     """A side, a piece or a number ("L4", "segment 8")."""
-    lexicon = read_lexicon()
-    return word in lexicon.sides or (word,) in lexicon.parts or _NUMBERED.fullmatch(word) is not None
+    return word in read_lexicon().sides or (word,) in read_lexicon().parts or _NUMBERED.fullmatch(word) is not None
 
 
 def _ends_named(words: Words, names: Names) -> bool:
-    return any(
-        join(words[start:]) in names.targets or join(words[start:]) in names.unlearnt for start in range(len(words))
-    )
+    ends = [join(words[start:]) for start in range(len(words))]
+    return any(key in names.targets or key in names.unlearnt for key in ends)
 
 
 def _strip_transparent(head: Words, names: Names) -> Words:

@@ -12,16 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.prompts.bank import KnownTarget, find_target, read_synonyms
-from vesalius.prompts.lexicon import name_words, strip_request, to_words
+from vesalius.prompts.lexicon import Words, name_words, strip_request, to_words
 from vesalius.prompts.phrase_vectors import NEAREST, Nearness, PhraseIndex
 from vesalius.prompts.reading import PhraseKind, Reading, read_phrase
 
 Encode = Callable[[str], NDArray[np.float32]]
 """A phrase's sentence vector, [D]."""
-LEAD = 0.03
+LEAD = 0.02
 """Cosine by which the nearest target must lie nearer than the nearest unlearnt thing; chosen on validation."""
-NEXT_LEAD = 0.03
+NEXT_LEAD = 0.02
 """Cosine by which it must lie nearer than the next target that the phrase's words do not exclude."""
+SURE_LEAD, SURE_NEXT_LEAD = 0.12, 0.1
+"""The same leads with which the sentence of a whole description decides against single words of it."""
+DESCRIBED = 6
+"""Words that a description has at least."""
 LOCATED_LEAD = 0.1
 """Both where the phrase tells by a word such as "beside" where a thing is, as "the muscle under the heart"."""
 VAGUE_NEAREST = 0.6
@@ -93,23 +97,24 @@ def resolve(
         # A name beside unknown words stands for its target; all else is unknown.
         return replace(_to_resolution(phrase, found), nearest=_resembling(phrase, names))
     words = strip_request(to_words(phrase))
-    return _judge(phrase, found, index.compare(encode(" ".join(words)), names), frozenset(words))
+    return _judge(phrase, found, index.compare(encode(" ".join(words)), names), words)
 
 
-def _judge(phrase: str, found: Reading, near: Nearness, words: frozenset[str]) -> Resolution:
+def _judge(phrase: str, found: Reading, near: Nearness, words: Words) -> Resolution:
     nearest = tuple(near.targets)[:NAMES]
-    best = found.target or _choose(found, near, words)
+    best = found.target or _choose(found, near, frozenset(words))
     lead = LOCATED_LEAD if found.located else NAMED_LEAD if found.target else LEAD
     min_cosine = VAGUE_NEAREST if found.kind == "vague" else NEAREST
     if not found.settled and best and near.means(best, lead, min_cosine):
         return replace(_to_resolution(phrase, replace(found, kind="target", target=best)), nearest=nearest)
+    if found.kind == "unknown" and _is_sure(found, near, words):
+        return Resolution(phrase, "target", nearest[0], nearest=nearest)
     return Resolution(phrase, "vague" if found.kind == "vague" else "unknown", nearest=nearest)
 
 
 def _choose(found: Reading, near: Nearness, words: frozenset[str]) -> str | None:
     """The nearest target, unless a word excludes it, the phrase only mentions it, or another is about as near."""
-    conflicts = read_synonyms().conflicts
-    excluded = {name for name in near.targets if words & conflicts.get(name, frozenset())}
+    excluded = _contradicted(near, words)
     best, *others = near.targets
     if best in found.barred | excluded or (found.of and not found.of & name_words(best)):
         return None
@@ -118,6 +123,21 @@ def _choose(found: Reading, near: Nearness, words: frozenset[str]) -> str | None
         rivals &= found.among | found.barred
     next_best = max((near.targets[name] for name in rivals), default=0.0)
     return best if near.targets[best] >= next_best + (LOCATED_LEAD if found.located else NEXT_LEAD) else None
+
+
+def _is_sure(found: Reading, near: Nearness, words: Words) -> bool:
+    """Whether a description lies so near to a target, and so far from all else, that one word in it does not count."""
+    best, following, *_ = (*near.targets, None)
+    barred = found.barred | _contradicted(near, frozenset(words))
+    apart = not following or near.targets[best] >= near.targets[following] + SURE_NEXT_LEAD
+    described = len(words) >= DESCRIBED and not found.located and not found.strange
+    return described and best not in barred and apart and near.means(best, SURE_LEAD)
+
+
+def _contradicted(near: Nearness, words: frozenset[str]) -> set[str]:
+    """Targets that a word of the phrase excludes: "right" the spleen."""
+    conflicts = read_synonyms().conflicts
+    return {name for name in near.targets if words & conflicts.get(name, frozenset())}
 
 
 def _to_resolution(phrase: str, found: Reading) -> Resolution:
