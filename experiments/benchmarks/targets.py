@@ -1,6 +1,6 @@
 """Score the embedded model on every target's test pictures; writes docs/results/pocket-targets.md and its figure.
 
-    python experiments/benchmarks/targets.py ../shared/data
+    python experiments/benchmarks/targets.py ../shared/data runs/data/people_ct
 
 Each picture is asked for each target that its records tell of, by the target's plain name, and for what its folder
 surely lacks (experiments/pocket/targets.toml). Dice is at the resolution of the files, threshold 0.5, over pictures
@@ -214,6 +214,7 @@ def main() -> None:
     """Ask, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shared", type=Path)
+    parser.add_argument("made", type=Path, nargs="*", help="folders of people kept back that the recipe made")
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--split", default="test")
     parser.add_argument("--out", type=Path, default=OUT)
@@ -231,7 +232,7 @@ def main() -> None:
         for root in sorted((args.shared / kind).iterdir())
         if (root / "anns" / f"{args.split}.json").exists() and root.name in folders and root.name != "lung-tumor"
     ]
-    roots = roots[::3] if args.quick else roots
+    roots = [*(roots[::3] if args.quick else roots), *args.made]
     found: list[Answer] = []
     with progress_bar() as bar:
         for root in bar.track(roots, description="Scoring"):
@@ -243,7 +244,8 @@ def main() -> None:
     lines = [
         "# What pocket reaches, target by target",
         "",
-        f"Written by `python experiments/benchmarks/targets.py ../shared/data`: {describe_setting()}. "
+        f"Written by `python experiments/benchmarks/targets.py ../shared/data"
+        f"{''.join(f' runs/data/{each.name}' for each in args.made)}`: {describe_setting()}. "
         f"Split: {args.split}.",
         *(line.strip() for line in (__doc__ or "").split("\n\n")[2].splitlines()),
         "",
