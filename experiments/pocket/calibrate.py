@@ -4,8 +4,9 @@
         runs/pocket/val_words.safetensors runs/pocket/calibrated.safetensors
 
 One slope for all, and a shift that is linear in the sentence's vector, so that names of one target move together and a
-target with few pictures moves little. Pictures that show a target and pictures that lack it weigh by the fourth roots of
-their numbers, so that four pictures of MS lesions among some hundreds of healthy heads still count. The score's last layers take both over, so nothing else has to know.
+target with few pictures moves little. Pictures that show a target and pictures that lack it weigh by the square roots of
+their numbers, but those that show it never less than three tenths, so that the one of MS lesions counts beside some
+hundreds of healthy heads. The score's last layers take both over, so nothing else has to know.
 """
 
 import argparse
@@ -29,6 +30,8 @@ WORDINGS = 4
 """Of each target, asked of each picture."""
 LACKING = 3
 """Targets asked of each picture that its folder surely lacks, in turns."""
+LEAST_THERE = 0.3
+"""Least weight of the pictures that show a target, where others lack it."""
 RIDGE = 0.1
 """Penalty on the shift's squared length, a question's worth; keeps targets with few pictures where they were."""
 
@@ -43,14 +46,15 @@ class Heard:
     targets: NDArray[np.intp]
 
     def weights(self) -> NDArray[np.float64]:
-        """Targets by the square root of their questions, within one present and absent by the fourth root; mean 1."""
+        """Targets, and within a target present and absent, by the square root of their questions; mean 1."""
         weights = np.zeros(len(self.odds))
         for target in np.unique(self.targets):
             own = self.targets == target
-            sides = [own & (self.there == side) for side in (True, False)]
-            roots = [part.sum() ** 0.25 for part in sides]
-            for part, root in zip(sides, roots, strict=True):
-                weights[part] = own.sum() ** 0.5 * root / sum(roots) / max(1, part.sum())
+            there, away = own & self.there, own & ~self.there
+            roots = there.sum() ** 0.5, away.sum() ** 0.5
+            share = max(roots[0] / sum(roots), LEAST_THERE) if all(roots) else float(there.any())
+            for part, its_share in ((there, share), (away, 1 - share)):
+                weights[part] = own.sum() ** 0.5 * its_share / max(1, part.sum())
         return weights / weights.mean()
 
 

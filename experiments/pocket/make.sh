@@ -40,8 +40,17 @@ here=experiments/pocket
     python $here/train.py $runs/train.safetensors $runs/words.safetensors --out $runs/fourth \
         --start $runs/third --still --minutes 37 --batch 24 --balance 0.45 \
         --learning-rate 0.0008 --ema 0.995 --small-share 0.4 --relax 0.25 --lacking 0.4 --wordless 0.12
+[ -f $runs/fifth/rest.safetensors ] || # and twice more, since hearts, brains and skulls of strangers' CTs came
+    python $here/train.py $runs/train.safetensors $runs/words.safetensors --out $runs/fifth \
+        --start $runs/fourth --still --minutes 42 --batch 24 --balance 0.45 \
+        --learning-rate 0.0008 --ema 0.995 --small-share 0.4 --relax 0.25 --lacking 0.4 --wordless 0.12
+[ -f $runs/sixth/rest.safetensors ] ||
+    python $here/train.py $runs/train.safetensors $runs/words.safetensors --out $runs/sixth \
+        --start $runs/fifth --still --minutes 24 --batch 24 --balance 0.45 \
+        --learning-rate 0.0006 --ema 0.995 --small-share 0.3 --relax 0.3 --lacking 0.4 --wordless 0.12
 [ -f $runs/outlined.safetensors ] ||
-    python $here/assemble.py $runs/start.safetensors $runs/words.safetensors $runs/outlined.safetensors $runs/fourth
+    python $here/assemble.py $runs/start.safetensors $runs/words.safetensors $runs/outlined.safetensors \
+        $runs/fourth $runs/fifth $runs/fifth $runs/sixth $runs/sixth
 [ -f $runs/calibrated.safetensors ] ||
     python $here/calibrate.py $runs/outlined.safetensors $runs/val.safetensors $runs/val_words.safetensors \
         $runs/calibrated.safetensors
