@@ -4,8 +4,8 @@
         runs/pocket/val_words.safetensors runs/pocket/calibrated.safetensors
 
 One slope for all, and a shift that is linear in the sentence's vector, so that names of one target move together and a
-target with few pictures moves little. Pictures that show a target and pictures that lack it weigh by the square roots of
-their numbers, but those that show it never less than three tenths, so that the one of MS lesions counts beside some
+target with few pictures moves little. Pictures that show a target and pictures that lack it weigh by the square roots
+of their numbers, but those that show it never less than three tenths, so that the one of MS lesions counts beside some
 hundreds of healthy heads. The score's last layers take both over, so nothing else has to know.
 """
 
