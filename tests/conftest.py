@@ -82,7 +82,6 @@ def pytest_collection() -> None:
 def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000)
     gc.enable()
 
 

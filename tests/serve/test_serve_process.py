@@ -25,6 +25,15 @@ pytestmark = [
 START = "import sys; from vesalius.cli import main; main(sys.argv[1:])"
 
 
+def is_ready(client: httpx.Client) -> bool:
+    """The address is told a moment before anybody listens there."""
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx.ConnectError:
+        assert client.process.poll() is None, "the service ended"
+        return False
+
+
 @contextmanager
 def serving(store: Path, *options: str):
     command = [sys.executable, "-c", START, "serve", "--port", "0", "--store", str(store), *options]
@@ -34,7 +43,7 @@ def serving(store: Path, *options: str):
     drain.start()
     with httpx.Client(base_url=address, timeout=120) as client:
         client.process = process
-        while client.get("/readyz").status_code != 200:
+        while not is_ready(client):
             time.sleep(0.05)
         yield client
     if process.poll() is None:
