@@ -13,6 +13,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -174,8 +175,8 @@ def see(anatomy: Path, row: Row) -> Iterator[Seen]:
             targets |= outline_head(values[index] > BONE, watery, float(np.mean(spacing)))
         shown = [each for each, mask in targets.items() if mask is not None]
         looks = (HEAD_LOOKS if "brain" in shown else CHEST_LOOKS)[: None if shown else 1]
-        pictures = {look or "usual": square(slices[look][index].rgb_square()[..., 0]) for look in looks}
         if targets:
+            pictures = {look or "usual": square(slices[look][index].rgb_square()[..., 0]) for look in looks}
             yield Seen(f"{file.partition('.')[0]}_{index:03d}", pictures, targets)
 
 
@@ -205,6 +206,7 @@ def lacks(label: AnatomyLabel, what: str) -> bool:
     return what not in label.organs | label.stations | label.uncertain
 
 
+@cache
 def read_hearts() -> dict[str, dict[str, list[tuple[float, float]]]]:
     """File -> slice -> corners."""
     return tomllib.loads(HEARTS.read_text(encoding="utf-8"))
