@@ -4,9 +4,12 @@ import copy
 import gc
 import importlib
 import importlib.util
+import io
 import json
+import logging
 import os
-from collections.abc import Callable, Iterator
+import pickle
+from collections.abc import Callable, Collection, Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -74,6 +77,13 @@ ImportScript = Callable[[str, str], ModuleType]
 WriteDataset = Callable[..., Path]
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files that are slow as a whole, all that train among them, are not imported when slow tests are left out."""
+    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
+        return None
+    return "\npytestmark = pytest.mark.slow\n" in collection_path.read_text(encoding="utf-8") or None
+
+
 def pytest_collection() -> None:
     """Modules and collected tests stay; looking through them for garbage again and again is a tenth of a run."""
     gc.disable()
@@ -122,7 +132,7 @@ def _published_unet(_slim_unet: dict[str, object], monkeypatch: pytest.MonkeyPat
 def build_tiny() -> BuildTiny:
     """Build a named model small enough for a test, in evaluation mode, with the weights that `seed` decides.
 
-    Of every model without further options the first is kept and copied, which takes a quarter of the time of building
+    Of every model without further options the first is kept and copied, which takes a fifth of the time of building
     one; chance goes on as after building. Copies share their tokenizers, which nothing changes.
     """
     import torch
@@ -130,20 +140,49 @@ def build_tiny() -> BuildTiny:
     from vesalius.models import build_model
 
     @cache
-    def first(name: str, seed: int) -> "tuple[Segmenter, torch.Tensor]":
+    def first(name: str, seed: int) -> "tuple[Callable[[], Segmenter], torch.Tensor]":
         torch.manual_seed(seed)
-        return build_model(name, **TINY[name]).eval(), torch.get_rng_state()
+        model = build_model(name, **TINY[name]).eval()
+        tokenizers = [module.tokenizer for module in model.modules() if hasattr(module, "tokenizer")]
+        return copier(model, tokenizers), torch.get_rng_state()
 
     def build(name: str, *, seed: int = 0, **options: object) -> "Segmenter":
         if options:
             torch.manual_seed(seed)
             return build_model(name, **{**TINY[name], **options}).eval()
-        model, chance = first(name, seed)
+        copied, chance = first(name, seed)
         torch.set_rng_state(chance)
-        shared = [module.tokenizer for module in model.modules() if hasattr(module, "tokenizer")]
-        return copy.deepcopy(model, {id(tokenizer): tokenizer for tokenizer in shared})
+        return copied()
 
     return build
+
+
+def copier(model: "Segmenter", shared: Collection[object]) -> "Callable[[], Segmenter]":
+    """As ``copy.deepcopy``, which spends its time on thousands of small dictionaries.
+
+    All but the tensors is pickled, once; what is shared stays one object.
+    """
+    import torch
+
+    kept: list[object] = []
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, each: object) -> int | None:
+            if not isinstance(each, torch.Tensor) and not any(each is other for other in shared):
+                return None
+            kept.append(each)
+            return len(kept) - 1
+
+    file = io.BytesIO()
+    Pickler(file).dump(model)
+
+    def copy_model() -> "Segmenter":
+        memo: dict[int, object] = {id(each): each for each in shared}
+        unpickler = pickle.Unpickler(io.BytesIO(file.getvalue()))
+        unpickler.persistent_load = lambda place: copy.deepcopy(kept[place], memo)
+        return unpickler.load()
+
+    return copy_model
 
 
 class BrightRuntime:
@@ -254,6 +293,41 @@ def tiny_slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 rows.append(SliceRow(file, patient, patient, split, float(index), index, None, 0.0, label))
     write_table(root, rows)
     return root
+
+
+class Logged(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    @property
+    def messages(self) -> list[str]:
+        return [record.getMessage() for record in self.records]
+
+    @property
+    def text(self) -> str:
+        """Messages and tracebacks."""
+        return "\n".join(map(self.format, self.records))
+
+
+@pytest.fixture
+def logged() -> Iterator[Logged]:
+    """What is logged at any level, except by loggers that keep it from the root logger.
+
+    In place of pytest's `caplog`, whose plugin visits all loggers three times a test, and PyTorch has hundreds.
+    """
+    root, kept = logging.getLogger(), Logged()
+    level = root.level
+    root.addHandler(kept)
+    root.setLevel(logging.DEBUG)
+    yield kept
+    root.setLevel(level)
+    root.removeHandler(kept)
 
 
 @pytest.fixture

@@ -169,6 +169,7 @@ class TestPredictor:
         assert {name for name, _ in tumour.understanding.considered} == set(MEMBERS)
         assert liver.understanding.family is None
 
+    @pytest.mark.slow
     def test_a_kind_that_pixels_tell_leaves_members_out(self, predictor, monkeypatch):
         monkeypatch.setattr(predictor.knowledge, "look", lambda vectors: "X-ray")
         tumour, polyp = predictor.set_image(PICTURE).predict(["tumour", "polyp"])

@@ -242,6 +242,7 @@ class TestLargePictures:
     def large(self):
         return np.kron(RGB, np.ones((57, 39, 1), np.float32))[: self.SIZE[0], : self.SIZE[1]]
 
+    @pytest.mark.slow
     def test_they_are_answered_at_their_own_size_as_if_never_reduced(self, model, large):
         assert large.shape[0] * large.shape[1] > BAND_PIXELS
         found = segment(model, large, "polyp")

@@ -147,6 +147,7 @@ def test_a_killed_run_goes_on_where_it_was(write_picture, reindex, folder, namer
     assert len(killed) == 9
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 @pytest.mark.parametrize("writes", [1, 2, 3, 6])
 def test_a_run_that_is_killed_while_it_writes_leaves_a_sound_index(write_picture, reindex, folder, monkeypatch, writes):

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from vesalius.benchmark.cells import Cell, list_cells
 from vesalius.benchmark.recipe import BenchmarkRecipe, read_benchmark
-from vesalius.benchmark.running import CellOutcome, run_cells
+
+if TYPE_CHECKING:
+    from vesalius.benchmark.cells import Cell
+    from vesalius.benchmark.running import CellOutcome
 
 TINY_RECIPE = """
 title = "Tiny"
@@ -35,8 +38,8 @@ pretrained = true
 @dataclass(frozen=True)
 class Run:
     recipe: BenchmarkRecipe
-    cells: list[Cell]
-    outcomes: list[CellOutcome]
+    cells: "list[Cell]"
+    outcomes: "list[CellOutcome]"
     steps: list[str]
 
 
@@ -50,6 +53,9 @@ def tiny_recipe(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def run_tiny(tiny_recipe, tiny_dataset, tmp_path_factory) -> Run:
     """All its cells, run once; not to be changed."""
+    from vesalius.benchmark.cells import list_cells
+    from vesalius.benchmark.running import run_cells
+
     recipe = read_benchmark(tiny_recipe)
     cells = list_cells(recipe, tiny_dataset.parent, tmp_path_factory.mktemp("out"))
     steps: list[str] = []

@@ -10,6 +10,8 @@ from vesalius.evaluation.stored import EVALUATION_NAME
 from vesalius.evaluation.stored import MANIFEST as MANIFEST_FIELD
 from vesalius.training.fit import HISTORY, MANIFEST
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def cell(run_tiny, tmp_path):

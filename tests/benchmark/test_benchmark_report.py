@@ -12,6 +12,8 @@ from vesalius.evaluation.rows import write_rows
 from vesalius.evaluation.statistics import Interval
 from vesalius.evaluation.stored import read_evaluation
 
+pytestmark = pytest.mark.slow
+
 
 def test_seeds_of_a_model_and_data_set_become_one_score(run_tiny):
     told = []

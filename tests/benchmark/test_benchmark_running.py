@@ -15,6 +15,8 @@ from vesalius.models.inference import CPU
 from vesalius.training.callbacks import NextEpoch
 from vesalius.training.trainer import LAST
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def one_second(monkeypatch):

@@ -30,6 +30,7 @@ def test_every_model_answers_trains_and_is_measured(script, build_tiny, name):
     assert outcome.difference == 0  # the device is the CPU
 
 
+@pytest.mark.slow
 def test_other_answers_are_a_failure(script, build_tiny, monkeypatch):
     answers = iter([torch.ones(3), torch.ones(3) + 0.01])
     monkeypatch.setattr(script, "answer", lambda *_: next(answers))

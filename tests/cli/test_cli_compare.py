@@ -9,6 +9,8 @@ import pytest
 from vesalius.cli import main
 from vesalius.models.checkpoints import save_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tiny_dataset, build_tiny, tmp_path_factory) -> Path:

@@ -52,6 +52,7 @@ def test_segment_replaces_nothing_unless_asked(run, picture, weights, tmp_path):
     assert mask.read_bytes() != b"mine"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default::vesalius.errors.ImageNotice")
 def test_segment_tells_what_was_guessed_and_takes_the_chosen_volume(run, weights, tmp_path):
     series = np.random.default_rng(0).integers(0, 90, (6, 7, 8, 3)).astype(np.int16)
@@ -73,6 +74,7 @@ def test_segment_prints_a_table(run, picture, weights):
     assert "%" in out
 
 
+@pytest.mark.slow
 def test_name_answers_in_one_json_object(run, picture, weights):
     code, out, _ = run("name", picture, "--model", weights, "--json")
     assert code == 0

@@ -35,6 +35,7 @@ def test_an_untrained_encoder_that_would_be_held_still_is_refused_with_the_remed
     assert all(remedy in err for remedy in ("--pretrained", "freeze=[]", "--from-scratch"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [("--from-scratch",), ("--set", "freeze=[]")])
 def test_it_trains_where_that_is_insisted_on_or_the_encoders_train(run, recipe, tiny_dataset, way):
     arguments = ("--model", "clipseg", "--data", tiny_dataset, "--recipe", recipe, "--out", "o")
@@ -50,6 +51,7 @@ def test_a_half_frozen_one_is_refused_too(run, recipe, tiny_dataset):
     assert "its text encoder is untrained" in err
 
 
+@pytest.mark.slow
 def test_a_checkpoint_and_a_model_without_encoders_are_trained_as_ever(run, build_tiny, tiny_dataset, tmp_path):
     save_model(build_tiny("clipseg"), tmp_path / "clipseg.safetensors")
     (tmp_path / "unet.toml").write_text("[model]\nimage_size = 32\n")
@@ -76,6 +78,7 @@ def start(build_tiny, tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_checkpoint_goes_on_training(run, start, tiny_slices):
     code, _, told = run("train-naming", "--model", start, "--data", tiny_slices, "--out", "out", *SHORT_NAMING)
     assert code == 0
@@ -83,6 +86,7 @@ def test_a_checkpoint_goes_on_training(run, start, tiny_slices):
     assert "Right first names on validation slices" in told
 
 
+@pytest.mark.slow
 def test_a_recipe_decides_and_the_command_line_goes_before_it(run, start, tiny_slices, tmp_path):
     (tmp_path / "paper.toml").write_text(
         'max_epochs = 9\nbatch_size = 4\n[loss]\nkind = "paper"\n[captions]\nstations = []\n'
@@ -95,6 +99,7 @@ def test_a_recipe_decides_and_the_command_line_goes_before_it(run, start, tiny_s
     assert (config["loss"]["kind"], config["captions"]["stations"]) == ("paper", [])
 
 
+@pytest.mark.slow
 def test_a_model_is_built_as_the_recipe_says(run, tiny_slices, tmp_path):
     (tmp_path / "tiny.toml").write_text("[model]\nimage_size = 32\nwidth = 64\ntext_width = 64\nlayers = 1\n")
     arguments = ("--model", "clip_vit_b32", "--data", tiny_slices, "--out", "out", "--recipe", "tiny.toml")
@@ -180,6 +185,7 @@ def write_recipe(tmp_path):
     return write
 
 
+@pytest.mark.slow
 def test_a_grid_is_filled_and_the_same_command_changes_nothing(run, write_recipe, tiny_dataset, tmp_path):
     recipe = write_recipe(RECIPE.format(root="", sets="kvasir_polyp"))
     code, out, err = run("benchmark", recipe, "--data", tiny_dataset.parent)

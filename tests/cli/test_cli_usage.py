@@ -202,6 +202,7 @@ def test_a_full_disk_is_told():
     assert (found.returncode, found.stderr) == (2, "error: No space left on device.\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
 def test_no_locale_stops_a_command(environment):
     found = start("segment", "a", "b", b"--\xff\xc3\x9f", stdout=subprocess.PIPE, environment=environment)
@@ -210,7 +211,7 @@ def test_no_locale_stops_a_command(environment):
     assert found.stderr.count("\n") == 1
 
 
-def test_what_libraries_log_is_shown_as_text(run, monkeypatch, caplog):
+def test_what_libraries_log_is_shown_as_text(run, monkeypatch, logged):
     import logging
 
     def log() -> dict[str, object]:
@@ -219,10 +220,10 @@ def test_what_libraries_log_is_shown_as_text(run, monkeypatch, caplog):
 
     monkeypatch.setattr("vesalius.models.public_weights.read_sources", log)
     assert run("weights", "list")[0] == 0
-    assert caplog.messages == [r"a \x1b[31m"]
+    assert logged.messages[0] == r"a \x1b[31m"
     main(["--version"])
     logging.getLogger("someone").warning("%s", "b \x1b")
-    assert caplog.messages[-1] == "b \x1b"  # only while a command runs
+    assert logged.messages[-1] == "b \x1b"  # only while a command runs
 
 
 @pytest.fixture
@@ -283,6 +284,7 @@ def test_what_follows_two_dashes_is_a_prompt():
         take_loudness(["--verbose", "models", "--quiet"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shell", "place"),
     [

@@ -25,6 +25,7 @@ def checks() -> dict[tuple[str, str], HealthCheck]:
     return {(each.group, each.name): each for each in examine()}
 
 
+@pytest.mark.slow
 def test_everything_that_segmenting_needs_works_here(checks):
     assert [each for each in checks.values() if each.state == "broken"] == []
     assert {"Versions", "Compressed DICOM", "Devices", "Weights", "Folders"} <= {group for group, _ in checks}

@@ -36,6 +36,7 @@ def folder(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_every_series_of_a_folder_is_named_and_the_broken_one_told_at_the_end(run, folder, weights, tmp_path):
     code, out, err = run("name", folder, "--model", weights, "--out", tmp_path / "o" / "found.csv", "--json")
     assert code == 2
@@ -57,6 +58,7 @@ def test_many_series_make_one_table(run, folder, weights):
     assert "modality" in out
 
 
+@pytest.mark.slow
 def test_a_strip_is_drawn_of_each_series(run, folder, weights, tmp_path):
     code, _, _ = run("name", folder / "a.dcm", "--model", weights, "--strip", tmp_path / "s.png", "--no-smoothing")
     assert code == 0
@@ -66,6 +68,7 @@ def test_a_strip_is_drawn_of_each_series(run, folder, weights, tmp_path):
     assert sorted(path.name for path in tmp_path.glob("all*")) == ["all.a.png", "all.c.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", [("--strip", "s.png"), ("--out", "s.csv"), ("--out", "s.json")])
 def test_results_are_replaced_only_when_asked(run, folder, weights, tmp_path, option):
     (tmp_path / option[1]).write_text("precious")
@@ -145,6 +148,7 @@ def test_a_strip_that_cannot_be_written_loses_no_name(run, weights, tmp_path):
     assert "full/s.a.png: cannot be written" in err
 
 
+@pytest.mark.slow
 def test_what_is_said_of_many_stays_short(run, weights, tmp_path):
     write_pictures(tmp_path / "in", *(f"{'abcdefghi'[place]}.png" for place in range(9)))
     code, _, err = run("name", "in", "--model", weights, "--strip", "s.png")
@@ -178,6 +182,7 @@ def test_the_audit_lays_header_and_pixels_side_by_side(run, folder, weights, tmp
     assert "modality" in out
 
 
+@pytest.mark.slow
 def test_the_audit_says_how_often_it_is_wrong(run, build_tiny, folder, tmp_path):
     notes = {"naming": {"threshold": 0.0, "audit": asdict(RULE)}}
     save_model(build_tiny("pocket"), tmp_path / "judge.safetensors", notes)
@@ -189,6 +194,7 @@ def test_the_audit_says_how_often_it_is_wrong(run, build_tiny, folder, tmp_path)
     assert "Of 32 patients the model never saw, 4% of right headers were contradicted" in err
 
 
+@pytest.mark.slow
 def test_of_a_folder_all_contradictions_stand_in_one_table_with_their_error_rate(
     run, build_tiny, folder, tmp_path, monkeypatch
 ):
@@ -246,6 +252,7 @@ def test_numbered_pictures_are_one_stack_with_one_line(run, weights, tmp_path):
     assert err.count("taken for the slices of one stack") == 1
 
 
+@pytest.mark.slow
 def test_numbered_pictures_are_named_one_by_one_when_asked(run, weights, tmp_path):
     write_pictures(tmp_path / "in", *(f"slice-{place}.png" for place in range(7)))
     code, out, err = run("name", "in", "--model", weights, "--each", "--out", "o.csv", "--strip", "s.png")

@@ -116,6 +116,7 @@ def assert_markdown(path: Path) -> None:
     assert all(line.endswith("|") for line in rows)
 
 
+@pytest.mark.slow
 def test_segment(call, tmp_path):
     out, _ = call("segment", "@picture", PROMPT, "--model", "@weights", "-o", tmp_path / NAME)
     assert shows(out, SHOWN_PROMPT)
@@ -124,6 +125,7 @@ def test_segment(call, tmp_path):
     assert parse(out)["results"][0]["prompt"] == PROMPT
 
 
+@pytest.mark.slow
 def test_name(call, tmp_path):
     out, _ = call("name", "@picture", "--model", "@weights", "--strip", "strip.png", "-o", "names.csv")
     assert shows(out, SHOWN_NAME)
@@ -133,6 +135,7 @@ def test_name(call, tmp_path):
     parse(call("name", "@/scan.dcm", "--model", "@weights", "--json")[0])
 
 
+@pytest.mark.slow
 def test_a_folder_is_named(call, world, tmp_path):
     for file in (f"{NAME}.png", "scan.dcm"):
         (tmp_path / NAME).mkdir(exist_ok=True)
@@ -144,6 +147,7 @@ def test_a_folder_is_named(call, world, tmp_path):
 TRAIN = ("train", "--model", "@weights", "--data", "@data", "--max-steps", 1, "--set", "prompts.target=polyp")
 
 
+@pytest.mark.slow
 def test_train(call):
     out, err = call(*TRAIN, "-o", NAME, "--json")
     assert shows(err, SHOWN_NAME)
@@ -151,6 +155,7 @@ def test_train(call):
     parse((Path(NAME) / "manifest.json").read_text())
 
 
+@pytest.mark.slow
 def test_evaluate(call, world, tmp_path):
     out, err = call("evaluate", "@weights", "--data", "@data", "-o", tmp_path / NAME)
     assert shows(out, SHOWN_PROMPT)
@@ -344,6 +349,7 @@ def test_what_a_damaged_file_holds_is_told_in_one_line(call, case, content):
     assert out == ""
 
 
+@pytest.mark.slow
 def test_names_that_are_not_unicode_are_shown_too(call, world, tmp_path, write_dataset):
     odd = tmp_path / "\udcff.png"
     shutil.copy(world / f"{NAME}.png", odd)

@@ -114,6 +114,7 @@ def test_check_refuses_words_that_do_not_exist(run, tmp_path):
     assert "mine.toml [sets.organ], p2: '{clas}': No word named 'clas'. Did you mean 'class'?" in err
 
 
+@pytest.mark.slow
 def test_the_templates_in_the_documentation_work(run, data, tmp_path):
     (block,) = re.findall(r"^```toml\n(.*?)^```", DOCS.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     (tmp_path / "mine.toml").write_text(block, encoding="utf-8")

@@ -44,6 +44,7 @@ def test_segment_writes_a_segmentation_a_report_and_an_overlay(run, scan, tmp_pa
     assert "Written: out/result.dcm, out/report.dcm" in said
 
 
+@pytest.mark.slow
 def test_name_writes_a_report(run, scan, tmp_path):
     code, told, _ = run("name", scan, "--sr", "report.dcm")
     assert code == 0
@@ -88,6 +89,7 @@ def test_without_highdicom_the_remedy_is_named(run, scan, monkeypatch, arguments
     assert "pip install 'vesalius[clinical]'" in said
 
 
+@pytest.mark.slow
 def test_results_can_be_made_from_deidentified_copies(run, scan, tmp_path):
     code, told, said = run("deidentify", scan, "--out", "copies", "--json")
     assert (code, said) == (0, "")

@@ -72,6 +72,7 @@ def check_series(segmentation, folder):
     assert segmentation.FrameOfReferenceUID == "1.2.3.4.9"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("orientation", "step"),
     [

@@ -1,7 +1,5 @@
 """What the objects say: codes, makers, patients, what is absent and what was never learnt; and that they conform."""
 
-import logging
-
 import numpy as np
 import pydicom
 import pytest
@@ -177,7 +175,7 @@ def test_where_nothing_was_learnt_the_report_says_it_and_the_segmentation_is_ref
 )
 @pytest.mark.filterwarnings("ignore:Invalid value")  # of the test's own files
 def test_patient_and_study_are_those_of_the_source_and_stand_in_no_log(
-    exact, files, write_series, caplog, charset, name
+    exact, files, write_series, logged, charset, name
 ):
     charsets = ["", charset] if charset.startswith("ISO 2022") else charset
     born, sex = "born 1950", "unknown"  # not valid, and kept as the archive has them
@@ -190,10 +188,9 @@ def test_patient_and_study_are_those_of_the_source_and_stand_in_no_log(
         PatientSex=sex,
         OtherPatientIDsSequence=[other],
     )
-    caplog.clear()
-    with caplog.at_level(logging.DEBUG):
-        segment_to_dicom(read_image(folder), exact, Request(("liver",)), files)
-    assert not any(word in caplog.text for word in (born, "secret", "Yamada", "Müller"))
+    logged.records.clear()
+    segment_to_dicom(read_image(folder), exact, Request(("liver",)), files)
+    assert not any(word in logged.text for word in (born, "secret", "Yamada", "Müller"))
     for path in files.paths:
         result = pydicom.dcmread(path)
         assert (str(result.PatientName), result.OtherPatientIDsSequence[0].IssuerOfPatientID) == (name, name)
@@ -245,6 +242,7 @@ def test_values_of_no_use_are_refused_and_not_repeated(exact, files, write_serie
     assert [each.exists() for each in files.paths] == [False] * 3
 
 
+@pytest.mark.slow
 def test_an_overlay_is_a_picture_of_the_same_study(exact, files, write_series):
     segment_to_dicom(read_image(write_series()), exact, Request(("liver",)), files)
     result = pydicom.dcmread(files.capture)
@@ -274,6 +272,7 @@ def name_series(images, first, calibrated):
     return SeriesName(images[0].source, *told, slices, calibrated=("organs", "stations") if calibrated else ())
 
 
+@pytest.mark.slow
 def test_slices_that_run_down_are_reported_from_the_feet(tmp_path, write_series):
     images = read_stacks(write_series(orientation=(1, 0, 0, 0, -1, 0)))[:1]  # prone: the normal points to the feet
     path = tmp_path / "report.dcm"
@@ -302,6 +301,7 @@ def test_names_are_reported_with_the_images_that_show_them(tmp_path, write_serie
     assert told["kidneys"][0][1].value == private("not learnt by the model")
 
 
+@pytest.mark.slow
 def test_names_of_a_multi_frame_image_refer_to_its_frames(tmp_path, write_image, frames, groups):
     axial = (1, 0, 0, 0, 1, 0)
     order = [2, 0, 3, 1]

@@ -57,6 +57,7 @@ def check(voxels, index_of, pixels, position, orientation, spacing=(6.5, 7.5)):
     np.testing.assert_array_equal(voxels[round(place)], pixels > 1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("orientation", "step", "asked"),
     [

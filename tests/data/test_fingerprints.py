@@ -59,6 +59,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_copies_are_recognised_and_other_pictures_are_not(tmp_path, known, change):
     names = save(tmp_path, *(CHANGES[change](picture(number)) for number in (3, 7)), picture(50), picture(51))

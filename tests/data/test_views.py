@@ -106,6 +106,7 @@ class TestTrainingView:
         assert {example.prompt for example in examples} <= set(chain.from_iterable(foreign_phrases("polyp")))
         assert not any(example.mask.any() for example in examples)
 
+    @pytest.mark.slow
     def test_the_mix_is_kept_on_average(self, source):
         examples = draw(TrainingView(source, 8, STILL, PromptMix(paraphrases=0.3, absent=0.2)), epochs=100)
         absent = sum(not example.mask.any() for example in examples) / len(examples)

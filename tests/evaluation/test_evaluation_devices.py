@@ -51,6 +51,7 @@ def test_other_devices_answer_as_the_cpu_does(pair, name, device):
         torch.testing.assert_close(theirs.logits, ours.logits, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("device", "precision"), PLACES)
 def test_evaluation_audit_and_pictures_run_wherever_the_model_is(pair, tiny_dataset, device, precision):
     here, there = pair("pocket")
@@ -85,6 +86,7 @@ def test_half_precision_computes_otherwise_and_answers_in_full(build_tiny):
     assert not torch.equal(half.logits, full.logits)
 
 
+@pytest.mark.slow
 def test_on_a_cpu_no_image_depends_on_its_company(build_tiny):
     model, pictures = build_tiny("pocket"), [PICTURE, PICTURE.flip(1), PICTURE[:, :30]]
     for picture, features in encode_each(model, pictures, lambda each: each):

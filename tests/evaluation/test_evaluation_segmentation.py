@@ -32,6 +32,7 @@ def count_calls(monkeypatch, model, name: str) -> list[int]:
 
 
 class TestOnePass:
+    @pytest.mark.slow
     def test_every_image_and_wording_has_a_row_equal_to_the_model_s_own_answer(self, build_tiny, dataset):
         model = build_tiny("pocket")
         counted = []

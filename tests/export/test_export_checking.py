@@ -61,11 +61,13 @@ def test_an_export_without_existence_is_refused(namers, monkeypatch):
         check_numbers(*namers)
 
 
+@pytest.mark.slow
 def test_vectors_that_only_naming_uses_are_compared_too(namers, monkeypatch):
     turn_images(namers[1], monkeypatch, 0.01)
     assert largest_difference(*namers) == pytest.approx(0.01, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_an_export_names_where_its_model_does_and_little_changes(namers, tiny_dataset, monkeypatch, build_tiny):
     validation = SegmentationDataset(tiny_dataset, "val")
     assert why_not_naming(*namers, None) is None

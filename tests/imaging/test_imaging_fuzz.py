@@ -72,6 +72,7 @@ def test_files_that_are_sound_are_read(files, readers, sound, tmp_path):
 
 
 class TestOddHeaders:
+    @pytest.mark.slow
     @ODD
     @given(data=st.data())
     def test_of_dicom(self, files, readers, tmp_path, data):
@@ -79,6 +80,7 @@ class TestOddHeaders:
         path.write_bytes(files.dicom_with_odd_header(choose_with(data)))
         assert readers.read_or_refuse(path) in ("read", "refused")
 
+    @pytest.mark.slow
     @ODD
     @given(data=st.data())
     def test_of_nifti(self, files, readers, tmp_path, data):

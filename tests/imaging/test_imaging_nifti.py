@@ -231,6 +231,7 @@ class TestLargeVolumes:
     def values(self):
         return np.random.default_rng(0).integers(0, 900, (80, 72, 60)).astype(np.int16)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.mgz"])
     @pytest.mark.parametrize("scaled", [False, True])
     def test_they_stay_in_their_file_and_hold_the_same(self, tmp_path, monkeypatch, values, name, scaled):

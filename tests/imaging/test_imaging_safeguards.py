@@ -183,7 +183,7 @@ def test_silence_ends_even_if_filters_were_saved_meanwhile():
     assert warnings.filters == before
 
 
-def test_what_a_library_logs_is_heard_on_one_thread_and_printed_on_others(caplog):
+def test_what_a_library_logs_is_heard_on_one_thread_and_printed_on_others(logged):
     log = logging.getLogger("vesalius-test")
     with overheard("vesalius-test") as heard:
         log.error("one")
@@ -193,7 +193,7 @@ def test_what_a_library_logs_is_heard_on_one_thread_and_printed_on_others(caplog
         thread.join()
     log.error("three")
     assert heard == ["one"]
-    assert caplog.messages == ["two", "three"]
+    assert logged.messages == ["two", "three"]
 
 
 def test_large_pictures_are_read_without_a_warning_of_their_library(tmp_path, monkeypatch):

@@ -42,6 +42,7 @@ def ours(name, published, build_tiny) -> ContrastiveEncoder:
     return fill_model(model, tensors, "transformers")
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_similarities_equal_those_of_transformers(ours, published):
     images, tokens = torch.rand(2, 3, 64, 64), ours.tokenizer(PROMPTS)

@@ -60,6 +60,7 @@ class TestDonors:
             assert name in source.models
             assert source.layout is not None
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", DONORS)
     def test_every_tensor_they_are_to_replace_is_replaced_and_no_other(self, name, donors, build):
         model = build(name)

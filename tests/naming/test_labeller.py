@@ -165,6 +165,7 @@ def test_slices_that_hold_one_value_throughout_are_not_named(labeller, make_volu
     assert [(each.label, each.first, each.last) for each in black.stations] == [(None, 0, 1)]
 
 
+@pytest.mark.slow
 def test_a_long_series_takes_no_more_memory_than_a_few_slices(labeller):
     volume = MedicalImage(np.zeros((300, 64, 64), np.uint8), source=Path("x"), affine=np.eye(4), modality="CT")
     tracemalloc.start()
@@ -174,6 +175,7 @@ def test_a_long_series_takes_no_more_memory_than_a_few_slices(labeller):
     assert peak < 300 * 64 * 64 * 3 * 4 / 3
 
 
+@pytest.mark.slow
 def test_threads_share_a_labeller(build_tiny):
     labeller, rng = AnatomyLabeller(build_tiny("pocket")), np.random.default_rng(0)
     images = [
@@ -264,6 +266,7 @@ def test_an_unknown_model_is_refused(no_weights):
             opened("pokcet")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pocket", "clip_vit_b32"])
 def test_a_checkpoint_brings_its_calibration(build_tiny, tmp_path, name):
     scaling = {"labels": ["liver"], "slopes": [1.0], "offsets": [0.0]}

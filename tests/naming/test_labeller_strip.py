@@ -16,6 +16,7 @@ def strip(labeller, make_volume):
     return strip
 
 
+@pytest.mark.slow
 def test_a_series_becomes_one_picture(strip):
     _, drawn = strip("abdomen", "abdomen", "chest", "chest")
     assert drawn.shape[1] > WIDTH

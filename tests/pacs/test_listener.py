@@ -73,6 +73,7 @@ def test_echo_is_answered(port):
     association.release()
 
 
+@pytest.mark.slow
 def test_what_is_sent_lies_in_the_queue_as_it_was(port, queue, make_slice):
     sent = [make_slice("1.2.3.4", number) for number in (1, 2)]
     assert send(port, *sent) == [0, 0]
@@ -162,6 +163,7 @@ def test_an_instance_that_is_too_large_ends_its_association_alone(port, queue, m
     assert send(port, make_slice("1.2.3.5")) == [0]
 
 
+@pytest.mark.slow
 def test_noise_does_not_end_the_listener(port, make_slice):
     draws = random.Random(0)
     for length in (1, 6, 10, 74, 500, 5000):
@@ -199,6 +201,7 @@ def ends(stranger: socket.socket) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", [b"", b"\x01", b"\x04\x00\x00\x01\x00\x00abcd"])
 def test_callers_that_stop_in_the_middle_lose_their_place(queue, monkeypatch, make_slice, said):
     for each in (guarding, listener):
@@ -265,6 +268,7 @@ def certificate(tmp_path_factory) -> ListenSettings:
     return ListenSettings(port=0, certificate=found, key=key)
 
 
+@pytest.mark.slow
 def test_callers_over_tls_that_say_nothing_keep_nobody_waiting(queue, certificate, make_slice):
     with listening(queue, certificate) as bound, socket.create_connection(("127.0.0.1", bound), timeout=5):
         node = pynetdicom.AE()

@@ -59,6 +59,7 @@ def test_nothing_is_fetched_for_a_result_that_could_not_be_written(run, service,
     assert service["fetched"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_results_are_made_from_deidentified_copies_if_asked(run, service, tmp_path, command):
     name, *options = command
@@ -82,6 +83,7 @@ def test_copies_that_make_other_stacks_are_refused_and_not_kept(run, service, tm
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_results_that_are_sent_leave_nothing_here(run, service, tmp_path):
     assert run("pacs", "segment", *WHERE, "-p", "liver", "--send")[0] == 0
     assert service["stored"] == ["SEG", "SR"]

@@ -79,6 +79,7 @@ def made(monkeypatch) -> list[int]:
     return revisions
 
 
+@pytest.mark.slow
 def test_what_was_sent_before_a_failure_is_neither_sent_nor_made_again(work, made):
     sent, found = work(LIVER, answers=[None, OutputError("no answer")])
     assert sent == ["SEG", "SR"]
@@ -159,6 +160,7 @@ def test_what_would_fail_with_each_series_fails_at_the_start(tmp_path, monkeypat
         worker.Worker(SeriesQueue(tmp_path, 1), rules, model, "VESALIUS").check()
 
 
+@pytest.mark.slow
 def test_an_archive_that_never_answers_leaves_a_dead_letter(work):
     sent, found = work(NAMES, answers=[OutputError("no answer")] * 3, attempts=3)
     assert (sent, found.state, found.attempts, found.reason) == ([], State.DEAD, 3, "no answer")

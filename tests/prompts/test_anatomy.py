@@ -138,6 +138,7 @@ def test_every_template_is_of_use():
     assert set(read_anatomy_templates()) == {each for said in statements() for each in fitting_templates(said)}
 
 
+@pytest.mark.slow
 def test_every_statement_can_be_written_and_its_captions_name_nothing_else():
     for said in statements():
         named = {said.modality, said.protocol, said.plane, *said.stations, *said.organs} - {None}

@@ -119,6 +119,7 @@ def test_the_text_is_a_wording_of_what_it_asserts(draw_label, generator):
         assert caption.text == write_captions(caption.asserts)[0]
 
 
+@pytest.mark.slow
 def test_no_caption_is_longer_than_clips_77_tokens(draw_label, generator):
     pytest.importorskip("torch", reason="CLIP's tokens are PyTorch's tensors")
     texts = [draw_caption(draw_label(generator), CaptionMix(), generator).text for _ in range(3000)]
@@ -245,6 +246,7 @@ def test_a_caption_drawn_from_a_label_is_true_of_it(draw_label, generator):
         assert entails(label, draw_caption(label, CaptionMix(), generator).asserts) is True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", get_args(Contradiction))
 def test_a_contradiction_is_never_true_or_open(part, draw_label, generator):
     found = 0

@@ -180,6 +180,7 @@ def issues(tmp_path, text: str, family_set: str = "spare") -> str:
     return "\n".join(f"{issue.place}: {issue.message}" for lint in found for issue in lint.issues())
 
 
+@pytest.mark.slow
 def test_nothing_is_wrong_with_the_packages_templates():
     pytest.importorskip("instant_clip_tokenizer", reason="of the extra train, whose models the templates must fit")
     from instant_clip_tokenizer import Tokenizer

@@ -66,6 +66,7 @@ def test_notes_change_and_weights_do_not(recipe, build_tiny, tmp_path):
     assert all(torch.equal(found[key], value) for key, value in model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_everybody_is_named_by_the_head_that_never_saw_them(recipe, build_tiny, tmp_path, monkeypatch):
     model, asked = build_tiny("pocket"), []
     heads = {

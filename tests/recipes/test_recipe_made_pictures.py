@@ -50,6 +50,7 @@ def test_each_half_stands_beside_its_mirror_image(heads, tmp_path, turn):
     assert right.grey[outline].mean() > 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lesions", [[(0.0, 0.3), (0.0, -0.3)], [(0.1, 0.02)], []])
 def test_a_picture_without_a_healthy_and_an_ill_half_gives_none(heads, tmp_path, lesions):
     _, mask = write_head(tmp_path, *lesions)

@@ -43,6 +43,7 @@ def test_pocket_runs_in_onnx_runtime_unless_told_otherwise(onnx, in_torch):
         assert getattr(onnx, attribute) == getattr(in_torch, attribute)
 
 
+@pytest.mark.slow
 def test_images_phrases_and_outlines_are_the_same(onnx, in_torch):
     ours, theirs = (each.encode_image(RGB) for each in (onnx, in_torch))
     np.testing.assert_allclose(ours.vectors, theirs.vectors, atol=1e-5)
@@ -85,6 +86,7 @@ def test_onnx_runtime_refuses_what_it_does_not_do(device, precision):
         open_runtime("pocket", runtime="onnx", device=device, precision=precision)
 
 
+@pytest.mark.slow
 def test_a_device_that_is_not_there_is_named():
     with pytest.raises(ConfigError, match=r"--device cuda:77: is not on this machine; there are: cpu"):
         open_runtime("pocket", device="cuda:77")
@@ -102,6 +104,7 @@ def test_half_precision_hardly_changes_an_answer(in_torch):
     assert found == pytest.approx(wanted, abs=1)
 
 
+@pytest.mark.slow
 def test_weights_that_lack_a_tensor_are_refused(tmp_path):
     from safetensors.numpy import load_file, save_file
 
@@ -164,6 +167,7 @@ main(["models", "pocket"])
     assert len(list(Path(tmp_path / "many").glob("*.mask.png"))) == 1
 
 
+@pytest.mark.slow
 def test_what_needs_pytorch_says_how_to_install_it(picture):
     script = """
 import sys

@@ -1,5 +1,4 @@
 import errno
-import logging
 import re
 
 import pytest
@@ -147,31 +146,29 @@ def test_bodies_beyond_the_limit_are_refused_with_and_without_their_length(serve
     assert words.status_code == 413
 
 
-def test_the_log_says_nothing_of_patients_files_or_phrases(client, caplog):
-    with caplog.at_level(logging.DEBUG):
-        upload = send(client, png(half_bright()), "Jane Doe 1970.png")
-        ask(client, upload, "liver of Jane Doe")
-        client.post("/api/uploads", files=[("files", ("Jane Doe.nii.gz", b"damaged"))])
-        client.get("/api/uploads/JaneDoe", params={"name": "Jane Doe"})
-    ours = [each.getMessage() for each in caplog.records if each.name.startswith("vesalius")]
+def test_the_log_says_nothing_of_patients_files_or_phrases(client, logged):
+    upload = send(client, png(half_bright()), "Jane Doe 1970.png")
+    ask(client, upload, "liver of Jane Doe")
+    client.post("/api/uploads", files=[("files", ("Jane Doe.nii.gz", b"damaged"))])
+    client.get("/api/uploads/JaneDoe", params={"name": "Jane Doe"})
+    ours = [each.getMessage() for each in logged.records if each.name.startswith("vesalius")]
     assert any("POST /api/uploads 201" in each for each in ours)
     assert not any(word in each for each in ours for word in ("Jane", "Doe", upload["id"], "liver"))
     assert "Jane" not in client.get("/metrics").text
 
 
-def test_a_fault_is_told_by_its_kind_alone(client, monkeypatch, caplog):
+def test_a_fault_is_told_by_its_kind_alone(client, monkeypatch, logged):
     upload = send(client, png(half_bright()))
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("Jane Doe")
 
     monkeypatch.setattr(client.inside.engine.predictor, "predict_slices", fail)
-    with caplog.at_level(logging.INFO, logger="vesalius.serve"):
-        answer = client.post(f"/api/uploads/{upload['id']}/segment", json={"phrases": ["liver"]})
+    answer = client.post(f"/api/uploads/{upload['id']}/segment", json={"phrases": ["liver"]})
     assert answer.status_code == 500
     assert "RuntimeError" in answer.json()["error"]["what"]
-    assert "Jane" not in answer.text + caplog.text
-    assert "fault: RuntimeError at" in caplog.text
+    assert "Jane" not in answer.text + logged.text
+    assert "fault: RuntimeError at" in logged.text
 
 
 HOSTILE = ["<script>alert(1)</script>.png", "\u202egnp.exe.png", 'a"; x="b.png', "a\nb.png", "💀.png"]

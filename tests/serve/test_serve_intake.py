@@ -4,7 +4,6 @@ import asyncio
 import gc
 import io
 import json
-import logging
 import os
 import shutil
 import weakref
@@ -77,6 +76,7 @@ def test_whoever_tries_again_unpacks_and_places_what_another_began(client, monke
         assert client.inside.engine.open(each.id).image.pixels.shape[2] == each.width
 
 
+@pytest.mark.slow
 def test_pixels_of_many_series_are_not_held(client, monkeypatch):
     real, read = FoundSeries.read, []
 
@@ -156,7 +156,7 @@ def test_labels_of_one_image_are_few_and_their_tags_plain(client):
     assert told.count(200) == 20 - 2
 
 
-def test_expiry_goes_on_after_a_failure_and_folders_that_vanish(client, monkeypatch, caplog):
+def test_expiry_goes_on_after_a_failure_and_folders_that_vanish(client, monkeypatch, logged):
     calls = []
 
     def fail_once():
@@ -173,10 +173,9 @@ def test_expiry_goes_on_after_a_failure_and_folders_that_vanish(client, monkeypa
 
     monkeypatch.setattr(app, "TIDY_S", 0.001)
     monkeypatch.setattr(client.inside.store, "remove_expired", fail_once)
-    with caplog.at_level(logging.ERROR):
-        asyncio.run(run())
-    assert "PermissionError" in caplog.text
-    assert "Jane" not in caplog.text
+    asyncio.run(run())
+    assert "PermissionError" in logged.text
+    assert "Jane" not in logged.text
     assert size_of(client.inside.store.uploads / "gone") == 0
 
 

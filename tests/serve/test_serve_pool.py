@@ -142,7 +142,7 @@ def test_a_job_that_no_worker_answers_fails_visibly(runner, status, told):
     assert bool(caught.value.log) == (status == 503)
 
 
-def test_a_worker_that_cannot_start_is_told_in_the_log_and_tries_again_until_it_is_ready(monkeypatch, caplog):
+def test_a_worker_that_cannot_start_is_told_in_the_log_and_tries_again_until_it_is_ready(monkeypatch, logged):
     monkeypatch.setattr("vesalius.serve.pool.RETRY_S", 0.01)
     unable = [ChildFailedError("MemoryError", ""), OSError("no pipe"), ChildEndedError("cannot be started (no memory)")]
     pool = WorkerPool([scripted({}, {"done": True}, starts=unable)], waiting=2, timeout=5)
@@ -153,9 +153,9 @@ def test_a_worker_that_cannot_start_is_told_in_the_log_and_tries_again_until_it_
     assert pool.ready
     assert pool.submit(0, {"kind": "x"}).result(5) == {"done": True}
     pool.close()
-    assert "could not load the model; MemoryError" in caplog.text
-    assert "OSError at" in caplog.text
-    assert "cannot be started (no memory)" in caplog.text
+    assert "could not load the model; MemoryError" in logged.text
+    assert "OSError at" in logged.text
+    assert "cannot be started (no memory)" in logged.text
 
 
 def test_a_start_that_fails_is_told_to_whoever_asked_and_the_next_job_is_done():

@@ -16,6 +16,8 @@ from vesalius.training.lora import LoraConfig, add_lora, lora_merged, merge_lora
 from vesalius.training.module import group_parameters, split_state
 from vesalius.training.runtime_options import RuntimeOptions
 
+pytestmark = pytest.mark.slow
+
 TEXTS = {
     "clipseg": "text.layers",
     "biomedclipseg": "text.bert.layers",
@@ -94,7 +96,6 @@ def test_merged_changes_give_the_same_logits_under_the_ordinary_names(build_tiny
     adapted(model)  # it can be trained again
 
 
-@pytest.mark.slow
 class TestRuns:
     @pytest.fixture
     def held(self, monkeypatch) -> list[dict[str, Tensor]]:

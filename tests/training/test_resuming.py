@@ -21,6 +21,8 @@ from vesalius.training.config import RENAMED, TrainConfig
 from vesalius.training.fit import fit
 from vesalius.training.runtime_options import RuntimeOptions
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TrainConfig(
     learning_rate=1e-3, batch_size=1, max_epochs=3, freeze=("text",), prompts=PromptMix(paraphrases=0.3, absent=0.2)
 )
@@ -131,7 +133,6 @@ fit(model, [data], out, config, RuntimeOptions(resume=resume, save_minutes=1e-6)
 """
 
 
-@pytest.mark.slow
 def test_a_killed_process_is_resumed_to_the_last_bit(tiny_dataset, tmp_path):
     def start(out: str, *, resume: bool) -> subprocess.Popen[bytes]:
         arguments = [str(tiny_dataset), str(tmp_path / out), "resume" if resume else "start"]

@@ -18,6 +18,8 @@ from vesalius.training.fit import fit
 from vesalius.training.runtime_options import RuntimeOptions
 from vesalius.training.stored_features import store_pictures
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TrainConfig(
     learning_rate=1e-3,
     batch_size=2,
@@ -53,7 +55,6 @@ def clipseg(build_tiny) -> Segmenter:
     return build_tiny("clipseg").freeze("image", "text")
 
 
-@pytest.mark.slow
 class TestRuns:
     @pytest.mark.parametrize(
         ("name", "dtype", "tolerance"),

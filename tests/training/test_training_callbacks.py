@@ -10,6 +10,8 @@ from vesalius.training.callbacks import History, KeepBest, WeightAverage
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TrainConfig(learning_rate=1e-2, batch_size=1, max_epochs=2, freeze=("text",))
 
 

@@ -70,6 +70,7 @@ def test_whole_numbers_are_numbers():
     assert TrainConfig.from_dict({"learning_rate": 1}).learning_rate == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "given", "norms", "absent"),
     [
@@ -118,6 +119,7 @@ def test_settings_are_still_known_by_their_old_names(tmp_path, capsys, old, new)
         TrainConfig.from_dict({old: value, new: value})
 
 
+@pytest.mark.slow
 def test_a_start_from_trained_weights_heeds_an_old_name(build_tiny):
     given = {"keep_norms": False}
     assert not TrainConfig.from_dict(given).for_trained(build_tiny("pocket"), given).freeze_batch_norm

@@ -19,6 +19,8 @@ from vesalius.training.lora import LoraConfig
 from vesalius.training.losses import ContrastiveLoss
 from vesalius.training.runtime_options import RuntimeOptions
 
+pytestmark = pytest.mark.slow
+
 RECIPES = sorted((Path(__file__).parents[2] / "recipes" / "anatomy").glob("pmc*.toml"))
 
 
@@ -143,7 +145,6 @@ def test_training_leaves_weights_a_history_and_what_was_done(build_tiny, tiny_sl
     assert not torch.equal(after["image.projection.weight"], before["image.projection.weight"])
 
 
-@pytest.mark.slow
 def test_captions_are_learnt(build_tiny, tiny_slices, tmp_path):
     fit(build_tiny, tiny_slices, tmp_path, replace(SHORT, max_epochs=8, captions=PLAIN))
     losses = [float(line.split(",")[3]) for line in (tmp_path / "metrics.csv").read_text().splitlines()[1:]]

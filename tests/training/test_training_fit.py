@@ -23,6 +23,8 @@ from vesalius.training.fit import RunResult, fit
 from vesalius.training.manifest import describe_run, fingerprint, identify
 from vesalius.training.runtime_options import RuntimeOptions
 
+pytestmark = pytest.mark.slow
+
 ONE_EPOCH = TrainConfig(
     learning_rate=1e-3, batch_size=2, max_epochs=1, freeze=(), prompts=PromptMix(paraphrases=0.3, absent=0.2)
 )
@@ -167,7 +169,6 @@ class TestSettings:
         assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_a_short_fine_tuning_with_the_defaults_shows_an_effect(build_tiny, write_dataset, tmp_path):
     """One epoch of 32 pictures; at the paper's step size nothing can be seen of it."""
     data, before = write_dataset("kvasir_polyp", train=32), build_tiny("pocket")

@@ -23,6 +23,8 @@ from vesalius.training.module import (
 )
 from vesalius.training.runtime_options import RuntimeOptions
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = ["polyp", "lungs", "polyp"]
 
 

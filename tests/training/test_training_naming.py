@@ -26,6 +26,7 @@ def seen() -> tuple[torch.Tensor, list[AnatomyLabel]]:
     return pooled, [HEAD] * 20 + [TRUNK] * 20
 
 
+@pytest.mark.slow
 def test_training_separates_features_and_touches_nothing_but_the_projection(model, seen):
     pooled, labels = seen
     before = {key: value.clone() for key, value in model.state_dict().items()}

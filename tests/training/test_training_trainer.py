@@ -16,6 +16,8 @@ from vesalius.training.fit import fit
 from vesalius.training.runtime_options import RuntimeOptions
 from vesalius.training.trainer import build_loggers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("given", "message"),
@@ -55,7 +57,6 @@ def rows(out: Path) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("train", "val", "batch_size"), [(4, 2, 4), (7, 3, 5), (5, 1 + 2 * 5, 5)])
 def test_two_processes_come_to_what_one_does(write_dataset, tmp_path, train, val, batch_size):
     """Also where a batch cannot be shared in equal parts: every image counts alike, to train on and to validate."""
@@ -92,7 +93,6 @@ def start_on_machine(how: str, number: int, port: int, script: Path, *arguments:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["torchrun", "slurm"])
 def test_two_machines_come_to_what_one_does(write_dataset, tmp_path, how):
     data = write_dataset("kvasir_polyp", train=4, val=2)

@@ -44,6 +44,7 @@ def test_notes_alone_are_nothing_wrong(root):
     assert not report.wrong
 
 
+@pytest.mark.slow
 def test_several_processes_find_what_one_finds(root, monkeypatch):
     (root / "masks/test_1.png").write_bytes(b"")
     monkeypatch.setattr("vesalius.data.check.facts.WORTH", 1)

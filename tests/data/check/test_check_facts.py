@@ -144,6 +144,7 @@ def end_process(*_: object) -> None:
     os._exit(1)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_ended_from_outside_is_told(root, monkeypatch):
     monkeypatch.setattr(reading, "WORTH", 1)
     monkeypatch.setattr(reading, "INTERRUPTED_BY_CALLER", (1, 2))

@@ -40,6 +40,7 @@ def test_what_is_not_wrong_is_not_shown():
     assert loud[0].why == "50% of the image marked; it is not there"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pocket", "unet_d"])
 def test_pictures_hold_truth_and_answers_side_by_side(build_tiny, tiny_dataset, tmp_path, name):
     model, dataset = build_tiny(name), SegmentationDataset(tiny_dataset, "test")
@@ -53,6 +54,7 @@ def test_pictures_hold_truth_and_answers_side_by_side(build_tiny, tiny_dataset, 
     assert widths == {"flip": 3 * (SIDE + GAP), "wording": 4 * (SIDE + GAP)}
 
 
+@pytest.mark.slow
 def test_an_image_larger_or_smaller_than_a_panel_fits(build_tiny, tiny_dataset, tmp_path):
     model, dataset = build_tiny("pocket"), SegmentationDataset(tiny_dataset, "test")
     (answer,) = [replace(each, change=1.0) for each in audit(model, dataset, limit=1).results if each.kind == "side"]

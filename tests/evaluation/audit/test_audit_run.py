@@ -18,6 +18,7 @@ def dataset(tiny_dataset) -> SegmentationDataset:
     return SegmentationDataset(tiny_dataset, "test")
 
 
+@pytest.mark.slow
 def test_an_image_is_encoded_once_and_every_answer_is_the_model_s_own(build_tiny, dataset, monkeypatch):
     model = build_tiny("pocket")
     encode, calls = model.encode_image, []
@@ -49,6 +50,7 @@ def test_a_model_that_reads_no_text_is_asked_once_and_never_changes(build_tiny, 
     assert {each.existence for each in found.results} == {None}
 
 
+@pytest.mark.slow
 def test_pixels_and_confidence_are_those_of_the_plain_name(build_tiny, dataset):
     found = audit(build_tiny("pocket"), dataset)
     assert found.images == ("test_0.png", "test_1.png")

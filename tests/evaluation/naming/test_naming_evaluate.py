@@ -7,6 +7,8 @@ from vesalius.errors import DataError
 from vesalius.evaluation.naming.evaluate import count_steps, evaluate_naming, evaluate_prevalence, evaluate_probe
 from vesalius.prompts.anatomy import ORGANS, AnatomyLabel
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def parts(make_slices):

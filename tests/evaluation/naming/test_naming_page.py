@@ -11,6 +11,8 @@ from vesalius.evaluation.naming.figures import draw_preferences, draw_roc, draw_
 from vesalius.evaluation.naming.page import write_naming_page
 from vesalius.imaging.slices import series_colour
 
+pytestmark = pytest.mark.slow
+
 SVG = "{http://www.w3.org/2000/svg}"
 
 

@@ -36,6 +36,7 @@ def gallery(build_tiny, dataset):
     return draw_gallery(model, dataset, choose_examples(evaluate(model, dataset).rows, 2))
 
 
+@pytest.mark.slow
 def test_pictures_show_the_answer_that_was_scored(build_tiny, dataset, gallery):
     model = build_tiny("pocket")
     for shown in gallery:
