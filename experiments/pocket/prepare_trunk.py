@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from vesalius.files import write_json
+from vesalius.data.prepare.journal import format_records
+from vesalius.files import write_text
 from vesalius.imaging import MedicalImage, Plane, read_image, write_mask, write_rgb
 
 ORGANS = {
@@ -111,7 +112,7 @@ def main() -> None:
         for split, record in slice_records(volume, plane, args.out):
             records[split].append(record)
     for split, rows in records.items():
-        write_json(args.out / "anns" / f"{split}.json", rows)
+        write_text(args.out / "anns" / f"{split}.json", format_records(rows))
         print(f"{split}: {len({row['img_name'] for row in rows})} slices, {len(rows)} records")
 
 
