@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from vesalius.data.annotations import ImageRecord
 from vesalius.data.prepare.journal import format_records
 from vesalius.files import write_text
 from vesalius.imaging import MedicalImage, Plane, read_image, write_mask, write_rgb
@@ -78,7 +79,7 @@ def surely_lacking(pixels: NDArray[np.intp]) -> NDArray[np.bool_]:
     return ~near
 
 
-def slice_records(volume: Labelled, plane: Plane, out: Path) -> Iterator[tuple[str, dict[str, object]]]:
+def slice_records(volume: Labelled, plane: Plane, out: Path) -> Iterator[tuple[str, ImageRecord]]:
     """Write the slices of a plane; split and record of each target on each."""
     cut = {target: volume.organ(target).slices(plane, window=(128, 256)) for target in ORGANS}
     pixels = {target: np.count_nonzero(np.asarray(each.pixels), axis=(1, 2)) for target, each in cut.items()}
@@ -96,8 +97,7 @@ def slice_records(volume: Labelled, plane: Plane, out: Path) -> Iterator[tuple[s
                 continue
             file = f"{target}/{name}"
             write_mask(out / "masks" / file, organ[index].rgb_square()[..., 0] > 0.5)
-            record: dict[str, object] = {"img_name": name, "mask_name": file, "prompts": {"p1": target}}
-            yield split, record | {"target": target} | ({"absent": True} if lacking[target][index] else {})
+            yield split, ImageRecord(name, file, {"p1": target}, bool(lacking[target][index]), target)
 
 
 def main() -> None:
@@ -107,13 +107,13 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
     volume = read_labelled(args.volume)
-    records: dict[str, list[dict[str, object]]] = {"train": [], "val": []}
+    records: dict[str, list[ImageRecord]] = {"train": [], "val": []}
     for plane in EVERY:
         for split, record in slice_records(volume, plane, args.out):
             records[split].append(record)
     for split, rows in records.items():
         write_text(args.out / "anns" / f"{split}.json", format_records(rows))
-        print(f"{split}: {len({row['img_name'] for row in rows})} slices, {len(rows)} records")
+        print(f"{split}: {len({row.img_name for row in rows})} slices, {len(rows)} records")
 
 
 if __name__ == "__main__":

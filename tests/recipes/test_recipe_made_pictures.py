@@ -1,13 +1,15 @@
-"""Pictures that pocket's recipe makes: heads of two equal halves, healthy heads by a table, chests and heads of CTs."""
+"""Pictures that pocket's recipe makes: heads of two equal halves, healthy heads by a table, slices of CTs."""
 
+import json
 import tomllib
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
 
-from vesalius.data.annotations import SPLITS
+from vesalius.data.annotations import SPLITS, read_annotations
 from vesalius.prompts import find_target
 
 TABLE = Path(__file__).parents[2] / "experiments" / "pocket" / "healthy_heads.toml"
@@ -149,3 +151,20 @@ def test_nobody_of_a_ct_is_in_two_splits_or_compared_with_elsewhere(scans):
     for row in (row for row in heads if row["modality"] == "ct" and row["file"] in patients):
         patient = patients[row["file"]]
         assert patient in scans.LEFT_OUT or scans.split_of(patient) == row["split"], row["file"]
+
+
+def test_slices_of_a_labelled_ct_show_an_organ_or_lack_it_or_are_not_asked_about(import_script, tmp_path, monkeypatch):
+    labels = np.zeros((24, 24, 24), np.int16)
+    labels[6:18, 6:18, 12:] = 1
+    for name, values in (("ct", 40 + labels), ("segmentation", labels)):
+        nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / f"{name}.nii.gz")
+    (tmp_path / "labels.json").write_text(json.dumps({"1": "liver"}))
+    monkeypatch.setattr("sys.argv", ["prepare_trunk.py", str(tmp_path), str(tmp_path / "out")])
+    import_script("experiments/pocket", "prepare_trunk").main()
+    rows = [row for split in ("train", "val") for row in read_annotations(tmp_path / "out" / "anns" / f"{split}.json")]
+    assert {row.target for row in rows if not row.absent} == {"liver"}
+    assert {"lungs", "spleen"} <= {row.target for row in rows if row.absent}
+    for row in rows:
+        outline = np.asarray(Image.open(tmp_path / "out" / "masks" / row.mask_name))
+        assert row.prompts == {"p1": row.target}
+        assert outline.any() != row.absent
