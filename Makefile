@@ -37,7 +37,7 @@ lint: $(VENV)/dev.stamp
 	@$(BIN)/ruff format --check .
 
 types: $(VENV)/dev.stamp
-	@$(BIN)/mypy src demo
+	@$(BIN)/mypy
 
 check: lint types
 	@$(MAKE) --no-print-directory test

@@ -94,7 +94,8 @@ class People:
     def weigh(self, counted: NDArray[np.bool_]) -> Array:
         """Weight of each slice, 0 where it does not count, [N]."""
         numbers = np.bincount(self.clusters[counted], minlength=self.clusters.max() + 1)
-        return share(counted.astype(float), numbers[self.clusters].astype(float)).clip(0) * counted
+        shares = share(counted.astype(float), numbers[self.clusters].astype(float))
+        return np.asarray(shares.clip(0) * counted)
 
     def mean(self, values: Array, chosen: NDArray[np.bool_] | None = None) -> Drawn:
         """Mean over people of the means over their slices.
@@ -115,7 +116,7 @@ class People:
             kind: What the labels are.
             answers: [S, N, L].
         """
-        return np.mean([top1_in_set(self.case(kind, scores)) for scores in answers], axis=0)
+        return np.asarray(np.mean([top1_in_set(self.case(kind, scores)) for scores in answers], axis=0))
 
     def counted(self, kind: LabelKind) -> NDArray[np.bool_]:
         """Labels that enter macro means, [L]."""
@@ -186,9 +187,9 @@ class Measured:
     answers: Answers
     measures: Mapping[str, Drawn]
     """Name in ``MEASURES`` -> value."""
-    areas: Mapping[str, Sequence[Drawn]]
+    areas: Mapping[LabelKind, Sequence[Drawn]]
     """Kind -> AUROC of each label."""
-    spread: Mapping[str, float]
+    spread: Mapping[LabelKind, float]
     """Standard deviation over seeds of top-1 in set of "organs" and "stations"; 0 of one seed."""
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from anatomy_measures import BOOTSTRAP, ENOUGH_PEOPLE, MEASURES, Drawn, Measured, People, guess_commonest
@@ -15,12 +16,13 @@ from vesalius.evaluation.naming.figures import draw_preferences, draw_roc
 from vesalius.evaluation.naming.measures import chance_of_top1
 from vesalius.evaluation.statistics import Interval
 from vesalius.files import write_text
+from vesalius.prompts.anatomy import LabelKind
 
 ROOT = Path(__file__).parents[2]
 PAGE, IMAGES = ROOT / "docs" / "results" / "anatomy-results.md", ROOT / "docs" / "images"
 FOUR = ("PMC", "PMC-M", "PMC-MS", "PMC-MSA")
 BY_NAME = {each.name: each for each in SYSTEMS}
-PAPER = {
+PAPER: Mapping[tuple[LabelKind, str], tuple[float, ...]] = {
     ("organs", "#1 MR"): (54, 62, 57, 91.62),
     ("organs", "#1 CT"): (33, 70.8, 63, 81.25),
     ("organs", "#2 CT"): (24, 58.5, 47, 81),
@@ -229,12 +231,12 @@ def _effects(report: StartReport) -> str:
     return _table(["adds", *MEASURES.values()], rows)
 
 
-def _draw_roc(people: People, report: StartReport) -> str:
+def _draw_roc(people: People, report: StartReport) -> str | None:
     counted, present = people.counted("organs"), people.truth["organs"] == 1
     labels = [
         (label, bool(counted[place]), people.count(present[:, place])) for place, label in enumerate(LABELS["organs"])
     ]
-    shown = []
+    shown: list[Any] = []
     for name in FOUR:
         one = report.systems[BY_NAME[name]]
         curves = [people.curve("organs", place, one.answers["organs"]) for place in range(len(labels))]
@@ -262,8 +264,8 @@ def _organ_table(people: People, report: StartReport) -> str:
     return _table(["AUROC", "people", *FOUR], rows) + "\n\n" + note
 
 
-def _draw_preferences(people: People, report: StartReport) -> str:
-    shown = []
+def _draw_preferences(people: People, report: StartReport) -> str | None:
+    shown: list[Any] = []
     for name in FOUR:
         answers, results = report.systems[BY_NAME[name]].answers, {}
         for kind in LABELS:
@@ -320,7 +322,9 @@ def _other_loss(people: People, report: StartReport) -> Iterator[str]:
     yield _table(["with UniCL", *MEASURES.values()], rows)
 
 
-def _save(report: StartReport, name: str, svg: str) -> str:
+def _save(report: StartReport, name: str, svg: str | None) -> str:
+    if svg is None:
+        return "There is nothing to draw."
     file = f"anatomy_{report.name}_{name}.svg"
     write_text(IMAGES / file, svg)
     return f"![{name}](../images/{file})"
@@ -341,12 +345,12 @@ def _value(measure: str, drawn: Drawn) -> str:
 
 
 def _percent(found: Interval) -> str:
-    ends = "" if found.low is None else f" [{100 * found.low:.0f}, {100 * found.high:.0f}]"
+    ends = "" if found.low is None or found.high is None else f" [{100 * found.low:.0f}, {100 * found.high:.0f}]"
     return "–" if np.isnan(found.value) else f"{100 * found.value:.0f}{ends}"
 
 
 def _plain(found: Interval) -> str:
-    ends = "" if found.low is None else f" [{found.low:.2f}, {found.high:.2f}]"
+    ends = "" if found.low is None or found.high is None else f" [{found.low:.2f}, {found.high:.2f}]"
     return "–" if np.isnan(found.value) else f"{found.value:.2f}{ends}"
 
 

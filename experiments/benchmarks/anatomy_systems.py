@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,10 +24,12 @@ from vesalius.evaluation.naming.contradictions import pair_captions
 from vesalius.evaluation.naming.encoding import EncodedSlices, score_labels
 from vesalius.evaluation.statistics import share
 from vesalius.models import build_model
+from vesalius.models.clip import ContrastiveEncoder
 from vesalius.models.encoder import TextFeatures, VisionLanguageEncoder, resize
 from vesalius.models.inference import TextCache
 from vesalius.models.registry import LOGIT_SCALE
 from vesalius.models.tokenizers import ClipTokenizer, Tokens
+from vesalius.models.towers import ClipTextEncoder
 from vesalius.prompts.anatomy import (
     MODALITIES,
     ORGANS,
@@ -34,6 +37,7 @@ from vesalius.prompts.anatomy import (
     PLANES,
     PROTOCOLS,
     STATIONS,
+    LabelKind,
     Statement,
     phrases_of,
     write_captions,
@@ -49,7 +53,7 @@ WORDINGS = 8
 """Captions of a slice, drawn once, where language augmentation varies them."""
 AT_ONCE = 8
 """Slices encoded together."""
-LABELS = {"organs": ORGANS, "stations": PAPER_STATIONS}
+LABELS: Mapping[LabelKind, tuple[str, ...]] = {"organs": ORGANS, "stations": PAPER_STATIONS}
 PAIR_MEASURES = ("win", "margin", "preference")
 
 
@@ -129,7 +133,8 @@ class ImageNetStart:
 
     def encode_images(self, rows: NDArray[np.intp], views: NDArray[np.intp]) -> Tensor:
         """Unit vectors [B, E]."""
-        return self.model.projection(self.features[rows, views])
+        vectors: Tensor = self.model.projection(self.features[rows, views])
+        return vectors
 
     def encode_text(self, texts: Sequence[str]) -> TextFeatures:
         """Unit vectors; each text is encoded once for all systems."""
@@ -145,9 +150,9 @@ class ImageNetStart:
         """Features of all views; a stopped run goes on where the file has none yet."""
         count = slices.views.shape[:2]
         if not path.exists():
-            kept = np.lib.format.open_memmap(
-                path, "w+", np.float32, (*count, self.model.projection.layers[0].in_features)
-            )
+            first = self.model.projection.layers[0]
+            assert isinstance(first, nn.Linear)
+            kept = np.lib.format.open_memmap(path, "w+", np.float32, (*count, first.in_features))
             kept[:] = np.nan
         kept = np.lib.format.open_memmap(path, "r+")
         todo = np.flatnonzero(np.isnan(kept).any((1, 2)))
@@ -184,11 +189,14 @@ class VitStart:
     def begin(self, seed: int) -> VisionLanguageEncoder:
         """A new model; of CLIP's vocabulary it has what is ever said, which changes nothing but the time."""
         torch.manual_seed(seed)
-        self.model = build_model("clip_vit_b16", image_size=self.size, width=64, text_width=64, layers=2)
-        self.model.tokenizer = self._tokenizer
-        self.model.text.tokens = nn.Embedding(len(self._tokenizer.ids), 64)
-        nn.init.normal_(self.model.text.tokens.weight, std=0.02)
-        return self.model
+        model = build_model("clip_vit_b16", image_size=self.size, width=64, text_width=64, layers=2)
+        assert isinstance(model, ContrastiveEncoder)
+        assert isinstance(model.text, ClipTextEncoder)
+        model.tokenizer = self._tokenizer
+        model.text.tokens = nn.Embedding(len(self._tokenizer.ids), 64)
+        nn.init.normal_(model.text.tokens.weight, std=0.02)
+        self.model = model
+        return model
 
     def encode_images(self, rows: NDArray[np.intp], views: NDArray[np.intp]) -> Tensor:
         """Unit vectors [B, E]."""
@@ -277,6 +285,7 @@ class Experiment:
         config = ContrastiveConfig.from_dict(tables | given).for_model(model, ())
         bank, changed = self._bank(str(system.captions), config.captions), system.images == "pmc_msa"
         built = build_optimizer(model, config, self.steps, "")
+        assert isinstance(built["lr_scheduler"], dict)
         optimizer, schedule = built["optimizer"], built["lr_scheduler"]["scheduler"]
         batches, looks, words = (np.random.default_rng([seed, what]) for what in range(3))
         odds = self.slices.weights[rows] / self.slices.weights[rows].sum()
@@ -312,14 +321,16 @@ class Experiment:
         vectors = F.normalize(torch.cat(parts), dim=-1)
         shown = tuple(self.slices.labels[row] for row in rows)
         encoded = EncodedSlices(vectors, shown, tuple(self.slices.patients[row] for row in rows))
+        # Only texts are asked of it, and a start caches them; its scale is ``LOGIT_SCALE``, whatever was learnt.
+        reader = cast(VisionLanguageEncoder, self.start)
         found = {"rows": rows.astype(np.float64)}
         for kind, labels in LABELS.items():
-            found[kind] = score_labels(self.start, encoded, kind, labels).scores
-            pairs = pair_captions(self.start, encoded, kind, labels)
+            found[kind] = score_labels(reader, encoded, kind, labels).scores
+            pairs = pair_captions(reader, encoded, kind, labels)
             margins = pairs.margins
             count = np.bincount(pairs.images, minlength=len(rows)).astype(float)
             for name, each in zip(PAIR_MEASURES, ((np.sign(margins) + 1) / 2, margins, expit(margins)), strict=True):
-                found[f"{kind} {name}"] = share(np.bincount(pairs.images, each, len(rows)), count)
+                found[f"{kind} {name}"] = share(np.bincount(pairs.images, each, len(rows)).astype(float), count)
         return found
 
 

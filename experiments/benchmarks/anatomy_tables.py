@@ -10,6 +10,7 @@ core. What is kept belongs to these settings: delete the folder where they were 
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,7 +88,7 @@ def teach(name: str, slices: PeopleSlices, work: Path, folds: list[int], seeds: 
     with progress_bar() as bar:
         task = bar.add_task(f"Teaching from {name}", total=len(todo))
         for seed, fold, system in todo:
-            found = experiment.run(system, fold, seed)
+            found: dict[str, Any] = experiment.run(system, fold, seed)
             with writing(answer_path(folder, name, system, fold, seed)) as unfinished, unfinished.open("wb") as file:
                 np.savez_compressed(file, **found)
             bar.advance(task)

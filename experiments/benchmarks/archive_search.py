@@ -20,6 +20,7 @@ import statistics
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -274,7 +275,7 @@ def find_exactly(vectors: np.ndarray, queries: np.ndarray) -> tuple[list[set[int
     gc.collect()
     for query in queries:
         started = time.perf_counter()
-        np.argpartition(-compare(vectors, query, every), 10)[:10]  # type: ignore[arg-type]
+        np.argpartition(-compare(vectors, query, every), 10)[:10]
         seconds.append(time.perf_counter() - started)
     return exact, 1000 * statistics.median(seconds)
 
@@ -283,7 +284,7 @@ def measure_exact(vectors: np.ndarray, queries: np.ndarray) -> dict[str, float]:
     """Exact search in 16 bits, against 32 bits."""
     exact, latency = find_exactly(vectors, queries)
     every = np.arange(len(vectors))
-    found = [set(np.argsort(-compare(vectors, query, every))[:10].tolist()) for query in queries]  # type: ignore[arg-type]
+    found = [set(np.argsort(-compare(vectors, query, every))[:10].tolist()) for query in queries]
     return {
         "vectors": len(vectors),
         "recall": recall(found, exact),
@@ -439,7 +440,7 @@ def main() -> None:
             ("duckdb", "duckdb_extension_vss", measure_duckdb),
         ):
             if importlib.util.find_spec(module) is not None:
-                steps.do(name, lambda measure=measure: measure(some, near, work))
+                steps.do(name, partial(measure, some, near, work))
     write_text(asked.out, render(steps.found, asked.quick))
     print(asked.out)
 
@@ -548,7 +549,9 @@ def render_latency(content: dict[str, object], real: int, synthetic: int) -> str
 def render_sizes(real: dict[str, float], large: dict[str, float]) -> str:
     """Bytes by file."""
     names = [f"bytes {name}" for name in FILES]
-    rows = [(name.removeprefix("bytes "), f"{real[name]:.0f}", f"{large[name]:.0f}") for name in names]
+    rows: list[tuple[str, ...]] = [
+        (name.removeprefix("bytes "), f"{real[name]:.0f}", f"{large[name]:.0f}") for name in names
+    ]
     rows.append(("together", *(f"{sum(each[name] for name in names):.0f}" for each in (real, large))))
     return markdown_table(("file", "real", "synthetic, a DICOM file each"), rows, align="---:")
 

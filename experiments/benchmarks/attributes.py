@@ -126,7 +126,9 @@ def measure_speed(folder: Path) -> tuple[float, int]:
 
 def agreement(cases: Sequence[Case], attribute: str, rules: str) -> float:
     """Share of cases with the benchmark's very words."""
-    same = [each.words[attribute] == getattr(to_words(each.measured, RULES[rules]), attribute) for each in cases]
+    same: list[bool] = [
+        each.words[attribute] == getattr(to_words(each.measured, RULES[rules]), attribute) for each in cases
+    ]
     return sum(same) / len(same)
 
 

@@ -118,7 +118,8 @@ def cover(
         means, medians = make_intervals(scores, owner, Bootstrap(arguments.resamples, CONFIDENCE, number))
         hits += [low <= mean <= high for low, high in means] + [low <= median <= high for low, high in medians]
         on_sample()
-    return (hits / arguments.samples).tolist()
+    shares: list[float] = (hits / arguments.samples).tolist()
+    return shares
 
 
 @cache

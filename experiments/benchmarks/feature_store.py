@@ -25,6 +25,7 @@ from vesalius.data.catalog import read_catalog
 from vesalius.data.features import StoreConfig
 from vesalius.files import write_text
 from vesalius.models import build_model
+from vesalius.models.registry import as_segmenter
 from vesalius.training.callbacks import History
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
@@ -102,7 +103,7 @@ def take(data: Path, folder: Path, images: dict[str, int]) -> Path:
 def train(data: Path, folder: Path, store: StoreConfig, epochs: int) -> Figures:
     """One run from the same start."""
     torch.manual_seed(0)
-    model, started = build_model("clipseg"), time.process_time()
+    model, started = as_segmenter(build_model("clipseg")), time.process_time()
     config = replace(CONFIG, store=store, max_epochs=epochs, min_epochs=epochs)
     fit(model, [data], folder, config)
     features = folder / "features"

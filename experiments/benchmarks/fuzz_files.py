@@ -5,9 +5,9 @@ import gzip
 import io
 import random
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -18,9 +18,6 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 T = TypeVar("T")
-Pick = Callable[[Sequence[T]], T]
-"""Chooses one of several; the first is the usual one."""
-
 NUMBER_FORMATS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
 LONG_LENGTH = {"OB", "OW", "SQ", "UN", "UT"}
 """Value representations whose length takes four bytes."""
@@ -99,6 +96,13 @@ NESTED: Mapping[str, Sequence[str]] = {
     "MRDiffusionSequence": ("DiffusionBValue",),
 }
 """Functional groups and what they hold."""
+
+
+class Pick(Protocol):
+    """Chooses one of several."""
+
+    def __call__(self, options: Sequence[T], /) -> T:
+        """The first is the usual one."""
 
 
 # DICOM
@@ -207,11 +211,11 @@ def _extras(pick: Pick, explicit: bool) -> dict[int, bytes]:
         found = {0x00280004: encode_element("PhotometricInterpretation", "PALETTE COLOR", explicit=explicit)}
         for colour in ("Red", "Green", "Blue"):
             keyword = f"{colour}PaletteColorLookupTableDescriptor"
-            descriptor = pick(ODD_VALUES["RedPaletteColorLookupTableDescriptor"])
-            found[int(tag_for_keyword(keyword) or 0)] = encode_element(keyword, descriptor, explicit=explicit)
+            layout = pick(ODD_VALUES["RedPaletteColorLookupTableDescriptor"])
+            found[int(tag_for_keyword(keyword) or 0)] = encode_element(keyword, layout, explicit=explicit)
             keyword = f"{colour}PaletteColorLookupTableData"
-            data = pick((b"\0\1\2\3", b"", b"\0\xff" * 4, b"\1"))
-            found[int(tag_for_keyword(keyword) or 0)] = encode_element(keyword, data, explicit=explicit)
+            table = pick((b"\0\1\2\3", b"", b"\0\xff" * 4, b"\1"))
+            found[int(tag_for_keyword(keyword) or 0)] = encode_element(keyword, table, explicit=explicit)
         return found
     if kind == "private":
         value = pick((b"", b"1000\\", b"\0\0\0\0", b"nan ", b"\xff" * 9, b"1000000005"))

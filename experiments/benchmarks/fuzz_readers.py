@@ -22,7 +22,7 @@ import numpy as np
 from fuzz_files import kinds, seeded, sound_files, write_case
 
 from vesalius.errors import ImageError, ImageNotice, MissingPackageError
-from vesalius.imaging import MedicalImage, read_image
+from vesalius.imaging import MedicalImage, Plane, read_image
 
 MOST_SECONDS = 5.0
 """That reading so small a file may take."""
@@ -73,7 +73,7 @@ def check_image(image: MedicalImage) -> None:
         ImageError: If its pixels, which may be read only now, are damaged.
     """
     _check_facts(image)
-    planes = [None] if image.affine is None else [None, "axial", "coronal", "sagittal"]
+    planes: list[Plane | None] = [None] if image.affine is None else [None, "axial", "coronal", "sagittal"]
     for plane in planes:
         try:
             stack = image.slices(plane)

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -113,7 +114,7 @@ def try_model(name: str, model: VisionLanguageEncoder, dataset: SegmentationData
     there = answer(model, images)
     difference = ((there - here).abs().max() / here.abs().max().clamp(min=1)).item()
     mixed = mixed_precision(device)
-    full_step, mixed_step = (clock(device, lambda each=each: train(model, images, each)) for each in ("32", mixed))
+    full_step, mixed_step = (clock(device, partial(train, model, images, each)) for each in ("32", mixed))
     measuring = clock(device, lambda: measure(model.eval(), dataset, images, mixed))
     failure = None if difference <= TOLERANCE else f"answers are {difference:.1g} off the CPU's"
     return Outcome(name, difference, full_step, mixed_step, measuring, failure)

@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -49,9 +50,9 @@ def _cases(lengths: list[int]) -> Iterator[tuple[str, Callable[[Path], Path]]]:
     yield "big.jpg", lambda path: _picture(path, (9400, 9400, 3))
     yield "fax.tiff", _fax
     for length in lengths:
-        yield f"ct{length}.nii.gz", lambda path, length=length: _volume(path, length)
-        yield f"ct{length}.nii", lambda path, length=length: _volume(path, length)
-        yield f"ct{length}", lambda path, length=length: _series(path, length)
+        yield f"ct{length}.nii.gz", partial(_volume, length=length)
+        yield f"ct{length}.nii", partial(_volume, length=length)
+        yield f"ct{length}", partial(_series, length=length)
 
 
 def _picture(path: Path, size: tuple[int, ...]) -> Path:
@@ -89,7 +90,8 @@ def _series(path: Path, length: int) -> Path:
     path.mkdir()
     series, study = generate_uid(), generate_uid()
     for number in range(length):
-        dataset = FileDataset(None, {}, file_meta=FileMetaDataset(), preamble=b"\0" * 128)
+        file = path / f"{number:04d}.dcm"
+        dataset = FileDataset(file, {}, file_meta=FileMetaDataset(), preamble=b"\0" * 128)
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
@@ -102,7 +104,7 @@ def _series(path: Path, length: int) -> Path:
         dataset.ImagePositionPatient, dataset.ImageOrientationPatient = [0, 0, 0.8 * number], [1, 0, 0, 0, 1, 0]
         dataset.PixelSpacing, dataset.SliceThickness = [0.7, 0.7], 0.8
         dataset.PixelData = _body(number, length).tobytes()
-        dataset.save_as(path / f"{number:04d}.dcm", enforce_file_format=True)
+        dataset.save_as(file, enforce_file_format=True)
     return path
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from setting import describe_setting
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
 from vesalius.console import progress_bar
@@ -46,17 +46,26 @@ def build_theirs(dataset: SegmentationDataset) -> CLIPSegForImageSegmentation:
         use_complex_transposed_convolution=True,
         extract_layers=[3, 6, 9],
     )
-    model = CLIPSegForImageSegmentation(config).eval()
+    model = CLIPSegForImageSegmentation(config)
+    model.eval()
     # Its own random weights all but ignore the prompt; PyTorch's do not.
-    model.apply(lambda module: module.reset_parameters() if hasattr(module, "reset_parameters") else None)
+    model.apply(redraw)
     standardise(model, dataset[0])
     return model
+
+
+def redraw(module: nn.Module) -> None:
+    """Give a layer PyTorch's random weights, if it is one of PyTorch's."""
+    if callable(reset := getattr(module, "reset_parameters", None)):
+        reset()
 
 
 def standardise(theirs: CLIPSegForImageSegmentation, sample: Sample) -> None:
     """Scale the last layer so that logits have mean 0 and deviation 1: masks are then neither empty nor full."""
     pixels, tokens = EncoderSpec(SIDE).prepare(sample.image[None]), ClipTokenizer()([ask_all(sample)[-1]])
     last = theirs.decoder.transposed_convolution[-1]
+    assert isinstance(last, nn.ConvTranspose2d)
+    assert last.bias is not None
     with torch.inference_mode():
         logits = theirs(pixel_values=pixels, input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).logits
     with torch.no_grad():
@@ -135,7 +144,8 @@ class Race:
         tokens = self.ours.tokenizer([prompt])
         length = int(tokens.attention_mask.sum())  # a single prompt needs no padding, which spares them time
         ids, mask = tokens.input_ids[:, :length], tokens.attention_mask[:, :length]
-        return self.theirs(pixel_values=pixels, input_ids=ids, attention_mask=mask).logits.reshape(1, 1, SIDE, SIDE)
+        logits: Tensor = self.theirs(pixel_values=pixels, input_ids=ids, attention_mask=mask).logits
+        return logits.reshape(1, 1, SIDE, SIDE)
 
     def compare(self, sample: Sample, theirs: Tensor, texts: TextCache) -> None:
         """Our logits beside theirs."""

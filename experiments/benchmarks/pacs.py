@@ -264,7 +264,8 @@ def queue_many(series: int) -> Mapping[str, object]:
         def count() -> int:
             return sum(each.state == State.DONE for each in queue.list_series())
 
-        began, before, memory = time.monotonic(), count(), []
+        began, before = time.monotonic(), count()
+        memory: list[float] = []
         while (done := count()) < series:
             if done >= series * (len(memory) + 1) / 10:
                 memory.append(memory_of(program))

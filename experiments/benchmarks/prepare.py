@@ -37,10 +37,10 @@ def draw(rng: np.random.Generator) -> tuple[Image.Image, Image.Image]:
     return noise, Image.fromarray(inside.astype(np.uint8) * 255)
 
 
-def save(path: Path, picture: Image.Image, **options: object) -> None:
+def save(path: Path, picture: Image.Image, **options: int) -> None:
     """Write a picture, its folders first."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, **options)
+    picture.save(path, None, **options)
 
 
 def kvasir(root: Path, number: int, picture: Image.Image, mask: Image.Image) -> None:

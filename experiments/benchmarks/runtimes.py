@@ -21,9 +21,10 @@ from vesalius.imaging import read_image
 from vesalius.naming import AnatomyLabeller
 from vesalius.predict import Predictor
 from vesalius.prompts.templates import variants
+from vesalius.runtime import RuntimeChoice
 
 OUT = Path(__file__).parents[2] / "docs" / "results" / "runtimes.md"
-PROGRAMS = ("onnx", "torch")
+PROGRAMS: tuple[RuntimeChoice, ...] = ("onnx", "torch")
 TEN = ("polyp", "lungs", "liver", "kidneys", "brain", "heart", "spleen", "breast tumour", "optic disc", "skin lesion")
 ROUNDS = 20
 

@@ -21,6 +21,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -155,7 +156,7 @@ def one_round(client: httpx.Client, picture: bytes, tally: Tally) -> None:
         "first two phrases", lambda: client.post(f"{address}/segment", json={"phrases": ["polyp", "lungs"]})
     )
     for phrase in PHRASES:
-        tally.ask("further phrase", lambda asked=phrase: client.post(f"{address}/segment", json={"phrases": [asked]}))
+        tally.ask("further phrase", partial(client.post, f"{address}/segment", json={"phrases": [phrase]}))
     if first is not None and first.status_code == 200:
         tally.ask("mask", lambda: client.get(first.json()["results"][0]["mask"]))
     tally.ask("delete", lambda: client.delete(address))

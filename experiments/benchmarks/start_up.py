@@ -130,7 +130,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--install", action="store_true")
     args = parser.parse_args()
-    command, install = Path(sys.executable).with_name("vesalius"), []
+    command = Path(sys.executable).with_name("vesalius")
+    install: list[str] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if args.install:

@@ -61,7 +61,8 @@ class Scanner:
     def scan(self, labels: Sequence[AnatomyLabel], generator: np.random.Generator) -> NDArray[np.float32]:
         """Features of images that show this, organs large or small, [N, WIDTH]."""
         noise = generator.standard_normal((len(labels), WIDTH)) * self._noise / np.sqrt(WIDTH)
-        return np.stack([self._code(label, generator) for label in labels]).astype(np.float32) + noise.astype("float32")
+        codes = np.stack([self._code(label, generator) for label in labels])
+        return codes.astype(np.float32) + np.asarray(noise, np.float32)
 
     def _code(self, label: AnatomyLabel, generator: np.random.Generator) -> NDArray[np.float64]:
         sizes = {organ: generator.uniform(0.5, 1.5) for organ in sorted(label.organs)}

@@ -53,7 +53,8 @@ class TextTower(nn.Module):
         """Rows of the table and mask [B, L] -> [B, E]."""
         x = self.tokens(input_ids) + self.places[: input_ids.shape[1]]
         x = self.layer(x, src_key_padding_mask=attention_mask == 0)
-        return self.projection(mean_pool(x, attention_mask))
+        vectors: Tensor = self.projection(mean_pool(x, attention_mask))
+        return vectors
 
 
 class Towers(ContrastiveEncoder):

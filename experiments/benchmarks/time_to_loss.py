@@ -31,12 +31,13 @@ from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.features import StoreConfig
 from vesalius.data.loading import Batches, Pool
-from vesalius.data.views import Batch, TrainingView, ValidationView, View, collate
+from vesalius.data.views import Batch, PromptedSample, TrainingView, ValidationView, View, collate
 from vesalius.files import write_text
 from vesalius.models import MaskPrediction, Segmenter, build_model
 from vesalius.models.checkpoints import fill_model
 from vesalius.models.encoder import EncoderSpec
 from vesalius.models.foreign import LAYOUTS
+from vesalius.models.registry import as_segmenter
 from vesalius.models.tokenizers import ClipTokenizer
 from vesalius.training.callbacks import History
 from vesalius.training.config import TrainConfig
@@ -103,12 +104,12 @@ def build_theirs() -> CLIPSegForImageSegmentation:
 def build_ours(theirs: CLIPSegForImageSegmentation) -> Segmenter:
     """The same weights in our model, which leaves out the blocks that nothing reads."""
     recipe, tensors = LAYOUTS["transformers-clipseg"].convert(theirs.state_dict())
-    model = build_model(recipe.name, **recipe.options)
+    model = as_segmenter(build_model(recipe.name, **recipe.options))
     kept = {name: tensors[name].clone() for name in model.state_dict()}
     return fill_model(model, kept, "transformers")
 
 
-def load(data: Path, split: str, *, shuffle: bool) -> Iterator[DataLoader[Batch]]:
+def load(data: Path, split: str, *, shuffle: bool) -> Iterator[DataLoader[PromptedSample]]:
     """The batches that ``fit`` sees, epoch by epoch, from a plain loader."""
     source = SegmentationDataset(data, split)
     view: View = ValidationView(source, SIZE)
@@ -148,14 +149,14 @@ def train_plainly(data: Path, epochs: int) -> list[Moment]:
             for batch in bar.track(train, description="transformers, training"):
                 optimizer.zero_grad()
                 loss_of(model, batch).backward()
-                torch.nn.utils.clip_grad_norm_(trains, CONFIG.clip)
+                torch.nn.utils.clip_grad_norm_(trains, CONFIG.gradient_clip_norm)
                 optimizer.step()
             watch.note(validate(model, val))
     return watch.moments
 
 
 @torch.no_grad()
-def validate(model: CLIPSegForImageSegmentation, val: DataLoader[Batch]) -> float:
+def validate(model: CLIPSegForImageSegmentation, val: DataLoader[PromptedSample]) -> float:
     """Mean loss over the images."""
     model.eval()
     losses = [(loss_of(model, batch).item(), len(batch.prompts)) for batch in val]

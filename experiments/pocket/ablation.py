@@ -46,8 +46,10 @@ SHARES = {"half_pictures": 2, "quarter_pictures": 4}
 class TacitAsker(Asker):
     """Never asks about what a picture's own kind could show and this one does not."""
 
-    def __init__(self, pool: Pool, *, balance: float, **settings: float) -> None:
-        super().__init__(pool, balance=balance, **settings)
+    def __init__(
+        self, pool: Pool, *, balance: float, questions: int, lacking: float, wordless: float, seed: int
+    ) -> None:
+        super().__init__(pool, balance=balance, questions=questions, lacking=lacking, wordless=wordless, seed=seed)
         self.places = {target: (shown, []) for target, (shown, _) in self.places.items() if shown}
         self.names = sorted(self.places)
         self.shares = self.weigh(balance)
@@ -151,7 +153,7 @@ def run_arm(arm: str, args: argparse.Namespace) -> None:
     model.sentences = nn.Identity()  # type: ignore[assignment]
     if arm == "decoder_per_phrase":
         model = DecodedPerPhrase(model)
-    model = model.to(device).to(memory_format=torch.channels_last)
+    model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
     asker = make_asker(pool, config, TacitAsker if arm == "no_negatives" else Asker)
     average, facts = fit(model, pool, asker, config, None, time.time())  # type: ignore[arg-type]
     model.load_state_dict({name: value.float() for name, value in average.state().items()}, strict=False)

@@ -80,7 +80,7 @@ def main() -> None:
         curve=curve,
         worst=find_worst(slices, held.odds, labels["stations"], scalings["stations"], WORST),
         headers=ask_headers(args.shared / "anatomy" / "series" / "series.json", scores),
-        before=before and compare(slices, before, held, labels),
+        before=compare(slices, before, held, labels) if before else None,
     )
     write_page(PAGE, page)
 

@@ -197,7 +197,8 @@ def cross_validate(head: Head, advance: Callable[[], None]) -> CrossValidation:
         head: Is trained many times.
         advance: Called after each training.
     """
-    found, odds = CrossValidation(head.folds()), {}
+    found = CrossValidation(head.folds())
+    odds: dict[int, dict[str, Tensor]] = {}
     for part, patients in enumerate(found.folds):
         judged = found.folds[(part + 1) % len(found.folds)]
         for choice in CHOICES:

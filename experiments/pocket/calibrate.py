@@ -55,7 +55,7 @@ class Heard:
             share = max(roots[0] / sum(roots), LEAST_THERE) if all(roots) else float(there.any())
             for part, its_share in ((there, share), (away, 1 - share)):
                 weights[part] = own.sum() ** 0.5 * its_share / max(1, part.sum())
-        return weights / weights.mean()
+        return np.asarray(weights / weights.mean())
 
 
 @torch.inference_mode()
@@ -75,8 +75,7 @@ def listen(model: PocketSegmenter, pool: Pool) -> Heard:
                 asked, existence.tolist(), vectors.double().numpy(), strict=True
             ):
                 rows.append((odds, vector, there, target))
-    odds, vectors, there, targets = zip(*rows, strict=True)
-    return Heard(np.array(odds), np.stack(vectors), np.array(there), np.array(targets))
+    return Heard(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
 def questions(pool: Pool, picture: int) -> Iterator[tuple[int, int, bool]]:

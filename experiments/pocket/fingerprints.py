@@ -8,6 +8,7 @@ in which nothing of it can be seen; `vesalius evaluate pocket` then says how man
 
 import argparse
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from vesalius.console import progress_bar
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for root in find_sets(given.folders):
             images = find_images(root)
             task = bar.add_task(root.name, total=len(images))
-            known = known.join(take_fingerprints(images, lambda steps, task=task: bar.advance(task, steps)))
+            known = known.join(take_fingerprints(images, partial(bar.advance, task)))
     write_fingerprints(known, given.out)
     print(f"{len(known.images)} images, {given.out.stat().st_size} bytes: {given.out}")
 

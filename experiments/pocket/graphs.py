@@ -43,7 +43,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
     models = [random_model(seed) for seed in (1, 2)]
-    states = [{key: value.numpy() for key, value in model.state_dict().items()} for model in models]
+    states: list[Mapping[str, Array]] = [
+        {key: value.numpy() for key, value in model.state_dict().items()} for model in models
+    ]
     spec, folder, bindings = models[0].spec, EMBEDDED_GRAPHS["pocket"], {}
     folder.mkdir(exist_ok=True)
     with TemporaryDirectory() as temporary:
@@ -80,7 +82,7 @@ def write(path: Path, found: list[ModelProto], states: list[Mapping[str, Array]]
     bindings: dict[str, Binding] = {}
     for initializer in graph.graph.initializer:
         both = [numpy_helper.to_array(initializer), values[initializer.name]]
-        if np.array_equal(*both):
+        if np.array_equal(both[0], both[1]):
             continue
         bindings[initializer.name] = find_binding(both, states)
         take_out(initializer)

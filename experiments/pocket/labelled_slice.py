@@ -28,7 +28,7 @@ class LabelledSlice:
     @property
     def rgb(self) -> NDArray[np.float32]:
         """[S, S, 3] in [0, 1]."""
-        shades = self.picture.astype(np.float32) / 255
+        shades = self.picture.astype(np.float32) / np.float32(255)
         return shades if shades.ndim == 3 else np.repeat(shades[..., None], 3, axis=2)
 
 

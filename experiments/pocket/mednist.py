@@ -54,7 +54,8 @@ def take_background(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     shades = picture.astype(np.float32)
     ground = np.median(np.concatenate([shades[0], shades[-1]]))
     top = max(float(np.percentile(shades, 99)), ground + 1)
-    return (255 * np.clip((shades - ground) / (top - ground), 0, 1)).astype(np.uint8)
+    stretched: NDArray[np.uint8] = (255 * np.clip((shades - ground) / (top - ground), 0, 1)).astype(np.uint8)
+    return stretched
 
 
 def look_up(place: int) -> AnatomyLabel:

@@ -224,4 +224,4 @@ class Asker:
         return Question(place, target, vector, -1, 0.1, vector)
 
     def _pick(self, options: Sequence[int]) -> int:
-        return options[self.random.integers(len(options))]
+        return options[int(self.random.integers(len(options)))]

@@ -21,33 +21,32 @@ from scipy import ndimage
 from vesalius.data.annotations import ImageRecord
 from vesalius.data.prepare.journal import format_records
 from vesalius.files import write_text
-from vesalius.imaging import read_image, write_mask, write_rgb
+from vesalius.imaging import Plane, read_image, write_mask, write_rgb
+from vesalius.imaging.lazy import Pixels
 from vesalius.prompts import Variants, find_target
 
 CLOSING_MM = 10
 OTHERS = 40
 """Pictures of each other part of the body."""
-STEP = {"axial": 2, "coronal": 3, "sagittal": 3}
+STEP: Mapping[Plane, int] = {"axial": 2, "coronal": 3, "sagittal": 3}
 PROMPTS = {
     "p0": "",
     "p1": "brain",
     "p2": ["brain in an MR image", "the brain on T1-weighted MRI"],
     "p3": ["whole brain", "human brain", "brain tissue in a magnetic resonance image of the head"],
 }
-
-
 Picture = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
-def brain_mask(regions: NDArray[np.generic], t1: NDArray[np.generic]) -> NDArray[np.bool_]:
+def brain_mask(regions: Pixels, t1: Pixels) -> Mask:
     """Grey-matter regions to one solid brain."""
     solid = close(np.pad(regions > 0, CLOSING_MM + 1))
     for axis in range(3):
         for section in np.moveaxis(solid, axis, 0):
             section[:] = ndimage.binary_fill_holes(section)
     inner = slice(CLOSING_MM + 1, -CLOSING_MM - 1)
-    return solid[inner, inner, inner] & (t1 > 0)
+    return np.asarray(solid[inner, inner, inner] & (t1 > 0))
 
 
 def close(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -60,7 +59,8 @@ def close(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def head_slices(atlas: Path) -> Iterator[tuple[str, Picture, Mask]]:
     """Name, picture and mask of slices of the atlas."""
     t1, regions = read_image(atlas / "t1.nii.gz"), read_image(atlas / "regions.nii.gz")
-    brain = replace(t1, pixels=brain_mask(regions.pixels, t1.pixels).astype(np.uint8) * 255)
+    inside = brain_mask(np.asarray(regions.pixels), np.asarray(t1.pixels))
+    brain = replace(t1, pixels=inside.astype(np.uint8) * 255)
     for plane, step in STEP.items():
         images, masks = t1.slices(plane), brain.slices(plane, window=(128, 256))
         for place, index in enumerate(range(0, len(images), step)):

@@ -138,7 +138,7 @@ def find_shift(small: Grey, hidden: Grey, angle: float) -> tuple[float, float, f
     best = (-1.0, 0.0, 0.0)
     for half_pixels in range(-20, 21):
         moved = np.roll(turned, half_pixels // 2, 1)
-        moved = (moved + np.roll(moved, 1, 1)) / 2 if half_pixels % 2 else moved
+        moved = (moved + np.roll(moved, 1, 1)) / np.float32(2) if half_pixels % 2 else moved
         covered = np.roll(away, round(half_pixels / 2), 1)
         lit = ~(covered | covered[:, ::-1]) & ((moved > 0.05) | (moved[:, ::-1] > 0.05))
         if lit.mean() >= LEAST_COMPARED:

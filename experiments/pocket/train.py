@@ -182,7 +182,9 @@ def loss_of(model: PocketSegmenter, batch: Batch, config: Config) -> tuple[Tenso
     )
     present = batch.masks.sum(dim=(1, 2, 3)) > 0
     fine = outline_loss(logits, batch.masks, present, batch.weights)
-    rough = outline_loss(coarse, F.adaptive_avg_pool2d(batch.masks, coarse.shape[-2:]), present, batch.weights)
+    rough = outline_loss(
+        coarse, F.adaptive_avg_pool2d(batch.masks, (coarse.shape[-2], coarse.shape[-1])), present, batch.weights
+    )
     told = ~batch.there.isnan()
     sure = F.binary_cross_entropy_with_logits(existence[told], batch.there[told], reduction="none")
     judged = ((1 - torch.exp(-sure.detach())) * sure).mean() + 0.25 * sure.mean()
@@ -281,7 +283,7 @@ def main() -> None:
     assert isinstance(model, PocketSegmenter)
     model.load_state_dict(pool.trunk if args.start is None else read_trained(args.start), strict=False)
     model.sentences = nn.Identity()  # type: ignore[assignment]
-    model = model.to(device).to(memory_format=torch.channels_last)
+    model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
     print(
         f"{len(pool.images)} pictures, {len(pool.masks)} masks on {device} after {time.time() - began:.0f} s",
         flush=True,
@@ -294,9 +296,9 @@ def main() -> None:
     best = average.state()
     save(args.out, best, facts)
     model.load_state_dict({name: value.float() for name, value in best.items()}, strict=False)
-    facts["validation"] = validate(model, pool)
+    facts["validation"] = found = validate(model, pool)
     save(args.out, best, facts)
-    for name, scores in facts["validation"].items():
+    for name, scores in found.items():
         print(name, {kind: round(value, 3) for kind, value in scores.items()})
 
 
