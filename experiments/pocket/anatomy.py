@@ -13,8 +13,11 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import torch
 from anatomy_data import read_all
 from anatomy_figures import calibrate, find_worst, measure
 from anatomy_head import CHOICES, CrossValidation, Head, cross_validate, learn_curve
@@ -22,6 +25,8 @@ from anatomy_page import HeaderProtocols, Page, write_page
 from anatomy_scores import SeriesScore, score_series
 from anatomy_views import encode
 from labelled_slice import LabelledSlice
+from numpy.typing import NDArray
+from other_sequences import repaint
 from people import read_patients
 from safetensors.torch import save_file
 from torch import Tensor
@@ -32,6 +37,7 @@ from vesalius.imaging.mr_protocol import find_protocol
 from vesalius.models.calibration import PlattScaling
 from vesalius.models.checkpoint_file import find_checkpoint, read_notes
 from vesalius.models.checkpoints import load_segmenter, save_model
+from vesalius.models.encoder import resize
 from vesalius.models.pocket import PocketSegmenter
 
 PAGE = Path(__file__).parents[2] / "docs" / "results" / "pocket-naming.md"
@@ -49,7 +55,9 @@ def main() -> None:
     parser.add_argument("--before", type=Path, help="a pocket of the same trunk that learnt from other people's series")
     args = parser.parse_args()
     model = _load(args.segmentation)
-    head = Head(model, _read(args.shared), encode)
+    slices = _read(args.shared)
+    slices += repaint(slices, partial(outline_brain, model))
+    head = Head(model, slices, encode)
     strangers = read_patients() & set(head.patients)
     before = head.ask(head.held_out(strangers), _load(args.before).projection) if args.before else None
     with progress_bar() as bar:
@@ -60,7 +68,7 @@ def main() -> None:
         final = held.best()
         losses = head.train(final)
         bar.advance(task)
-    slices, labels = head.slices, head.labels
+    labels = head.labels
     tested = head.ask([place for place, each in enumerate(slices) if each.test])
     scores = score_series(slices, {**held.odds, **tested}, labels)
     scalings = calibrate(slices, held.odds, labels)
@@ -99,6 +107,14 @@ def _read(shared: Path) -> list[LabelledSlice]:
         warnings.filterwarnings("ignore", message=".*positions are approximate")
         warnings.filterwarnings("ignore", message=".*units guessed to be HU")
         return list(read_all(shared))
+
+
+@torch.inference_mode()
+def outline_brain(model: PocketSegmenter, rgb: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """What pocket takes for the brain of a picture [S, S, 3] in [0, 1], a mask [S, S]."""
+    picture = resize(torch.from_numpy(rgb).permute(2, 0, 1)[None], (model.spec.image_size,) * 2)
+    logits, *_ = model.outline_and_judge(model.encode_image(picture), model.encode_text(["brain"]))
+    return (resize(logits, rgb.shape[:2])[0, 0] > 0).numpy()
 
 
 def save_folds(path: Path, head: Head, held: CrossValidation) -> None:

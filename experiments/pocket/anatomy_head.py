@@ -34,15 +34,15 @@ class Choice:
 
     name: str
     config: NamingConfig
-    people: float = 1.0
-    """A person whose series weigh w together is drawn in proportion to w to this power."""
+    painted: float = 0.0
+    """How often a slice is drawn that was painted as another sequence would show it, as a share of others."""
 
 
 SHORT = 8
 """Passes over the views."""
 CHOICES = (
     Choice("plain", NamingConfig(epochs=SHORT)),
-    Choice("judged more", NamingConfig(epochs=SHORT, noise=1.2, judged=4.0, matched=0.25), people=0.5),
+    Choice("painted", NamingConfig(epochs=SHORT), painted=0.4),
 )
 
 
@@ -86,7 +86,7 @@ class Head:
     def train(self, choice: Choice, held_out: Collection[str] = ()) -> list[float]:
         """Train without some patients and without what is for testing; the loss of every epoch."""
         shown = [self.slices[each] for each in self.views.places]
-        weights = weigh(shown, choice.people, held_out)
+        weights = weigh(shown, choice.painted, held_out)
         torch.manual_seed(choice.config.seed)
         for layer in self.model.projection.layers:
             if isinstance(layer, nn.Linear):
@@ -129,26 +129,19 @@ def take_in(layer: nn.Module, centre: Tensor, spread: Tensor) -> None:
     layer.bias.sub_(layer.weight @ centre)
 
 
-def weigh(shown: Sequence[LabelledSlice], people: float, held_out: Collection[str] = ()) -> Tensor:
+def weigh(shown: Sequence[LabelledSlice], painted: float, held_out: Collection[str] = ()) -> Tensor:
     """How often each view is drawn, in proportion, [V]; 0 for what is held out or for testing.
 
     Args:
         shown: The slice of each view.
-        people: As in ``Choice``.
+        painted: As in ``Choice``.
         held_out: Patients.
     """
     used = [not each.test and each.patient not in held_out for each in shown]
     counts = Counter(each.series for each, own in zip(shown, used, strict=True) if own)
     weights = [counts[each.series] ** (RARE_FIRST - 1) if own else 0.0 for each, own in zip(shown, used, strict=True)]
-    whole: dict[str, float] = defaultdict(float)
-    for each, weight in zip(shown, weights, strict=True):
-        whole[each.patient] += weight
-    return torch.tensor(
-        [
-            weight * whole[each.patient] ** (people - 1) if weight else 0.0
-            for each, weight in zip(shown, weights, strict=True)
-        ]
-    )
+    shares = [painted if each.painted else 1.0 for each in shown]
+    return torch.tensor([weight * share for weight, share in zip(weights, shares, strict=True)])
 
 
 def shows(each: LabelledSlice, patients: Collection[str]) -> bool:

@@ -125,8 +125,9 @@ def _introduction(page: Page) -> list[str]:
         f"{chosen}; mean over parts of the rate by which it was chosen: {rates}). The head in the package learnt from "
         f"everybody ({page.final.name}), so nothing here was measured on that head itself. Earlier runs of the same "
         "parts were looked at, so the figures flatter a little: after them, MR views in a changed contrast stopped "
-        "counting as their protocol, two of four ways to train were dropped, and of five sets of features, which "
-        "differed by up to 0.04, means and standard deviations of all maps were taken.",
+        "counting as their protocol, three of four ways to train were dropped, of five sets of features, which "
+        "differed by up to 0.04, means and standard deviations of all maps were taken, and of ten ways to mix in "
+        "painted slices (experiments/pocket/README.md) one was kept beside training without any.",
     ]
 
 

@@ -41,7 +41,7 @@ def see(each: LabelledSlice, size: int, number: int, place: int) -> Tensor:
         return resize(image[None], (size, size))[0]
     draws = draw(number, place)
     if each.label.modality == "MR":
-        image = change_contrast(image, draw_contrast(draws))
+        image = change_contrast(image, draw_contrast(each, draws))
     elif each.label.modality == "CT":
         image = change_window(image, draws)
     image = zoom_out(image, draws)
@@ -56,14 +56,15 @@ def draw(number: int, place: int) -> torch.Generator:
     return torch.Generator().manual_seed(hash((place, number)) % 2**63)
 
 
-def draw_contrast(draws: torch.Generator) -> int:
-    """A kind of ``change_contrast``: the first that is drawn for a view of MR."""
-    return int(torch.randint(3, (), generator=draws))
+def draw_contrast(each: LabelledSlice, draws: torch.Generator) -> int:
+    """A kind of ``change_contrast``: the first that is drawn for a view of MR; a painted slice keeps its own."""
+    kind = int(torch.randint(3, (), generator=draws))
+    return 0 if each.painted else kind
 
 
 def label_view(each: LabelledSlice, number: int, place: int) -> AnatomyLabel:
     """What a view shows: a changed contrast is that of no protocol in particular."""
-    if each.label.modality != "MR" or number == 0 or draw_contrast(draw(number, place)) == 0:
+    if each.label.modality != "MR" or number == 0 or draw_contrast(each, draw(number, place)) == 0:
         return each.label
     return replace(each.label, protocol=None)
 

@@ -24,6 +24,8 @@ class LabelledSlice:
     """Taken in this plane and shown as `name` would; others are for training only."""
     test: bool = False
     """Never trained on."""
+    painted: bool = False
+    """Made of another slice, as another MR sequence would show it or coarse (``other_sequences.py``)."""
 
     @property
     def rgb(self) -> NDArray[np.float32]:

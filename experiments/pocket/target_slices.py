@@ -72,7 +72,10 @@ def label_of(row: Row, picture: str, targets: Mapping[str, bool]) -> AnatomyLabe
     """
     organs = {organ for target, organ in row.get("organs", {}).items() if organ and targets.get(target)}
     gone = {row["organs"][target] for target in row.get("absent", ()) if targets.get(target) is False}
-    plane = next((plane for part, plane in row.get("planes", {}).items() if part in picture), row.get("plane"))
+    plane, protocol = (
+        next((label for part, label in row.get(f"{kind}s", {}).items() if part in picture), row.get(kind))
+        for kind in ("plane", "protocol")
+    )
     perhaps = tuple(row.get("perhaps", ()))
     label = partial(row["modality"], plane, row.get("station"), *sorted(organs), perhaps=perhaps)
-    return replace(label, protocol=row.get("protocol"), uncertain=label.uncertain - gone)
+    return replace(label, protocol=protocol, uncertain=label.uncertain - gone)

@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from vesalius.naming import AuditRule, audit_series
+from vesalius.models.checkpoint_file import EMBEDDED, read_notes
+from vesalius.naming import AuditRule, NamingCalibration, audit_series
 from vesalius.naming.audit import margin_of, tell_audit
 
 RULE = AuditRule(
@@ -113,3 +114,10 @@ def test_blank_slices_take_no_part(audit):
     assert (line.verdict, line.reason) == (
         "not judged", "0 slices, and the thresholds hold for series of 2 or more",
     )  # fmt: skip
+
+
+def test_the_embedded_model_has_thresholds_with_how_often_they_are_wrong():
+    rule = NamingCalibration.from_notes(read_notes(EMBEDDED["pocket"]), "pocket").audit
+    assert rule is not None
+    assert rule.patients >= 20
+    assert 0 < rule.wrongly_contradicts < 0.1

@@ -14,7 +14,7 @@ from vesalius.prompts.anatomy import ORGANS, STATIONS
 
 NAMES = (
     "labelled_slice", "mednist", "people", "target_slices", "anatomy_data", "anatomy_views", "anatomy_scores",
-    "anatomy_figures", "anatomy_head", "anatomy_page", "anatomy",
+    "anatomy_figures", "anatomy_head", "anatomy_page", "other_sequences", "anatomy",
 )  # fmt: skip
 
 
@@ -143,12 +143,70 @@ def test_what_twice_as_many_people_would_bring_is_read_off_the_curve(recipe):
     assert "stations +0.100" in page._outlook(points)
 
 
-def test_a_person_with_many_series_is_drawn_less_than_in_proportion(recipe):
+def test_a_long_series_is_drawn_less_than_in_proportion_and_a_painted_one_as_often_as_asked(recipe):
     weigh = recipe["anatomy_head"].weigh
-    shown = [make_slice(recipe, "a")] * 4 + [make_slice(recipe, "b")] + [make_slice(recipe, "c", test=True)]
-    assert weigh(shown, 1.0).tolist() == pytest.approx([0.5] * 4 + [1.0, 0.0])
-    assert weigh(shown, 0.0).tolist() == pytest.approx([0.25] * 4 + [1.0, 0.0])
-    assert weigh(shown, 1.0, {"a"}).tolist() == [0, 0, 0, 0, 1, 0]
+    shown = [make_slice(recipe, "a")] * 4 + [make_slice(recipe, "b"), make_slice(recipe, "c", test=True)]
+    shown += [replace(shown[0], series="series a as T2", painted=True)]
+    assert weigh(shown, 0.4).tolist() == pytest.approx([0.5] * 4 + [1.0, 0.0, 0.4])
+    assert weigh(shown, 0.4, {"a"}).tolist() == [0, 0, 0, 0, 1, 0, 0]
+
+
+SHADES = {"air": 0.0, "fat": 0.9, "muscle": 0.36, "fluid": 0.16, "grey": 0.55, "white": 0.76}
+"""Of tissues on T1."""
+
+
+def make_t1(recipe, *organs):
+    """Air, fat around, and a round brain of white and grey matter with fluid inside; or muscle without organs."""
+    rows, columns = np.mgrid[:320, :320]
+    radius = np.hypot(rows - 160, columns - 160)
+    picture = np.where(radius < 140, SHADES["fat"], SHADES["air"])
+    for tissue, limit in (("grey", 120), ("white", 90), ("fluid", 30)) if organs else (("muscle", 120), ("fluid", 30)):
+        picture = np.where(radius < limit, SHADES[tissue], picture)
+    label = recipe["labelled_slice"].partial("MR", "axial", "head" if organs else "lower body", *organs)
+    label = replace(label, protocol="T1")
+    return recipe["labelled_slice"].LabelledSlice(np.round(255 * picture).astype(np.uint8), label, "one", "somebody")
+
+
+def paint_all(recipe, *slices, brain=120):
+    """Protocol -> shades at the middle, at radii of 60, 105 and 130, and outside."""
+    rows, columns = np.mgrid[:320, :320]
+    painted = list(recipe["other_sequences"].repaint(slices, lambda _: np.hypot(rows - 160, columns - 160) < brain))
+    assert all(each.painted and not each.native and each.patient == "somebody" for each in painted)
+    return {each.label.protocol: each.picture[160, [160, 220, 265, 290, 310]].astype(int) for each in painted}
+
+
+def test_a_head_is_painted_as_other_sequences_show_its_tissues(recipe):
+    found = paint_all(recipe, make_t1(recipe, "brain"))
+    assert set(found) == {"T2", "FLAIR", "DWI", "ADC"}
+    for name, (fluid, white, grey, fat, air) in found.items():
+        assert air < 40, name
+        assert fluid > max(grey, white) if name in ("T2", "ADC") else fluid < min(grey, white), name
+        assert fat > 80 if name in ("T2", "FLAIR") else fat < 60, name
+
+
+def test_elsewhere_fat_goes_dark_or_fluid_bright(recipe):
+    found = paint_all(recipe, make_t1(recipe))
+    assert set(found) == {"T2", "STIR"}
+    fluid, muscle, *_, air = found["STIR"]
+    assert fluid > muscle > air
+    assert found["STIR"][3] < muscle < fluid
+    assert found["T2"][3] > found["T2"][1]
+
+
+def test_a_brain_that_is_outlined_badly_is_not_painted(recipe):
+    assert not paint_all(recipe, make_t1(recipe, "brain"), brain=20)
+    assert not paint_all(recipe, replace(make_t1(recipe, "brain"), test=True))
+    module = recipe["other_sequences"]
+    rows, columns = np.mgrid[:320, :320]
+    pieces = (np.hypot(rows - 80, columns - 80) < 60) | (np.hypot(rows - 240, columns - 240) < 60)
+    assert not list(module.repaint([make_t1(recipe, "brain")], lambda _: pieces))
+
+
+def test_a_painted_slice_keeps_its_contrast_and_its_protocol(recipe):
+    views = recipe["anatomy_views"]
+    painted = replace(make_t1(recipe, "brain"), painted=True)
+    assert {views.label_view(painted, number, 0).protocol for number in range(1, 9)} == {"T1"}
+    assert {views.label_view(make_t1(recipe, "brain"), number, 0).protocol for number in range(1, 9)} == {"T1", None}
 
 
 def test_the_most_surely_wrong_slices_are_found_one_of_a_series(recipe):
