@@ -37,7 +37,7 @@ class Contrast:
 TISSUES = (0.0, 0.3, 0.5, 0.72, 1.0, 1.3)
 """Shades within the brain, in those of its white matter: fluid up to the second, grey matter at the fourth."""
 OUTSIDE = (0.0, 0.1, 0.22, 0.45, 0.75, 1.2)
-"""Shades outside it, likewise: air, bone, muscle, fat."""
+"""Shades outside it, likewise: air, bone, fluid, muscle, marrow, fat."""
 SEQUENCES = {
     "T2": Contrast((1.0, 0.95, 0.75, 0.55, 0.38, 0.35), (0.0, 0.04, 0.1, 0.22, 0.4, 0.65)),
     "FLAIR": Contrast((0.05, 0.12, 0.45, 0.62, 0.5, 0.5), (0.0, 0.04, 0.1, 0.27, 0.5, 0.7)),
