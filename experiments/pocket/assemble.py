@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("start", type=Path)
     parser.add_argument("words", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("trained", type=Path, nargs="+", help="folders of train.py, the last training last")
+    parser.add_argument("trained", type=Path, nargs="+", help="folders of train.py or checkpoints; a folder comes last")
     args = parser.parse_args()
     model = load_model(args.start)
     weights = read_trained(args.trained)

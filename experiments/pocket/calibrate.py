@@ -83,7 +83,7 @@ def questions(pool: Pool, picture: int) -> Iterator[tuple[int, int, bool]]:
     records = pool.records[picture]
     for record in records:
         for vector in spread(pool.phrases[record.target]):
-            yield vector, record.target, record.mask >= 0
+            yield vector, record.target, record.shown
     alike = np.flatnonzero(pool.foreign[pool.folders[picture]] == FOREIGN_ALIKE)
     for turn in range(min(LACKING, len(alike)) if records else 0):
         target = int(alike[(picture * LACKING + turn) % len(alike)])

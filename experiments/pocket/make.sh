@@ -17,7 +17,7 @@ here=experiments/pocket
 [ -d $made/brain_mr/anns ] || python $here/prepare_brain.py "$shared/anatomy" $made
 [ -d $made/trunk_ct/anns ] || python $here/prepare_trunk.py "$shared/anatomy/abdomen_pelvis_ct" $made/trunk_ct
 [ -d $made/heads_ct/anns ] || python $here/prepare_heads.py "$shared" $made
-[ -d $made/people_ct/anns ] || python $here/prepare_ct.py "$shared" $made/people_ct
+[ -d $made/people_mr/anns ] || python $here/prepare_people.py "$shared" $made
 
 [ -f $runs/train.safetensors ] ||
     python $here/pack_images.py "$shared" $made $runs/train.safetensors --split train --quality 56

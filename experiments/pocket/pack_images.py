@@ -27,8 +27,12 @@ from vesalius.files import writing
 
 SIDE = 320
 QUALITY = 76
-MADE = ("brain_mr", "brain_absent", "heads_mr", "heads_ct", "people_ct", "trunk_ct")
+MADE = ("brain_mr", "brain_absent", "brain_sequences", "heads_mr", "heads_ct", "people_ct", "people_mr", "trunk_ct")
 """Folders that the recipe's own scripts make."""
+SHOWN = "shown.json"
+"""In a folder: what its pictures show though nobody has outlined it, by the names of the files."""
+ABSENT, UNOUTLINED = -1, -2
+"""Instead of a mask's number: nothing of the target is there; or it is, and nobody has outlined it."""
 LEAVE_OUT = Path(__file__).with_name("leave_out.toml")
 
 
@@ -44,7 +48,7 @@ class Packed:
     targets: list[str | None] = field(default_factory=list)
     """What each record is about, as the data set calls it; None where it does not say."""
     masks: list[int] = field(default_factory=list)
-    """Number of each record's mask; -1 where nothing of the target is there."""
+    """Number of each record's mask, or ``ABSENT`` or ``UNOUTLINED``."""
 
 
 class LeftOut:
@@ -76,6 +80,8 @@ def find_pictures(
 ) -> Iterator[tuple[Path, Packed, list[Path]]]:
     """Each picture once, with the masks of its records."""
     for root in (root for root in roots if root.name not in left_out.folders):
+        told = root / SHOWN
+        shown: dict[str, list[str]] = json.loads(told.read_text(encoding="utf-8")) if told.exists() else {}
         for split in splits:
             file = root / "anns" / f"{split}.json"
             records = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
@@ -88,7 +94,11 @@ def find_pictures(
                 for record in own:
                     found.prompts.append(record["prompts"])
                     found.targets.append(record.get("target"))
-                yield root, found, [root / "masks" / record["mask_name"] for record in own]
+                masks = [root / "masks" / record["mask_name"] for record in own]
+                for target in shown.get(name, ()):
+                    found.prompts.append({})
+                    found.targets.append(target)
+                yield root, found, masks
 
 
 def squeeze(job: tuple[Path, list[Path], int]) -> tuple[bytes, list[bytes]]:
@@ -141,8 +151,9 @@ def main() -> None:
         for (_, each, _), (picture, masks) in zip(found, packed, strict=True):
             pictures.append(picture)
             for mask in masks:
-                each.masks.append(len(outlines) if mask else -1)
+                each.masks.append(len(outlines) if mask else ABSENT)
                 outlines += [mask] if mask else []
+            each.masks += [UNOUTLINED] * (len(each.targets) - len(each.masks))
     image_bytes, image_ends = join(pictures)
     mask_bytes, mask_ends = join(outlines)
     tensors = {"images": image_bytes, "image_ends": image_ends, "masks": mask_bytes, "mask_ends": mask_ends}

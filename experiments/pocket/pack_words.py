@@ -162,6 +162,7 @@ def main() -> None:
                 "targets": each["targets"],
                 "freedom": each["freedom"],
                 "foreign": foreign(each, targets, modalities),
+                "surely": [targets.index(target) for target in each.get("surely", ()) if target in targets],
                 "lacks": lacks(each, targets),
             }
             for name, each in folders.items()

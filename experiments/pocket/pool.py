@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from batch_augment import FREEDOM, TURNED, Freedom
 from numpy.typing import NDArray
+from pack_images import ABSENT, UNOUTLINED
 from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
@@ -26,9 +27,14 @@ class Record:
 
     target: int
     mask: int
-    """Its number; -1 where nothing of the target is there."""
+    """Its number, or ``ABSENT`` or ``UNOUTLINED``."""
     prompts: tuple[int, ...]
     """Vectors of the record's own wordings; the empty one is asked apart (`Pool.wordless`)."""
+
+    @property
+    def shown(self) -> bool:
+        """Whether the target is there."""
+        return self.mask != ABSENT
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Question:
     """-1 where the phrase names none."""
     vector: int
     mask: int
-    """-1 where there is nothing to outline."""
+    """Number of its mask, or ``ABSENT`` or ``UNOUTLINED``."""
     weight: float
     """Of its outline in the loss; 0 where only its existence counts."""
     plain: int
@@ -91,6 +97,7 @@ class Pool:
                 for target, mask, own in zip(_named(each, folders), each["masks"], wordings, strict=True)
                 if target is not None
             ]
+            + [Record(target, UNOUTLINED, ()) for target in folders[each["folder"]]["surely"]]
             for each, wordings in zip(packed, prompts, strict=True)
         ]
 
@@ -101,7 +108,7 @@ class Pool:
             if self.splits[picture] == split:
                 for number, record in enumerate(records):
                     shown, lacking = found.setdefault(record.target, ([], []))
-                    (shown if record.mask >= 0 else lacking).append((picture, number))
+                    (shown if record.shown else lacking).append((picture, number))
         return found
 
 
@@ -196,32 +203,33 @@ class Asker:
         plain = self._pick(self.pool.phrases[record.target])
         own = bool(record.prompts) and self.random.random() < 0.5
         vector = self._pick(record.prompts) if own else plain
-        if record is foremost and self.random.random() < self.wordless:
+        if record is foremost and record.mask >= 0 and self.random.random() < self.wordless:
             vector = plain = self.pool.wordless
-        return Question(place, record.target, vector, record.mask, 1.0 if record.mask >= 0 else 0.5, plain)
+        weight = 1.0 if record.mask >= 0 else 0.0 if record.shown else 0.5
+        return Question(place, record.target, vector, record.mask, weight, plain)
 
     def _elsewhere(self, place: int, folder: str, records: Sequence[Record]) -> Question:
         """A phrase for something that is surely not there."""
         chance = self.random.random()
-        shown = [each for each in records if each.mask >= 0]
+        shown = [each for each in records if each.shown]
         if chance < 0.06 and shown:
             absences = self.pool.absences[shown[self.random.integers(len(shown))].target]
             if absences:
                 vector = self._pick(absences)
-                return Question(place, -1, vector, -1, 0.0, vector)
+                return Question(place, -1, vector, ABSENT, 0.0, vector)
         if chance < 0.14:
             vector = self._pick(self.pool.distractors)
-            return Question(place, -1, vector, -1, 0.05, vector)
+            return Question(place, -1, vector, ABSENT, 0.05, vector)
         lacking = [each for record in shown for each in self.pool.lacks[folder].get(record.target, ())]
         if lacking and chance > 0.7:
             target = self._pick(lacking)
             vector = self._pick(self.pool.phrases[target])
-            return Question(place, target, vector, -1, 0.3, vector)
+            return Question(place, target, vector, ABSENT, 0.3, vector)
         near, far = self.alike[folder], self.other[folder]
         options = near if len(near) and (chance < 0.8 or not len(far)) else far
         target = int(options[self.random.integers(len(options))])
         vector = self._pick(self.pool.phrases[target])
-        return Question(place, target, vector, -1, 0.1, vector)
+        return Question(place, target, vector, ABSENT, 0.1, vector)
 
     def _pick(self, options: Sequence[int]) -> int:
         return options[int(self.random.integers(len(options)))]

@@ -20,11 +20,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from batch_augment import draw_moves, move, recolour
+from pack_images import UNOUTLINED
 from pool import Asker, Pool, Question
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vesalius.models import build_model
+from vesalius.models.checkpoints import load_segmenter
 from vesalius.models.encoder import TextFeatures, joint_logits
 from vesalius.models.pocket import PocketSegmenter
 
@@ -157,7 +159,8 @@ def prepare(
     area = masks.mean(dim=(1, 2, 3))
     there = torch.where(area > 1e-3, 1.0, torch.where(area > 0, torch.nan, 0.0))
     small = shown & (outlines_small(outlines, shown) & (area > 0))
-    there = torch.where(small, torch.ones_like(there), there)
+    unoutlined = torch.tensor([each.mask == UNOUTLINED for each in asked], device=device)
+    there = torch.where(small | unoutlined, torch.ones_like(there), there)
     places = torch.tensor([each.place for each in asked], device=device)
     own = torch.tensor([each.vector for each in asked], device=device)
     plain = torch.tensor([each.plain for each in asked], device=device)
@@ -220,13 +223,15 @@ def validate(model: PocketSegmenter, pool: Pool) -> dict[str, dict[str, float]]:
         for row, record in enumerate(records):
             scores = found[f"{pool.targets[record.target]} | {pool.folders[picture]}"]
             marked = joint[row, 0] > 0
-            if record.mask < 0:
+            if not record.shown:
                 scores["quiet"].append(float(marked.float().mean() < 0.01))
+                continue
+            scores["heard"].append(float(existence[row] > 0))
+            if record.mask < 0:
                 continue
             truth = pool.masks[record.mask, 0] > 127
             both = (marked & truth).sum()
             scores["dice"].append((2 * both / (marked.sum() + truth.sum()).clamp(min=1)).item())
-            scores["heard"].append(float(existence[row] > 0))
     return {
         name: {kind: float(np.mean(each)) for kind, each in scores.items()} | {"images": len(scores["dice"])}
         for name, scores in sorted(found.items())
@@ -243,15 +248,20 @@ def save(out: Path, state: dict[str, Tensor], facts: dict[str, object]) -> None:
     (out / "training.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
-def read_trained(folders: Sequence[Path]) -> dict[str, Tensor]:
-    """What ``save`` wrote; of several trainings that went on from one another, the mean (Wortsman et al., 2022)."""
+def read_trained(paths: Sequence[Path]) -> dict[str, Tensor]:
+    """What ``save`` wrote into a folder, or the same of a checkpoint.
+
+    Of several trainings that went on from one another it is the mean (Wortsman et al., 2022).
+    """
     each = [
         {
             name: value.float()
             for part in ("trunk", "rest")
-            for name, value in load_file(folder / f"{part}.safetensors").items()
+            for name, value in load_file(path / f"{part}.safetensors").items()
         }
-        for folder in folders
+        if path.is_dir()
+        else trained(load_segmenter(path))
+        for path in paths
     ]
     return {name: torch.stack([own[name] for own in each]).mean(0) for name in each[0]}
 
@@ -264,7 +274,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument(
-        "--start", type=Path, nargs="+", help="folders of earlier trainings, from whose mean another cycle goes on"
+        "--start",
+        type=Path,
+        nargs="+",
+        help="folders or checkpoints of earlier trainings, from whose mean another goes on",
     )
     parser.add_argument("--still", action="store_true", help="train only what phrases steer")
     numbers = ("batch", "questions", "balance", "learning_rate", "ema", "small_share", "relax", "lacking", "wordless")
@@ -288,7 +301,9 @@ def main() -> None:
         f"{len(pool.images)} pictures, {len(pool.masks)} masks on {device} after {time.time() - began:.0f} s",
         flush=True,
     )
-    before = [json.loads((each / "training.json").read_text(encoding="utf-8")) for each in args.start or ()]
+    before = [
+        json.loads((each / "training.json").read_text(encoding="utf-8")) for each in args.start or () if each.is_dir()
+    ]
     asker = make_asker(pool, config)
     average, facts = fit(model, pool, asker, config, args.out, began)
     if before:

@@ -83,7 +83,7 @@ def test_every_series_is_named_once_with_slices_a_split_and_targets_of_the_bank(
 
 @pytest.fixture(scope="module")
 def scans(import_script):
-    return import_script("experiments/pocket", "prepare_ct")
+    return import_script("experiments/pocket", "prepare_people")
 
 
 def disc(row: float, column: float, radius: float) -> np.ndarray:
@@ -141,14 +141,14 @@ def test_hearts_are_outlined_where_labels_do_not_say_that_there_is_none(scans):
             assert all(0 <= number <= 100 for point in points for number in point)
 
 
-def test_nobody_of_a_ct_is_in_two_splits_or_compared_with_elsewhere(scans):
-    people = {row["patient"] for row in scans.read_rows() if row["modality"] == "CT"}
+def test_nobody_is_in_two_splits_or_compared_with_elsewhere(scans):
+    people = {row["patient"] for row in scans.read_rows()}
     assert not scans.VAL & scans.TEST
     assert people >= scans.VAL | scans.TEST | scans.LEFT_OUT
     assert not (scans.VAL | scans.TEST) & scans.LEFT_OUT
     heads = tomllib.loads(TABLE.read_text(encoding="utf-8"))["series"]
     patients = {row["file"]: row["patient"] for row in scans.read_rows()}
-    for row in (row for row in heads if row["modality"] == "ct" and row["file"] in patients):
+    for row in (row for row in heads if row["file"] in patients):
         patient = patients[row["file"]]
         assert patient in scans.LEFT_OUT or scans.split_of(patient) == row["split"], row["file"]
 
@@ -168,3 +168,29 @@ def test_slices_of_a_labelled_ct_show_an_organ_or_lack_it_or_are_not_asked_about
         outline = np.asarray(Image.open(tmp_path / "out" / "masks" / row.mask_name))
         assert row.prompts == {"p1": row.target}
         assert outline.any() != row.absent
+
+
+def test_a_slice_of_mr_tells_what_it_shows_and_lacks_without_outlines(scans, tmp_path):
+    image = nib.Nifti1Image(np.random.default_rng(0).uniform(0, 900, (24, 24, 3)).astype(np.float32), np.eye(4) * 9)
+    (tmp_path / "series").mkdir()
+    nib.save(image, tmp_path / "series" / "head.nii.gz")
+    head = {"stations": {"head": [[0, 2]]}, "organs": {"brain": [[1, 2]]}, "uncertain": {"brain": [[0, 0]]}}
+    row = {"file": "head.nii.gz", "patient": "a", "modality": "MR", "plane": "axial", **head}
+    low, middle, _ = scans.see_mr(tmp_path, row)
+    assert (low.shown, middle.shown) == ((), ("brain",))
+    assert "brain" not in low.targets.keys() | middle.targets.keys()
+    assert {"lungs", "liver", "kidney"} <= middle.targets.keys()
+    assert set(middle.targets.values()) == {None}
+
+
+def test_a_head_is_painted_in_five_ways_and_not_where_its_brain_is_in_pieces(import_script):
+    sequences = import_script("experiments/pocket", "prepare_sequences")
+    brain = disc(0, 0, 0.5)
+    grey = np.where(brain, 0.7, np.where(disc(0, 0, 0.7), 0.3, 0)).astype(np.float32)
+    painted = dict(sequences.repaint(("a", grey, {"brain": brain})))
+    assert [name.removesuffix(".png") for name in painted] == ["a_t2", "a_flair", "a_dwi", "a_adc", "a_chance"]
+    assert len({round(float(shades[brain].mean()), 3) for shades in painted.values()}) == 5
+    again = dict(sequences.repaint(("a", grey, {"brain": brain})))
+    assert all(np.array_equal(painted[name], again[name]) for name in painted)
+    pieces = disc(-0.5, -0.5, 0.3) | disc(0.5, 0.5, 0.3)
+    assert not list(sequences.repaint(("b", grey, {"brain": pieces})))

@@ -16,6 +16,7 @@ from vesalius.models.checkpoints import load_segmenter, save_model
 
 POLYPS, ORGANS = "kvasir_polyp", "curvas-abdominal-multiorgan"
 SIZE = 48
+UNOUTLINED = -2
 
 
 def write_folder(root: Path, records: dict[str, list[tuple[str, str | None, bool]]]) -> None:
@@ -55,13 +56,11 @@ def packed(tmp_path_factory, recipe, build_tiny):
     """A folder with packs of both splits and the model to begin with."""
     folder = tmp_path_factory.mktemp("packs")
     shared, made = folder / "shared", folder / "made"
-    for name in ("brain_mr", "brain_absent", "trunk_ct"):
-        write_folder(made / name, {})
-        (made / name).mkdir(parents=True, exist_ok=True)
     polyps = [(f"p{place}.png", None, place != 2) for place in range(6)]
     write_folder(shared / "segmentation" / POLYPS, {"train": polyps, "val": polyps[:3], "test": polyps})
     organs = [(f"o{place}.png", target, target == "liver") for place in range(5) for target in ("liver", "kidneys")]
     write_folder(shared / "targets" / ORGANS, {"train": organs, "val": organs[:4]})
+    (shared / "targets" / ORGANS / "shown.json").write_text('{"o4.png": ["pancreas", "liver"]}', encoding="utf-8")
     save_model(build_tiny("pocket"), folder / "start.safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recipe["pack_images"], "SIDE", 64)
@@ -82,7 +81,7 @@ def test_only_what_has_pictures_enough_is_learnt_and_records_keep_their_masks(re
     pool = open_pool(recipe, packed)
     assert pool.targets == ["polyp", "liver"]  # no kidney is shown
     assert pool.splits == ["train"] * 11
-    assert Counter(record.target for own in pool.records for record in own) == {0: 6, 1: 5}
+    assert Counter(record.target for own in pool.records for record in own if record.mask != UNOUTLINED) == {0: 6, 1: 5}
     assert [own[0].mask >= 0 for own in pool.records][:6] == [True, True, False, True, True, True]
     inside = pool.masks[pool.records[0][0].mask, 0] > 127
     assert inside.float().mean() == pytest.approx(24 * 28 / SIZE**2, abs=0.03)
@@ -99,6 +98,33 @@ def test_phrases_keep_their_vectors(recipe, packed):
     assert open_pool(recipe, packed, "val").targets == pool.targets
 
 
+def test_what_nobody_outlined_is_asked_for_and_never_outlined(recipe, packed):
+    pool, train = open_pool(recipe, packed), recipe["train"]
+    told = [record for own in pool.records for record in own if record.mask == UNOUTLINED]
+    assert [(record.target, record.shown) for record in told] == [(1, True)]  # of a liver; no pancreas is learnt
+    asker = recipe["pool"].Asker(pool, balance=0.5, questions=4, lacking=0.22, wordless=0.2, seed=0)
+    pictures, asked = asker.draw(60)
+    batch = train.prepare(pool, pictures, asked, train.Config(minutes=0), 64, 0.5)
+    unoutlined = torch.tensor([each.mask == UNOUTLINED for each in asked])
+    assert unoutlined.any()
+    assert (batch.there[unoutlined] == 1).all()
+    assert (batch.weights[unoutlined] == 0).all()
+
+
+def test_what_all_pictures_of_a_folder_surely_show_is_shown_by_each(recipe, packed, tmp_path):
+    words = recipe["pack_words"]
+    with pytest.MonkeyPatch.context() as patch:
+        table = tmp_path / "targets.toml"
+        sure = words.TARGETS.read_text(encoding="utf-8").replace(f"[{POLYPS}]", f'[{POLYPS}]\nsurely = ["liver"]')
+        table.write_text(sure, encoding="utf-8")
+        patch.setattr(words, "TARGETS", table)
+        arguments = (packed / "start.safetensors", packed / "train.safetensors", tmp_path / "words.safetensors")
+        run(words, *arguments)
+    pool = recipe["pool"].Pool(packed / "train.safetensors", arguments[-1], torch.device("cpu"))
+    polyps = [own for folder, own in zip(pool.folders, pool.records, strict=True) if folder == POLYPS]
+    assert all((own[-1].target, own[-1].mask) == (1, UNOUTLINED) for own in polyps)
+
+
 def test_questions_never_deny_what_may_be_there(recipe, packed):
     pool = open_pool(recipe, packed)
     asker = recipe["pool"].Asker(pool, balance=0.5, questions=4, lacking=0.22, wordless=0.2, seed=0)
@@ -112,7 +138,7 @@ def test_questions_never_deny_what_may_be_there(recipe, packed):
         elif question.target == polyp and about == POLYPS:
             assert pool.records[pictures[question.place]][0].mask < 0  # the one picture whose record says so
         elif question.target == liver:
-            assert about == POLYPS
+            assert about == POLYPS or question.mask == UNOUTLINED
         if question.vector == pool.wordless:
             assert question.target == (polyp if about == POLYPS else liver)
     assert {question.place for question in asked} == set(range(200))

@@ -1,24 +1,25 @@
-"""Write slices of strangers' CTs with lungs, hearts, brains and skulls, in the benchmark's layout.
+"""Write slices of strangers' CTs and MR images, and what they show and lack, in the benchmark's layout.
 
-Lungs, brain and skull are found by their HU, hearts were outlined by looking (``hearts.toml``), and all masks were
-looked at. Which slices lack them say the labels that naming learns from (recipes/anatomy/people.toml). Slices that show
-one of the four are written in three windows, as users' volumes are shown. Nobody is in two splits. Brain and skull of
-pictures with a haemorrhage are found alike, in the window in which they come.
+On CT lungs, brain and skull are found by their HU, hearts were outlined by looking (``hearts.toml``), and all masks
+were looked at. Which slices lack these and other targets say the labels that naming learns from
+(recipes/anatomy/people.toml), and which show some without an outline: shown.json lists these by picture. Slices of CT
+that show one of the four are written in three windows, as users' volumes are shown. Nobody is in two splits. Brain and
+skull of pictures with a haemorrhage are found alike, in the window in which they come.
 
-    python experiments/pocket/prepare_ct.py ../shared/data runs/data/people_ct
+    python experiments/pocket/prepare_people.py ../shared/data runs/data
 """
 
 import argparse
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pack_images import LeftOut, find_pictures
+from pack_images import SHOWN, LeftOut, find_pictures
 from people import Row, label_of, read_rows
 from PIL import Image, ImageDraw
 from prepare_heads import SIDE, Grey, read_grey, square
@@ -26,13 +27,14 @@ from scipy import ndimage
 
 from vesalius.data.annotations import SPLITS, ImageRecord
 from vesalius.data.prepare.journal import format_records
-from vesalius.files import write_text
+from vesalius.files import write_json, write_text
 from vesalius.imaging import read_image, write_mask, write_rgb
+from vesalius.imaging.slices import SliceStack
 from vesalius.prompts.anatomy import AnatomyLabel
 
 HEARTS = Path(__file__).with_name("hearts.toml")
-VAL = {"waw_1720", "cptac_01192", "ct_006", "ct_014"}
-TEST = {"ct_003", "ct_007", "ct_016", "ct_026", "pycerr_hn"}
+VAL = {"waw_1720", "cptac_01192", "ct_006", "ct_014", "niivue", "rorden_t1", "rorden_dwi"}
+TEST = {"ct_003", "ct_007", "ct_016", "ct_026", "pycerr_hn", "fnndsc_sag", "seg3d"}
 LEFT_OUT = {"onko_rt01", "onko_rt02", "ircad17"}
 """People whose outlines experiments/benchmarks/volumes.py compares with."""
 LUNGS_UNSURE = ("rider_0117", "ct_009", "ct_023", "ct_024", "ct_028", "ct_030_4")
@@ -68,6 +70,12 @@ LACKED = {
 """The same of targets that are not outlined, where the slice is away from their part of the body, too."""
 PARTS = {"hip_bone": "pelvis", "bladder": "pelvis"}
 """Those that belong elsewhere than to the abdomen."""
+TOLD = OUTLINED | {
+    "liver": "liver", "kidney": "kidneys", "intestine": "intestine", "hip_bone": "pelvic bone",
+}  # fmt: skip
+"""Target -> the organ by whose label a slice of CT shows it, outlined or not."""
+TOLD_MR = {"brain": "brain", "kidney": "kidneys", "intestine": "intestine"}
+"""The same of MR: what is learnt from outlines there."""
 Mask = NDArray[np.bool_]
 HU = NDArray[np.float64]
 
@@ -146,9 +154,32 @@ class Seen:
     """Window -> [S, S] in [0, 1]; the first is the usual one."""
     targets: dict[str, Mask | None]
     """Outlines, or None where there is nothing."""
+    shown: tuple[str, ...] = ()
+    """Targets that it shows, too, and nobody has outlined."""
 
 
-def see(anatomy: Path, row: Row) -> Iterator[Seen]:
+def see_mr(anatomy: Path, row: Row) -> Iterator[Seen]:
+    """Slices of one MR series."""
+    slices = read_image(anatomy / "series" / row["file"]).slices()
+    for index in spaced(slices):
+        label = label_of(row, index)
+        if label is not None:
+            told = tuple(each for each, organ in TOLD_MR.items() if organ in label.organs)
+            picture = {"usual": square(slices[index].rgb_square()[..., 0])}
+            yield Seen(name_slice(row, index), picture, dict.fromkeys(find_lacked(label)), told)
+
+
+def spaced(slices: SliceStack) -> range:
+    """Numbers of slices that are far enough apart."""
+    return range(0, len(slices), max(1, round(APART_MM / (slices.slice_spacing_mm or APART_MM))))
+
+
+def name_slice(row: Row, index: int) -> str:
+    """After its file and number."""
+    return f"{row['file'].partition('.')[0]}_{index:03d}"
+
+
+def see_ct(anatomy: Path, row: Row) -> Iterator[Seen]:
     """Slices of one CT."""
     file = row["file"]
     image = read_image(anatomy / ("ct_slices" if file.startswith("ct_") else "series") / file)
@@ -158,8 +189,7 @@ def see(anatomy: Path, row: Row) -> Iterator[Seen]:
     spacing = usual.pixel_spacing_mm or (1.0, 1.0)
     lungs = find_lungs(values)
     hearts = draw_hearts({int(key): value for key, value in read_hearts().get(file, {}).items()})
-    apart = max(1, round(APART_MM / (usual.slice_spacing_mm or APART_MM)))
-    for index in range(0, len(usual), apart):
+    for index in spaced(usual):
         label = label_of(row, index)
         if label is None:
             continue
@@ -177,7 +207,8 @@ def see(anatomy: Path, row: Row) -> Iterator[Seen]:
         looks = (HEAD_LOOKS if "brain" in shown else CHEST_LOOKS)[: None if shown else 1]
         if targets:
             pictures = {look or "usual": square(slices[look][index].rgb_square()[..., 0]) for look in looks}
-            yield Seen(f"{file.partition('.')[0]}_{index:03d}", pictures, targets)
+            told = tuple(each for each, organ in TOLD.items() if organ in label.organs and each not in targets)
+            yield Seen(name_slice(row, index), pictures, targets, told)
 
 
 def outline_head(bone: Mask, watery: Mask, spacing_mm: float) -> dict[str, Mask]:
@@ -217,35 +248,56 @@ def split_of(patient: str) -> str:
     return "val" if patient in VAL else "test" if patient in TEST else "train"
 
 
+def name_of(seen: Seen, look: str) -> str:
+    """Of the file of a slice in a window."""
+    return f"{seen.name}_{look}.png"
+
+
 def write(seen: Seen, out: Path) -> Iterator[ImageRecord]:
     """Pictures and masks of a slice."""
     for look, grey in seen.looks.items():
-        name = f"{seen.name}_{look}.png"
+        name = name_of(seen, look)
         write_rgb(out / "images" / name, np.repeat(grey[..., None], 3, axis=2))
         for target, mask in seen.targets.items():
             write_mask(out / "masks" / target / name, np.zeros((SIDE, SIDE), bool) if mask is None else mask)
             yield ImageRecord(name, f"{target}/{name}", {"p1": target}, target=target, absent=mask is None)
 
 
+def write_folder(sights: Iterable[tuple[str, Seen]], out: Path) -> None:
+    """Slices and their splits, as one data set."""
+    records: dict[str, list[ImageRecord]] = {split: [] for split in SPLITS}
+    shown: dict[str, tuple[str, ...]] = {}
+    for split, seen in sights:
+        records[split] += write(seen, out)
+        shown |= {name_of(seen, look): seen.shown for look in seen.looks if seen.shown}
+    write_json(out / SHOWN, shown)
+    for split, rows in records.items():
+        write_text(out / "anns" / f"{split}.json", format_records(rows))
+        names = {each.img_name for each in rows}
+        outlined = Counter(each.target for each in rows if not each.absent)
+        told = Counter(target for name in names for target in shown.get(name, ()))
+        print(f"{out.name}, {split}: {len(names)} pictures; outlined {dict(outlined)}, shown {dict(told)}")
+
+
+def see_all(shared: Path, modality: str) -> Iterator[tuple[str, Seen]]:
+    """Split and slice, of all of a modality."""
+    for row in read_rows():
+        if row["modality"] == modality and row["patient"] not in LEFT_OUT:
+            see = see_ct if modality == "CT" else see_mr
+            yield from ((split_of(row["patient"]), seen) for seen in see(shared / "anatomy", row))
+    for folder in HAEMORRHAGES if modality == "CT" else ():
+        for split in ("train", "val"):
+            yield from ((split, seen) for seen in see_haemorrhages(shared / "targets" / folder, split))
+
+
 def main() -> None:
-    """Write all CTs of the table."""
+    """Write a folder for each modality."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shared", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
-    records: dict[str, list[ImageRecord]] = {split: [] for split in SPLITS}
-    for row in read_rows():
-        if row["modality"] == "CT" and row["patient"] not in LEFT_OUT:
-            for seen in see(args.shared / "anatomy", row):
-                records[split_of(row["patient"])] += write(seen, args.out)
-    for folder in HAEMORRHAGES:
-        for split in ("train", "val"):
-            for seen in see_haemorrhages(args.shared / "targets" / folder, split):
-                records[split] += write(seen, args.out)
-    for split, rows in records.items():
-        write_text(args.out / "anns" / f"{split}.json", format_records(rows))
-        shown = Counter(each.target for each in rows if not each.absent)
-        print(f"{split}: {len({each.img_name for each in rows})} pictures; {dict(shown)}")
+    for modality in ("CT", "MR"):
+        write_folder(see_all(args.shared, modality), args.out / f"people_{modality.lower()}")
 
 
 if __name__ == "__main__":
