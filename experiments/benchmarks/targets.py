@@ -1,11 +1,12 @@
 """Score the embedded model on every target's test pictures; writes docs/results/pocket-targets.md and its figure.
 
-    python experiments/benchmarks/targets.py ../shared/data runs/data/people_ct
+    python experiments/benchmarks/targets.py ../shared/data runs/data/people_ct runs/data/people_mr
 
 Each picture is asked for each target that its records tell of, by the target's plain name, and for what its folder
 surely lacks (experiments/pocket/targets.toml). Dice is at the resolution of the files, threshold 0.5, over pictures
 that show the target; a picture counts once, however often a split lists it. Existence is judged over pictures that
-show the target and pictures of the same modality that lack it.
+show the target and pictures of the same modality that lack it. Slices of people kept back (experiments/pocket/
+prepare_people.py) are also asked for what their labels say that they show and nobody has outlined.
 """
 
 import argparse
@@ -37,6 +38,8 @@ ROOT = Path(__file__).parents[2]
 TARGETS = ROOT / "experiments" / "pocket" / "targets.toml"
 OUT = ROOT / "docs" / "results" / "pocket-targets.md"
 FIGURE = ROOT / "docs" / "images" / "pocket-targets-curve.svg"
+SHOWN = "shown.json"
+"""In a folder: what its pictures show though nobody has outlined it, by the names of the files."""
 QUIET = 0.01
 """Share of the pixels below which nothing is said to be marked."""
 RESAMPLES = 2000
@@ -60,6 +63,8 @@ class Answer:
     existence: float
     size: float = 0.0
     """Share of the pixels that the object takes."""
+    outlined: bool = True
+    """Whether somebody has outlined it, where it is present."""
 
 
 def read_records(root: Path, split: str) -> dict[str, list[dict[str, Any]]]:
@@ -85,6 +90,8 @@ def answers(
     """All of a folder."""
     texts = TextCache(model)
     only = next(iter(folder["targets"].values()))
+    labels = root / SHOWN
+    labelled: dict[str, list[str]] = json.loads(labels.read_text(encoding="utf-8")) if labels.exists() else {}
     for place, (name, records) in enumerate(read_records(root, split).items()):
         with Image.open(root / "images" / name) as opened:
             rgb = np.asarray(opened.convert("RGB"))
@@ -96,7 +103,8 @@ def answers(
             if target in known:
                 truths[target] = mask >= max(1, int(mask.max()) / 2)
         foreign = [alike[(place * FOREIGN_ASKED + each) % len(alike)] for each in range(min(FOREIGN_ASKED, len(alike)))]
-        asked = [*truths, *foreign]
+        unoutlined = [each for each in labelled.get(name, ()) if each in known]
+        asked = [*truths, *unoutlined, *foreign]
         with torch.inference_mode():
             pixels = torch.from_numpy(np.divide(rgb, 255, dtype=np.float32).transpose(2, 0, 1))
             features = model.encode_image(pixels[None])
@@ -109,9 +117,9 @@ def answers(
             total = int(marked.sum() + truth.sum())
             dice = 2 * int((marked & truth).sum()) / total if total else 1.0
             existence = float(each.existence.sigmoid()) if each.existence is not None else float("nan")
-            told, shown = target in truths, bool(truth.any())
-            size = float(truth.mean())
-            yield Answer(root.name, target, name, told, shown, dice, float(marked.mean()), existence, size)
+            told, shown = target in truths or target in unoutlined, bool(truth.any()) or target in unoutlined
+            size, outlined = float(truth.mean()), target not in unoutlined
+            yield Answer(root.name, target, name, told, shown, dice, float(marked.mean()), existence, size, outlined)
 
 
 def bounds(values: list[float], seed: int = 0) -> tuple[float, float]:
@@ -210,6 +218,17 @@ def by_folder(found: list[Answer]) -> list[str]:
     return lines
 
 
+def by_label(found: list[Answer]) -> list[str]:
+    """One row a folder and target that only labels tell of."""
+    groups: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    for each in found:
+        groups[each.folder, each.target].append(each.existence > 0.5)
+    rows = [
+        f"| {folder} | {target.replace('_', ' ')} | {share(own)} |" for (folder, target), own in sorted(groups.items())
+    ]
+    return ["| data | target | found |", "|---|---|---|", *rows]
+
+
 def main() -> None:
     """Ask, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -238,6 +257,7 @@ def main() -> None:
         for root in bar.track(roots, description="Scoring"):
             folder = folders[root.name]
             found += answers(model, root, folder, list(images), lacking(folder, list(images), modalities), args.split)
+    labelled, found = ([each for each in found if each.outlined == outlined] for outlined in (False, True))
     means = [
         float(np.mean(own)) for target in images if (own := [e.dice for e in found if e.target == target and e.present])
     ]
@@ -257,6 +277,10 @@ def main() -> None:
         "## By data set",
         "",
         *by_folder(found),
+        "",
+        "## Shown by the labels of slices, outlined by nobody",
+        "",
+        *by_label(labelled),
     ]
     scores = score(found, images, list_trained(roots, TARGETS))
     draw(scores, args.figure)

@@ -54,11 +54,33 @@ here=experiments/pocket
 [ -f $runs/calibrated.safetensors ] ||
     python $here/calibrate.py $runs/outlined.safetensors $runs/val.safetensors $runs/val_words.safetensors \
         $runs/calibrated.safetensors
+[ -d $made/brain_sequences/anns ] || # heads painted as other sequences show them, outlined by what was learnt so far
+    python $here/prepare_sequences.py $runs/calibrated.safetensors "$shared" $made
+more=$runs/more
+[ -f $more/train.safetensors ] ||
+    python $here/pack_images.py "$shared" $made $more/train.safetensors --split train --quality 56
+[ -f $more/words.safetensors ] ||
+    python $here/pack_words.py $runs/start.safetensors $more/train.safetensors $more/words.safetensors
+[ -f $more/val.safetensors ] || python $here/pack_images.py "$shared" $made $more/val.safetensors --split val --quality 90
+[ -f $more/val_words.safetensors ] ||
+    python $here/pack_words.py $runs/start.safetensors $more/val.safetensors $more/val_words.safetensors \
+        --learnt $more/words.safetensors
+[ -f $runs/seventh/rest.safetensors ] ||
+    python $here/train.py $more/train.safetensors $more/words.safetensors --out $runs/seventh \
+        --start $runs/calibrated.safetensors --still --minutes 48 --batch 24 --balance 0.45 \
+        --learning-rate 0.0008 --ema 0.995 --small-share 0.4 --relax 0.25 --lacking 0.3 --wordless 0.12
+[ -f $more/outlined.safetensors ] ||
+    python $here/assemble.py $runs/start.safetensors $more/words.safetensors $more/outlined.safetensors \
+        $runs/calibrated.safetensors $runs/seventh $runs/seventh
+[ -f $more/calibrated.safetensors ] ||
+    python $here/calibrate.py $more/outlined.safetensors $more/val.safetensors $more/val_words.safetensors \
+        $more/calibrated.safetensors
 [ -f $runs/named.safetensors ] ||
-    python $here/anatomy.py $runs/calibrated.safetensors "$shared" $runs/named.safetensors
+    python $here/anatomy.py $more/calibrated.safetensors "$shared" $runs/named.safetensors
 python $here/audit_thresholds.py $runs/named.safetensors "$shared/anatomy/series"
 python $here/pack.py $runs/named.safetensors
 python $here/phrases.py
 mapfile -t learnt < <(find "$shared/targets" -mindepth 1 -maxdepth 1 -type d ! -name lung-tumor | sort)
 python $here/fingerprints.py --out src/vesalius/models/weights/pocket.seen.safetensors \
-    "$shared/segmentation" "${learnt[@]}" $made/brain_mr $made/brain_absent $made/trunk_ct $made/heads_mr $made/heads_ct $made/people_ct
+    "$shared/segmentation" "${learnt[@]}" $made/brain_mr $made/brain_absent $made/brain_sequences $made/trunk_ct \
+    $made/heads_mr $made/heads_ct $made/people_ct $made/people_mr

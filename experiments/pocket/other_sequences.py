@@ -1,4 +1,4 @@
-"""MR slices as other sequences would show them, for naming.
+"""T1-weighted slices as other MR sequences would show them, for naming.
 
 Few people of the series were examined by diffusion or with suppressed fat, and whoever is held out takes half of them
 along. What these sequences make of a tissue is known, and on T1 its shade says which it is: within the brain, fluid is
@@ -7,13 +7,10 @@ shades for each sequence, and what lies outside by another; of spines and limbs,
 and marrow dark. Edges of bone and air, which are as dark as fluid, come out wrong; the drawn changes of every curve are
 larger than that. As painted slices are coarse and noisy as such sequences are, slices of CT are made so, too: without
 them, a blurred CT was taken for MR. Whatever is made of a slice is held out with its person.
-
-T2-weighted spines with outlined vertebrae are made T1-weighted and fat-suppressed: what is bright between vertebrae is
-fluid and what is dark there disc, and elsewhere what is bright is fat.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,24 +48,6 @@ BODY_SEQUENCES = {
     "T2": Contrast((), (0.0, 0.05, 0.9, 0.22, 0.5, 0.8)),
     "STIR": Contrast((), (0.0, 0.1, 0.9, 0.45, 0.2, 0.1)),
 }
-SPINE_SHADES = (0.0, 0.1, 0.22, 0.45, 0.75, 1.2)
-"""Shades of a T2-weighted spine, in those of its fat."""
-SPINE_SEQUENCES = {
-    "T1": {
-        "vertebra": (0.05, 0.3, 0.42, 0.6, 0.72, 0.85),
-        "between": (0.1, 0.34, 0.42, 0.36, 0.2, 0.15),
-        "elsewhere": (0.0, 0.12, 0.36, 0.5, 0.75, 1.1),
-    },
-    "STIR": {
-        "vertebra": (0.02, 0.1, 0.14, 0.2, 0.22, 0.3),
-        "between": (0.02, 0.1, 0.22, 0.5, 0.85, 1.1),
-        "elsewhere": (0.0, 0.1, 0.25, 0.3, 0.2, 0.12),
-    },
-}
-"""What becomes of them, by where they are."""
-SPINE_SIDE = (200, 320)
-BETWEEN = 0.045
-"""Share of a picture's side: gaps between vertebrae twice as wide are between them."""
 COARSE = (96, 320)
 """Pixels across a coarse CT, from and to."""
 MOST, MOST_CT = 24, 12
@@ -101,30 +80,6 @@ def repaint(slices: Sequence[LabelledSlice], outline: Callable[[Shades], NDArray
                 yield made(each, paint(each.rgb[..., 0], none, contrast, rng), name)
     for each, rng in spread([each for each in usable if each.label.modality == "CT" and each.label.stations], MOST_CT):
         yield made(each, resample(each.rgb[..., 0], COARSE, rng))
-
-
-def repaint_spines(outlined: Iterable[tuple[LabelledSlice, NDArray[np.bool_]]]) -> Iterator[LabelledSlice]:
-    """T2-weighted spines, each with an outline of its vertebrae [S, S], as T1 and STIR show them."""
-    for place, (each, vertebrae) in enumerate(outlined):
-        rng = np.random.default_rng(place)
-        for name, curves in SPINE_SEQUENCES.items():
-            yield made(each, paint_spine(each.rgb[..., 0], vertebrae, curves, rng), name)
-
-
-def paint_spine(
-    shades: Shades, vertebrae: NDArray[np.bool_], curves: Mapping[str, tuple[float, ...]], rng: np.random.Generator
-) -> Shades:
-    """One slice [S, S] in [0, 1] by the curve of where each pixel is."""
-    margin = round(BETWEEN * len(shades))
-    near = ndimage.distance_transform_edt(~np.pad(vertebrae, 2 * margin)) <= margin
-    closed = (ndimage.distance_transform_edt(near) > margin)[2 * margin : -2 * margin, 2 * margin : -2 * margin]
-    relative = shades / max(0.2, float(np.quantile(shades[shades > 0.1], 0.9)))
-    places = {"vertebra": vertebrae, "between": closed & ~vertebrae, "elsewhere": ~(closed | vertebrae)}
-    found = np.zeros(shades.shape)
-    for place, where in places.items():
-        edge = ndimage.gaussian_filter(where.astype(np.float32), 0.7)
-        found += edge * np.interp(relative, SPINE_SHADES, changed(curves[place], rng))
-    return resample((found / max(0.2, float(np.quantile(found, 0.99)))).astype(np.float32), SPINE_SIDE, rng)
 
 
 def spread(slices: Sequence[LabelledSlice], most: int) -> Iterator[tuple[LabelledSlice, np.random.Generator]]:

@@ -11,10 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from labelled_slice import LabelledSlice, partial
-from numpy.typing import NDArray
-from pack_images import LeftOut, find_pictures
 
 from vesalius.data.slices.cutting import to_square
 from vesalius.imaging import read_image
@@ -22,7 +19,6 @@ from vesalius.prompts.anatomy import AnatomyLabel
 
 LABELS = Path(__file__).with_name("target_labels.toml")
 LEFT_OUT = Path(__file__).with_name("leave_out.toml")
-SPINES = ("lumbar-spine", "spider-t2w-subset")
 MOST, MOST_TESTED = 60, 12
 """Pictures of a folder that are trained on, and tested."""
 LEAST_LIT, LIT = 0.06, 15
@@ -50,22 +46,6 @@ def read_targets(shared: Path, size: int) -> Iterator[LabelledSlice]:
                 if (square >= LIT).mean() >= LEAST_LIT:
                     label = label_of(row, picture, shown[picture])
                     yield LabelledSlice(square, label, name, name, test=tested)
-
-
-def read_spines(shared: Path, size: int) -> Iterator[tuple[LabelledSlice, NDArray[np.bool_]]]:
-    """T2-weighted spines that may be trained on, and their vertebrae [S, S]."""
-    rows = tomllib.loads(LABELS.read_text(encoding="utf-8"))
-    for name in SPINES:
-        root = shared / "targets" / name
-        for _, packed, masks in find_pictures([root], ("train", "val"), LeftOut()):
-            label = label_of(rows[name], packed.name, {"vertebrae": True})
-            if label.protocol == "T2" and masks:
-                square = to_square(read_image(root / "images" / packed.name).slices()[0].rgb_square(), size)
-                outline = to_square(read_image(masks[0]).slices()[0].rgb_square(), size)
-                yield (
-                    LabelledSlice(square, label, name, name),
-                    outline > 127,
-                )
 
 
 def _records(root: Path, splits: Sequence[str]) -> dict[str, dict[str, bool]]:

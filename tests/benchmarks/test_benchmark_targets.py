@@ -50,6 +50,15 @@ def test_the_figure_names_every_target_and_labels_keep_apart(causes, make, tmp_p
     assert polyp == 0.9
 
 
+def test_what_only_labels_tell_of_is_counted_by_folder(import_script):
+    targets = import_script("experiments/benchmarks", "targets")
+    found = [
+        targets.Answer(folder, "optic_disc", str(n), True, True, 0.0, 0.2, existence, outlined=False)
+        for n, (folder, existence) in enumerate((("b", 0.9), ("a", 0.6), ("a", 0.2)))
+    ]
+    assert targets.by_label(found)[2:] == ["| a | optic disc | 50 % of 2 |", "| b | optic disc | 100 % of 1 |"]
+
+
 def test_targets_are_scored_where_they_are_shown(import_script):
     targets = import_script("experiments/benchmarks", "targets")
     shown = [

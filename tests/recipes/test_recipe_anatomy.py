@@ -202,26 +202,6 @@ def test_a_brain_that_is_outlined_badly_is_not_painted(recipe):
     assert not list(module.repaint([make_t1(recipe, "brain")], lambda _: pieces))
 
 
-def test_a_t2_spine_is_painted_with_dark_fluid_or_with_dark_fat(recipe):
-    shades, vertebrae = np.zeros((320, 320)), np.zeros((320, 320), bool)
-    for top in range(20, 300, 40):
-        vertebrae[top : top + 32, 140:180] = vertebrae[top : top + 32, 192:204] = True
-    shades[20:292, 100:300] = 0.2  # muscle
-    shades[20:292, 140:180] = 0.1  # discs
-    shades[vertebrae] = 0.45
-    shades[20:292, 181:191] = 0.95  # fluid
-    shades[20:292, 270:300] = 0.95  # fat
-    spine = make_t1(recipe)
-    spine = replace(spine, picture=np.round(255 * shades).astype(np.uint8), label=replace(spine.label, protocol="T2"))
-    painted = list(recipe["other_sequences"].repaint_spines([(spine, vertebrae)]))
-    assert all(each.painted and not each.native and each.patient == "somebody" for each in painted)
-    columns = fluid, fat, marrow, muscle = 186, 285, 160, 240
-    found = {each.label.protocol: {at: int(each.picture[156, at]) for at in columns} for each in painted}
-    assert set(found) == {"T1", "STIR"}
-    assert found["T1"][fat] > found["T1"][marrow] > found["T1"][fluid]
-    assert found["STIR"][fluid] > max(found["STIR"][each] for each in (fat, marrow, muscle))
-
-
 def test_a_painted_slice_keeps_its_contrast_and_its_protocol(recipe):
     views = recipe["anatomy_views"]
     painted = replace(make_t1(recipe, "brain"), painted=True)
