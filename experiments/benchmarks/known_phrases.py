@@ -57,8 +57,9 @@ def read_cases(split: str) -> Iterator[Case]:
 
 
 def read_known() -> list[KnownTarget]:
-    """All targets that some folder of pictures marks, with the kinds of pictures."""
-    folders = tomllib.loads((RECIPES / "targets.toml").read_text(encoding="utf-8")).values()
+    """All targets that some folder of pictures marks, with the kinds of pictures; made pictures do not count."""
+    rows = tomllib.loads((RECIPES / "targets.toml").read_text(encoding="utf-8")).values()
+    folders = [row for row in rows if not row.get("remade")]
     names = dict.fromkeys(name for row in folders for name in row["targets"].values())
     kinds = {name: {row["modality"] for row in folders if name in row["targets"].values()} for name in names}
     return [KnownTarget(name, frozenset(kinds[name])) for name in names]
