@@ -117,8 +117,8 @@ def answers(
             total = int(marked.sum() + truth.sum())
             dice = 2 * int((marked & truth).sum()) / total if total else 1.0
             existence = float(each.existence.sigmoid()) if each.existence is not None else float("nan")
-            told, shown = target in truths or target in unoutlined, bool(truth.any()) or target in unoutlined
-            size, outlined = float(truth.mean()), target not in unoutlined
+            outlined, size = target not in unoutlined, float(truth.mean())
+            told, shown = target in truths or not outlined, bool(truth.any()) or not outlined
             yield Answer(root.name, target, name, told, shown, dice, float(marked.mean()), existence, size, outlined)
 
 

@@ -19,14 +19,17 @@ here=experiments/pocket
 [ -d $made/heads_ct/anns ] || python $here/prepare_heads.py "$shared" $made
 [ -d $made/people_mr/anns ] || python $here/prepare_people.py "$shared" $made
 
-[ -f $runs/train.safetensors ] ||
-    python $here/pack_images.py "$shared" $made $runs/train.safetensors --split train --quality 56
-[ -f $runs/words.safetensors ] ||
-    python $here/pack_words.py $runs/start.safetensors $runs/train.safetensors $runs/words.safetensors
-[ -f $runs/val.safetensors ] || python $here/pack_images.py "$shared" $made $runs/val.safetensors --split val --quality 90
-[ -f $runs/val_words.safetensors ] ||
-    python $here/pack_words.py $runs/start.safetensors $runs/val.safetensors $runs/val_words.safetensors \
-        --learnt $runs/words.safetensors
+pack() { # what is learnt from and what chooses, pictures and words, into a folder
+    [ -f $1/train.safetensors ] ||
+        python $here/pack_images.py "$shared" $made $1/train.safetensors --split train --quality 56
+    [ -f $1/words.safetensors ] ||
+        python $here/pack_words.py $runs/start.safetensors $1/train.safetensors $1/words.safetensors
+    [ -f $1/val.safetensors ] || python $here/pack_images.py "$shared" $made $1/val.safetensors --split val --quality 90
+    [ -f $1/val_words.safetensors ] ||
+        python $here/pack_words.py $runs/start.safetensors $1/val.safetensors $1/val_words.safetensors \
+            --learnt $1/words.safetensors
+}
+pack $runs
 
 [ -f $runs/first/rest.safetensors ] || bash $here/gpu.sh $runs $runs/first 9
 [ -f $runs/second/rest.safetensors ] ||
@@ -57,14 +60,7 @@ here=experiments/pocket
 [ -d $made/brain_sequences/anns ] || # heads painted as other sequences show them, outlined by what was learnt so far
     python $here/prepare_sequences.py $runs/calibrated.safetensors "$shared" $made
 more=$runs/more
-[ -f $more/train.safetensors ] ||
-    python $here/pack_images.py "$shared" $made $more/train.safetensors --split train --quality 56
-[ -f $more/words.safetensors ] ||
-    python $here/pack_words.py $runs/start.safetensors $more/train.safetensors $more/words.safetensors
-[ -f $more/val.safetensors ] || python $here/pack_images.py "$shared" $made $more/val.safetensors --split val --quality 90
-[ -f $more/val_words.safetensors ] ||
-    python $here/pack_words.py $runs/start.safetensors $more/val.safetensors $more/val_words.safetensors \
-        --learnt $more/words.safetensors
+pack $more
 [ -f $runs/seventh/rest.safetensors ] ||
     python $here/train.py $more/train.safetensors $more/words.safetensors --out $runs/seventh \
         --start $runs/calibrated.safetensors --still --minutes 48 --batch 24 --balance 0.45 \

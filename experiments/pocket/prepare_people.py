@@ -256,11 +256,15 @@ def name_of(seen: Seen, look: str) -> str:
 def write(seen: Seen, out: Path) -> Iterator[ImageRecord]:
     """Pictures and masks of a slice."""
     for look, grey in seen.looks.items():
-        name = name_of(seen, look)
-        write_rgb(out / "images" / name, np.repeat(grey[..., None], 3, axis=2))
-        for target, mask in seen.targets.items():
-            write_mask(out / "masks" / target / name, np.zeros((SIDE, SIDE), bool) if mask is None else mask)
-            yield ImageRecord(name, f"{target}/{name}", {"p1": target}, target=target, absent=mask is None)
+        yield from write_picture(out, name_of(seen, look), grey, seen.targets)
+
+
+def write_picture(out: Path, name: str, grey: Grey, targets: Mapping[str, Mask | None]) -> Iterator[ImageRecord]:
+    """One picture [S, S] and a mask a target, empty where there is nothing."""
+    write_rgb(out / "images" / name, np.repeat(grey[..., None], 3, axis=2))
+    for target, mask in targets.items():
+        write_mask(out / "masks" / target / name, np.zeros((SIDE, SIDE), bool) if mask is None else mask)
+        yield ImageRecord(name, f"{target}/{name}", {"p1": target}, target=target, absent=mask is None)
 
 
 def write_folder(sights: Iterable[tuple[str, Seen]], out: Path) -> None:

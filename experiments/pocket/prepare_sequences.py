@@ -23,11 +23,12 @@ from other_sequences import LEAST_BRAIN, LEAST_SOLID, OUTSIDE, SEQUENCES, TISSUE
 from pack_images import LeftOut, find_pictures
 from people import read_rows
 from prepare_heads import HEADS, read_grey, square
+from prepare_people import write_picture
 
 from vesalius.data.annotations import ImageRecord
 from vesalius.data.prepare.journal import format_records
 from vesalius.files import write_text
-from vesalius.imaging import read_image, write_mask, write_rgb
+from vesalius.imaging import read_image
 from vesalius.models.checkpoints import load_segmenter
 from vesalius.models.pocket import PocketSegmenter
 
@@ -87,11 +88,9 @@ def repaint(picture: Picture) -> Iterator[tuple[str, NDArray[np.float32]]]:
 def write(pictures: Iterator[Picture], out: Path) -> Iterator[ImageRecord]:
     """All paintings of some pictures."""
     for picture in pictures:
+        targets = {target: outline if outline.any() else None for target, outline in picture[2].items()}
         for name, shades in repaint(picture):
-            write_rgb(out / "images" / name, np.repeat(square(shades)[..., None], 3, axis=2))
-            for target, outline in picture[2].items():
-                write_mask(out / "masks" / target / name, outline)
-                yield ImageRecord(name, f"{target}/{name}", {"p1": target}, target=target, absent=not outline.any())
+            yield from write_picture(out, name, square(shades), targets)
 
 
 def main() -> None:

@@ -16,7 +16,6 @@ from vesalius.models.checkpoints import load_segmenter, save_model
 
 POLYPS, ORGANS = "kvasir_polyp", "curvas-abdominal-multiorgan"
 SIZE = 48
-UNOUTLINED = -2
 
 
 def write_folder(root: Path, records: dict[str, list[tuple[str, str | None, bool]]]) -> None:
@@ -81,7 +80,9 @@ def test_only_what_has_pictures_enough_is_learnt_and_records_keep_their_masks(re
     pool = open_pool(recipe, packed)
     assert pool.targets == ["polyp", "liver"]  # no kidney is shown
     assert pool.splits == ["train"] * 11
-    assert Counter(record.target for own in pool.records for record in own if record.mask != UNOUTLINED) == {0: 6, 1: 5}
+    assert Counter(
+        record.target for own in pool.records for record in own if record.mask != recipe["pack_images"].UNOUTLINED
+    ) == {0: 6, 1: 5}
     assert [own[0].mask >= 0 for own in pool.records][:6] == [True, True, False, True, True, True]
     inside = pool.masks[pool.records[0][0].mask, 0] > 127
     assert inside.float().mean() == pytest.approx(24 * 28 / SIZE**2, abs=0.03)
@@ -100,12 +101,12 @@ def test_phrases_keep_their_vectors(recipe, packed):
 
 def test_what_nobody_outlined_is_asked_for_and_never_outlined(recipe, packed):
     pool, train = open_pool(recipe, packed), recipe["train"]
-    told = [record for own in pool.records for record in own if record.mask == UNOUTLINED]
+    told = [record for own in pool.records for record in own if record.mask == recipe["pack_images"].UNOUTLINED]
     assert [(record.target, record.shown) for record in told] == [(1, True)]  # of a liver; no pancreas is learnt
     asker = recipe["pool"].Asker(pool, balance=0.5, questions=4, lacking=0.22, wordless=0.2, seed=0)
     pictures, asked = asker.draw(60)
     batch = train.prepare(pool, pictures, asked, train.Config(minutes=0), 64, 0.5)
-    unoutlined = torch.tensor([each.mask == UNOUTLINED for each in asked])
+    unoutlined = torch.tensor([each.mask == recipe["pack_images"].UNOUTLINED for each in asked])
     assert unoutlined.any()
     assert (batch.there[unoutlined] == 1).all()
     assert (batch.weights[unoutlined] == 0).all()
@@ -122,7 +123,7 @@ def test_what_all_pictures_of_a_folder_surely_show_is_shown_by_each(recipe, pack
         run(words, *arguments)
     pool = recipe["pool"].Pool(packed / "train.safetensors", arguments[-1], torch.device("cpu"))
     polyps = [own for folder, own in zip(pool.folders, pool.records, strict=True) if folder == POLYPS]
-    assert all((own[-1].target, own[-1].mask) == (1, UNOUTLINED) for own in polyps)
+    assert all((own[-1].target, own[-1].mask) == (1, recipe["pack_images"].UNOUTLINED) for own in polyps)
 
 
 def test_questions_never_deny_what_may_be_there(recipe, packed):
@@ -138,7 +139,7 @@ def test_questions_never_deny_what_may_be_there(recipe, packed):
         elif question.target == polyp and about == POLYPS:
             assert pool.records[pictures[question.place]][0].mask < 0  # the one picture whose record says so
         elif question.target == liver:
-            assert about == POLYPS or question.mask == UNOUTLINED
+            assert about == POLYPS or question.mask == recipe["pack_images"].UNOUTLINED
         if question.vector == pool.wordless:
             assert question.target == (polyp if about == POLYPS else liver)
     assert {question.place for question in asked} == set(range(200))
