@@ -79,7 +79,7 @@ def pocket():
 @pytest.mark.parametrize(
     "phrase",
     [
-        "suprasellar extension of the adenoma", "prolactinoma", "the dark regions on either side of the heart",
+        "suprasellar extension of the adenoma", "prolactinoma",
         "the elevated lesion that should be removed", "the chamber inside the muscular ring", "optic disc rim and cup",
         "the space between the lungs", "the muscle under the heart", "adenoma of the adrenal", "wall of the bladder",
         "kidney stone", "LAD",
@@ -98,6 +98,8 @@ def test_the_embedded_model_would_rather_not_answer_than_outline_something_else(
         ("organs that make the urine", "kidneys"),
         ("the large organ under the right dome of the diaphragm", "liver"),
         ("calvarial bone", "skull"),
+        ("the dark regions on either side of the heart", "lungs"),
+        ("gland beneath the bladder", "prostate"),
     ],
 )
 def test_the_embedded_model_understands_synonyms_and_descriptions(pocket, phrase, target):

@@ -2,21 +2,33 @@
 
 python experiments/pocket/phrases.py
 
-To be run anew when the prompt bank, unlearnt.toml, descriptions.toml, the words for anatomy or the sentence encoder
-change; needs no pictures.
+A classifier of targets learns from all names, too. To be run anew when the prompt bank, unlearnt.toml,
+descriptions.toml, the words for anatomy or the sentence encoder change; needs no pictures.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 
 from vesalius.models.checkpoint_file import PHRASES
 from vesalius.models.checkpoints import load_segmenter
 from vesalius.models.inference import TextCache
 from vesalius.naming.phrasebook import list_naming_phrases
-from vesalius.prompts.phrase_vectors import list_phrases, write_phrase_vectors
+from vesalius.prompts.phrase_vectors import PhraseClassifier, list_phrases, to_unit, write_phrase_vectors
+
+INVERSE_PENALTY = 30.0
+"""Scikit-learn's C; chosen on known_phrases_dev.toml."""
+
+
+def learn(vectors: Mapping[str, NDArray[np.float32]]) -> PhraseClassifier:
+    """Which targets their names mean."""
+    owners, phrases = zip(*list_phrases(), strict=True)
+    found = LogisticRegression(C=INVERSE_PENALTY, max_iter=1000)
+    found.fit(to_unit(np.stack([vectors[each] for each in phrases])), owners)
+    return PhraseClassifier(tuple(found.classes_), found.coef_.astype(np.float32), found.intercept_.astype(np.float32))
 
 
 def main() -> None:
@@ -31,7 +43,7 @@ def main() -> None:
         return vectors
 
     phrases = [*(phrase for _, phrase in list_phrases()), *list_naming_phrases()]
-    count = write_phrase_vectors(PHRASES, phrases, encode)
+    count = write_phrase_vectors(PHRASES, phrases, encode, learn)
     print(f"{PHRASES}: {count:,} phrases, {PHRASES.stat().st_size / 1e6:.2f} MB")
 
 

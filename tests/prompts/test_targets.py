@@ -5,7 +5,14 @@ from vesalius.errors import PromptError
 from vesalius.models.checkpoint_file import PHRASES
 from vesalius.prompts import list_targets
 from vesalius.prompts.bank import KnownTarget
-from vesalius.prompts.phrase_vectors import UNLEARNT, PhraseIndex, list_phrases, write_phrase_vectors
+from vesalius.prompts.phrase_vectors import (
+    UNLEARNT,
+    PhraseClassifier,
+    PhraseIndex,
+    list_phrases,
+    to_unit,
+    write_phrase_vectors,
+)
 from vesalius.prompts.targets import resolve
 
 KNOWN = [KnownTarget("liver", frozenset({"ct", "mr"})), KnownTarget("spleen"), KnownTarget("liver_tumour")]
@@ -16,7 +23,11 @@ def unit(owner: str) -> np.ndarray:
     return np.eye(4, dtype=np.float32)[AXES.get(owner, 3)]
 
 
-INDEX = PhraseIndex(tuple(owner for owner, _ in list_phrases()), np.stack([unit(owner) for owner, _ in list_phrases()]))
+OWNERS = (*list_targets(), UNLEARNT)
+UNDECIDED = PhraseClassifier(OWNERS, np.zeros((len(OWNERS), 4), np.float32), np.zeros(len(OWNERS), np.float32))
+INDEX = PhraseIndex(
+    tuple(owner for owner, _ in list_phrases()), np.stack([unit(owner) for owner, _ in list_phrases()]), UNDECIDED
+)
 
 
 def towards(*weights: float):
@@ -46,7 +57,7 @@ class TestResolve:
         )
 
     def test_nor_if_nothing_lies_near(self):
-        index = PhraseIndex(INDEX.owners, INDEX.vectors * 0.4)
+        index = PhraseIndex(INDEX.owners, INDEX.vectors * 0.4, UNDECIDED)
         assert not resolve("gibberish", KNOWN, index, towards(0, 1, 0, 0)).known
 
     def test_a_target_that_a_phrase_is_not_about_is_not_meant_however_near(self):
@@ -133,9 +144,18 @@ class TestIndex:
     @staticmethod
     def write(path, phrases):
         vectors = {each: np.random.default_rng(len(each)).normal(size=5).astype(np.float32) for each in phrases}
-        count = write_phrase_vectors(path, phrases, lambda texts: np.stack([vectors[each] for each in texts]))
+        count = write_phrase_vectors(
+            path, phrases, lambda texts: np.stack([vectors[each] for each in texts]), TestIndex.learn
+        )
         assert count == len(set(phrases))
         return vectors
+
+    @staticmethod
+    def learn(vectors):
+        """Weights that lie column by column in memory, as scikit-learn's do."""
+        assert all(each.shape == (5,) for each in vectors.values())
+        weights = np.asfortranarray(np.arange(5 * len(OWNERS), dtype=np.float32).reshape(-1, 5))
+        return PhraseClassifier(OWNERS, weights, np.arange(len(OWNERS), dtype=np.float32))
 
     def test_it_is_read_as_it_was_written_but_for_length(self, tmp_path):
         owners, phrases = zip(*list_phrases(), strict=True)
@@ -144,6 +164,10 @@ class TestIndex:
         assert read.owners == owners
         assert np.allclose(np.linalg.norm(read.vectors, axis=1), 1)
         assert np.allclose(read.vectors[7], vectors[phrases[7]] / np.linalg.norm(vectors[phrases[7]]))
+        learnt = self.learn(vectors)
+        assert read.classifier.owners == OWNERS
+        assert np.array_equal(read.classifier.weights, learnt.weights)
+        assert np.array_equal(read.classifier.offsets, learnt.offsets)
 
     def test_one_that_lacks_a_phrase_is_refused(self, tmp_path):
         lacking = list_phrases()[3][1]
@@ -174,3 +198,29 @@ class TestIndex:
         near = index.compare(index.vectors[row], list_targets())
         assert next(iter(near.targets)) == "spleen"
         assert near.means("spleen", 0.05)
+
+    def test_the_package_s_classifier_tells_most_names(self):
+        index = PhraseIndex.read(PHRASES)
+        odds = index.vectors @ index.classifier.weights.T + index.classifier.offsets
+        guessed = [index.classifier.owners[place] for place in odds.argmax(1)]
+        assert np.mean([one == two for one, two in zip(guessed, index.owners, strict=True)]) > 0.95
+        assert sum(index.classifier.shares(index.vectors[0]).values()) == pytest.approx(1)
+
+    def test_the_classifier_decides_between_names_that_lie_alike(self):
+        weights = UNDECIDED.weights.copy()
+        weights[OWNERS.index("spleen"), :2] = 4
+        index = PhraseIndex(INDEX.owners, INDEX.vectors, PhraseClassifier(OWNERS, weights, UNDECIDED.offsets))
+        vector = to_unit(np.array([1, 1, 0, 0.2], np.float32))
+        assert INDEX.compare(vector, ["liver", "spleen"]).targets["liver"] == pytest.approx(0.7, abs=0.01)
+        near = index.compare(vector, ["liver", "spleen"])
+        assert near.targets["spleen"] > near.targets["liver"] + 0.1
+        assert near.means("spleen", 0.1)
+
+    def test_what_the_classifier_takes_for_a_target_that_is_not_known_counts_as_unlearnt(self):
+        weights = UNDECIDED.weights.copy()
+        weights[OWNERS.index("spleen"), :2] = 4
+        index = PhraseIndex(INDEX.owners, INDEX.vectors, PhraseClassifier(OWNERS, weights, UNDECIDED.offsets))
+        near = index.compare(np.array([1, 0, 0, 0], np.float32), ["liver"])
+        assert near.other == pytest.approx(
+            index.compare(np.array([1, 0, 0, 0], np.float32), ["spleen"]).targets["spleen"]
+        )

@@ -1,9 +1,12 @@
 """Sentence vectors of all names: a phrase that words leave open is compared with them.
 
-The file beside pocket's weights holds them for other uses, too: with it, a known phrase needs no text encoder.
+The nearest names alone miss what many names of a target have in common, so a linear classifier that learnt all names
+has a say, too. The file beside pocket's weights holds the vectors for other uses as well: with it, a known phrase needs
+no text encoder.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +24,30 @@ UNLEARNT = ""
 NEIGHBOURS = 3
 """A target's nearness is the mean of its nearest phrase and of the mean of this many nearest phrases."""
 NEAREST = 0.5
-"""Cosine that a target must have at least to be meant."""
+"""Nearness that a target must have at least to be meant."""
+SHARE_WEIGHT = 0.03
+"""Cosine that a share of the classifier is worth if it is e times an even one; chosen on known_phrases_dev.toml."""
+LEAST_SHARE = 3e-4
+"""Shares below this count as this."""
 _REMEDY = "make it anew with experiments/pocket/phrases.py"
+
+
+@dataclass(frozen=True, eq=False)
+class PhraseClassifier:
+    """How likely a sentence vector means each target, or nothing learnt: a multinomial logistic regression."""
+
+    owners: tuple[str, ...]
+    """Rows of the bank and ``UNLEARNT``, [C]."""
+    weights: NDArray[np.float32]
+    """[C, D], for unit vectors."""
+    offsets: NDArray[np.float32]
+    """[C]."""
+
+    def shares(self, vector: NDArray[np.float32]) -> dict[str, float]:
+        """Share of each owner, together 1, of a unit vector [D]."""
+        odds = self.weights @ vector + self.offsets
+        each = np.exp(odds - odds.max())
+        return dict(zip(self.owners, (each / each.sum()).tolist(), strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +58,7 @@ class PhraseIndex:
     """Row of the bank, or ``UNLEARNT``, [P]."""
     vectors: NDArray[np.float32]
     """Unit vectors, [P, D]."""
+    classifier: PhraseClassifier
 
     @classmethod
     def read(cls, path: Path) -> "PhraseIndex":
@@ -47,16 +73,23 @@ class PhraseIndex:
             count = f"{len(lacking)} phrases of the prompt bank are missing, the first '{lacking[0]}'"
             raise PromptError(f"{path}: {count}; {_REMEDY}.")
         vectors = np.stack([known[phrase] for phrase in phrases])
-        return cls(owners, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+        return cls(owners, to_unit(vectors), _read_classifier(path))
 
     def compare(self, vector: NDArray[np.float32], known: Iterable[str]) -> "Nearness":
         """How near a phrase lies to each of the known targets, and to all else."""
-        cosines = self.vectors @ (vector / np.linalg.norm(vector))
+        unit = to_unit(vector)
+        cosines = self.vectors @ unit
         wanted = dict.fromkeys(known)
         rows: dict[str, list[int]] = {}
         for row, owner in enumerate(self.owners):
             rows.setdefault(owner if owner in wanted else UNLEARNT, []).append(row)
-        near = {owner: _nearness(cosines[found]) for owner, found in rows.items()}
+        shares = self.classifier.shares(unit)
+        even = 1 / len(shares)
+        shares[UNLEARNT] = max(share for owner, share in shares.items() if owner not in wanted)
+        near = {
+            owner: _nearness(cosines[found]) + SHARE_WEIGHT * math.log(max(shares[owner], LEAST_SHARE) / even)
+            for owner, found in rows.items()
+        }
         other = near.pop(UNLEARNT, 0.0)
         return Nearness(dict(sorted(near.items(), key=lambda each: -each[1])), other)
 
@@ -66,9 +99,9 @@ class Nearness:
     """How near a phrase lies to targets."""
 
     targets: Mapping[str, float]
-    """Target -> cosine, the nearest first."""
+    """Target -> cosine of its nearest names, moved by what the classifier says; the nearest first."""
     other: float
-    """Cosine of the nearest thing that is not learnt."""
+    """The same of what is not learnt."""
 
     def means(self, target: str, lead: float, min_cosine: float = NEAREST) -> bool:
         """Whether it is near enough to a target, and by so much nearer than to what is not learnt."""
@@ -97,7 +130,10 @@ def list_phrases() -> tuple[tuple[str, str], ...]:
 
 
 def write_phrase_vectors(
-    path: Path, phrases: Iterable[str], encode: Callable[[Sequence[str]], NDArray[np.float32]]
+    path: Path,
+    phrases: Iterable[str],
+    encode: Callable[[Sequence[str]], NDArray[np.float32]],
+    learn: Callable[[Mapping[str, NDArray[np.float32]]], PhraseClassifier],
 ) -> int:
     """Encode phrases into a file.
 
@@ -105,13 +141,20 @@ def write_phrase_vectors(
         path: Of the file.
         phrases: Any, repeats allowed.
         encode: Gives phrases' sentence vectors, [P, D].
+        learn: Gives the classifier, from phrases and their vectors.
 
     Returns:
         How many different ones there are.
     """
     distinct = list(dict.fromkeys(phrases))
+    vectors = encode(distinct)
+    classifier = learn(dict(zip(distinct, vectors, strict=True)))
+    # Safetensors writes what lies column by column in memory as if it lay row by row.
+    weights = np.ascontiguousarray(classifier.weights)
+    tensors = {"vectors": vectors, "weights": weights, "offsets": classifier.offsets}
+    facts = {"phrases": json.dumps(distinct), "owners": json.dumps(classifier.owners)}
     with writing(path) as unfinished:
-        save_file({"vectors": encode(distinct)}, unfinished, metadata={"phrases": json.dumps(distinct)})
+        save_file(tensors, unfinished, metadata=facts)
     return len(distinct)
 
 
@@ -121,10 +164,29 @@ def read_phrase_vectors(path: Path) -> dict[str, NDArray[np.float32]]:
     Raises:
         PromptError: If the file cannot be read.
     """
+    facts, tensors = _read(path, "phrases", "vectors")
+    return dict(zip(facts, tensors[0], strict=True))
+
+
+def to_unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Vectors [..., D] of length 1."""
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float32)
+
+
+def _read_classifier(path: Path) -> PhraseClassifier:
+    owners, (weights, offsets) = _read(path, "owners", "weights", "offsets")
+    return PhraseClassifier(tuple(owners), weights, offsets)
+
+
+def _read(path: Path, fact: str, *names: str) -> tuple[list[str], list[NDArray[np.float32]]]:
+    """A list of its metadata, and tensors whose rows belong to it."""
     try:
         with safe_open(path, framework="numpy") as file:
-            phrases, vectors = json.loads((file.metadata() or {})["phrases"]), file.get_tensor("vectors")
-        return dict(zip(phrases, vectors, strict=True))
+            rows: list[str] = json.loads((file.metadata() or {})[fact])
+            tensors = [file.get_tensor(name) for name in names]
+        if any(len(each) != len(rows) for each in tensors):
+            raise ValueError(f"{fact} and tensors differ in number")
+        return rows, tensors
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise PromptError(f"{path}: no vectors of phrases can be read ({error}); {_REMEDY}.") from error
 

@@ -118,6 +118,8 @@ def _choose(found: Reading, near: Nearness, words: frozenset[str]) -> str | None
     best, *others = near.targets
     if best in found.barred | excluded or (found.of and not found.of & name_words(best)):
         return None
+    if found.located and any(set(to_words(name)) <= words for name in find_target(best).phrases):
+        return None  # the muscle under the heart is not the heart muscle
     rivals = set(others) - excluded - (found.barred if found.located else set())
     if best in found.among and not found.located:
         rivals &= found.among | found.barred
