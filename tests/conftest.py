@@ -9,6 +9,8 @@ import json
 import logging
 import os
 import pickle
+import re
+import sys
 from collections.abc import Callable, Collection, Iterator
 from functools import cache
 from pathlib import Path
@@ -16,7 +18,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 # Tiny matrices are not worth a second thread: waking it costs more than it brings. NumPy reads this when imported.
+# Where a test asks for more threads, those that wait sleep: on busy cores, waiting awake takes several times the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import pytest
@@ -72,16 +76,21 @@ PROMPTS = {
 SIZE = (40, 56)
 """Height and width of the pictures of a tiny data set."""
 
+SLOW_AS_A_WHOLE = re.compile(r"^pytestmark = (\[\s*)?pytest\.mark\.slow(,|$)", re.M)
+
 BuildTiny = Callable[..., "Segmenter"]
 ImportScript = Callable[[str, str], ModuleType]
 WriteDataset = Callable[..., Path]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Files that are slow as a whole, all that train among them, are not imported when slow tests are left out."""
+    """Files that are slow as a whole, all that train among them, are not imported when slow tests are left out.
+
+    Their mark stands at the start of a line, alone or first in a list.
+    """
     if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
         return None
-    return "\npytestmark = pytest.mark.slow\n" in collection_path.read_text(encoding="utf-8") or None
+    return bool(SLOW_AS_A_WHOLE.search(collection_path.read_text(encoding="utf-8"))) or None
 
 
 def pytest_collection() -> None:
@@ -92,15 +101,17 @@ def pytest_collection() -> None:
 def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)  # what is made after is looked through less often; trees of sources are parsed twice as fast
     gc.enable()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """As PyTorch may have been imported before this folder's settings."""
-    if HAS_TORCH:
-        import torch
+def pytest_runtest_setup() -> None:
+    """PyTorch computes in one thread again, whatever a test before this one asked for.
 
+    Its number of threads belongs to the whole process, and opening a model with a number of threads sets it.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() != 1:
         torch.set_num_threads(1)
 
 
