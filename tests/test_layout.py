@@ -55,9 +55,10 @@ def tree_of(path: Path) -> ast.Module:
 
 
 def statements_of(node: ast.AST) -> Iterator[ast.AST]:
-    """Everything below but expressions, which are most of a tree."""
-    for child in ast.iter_child_nodes(node):
-        if not isinstance(child, ast.expr):
+    """All statements below; expressions, which are most of a tree, are not looked into."""
+    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+        below = getattr(node, field, ())
+        for child in below if isinstance(below, list) else ():
             yield child
             yield from statements_of(child)
 

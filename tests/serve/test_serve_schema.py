@@ -6,10 +6,10 @@ from serve_client import ask, half_bright, png, send
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 
+pytestmark = pytest.mark.slow
 RARELY = HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large, HealthCheck.large_base_example
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_no_request_that_the_description_allows_is_a_fault(serve):
     client = serve(allowed_hosts=("testserver",))

@@ -17,6 +17,12 @@ def model(build_tiny):
     return build_tiny("pocket")
 
 
+@pytest.fixture(scope="module")
+def texts(build_tiny) -> TextCache:
+    """Phrases of that model, encoded once; training leaves its sentence encoder alone."""
+    return TextCache(build_tiny("pocket"))
+
+
 @pytest.fixture
 def seen() -> tuple[torch.Tensor, list[AnatomyLabel]]:
     """Features of two kinds, and what they show."""
@@ -42,20 +48,19 @@ def test_training_separates_features_and_touches_nothing_but_the_projection(mode
     assert changed == {key for key in before if key.startswith("projection.")}
 
 
-def test_what_has_no_weight_is_never_seen(model, seen, build_tiny):
+def test_what_has_no_weight_is_never_seen(model, seen, texts, build_tiny):
     pooled, labels = seen
     weights = torch.tensor([1.0] * 20 + [0.0] * 20)
     other, spoilt = build_tiny("pocket"), pooled.clone()
     spoilt[20:] = 1e3
-    config, texts = NamingConfig(epochs=2, batch_size=16), TextCache(model)
-    assert fit_naming(model, pooled, labels, config, weights, texts) == fit_naming(
-        other, spoilt, labels, config, weights
-    )
+    config = NamingConfig(epochs=2, batch_size=16)
+    losses = fit_naming(model, pooled, labels, config, weights, texts)
+    assert losses == fit_naming(other, spoilt, labels, config, weights, texts)
     assert all(torch.equal(one, two) for one, two in zip(model.parameters(), other.parameters(), strict=True))
 
 
-def test_questions_know_what_is_true_and_what_is_not_known(model):
-    questions = {each.name: each for each in build_targets(TextCache(model), [HEAD, TRUNK])}
+def test_questions_know_what_is_true_and_what_is_not_known(texts):
+    questions = {each.name: each for each in build_targets(texts, [HEAD, TRUNK])}
     stations, organs = questions["stations"], questions["organs"]
     assert [STATIONS[place] for place in stations.true[1].nonzero()[:, 0]] == ["chest", "abdomen"]
     assert not organs.known[1, ORGANS.index("heart")]
@@ -64,16 +69,16 @@ def test_questions_know_what_is_true_and_what_is_not_known(model):
     assert stations.vectors.shape[0] == len(STATIONS)
 
 
-def test_a_mixture_of_wordings_is_a_unit_vector_and_differs_from_draw_to_draw(model):
-    organs = build_targets(TextCache(model), [HEAD])[-1]
+def test_a_mixture_of_wordings_is_a_unit_vector_and_differs_from_draw_to_draw(texts):
+    organs = build_targets(texts, [HEAD])[-1]
     generator = torch.Generator().manual_seed(0)
     first, second = organs.draw_vectors(generator), organs.draw_vectors(generator)
     torch.testing.assert_close(first.norm(dim=1), torch.ones(len(ORGANS)))
     assert not torch.equal(first, second)
 
 
-def test_captions_chosen_for_images_are_true_of_them(model):
-    bank = CaptionBank.draw(TextCache(model), [HEAD, TRUNK, HEAD], CaptionMix(), 5, seed=0)
+def test_captions_chosen_for_images_are_true_of_them(texts):
+    bank = CaptionBank.draw(texts, [HEAD, TRUNK, HEAD], CaptionMix(), 5, seed=0)
     vectors, true, known = bank.choose(torch.tensor([0, 1, 2]), torch.Generator().manual_seed(0))
     assert bank.own.shape == (2, 5)
     assert true.diagonal().all()
