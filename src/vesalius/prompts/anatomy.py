@@ -223,6 +223,7 @@ def fitting_templates(statement: Statement) -> tuple[Template, ...]:
     return tuple(template for template in read_anatomy_templates() if template.fits(statement))
 
 
+@cache
 def ensemble_phrases(kind: LabelKind, label: str) -> tuple[str, ...]:
     """All that a label is asked with: its phrases, and every caption that says that it shows.
 

@@ -18,6 +18,8 @@ Words = tuple[str, ...]
 LEXICON = "prompts/lexicon.toml"
 SHORTEST = 5
 """Letters of the names that a misspelt word may stand for; the word may have one less."""
+CACHED = 16384
+"""Phrases whose words are remembered: all names of the package, some 11,000, and what is asked."""
 ALIKE = 0.79
 """How alike (difflib) a misspelt word and the name are."""
 _WORD = re.compile(r"[^\W_]+|[,;:(]")
@@ -96,17 +98,22 @@ def read_lexicon() -> Lexicon:
     )
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=CACHED)
 def to_words(text: str) -> Words:
     """Words in one spelling and number, without articles, accents and the like, and without punctuation but commas.
 
     >>> to_words("Tumours of the patient's kidneys")
     ('tumor', 'of', 'patient', 'kidney')
     """
-    spelt = unicodedata.normalize("NFKD", text.casefold().replace("œ", "oe"))
-    plain = _POSSESSIVE.sub("", "".join(letter for letter in spelt if not unicodedata.combining(letter)))
+    plain = _POSSESSIVE.sub("", _without_accents(text.casefold().replace("œ", "oe")))
     tokens = ("," if token in ",;:(" else token for token in _WORD.findall(plain))
     return tuple(word for token in tokens if token not in _ARTICLES for word in _normalise(token).split())
+
+
+def _without_accents(text: str) -> str:
+    if text.isascii():
+        return text
+    return "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
 
 
 def join(words: Iterable[str]) -> str:
