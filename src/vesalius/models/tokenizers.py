@@ -6,7 +6,7 @@ CLIP's and BERT's vocabularies travel with installed packages; PubMedBERT's lies
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -52,8 +52,11 @@ def read_pubmedbert() -> Sequence[str]:
 VOCABULARIES: Mapping[VocabularyName, Callable[[], Sequence[str]]] = {"bert": read_bert, "pubmedbert": read_pubmedbert}
 
 
-def make_tokenizer(vocabulary: Sequence[str], context_length: int) -> BertWordPieceTokenizer:
+@lru_cache(maxsize=4)
+def make_tokenizer(vocabulary: tuple[str, ...], context_length: int) -> BertWordPieceTokenizer:
     """A tokenizer that pads to the longest prompt of a batch and cuts what is longer than ``context_length`` tokens.
+
+    Models of one vocabulary and length share it, as building it takes longer than reading the vocabulary.
 
     Args:
         vocabulary: One piece an id, in order, with ``[PAD]`` (id 0), ``[UNK]``, ``[CLS]`` and ``[SEP]``.
@@ -144,7 +147,7 @@ class WordPieceTokenizer:
 
     @cached_property
     def _pieces(self) -> BertWordPieceTokenizer:
-        return make_tokenizer(self._read_vocabulary(), self._context_length)
+        return make_tokenizer(tuple(self._read_vocabulary()), self._context_length)
 
 
 class JointTokenizer:

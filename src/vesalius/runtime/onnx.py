@@ -175,7 +175,7 @@ class OnnxRuntime:
     def _tokenize(self) -> Callable[[Sequence[str]], tuple[NDArray[np.int64], NDArray[np.int64]]]:
         from vesalius.models.tokenizers import make_tokenizer, read_bert, tokenize  # needed only with the text graph
 
-        return partial(tokenize, make_tokenizer(read_bert(), self._context_length))
+        return partial(tokenize, make_tokenizer(tuple(read_bert()), self._context_length))
 
     def _run(self, graph: str, **arrays: NDArray[np.generic]) -> dict[str, Floats]:
         with self._lock:
