@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import BertConfig, BertModel, BertTokenizer
+import transformers
 
 from vesalius.errors import ModelError
 from vesalius.models import build_model
@@ -20,9 +20,9 @@ def text(build_tiny, roughen) -> BiomedTextEncoder:
 
 
 @pytest.fixture
-def published(text, roughen) -> BertModel:
-    config = BertConfig(hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=512)
-    model = roughen(BertModel(config))
+def published(text, roughen) -> "transformers.BertModel":
+    config = transformers.BertConfig(hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=512)
+    model = roughen(transformers.BertModel(config))
     renaming = Renaming(BIOMEDCLIP_TEXT, BERT_UNUSED, BERT_CHANGES)
     ours = renaming.apply({f"text.transformer.{key}": value for key, value in model.state_dict().items()})
     text.bert.load_state_dict({key.removeprefix("text.bert."): value for key, value in ours.items()})
@@ -127,7 +127,7 @@ class TestVocabulary:
 
     def test_the_file_in_its_place_is_read_as_transformers_reads_it(self, build_tiny, folder):
         self.place(folder, self.pieces())
-        published = BertTokenizer(vocab={piece: index for index, piece in enumerate(self.pieces())})
+        published = transformers.BertTokenizer(vocab={piece: index for index, piece in enumerate(self.pieces())})
         expected = published(PROMPTS, padding=True, return_tensors="pt")
         tokens = build_tiny("biomedclip", vocabulary="pubmedbert").tokenizer(PROMPTS)
         assert tokens.input_ids.tolist() == expected["input_ids"].tolist()

@@ -2,8 +2,8 @@ import copy
 
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
-from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
 from vesalius.models import build_model
 from vesalius.models.checkpoints import fill_model
@@ -14,15 +14,15 @@ PROMPTS = ["one small white polyp", "", "both lungs in a chest X-ray"]
 
 
 @pytest.fixture(scope="module")
-def published(roughen) -> CLIPSegForImageSegmentation:
+def published(roughen) -> "transformers.CLIPSegForImageSegmentation":
     """The implementation of transformers, small; taps are blocks 1, 3 and 4, one more follows; not to be changed."""
     sizes = {"hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 2}
-    config = CLIPSegConfig(
+    config = transformers.CLIPSegConfig(
         vision_config=sizes | {"patch_size": 16, "image_size": 64, "num_hidden_layers": 5},
         text_config=sizes | {"num_hidden_layers": 2, "eos_token_id": 49407},
         projection_dim=128, extract_layers=[0, 2, 3], reduce_dim=16, use_complex_transposed_convolution=True,
     )  # fmt: skip
-    return roughen(CLIPSegForImageSegmentation(config))
+    return roughen(transformers.CLIPSegForImageSegmentation(config))
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def ours(published, build_tiny) -> CLIPSegmenter:
     return fill_model(model, kept, "transformers")
 
 
-def answer(model: CLIPSegForImageSegmentation, pixels: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+def answer(model: "transformers.CLIPSegForImageSegmentation", pixels: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
     return model(pixel_values=pixels, input_ids=ids, attention_mask=mask, interpolate_pos_encoding=True).logits
 
 
@@ -75,8 +75,8 @@ def test_taps_are_the_outputs_of_blocks_4_7_and_10_unless_others_are_named(build
 
 def test_every_tensor_of_the_published_size_has_a_place():
     with torch.device("meta"):
-        config = CLIPSegConfig(vision_config={"patch_size": 16}, use_complex_transposed_convolution=True)
-        theirs = CLIPSegForImageSegmentation(config)
+        config = transformers.CLIPSegConfig(vision_config={"patch_size": 16}, use_complex_transposed_convolution=True)
+        theirs = transformers.CLIPSegForImageSegmentation(config)
         places = {key: value.shape for key, value in build_model("clipseg").state_dict().items()}
         recipe, ours = LAYOUTS["transformers-clipseg"].convert(theirs.state_dict())
     assert recipe.options == {"position_size": 224}

@@ -2,8 +2,8 @@ import math
 
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
-from transformers import CLIPConfig, CLIPModel
 
 from vesalius.errors import ModelError
 from vesalius.models import build_model
@@ -24,14 +24,14 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def published(name, roughen) -> CLIPModel:
+def published(name, roughen) -> "transformers.CLIPModel":
     sizes = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = CLIPConfig(
+    config = transformers.CLIPConfig(
         vision_config=sizes | {"image_size": 64, "patch_size": PATCHES[name]},
         text_config=sizes | {"eos_token_id": 49407},
         projection_dim=128,
     )
-    return roughen(CLIPModel(config))
+    return roughen(transformers.CLIPModel(config))
 
 
 @pytest.fixture

@@ -3,9 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+import transformers
 from torch import Tensor, nn
-from transformers import BertConfig as PublishedConfig
-from transformers import BertModel, CLIPVisionConfig, CLIPVisionModel
 
 from vesalius.models.checkpoints import fill_model
 from vesalius.models.foreign.names import (
@@ -38,11 +37,11 @@ OURS = Renaming([*TRANSFORMERS_VISION, *TRANSFORMERS_LAYERS, ("^vision\\.", "")]
 
 
 @pytest.fixture
-def published(roughen) -> CLIPVisionModel:
-    config = CLIPVisionConfig(
+def published(roughen) -> "transformers.CLIPVisionModel":
+    config = transformers.CLIPVisionConfig(
         image_size=48, patch_size=16, hidden_size=32, intermediate_size=128, num_hidden_layers=3, num_attention_heads=2
     )
-    return roughen(CLIPVisionModel(config))
+    return roughen(transformers.CLIPVisionModel(config))
 
 
 @pytest.fixture
@@ -144,20 +143,20 @@ BERT_SIZES = BertConfig(vocabulary=50, width=24, layers=3, heads=4, hidden=40, p
 
 
 @pytest.fixture
-def published_bert() -> BertModel:
+def published_bert() -> "transformers.BertModel":
     torch.manual_seed(0)
-    config = PublishedConfig(
+    config = transformers.BertConfig(
         vocab_size=50, hidden_size=24, num_hidden_layers=3, num_attention_heads=4, intermediate_size=40,
         max_position_embeddings=16,
     )  # fmt: skip
-    model = BertModel(config).eval()
+    model = transformers.BertModel(config).eval()
     for parameter in model.parameters():  # the published initialisation has biases of 0, which would hide a mix-up
         torch.nn.init.normal_(parameter, std=0.3)
     return model
 
 
 @pytest.fixture
-def our_bert(published_bert: BertModel) -> BertEncoder:
+def our_bert(published_bert: "transformers.BertModel") -> BertEncoder:
     model = BertEncoder(BERT_SIZES).eval()
     model.load_state_dict(BERT_NAMES.apply(published_bert.state_dict()))
     return model

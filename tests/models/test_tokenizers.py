@@ -3,8 +3,8 @@ from pathlib import Path
 import instant_clip_tokenizer
 import pytest
 import torch
+import transformers
 from tokenizers.pre_tokenizers import ByteLevel
-from transformers import BertTokenizer, CLIPTokenizer
 
 from vesalius.models.tokenizers import (
     CLIP_END,
@@ -40,7 +40,7 @@ def clip() -> ClipTokenizer:
 
 
 @pytest.fixture(scope="module")
-def published_clip() -> CLIPTokenizer:
+def published_clip() -> "transformers.CLIPTokenizer":
     """The tokenizer of transformers with CLIP's own merges, which lie as text in our tokenizer's binary."""
     (binary,) = Path(instant_clip_tokenizer.__file__).parent.glob("*.so")
     _, found, rest = binary.read_bytes().partition(b"bpe_simple_vocab_16e6.txt#version: 0.2\n")
@@ -51,7 +51,7 @@ def published_clip() -> CLIPTokenizer:
     letters = sorted(ByteLevel.alphabet(), key=lambda letter: (ord(letter) > 255, ord(letter)))
     pieces = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(merge) for merge in merges)]
     pieces += ["<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, merges=merges)
+    return transformers.CLIPTokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, merges=merges)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ class TestClipTokenizer:
 
 class TestWordPieceTokenizer:
     def test_ids_equal_those_of_transformers(self, vocabulary):
-        published = BertTokenizer(vocab={piece: index for index, piece in enumerate(vocabulary)})
+        published = transformers.BertTokenizer(vocab={piece: index for index, piece in enumerate(vocabulary)})
         for prompts in ([prompt] for prompt in PROMPTS):
             expected = published(prompts, truncation=True, max_length=64, return_tensors="pt")
             assert (
@@ -98,7 +98,7 @@ class TestWordPieceTokenizer:
             )
 
     def test_a_batch_is_padded_to_its_longest_prompt_as_transformers_does(self, vocabulary):
-        published = BertTokenizer(vocab={piece: index for index, piece in enumerate(vocabulary)})
+        published = transformers.BertTokenizer(vocab={piece: index for index, piece in enumerate(vocabulary)})
         expected = published(PROMPTS, truncation=True, max_length=64, padding=True, return_tensors="pt")
         tokens = WordPieceTokenizer(lambda: vocabulary, 64)(PROMPTS)
         assert tokens.input_ids.tolist() == expected["input_ids"].tolist()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import transformers
 from torch import Tensor
-from transformers import CLIPConfig, CLIPModel
 
 from vesalius.errors import ModelError
 from vesalius.imaging import MedicalImage
@@ -128,12 +128,12 @@ class TestClip:
     @pytest.mark.parametrize(("patch", "name"), [(16, "clip_vit_b16"), (32, "clip_vit_b32")])
     def test_transformers_vit_is_told_by_its_patches(self, patch, name):
         with torch.device("meta"):
-            model = CLIPModel(CLIPConfig(vision_config={"patch_size": patch}))
+            model = transformers.CLIPModel(transformers.CLIPConfig(vision_config={"patch_size": patch}))
         assert converted("transformers-clip", model.state_dict()) == (ModelRecipe(name, {}), places(name))
 
     def test_position_ids_of_older_versions_of_transformers_are_left_out(self):
         with torch.device("meta"):
-            tensors = CLIPModel(CLIPConfig()).state_dict()
+            tensors = transformers.CLIPModel(transformers.CLIPConfig()).state_dict()
         older = {f"{tower}_model.embeddings.position_ids": torch.arange(50)[None] for tower in ("text", "vision")}
         assert converted("transformers-clip", tensors | older) == converted("transformers-clip", tensors)
 
