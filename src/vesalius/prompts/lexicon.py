@@ -19,7 +19,7 @@ LEXICON = "prompts/lexicon.toml"
 SHORTEST = 5
 """Letters of the names that a misspelt word may stand for; the word may have one less."""
 CACHED = 16384
-"""Phrases whose words are remembered: all names of the package, some 11,000, and what is asked."""
+"""Phrases whose words are remembered: all names of the package, some 13,000, and what is asked."""
 ALIKE = 0.79
 """How alike (difflib) a misspelt word and the name are."""
 _WORD = re.compile(r"[^\W_]+|[,;:(]")
