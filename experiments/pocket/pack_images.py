@@ -27,7 +27,10 @@ from vesalius.files import writing
 
 SIDE = 320
 QUALITY = 76
-MADE = ("brain_mr", "brain_absent", "brain_sequences", "heads_mr", "heads_ct", "people_ct", "people_mr", "trunk_ct")
+MADE = (
+    "abdomens_mr", "abdomens_painted", "brain_mr", "brain_absent", "brain_sequences", "heads_mr", "heads_ct",
+    "people_ct", "people_mr", "trunk_ct",
+)  # fmt: skip
 """Folders that the recipe's own scripts make."""
 SHOWN = "shown.json"
 """In a folder: what its pictures show though nobody has outlined it, by the names of the files."""

@@ -4,7 +4,8 @@ Brains are outlined in T1-weighted heads alone, and were found badly in others. 
 is known (``other_sequences.py``), so pictures of training are painted anew, each in five ways, and keep their outlines;
 the fifth has shades by chance, as no table knows all sequences (Billot et al., SynthSeg, 2023). So are T1-weighted
 heads of strangers whom ``healthy_heads.toml`` gives to training; the model outlines their brains, where that is one
-piece.
+piece. One painting of each picture is written without all that lies outside of the brain, too, as many heads come; and
+of pictures that come so, the brain is what is not black.
 
     python experiments/pocket/prepare_sequences.py runs/pocket/outlined.safetensors ../shared/data runs/data
 """
@@ -23,7 +24,8 @@ from other_sequences import LEAST_BRAIN, LEAST_SOLID, OUTSIDE, SEQUENCES, TISSUE
 from pack_images import LeftOut, find_pictures
 from people import read_rows
 from prepare_heads import HEADS, read_grey, square
-from prepare_people import write_picture
+from prepare_people import disc, largest, write_picture
+from scipy import ndimage
 
 from vesalius.data.annotations import ImageRecord
 from vesalius.data.prepare.journal import format_records
@@ -34,8 +36,13 @@ from vesalius.models.pocket import PocketSegmenter
 
 FOLDER = "brain_sequences"
 T1 = {"T1", "T1CE"}
+STRIPPED = "multiclass-brats2023-subset"
+"""Folder whose heads come without their skulls."""
+LEAST_LIT = 0.05
+"""Shade of a stripped head over which there is brain."""
 EVERY = 2
 """One outlined picture of training in so many is painted; neighbours look alike."""
+PAINTINGS = (*SEQUENCES, "chance")
 Picture = tuple[str, NDArray[np.float32], dict[str, NDArray[np.bool_]]]
 """Name, shades [S, S] in [0, 1], and target -> outline."""
 
@@ -71,6 +78,14 @@ def read_strangers(model: PocketSegmenter, shared: Path) -> Iterator[Picture]:
             )
 
 
+def read_stripped(shared: Path, split: str) -> Iterator[Picture]:
+    """Heads without their skulls."""
+    for root, packed, _ in find_pictures([shared / "targets" / STRIPPED], (split,), LeftOut()):
+        grey = read_grey(root / "images" / packed.name)
+        brain = ndimage.binary_fill_holes(largest(ndimage.binary_opening(grey > LEAST_LIT, disc(2))))
+        yield f"{root.name}_{Path(packed.name).stem}", grey, {"brain": np.asarray(brain)}
+
+
 def repaint(picture: Picture) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Name and shades in each of five ways; none where the brain is small or in pieces."""
     name, grey, outlines = picture
@@ -81,16 +96,27 @@ def repaint(picture: Picture) -> Iterator[tuple[str, NDArray[np.float32]]]:
     by_chance = Contrast(
         tuple(rng.random(len(TISSUES))), tuple(0.7 * rng.random(len(OUTSIDE)) * (np.arange(len(OUTSIDE)) > 0))
     )
-    for sequence, contrast in (SEQUENCES | {"chance": by_chance}).items():
+    for sequence, contrast in zip(PAINTINGS, (*SEQUENCES.values(), by_chance), strict=True):
         yield f"{name}_{sequence.lower()}.png", paint(grey, brain, contrast, rng).clip(0, 1)
 
 
 def write(pictures: Iterator[Picture], out: Path) -> Iterator[ImageRecord]:
-    """All paintings of some pictures."""
-    for picture in pictures:
+    """All paintings of some pictures, and of each picture one without the skull, of every sequence in turn."""
+    for turn, picture in enumerate(pictures):
         targets = {target: outline if outline.any() else None for target, outline in picture[2].items()}
-        for name, shades in repaint(picture):
+        for number, (name, shades) in enumerate(repaint(picture)):
             yield from write_picture(out, name, square(shades), targets)
+            if number == turn % len(PAINTINGS):
+                brain = ndimage.binary_fill_holes(picture[2]["brain"])
+                yield from write_picture(
+                    out, f"stripped_{name}", square(shades * brain), {"brain": brain, "skull": None}
+                )
+
+
+def write_stripped(pictures: Iterator[Picture], out: Path) -> Iterator[ImageRecord]:
+    """Pictures without a skull as they are."""
+    for name, grey, outlines in pictures:
+        yield from write_picture(out, f"{name}.png", grey, {**outlines, "skull": None})
 
 
 def main() -> None:
@@ -106,6 +132,7 @@ def main() -> None:
     records = {split: [*write(read_outlined(args.shared, args.made, split), out)] for split in ("train", "val")}
     records["train"] += write(read_strangers(model, args.shared), out)
     for split, rows in records.items():
+        rows += write_stripped(read_stripped(args.shared, split), out)
         write_text(out / "anns" / f"{split}.json", format_records(rows))
         print(
             f"{split}: {len({each.img_name for each in rows})} pictures, {dict(Counter(each.target for each in rows))}"

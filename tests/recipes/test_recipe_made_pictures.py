@@ -86,8 +86,8 @@ def scans(import_script):
     return import_script("experiments/pocket", "prepare_people")
 
 
-def disc(row: float, column: float, radius: float) -> np.ndarray:
-    down, across = np.mgrid[-1:1:96j, -1:1:96j]
+def disc(row: float, column: float, radius: float, side: int = 96) -> np.ndarray:
+    down, across = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
     return (down - row) ** 2 + (across - column) ** 2 < radius**2
 
 
@@ -194,3 +194,75 @@ def test_a_head_is_painted_in_five_ways_and_not_where_its_brain_is_in_pieces(imp
     assert all(np.array_equal(painted[name], again[name]) for name in painted)
     pieces = disc(-0.5, -0.5, 0.3) | disc(0.5, 0.5, 0.3)
     assert not list(sequences.repaint(("b", grey, {"brain": pieces})))
+
+
+def round_of(row: float, column: float, radius: float) -> np.ndarray:
+    """As large as the recipe's pictures."""
+    return disc(row, column, radius, 320)
+
+
+def test_heads_are_written_without_their_skulls_too_and_bare_ones_are_brain_where_they_are_not_black(
+    import_script, tmp_path
+):
+    sequences = import_script("experiments/pocket", "prepare_sequences")
+    brain = round_of(0, 0, 0.5)
+    grey = np.where(brain, 0.7, np.where(round_of(0, 0, 0.7), 0.3, 0)).astype(np.float32)
+    rows = [*sequences.write(iter([("a", grey, {"brain": brain, "skull": round_of(0, 0, 0.7) & ~brain})]), tmp_path)]
+    (bare,) = {row.img_name for row in rows if row.img_name.startswith("stripped_")}
+    assert {row.target: row.absent for row in rows if row.img_name == bare} == {"brain": False, "skull": True}
+    assert not np.asarray(Image.open(tmp_path / "images" / bare))[~round_of(0, 0, 0.52)].any()
+    root = tmp_path / "targets" / sequences.STRIPPED
+    write_head(root)
+    Image.fromarray((255 * grey * brain).astype(np.uint8)).save(root / "images" / "a.png")
+    records = [{"img_name": "a.png", "mask_name": "a.png", "prompts": {}, "target": "brain tumour"}]
+    (root / "anns").mkdir()
+    (root / "anns" / "train.json").write_text(json.dumps(records))
+    ((_, _, outlines),) = sequences.read_stripped(tmp_path, "train")
+    assert (outlines["brain"] != brain).mean() < 0.01
+
+
+@pytest.fixture(scope="module")
+def abdomens(import_script):
+    return import_script("experiments/pocket", "prepare_abdomens")
+
+
+def test_organs_keep_their_place_and_get_the_shades_of_a_sequence(abdomens):
+    body, liver, spine = round_of(0, 0, 0.9), round_of(0, -0.4, 0.3), round_of(0.6, 0, 0.1)
+    grey = np.select([liver, spine, body], [0.5, 1.0, 0.2], 0).astype(np.float32)
+    painted = abdomens.paint(grey, {"liver": liver}, abdomens.SEQUENCES["t1"], np.random.default_rng(0))
+    inside, fat = round_of(0, -0.4, 0.25), round_of(0, 0.4, 0.2)
+    assert painted[fat].mean() > painted[inside].mean() > 0.2, "fat is bright on T1, the liver between"
+    assert painted[~round_of(0, 0, 0.97)].max() < 0.15
+    other = abdomens.paint(grey, {"liver": liver}, abdomens.SEQUENCES["t2_fat_suppressed"], np.random.default_rng(0))
+    assert other[fat].mean() < other[inside].mean()
+
+
+def test_black_between_organs_is_fat_and_a_wide_black_place_air(abdomens):
+    body, liver = round_of(0, 0, 0.9) & ~round_of(0, 0, 0.86), round_of(0, -0.6, 0.2)
+    lung, spleen = round_of(0, 0.35, 0.35), round_of(0, -0.2, 0.12)
+    grey = np.where(liver | spleen | body, 0.5, 0).astype(np.float32)
+    grey[~lung & round_of(0, 0.35, 0.45)] = 0.5
+    found = abdomens.find_body(grey)
+    assert found[lung].all()
+    air = abdomens.find_air(grey, {}, found)
+    assert air[round_of(0, 0.35, 0.25)].all()
+    assert not air[round_of(0, -0.38, 0.03)].any()
+
+
+def test_polygons_are_outlines_and_none_that_nothing_is_there(abdomens):
+    square = abdomens.join([[(10, 10), (20, 10), (20, 20), (10, 20)], [(50, 50), (60, 50), (60, 60), (50, 60)]])
+    assert square.mean() == pytest.approx(0.02, rel=0.1)
+    assert abdomens.join([]) is None
+
+
+def test_every_outline_lies_within_its_picture_and_names_a_target(abdomens):
+    table = tomllib.loads(abdomens.OUTLINES.read_text(encoding="utf-8"))
+    assert table
+    targets = {target: pieces for pictures in table.values() for each in pictures.values()
+               for target, pieces in each.items()}  # fmt: skip
+    assert targets.keys() == {"liver", "spleen", "kidney", "stomach"}
+    for pictures in table.values():
+        for name, outlines in pictures.items():
+            for points in (points for pieces in outlines.values() for points in pieces):
+                assert len(points) >= 4, name
+                assert all(0 <= value <= 100 for point in points for value in point), name
