@@ -59,33 +59,24 @@ pack $runs
         $runs/calibrated.safetensors
 [ -d $made/brain_sequences/anns ] || # heads painted as other sequences show them, outlined by what was learnt so far
     python $here/prepare_sequences.py $runs/calibrated.safetensors "$shared" $made
-# Abdomens as MR shows them, outlined by looking, and painted
-[ -d $made/abdomens_painted/anns ] || python $here/prepare_abdomens.py "$shared" $made
 more=$runs/more
 pack $more
 [ -f $runs/seventh/rest.safetensors ] ||
     python $here/train.py $more/train.safetensors $more/words.safetensors --out $runs/seventh \
         --start $runs/calibrated.safetensors --still --minutes 48 --batch 24 --balance 0.45 \
         --learning-rate 0.0008 --ema 0.995 --small-share 0.4 --relax 0.25 --lacking 0.3 --wordless 0.12
-calibrated() { # the mean of some weights, named $1, calibrated
-    [ -f $more/$1_outlined.safetensors ] ||
-        python $here/assemble.py $runs/start.safetensors $more/words.safetensors $more/$1_outlined.safetensors "${@:2}"
-    [ -f $more/$1.safetensors ] ||
-        python $here/calibrate.py $more/$1_outlined.safetensors $more/val.safetensors $more/val_words.safetensors \
-            $more/$1.safetensors
-}
-calibrated with_seventh $runs/calibrated.safetensors $runs/seventh $runs/seventh
-[ -f $runs/eighth/rest.safetensors ] ||
-    python $here/train.py $more/train.safetensors $more/words.safetensors --out $runs/eighth \
-        --start $more/with_seventh.safetensors --still --minutes 42 --batch 24 --balance 0.45 \
-        --learning-rate 0.0008 --ema 0.995 --small-share 0.4 --relax 0.25 --lacking 0.3 --wordless 0.12
-calibrated with_eighth $more/with_seventh.safetensors $runs/eighth $runs/eighth
+[ -f $more/outlined.safetensors ] ||
+    python $here/assemble.py $runs/start.safetensors $more/words.safetensors $more/outlined.safetensors \
+        $runs/calibrated.safetensors $runs/seventh $runs/seventh
+[ -f $more/calibrated.safetensors ] ||
+    python $here/calibrate.py $more/outlined.safetensors $more/val.safetensors $more/val_words.safetensors \
+        $more/calibrated.safetensors
 [ -f $runs/named.safetensors ] ||
-    python $here/anatomy.py $more/with_eighth.safetensors "$shared" $runs/named.safetensors
+    python $here/anatomy.py $more/calibrated.safetensors "$shared" $runs/named.safetensors
 python $here/audit_thresholds.py $runs/named.safetensors "$shared/anatomy/series"
 python $here/pack.py $runs/named.safetensors
 python $here/phrases.py
 mapfile -t learnt < <(find "$shared/targets" -mindepth 1 -maxdepth 1 -type d ! -name lung-tumor | sort)
 python $here/fingerprints.py --out src/vesalius/models/weights/pocket.seen.safetensors \
-    "$shared/segmentation" "${learnt[@]}" $made/abdomens_mr $made/abdomens_painted $made/brain_mr $made/brain_absent \
-    $made/brain_sequences $made/trunk_ct $made/heads_mr $made/heads_ct $made/people_ct $made/people_mr
+    "$shared/segmentation" "${learnt[@]}" $made/brain_mr $made/brain_absent $made/brain_sequences $made/trunk_ct \
+    $made/heads_mr $made/heads_ct $made/people_ct $made/people_mr
