@@ -103,7 +103,8 @@ def test_the_embedded_model_would_rather_not_answer_than_outline_something_else(
     ],
 )
 def test_the_embedded_model_understands_synonyms_and_descriptions(pocket, phrase, target):
-    assert pocket.understand(phrase).target == target
+    found = pocket.understand(phrase)
+    assert (found.target, found.asked) == (target, target)
 
 
 def test_a_model_that_tells_nothing_is_asked_everything():

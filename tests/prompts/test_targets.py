@@ -48,6 +48,16 @@ class TestResolve:
         found = resolve("the thing behind the ribs", KNOWN, INDEX, towards(0.2, 1, 0, 0.3))
         assert (found.known, found.target, found.nearest[0]) == (True, "spleen", "spleen")
 
+    def test_what_sentences_or_strange_words_tell_is_read_as_the_plain_name(self):
+        assert resolve("the thing behind the ribs", KNOWN, INDEX, towards(0.2, 1, 0, 0.3)).read_as == "spleen"
+        strange = resolve("cirrhotic liver in a portal phase ct", KNOWN, INDEX, refuse)
+        assert (strange.target, strange.read_as) == ("liver", "liver")
+        assert strange.remark == "'cirrhotic liver in a portal phase ct': read as 'liver'."
+
+    @pytest.mark.parametrize("phrase", ["left liver", "please outline the liver", "small round liver tumour"])
+    def test_but_words_of_its_training_phrases_and_descriptions_of_a_lesion_are_not(self, phrase):
+        assert resolve(phrase, KNOWN, INDEX, refuse).read_as == ""
+
     def test_but_not_if_something_unlearnt_lies_nearer(self):
         found = resolve("the thing behind the ribs", KNOWN, INDEX, towards(0.2, 1, 0, 1.1))
         assert (found.known, found.kind, found.target) == (False, "unknown", None)

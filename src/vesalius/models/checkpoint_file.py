@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(str(files("vesalius.models") / "weights"))
 PHRASES = WEIGHTS / "phrases.safetensors"
-"""Sentence vectors of all names, by pocket's encoder, for ``vesalius.prompts.targets``."""
+"""Sentence vectors of all names, by pocket's encoder, and a classifier of them, for ``vesalius.prompts.targets``."""
 EMBEDDED = {"pocket": WEIGHTS / "pocket.safetensors"}
 """Models whose trained weights the package carries."""
 EMBEDDED_GRAPHS = {"pocket": WEIGHTS / "pocket"}

@@ -7,6 +7,7 @@ names of a learnt target than to those of things that pocket did not learn (``un
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ class Resolution:
     qualifier: str = ""
     """Words for a side or a piece, which is not learnt apart: "left" of "left lung"."""
     read_as: str = ""
-    """The name that a misspelt word was taken for."""
+    """The name that a misspelt word was taken for, or the plain name of a target that strange words tell of."""
     nearest: tuple[str, ...] = ()
     """Rows of the bank: learnt targets that it resembles, the nearest first."""
     family: str | None = None
@@ -92,12 +93,30 @@ def resolve(
         find_target(name)
     found = read_phrase(phrase, names)
     if found.kind != "unknown" and found.settled:
-        return _to_resolution(phrase, found)
+        return _to_resolution(phrase, _reword(found, phrase))
     if not names or index is None or encode is None:
         # A name beside unknown words stands for its target; all else is unknown.
         return replace(_to_resolution(phrase, found), nearest=_resembling(phrase, names))
     words = strip_request(to_words(phrase))
     return _judge(phrase, found, index.compare(encode(" ".join(words)), names), words)
+
+
+def _reword(found: Reading, phrase: str) -> Reading:
+    """Read as its plain name where an organ's name stands among words that no training phrase for it has.
+
+    A phrase for a lesion stays: pictures of lesions came with descriptions of their own.
+    """
+    if not found.target or found.kind != "target" or found.read_as or "lesion" in find_target(found.target).vague:
+        return found
+    strange = set(strip_request(to_words(phrase))) - learnt_words(found.target)
+    return replace(found, read_as=_names([found.target])) if strange else found
+
+
+@cache
+def learnt_words(target: str) -> frozenset[str]:
+    """All words of the phrases by which a target is taught."""
+    row = find_target(target)
+    return frozenset(word for phrase in (*row.phrases, *row.compounds) for word in to_words(phrase))
 
 
 def _judge(phrase: str, found: Reading, near: Nearness, words: Words) -> Resolution:
@@ -106,9 +125,10 @@ def _judge(phrase: str, found: Reading, near: Nearness, words: Words) -> Resolut
     lead = LOCATED_LEAD if found.located else NAMED_LEAD if found.target else LEAD
     min_cosine = VAGUE_NEAREST if found.kind == "vague" else NEAREST
     if not found.settled and best and near.means(best, lead, min_cosine):
-        return replace(_to_resolution(phrase, replace(found, kind="target", target=best)), nearest=nearest)
+        understood = replace(found, kind="target", target=best, read_as=_names([best]))
+        return replace(_to_resolution(phrase, understood), nearest=nearest)
     if found.kind == "unknown" and _is_sure(found, near, words):
-        return Resolution(phrase, "target", nearest[0], nearest=nearest)
+        return Resolution(phrase, "target", nearest[0], read_as=_names(nearest[:1]), nearest=nearest)
     return Resolution(phrase, "vague" if found.kind == "vague" else "unknown", nearest=nearest)
 
 
