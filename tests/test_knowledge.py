@@ -100,6 +100,7 @@ def test_the_embedded_model_would_rather_not_answer_than_outline_something_else(
         ("calvarial bone", "skull"),
         ("the dark regions on either side of the heart", "lungs"),
         ("gland beneath the bladder", "prostate"),
+        ("brain without skull and scalp", "brain"),
     ],
 )
 def test_the_embedded_model_understands_synonyms_and_descriptions(pocket, phrase, target):
