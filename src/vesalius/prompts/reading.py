@@ -16,6 +16,7 @@ from vesalius.prompts.lexicon import (
     correct,
     correct_request,
     find_denial,
+    is_lesion,
     join,
     name_words,
     read_lexicon,
@@ -96,7 +97,7 @@ def _limit(found: Reading, phrase: str, words: Words, names: Names) -> Reading:
     if found.target or (found.settled and found.kind != "unknown"):
         return found
     place, length = _find_neighbour(words)
-    if length and not any(map(_is_lesion, found.among)):
+    if length and not any(map(is_lesion, found.among)):
         found = replace(found, kind="unknown", located=True)
     if found.kind == "unknown" and not _is_telling(phrase, words, names):
         return replace(found, settled=True, strange=True)
@@ -147,7 +148,7 @@ def _read_denial(phrase: str, known: frozenset[str]) -> Reading | None:
         return None
     whole, what = found
     denied = read_phrase(what, known)
-    if whole and (denied.target is None or not _is_lesion(denied.target)):
+    if whole and (denied.target is None or not is_lesion(denied.target)):
         return None
     if not denied.settled or denied.kind not in ("target", "vague"):
         return Reading("unknown")
@@ -184,7 +185,7 @@ def _read_relation(phrase: NounPhrase, words: Words, names: Names) -> Reading | 
         return _doubt(words[len(phrase.head) + 1 :], phrase.head[:-1], names)
     if _without_sides(phrase.head) in read_lexicon().lesion_relations:
         found = _read_rest(words[len(phrase.head) + 1 :], names)
-        return found if found.target and _is_lesion(found.target) else None
+        return found if found.target and is_lesion(found.target) else None
     return None
 
 
@@ -321,7 +322,7 @@ def _is_fitting(target: str, complement: Words, names: Names) -> bool:
     if words in read_lexicon().people:
         return True
     shown = {target, *find_target(target).may_show}
-    lesion = _is_lesion(target)
+    lesion = is_lesion(target)
     for key in map(join, _spans(words)):
         strange = key in names.unlearnt and key not in names.devices
         if lesion and (strange or names.targets.get(key, target) not in shown):
@@ -334,7 +335,7 @@ def _read_vague(key: str, before: Words, phrase: NounPhrase, names: Names) -> Re
         return Reading("vague")
     barred = _find_barred(before, phrase.complement, names) - names.vague[key]
     named = frozenset(word for span in _find_named(phrase.complement, names) for word in span)
-    of = named if any(map(_is_lesion, names.vague[key])) else frozenset()
+    of = named if any(map(is_lesion, names.vague[key])) else frozenset()
     kind: PhraseKind = "unknown" if before or named else "vague"
     return Reading(kind, settled=False, barred=barred, of=of, among=names.vague[key])
 
@@ -347,7 +348,7 @@ def _read_family(words: Words, names: Names) -> Reading | None:
     for start in range(len(phrase.head)):
         key, beside = join(phrase.head[start:]), (*phrase.head[:start], *phrase.complement, *phrase.rest)
         if key in names.families:
-            lesion = next(filter(_is_lesion, names.vague[key]), None)
+            lesion = next(filter(is_lesion, names.vague[key]), None)
             found = Reading("vague", qualifier=_find_sides(beside, ()), family=names.families[key])
             return found if _is_harmless(beside, lesion) else None
         if key in names.targets or key in names.unlearnt:
@@ -365,13 +366,9 @@ def _is_harmless(words: Words, target: str | None = None) -> bool:
     lexicon = read_lexicon()
     plain = lexicon.harmless | lexicon.sides | lexicon.imaging
     words = tuple(word for word in words if not _NUMBERED.fullmatch(word))
-    if target and _is_lesion(target):
+    if target and is_lesion(target):
         plain |= lexicon.of_lesions
     return all(word in plain or (word,) in lexicon.people for word in words)
-
-
-def _is_lesion(target: str) -> bool:
-    return "lesion" in find_target(target).vague
 
 
 def _find_sides(words: Words, name: Words) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.prompts.bank import KnownTarget, find_target, read_synonyms
-from vesalius.prompts.lexicon import Words, find_denial, name_words, strip_request, to_words
+from vesalius.prompts.lexicon import Words, find_denial, is_lesion, name_words, strip_request, to_words
 from vesalius.prompts.phrase_vectors import NEAREST, Nearness, PhraseIndex
 from vesalius.prompts.reading import PhraseKind, Reading, read_phrase
 
@@ -107,7 +107,7 @@ def _reword(found: Reading, phrase: str) -> Reading:
     So is a "brain without the skull", which would be taken for a skull. A phrase for a lesion stays: pictures of
     lesions came with descriptions of their own.
     """
-    if not found.target or found.kind != "target" or found.read_as or "lesion" in find_target(found.target).vague:
+    if not found.target or found.kind != "target" or found.read_as or is_lesion(found.target):
         return found
     strange = set(strip_request(to_words(phrase))) - learnt_words(found.target)
     return replace(found, read_as=_names([found.target])) if strange or find_denial(phrase) else found
