@@ -176,6 +176,7 @@ class TestPredictor:
         assert (tumour.known, tumour.existence, bool(tumour.mask.any())) == (False, None, False)
         assert polyp.known  # asked by name, it is looked for on any picture whose header does not tell its kind
 
+    @pytest.mark.slow
     def test_a_series_is_decided_once(self, predictor):
         pixels = (np.random.default_rng(1).random((4, 40, 50)) * 255).astype(np.uint8)
         volume = MedicalImage(pixels, source="memory", modality="MR")
@@ -210,6 +211,7 @@ class TestPredictor:
 
 
 class TestCommands:
+    @pytest.mark.slow
     def test_one_image_and_its_record(self, checkpoint, tmp_path, capsys):
         write_rgb(tmp_path / "scan.png", PICTURE)
         line = ["segment", str(tmp_path / "scan.png"), "vessel", "tumour", "--model", str(checkpoint)]
@@ -223,6 +225,7 @@ class TestCommands:
         main([*line, "-o", str(tmp_path / "again")])
         assert f"Existence: {next(iter(tumour['considered']))} " in capsys.readouterr().err
 
+    @pytest.mark.slow
     def test_a_folder_says_the_family_and_the_target_of_each_image(self, checkpoint, tmp_path, capsys):
         write_rgb(tmp_path / "images" / "scan.png", PICTURE)
         out = tmp_path / "out"

@@ -93,6 +93,7 @@ FILES = st.tuples(NAMES, NAMES, st.sampled_from(["", ".dcm", ".PNG", ".nii.gz", 
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, database=None)
 @given(st.lists(FILES, max_size=12))
 def test_no_two_files_ever_share_a_name(paths):

@@ -172,6 +172,7 @@ def test_the_package_offers_exactly_its_public_names():
         vesalius.segmentt  # noqa: B018 - the lookup is the test
 
 
+@pytest.mark.slow
 def test_without_pytorch_the_help_works_and_what_needs_it_says_how_to_install_it():
     code = """
 import sys
@@ -200,6 +201,7 @@ def test_what_a_part_offers_is_there_and_in_order(name):
     assert all(hasattr(module, item) for item in offered)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "most"), [("segment", 35), ("name", 60)])
 def test_a_command_loads_few_modules(command, most, tmp_path):
     picture = tmp_path / "picture.png"

@@ -222,6 +222,7 @@ class TestSlicesDecideTogether:
     def test_a_run_is_about_six_millimetres(self, slices, spacing, run):
         assert run_length(slices, spacing) == run
 
+    @pytest.mark.slow
     def test_a_stack_is_answered_in_order_with_the_run_s_existence(self, model):
         volume = MedicalImage(
             (RGB[None] * np.linspace(1, 0.1, 6)[:, None, None, None] * 255).astype(np.uint8), "memory"

@@ -111,6 +111,7 @@ def test_a_question_that_asks_nothing_is_refused(bright, prompts):
         segment_volume(bright, np.zeros((2, 4, 4), np.uint8), prompts)
 
 
+@pytest.mark.slow
 def test_a_phrase_that_was_not_learnt_is_told_and_marks_nothing():
     found = segment_volume("pocket", np.zeros((2, 8, 8), np.uint8), "a bicycle")
     assert (found.known, found.existence, found.mask.any()) == (False, None, False)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pool import Asker, Pool, Question, Record
+from pool import Asker, Places, Pool, Question, Record
 from torch import Tensor, nn
 from train import Config, fit, make_asker, validate
 
@@ -46,13 +46,9 @@ SHARES = {"half_pictures": 2, "quarter_pictures": 4}
 class TacitAsker(Asker):
     """Never asks about what a picture's own kind could show and this one does not."""
 
-    def __init__(
-        self, pool: Pool, *, balance: float, questions: int, lacking: float, wordless: float, seed: int
-    ) -> None:
-        super().__init__(pool, balance=balance, questions=questions, lacking=lacking, wordless=wordless, seed=seed)
-        self.places = {target: (shown, []) for target, (shown, _) in self.places.items() if shown}
-        self.names = sorted(self.places)
-        self.shares = self.weigh(balance)
+    def learnt(self, places: Places) -> Places:
+        """Those that show their target."""
+        return {target: (shown, []) for target, (shown, _) in places.items() if shown}
 
     def _ask(self, place: int, picture: int, first: int | None) -> list[Question]:
         records = self.pool.records[picture]

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,10 @@ from torch import Tensor
 
 FOREIGN, FOREIGN_ALIKE = 1, 2
 """A target that a folder's pictures surely lack, of another or of the same modality."""
+
+
+Places = dict[int, tuple[list[tuple[int, int]], list[tuple[int, int]]]]
+"""Target -> numbers of picture and record, of what shows it and of what does not."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +105,11 @@ class Pool:
             for each, wordings in zip(packed, prompts, strict=True)
         ]
 
-    def places(self, split: str) -> dict[int, tuple[list[tuple[int, int]], list[tuple[int, int]]]]:
-        """Target -> its records in a split that show it, and those that do not: numbers of picture and record."""
-        found: dict[int, tuple[list[tuple[int, int]], list[tuple[int, int]]]] = {}
+    def places(self, split: str, folder: str | None = None) -> Places:
+        """Target -> its records in a split, or in a folder's part of it, that show it, and those that do not."""
+        found: Places = {}
         for picture, records in enumerate(self.records):
-            if self.splits[picture] == split:
+            if self.splits[picture] == split and folder in (None, self.folders[picture]):
                 for number, record in enumerate(records):
                     shown, lacking = found.setdefault(record.target, ([], []))
                     (shown if record.shown else lacking).append((picture, number))
@@ -137,6 +141,12 @@ def _decode(opened: safe_open, name: str, mode: str) -> Tensor:
         return torch.from_numpy(np.stack(list(threads.map(one, range(len(ends))))))
 
 
+def weigh(places: Places, balance: float) -> NDArray[np.float64]:
+    """How often each target is drawn; together 1."""
+    sizes = np.array([max(1, len(shown)) for shown, _ in places.values()], np.float64) ** balance
+    return np.asarray(sizes / sizes.sum())
+
+
 class Asker:
     """Draws pictures by target, and questions about each.
 
@@ -148,40 +158,60 @@ class Asker:
         wordless: Share of questions about a picture's first target that come without words. First is what the most
             training pictures show: of lungs and heart in one X-ray the lungs, or no words would mean either.
         seed: Decides all.
+        shares: Of all pictures, by folder, that are drawn from it alone, where a folder is new and others are only kept
+            in mind; the rest is drawn from everything.
+
+    Raises:
+        ValueError: If no training picture is of a folder in ``shares``, or these are more than everything.
     """
 
     def __init__(
-        self, pool: Pool, *, balance: float, questions: int, lacking: float, wordless: float, seed: int
+        self,
+        pool: Pool,
+        *,
+        balance: float,
+        questions: int,
+        lacking: float,
+        wordless: float,
+        seed: int,
+        shares: Mapping[str, float] | None = None,
     ) -> None:
         self.pool, self.questions, self.lacking, self.wordless = pool, questions, lacking, wordless
-        self.places = pool.places("train")
-        self.names = sorted(self.places)
-        self.shares = self.weigh(balance)
+        self.places = self.learnt(pool.places("train"))
+        folders = shares or {}
+        rest = 1 - sum(folders.values())
+        if rest < 0:
+            raise ValueError(f"shares of folders must add up to 1 at most, got {1 - rest:.2f}")
+        self.source_shares = [rest, *folders.values()]
+        self.sources = [self.places, *(self.learnt(pool.places("train", each)) for each in folders)]
+        for folder, places in zip(folders, self.sources[1:], strict=True):
+            if not places:
+                raise ValueError(f"no training picture is of the folder {folder!r}; remove it from the shares")
+        self.weights = [weigh(each, balance) for each in self.sources]
         self.random = np.random.default_rng(seed)
         self.unlabelled = [place for place, own in enumerate(pool.records) if not own and pool.splits[place] == "train"]
         self.alike = {name: np.flatnonzero(each == FOREIGN_ALIKE) for name, each in pool.foreign.items()}
         self.other = {name: np.flatnonzero(each == FOREIGN) for name, each in pool.foreign.items()}
 
-    def weigh(self, balance: float) -> NDArray[np.float64]:
-        """How often each target is drawn; together 1."""
-        sizes = np.array([max(1, len(self.places[each][0])) for each in self.names], np.float64) ** balance
-        return np.asarray(sizes / sizes.sum())
+    def learnt(self, places: Places) -> Places:
+        """Of records of a split or folder, those that are learnt from: here all."""
+        return places
 
     def draw(self, count: int) -> tuple[list[int], list[Question]]:
         """Numbers of so many pictures, and all questions about them."""
         pictures: list[int] = []
         asked: list[Question] = []
-        for place, target in enumerate(self.random.choice(len(self.names), count, p=self.shares)):
+        for place, source in enumerate(self.random.choice(len(self.sources), count, p=self.source_shares)):
             if self.unlabelled and self.random.random() < 0.02:
                 picture, first = self.unlabelled[self.random.integers(len(self.unlabelled))], None
             else:
-                picture, first = self._choose(self.names[target])
+                picture, first = self._choose(self.sources[source], self.weights[source])
             pictures.append(picture)
             asked += self._ask(place, picture, first)
         return pictures, asked
 
-    def _choose(self, target: int) -> tuple[int, int]:
-        shown, lacking = self.places[target]
+    def _choose(self, places: Places, weights: NDArray[np.float64]) -> tuple[int, int]:
+        shown, lacking = places[int(self.random.choice(list(places), p=weights))]
         own = lacking if lacking and (not shown or self.random.random() < self.lacking) else shown
         picked: tuple[int, int] = own[self.random.integers(len(own))]
         return picked

@@ -11,9 +11,9 @@ import argparse
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +63,8 @@ class Config:
     """Share of a target's pictures that lack it, where some do."""
     wordless: float = 0.1
     """Share of questions about a picture's first target that are asked without any words."""
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """Of all pictures, by folder, that are drawn from it alone."""
     still: bool = False
     """Whether the trunk and the pixel decoder stay as they are, so that only what phrases steer learns."""
     steps: int | None = None
@@ -109,6 +111,7 @@ def make_asker(pool: Pool, config: Config, kind: type[Asker] = Asker) -> Asker:
         lacking=config.lacking,
         wordless=config.wordless,
         seed=config.seed,
+        shares=config.shares,
     )
 
 
@@ -284,6 +287,12 @@ def main() -> None:
     for name in numbers:
         default = getattr(Config, name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+    parser.add_argument(
+        "--shares",
+        type=json.loads,
+        default={},
+        help='share of all pictures that are drawn from a folder alone: {"abdomens_mr": 0.15}',
+    )
     args = parser.parse_args()
     began = time.time()
     config = Config(

@@ -11,6 +11,7 @@ from torch import nn
 from vesalius.models.encoder import TextFeatures
 from vesalius.prompts.anatomy import AnatomyLabel, write_captions
 
+pytestmark = pytest.mark.slow
 NAMES = ("anatomy_set", "anatomy_systems", "anatomy_measures", "anatomy_results", "anatomy_tables")
 HEAD = AnatomyLabel("MR", "T1", "axial", frozenset({"head"}), frozenset({"brain"}))
 CHEST = AnatomyLabel("CT", None, "axial", frozenset({"chest"}), frozenset({"lungs", "heart"}))

@@ -47,6 +47,7 @@ def test_the_page_names_the_worst_wording_and_leaves_out_what_may_be_there(parap
     assert "| Other | 3 | 100.0% | – |" in page
 
 
+@pytest.mark.slow
 def test_a_model_is_asked_everything_about_every_image(paraphrases, tiny_dataset, build_tiny):
     dataset = SegmentationDataset(tiny_dataset, "test")
     with progress_bar() as bar:

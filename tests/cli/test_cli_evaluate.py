@@ -30,6 +30,7 @@ def half_empty(write_dataset) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_the_folder_holds_all_rows_and_what_was_printed(run, tiny_dataset, weights, tmp_path):
     code, out, err = run("evaluate", weights, "--data", tiny_dataset, "--out", tmp_path / "e", "--json")
     assert code == 0
@@ -93,6 +94,7 @@ def test_what_cannot_be_scored_gives_2_and_one_line_and_writes_nothing(run, tiny
     assert not (tmp_path / "e").exists()
 
 
+@pytest.mark.slow
 def test_images_that_the_model_was_trained_on_are_counted_and_told(run, write_dataset, build_tiny, tmp_path):
     root = write_dataset("kvasir_polyp")
     save_model(build_tiny("unet_d"), tmp_path / "mine.safetensors")
@@ -115,6 +117,7 @@ def test_a_model_without_fingerprints_says_that_nothing_is_known(run, tiny_datas
     assert json.loads(out)["seen_in_training"]["images"] is None
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_evaluation_is_refused_and_replaced_on_demand(run, tiny_dataset, weights, tmp_path):
     arguments = ("evaluate", weights, "--data", tiny_dataset, "--out", tmp_path / "e", "--prompts", "p1")
     assert run(*arguments)[0] == 0
@@ -150,6 +153,7 @@ def test_a_model_and_its_baselines_are_measured(run, model, tiny_slices, tmp_pat
     assert "upper limb" not in systems[0]["settings"]["stations"]
 
 
+@pytest.mark.slow
 def test_it_prints_one_object(run, model, tiny_slices):
     code, printed, _ = run("evaluate-naming", model, "--data", tiny_slices, "--json")
     assert code == 0

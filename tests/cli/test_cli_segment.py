@@ -39,6 +39,7 @@ def test_segment_writes_what_it_says(run, picture, weights, tmp_path):
     assert (row["image"], row["mask"], row["model"]) == (str(picture), "scan.lungs.mask.png", str(weights))
 
 
+@pytest.mark.slow
 def test_segment_replaces_nothing_unless_asked(run, picture, weights, tmp_path):
     command = ["segment", picture, "polyp", "--model", weights, "--out", tmp_path]
     assert run(*command)[0] == 0
@@ -90,6 +91,7 @@ def test_name_prints_tables(run, picture, weights):
     assert "station" in out
 
 
+@pytest.mark.slow
 def test_train_leaves_weights_that_load(run, tiny_dataset, weights, tmp_path):
     code, out, err = run(
         "train", "--model", weights, "--data", tiny_dataset, "--max-epochs", 1, "--batch-size", 2,
@@ -101,6 +103,7 @@ def test_train_leaves_weights_that_load(run, tiny_dataset, weights, tmp_path):
     assert load_model(Path(result["checkpoint"]).parent).recipe.name == "pocket"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_published_unet")
 def test_models_lists_all_with_their_sizes(run):
     code, out, _ = run("models", "--json")

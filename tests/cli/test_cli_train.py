@@ -262,6 +262,7 @@ def test_all_that_is_missing_is_told_at_once_with_one_command(run, write_recipe,
     assert "unet_d on kvasir_polyp, seed 0" in out
 
 
+@pytest.mark.slow
 def test_the_same_is_told_before_the_first_training(run, write_recipe, tiny_dataset):
     recipe = write_recipe(RECIPE.format(root="", sets="kvasir_polyp"))
     _, _, err = run("benchmark", recipe, "--data", tiny_dataset.parent)

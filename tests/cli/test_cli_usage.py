@@ -61,6 +61,7 @@ def test_help_names_every_command(run):
     assert all(name in out for name in GROUPS)
 
 
+@pytest.mark.slow
 def test_help_loads_no_torch():
     script = "import sys, vesalius.cli\nvesalius.cli.main(['--help'])\nassert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode == 0
@@ -187,6 +188,7 @@ def start(*arguments: object, **options: object) -> "subprocess.CompletedProcess
     return subprocess.run(command, env=environment, stderr=subprocess.PIPE, check=False, text=True, **options)
 
 
+@pytest.mark.slow
 def test_a_reader_that_went_away_is_no_reason_to_complain():
     read, write = os.pipe()
     os.close(read)
@@ -195,6 +197,7 @@ def test_a_reader_that_went_away_is_no_reason_to_complain():
     assert (gone.returncode, gone.stderr) == (141, "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
 def test_a_full_disk_is_told():
     with Path("/dev/full").open("w") as full:
@@ -259,6 +262,7 @@ def test_quiet_shows_no_bar_and_no_warning(capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_verbose_says_what_is_loaded_and_how_long_it_takes(run, picture):
     code, out, err = run("segment", picture, "polyp", "--json", "--verbose")
     assert code == 0

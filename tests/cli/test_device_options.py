@@ -35,6 +35,7 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(measure, comm
     assert err.startswith("error: --device cuda:99: is not on this machine; there are: cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "file", "place"),
     [

@@ -98,6 +98,7 @@ def test_the_doctor_needs_no_torch():
     assert checks["Devices", "GPU"]["state"] == "missing"
 
 
+@pytest.mark.slow
 def test_models_are_listed_without_torch_but_not_counted():
     done = without_torch("models", "--json")
     assert done.returncode == 0, done.stderr

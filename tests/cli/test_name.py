@@ -51,6 +51,7 @@ def test_every_series_of_a_folder_is_named_and_the_broken_one_told_at_the_end(ru
     assert [row["failure"] for row in found] == ["", "", failure["reason"]]
 
 
+@pytest.mark.slow
 def test_many_series_make_one_table(run, folder, weights):
     code, out, _ = run("name", folder, "--model", weights)
     assert code == 2
@@ -95,6 +96,7 @@ def test_a_result_never_replaces_what_is_read(run, weights, tmp_path):
     assert "is an image to be named" in err
 
 
+@pytest.mark.slow
 def test_strips_of_equal_names_do_not_replace_each_other(run, weights, tmp_path):
     for place in ("p/1.2.1.png", "p/1.2.2.png", "q/1.2.2.png"):
         write_rgb(tmp_path / "in" / place, np.zeros((8, 8, 3)))
@@ -137,6 +139,7 @@ def test_a_model_that_cannot_name_is_said_once(run, build_tiny, tmp_path):
     assert err.count("cannot name") == 1
 
 
+@pytest.mark.slow
 def test_a_strip_that_cannot_be_written_loses_no_name(run, weights, tmp_path):
     write_pictures(tmp_path / "in", "a.png", "b.png")
     (tmp_path / "full").write_text("no folder")
@@ -156,6 +159,7 @@ def test_what_is_said_of_many_stays_short(run, weights, tmp_path):
     assert "Written: s.a.png, s.b.png, s.c.png, s.d.png, s.e.png and 4 more" in err
 
 
+@pytest.mark.slow
 def test_what_the_reader_had_to_assume_is_told(run, weights, tmp_path, monkeypatch):
     from vesalius.imaging.search import FoundSeries
 
@@ -168,6 +172,7 @@ def test_what_the_reader_had_to_assume_is_told(run, weights, tmp_path, monkeypat
     assert "a.png: 2 of 9 slices left out: another echo." in err
 
 
+@pytest.mark.slow
 def test_the_audit_lays_header_and_pixels_side_by_side(run, folder, weights, tmp_path):
     dataset = dcmread(folder / "a.dcm")
     dataset.BodyPartExamined = "HEAD"
@@ -240,6 +245,7 @@ def test_wrong_options_are_told_in_one_line(run, folder, monkeypatch, tmp_path, 
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_numbered_pictures_are_one_stack_with_one_line(run, weights, tmp_path):
     write_pictures(tmp_path / "in", *(f"slice-{place:03}.png" for place in range(12)))
     code, out, err = run("name", "in", "--model", weights, "--strip", "s.png", "--json")
@@ -272,6 +278,7 @@ def archive(tmp_path):
     return tmp_path / "in"
 
 
+@pytest.mark.slow
 def test_a_study_is_told_in_one_line(run, weights, archive, monkeypatch):
     monkeypatch.setenv("COLUMNS", "250")
     code, out, _ = run("name", archive, "--model", weights)
@@ -281,6 +288,7 @@ def test_a_study_is_told_in_one_line(run, weights, archive, monkeypatch):
     assert [(each["study"], len(each["series"])) for each in json.loads(out)["studies"]] == [("1.2.3", 2), ("1.2.4", 1)]
 
 
+@pytest.mark.slow
 def test_the_same_command_again_does_what_is_left(run, weights, archive, tmp_path):
     command = ("name", archive, "--model", weights, "-o", "o.csv")
     code, _, err = run(*command)
@@ -302,6 +310,7 @@ def test_the_same_command_again_does_what_is_left(run, weights, archive, tmp_pat
     assert len((tmp_path / "o.series.csv").read_text().splitlines()) == 5
 
 
+@pytest.mark.slow
 def test_a_record_of_other_settings_or_another_folder_is_not_replaced_unasked(run, weights, archive, tmp_path):
     run("name", archive, "--model", weights, "-o", "o.csv")
     before = (tmp_path / "o.csv").read_bytes()

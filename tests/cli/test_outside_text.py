@@ -183,6 +183,7 @@ def test_report(call):
     parse(Path("both/comparison.json").read_text())
 
 
+@pytest.mark.slow
 def test_audit(call):
     out, _ = call("audit", "@weights", "--data", "@data", "--absent", PROMPT, "-o", NAME, "--pictures", 1)
     assert shows(out, SHOWN_NAME)

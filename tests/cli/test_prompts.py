@@ -84,6 +84,7 @@ def test_what_a_user_can_put_right_is_one_line_and_exit_code_2(run, arguments, m
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_check_shows_a_prompt_of_every_family_and_finds_nothing(run):
     code, out, err = run("prompts", "check")
     assert code == 0
@@ -91,6 +92,7 @@ def test_check_shows_a_prompt_of_every_family_and_finds_nothing(run):
     assert "nothing wrong" in err
 
 
+@pytest.mark.slow
 def test_check_answers_in_one_json_object(run):
     code, out, _ = run("prompts", "check", "--json")
     assert code == 0
@@ -100,6 +102,7 @@ def test_check_answers_in_one_json_object(run):
     assert answer["examples"]["endoscopy, polyp"]["p2"] == "oval polyp"
 
 
+@pytest.mark.slow
 def test_check_names_what_is_wrong_with_exit_code_1(run, tmp_path):
     (tmp_path / "mine.toml").write_text('[sets.organ.families]\np2 = "{class} of the left side"')
     code, _, err = run("prompts", "check", "--templates", "mine.toml")

@@ -22,6 +22,7 @@ def scan(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_segment_writes_a_segmentation_a_report_and_an_overlay(run, scan, tmp_path):
     arguments = ["segment", scan, "-p", "liver", "-p", "fracture", "--out", "out/result.dcm", "--sr", "out/report.dcm"]
     code, told, said = run(*arguments, "--sc", "out/overlay.dcm", "--json")
@@ -107,6 +108,7 @@ def test_results_can_be_made_from_deidentified_copies(run, scan, tmp_path):
         assert not any(str(source[each].value).encode() in content for each in ("PatientID", "StudyInstanceUID"))
 
 
+@pytest.mark.slow
 def test_files_that_cannot_be_deidentified_are_listed_and_the_others_written(run, scan, tmp_path):
     run("segment", scan, "liver", "--out", "result.dcm")
     code, told, said = run("deidentify", ".", "--out", "copies")

@@ -300,6 +300,7 @@ def test_an_image_that_nothing_can_refer_to_is_refused(segment, write_series, st
         segment(folder)
 
 
+@pytest.mark.slow
 def test_phrases_that_overlap_and_phrases_that_do_not_are_stored_alike(segment, write_series):
     folder = write_series()
     alone = segment(folder, "liver")

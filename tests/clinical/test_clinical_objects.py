@@ -50,6 +50,7 @@ def findings(path):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fractional", [False, True])
 @pytest.mark.parametrize("kind", ["series", "clip"])
 @pytest.mark.filterwarnings("ignore:.*no place in the patient")
@@ -65,6 +66,7 @@ def test_objects_conform(exact, complaints, files, write_series, write_image, fr
     assert {each.name: complaints(each) for each in files.paths} == {each.name: [] for each in files.paths}
 
 
+@pytest.mark.slow
 def test_a_segment_says_what_it_is_and_who_found_it(learnt, files, write_series):
     request = Request(("hepar", "liver tumour"), model="pocket")
     segment_to_dicom(read_image(write_series()), learnt, request, files)
@@ -130,6 +132,7 @@ def test_a_phrase_that_was_not_learnt_is_refused_before_anything_is_written(lear
     assert not files.segmentation.exists()
 
 
+@pytest.mark.slow
 def test_a_report_says_what_is_there_what_is_not_and_what_was_not_learnt(learnt, files, write_series):
     request = Request(("spleen", "fracture", "ovarian tumour"))
     segment_to_dicom(read_image(write_series()), learnt, request, files)
@@ -281,6 +284,7 @@ def test_slices_that_run_down_are_reported_from_the_feet(tmp_path, write_series)
     assert {each.referenced_sop_instance_uid for each in shown} == {"1.2.3.4.5.1", "1.2.3.4.5.2"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calibrated", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_names_are_reported_with_the_images_that_show_them(tmp_path, write_series, calibrated):
     images = read_stacks(write_series(step=(0, 0, -7)))[:1]
@@ -313,6 +317,7 @@ def test_names_of_a_multi_frame_image_refer_to_its_frames(tmp_path, write_image,
     assert shown.referenced_frame_numbers == [2, 4]  # the lowest two
 
 
+@pytest.mark.slow
 def test_a_report_of_all_stacks_of_a_localizer_conforms(complaints, tmp_path, write_series):
     types = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
     folder = write_series(ImageType=types)

@@ -75,6 +75,7 @@ def check_nothing_told(*paths):
                 assert encoded not in content, (path.name, secret)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # of the test's own files
 def test_no_name_number_date_or_uid_survives_in_any_byte(exact, write_named, tmp_path):
     folder = write_named()
@@ -87,6 +88,7 @@ def test_no_name_number_date_or_uid_survives_in_any_byte(exact, write_named, tmp
     assert not any(secret in told for secret in SECRETS)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 def test_results_refer_to_the_copies_and_lie_on_them(exact, write_named, tmp_path):
     folder = write_named()
@@ -106,6 +108,7 @@ def test_results_refer_to_the_copies_and_lie_on_them(exact, write_named, tmp_pat
     assert result.FrameOfReferenceUID == first.FrameOfReferenceUID
 
 
+@pytest.mark.slow
 def test_copies_and_results_conform(exact, complaints, write_series, tmp_path):
     folder = write_series(PatientPosition="HFS", KVP="120", AcquisitionNumber="1", SeriesNumber="1", Laterality="",
                           ImageType=["ORIGINAL", "PRIMARY", "AXIAL"], PositionReferenceIndicator="", Manufacturer="",

@@ -84,6 +84,7 @@ def test_dcmqi_finds_the_voxels_of_an_enhanced_image(read_back, write_image, fra
         check(voxels, index_of, pixels, position, orientation)
 
 
+@pytest.mark.slow
 def test_a_report_is_read_by_dcmqi_and_by_dcmtk(exact, write_series, tmp_path):
     files = DicomFiles(tmp_path / "result.dcm", tmp_path / "report.dcm")
     folder = write_series()

@@ -89,6 +89,7 @@ class TestTrainingView:
             assert example.image.min() >= 0
             assert example.image.max() <= 1
 
+    @pytest.mark.slow
     def test_without_a_mix_prompts_are_the_records_own_and_all_of_them_come(self, source):
         examples = draw(TrainingView(source, 8, STILL, PromptMix()))
         assert {example.prompt for example in examples} == OWN

@@ -1,7 +1,9 @@
 """Rows and stored evaluations made up."""
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,6 +15,12 @@ from vesalius.files import write_json
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def torchmetrics() -> ModuleType:
+    """Its functions for two classes, to compare with; imported where a test asks, as that takes seconds."""
+    return import_module("torchmetrics.functional.classification")
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@ from itertools import combinations
 import numpy as np
 import pytest
 from torch import from_numpy
-from torchmetrics.functional.classification import binary_calibration_error
 
 from vesalius.evaluation.calibration import BINS, Reliability, disagreement_map, risk_coverage, soft_dice_confidence
 from vesalius.evaluation.statistics import Bootstrap
@@ -29,11 +28,11 @@ def test_errors_are_those_worked_out_by_hand():
     assert (high.count, high.stated, high.observed) == (4, pytest.approx(0.95), pytest.approx(0.75))
 
 
-def test_the_error_over_pixels_is_that_of_torchmetrics_where_the_likelier_answer_is_inside(rng):
+def test_the_error_over_pixels_is_that_of_torchmetrics_where_the_likelier_answer_is_inside(rng, torchmetrics):
     # torchmetrics takes the confidence of the likelier class, which is ours above one half.
     stated = (0.5 + 0.5 * rng.random(5000)).astype(np.float32)
     inside = rng.random(5000) < stated**2
-    theirs = binary_calibration_error(from_numpy(stated), from_numpy(inside.astype(np.int64)), n_bins=BINS)
+    theirs = torchmetrics.binary_calibration_error(from_numpy(stated), from_numpy(inside.astype(np.int64)), n_bins=BINS)
     assert Reliability.count(stated, inside).ece() == pytest.approx(theirs.item(), abs=1e-6)
 
 

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import from_numpy
-from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
 from vesalius.evaluation.ranking import Ranking
 
@@ -17,14 +16,14 @@ def areas(scores, present, weights=None) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("decimals", [0, 1, 8])
-def test_areas_are_those_of_torchmetrics_ties_included(rng, decimals):
+def test_areas_are_those_of_torchmetrics_ties_included(rng, decimals, torchmetrics):
     for _ in range(10):
         present = rng.random(60) < 0.3
         scores = ((rng.random(60) + 0.3 * present) / 1.3).round(decimals)
         theirs = from_numpy(scores), from_numpy(present.astype(np.int64))
         ap, auroc = areas(scores, present)
-        assert ap == pytest.approx(binary_average_precision(*theirs).item(), abs=1e-6)
-        assert auroc == pytest.approx(binary_auroc(*theirs).item(), abs=1e-6)
+        assert ap == pytest.approx(torchmetrics.binary_average_precision(*theirs).item(), abs=1e-6)
+        assert auroc == pytest.approx(torchmetrics.binary_auroc(*theirs).item(), abs=1e-6)
 
 
 def test_areas_under_weights_are_those_of_scikit_learn(rng):

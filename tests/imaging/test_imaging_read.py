@@ -84,6 +84,7 @@ def test_a_missing_package_is_named(write_dicom, monkeypatch):
         read_image(path)
 
 
+@pytest.mark.slow
 def test_pictures_need_neither_pydicom_nor_nibabel(tmp_path):
     Image.fromarray(GREY).save(tmp_path / "a.png")
     program = (

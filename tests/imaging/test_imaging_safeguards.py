@@ -155,6 +155,7 @@ class TestSourceGrid:
         assert not read_image(tmp_path / "s" / "0").sheared
 
 
+@pytest.mark.slow
 def test_threads_leave_the_warning_filters_as_they_were(write_series):
     folder, before, faults = write_series([0.0, 3.0]), list(warnings.filters), []
 

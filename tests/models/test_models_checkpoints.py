@@ -270,6 +270,7 @@ def test_at_either_end_stands_one_of_the_models(models, end):
     torch.testing.assert_close(mixed(images, ["liver"]), models[end](images, ["liver"]))
 
 
+@pytest.mark.slow
 def test_halfway_every_weight_is_the_mean(models):
     before, after = (model.state_dict() for model in models)
     for name, value in interpolate_weights(*models).state_dict().items():

@@ -57,6 +57,7 @@ def test_it_judges_existence_where_its_model_does(pair):
     assert pair[1].judges_existence
 
 
+@pytest.mark.slow
 def test_it_names_as_its_model_does(pair):
     image = MedicalImage(torch.rand(3, 40, 48).numpy(), source=Path("x"), affine=np.eye(4), modality="CT")
     expected, found = (AnatomyLabeller(model).label(image).to_dict() for model in pair)

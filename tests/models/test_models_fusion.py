@@ -60,6 +60,7 @@ def encoded(model, images) -> tuple[ImageFeatures, TextFeatures]:
         return model.encode_image(images), model.encode_text(PROMPTS)
 
 
+@pytest.mark.slow
 def test_an_image_does_not_see_the_others_of_its_batch_where_the_released_adapter_shows_them(
     build_tiny, settle, images
 ):

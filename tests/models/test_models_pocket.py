@@ -134,6 +134,7 @@ def test_each_pair_is_judged_by_itself_at_any_size_of_map(evidence, existence):
     assert existence(*evidence(larger), F.interpolate(outline, scale_factor=2), sentences).shape == (5,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "where", ["deep", "outline", *(pytest.param(each, marks=pytest.mark.slow) for each in ("middle", "scene"))]
 )

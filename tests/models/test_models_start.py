@@ -82,6 +82,7 @@ class TestDonors:
         assert torch.equal(load_pretrained(build("biomedclipseg_d")).decoder.to_logits[0].weight, decoder)
         assert not torch.equal(load_pretrained(build("biomedclipseg")).decoder.to_logits[0].weight, decoder)
 
+    @pytest.mark.slow
     def test_both_encoders_of_every_model_are_replaced(self, donors, build):
         for name in DONORS:
             model = build(name)
@@ -133,6 +134,7 @@ class TestStarting:
         assert origin == "trained"
         assert torch.equal(model.vision.class_token, trained.vision.class_token)
 
+    @pytest.mark.slow
     def test_a_trained_model_takes_options_that_its_weights_do_not_depend_on(self, build_tiny, tmp_path):
         save_model(build_tiny("pocket", seed=3), tmp_path / "model.safetensors")
         model, origin = start_model(str(tmp_path), options={"image_size": 96})

@@ -44,6 +44,7 @@ def ask(tiny_model, pictures, tmp_path):
     return ask
 
 
+@pytest.mark.slow
 def test_each_series_has_a_file_and_stands_in_the_record(ask, tmp_path):
     run = ask()
     assert (run.done, run.skipped, run.failures, len(run.series)) == (3, 0, [], 3)
@@ -83,6 +84,7 @@ def test_a_missing_or_damaged_file_is_told_or_made_again(ask, tmp_path):
         list(ask().series)
 
 
+@pytest.mark.slow
 def test_strips_are_drawn_once_and_are_no_series(ask, pictures):
     strip = pictures / "strip.png"
     assert [path.name for path in ask(strip=strip).written] == ["strip.blue.png", "strip.green.png", "strip.red.png"]
@@ -92,12 +94,14 @@ def test_strips_are_drawn_once_and_are_no_series(ask, pictures):
     assert [path.name for path in ask(strip=strip).written] == ["strip.red.png"]
 
 
+@pytest.mark.slow
 def test_strips_asked_for_later_are_drawn(ask, tmp_path):
     ask()
     run = ask(strip=tmp_path / "s.png")
     assert (run.done, len(run.written)) == (3, 3)
 
 
+@pytest.mark.slow
 def test_a_strip_of_unknown_origin_is_not_replaced(ask, tmp_path):
     (tmp_path / "s.red.png").write_bytes(b"precious")
     with pytest.raises(OutputError, match=r"s\.red\.png: there already"):
@@ -106,6 +110,7 @@ def test_a_strip_of_unknown_origin_is_not_replaced(ask, tmp_path):
     assert (tmp_path / "s.red.png").read_bytes() != b"precious"
 
 
+@pytest.mark.slow
 def test_overwriting_removes_no_file_outside_the_record(ask, tmp_path):
     ask(strip=tmp_path / "s.png")
     ask(overwrite=True)

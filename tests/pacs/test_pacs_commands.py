@@ -90,6 +90,7 @@ def test_results_that_are_sent_leave_nothing_here(run, service, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_report_that_nothing_was_learnt_is_delivered(run, service, tmp_path):
     code, told, said = run("pacs", "segment", *WHERE, "-p", "fracture", "--out", "result.dcm", "--send")
     assert (code, service["stored"]) == (2, ["SR"])

@@ -55,6 +55,7 @@ def work(queue, tmp_path, trials, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_rules_that_fit_are_carried_out_and_results_sent(work):
     sent, found = work(LIVER, NAMES)
     assert sent == ["SEG", "SR", "SR"]

@@ -148,6 +148,7 @@ def test_every_statement_can_be_written_and_its_captions_name_nothing_else():
             assert names_in(text) == named
 
 
+@pytest.mark.slow
 def test_captions_are_tidy_english():
     for text in itertools.chain.from_iterable(map(write_captions, statements())):
         assert not re.search(r"[{}\[\]]|  | ,|,,|^\W|\W$", text), text

@@ -259,6 +259,7 @@ def test_a_contradiction_is_never_true_or_open(part, draw_label, generator):
     assert found > 20
 
 
+@pytest.mark.slow
 def test_saying_less_never_makes_a_true_statement_false(draw_label, generator):
     for _ in range(1000):
         label, other = draw_label(generator), draw_label(generator)

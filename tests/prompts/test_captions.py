@@ -220,6 +220,7 @@ def test_what_is_wrong_is_named_with_set_object_and_family(tmp_path, line, messa
     assert message in issues(tmp_path, f"{HEAD}{line}")
 
 
+@pytest.mark.slow
 def test_a_definition_with_a_side_is_found(tmp_path):
     text = '[classes.spleen]\ndefinitions = ["an organ of the left side"]'
     assert "set organ, spleen, p6: names a side besides {location}" in issues(tmp_path, text, "organ")

@@ -197,6 +197,7 @@ class TestIndex:
         assert owners == {*list_targets(), UNLEARNT}
         assert len(set(list_phrases())) == len(list_phrases())
 
+    @pytest.mark.slow
     def test_the_package_s_is_of_the_phrases_there_are(self):
         """If not, experiments/pocket/phrases.py is to be run."""
         index = PhraseIndex.read(PHRASES)

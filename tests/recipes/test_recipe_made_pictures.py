@@ -59,6 +59,7 @@ def test_a_picture_without_a_healthy_and_an_ill_half_gives_none(heads, tmp_path,
     assert list(heads.doubled(tmp_path, "a.png", [mask], "brain_tumour")) == []
 
 
+@pytest.mark.slow
 def test_a_head_lying_on_its_side_stays_so(heads, tmp_path):
     for path in write_head(tmp_path, (0.1, 0.3)):
         Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path)
@@ -153,6 +154,7 @@ def test_nobody_is_in_two_splits_or_compared_with_elsewhere(scans):
         assert patient in scans.LEFT_OUT or scans.split_of(patient) == row["split"], row["file"]
 
 
+@pytest.mark.slow
 def test_slices_of_a_labelled_ct_show_an_organ_or_lack_it_or_are_not_asked_about(import_script, tmp_path, monkeypatch):
     labels = np.zeros((24, 24, 24), np.int16)
     labels[6:18, 6:18, 12:] = 1

@@ -14,6 +14,7 @@ from vesalius.imaging import write_mask, write_rgb
 from vesalius.models.checkpoint_file import read_notes
 from vesalius.models.checkpoints import load_segmenter, save_model
 
+pytestmark = pytest.mark.slow
 POLYPS, ORGANS = "kvasir_polyp", "curvas-abdominal-multiorgan"
 SIZE = 48
 
@@ -112,6 +113,21 @@ def test_what_nobody_outlined_is_asked_for_and_never_outlined(recipe, packed):
     assert (batch.weights[unoutlined] == 0).all()
 
 
+def test_a_folder_with_a_share_of_its_own_is_drawn_as_often(recipe, packed):
+    pool, kind = open_pool(recipe, packed), recipe["pool"].Asker
+    settings = {"balance": 0.5, "questions": 2, "lacking": 0.22, "wordless": 0.2, "seed": 0}
+    organs = 0.0
+    for share in (0, 0.9, 1):
+        pictures, _ = kind(pool, **settings, shares={ORGANS: share}).draw(300)
+        before, organs = organs, np.mean([pool.folders[each] == ORGANS for each in pictures])
+        assert organs > max(before, 0.9 * share)
+    assert organs == 1
+    with pytest.raises(ValueError, match=r"add up to 1 at most, got 1\.20"):
+        kind(pool, **settings, shares={ORGANS: 0.7, POLYPS: 0.5})
+    with pytest.raises(ValueError, match="no training picture is of the folder 'elsewhere'"):
+        kind(pool, **settings, shares={"elsewhere": 0.5})
+
+
 def test_what_all_pictures_of_a_folder_surely_show_is_shown_by_each(recipe, packed, tmp_path):
     words = recipe["pack_words"]
     with pytest.MonkeyPatch.context() as patch:
@@ -174,7 +190,6 @@ def test_lacking_pictures_come_as_often_as_asked_and_never_in_the_ablation_witho
     assert shares == [0, pytest.approx(0.8, abs=0.1)]
 
 
-@pytest.mark.slow
 def test_it_trains_saves_assembles_and_calibrates(recipe, packed, build_tiny, tmp_path):
     train = recipe["train"]
     with pytest.MonkeyPatch.context() as patch:
@@ -185,8 +200,10 @@ def test_it_trains_saves_assembles_and_calibrates(recipe, packed, build_tiny, tm
         run(train, packed / "train.safetensors", words, "--out", tmp_path / "first", *options)
         again = ("--start", tmp_path / "first", "--learning-rate", 1e-3)
         run(train, packed / "train.safetensors", words, "--out", tmp_path / "second", *options, *again)
-        still = ("--start", tmp_path / "first", tmp_path / "second", "--still")
+        still = ("--start", tmp_path / "first", tmp_path / "second", "--still", "--shares", f'{{"{ORGANS}": 0.5}}')
         run(train, packed / "train.safetensors", words, "--out", tmp_path / "third", *options, *still)
+    facts = json.loads((tmp_path / "third" / "training.json").read_text(encoding="utf-8"))
+    assert facts["config"]["shares"] == {ORGANS: 0.5}
     first, second = (train.read_trained([tmp_path / name]) for name in ("first", "second"))
     both, third = (
         train.read_trained(each) for each in ([tmp_path / "first", tmp_path / "second"], [tmp_path / "third"])

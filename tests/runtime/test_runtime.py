@@ -117,6 +117,7 @@ def test_weights_that_lack_a_tensor_are_refused(tmp_path):
         runtime.decode(runtime.encode_image(RGB[:1]), runtime.encode_text(["polyp"]))
 
 
+@pytest.mark.slow
 def test_phrases_at_hand_are_those_that_the_encoder_gives():
     """Made anew by experiments/pocket/phrases.py when words change."""
     known = read_phrase_vectors(PHRASES)
@@ -149,6 +150,7 @@ def test_a_model_in_memory_stays_in_pytorch_and_its_notes_are_not_read(build_tin
     assert len(Predictor("pocket").knowledge.targets) == len(read_notes(find_checkpoint("pocket"))["targets"])
 
 
+@pytest.mark.slow
 def test_segmenting_and_naming_need_no_pytorch(tmp_path, picture):
     """As where only the core is installed: importing any of these fails."""
     script = f"""

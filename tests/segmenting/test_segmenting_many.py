@@ -39,6 +39,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_folder_gets_masks_overviews_a_table_a_page_and_a_record(ask, pictures, tmp_path):
     summary = ask(pictures, tmp_path / "out")
     assert (summary.done, summary.skipped, summary.failures) == (3, 0, [])
@@ -279,6 +280,7 @@ class Pool:
         pass
 
 
+@pytest.mark.slow
 def test_an_image_that_ends_its_process_fails_alone(ask, pictures, tmp_path, monkeypatch):
     for number in range(4):
         write_rgb(pictures / f"z{'abcd'[number]}.png", np.random.default_rng(number).random((8, 8, 3)))

@@ -145,6 +145,7 @@ def test_a_full_store_takes_neither_results_nor_labels(serve):
     assert client.inside.store.used_bytes <= counted
 
 
+@pytest.mark.slow
 def test_labels_of_one_image_are_few_and_their_tags_plain(client):
     client.put("/datastore/?image=head", files=[("file", ("a.png", png(half_bright())))])
     label = [("label", ("b.nii.gz", b"mask"))]

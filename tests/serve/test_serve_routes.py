@@ -62,6 +62,7 @@ def test_a_further_phrase_encodes_nothing(client):
     assert client.inside.runtime.encoded == before
 
 
+@pytest.mark.slow
 def test_many_who_take_turns_have_their_images_encoded_once(client):
     uploads = [send(client, png(half_bright()), f"{number}.png") for number in range(12)]
     before = client.inside.runtime.encoded

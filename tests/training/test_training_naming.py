@@ -48,6 +48,7 @@ def test_training_separates_features_and_touches_nothing_but_the_projection(mode
     assert changed == {key for key in before if key.startswith("projection.")}
 
 
+@pytest.mark.slow
 def test_what_has_no_weight_is_never_seen(model, seen, texts, build_tiny):
     pooled, labels = seen
     weights = torch.tensor([1.0] * 20 + [0.0] * 20)

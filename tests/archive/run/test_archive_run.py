@@ -84,6 +84,7 @@ class TestResults:
             here, there = load(tmp_path / "out", table), load(f"memory://{tmp_path.name}/out", table)
             assert here.drop_columns("key").equals(there.drop_columns("key"))  # keys hold the times of files
 
+    @pytest.mark.slow
     def test_names_are_those_of_the_labeller(self, tmp_path, pictures, load):
         from vesalius.naming import AnatomyLabeller
 

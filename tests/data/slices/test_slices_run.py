@@ -62,6 +62,7 @@ def test_a_second_run_does_nothing_and_gives_the_same(source, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out/slices").iterdir()} == times
 
 
+@pytest.mark.slow
 def test_a_lost_picture_a_changed_file_or_other_settings_are_cut_again(source, tmp_path):
     out = tmp_path / "out"
     first = make(source, out)
@@ -77,6 +78,7 @@ def test_a_lost_picture_a_changed_file_or_other_settings_are_cut_again(source, t
     assert len(list((out / "slices").iterdir())) == len(fewer.rows) == 6, "what is not wanted any more is gone"
 
 
+@pytest.mark.slow
 def test_a_second_volume_is_added_and_the_first_one_stays(source, tmp_path):
     out, other = tmp_path / "out", tmp_path / "more"
     first = make(source, out)

@@ -31,6 +31,7 @@ def test_without_pictures_the_report_says_so(report):
     assert "No pictures" in report.gallery_note
 
 
+@pytest.mark.slow
 def test_pictures_of_other_rows_are_left_out(make_evaluation):
     evaluation = make_evaluation()
     example = choose_examples(evaluation.rows, 1)[0]

@@ -3,7 +3,6 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 from torch import tensor
-from torchmetrics.functional.classification import binary_auroc, binary_roc
 
 from vesalius.evaluation.ranking import find_existence_curves
 
@@ -16,16 +15,16 @@ def answer(make_row):
     return make
 
 
-def test_the_curve_is_that_of_torchmetrics(answer):
+def test_the_curve_is_that_of_torchmetrics(answer, torchmetrics):
     rng = np.random.default_rng(0)
     present = rng.random(60) < 0.6
     scores = (rng.random(60) * 0.7 + present * 0.3).round(1)  # with ties
     rows = [answer(f"{n}.png", there, score) for n, (there, score) in enumerate(zip(present, scores, strict=True))]
     overall, family = find_existence_curves(rows)
-    expected = binary_auroc(tensor(scores), tensor(present.astype(int))).item()
+    expected = torchmetrics.binary_auroc(tensor(scores), tensor(present.astype(int))).item()
     assert family.area.value == pytest.approx(expected, abs=1e-6)
     assert overall.area.value == family.area.value
-    fpr, tpr, _ = binary_roc(tensor(scores), tensor(present.astype(int)))
+    fpr, tpr, _ = torchmetrics.binary_roc(tensor(scores), tensor(present.astype(int)))
     np.testing.assert_allclose(family.fpr, fpr.numpy(), atol=1e-6)
     np.testing.assert_allclose(family.tpr, tpr.numpy(), atol=1e-6)
     assert (family.present, family.absent) == (present.sum(), (~present).sum())

@@ -96,6 +96,7 @@ def test_a_page_without_pictures_says_so(report):
     assert "No pictures: rows hold no masks." in page.text
 
 
+@pytest.mark.slow
 def test_the_fullest_page_stays_below_three_megabytes(make_evaluation):
     noise = np.random.default_rng(0).random((SIDE, SIDE, 3), dtype=np.float32)  # hardly compresses
     tiles = draw_tiles(noise, noise[..., 0] > 0.5, noise[..., 0] < 0.5)

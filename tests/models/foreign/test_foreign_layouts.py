@@ -125,6 +125,7 @@ class TestClip:
         sizes = {name: torch.tensor(224) for name in ("input_resolution", "context_length", "vocab_size")}
         assert converted("openai-clip", tensors | sizes) == converted("openai-clip", tensors)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("patch", "name"), [(16, "clip_vit_b16"), (32, "clip_vit_b32")])
     def test_transformers_vit_is_told_by_its_patches(self, patch, name):
         with torch.device("meta"):
