@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from vesalius.errors import ModelError, PromptError
 from vesalius.models.checkpoint_file import PHRASES, find_checkpoint, read_notes
 from vesalius.prompts.bank import KnownTarget, find_target
+from vesalius.prompts.phrase_vectors import PhraseIndex, list_phrases, to_unit
 from vesalius.runtime.contract import Floats, Runtime
 
 if TYPE_CHECKING:
-    from vesalius.prompts.phrase_vectors import PhraseIndex
     from vesalius.prompts.targets import Resolution
 
 NOTES = "targets"
@@ -283,7 +283,7 @@ class Knowledge:
         named = np.stack([self._runtime.encode_text(each).vectors.mean(0) for each in phrases])
         if named.shape[1] != vectors.shape[1]:
             return None
-        cosines = _to_unit(vectors) @ _to_unit(named).T
+        cosines = to_unit(vectors) @ to_unit(named).T
         odds = np.exp(self._runtime.logit_scale * (cosines - cosines.max(1, keepdims=True)))
         shares = (odds / odds.sum(1, keepdims=True)).mean(0)
         best = int(shares.argmax())
@@ -293,8 +293,6 @@ class Knowledge:
         """Read the vectors of all names, if this model's encoder made them; otherwise match by words from now on."""
         if self._by_words or self._index is not None:
             return
-        from vesalius.prompts.phrase_vectors import PhraseIndex, list_phrases
-
         index = PhraseIndex.read(PHRASES)
         own = self._encode(list_phrases()[0][1])
         if own.shape == index.vectors[0].shape and own @ index.vectors[0] >= SAME_ENCODER * np.linalg.norm(own):
@@ -321,10 +319,6 @@ def _refuse_family(understood: Understanding, learnt: Iterable[LearntTarget], wh
 
 def _join(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _to_unit(vectors: Floats) -> Floats:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
 
 
 def list_targets(notes: Mapping[str, object]) -> list[LearntTarget]:

@@ -10,9 +10,10 @@ from vesalius.imaging import MedicalImage
 from vesalius.models.checkpoint_file import identify_model
 from vesalius.naming.labeller import CROSS_SECTIONAL, header_modality, header_plane, header_protocol, open_namer
 from vesalius.naming.labels import Answer
-from vesalius.naming.phrasebook import NamingCalibration, Phrasebook, to_unit
+from vesalius.naming.phrasebook import NamingCalibration, Phrasebook
 from vesalius.naming.series import Probabilities, cap_organs
 from vesalius.prompts.anatomy import PROTOCOL_MODALITY
+from vesalius.prompts.phrase_vectors import to_unit
 from vesalius.runtime import RuntimeChoice
 from vesalius.runtime.contract import Floats, Runtime
 

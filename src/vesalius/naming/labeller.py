@@ -22,7 +22,7 @@ from vesalius.models.checkpoint_file import CONTRACT_NAME, find_checkpoint, read
 from vesalius.models.public_weights import find_encoder_source
 from vesalius.naming.labels import Answer, SeriesName, SliceName
 from vesalius.naming.landmarks import find_landmarks
-from vesalius.naming.phrasebook import NamingCalibration, Phrasebook, to_unit
+from vesalius.naming.phrasebook import NamingCalibration, Phrasebook
 from vesalius.naming.series import (
     Bools,
     Probabilities,
@@ -34,6 +34,7 @@ from vesalius.naming.series import (
 )
 from vesalius.predict import DEFAULT_MODEL
 from vesalius.prompts.anatomy import PROTOCOL_MODALITY
+from vesalius.prompts.phrase_vectors import to_unit
 from vesalius.runtime import RuntimeChoice, as_runtime, open_runtime
 from vesalius.runtime.contract import Floats, Runtime, resize_rgb
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from vesalius.errors import DataError, ModelError
 from vesalius.models.calibration import PlattScaling
 from vesalius.prompts.anatomy import MODALITIES, ORGANS, PLANES, PROTOCOLS, STATIONS, ensemble_phrases, phrases_of
+from vesalius.prompts.phrase_vectors import to_unit
 from vesalius.runtime.contract import Floats, Runtime
 
 LEAST_PROBABILITY = 0.5
@@ -147,15 +148,6 @@ def _between(content: Mapping[str, object], name: str, low: float, high: float) 
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise DataError(f"audit: expected {name} from {low:g} to {high:g}, got {value!r}")
     return float(value)
-
-
-TINY = 1e-12
-"""Smallest length that a vector is divided by."""
-
-
-def to_unit(vectors: Floats) -> Floats:
-    """Scale vectors [N, E] to length 1; empty ones stay empty."""
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), TINY))
 
 
 class Phrasebook:

@@ -29,6 +29,8 @@ SHARE_WEIGHT = 0.03
 """Cosine that a share of the classifier is worth if it is e times an even one; chosen on known_phrases_dev.toml."""
 LEAST_SHARE = 3e-4
 """Shares below this count as this."""
+TINY = 1e-12
+"""Smallest length that a vector is divided by."""
 _REMEDY = "make it anew with experiments/pocket/phrases.py"
 
 
@@ -169,8 +171,8 @@ def read_phrase_vectors(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def to_unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Vectors [..., D] of length 1."""
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float32)
+    """Scale vectors [..., D] to length 1; empty ones stay empty."""
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), TINY), np.float32)
 
 
 def _read_classifier(path: Path) -> PhraseClassifier:

@@ -19,7 +19,7 @@ from vesalius.models.foreign.layouts import BENCHMARK_TAPS
 from vesalius.models.foreign.names import Renaming, transpose
 from vesalius.models.registry import ModelRecipe
 from vesalius.naming import AnatomyLabeller
-from vesalius.naming.phrasebook import to_unit
+from vesalius.prompts.phrase_vectors import to_unit
 
 GOLDEN = {
     "openai-clip": ("clip_vit_b32_openai", "clip_vit_b32"),
