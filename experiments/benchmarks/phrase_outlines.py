@@ -18,16 +18,15 @@ import numpy as np
 import torch
 from known_phrases import SPLITS, read_cases, read_known
 from numpy.typing import NDArray
-from PIL import Image
 from setting import describe_setting
-from targets import TARGETS, read_records
+from targets import TARGETS, ask, read_records, read_rgb, read_truth
 
 from vesalius.console import progress_bar
 from vesalius.evaluation.metrics import dice
 from vesalius.models import Segmenter
 from vesalius.models.checkpoint_file import PHRASES
 from vesalius.models.checkpoints import load_segmenter
-from vesalius.models.inference import TextCache, decode_prompts
+from vesalius.models.inference import TextCache
 from vesalius.predict import DEFAULT_MODEL
 from vesalius.prompts.bank import find_target
 from vesalius.prompts.phrase_vectors import PhraseIndex
@@ -79,16 +78,9 @@ def read_shown(shared: Path, wanted: Mapping[str, Sequence[Saying]]) -> Iterator
                     yield target, root / "images" / name, root / "masks" / record["mask_name"]
 
 
-@torch.inference_mode()
 def score(model: Segmenter, texts: TextCache, picture: Path, mask: Path, phrases: Sequence[str]) -> list[float]:
     """Dice of each phrase."""
-    with Image.open(picture) as opened:
-        rgb = np.asarray(opened.convert("RGB"))
-    with Image.open(mask) as opened:
-        grey = np.asarray(opened.convert("L"))
-    truth = grey >= max(1, int(grey.max()) / 2)
-    features = model.encode_image(torch.from_numpy(np.divide(rgb, 255, dtype=np.float32).transpose(2, 0, 1))[None])
-    answers = decode_prompts(model, features, phrases, texts, truth.shape)
+    answers, truth = ask(model, texts, read_rgb(picture), phrases), read_truth(mask)
     marked = torch.stack([
         (each.logits[0, 0] > 0) & bool(each.existence is None or each.existence > 0) for each in answers
     ])  # fmt: skip

@@ -13,7 +13,7 @@ import argparse
 import json
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from vesalius.files import write_text
 from vesalius.models import Segmenter
 from vesalius.models.checkpoint_file import find_checkpoint, read_notes
 from vesalius.models.checkpoints import load_segmenter
+from vesalius.models.encoder import MaskPrediction
 from vesalius.models.inference import TextCache, decode_prompts
 from vesalius.predict import DEFAULT_MODEL
 from vesalius.prompts.bank import find_target, foreign_targets, list_groups
@@ -75,6 +76,26 @@ def read_records(root: Path, split: str) -> dict[str, list[dict[str, Any]]]:
     return {name: list(own.values()) for name, own in sorted(found.items())}
 
 
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """A picture [H, W, 3]."""
+    with Image.open(path) as opened:
+        return np.asarray(opened.convert("RGB"))
+
+
+def read_truth(path: Path) -> NDArray[np.bool_]:
+    """A mask [H, W]; whatever is not black in files of two shades."""
+    with Image.open(path) as opened:
+        mask = np.asarray(opened.convert("L"))
+    return np.asarray(mask >= max(1, int(mask.max()) / 2))
+
+
+@torch.inference_mode()
+def ask(model: Segmenter, texts: TextCache, rgb: NDArray[np.uint8], phrases: Sequence[str]) -> list[MaskPrediction]:
+    """What a model says of each phrase on a picture, at the picture's size."""
+    pixels = torch.from_numpy(np.divide(rgb, 255, dtype=np.float32).transpose(2, 0, 1))
+    return decode_prompts(model, model.encode_image(pixels[None]), phrases, texts, rgb.shape[:2])
+
+
 def lacking(folder: dict[str, Any], known: list[str], modalities: dict[str, set[str]]) -> list[str]:
     """Targets of the folder's modality that its pictures surely do not show."""
     groups = list_groups()
@@ -93,24 +114,16 @@ def answers(
     labels = root / SHOWN
     labelled: dict[str, list[str]] = json.loads(labels.read_text(encoding="utf-8")) if labels.exists() else {}
     for place, (name, records) in enumerate(read_records(root, split).items()):
-        with Image.open(root / "images" / name) as opened:
-            rgb = np.asarray(opened.convert("RGB"))
+        rgb = read_rgb(root / "images" / name)
         truths: dict[str, NDArray[np.bool_]] = {}
         for record in records:
             target = folder["targets"].get(record["target"]) if "target" in record else only
-            with Image.open(root / "masks" / record["mask_name"]) as opened:
-                mask = np.asarray(opened.convert("L"))
             if target in known:
-                truths[target] = mask >= max(1, int(mask.max()) / 2)
+                truths[target] = read_truth(root / "masks" / record["mask_name"])
         foreign = [alike[(place * FOREIGN_ASKED + each) % len(alike)] for each in range(min(FOREIGN_ASKED, len(alike)))]
         unoutlined = [each for each in labelled.get(name, ()) if each in known]
         asked = [*truths, *unoutlined, *foreign]
-        with torch.inference_mode():
-            pixels = torch.from_numpy(np.divide(rgb, 255, dtype=np.float32).transpose(2, 0, 1))
-            features = model.encode_image(pixels[None])
-            found = decode_prompts(
-                model, features, [find_target(each).phrases[0] for each in asked], texts, rgb.shape[:2]
-            )
+        found = ask(model, texts, rgb, [find_target(each).phrases[0] for each in asked])
         for target, each in zip(asked, found, strict=True):
             marked = (each.logits[0, 0] > 0).numpy()
             truth = truths.get(target, np.zeros(rgb.shape[:2], bool))
