@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from anatomy_data import read_all
+from anatomy_data import SIZE, read_all
 from anatomy_figures import calibrate, find_worst, measure
 from anatomy_head import CHOICES, CrossValidation, Head, cross_validate, learn_curve
 from anatomy_page import HeaderProtocols, Page, write_page
@@ -27,7 +27,7 @@ from anatomy_views import encode
 from labelled_slice import LabelledSlice
 from numpy.typing import NDArray
 from other_sequences import repaint
-from people import read_patients
+from people import read_across, read_patients
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -57,6 +57,7 @@ def main() -> None:
     model = _load(args.segmentation)
     slices = _read(args.shared)
     slices += repaint(slices, partial(outline_brain, model))
+    slices += read_across(args.shared / "anatomy", SIZE)
     head = Head(model, slices, encode)
     strangers = read_patients() & set(head.patients)
     before = head.ask(head.held_out(strangers), _load(args.before).projection) if args.before else None
@@ -84,6 +85,7 @@ def main() -> None:
         scores=scores,
         figures={kind: measure(slices, held.odds, held.folds, labels, kind) for kind in ("stations", "organs")},
         held=held,
+        across=score_series(slices, held.across, labels),
         final=final,
         curve=curve,
         worst=find_worst(slices, held.odds, labels["stations"], scalings["stations"], WORST),

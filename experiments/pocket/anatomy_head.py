@@ -34,15 +34,15 @@ class Choice:
 
     name: str
     config: NamingConfig
-    painted: float = 0.0
-    """How often a slice is drawn that was painted as another sequence would show it, as a share of others."""
+    made: float = 0.0
+    """How often a slice is drawn that was made of others, as a share of those."""
 
 
 SHORT = 8
 """Passes over the views."""
 CHOICES = (
     Choice("plain", NamingConfig(epochs=SHORT)),
-    Choice("painted", NamingConfig(epochs=SHORT), painted=0.4),
+    Choice("made", NamingConfig(epochs=SHORT), made=0.4),
 )
 
 
@@ -64,7 +64,11 @@ class Head:
         self.model, self.slices, self.texts = model, slices, TextCache(model)
         own_tests = {each.patient for each in slices if each.test}
         self.patients = sorted({each.patient for each in slices} - own_tests)
-        tested = [place for place, each in enumerate(slices) if each.test or shows(each, self.patients)]
+        tested = [
+            place
+            for place, each in enumerate(slices)
+            if each.test or shows(each, self.patients) or each.made == "across"
+        ]
         self.views = encode(model, slices, tested)
         self.centre, self.spread = self.views.pooled.mean(0), self.views.pooled.std(0) + LEAST_SPREAD
         self.rows = {place: row for row, place in enumerate(tested)}
@@ -83,10 +87,14 @@ class Head:
         """Their slices, as `name` would see them."""
         return [place for place, each in enumerate(self.slices) if shows(each, patients)]
 
+    def across(self, patients: Collection[str]) -> list[int]:
+        """Slices cut across theirs, as `name` would see them."""
+        return [place for place, each in enumerate(self.slices) if each.made == "across" and each.patient in patients]
+
     def train(self, choice: Choice, held_out: Collection[str] = ()) -> list[float]:
         """Train without some patients and without what is for testing; the loss of every epoch."""
         shown = [self.slices[each] for each in self.views.places]
-        weights = weigh(shown, choice.painted, held_out)
+        weights = weigh(shown, choice.made, held_out)
         torch.manual_seed(choice.config.seed)
         for layer in self.model.projection.layers:
             if isinstance(layer, nn.Linear):
@@ -116,9 +124,10 @@ class Head:
         return {name: value.detach().clone() for name, value in self.model.projection.state_dict().items()}
 
     def rate(self, choice: Choice, held_out: Collection[str], judged: Collection[str]) -> float:
-        """How well it names some people when trained without them and without others."""
+        """How well it names some people, slices across theirs too, when trained without them and without others."""
         self.train(choice, {*held_out, *judged})
-        return rate(score_series(self.slices, self.ask(self.held_out(judged)), self.labels))
+        asked = [*self.held_out(judged), *self.across(judged)]
+        return rate(score_series(self.slices, self.ask(asked), self.labels))
 
 
 @torch.no_grad()
@@ -129,18 +138,18 @@ def take_in(layer: nn.Module, centre: Tensor, spread: Tensor) -> None:
     layer.bias.sub_(layer.weight @ centre)
 
 
-def weigh(shown: Sequence[LabelledSlice], painted: float, held_out: Collection[str] = ()) -> Tensor:
+def weigh(shown: Sequence[LabelledSlice], made: float, held_out: Collection[str] = ()) -> Tensor:
     """How often each view is drawn, in proportion, [V]; 0 for what is held out or for testing.
 
     Args:
         shown: The slice of each view.
-        painted: As in ``Choice``.
+        made: As in ``Choice``.
         held_out: Patients.
     """
     used = [not each.test and each.patient not in held_out for each in shown]
     counts = Counter(each.series for each, own in zip(shown, used, strict=True) if own)
     weights = [counts[each.series] ** (RARE_FIRST - 1) if own else 0.0 for each, own in zip(shown, used, strict=True)]
-    shares = [painted if each.painted else 1.0 for each in shown]
+    shares = [made if each.made else 1.0 for each in shown]
     return torch.tensor([weight * share for weight, share in zip(weights, shares, strict=True)])
 
 
@@ -152,13 +161,15 @@ def shows(each: LabelledSlice, patients: Collection[str]) -> bool:
 def share_out(slices: Sequence[LabelledSlice], patients: Sequence[str]) -> list[list[str]]:
     """People in ``FOLDS`` parts, each with its share of every part of the body.
 
+    Slices across do not count: the parts are those of the time before them.
+
     Args:
         slices: All slices, of others too.
         patients: Whom to share out.
     """
     kinds = {name: Counter[str]() for name in patients}
     for each in slices:
-        if each.patient in kinds:
+        if each.patient in kinds and each.made != "across":
             kinds[each.patient].update([*sorted(each.label.stations), each.label.modality or ""])
     order = sorted(patients, key=lambda name: (str(kinds[name].most_common(2)), name))
     return [order[part::FOLDS] for part in range(FOLDS)]
@@ -171,6 +182,8 @@ class CrossValidation:
     folds: list[list[str]]
     odds: Odds = field(default_factory=dict)
     """Of every native slice of these people, by a head that never saw the person."""
+    across: Odds = field(default_factory=dict)
+    """The same of slices cut across these."""
     rates: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Choice -> what the next part's people gave, for each part."""
     chosen: list[Choice] = field(default_factory=list)
@@ -192,6 +205,7 @@ def cross_validate(head: Head, advance: Callable[[], None]) -> CrossValidation:
     """
     found = CrossValidation(head.folds())
     odds: dict[int, dict[str, Tensor]] = {}
+    across: dict[int, dict[str, Tensor]] = {}
     for part, patients in enumerate(found.folds):
         judged = found.folds[(part + 1) % len(found.folds)]
         for choice in CHOICES:
@@ -203,7 +217,8 @@ def cross_validate(head: Head, advance: Callable[[], None]) -> CrossValidation:
         found.chosen.append(chosen)
         found.heads.append(head.state())
         odds |= head.ask(head.held_out(patients))
-    found.odds = odds
+        across |= head.ask(head.across(patients))
+    found.odds, found.across = odds, across
     return found
 
 

@@ -57,9 +57,9 @@ def draw(number: int, place: int) -> torch.Generator:
 
 
 def draw_contrast(each: LabelledSlice, draws: torch.Generator) -> int:
-    """A kind of ``change_contrast``: the first that is drawn for a view of MR; a painted slice keeps its own."""
+    """A kind of ``change_contrast``: the first that is drawn for a view of MR; a slice made of others keeps its own."""
     kind = int(torch.randint(3, (), generator=draws))
-    return 0 if each.painted else kind
+    return 0 if each.made else kind
 
 
 def label_view(each: LabelledSlice, number: int, place: int) -> AnatomyLabel:

@@ -1,12 +1,15 @@
 """A slice to teach or test naming with."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.data.slices.cutting import distant_organs
 from vesalius.prompts.anatomy import ORGANS, AnatomyLabel
+
+Made = Literal["contrast", "coarse", "across"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,9 @@ class LabelledSlice:
     """Taken in this plane and shown as `name` would; others are for training only."""
     test: bool = False
     """Never trained on."""
-    painted: bool = False
-    """Made of another slice, as another MR sequence would show it or coarse (``other_sequences.py``)."""
+    made: Made | None = None
+    """How it was made of others: as another sequence would show it or coarse (``other_sequences.py``), or by cutting
+    across them (``people.py``)."""
 
     @property
     def rgb(self) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from labelled_slice import LabelledSlice
+from labelled_slice import LabelledSlice, Made
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import ConvexHull
@@ -95,7 +95,8 @@ def made(each: LabelledSlice, shades: Shades, protocol: str | None = None) -> La
     """A slice for training, counted apart from the series that it comes from."""
     picture = np.round(255 * shades.clip(0, 1)).astype(np.uint8)
     label, series = replace(each.label, protocol=protocol), f"{each.series} as {protocol or 'coarse'}"
-    return replace(each, picture=picture, label=label, series=series, native=False, painted=True)
+    how: Made = "contrast" if protocol else "coarse"
+    return replace(each, picture=picture, label=label, series=series, native=False, made=how)
 
 
 def grow(brain: NDArray[np.bool_]) -> NDArray[np.bool_]:

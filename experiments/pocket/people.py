@@ -9,16 +9,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from labelled_slice import LabelledSlice
+from numpy.typing import NDArray
 
-from vesalius.data.slices.cutting import to_square
-from vesalius.imaging import read_image
-from vesalius.prompts.anatomy import ORGANS, PLANES, PROTOCOLS, STATIONS, AnatomyLabel
+from vesalius.data.slices.cutting import PLANES, TISSUE_ABOVE, to_square
+from vesalius.imaging import MedicalImage, read_image
+from vesalius.imaging.orientation import to_display_order
+from vesalius.prompts.anatomy import ORGANS, PROTOCOLS, STATIONS, AnatomyLabel
 
 TABLE = Path(__file__).parents[2] / "recipes" / "anatomy" / "people.toml"
 UPPER_LIMB = "upper limb"
 SAME_PROTOCOL = {"T1CE": "T1"}
 """What the labels know and ours do not."""
+MOST_ACROSS = 12
+"""Slices of a plane in which a series was not taken."""
+LEAST_ACROSS = 0.3
+"""Of the tissue that the fullest slice of the plane has, the part that others have."""
+LEAST_DEPTH = 100.0
+"""Millimetres that a series has to reach across its own plane."""
+STATION_SHARE = 0.2
+"""Of a slice's tissue, the part that has to be of a station which it shows; a smaller part leaves it open."""
 Row = Mapping[str, Any]
 
 
@@ -42,6 +53,63 @@ def read_people(anatomy: Path, looks: Sequence[str], size: int) -> Iterator[Labe
                 if label is not None:
                     picture = to_square(slices[index].rgb_square(), size)
                     yield LabelledSlice(picture, label, name, row["patient"], native=look == 0)
+
+
+def read_across(anatomy: Path, size: int) -> Iterator[LabelledSlice]:
+    """Slices of the series in the planes in which they were not taken, for training: people look at these, too.
+
+    Args:
+        anatomy: Folder with series/.
+        size: Side of the pictures.
+    """
+    for row in read_rows():
+        if not row["file"].startswith("ct_"):
+            image = read_image(anatomy / "series" / row["file"])
+            yield from cut_across(row, image, row["file"].removesuffix(".nii.gz"), size)
+
+
+def cut_across(row: Row, image: MedicalImage, name: str, size: int) -> Iterator[LabelledSlice]:
+    """A series in the two other planes; nothing where it is only a thin slab."""
+    assert image.affine is not None
+    assert image.spacing is not None
+    count = len(image.pixels)
+    if count * image.spacing[0] < LEAST_DEPTH:
+        return
+    labels = [label_of(row, index) for index in range(count)]
+    origins = np.broadcast_to(np.arange(count)[:, None, None], image.pixels.shape[:3])
+    for plane in PLANES:
+        if plane == image.nearest_plane:
+            continue
+        origin, stack = to_display_order(origins, image.affine, plane)[0], image.slices(plane)
+        tissue = [
+            np.bincount(places[each.rgb[..., 0] > TISSUE_ABOVE], minlength=count)
+            for places, each in zip(origin, stack, strict=True)
+        ]
+        totals = np.array([each.sum() for each in tissue])
+        inside = np.flatnonzero(totals > LEAST_ACROSS * totals.max()).tolist()
+        for index in inside[:: -(-len(inside) // MOST_ACROSS)]:
+            label = label_across(row, labels, tissue[index], plane)
+            picture = to_square(stack[index].rgb_square(), size)
+            yield LabelledSlice(picture, label, f"{name} across", row["patient"], native=False, made="across")
+
+
+def label_across(
+    row: Row, labels: Sequence[AnatomyLabel | None], tissue: NDArray[np.int64], plane: str
+) -> AnatomyLabel:
+    """What a slice across others shows, from their labels and its tissue in each.
+
+    Of stations and organs, those are absent that none of these shows. A station shows where enough of the slice lies in
+    it; across slices that are not axial that says little, so there it has to be the only one. Of organs nobody knows
+    whether the slice meets them.
+    """
+    met = [(each, count) for each, count in zip(labels, tissue.tolist(), strict=True) if each is not None and count]
+    perhaps = frozenset[str]().union(*(each.stations | each.organs | each.uncertain for each, _ in met))
+    shares = {station: sum(count for each, count in met if station in each.stations) for station in STATIONS}
+    stations = frozenset(name for name, share in shares.items() if share >= STATION_SHARE * tissue.sum())
+    if row["plane"] != "axial" and len(perhaps & frozenset(STATIONS)) > 1:
+        stations = frozenset()
+    protocol = met[0][0].protocol if met else None
+    return AnatomyLabel(row["modality"], protocol, plane, stations, frozenset(), perhaps - stations)
 
 
 def read_patients() -> set[str]:

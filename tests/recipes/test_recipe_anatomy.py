@@ -5,10 +5,12 @@ import tomllib
 from dataclasses import replace
 from types import SimpleNamespace
 
+import nibabel
 import numpy as np
 import pytest
 import torch
 
+from vesalius.imaging import read_image
 from vesalius.models.calibration import PlattScaling
 from vesalius.prompts.anatomy import ORGANS, STATIONS
 
@@ -143,12 +145,70 @@ def test_what_twice_as_many_people_would_bring_is_read_off_the_curve(recipe):
     assert "stations +0.100" in page._outlook(points)
 
 
-def test_a_long_series_is_drawn_less_than_in_proportion_and_a_painted_one_as_often_as_asked(recipe):
+def test_a_long_series_is_drawn_less_than_in_proportion_and_a_made_one_as_often_as_asked(recipe):
     weigh = recipe["anatomy_head"].weigh
     shown = [make_slice(recipe, "a")] * 4 + [make_slice(recipe, "b"), make_slice(recipe, "c", test=True)]
-    shown += [replace(shown[0], series="series a as T2", painted=True)]
+    shown += [replace(shown[0], series="series a as T2", made="contrast")]
     assert weigh(shown, 0.4).tolist() == pytest.approx([0.5] * 4 + [1.0, 0.0, 0.4])
     assert weigh(shown, 0.4, {"a"}).tolist() == [0, 0, 0, 0, 1, 0, 0]
+
+
+BODY = {
+    "modality": "CT",
+    "plane": "axial",
+    "stations": {"abdomen": [[0, 7]], "chest": [[8, 15]]},
+    "organs": {"liver": [[3, 6]], "lungs": [[8, 15]]},
+    "uncertain": {"head": [[15, 15]]},
+    "empty": [],
+}
+"""16 axial slices, feet first."""
+
+
+@pytest.fixture
+def make_body():
+    """A CT whose chest lies above one half of its abdomen alone."""
+
+    def make(path, spacing=(4.0, 4.0, 10.0)):
+        values = np.full((30, 30, 16), -1000, np.int16)
+        values[4:26, 6:24, :8] = 50
+        values[15:26, 6:24, 8:] = 50
+        nibabel.save(nibabel.Nifti1Image(values, np.diag([*spacing, 1.0])), path)
+        path.with_name(path.name.replace(".nii.gz", ".json")).write_text('{"Modality": "CT"}')
+        return read_image(path)
+
+    return make
+
+
+def test_a_series_is_cut_across_and_shows_the_stations_that_the_slice_meets(recipe, make_body, tmp_path):
+    module = recipe["people"]
+    image = make_body(tmp_path / "body.nii.gz")
+    cut = list(module.cut_across({"patient": "somebody", **BODY}, image, "body", 64))
+    assert {(each.series, each.patient, each.native, each.made) for each in cut} == {
+        ("body across", "somebody", False, "across")
+    }
+    planes = [each.label.plane for each in cut]
+    assert set(planes) == {"coronal", "sagittal"}
+    assert max(planes.count(each) for each in planes) <= module.MOST_ACROSS
+    for each in cut:
+        chest = each.picture[:24].any()  # the picture is a square about 16 slices of 10 mm
+        assert each.label.stations == ({"abdomen", "chest"} if chest else {"abdomen"})
+        assert each.label.uncertain == ({"liver", "lungs", "head"} if chest else {"liver"})
+        assert not each.label.organs
+        assert (each.label.modality, each.label.protocol) == ("CT", None)
+    assert any("chest" not in each.label.stations for each in cut)
+    assert "chest" in cut[planes.index("coronal")].label.stations
+
+
+def test_thin_slabs_are_not_cut_across_and_slices_along_the_body_leave_stations_open(recipe, make_body, tmp_path):
+    cut_across = recipe["people"].cut_across
+    row = {"patient": "somebody", **BODY}
+    assert not list(cut_across(row, make_body(tmp_path / "slab.nii.gz", (4.0, 4.0, 6.0)), "slab", 64))
+    along = {**row, "plane": "sagittal", "stations": {"abdomen": [[0, 29]], "chest": [[10, 29]]}, "uncertain": {}}
+    image = make_body(tmp_path / "along.nii.gz", (10.0, 4.0, 4.0))
+    assert image.nearest_plane == "sagittal"
+    axial = [each for each in cut_across(along, image, "along", 64) if each.label.plane == "axial"]
+    assert axial
+    assert all(not each.label.stations and {"abdomen", "chest"} <= each.label.uncertain for each in axial)
 
 
 SHADES = {"air": 0.0, "fat": 0.9, "muscle": 0.36, "fluid": 0.16, "grey": 0.55, "white": 0.76}
@@ -171,7 +231,7 @@ def paint_all(recipe, *slices, brain=120):
     """Protocol -> shades at the middle, at radii of 60, 105 and 130, and outside."""
     rows, columns = np.mgrid[:320, :320]
     painted = list(recipe["other_sequences"].repaint(slices, lambda _: np.hypot(rows - 160, columns - 160) < brain))
-    assert all(each.painted and not each.native and each.patient == "somebody" for each in painted)
+    assert all(each.made and not each.native and each.patient == "somebody" for each in painted)
     return {each.label.protocol: each.picture[160, [160, 220, 265, 290, 310]].astype(int) for each in painted}
 
 
@@ -204,7 +264,7 @@ def test_a_brain_that_is_outlined_badly_is_not_painted(recipe):
 
 def test_a_painted_slice_keeps_its_contrast_and_its_protocol(recipe):
     views = recipe["anatomy_views"]
-    painted = replace(make_t1(recipe, "brain"), painted=True)
+    painted = replace(make_t1(recipe, "brain"), made="contrast")
     assert {views.label_view(painted, number, 0).protocol for number in range(1, 9)} == {"T1"}
     assert {views.label_view(make_t1(recipe, "brain"), number, 0).protocol for number in range(1, 9)} == {"T1", None}
 
