@@ -179,7 +179,7 @@ class Asker:
         self.pool, self.questions, self.lacking, self.wordless = pool, questions, lacking, wordless
         self.places = self.learnt(pool.places("train"))
         folders = shares or {}
-        rest = 1 - sum(folders.values())
+        rest = round(1 - sum(folders.values()), 6)
         if rest < 0:
             raise ValueError(f"shares of folders must add up to 1 at most, got {1 - rest:.2f}")
         self.source_shares = [rest, *folders.values()]
