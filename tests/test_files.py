@@ -106,6 +106,7 @@ def test_no_two_files_ever_share_a_name(paths):
             assert name == stem_of(path)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, database=None)
 @given(FILES)
 def test_a_stem_and_what_was_dropped_are_the_name(path):

@@ -253,6 +253,7 @@ class TestLargePictures:
         np.testing.assert_allclose(found.probability, torch.sigmoid(logits)[0, 0], atol=0.02)
         np.testing.assert_array_equal(found.mask, found.probability > 0.5)
 
+    @pytest.mark.slow
     def test_bands_fit_together_without_a_seam(self):
         logits = np.random.default_rng(0).normal(size=(64, 48)).astype(np.float32)
         found = Segmentation("polyp", logits, self.SIZE, None).probability

@@ -248,6 +248,7 @@ def test_one_image_with_rules_for_masks_takes_phrases_as_before(call, options):
     assert masks == ({"a.labels.png"} if options == ["--labels"] else {"a.polyp.mask.png", "a.lungs.mask.png"})
 
 
+@pytest.mark.slow
 def test_one_image_without_them_gets_no_table(call):
     assert call("a.png", "polyp")[0] == 0
     names = {path.name for path in Path("out").iterdir() if not path.name.startswith(".")}
@@ -257,6 +258,7 @@ def test_one_image_without_them_gets_no_table(call):
     assert "a.polyp.mask.png: is there already, made one by one" in err
 
 
+@pytest.mark.slow
 def test_a_single_image_leaves_the_rows_of_many_alone(call):
     assert call("a.png", "-p", "polyp", "-p", "lungs", "--labels")[0] == 0
     assert call("b.png", "polyp")[0] == 0

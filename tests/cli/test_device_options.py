@@ -40,7 +40,7 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(measure, comm
     ("command", "file", "place"),
     [
         ("evaluate", "evaluation.json", ("manifest", "settings")),
-        pytest.param("evaluate-naming", "naming.json", ("manifest",), marks=pytest.mark.slow),
+        ("evaluate-naming", "naming.json", ("manifest",)),
         ("audit", "audit.json", ()),
     ],
 )

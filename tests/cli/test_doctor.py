@@ -40,6 +40,7 @@ def test_the_test_is_timed(checks):
     assert all(each.milliseconds > 0 for each in timed)
 
 
+@pytest.mark.slow
 def test_damaged_weights_are_broken_and_end_with_1(run, monkeypatch, tmp_path):
     damaged = tmp_path / "pocket.safetensors"
     damaged.write_bytes(EMBEDDED["pocket"].read_bytes()[:100_000])

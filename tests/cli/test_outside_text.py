@@ -204,6 +204,7 @@ options = {{ image_size = 32 }}
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("folder", "code"), [("data", 0), ("nowhere", 1)])
 def test_benchmark(call, folder, code):
     Path(f"{NAME}.toml").write_text(RECIPE.format(name=json.dumps(NAME)))

@@ -173,6 +173,7 @@ def test_where_nothing_was_learnt_the_report_says_it_and_the_segmentation_is_ref
     assert findings(files.report)["fracture"][0][1].value == private("not learnt by the model")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("charset", "name"), [("ISO_IR 100", "Müller^Änne"), ("ISO 2022 IR 87", "Yamada^Tarou=山田^太郎")]
 )
@@ -285,7 +286,7 @@ def test_slices_that_run_down_are_reported_from_the_feet(tmp_path, write_series)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("calibrated", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("calibrated", [True, False])
 def test_names_are_reported_with_the_images_that_show_them(tmp_path, write_series, calibrated):
     images = read_stacks(write_series(step=(0, 0, -7)))[:1]
     path = tmp_path / "report.dcm"

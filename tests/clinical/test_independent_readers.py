@@ -76,6 +76,7 @@ def test_dcmqi_finds_the_voxels_of_a_series_at_their_places(read_back, write_ser
         check(voxels, index_of, dataset.pixel_array, dataset.ImagePositionPatient, dataset.ImageOrientationPatient)
 
 
+@pytest.mark.slow
 def test_dcmqi_finds_the_voxels_of_an_enhanced_image(read_back, write_image, frames, groups):
     places = [((5.0, -6.0, 7.0 * height), AXIAL) for height in (3, 0, 2, 1)]
     path = write_image("enhanced.dcm", frames(4), ENHANCED_MR, **groups(places))

@@ -276,6 +276,7 @@ class TestRefusals:
         with pytest.raises(ImageError, match=rf"a\.dcm: {words} DICOM"):
             read_dicom(path)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small_RLE.dcm", "SC_rgb_rle_2frame.dcm"])
     def test_files_with_wrong_bytes_are_read_or_refused(self, tmp_path, name):
         content, rng = sample(name).read_bytes(), np.random.default_rng(0)

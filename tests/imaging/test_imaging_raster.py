@@ -175,6 +175,7 @@ def test_whatever_pillow_raises_becomes_an_error_that_names_the_file(tmp_path, m
         read_image(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp"])
 def test_damaged_files_are_read_or_refused_by_name(tmp_path, suffix):
     rng, path = np.random.default_rng(0), tmp_path / f"hurt{suffix}"

@@ -181,6 +181,7 @@ class TestEveryEncoder:
 
 
 class TestEveryModel:
+    @pytest.mark.slow
     def test_evaluation_is_deterministic_and_a_copy_answers_alike(self, kept, images):
         with torch.no_grad():
             first = kept(images, PROMPTS)
@@ -195,6 +196,7 @@ class TestEveryModel:
 
 
 class TestFreezing:
+    @pytest.mark.slow
     @pytest.mark.parametrize("part", ["image", "text"])
     def test_a_frozen_encoder_gets_no_gradient_and_stays_in_evaluation_mode(self, model, images, part):
         model.freeze(part).train()
@@ -222,6 +224,7 @@ class TestFreezing:
         assert all(module.training for module in model.modules())
         assert all(parameter.requires_grad for parameter in model.parameters())
 
+    @pytest.mark.slow
     def test_every_parameter_gets_a_gradient(self, model, images):
         loss_of_everything(model, images, PROMPTS).backward()
         for name, parameter in model.named_parameters():
@@ -235,6 +238,7 @@ class TestFreezing:
 
 
 class TestSaving:
+    @pytest.mark.slow
     def test_a_saved_model_comes_back_equal_and_a_packed_one_is_smaller_and_close(self, kept, images, tmp_path: Path):
         save_model(kept, tmp_path / "model.safetensors")
         loaded = load_model(tmp_path)
@@ -251,6 +255,7 @@ class TestSaving:
         assert (packed - whole).abs().max() < 0.05 * (whole.max() - whole.min())
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_models_are_silent(kept, images, capfd):
     kept(images, PROMPTS)

@@ -102,6 +102,7 @@ def series(draw):
     return values, np.cumsum(steps) / 2
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None, database=None)
 @given(series(), st.randoms(use_true_random=False))
 def test_averages_stay_between_the_values_and_know_no_order(case, random):
@@ -115,6 +116,7 @@ def test_averages_stay_between_the_values_and_know_no_order(case, random):
         np.testing.assert_allclose(average_near(values[turned], places[turned]), averaged[turned], atol=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None, database=None)
 @given(series(), st.floats(0.1, 0.9))
 def test_smoothing_never_raises_a_confidence(case, least):

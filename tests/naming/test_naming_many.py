@@ -54,6 +54,7 @@ def test_each_series_has_a_file_and_stands_in_the_record(ask, tmp_path):
     assert list(run.series)[0].to_dict() == list(run.series)[0].to_dict()  # it may be gone through again
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_and_ends_as_one_that_was_not(ask, tmp_path, monkeypatch):
     whole = [each.to_dict() for each in ask(out=tmp_path / "whole").series]
     with monkeypatch.context() as patch:  # as a kill does: a file is there that no row tells of

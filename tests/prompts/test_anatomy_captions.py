@@ -240,6 +240,7 @@ def test_what_the_label_does_not_tell_is_open_unless_something_else_is_wrong(lab
     assert entails(label, statement) is answer
 
 
+@pytest.mark.slow
 def test_a_caption_drawn_from_a_label_is_true_of_it(draw_label, generator):
     labels = [draw_label(generator) for _ in range(1000)]
     for label in labels:

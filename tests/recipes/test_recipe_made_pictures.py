@@ -38,6 +38,7 @@ def write_head(root: Path, *lesions: tuple[float, float], turn: float = 0.0) -> 
     return paths
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turn", [0.0, 11.0])
 def test_each_half_stands_beside_its_mirror_image(heads, tmp_path, turn):
     _, mask = write_head(tmp_path, (0.1, 0.3), turn=turn)

@@ -83,6 +83,7 @@ def test_what_is_done_is_skipped_and_new_files_are_not(ask, pictures, tmp_path):
     assert before.items() <= after.items()
 
 
+@pytest.mark.slow
 def test_other_settings_or_a_changed_file_are_refused_and_done_when_asked(ask, pictures, tmp_path):
     ask(pictures, tmp_path / "out")
     refused = ask(pictures, tmp_path / "out", rules=MaskRules(0.3))
@@ -154,6 +155,7 @@ def test_results_beside_the_images_are_no_images(ask, pictures):
     assert (again.done, again.skipped, again.failures) == (0, 3, [])
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_leaves_what_the_next_one_finishes(ask, pictures, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:  # as a kill does: files are there that no row tells of
         patch.setattr(ResultsJournal, "add", lambda self, rows: None)
@@ -210,6 +212,7 @@ def test_volumes_are_in_millilitres_and_label_maps_on_their_grid(ask, tmp_path):
     assert len(json.loads((tmp_path / "out" / RECORD).read_text())["results"]) == 2
 
 
+@pytest.mark.slow
 def test_numbered_pictures_are_one_series_unless_taken_one_by_one(ask, tmp_path):
     for number in range(4):
         write_rgb(tmp_path / "in" / f"{number}.png", np.random.default_rng(number).random((8, 8, 3)))

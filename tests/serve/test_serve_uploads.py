@@ -49,6 +49,7 @@ def test_several_dicom_files_are_one_series(client):
     assert len(ask(client, upload, "liver")[0]["slice_existence"]) == 3
 
 
+@pytest.mark.slow
 def test_of_several_series_each_has_a_handle_and_the_largest_is_first(client):
     small = {f"b/{name}": content for name, content in slices(2, "1.2.9").items()}
     large = {f"a/{name}": content for name, content in slices(4).items()}

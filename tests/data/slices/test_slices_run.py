@@ -29,6 +29,7 @@ def make(source, dest, settings=SMALL, split=None, **options):
     return cut_slices(find_volumes(source), dest, settings, split or SplitConfig(), **options)
 
 
+@pytest.mark.slow
 def test_the_folder_reads_back_as_tensors_labels_and_patients(source, tmp_path):
     report = make(source, tmp_path / "out")
     assert (report.volumes, report.resumed, len(report.rows)) == (2, 0, 12)

@@ -67,6 +67,7 @@ def released(golden):
 
 @pytest.mark.usefixtures("_published_unet")
 class TestEveryLayout:
+    @pytest.mark.slow
     @pytest.mark.parametrize("layout", LAYOUTS)
     def test_missing_and_unexpected_tensors_are_listed(self, layout, tmp_path):
         path = tmp_path / "model.pt"
