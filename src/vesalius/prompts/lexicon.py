@@ -378,12 +378,12 @@ def read_unlearnt() -> Mapping[str, Sequence[str]]:
     return read_package_toml("prompts/unlearnt.toml")
 
 
-@cache
 def is_lesion(target: str) -> bool:
     """Whether a target is a lesion, which "lesion" may mean."""
     return "lesion" in find_target(target).vague
 
 
+@cache
 def name_words(target: str) -> frozenset[str]:
     """All words of a target's names."""
     row = find_target(target)
