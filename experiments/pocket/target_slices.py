@@ -77,5 +77,7 @@ def label_of(row: Row, picture: str, targets: Mapping[str, bool]) -> AnatomyLabe
         for kind in ("plane", "protocol")
     )
     perhaps = tuple(row.get("perhaps", ()))
+    if row.get("bare", False):
+        return AnatomyLabel(row["modality"], protocol, plane, uncertain=frozenset(perhaps))
     label = partial(row["modality"], plane, row.get("station"), *sorted(organs), perhaps=perhaps)
     return replace(label, protocol=protocol, uncertain=label.uncertain - gone)

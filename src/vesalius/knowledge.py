@@ -42,13 +42,17 @@ MODALITY_NAMES = {
     "photo": "photographs",
 }
 LOOKS = {
-    "CT": ("a CT", {"ct"}),
-    "MR": ("an MR image", {"mr"}),
-    "X-ray": ("an X-ray", {"xray"}),
-    "ultrasound": ("an ultrasound image", {"us"}),
-    "endoscopy": ("a picture in colour", {"endoscopy", "fundus", "dermoscopy", "microscopy", "photo"}),
+    "a CT": (("CT",), {"ct"}),
+    "an MR image": (("MR",), {"mr"}),
+    "an X-ray": (("X-ray",), {"xray"}),
+    "an ultrasound image": (("ultrasound",), {"us"}),
+    "a picture in colour": (
+        ("endoscopy", "fundus", "photograph", "microscopy"),
+        {"endoscopy", "fundus", "dermoscopy", "microscopy", "photo"},
+    ),
 }
-"""Label of a modality -> in words, and kinds of pictures that look so: naming knows no other pictures in colour."""
+"""What pictures look like -> labels of modalities, and kinds of pictures that look so. Those in colour are not told
+apart: of sets that naming never learnt, some are taken for one another."""
 MIN_LIKENESS = 0.7
 """Probability from which pixels tell the kind of a picture; chosen on validation pictures of all targets."""
 PRESENT = 0.5
@@ -238,10 +242,10 @@ class Knowledge:
         members = [self._by_phrase[name] for name in understood.candidates]
         if looks_like is None or not members:
             return understood
-        where, kinds = LOOKS[looks_like]
+        _, kinds = LOOKS[looks_like]
         expected = tuple(each.phrase for each in members if not each.modalities or kinds & set(each.modalities))
         if not expected:
-            return _refuse_family(understood, members, f"what looks like {where}")
+            return _refuse_family(understood, members, f"what looks like {looks_like}")
         return replace(understood, candidates=expected)
 
     @staticmethod
@@ -279,15 +283,19 @@ class Knowledge:
             return None
         from vesalius.prompts.anatomy import phrases_of
 
-        phrases = [phrases_of("modality")[label] for label in LOOKS]
+        labels = {label: looks_like for looks_like, (labels, _) in LOOKS.items() for label in labels}
+        phrases = [phrases_of("modality")[label] for label in labels]
         named = np.stack([self._runtime.encode_text(each).vectors.mean(0) for each in phrases])
         if named.shape[1] != vectors.shape[1]:
             return None
         cosines = to_unit(vectors) @ to_unit(named).T
         odds = np.exp(self._runtime.logit_scale * (cosines - cosines.max(1, keepdims=True)))
         shares = (odds / odds.sum(1, keepdims=True)).mean(0)
-        best = int(shares.argmax())
-        return list(LOOKS)[best] if shares[best] >= MIN_LIKENESS else None
+        likeness = dict.fromkeys(LOOKS, 0.0)
+        for looks_like, share in zip(labels.values(), shares.tolist(), strict=True):
+            likeness[looks_like] += share
+        best = max(likeness, key=lambda each: likeness[each])
+        return best if likeness[best] >= MIN_LIKENESS else None
 
     def _open_index(self) -> None:
         """Read the vectors of all names, if this model's encoder made them; otherwise match by words from now on."""

@@ -22,6 +22,7 @@ SHOWN = {
     120: {"modality": "CT", "plane": "axial", "stations": "abdomen", "organs": "liver"},
     160: {"modality": "MR", "plane": "sagittal", "protocol": "T2", "stations": "lower body", "organs": "knee"},
     200: {"modality": "MR", "plane": "axial", "protocol": "T1", "stations": "head", "organs": "brain"},
+    225: {"modality": "fundus"},
     245: {"modality": "endoscopy"},
 }
 """Brightness -> what the model takes it for; others count as the nearest."""

@@ -96,7 +96,7 @@ def test_impossible_conditions_are_refused(condition, message):
 @pytest.fixture
 def search(filled, encoder):
     """Search the small archive, and get the paths of what is found."""
-    learnt = Knowledge([LearntTarget("polyp", ("endoscopy",), 9)])
+    learnt = Knowledge([LearntTarget("polyp", ("endoscopy",), 9), LearntTarget("optic_disc", ("fundus",), 9)])
 
     def run(phrase="", **options) -> list[str]:
         _, answers = ArchiveSearch(filled, encoder, learnt).search(SearchRequest(phrase, **options))
@@ -121,8 +121,10 @@ def test_a_phrase_finds_what_it_names(search, phrase, first):
 
 def test_targets_are_looked_for_on_the_pictures_on_which_they_were_learnt(search, write_picture, reindex):
     write_picture("scope.png", 245)
+    write_picture("retina.png", 225)
     reindex()
     assert search("polyp")[0] == "scope.png"
+    assert search("optic disc")[0] == "retina.png"
 
 
 def test_conditions_exclude_everything_else(search):

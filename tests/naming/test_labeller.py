@@ -198,7 +198,18 @@ def test_what_readers_had_to_assume_is_handed_on(labeller, make_volume):
 MR = Answer("MR", None, "header")
 
 
-@pytest.mark.parametrize(("code", "label"), [("CT", "CT"), ("DX", "X-ray"), ("US", "ultrasound"), ("PT", None)])
+@pytest.mark.parametrize(
+    ("code", "label"),
+    [
+        ("CT", "CT"),
+        ("DX", "X-ray"),
+        ("US", "ultrasound"),
+        ("OP", "fundus"),
+        ("XC", "photograph"),
+        ("SM", "microscopy"),
+        ("PT", None),
+    ],
+)
 def test_codes_become_labels(make_volume, code, label):
     answer = header_modality(make_volume("head", modality=code, header={"Modality": code}))
     assert (answer.label, answer.source) == (label, "header")

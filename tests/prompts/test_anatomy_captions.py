@@ -161,7 +161,7 @@ def test_a_wrong_organ_stands_in_the_right_station():
 def test_another_modality_has_no_protocol_and_can_have_a_plane():
     assert contradictions(KNEE, "modality") == (Statement("CT", None, "sagittal", KNEE.stations, KNEE.organs),)
     assert [each.modality for each in contradictions(AnatomyLabel("X-ray"), "modality")] == [
-        "CT", "MR", "ultrasound", "endoscopy",
+        "CT", "MR", "ultrasound", "endoscopy", "fundus", "photograph", "microscopy",
     ]  # fmt: skip
 
 

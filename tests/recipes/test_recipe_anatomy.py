@@ -12,7 +12,7 @@ import torch
 
 from vesalius.imaging import read_image
 from vesalius.models.calibration import PlattScaling
-from vesalius.prompts.anatomy import ORGANS, STATIONS
+from vesalius.prompts.anatomy import ORGANS, STATIONS, AnatomyLabel
 
 NAMES = (
     "labelled_slice", "mednist", "people", "target_slices", "anatomy_data", "anatomy_views", "anatomy_scores",
@@ -314,6 +314,9 @@ def test_what_pictures_show_follows_their_folder_and_masks(recipe):
     assert not targets.says(both, {"liver": False})
     sagittal = targets.label_of(rows["prostate-cancer-mri"], "1_sag_2.jpg", {"prostate": True})
     assert (sagittal.plane, sagittal.protocol, sagittal.stations) == ("sagittal", "T2", {"pelvis"})
+    assert targets.label_of(rows["leukocyte"], "1.jpg", {"white blood cell": True}) == AnatomyLabel("microscopy")
+    retina = targets.label_of(rows["smdg-glaucoma"], "1.jpg", {"optic disc": True})
+    assert retina == AnatomyLabel("fundus", uncertain=frozenset({"head"}))
 
 
 def test_what_was_labelled_by_looking_can_be_read(recipe):

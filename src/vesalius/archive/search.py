@@ -33,8 +33,18 @@ SORTED_AT_ONCE = 1000
 """Answers that are sorted before any of the rest is."""
 LEAST = 1e-3
 """Least probability that a label or description is given, so that one that is missed does not rule a slice out."""
-KINDS = {"ct": "CT", "mr": "MR", "us": "ultrasound", "xray": "X-ray", "endoscopy": "endoscopy"}
-"""Kinds of pictures on which targets were learnt -> label of their modality, where there is one."""
+KINDS = {
+    "ct": "CT",
+    "mr": "MR",
+    "us": "ultrasound",
+    "xray": "X-ray",
+    "endoscopy": "endoscopy",
+    "fundus": "fundus",
+    "dermoscopy": "photograph",
+    "photo": "photograph",
+    "microscopy": "microscopy",
+}
+"""Kinds of pictures on which targets were learnt -> label of their modality."""
 PLACES = 5
 """Most places listed of one slice."""
 
@@ -200,18 +210,16 @@ class ArchiveSearch:
     def _kind_scores(self, reading: PhraseReading, rows: NDArray[np.int64]) -> Floats:
         """Of targets, the log-probability that a slice is of a kind of picture on which they were learnt.
 
-        Photographs, microscopy and the like have no label: they are what no modality claims.
+        A target that was learnt on kinds without a label, or nobody knows on which, is as likely everywhere.
         """
         scores, labels = np.zeros(len(rows), np.float32), self._index.labels()
         kinds = {each.name: each.modalities for each in self._knowledge.targets}
-        columns = {label: self._columns["modality", label] for label in KINDS.values()}
         for part in reading.parts:
             if part.use == "target" and not any(question == "modality" for question, _ in reading.labels):
-                found = {name: np.asarray(labels[:, column], np.float32)[rows] for name, column in columns.items()}
-                shown = [found[KINDS[kind]] for kind in kinds[part.label] if kind in KINDS]
-                if len(shown) < len(kinds[part.label]):
-                    shown.append(1 - np.max(list(found.values()), axis=0))
-                scores += np.log(np.maximum(np.max(shown, axis=0), LEAST))
+                columns = [self._columns["modality", KINDS[kind]] for kind in kinds[part.label] if kind in KINDS]
+                if columns:
+                    shown = [np.asarray(labels[:, column], np.float32)[rows] for column in columns]
+                    scores += np.log(np.maximum(np.max(shown, axis=0), LEAST))
         return scores
 
     def _header_scores(self, reading: PhraseReading, rows: NDArray[np.int64]) -> Floats:

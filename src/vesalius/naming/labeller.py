@@ -48,6 +48,9 @@ CODES: Mapping[str, str] = {
     **dict.fromkeys(("CR", "DX", "DR", "RG", "MG", "XA", "RF", "PX", "IO"), "X-ray"),
     "US": "ultrasound",
     "ES": "endoscopy",
+    "OP": "fundus",
+    **dict.fromkeys(("XC", "DMS"), "photograph"),
+    **dict.fromkeys(("SM", "GM"), "microscopy"),
 }
 """DICOM modality code -> label."""
 SAYS_NOTHING = ("OT", "SC", "")
