@@ -15,7 +15,7 @@ from vesalius.errors import ConfigError, ImageError
 from vesalius.knowledge import Knowledge, LearntTarget
 
 HEADER_WORDS = {"cartilage", "routine", "tse"}
-TARGETS = ["polyp", "liver_tumour"]
+TARGETS = ["polyp", "liver_tumour", "optic_disc"]
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,10 @@ TARGETS = ["polyp", "liver_tumour"]
         ("cardiac ultrasound", [("organs", "heart"), ("modality", "ultrasound")]),
         ("abdominal CT, pelvic CT", [("stations", "abdomen"), ("modality", "CT"), ("stations", "pelvis")]),
         ("liver tumour", [("organs", "liver")]),
+        ("fundus photographs", [("modality", "fundus")]),
+        ("optic disc in a fundus photograph", [("modality", "fundus")]),
+        ("retina", [("modality", "fundus")]),
+        ("photo of a foot", [("modality", "photograph"), ("organs", "foot")]),
         ("zebra", []),
     ],
 )

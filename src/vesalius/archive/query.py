@@ -103,8 +103,13 @@ class PhraseReading:
 def _labels_of(part: ReadWords) -> list[tuple[str, str]]:
     if part.use == "label":
         return [(part.question, part.label)]
-    found = (_names().get(word) for word in part.words.split()) if part.use == "target" else ()
-    return [(name[1], name[2]) for name in found if name is not None]
+    found, words = [], tuple(part.words.split()) if part.use == "target" else ()
+    while words:
+        length, inner = _take(words, _names(), ())
+        if inner.use == "label":
+            found.append((inner.question, inner.label))
+        words = words[length:]
+    return found
 
 
 def read_phrase(phrase: str, header_words: Collection[str], targets: Collection[str]) -> PhraseReading:
