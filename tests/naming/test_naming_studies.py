@@ -28,7 +28,12 @@ LOCALIZER = facts(plane=None, slices=2, stations=("pelvis",), purpose="localizer
             [facts("MR", protocol="T1", slices=1), facts("CT")],
             "MR and CT of chest and abdomen, 2 series (T1 axial 1 slice, axial 312 slices)",
         ),
-        ([facts(None, None, 1, ())], "images of unsure stations, 1 series (1 picture)"),
+        ([facts(None, None, 1, ())], "images of unsure stations, 1 picture"),
+        ([facts("fundus", None, 1, ())] * 9, "fundus, 9 pictures"),
+        (
+            [facts("X-ray", None, 1), facts(slices=9)],
+            "X-ray and CT of chest and abdomen, 1 series (axial 9 slices), 1 picture",
+        ),
         ([facts(slices=9)] * 8, "CT of chest and abdomen, 8 series (axial 9 slices" + ", axial 9" * 5 + " and 2 more)"),
     ],
 )

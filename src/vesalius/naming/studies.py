@@ -11,6 +11,8 @@ from vesalius.prompts.anatomy import STATIONS, in_order
 
 LISTED = 6
 """Series of a study that its line lists; the rest is counted."""
+WITHOUT_STATIONS = {"endoscopy", "fundus", "photograph", "microscopy"}
+"""Modalities of which nobody expects to be told a station."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,14 @@ def summarise_study(series: Sequence[StudyPart]) -> str:
     deciding = shown or [each for each in series if each.purpose != "report"]
     modalities = dict.fromkeys(each.modality for each in deciding if each.modality)
     stations = in_order({name for each in deciding for name in each.stations}, STATIONS)
-    what = f"{_join(list(modalities)) or 'images'} of {_join(stations) or 'unsure stations'}"
+    what = _join(list(modalities)) or "images"
+    if stations or not modalities or modalities.keys() - WITHOUT_STATIONS:
+        what += f" of {_join(stations) or 'unsure stations'}"
     told = [what] if deciding else []
-    if shown:
-        told.append(f"{len(shown)} series ({_list_parts(shown)})")
+    if listed := [each for each in shown if each.slices > 1 or each.plane]:
+        told.append(f"{len(listed)} series ({_list_parts(listed)})")
+    if pictures := len(shown) - len(listed):
+        told.append("1 picture" if pictures == 1 else f"{pictures} pictures")
     for purpose, count in Counter(each.purpose for each in series if each.purpose).items():
         told.append(purpose if count == 1 else f"{count} {purpose}s")
     return ", ".join(told)
