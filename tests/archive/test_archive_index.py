@@ -14,6 +14,7 @@ import pytest
 from filelock import FileLock
 
 from vesalius.archive import indexing
+from vesalius.archive.facts import IndexFacts
 from vesalius.archive.index import DATABASE, FILES, LABELS, VECTORS, ArchiveIndex
 from vesalius.archive.indexing import LOCK, hash_slice, update_index
 from vesalius.errors import ConfigError, DataError, ModelError, OutputError
@@ -287,6 +288,12 @@ def test_another_models_index_is_refused_with_the_remedy(write_picture, reindex,
     other = replace(encoder, weights="1" * 64)
     with pytest.raises(ModelError, match=r"fake of other weights \(0{12}\) .* index again into another folder"):
         update_index(archive, folder, other)
+
+
+def test_an_index_of_other_labels_is_refused_though_its_model_is_the_same(encoder, folder):
+    before = IndexFacts("/archive", encoder.model, encoder.weights, encoder.width, encoder.labels[1:])
+    with pytest.raises(ModelError, match="other labels than fake has now; index into another folder"):
+        before.check_model(encoder.model, encoder.weights, encoder.labels, folder)
 
 
 def test_another_archives_index_is_refused_unless_it_moved(write_picture, reindex, archive, folder, encoder, namer):

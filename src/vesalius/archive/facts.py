@@ -54,17 +54,22 @@ class IndexFacts:
         remedy = "index again into another folder, or use the version of Vesalius that made it"
         raise DataError(f"{path}: expected format {FORMAT} of an index, got {version!r}; {remedy}.")
 
-    def check_model(self, model: str, weights: str, folder: Path) -> None:
-        """Refuse a model whose vectors do not belong to the index's.
+    def check_model(self, model: str, weights: str, labels: tuple[tuple[str, str], ...], folder: Path) -> None:
+        """Refuse a model whose vectors or labels do not belong to the index's.
 
         Raises:
-            ModelError: If its weights are others.
+            ModelError: If its weights are others, or this version names by other labels.
         """
         if self.weights != weights:
             raise ModelError(
                 f"{folder}: was made with {self.model} of other weights ({self.weights[:12]}) than {model} has here "
                 f"({weights[:12]}), so their vectors cannot be compared; use the model it was made with, or index "
                 "again into another folder."
+            )
+        if self.labels != labels:
+            raise ModelError(
+                f"{folder}: was made with other labels than {model} has now; index into another folder, or delete "
+                f"{folder} and index again."
             )
 
     def check_same(self, wanted: "IndexFacts", folder: Path, *, moved: bool) -> None:
@@ -75,9 +80,7 @@ class IndexFacts:
             ModelError: With another model.
         """
         again = f"index into another folder, or delete {folder} and index again"
-        self.check_model(wanted.model, wanted.weights, folder)
-        if (self.width, self.labels) != (wanted.width, wanted.labels):
-            raise ModelError(f"{folder}: was made with other labels than {wanted.model} has now; {again}.")
+        self.check_model(wanted.model, wanted.weights, wanted.labels, folder)
         if self.study_date != wanted.study_date:
             raise ConfigError(f"{folder}: was made {'with' if self.study_date else 'without'} --study-date; {again}.")
         if self.root != wanted.root and not moved:
