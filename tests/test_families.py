@@ -175,7 +175,7 @@ class TestPredictor:
 
     @pytest.mark.slow
     def test_a_kind_that_pixels_tell_leaves_members_out(self, predictor, monkeypatch):
-        monkeypatch.setattr(predictor.knowledge, "look", lambda vectors: "X-ray")
+        monkeypatch.setattr(predictor.knowledge, "look", lambda vectors: "an X-ray")
         tumour, polyp = predictor.set_image(PICTURE).predict(["tumour", "polyp"])
         assert (tumour.known, tumour.existence, bool(tumour.mask.any())) == (False, None, False)
         assert polyp.known  # asked by name, it is looked for on any picture whose header does not tell its kind

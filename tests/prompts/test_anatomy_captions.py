@@ -251,7 +251,7 @@ def test_a_caption_drawn_from_a_label_is_true_of_it(draw_label, generator):
 @pytest.mark.parametrize("part", get_args(Contradiction))
 def test_a_contradiction_is_never_true_or_open(part, draw_label, generator):
     found = 0
-    for _ in range(300):
+    for _ in range(500):
         label = draw_label(generator)
         drawn = contradict(label, part, CaptionMix(), generator)
         found += drawn is not None
