@@ -143,7 +143,7 @@ class TestKnowledge:
         assert (found.asked, found.family, found.candidates) == (asked, None, ())
 
     def test_all_modalities_that_naming_tells_are_kinds_of_pictures(self):
-        assert [label for labels, _ in LOOKS.values() for label in labels] == list(MODALITIES)
+        assert [label for labels in LOOKS.values() for label in labels] == list(MODALITIES)
 
     def test_a_model_whose_vectors_share_no_space_tells_no_kind(self, checkpoint, knowledge):
         look = Predictor(checkpoint).knowledge.look

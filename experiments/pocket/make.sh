@@ -29,6 +29,14 @@ pack() { # what is learnt from and what chooses, pictures and words, into a fold
         python $here/pack_words.py $runs/start.safetensors $1/val.safetensors $1/val_words.safetensors \
             --learnt $1/words.safetensors
 }
+settle() { # the mean of trainings, calibrated, into a folder; from the packs in another
+    local packs=$1 into=$2
+    [ -f $into/outlined.safetensors ] ||
+        python $here/assemble.py $runs/start.safetensors $packs/words.safetensors $into/outlined.safetensors "${@:3}"
+    [ -f $into/calibrated.safetensors ] ||
+        python $here/calibrate.py $into/outlined.safetensors $packs/val.safetensors $packs/val_words.safetensors \
+            $into/calibrated.safetensors
+}
 pack $runs
 
 [ -f $runs/first/rest.safetensors ] || bash $here/gpu.sh $runs $runs/first 9
@@ -51,12 +59,7 @@ pack $runs
     python $here/train.py $runs/train.safetensors $runs/words.safetensors --out $runs/sixth \
         --start $runs/fifth --still --minutes 24 --batch 24 --balance 0.45 \
         --learning-rate 0.0006 --ema 0.995 --small-share 0.3 --relax 0.3 --lacking 0.4 --wordless 0.12
-[ -f $runs/outlined.safetensors ] ||
-    python $here/assemble.py $runs/start.safetensors $runs/words.safetensors $runs/outlined.safetensors \
-        $runs/fourth $runs/fifth $runs/fifth $runs/sixth $runs/sixth
-[ -f $runs/calibrated.safetensors ] ||
-    python $here/calibrate.py $runs/outlined.safetensors $runs/val.safetensors $runs/val_words.safetensors \
-        $runs/calibrated.safetensors
+settle $runs $runs $runs/fourth $runs/fifth $runs/fifth $runs/sixth $runs/sixth
 [ -d $made/brain_sequences/anns ] || # heads painted as other sequences show them, outlined by what was learnt so far
     python $here/prepare_sequences.py $runs/calibrated.safetensors "$shared" $made
 more=$runs/more
@@ -65,26 +68,17 @@ pack $more
     python $here/train.py $more/train.safetensors $more/words.safetensors --out $runs/seventh \
         --start $runs/calibrated.safetensors --still --minutes 48 --batch 24 --balance 0.45 \
         --learning-rate 0.0008 --ema 0.995 --small-share 0.4 --relax 0.25 --lacking 0.3 --wordless 0.12
-[ -f $more/outlined.safetensors ] ||
-    python $here/assemble.py $runs/start.safetensors $more/words.safetensors $more/outlined.safetensors \
-        $runs/calibrated.safetensors $runs/seventh $runs/seventh
-[ -f $more/calibrated.safetensors ] ||
-    python $here/calibrate.py $more/outlined.safetensors $more/val.safetensors $more/val_words.safetensors \
-        $more/calibrated.safetensors
+settle $more $more $runs/calibrated.safetensors $runs/seventh $runs/seventh
 [ -f $runs/tenth/rest.safetensors ] || # hearts and heads in particular; what came between was left, see README.md
     python $here/train.py $more/train.safetensors $more/words.safetensors --out $runs/tenth \
         --start $more/calibrated.safetensors --still --minutes 68 --batch 24 --balance 0.45 \
         --learning-rate 0.0008 --ema 0.995 --small-share 0.5 --relax 0.25 --lacking 0.35 --wordless 0.12 \
         --shares '{"people_ct": 0.15, "brain_sequences": 0.05, "full-head-t1w": 0.02, "busi": 0.03,
             "chest_xray_covid_anatomy": 0.02}'
-[ -f $runs/last.safetensors ] ||
-    python $here/assemble.py $runs/start.safetensors $more/words.safetensors $runs/last.safetensors \
-        $more/calibrated.safetensors $runs/tenth $runs/tenth
-[ -f $runs/last_calibrated.safetensors ] ||
-    python $here/calibrate.py $runs/last.safetensors $more/val.safetensors $more/val_words.safetensors \
-        $runs/last_calibrated.safetensors
+mkdir -p $runs/last
+settle $more $runs/last $more/calibrated.safetensors $runs/tenth $runs/tenth
 [ -f $runs/named.safetensors ] ||
-    python $here/anatomy.py $runs/last_calibrated.safetensors "$shared" $runs/named.safetensors
+    python $here/anatomy.py $runs/last/calibrated.safetensors "$shared" $runs/named.safetensors
 python $here/audit_thresholds.py $runs/named.safetensors "$shared/anatomy/series"
 python $here/pack.py $runs/named.safetensors
 python $here/phrases.py

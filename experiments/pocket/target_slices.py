@@ -59,7 +59,7 @@ def _records(root: Path, splits: Sequence[str]) -> dict[str, dict[str, bool]]:
 
 def says(row: Row, targets: Mapping[str, bool]) -> bool:
     """Whether a folder's label holds for a picture: one of its targets shows, where that matters."""
-    return row.get("also", False) or any(targets.get(target) for target in row["organs"])
+    return "organs" not in row or any(targets.get(target) for target in row["organs"])
 
 
 def label_of(row: Row, picture: str, targets: Mapping[str, bool]) -> AnatomyLabel:

@@ -41,18 +41,27 @@ MODALITY_NAMES = {
     "microscopy": "microscopy",
     "photo": "photographs",
 }
-LOOKS = {
-    "a CT": (("CT",), {"ct"}),
-    "an MR image": (("MR",), {"mr"}),
-    "an X-ray": (("X-ray",), {"xray"}),
-    "an ultrasound image": (("ultrasound",), {"us"}),
-    "a picture in colour": (
-        ("endoscopy", "fundus", "photograph", "microscopy"),
-        {"endoscopy", "fundus", "dermoscopy", "microscopy", "photo"},
-    ),
+MODALITY_LABELS = {
+    "ct": "CT",
+    "mr": "MR",
+    "us": "ultrasound",
+    "xray": "X-ray",
+    "endoscopy": "endoscopy",
+    "fundus": "fundus",
+    "dermoscopy": "photograph",
+    "microscopy": "microscopy",
+    "photo": "photograph",
 }
-"""What pictures look like -> labels of modalities, and kinds of pictures that look so. Those in colour are not told
-apart: of sets that naming never learnt, some are taken for one another."""
+"""Kinds of pictures, as in ``MODALITY_NAMES`` -> labels of the modalities that naming tells."""
+LOOKS = {
+    "a CT": ("CT",),
+    "an MR image": ("MR",),
+    "an X-ray": ("X-ray",),
+    "an ultrasound image": ("ultrasound",),
+    "a picture in colour": ("endoscopy", "fundus", "photograph", "microscopy"),
+}
+"""What pictures look like -> labels of modalities that look so. Those in colour are not told apart: of sets that naming
+never learnt, some are taken for one another."""
 MIN_LIKENESS = 0.7
 """Probability from which pixels tell the kind of a picture; chosen on validation pictures of all targets."""
 PRESENT = 0.5
@@ -242,7 +251,7 @@ class Knowledge:
         members = [self._by_phrase[name] for name in understood.candidates]
         if looks_like is None or not members:
             return understood
-        _, kinds = LOOKS[looks_like]
+        kinds = {kind for kind, label in MODALITY_LABELS.items() if label in LOOKS[looks_like]}
         expected = tuple(each.phrase for each in members if not each.modalities or kinds & set(each.modalities))
         if not expected:
             return _refuse_family(understood, members, f"what looks like {looks_like}")
@@ -283,17 +292,15 @@ class Knowledge:
             return None
         from vesalius.prompts.anatomy import phrases_of
 
-        labels = {label: looks_like for looks_like, (labels, _) in LOOKS.items() for label in labels}
+        labels = [label for alike in LOOKS.values() for label in alike]
         phrases = [phrases_of("modality")[label] for label in labels]
         named = np.stack([self._runtime.encode_text(each).vectors.mean(0) for each in phrases])
         if named.shape[1] != vectors.shape[1]:
             return None
         cosines = to_unit(vectors) @ to_unit(named).T
         odds = np.exp(self._runtime.logit_scale * (cosines - cosines.max(1, keepdims=True)))
-        shares = (odds / odds.sum(1, keepdims=True)).mean(0)
-        likeness = dict.fromkeys(LOOKS, 0.0)
-        for looks_like, share in zip(labels.values(), shares.tolist(), strict=True):
-            likeness[looks_like] += share
+        shares = dict(zip(labels, (odds / odds.sum(1, keepdims=True)).mean(0).tolist(), strict=True))
+        likeness = {looks_like: sum(shares[label] for label in alike) for looks_like, alike in LOOKS.items()}
         best = max(likeness, key=lambda each: likeness[each])
         return best if likeness[best] >= MIN_LIKENESS else None
 

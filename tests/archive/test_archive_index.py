@@ -293,7 +293,7 @@ def test_another_models_index_is_refused_with_the_remedy(write_picture, reindex,
 def test_an_index_of_other_labels_is_refused_though_its_model_is_the_same(encoder, folder):
     before = IndexFacts("/archive", encoder.model, encoder.weights, encoder.width, encoder.labels[1:])
     with pytest.raises(ModelError, match="other labels than fake has now; index into another folder"):
-        before.check_model(encoder.model, encoder.weights, encoder.labels, folder)
+        before.check_model(encoder, folder)
 
 
 def test_another_archives_index_is_refused_unless_it_moved(write_picture, reindex, archive, folder, encoder, namer):

@@ -3,8 +3,12 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vesalius.errors import ConfigError, DataError, ModelError
+
+if TYPE_CHECKING:
+    from vesalius.archive.encoding import SliceEncoder
 
 FORMAT = 1
 """Version of an index's layout."""
@@ -54,23 +58,20 @@ class IndexFacts:
         remedy = "index again into another folder, or use the version of Vesalius that made it"
         raise DataError(f"{path}: expected format {FORMAT} of an index, got {version!r}; {remedy}.")
 
-    def check_model(self, model: str, weights: str, labels: tuple[tuple[str, str], ...], folder: Path) -> None:
+    def check_model(self, wanted: "IndexFacts | SliceEncoder", folder: Path) -> None:
         """Refuse a model whose vectors or labels do not belong to the index's.
 
         Raises:
             ModelError: If its weights are others, or this version names by other labels.
         """
-        if self.weights != weights:
+        if self.weights != wanted.weights:
             raise ModelError(
-                f"{folder}: was made with {self.model} of other weights ({self.weights[:12]}) than {model} has here "
-                f"({weights[:12]}), so their vectors cannot be compared; use the model it was made with, or index "
-                "again into another folder."
+                f"{folder}: was made with {self.model} of other weights ({self.weights[:12]}) than {wanted.model} has "
+                f"here ({wanted.weights[:12]}), so their vectors cannot be compared; use the model it was made with, "
+                "or index again into another folder."
             )
-        if self.labels != labels:
-            raise ModelError(
-                f"{folder}: was made with other labels than {model} has now; index into another folder, or delete "
-                f"{folder} and index again."
-            )
+        if (self.width, self.labels) != (wanted.width, wanted.labels):
+            raise ModelError(f"{folder}: was made with other labels than {wanted.model} has now; {_again(folder)}.")
 
     def check_same(self, wanted: "IndexFacts", folder: Path, *, moved: bool) -> None:
         """Refuse to go on with an index that was made from something else.
@@ -79,12 +80,16 @@ class IndexFacts:
             ConfigError: Of another folder, unless it moved, or with another choice of study dates.
             ModelError: With another model.
         """
-        again = f"index into another folder, or delete {folder} and index again"
-        self.check_model(wanted.model, wanted.weights, wanted.labels, folder)
+        self.check_model(wanted, folder)
         if self.study_date != wanted.study_date:
-            raise ConfigError(f"{folder}: was made {'with' if self.study_date else 'without'} --study-date; {again}.")
+            made = "with" if self.study_date else "without"
+            raise ConfigError(f"{folder}: was made {made} --study-date; {_again(folder)}.")
         if self.root != wanted.root and not moved:
             raise ConfigError(
                 f"{folder}: is the index of {self.root}, not of {wanted.root}; if it lies here now, say --moved; "
                 "otherwise name another folder."
             )
+
+
+def _again(folder: Path) -> str:
+    return f"index into another folder, or delete {folder} and index again"

@@ -103,13 +103,8 @@ class PhraseReading:
 def _labels_of(part: ReadWords) -> list[tuple[str, str]]:
     if part.use == "label":
         return [(part.question, part.label)]
-    found, words = [], tuple(part.words.split()) if part.use == "target" else ()
-    while words:
-        length, inner = _take(words, _names(), ())
-        if inner.use == "label":
-            found.append((inner.question, inner.label))
-        words = words[length:]
-    return found
+    inner = _read(tuple(part.words.split()), _names(), ()) if part.use == "target" else ()
+    return [(each.question, each.label) for each in inner if each.use == "label"]
 
 
 def read_phrase(phrase: str, header_words: Collection[str], targets: Collection[str]) -> PhraseReading:
@@ -123,15 +118,22 @@ def read_phrase(phrase: str, header_words: Collection[str], targets: Collection[
         header_words: Words that occur in descriptions of series, as ``to_words`` gives them.
         targets: Targets that the model learnt.
     """
-    words, parts = to_words(phrase), []
+    parts = []
     denied = False
-    names = {**_names(), **_target_names(frozenset(targets))}
-    while words:
-        length, part = _take(words, names, header_words)
+    for part in _read(to_words(phrase), {**_names(), **_target_names(frozenset(targets))}, header_words):
         denied = denied or part.words in _said("denials")
         parts.append(ReadWords(part.words, "unknown") if denied else part)
-        words = words[length:]
     return PhraseReading(phrase, tuple(each for each in parts if each.words != ","))
+
+
+def _read(
+    words: Words, names: Mapping[str, tuple[Use, str, str]], header_words: Collection[str]
+) -> Iterator[ReadWords]:
+    """All words from left to right, in pieces that belong together."""
+    while words:
+        length, part = _take(words, names, header_words)
+        yield part
+        words = words[length:]
 
 
 def _take(

@@ -18,7 +18,7 @@ from vesalius.archive.index import ArchiveIndex, FoundPlace, Halves
 from vesalius.archive.query import TEXT_FIELDS, PhraseReading, Where, read_phrase
 from vesalius.errors import ConfigError, ImageError
 from vesalius.imaging.search import find_series
-from vesalius.knowledge import Knowledge
+from vesalius.knowledge import MODALITY_LABELS, Knowledge
 from vesalius.naming.labeller import render_for_model
 from vesalius.processes import count_cores
 from vesalius.prompts.lexicon import to_words
@@ -33,18 +33,6 @@ SORTED_AT_ONCE = 1000
 """Answers that are sorted before any of the rest is."""
 LEAST = 1e-3
 """Least probability that a label or description is given, so that one that is missed does not rule a slice out."""
-KINDS = {
-    "ct": "CT",
-    "mr": "MR",
-    "us": "ultrasound",
-    "xray": "X-ray",
-    "endoscopy": "endoscopy",
-    "fundus": "fundus",
-    "dermoscopy": "photograph",
-    "photo": "photograph",
-    "microscopy": "microscopy",
-}
-"""Kinds of pictures on which targets were learnt -> label of their modality."""
 PLACES = 5
 """Most places listed of one slice."""
 
@@ -216,7 +204,11 @@ class ArchiveSearch:
         kinds = {each.name: each.modalities for each in self._knowledge.targets}
         for part in reading.parts:
             if part.use == "target" and not any(question == "modality" for question, _ in reading.labels):
-                columns = [self._columns["modality", KINDS[kind]] for kind in kinds[part.label] if kind in KINDS]
+                columns = [
+                    self._columns["modality", MODALITY_LABELS[kind]]
+                    for kind in kinds[part.label]
+                    if kind in MODALITY_LABELS
+                ]
                 if columns:
                     shown = [np.asarray(labels[:, column], np.float32)[rows] for column in columns]
                     scores += np.log(np.maximum(np.max(shown, axis=0), LEAST))

@@ -146,7 +146,7 @@ def archive_search(
     conditions = read_where(where)
     with ArchiveIndex.open(index) as opened:
         encoder = SliceEncoder.open(opened.facts.model, runtime=runtime, device=device, precision=precision)
-        opened.facts.check_model(encoder.model, encoder.weights, encoder.labels, index)
+        opened.facts.check_model(encoder, index)
         vector = None if like is None else encode_picture(encoder, like, slice_number)
         asked = SearchRequest(phrase, vector, conditions, limit, per_series)
         reading, answers = ArchiveSearch(opened, encoder, _learnt(encoder.model)).search(asked)
