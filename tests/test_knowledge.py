@@ -71,6 +71,12 @@ def test_a_target_on_pictures_it_was_not_learnt_on_is_not_expected(knowledge, mo
     assert ("not expected on ES" in found.remark) == (not expected)
 
 
+@pytest.mark.parametrize(("modality", "expected"), [("DMS", True), ("XC", True), ("OP", False)])
+def test_skin_lesions_are_expected_on_what_dermoscopes_write(modality, expected):
+    skin = Knowledge([LearntTarget("skin_lesion", ("dermoscopy",), 9)])
+    assert skin.understand("skin lesion", modality).expected == expected
+
+
 @pytest.fixture(scope="module")
 def pocket():
     return Knowledge.read("pocket", open_runtime("pocket"))

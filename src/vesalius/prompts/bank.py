@@ -15,7 +15,8 @@ GROUPS = "groups"
 REGIONS = "regions"
 _MODALITIES = {
     "cr": "xray", "dx": "xray", "rg": "xray", "px": "xray", "io": "xray", "x-ray": "xray", "mri": "mr",
-    "es": "endoscopy", "op": "fundus", "sm": "microscopy", "gm": "microscopy", "xc": "photo", "ultrasound": "us",
+    "es": "endoscopy", "op": "fundus", "sm": "microscopy", "gm": "microscopy", "xc": "photo", "dms": "dermoscopy",
+    "ultrasound": "us",
 }  # fmt: skip
 
 
