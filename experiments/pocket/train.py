@@ -65,8 +65,10 @@ class Config:
     """Share of questions about a picture's first target that are asked without any words."""
     shares: Mapping[str, float] = field(default_factory=dict)
     """Of all pictures, by folder, that are drawn from it alone."""
-    still: bool = False
-    """Whether the trunk and the pixel decoder stay as they are, so that only what phrases steer learns."""
+    still: str = ""
+    """What stays as it is: "trunk", or "maps", the trunk and the pixel decoder, so that only what phrases steer learns.
+
+    With "trunk" the decoder's weights learn, by the statistics that its norms had."""
     steps: int | None = None
     """Where given, the training takes so many steps instead of minutes."""
     seed: int = 1
@@ -282,7 +284,14 @@ def main() -> None:
         nargs="+",
         help="folders or checkpoints of earlier trainings, from whose mean another goes on",
     )
-    parser.add_argument("--still", action="store_true", help="train only what phrases steer")
+    parser.add_argument(
+        "--still",
+        choices=("trunk", "maps"),
+        nargs="?",
+        const="maps",
+        default="",
+        help="train all but the trunk, or only what phrases steer (as where nothing follows)",
+    )
     numbers = ("batch", "questions", "balance", "learning_rate", "ema", "small_share", "relax", "lacking", "wordless")
     for name in numbers:
         default = getattr(Config, name)
@@ -331,8 +340,9 @@ def fit(
 ) -> tuple[Average, dict[str, object]]:
     """Train until the time is over."""
     model.train()
-    for part in (model.trunk, model.decoder, model.to_coarse, model.to_middle) if config.still else ():
-        part.eval().requires_grad_(False)
+    drawing = (model.decoder, model.to_coarse, model.to_middle)
+    for part in (model.trunk, *drawing) if config.still else ():
+        part.eval().requires_grad_(config.still == "trunk" and part in drawing)
     learning = {name: each for name, each in model.named_parameters() if each.requires_grad}
     others = [each for name, each in learning.items() if not name.startswith(("trunk.", "projection."))]
     groups = [

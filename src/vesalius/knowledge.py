@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vesalius.errors import ModelError, PromptError
 from vesalius.models.checkpoint_file import PHRASES, find_checkpoint, read_notes
 from vesalius.prompts.bank import KnownTarget, find_target
+from vesalius.prompts.codes import UNTOLD, modalities
 from vesalius.prompts.phrase_vectors import PhraseIndex, list_phrases, to_unit
 from vesalius.runtime.contract import Floats, Runtime
 
@@ -24,35 +25,12 @@ if TYPE_CHECKING:
 
 NOTES = "targets"
 """Entry of a checkpoint's notes: target of the prompt bank -> ``{"modalities": […], "pictures": n}``."""
-UNTOLD = frozenset({"OT", "XC", "SC"})
-"""DICOM's codes for pictures of any kind: other, photographs, screen shots."""
+ANY_KIND = UNTOLD | {"XC"}
+"""DICOM's codes for pictures of any kind; cameras, too, take wounds as well as what an endoscope or a retina shows."""
 SAME_ENCODER = 0.99
 """Minimum cosine of two vectors of one phrase, one of them in 8 bits, if one encoder made both."""
 CACHE_SIZE = 1024
 """Phrases whose understanding is kept, since the same phrases are asked of every slice of a series."""
-MODALITY_NAMES = {
-    "ct": "CT",
-    "mr": "MR",
-    "us": "ultrasound",
-    "xray": "X-rays",
-    "endoscopy": "endoscopy",
-    "fundus": "fundus photographs",
-    "dermoscopy": "dermoscopy",
-    "microscopy": "microscopy",
-    "photo": "photographs",
-}
-MODALITY_LABELS = {
-    "ct": "CT",
-    "mr": "MR",
-    "us": "ultrasound",
-    "xray": "X-ray",
-    "endoscopy": "endoscopy",
-    "fundus": "fundus",
-    "dermoscopy": "photograph",
-    "microscopy": "microscopy",
-    "photo": "photograph",
-}
-"""Kinds of pictures, as in ``MODALITY_NAMES`` -> labels of the modalities that naming tells."""
 LOOKS = {
     "a CT": ("CT",),
     "an MR image": ("MR",),
@@ -75,7 +53,7 @@ class LearntTarget:
     name: str
     """Name of the target in the prompt bank."""
     modalities: tuple[str, ...]
-    """Kinds of pictures it was learnt on: keys of ``MODALITY_NAMES``."""
+    """Kinds of pictures it was learnt on: keys of `vesalius.prompts.codes.modalities`."""
     pictures: int
     """Number of training pictures that showed it."""
 
@@ -87,7 +65,7 @@ class LearntTarget:
     @property
     def learnt_on(self) -> list[str]:
         """Plain names of the kinds of pictures it was learnt on."""
-        return [MODALITY_NAMES.get(each, each) for each in self.modalities]
+        return [modalities()[each].pictures if each in modalities() else each for each in self.modalities]
 
 
 @dataclass(frozen=True)
@@ -227,7 +205,7 @@ class Knowledge:
 
     def _is_expected(self, target: LearntTarget, modality: str | None) -> bool:
         known = next(each for each in self._known if each.name == target.name)
-        return known.is_expected(None if modality in UNTOLD else modality)
+        return known.is_expected(None if modality in ANY_KIND else modality)
 
     def _match_family(self, prompt: str, family: str, found: "Resolution", modality: str | None) -> Understanding:
         """A word for several targets: those that are expected, one of which is still to be chosen."""
@@ -251,7 +229,7 @@ class Knowledge:
         members = [self._by_phrase[name] for name in understood.candidates]
         if looks_like is None or not members:
             return understood
-        kinds = {kind for kind, label in MODALITY_LABELS.items() if label in LOOKS[looks_like]}
+        kinds = {kind for kind, row in modalities().items() if row.label in LOOKS[looks_like]}
         expected = tuple(each.phrase for each in members if not each.modalities or kinds & set(each.modalities))
         if not expected:
             return _refuse_family(understood, members, f"what looks like {looks_like}")
@@ -323,7 +301,7 @@ class Knowledge:
 
 def tells_kind(modality: str | None) -> bool:
     """Whether DICOM's code of a modality says what kind of picture it is."""
-    return modality is not None and modality not in UNTOLD
+    return modality is not None and modality not in ANY_KIND
 
 
 def _refuse_family(understood: Understanding, learnt: Iterable[LearntTarget], where: str) -> Understanding:

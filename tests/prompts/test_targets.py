@@ -143,7 +143,7 @@ class TestResolve:
 
 
 @pytest.mark.parametrize(
-    ("modality", "expected"), [("CT", True), ("mri", True), ("US", False), ("DX", False), (None, True)]
+    ("modality", "expected"), [("CT", True), ("mri", True), ("US", False), ("DX", False), ("PT", False), (None, True)]
 )
 def test_a_target_is_expected_where_it_was_learnt(modality, expected):
     assert KNOWN[0].is_expected(modality) == expected

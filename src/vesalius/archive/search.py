@@ -18,9 +18,10 @@ from vesalius.archive.index import ArchiveIndex, FoundPlace, Halves
 from vesalius.archive.query import TEXT_FIELDS, PhraseReading, Where, read_phrase
 from vesalius.errors import ConfigError, ImageError
 from vesalius.imaging.search import find_series
-from vesalius.knowledge import MODALITY_LABELS, Knowledge
+from vesalius.knowledge import Knowledge
 from vesalius.naming.labeller import render_for_model
 from vesalius.processes import count_cores
+from vesalius.prompts.codes import modalities
 from vesalius.prompts.lexicon import to_words
 from vesalius.runtime.contract import Floats
 
@@ -204,11 +205,8 @@ class ArchiveSearch:
         kinds = {each.name: each.modalities for each in self._knowledge.targets}
         for part in reading.parts:
             if part.use == "target" and not any(question == "modality" for question, _ in reading.labels):
-                columns = [
-                    self._columns["modality", MODALITY_LABELS[kind]]
-                    for kind in kinds[part.label]
-                    if kind in MODALITY_LABELS
-                ]
+                known = [modalities()[kind].label for kind in kinds[part.label] if kind in modalities()]
+                columns = [self._columns["modality", label] for label in known]
                 if columns:
                     shown = [np.asarray(labels[:, column], np.float32)[rows] for column in columns]
                     scores += np.log(np.maximum(np.max(shown, axis=0), LEAST))

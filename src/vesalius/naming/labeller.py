@@ -3,7 +3,7 @@
 First what headers say, then models with their calibration, then the labeller.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +34,7 @@ from vesalius.naming.series import (
 )
 from vesalius.predict import DEFAULT_MODEL
 from vesalius.prompts.anatomy import PROTOCOL_MODALITY
+from vesalius.prompts.codes import UNTOLD, find_modality, modalities
 from vesalius.prompts.phrase_vectors import to_unit
 from vesalius.runtime import RuntimeChoice, as_runtime, open_runtime
 from vesalius.runtime.contract import Floats, Runtime, resize_rgb
@@ -42,19 +43,6 @@ if TYPE_CHECKING:
     from vesalius.models.encoder import VisionLanguageEncoder
     from vesalius.models.inference import Precision
 
-CODES: Mapping[str, str] = {
-    "CT": "CT",
-    "MR": "MR",
-    **dict.fromkeys(("CR", "DX", "DR", "RG", "MG", "XA", "RF", "PX", "IO"), "X-ray"),
-    "US": "ultrasound",
-    "ES": "endoscopy",
-    "OP": "fundus",
-    **dict.fromkeys(("XC", "DMS"), "photograph"),
-    **dict.fromkeys(("SM", "GM"), "microscopy"),
-}
-"""DICOM modality code -> label."""
-SAYS_NOTHING = ("OT", "SC", "")
-"""Codes of screen shots and other objects, which may show any modality."""
 CROSS_SECTIONAL = ("CT", "MR")
 """Modalities whose slices have a plane."""
 
@@ -62,11 +50,12 @@ CROSS_SECTIONAL = ("CT", "MR")
 def header_modality(image: MedicalImage) -> Answer | None:
     """Modality by the header, or by stored values in HU; None if neither tells."""
     code = image.modality or ""
-    if code in SAYS_NOTHING:
+    if code in UNTOLD:
         return None
+    kind = find_modality(code)
+    label = modalities()[kind].label if kind else None
     if "Modality" not in image.header:
-        return Answer(CODES.get(code), None, "values", "stored values are HU")
-    label = CODES.get(code)
+        return Answer(label, None, "values", "stored values are HU")
     return Answer(label, None, "header", f"Modality {code}" + ("" if label else ", which has no name here"))
 
 

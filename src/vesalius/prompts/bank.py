@@ -7,17 +7,13 @@ from typing import Any
 
 from vesalius.errors import PromptError, unknown_name
 from vesalius.files import read_package_toml
+from vesalius.prompts.codes import find_modality
 
 BANK = "prompts/bank.toml"
 DISTRACTORS = "distractors"
 REQUESTS = "requests"
 GROUPS = "groups"
 REGIONS = "regions"
-_MODALITIES = {
-    "cr": "xray", "dx": "xray", "rg": "xray", "px": "xray", "io": "xray", "x-ray": "xray", "mri": "mr",
-    "es": "endoscopy", "op": "fundus", "sm": "microscopy", "gm": "microscopy", "xc": "photo", "dms": "dermoscopy",
-    "ultrasound": "us",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,18 +23,18 @@ class KnownTarget:
     name: str
     """Row of the prompt bank."""
     modalities: frozenset[str] = frozenset()
-    """Kinds of pictures that it was learnt on: ct, mr, us, xray, endoscopy, fundus, dermoscopy, microscopy, photo; none
-    where nothing says so."""
+    """Kinds of pictures that it was learnt on, by their short names (`vesalius.prompts.codes.modalities`); none where
+    nothing says so."""
 
     def is_expected(self, modality: str | None) -> bool:
         """Whether it was learnt on pictures of this kind; true where either is not known.
 
         Args:
-            modality: A kind as above, or DICOM's code, in any case.
+            modality: What `vesalius.prompts.codes.find_modality` understands.
         """
         if modality is None or not self.modalities:
             return True
-        return _MODALITIES.get(modality.casefold(), modality.casefold()) in self.modalities
+        return find_modality(modality) in self.modalities
 
 
 @dataclass(frozen=True)
