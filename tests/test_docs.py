@@ -79,7 +79,17 @@ def check_annotations(block: str, folder: Path) -> None:
     assert len(read_annotations(path)) == len(json.loads(block))
 
 
-def test_pages_link_to_files_that_exist():
-    for page in PAGES:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+def test_pages_link_to_files_and_headings_that_exist():
+    folders = ("docs", "recipes", "experiments", "src")
+    for page in (*ROOT.glob("*.md"), *(page for folder in folders for page in (ROOT / folder).rglob("*.md"))):
+        for link in re.findall(r"\]\(([^):]+)\)", page.read_text(encoding="utf-8")):
+            name, _, heading = link.partition("#")
+            target = page.parent / name if name else page
+            assert target.exists(), f"{page.name} links to {name}"
+            assert not heading or heading in read_headings(target), f"{page.name} links to {link}"
+
+
+def read_headings(page: Path) -> set[str]:
+    """As GitHub makes links of them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}

@@ -496,12 +496,8 @@ Synthetic vectors are real ones with noise, 250 a series. Of the ten nearest by 
 
 {render_engines(content)}
 
-LanceDB is Apache-2.0 and released often; it takes 180 MB installed, beside pydantic and pyarrow, and its own guide
-says that below some 100,000 rows an index is not worth having. DuckDB is MIT; its extension `vss` calls itself
-experimental, saves its index only behind a switch of that name, holds it in memory, wants 32-bit floats, and applies
-conditions after the search, so that fewer than ten answers may be left. Exact search needs none of it: NumPy and SQLite
-are there anyway, conditions are a mask, nothing is missed, and what left the archive is gone at once. Its time grows
-with the number of slices; where that is too long, the arrays can be loaded into either.
+LanceDB is Apache-2.0 and takes 180 MB installed, beside pydantic and pyarrow; DuckDB is MIT. Why neither is used:
+[Searching an archive](../archive-search.md#why-there-is-no-vector-database).
 """
 
 

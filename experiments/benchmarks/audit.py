@@ -79,7 +79,7 @@ def page(cards: dict[str, AuditCard], data: Path, split: str, trained: str, seco
         f"{card.images} of the {card.available} {split} images of {title}, evenly spaced; "
         f"{seconds / 60:.1f} minutes of processor time.",
         f"{trained}: how well it segments is not the point.",
-        "What the lines mean is in [audit.md](audit.md).",
+        "What the lines mean is in [audit.md](../audit.md).",
     ]
     for name, each in cards.items():
         lines += ["", f"## {name}", "", *render_body(each)]

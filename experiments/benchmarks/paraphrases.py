@@ -8,7 +8,7 @@ asked p1, all unseen wordings of its target, and the plain names of all targets 
 
 import argparse
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +71,7 @@ class Heard:
         return mean_change((self.unseen.mean(1) - self.known)[self.present])
 
     @property
-    def quiet(self) -> dict[str, float]:
+    def unmarked(self) -> dict[str, float]:
         """Share of images on which a foreign name marks next to nothing."""
         return dict(zip(self.foreign, (self.marked < NEARLY_NOTHING).mean(0).tolist(), strict=True))
 
@@ -136,7 +136,7 @@ def page(heard: Sequence[Heard]) -> str:
     ]
     for target in dict.fromkeys(each.target for each in heard):
         lines += _by_wording(target, [each for each in heard if each.target == target])
-    return "\n".join([*lines, *_quietness(heard)]) + "\n"
+    return "\n".join([*lines, *_unmarked(heard)]) + "\n"
 
 
 def _summary(each: Heard) -> str:
@@ -164,23 +164,21 @@ def _by_wording(target: str, heard: Sequence[Heard]) -> list[str]:
     ]
 
 
-def _quietness(heard: Sequence[Heard]) -> list[str]:
-    names = list(dict.fromkeys(name for each in heard for name in each.foreign))
+def _unmarked(heard: Sequence[Heard]) -> list[str]:
+    """Names of what the images lack that mark something on some of them; the others are counted."""
+    pairs = [(each, name, share) for each in heard for name, share in each.unmarked.items()]
+    worse = [pair for pair in pairs if pair[2] < 1]
+    silent = len(pairs) - len(worse)
+    rows = (f"| {each.title} | {len(each.marked)} | {name} | {share:.1%} |" for each, name, share in worse)
     return [
         "",
         "## Asked for what is not there",
         "",
-        f"Share of images on which the name marks under {NEARLY_NOTHING:.0%} of the pixels; meant to be 95 % or more.",
-        "– where it is the target, or the images may show it.",
-        "",
-        f"| data set | images | {' | '.join(names)} |",
-        f"|---|---|{'---|' * len(names)}",
-        *(f"| {each.title} | {len(each.marked)} | {' | '.join(_cells(each.quiet, names))} |" for each in heard),
+        "Each data set is asked for all targets that its images surely lack. Of the pairs of a data set and such",
+        f"a name {silent} of {len(pairs)} mark under {NEARLY_NOTHING:.0%} of the pixels on every image;",
+        f"95 % of images are asked for. {'The others:' if worse else 'There are no others.'}",
+        *(["", "| data set | images | name | left unmarked |", "|---|---|---|---|", *rows] if worse else []),
     ]
-
-
-def _cells(shares: Mapping[str, float], names: Sequence[str]) -> list[str]:
-    return [f"{shares[name]:.1%}" if name in shares else "–" for name in names]
 
 
 def main() -> None:

@@ -104,7 +104,7 @@ def main() -> None:
         "",
         f"Milliseconds for a new image of 384 × 384 and its phrases, medians of {ROUNDS} rounds in turns:",
         "",
-        "| runtime | one phrase | ten phrases | ratio |",
+        "| runtime | one phrase | ten phrases | ten ÷ one |",
         "|---|---|---|---|",
         *times,
     ]

@@ -166,12 +166,12 @@ def score(found: list[Answer], images: dict[str, int], trained: set[tuple[str, s
     return scores
 
 
-def auroc(present: list[float], absent: list[float]) -> float:
-    """Chance that a picture that shows it scores higher than one that lacks it."""
+def auroc(present: list[float], absent: list[float]) -> str:
+    """Chance that a picture that shows it scores higher than one that lacks it, as a cell of the table."""
     if not present or not absent:
-        return float("nan")
+        return "–"
     yes, no = np.array(present), np.array(absent)
-    return float((yes[:, None] > no).mean() + (yes[:, None] == no).mean() / 2)
+    return f"{(yes[:, None] > no).mean() + (yes[:, None] == no).mean() / 2:.3f}"
 
 
 def table(found: list[Answer], images: dict[str, int]) -> list[str]:
@@ -196,7 +196,7 @@ def table(found: list[Answer], images: dict[str, int]) -> list[str]:
             share([each.existence > 0.5 for each in shown]),
             share([each.marked < QUIET for each in told]),
             share([each.marked < QUIET for each in kind]),
-            f"{auroc([each.existence for each in shown], [each.existence for each in told + kind]):.3f}",
+            auroc([each.existence for each in shown], [each.existence for each in told + kind]),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines

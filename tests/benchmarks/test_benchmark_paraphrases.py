@@ -31,20 +31,22 @@ def test_images_without_the_target_do_not_count_for_wordings(make):
     assert (heard.difference.value, heard.difference.n) == (pytest.approx(-0.2), 2)
 
 
-def test_quiet_is_under_one_percent(make):
+def test_unmarked_is_under_one_percent(make):
     heard = make(unseen=[[0, 0]] * 3, marked=[[0.0, 0.01], [0.009, 0.5], [0.02, 0.0]])
-    assert heard.quiet == {"lungs": pytest.approx(2 / 3), "brain": pytest.approx(1 / 3)}
+    assert heard.unmarked == {"lungs": pytest.approx(2 / 3), "brain": pytest.approx(1 / 3)}
 
 
-def test_the_page_names_the_worst_wording_and_leaves_out_what_may_be_there(paraphrases, make):
-    one = make(unseen=[[0.8, 0.4]] * 3, marked=[[0.0, 0.0]] * 3)
+def test_the_page_names_the_worst_wording_and_what_is_marked_although_absent(paraphrases, make):
+    one = make(unseen=[[0.8, 0.4]] * 3, marked=[[0.0, 0.0], [0.0, 0.5], [0.0, 0.0]])
     other = make(unseen=[[0.8, 0.6]] * 3, marked=[[0.0]] * 3, title="Other")
     page = paraphrases.page([one, other])
     assert "| Set | test | 2 | 0.700 | 0.600 | -0.100 [" in page
     assert "| that bump | 0.400 |" in page
     assert page.index("| that bump | 0.400 | 0.600 |") < page.index("| is it | 0.800 | 0.800 |")
-    assert "| Set | 3 | 100.0% | 100.0% |" in page
-    assert "| Other | 3 | 100.0% | – |" in page
+    assert "2 of 3 mark under 1% of the pixels on every image" in page
+    assert "| Set | 3 | brain | 66.7% |" in page
+    assert "| Other | 3 |" not in page
+    assert "There are no others." in paraphrases.page([other])
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -250,6 +251,13 @@ def test_a_vocabulary_is_not_imported(run, folder):
 
 def test_help_names_every_layout():
     assert all(layout in weights_import.weights_import.__doc__ for layout in LAYOUTS)
+
+
+@pytest.mark.parametrize("command", ["fetch", "path", "verify"])
+def test_examples_name_weights_that_exist(command):
+    said = re.findall(rf"vesalius weights {command} (\S+)", getattr(weights_import, f"weights_{command}").__doc__)
+    assert said
+    assert set(said) <= read_sources().keys()
 
 
 def test_every_layout_of_the_registry_can_be_imported():

@@ -68,7 +68,7 @@ def weights_fetch(
     of the hub), and offline mode (VESALIUS_OFFLINE=1).
 
     Examples:
-        vesalius weights fetch clip_vit_b16
+        vesalius weights fetch biomedclip
 
     Documentation:
         docs/weights.md
@@ -190,7 +190,7 @@ def weights_path(name: str, /, *, as_json: AsJson = False) -> None:
     The path alone goes to stdout, for use in scripts; if nothing is there yet, a line on stderr says how to get it.
 
     Examples:
-        vesalius weights path clip_vit_b16
+        vesalius weights path clip-vit-b16
 
     Documentation:
         docs/weights.md
@@ -218,7 +218,7 @@ def weights_verify(*names: str, as_json: AsJson = False) -> None:
 
     Examples:
         vesalius weights verify
-        vesalius weights verify clip_vit_b16
+        vesalius weights verify clip-vit-b16
 
     Documentation:
         docs/weights.md
