@@ -14,13 +14,12 @@ from pathlib import Path, PureWindowsPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from vesalius.data.catalog import read_catalog
 from vesalius.errors import ConfigError, DataError
 from vesalius.files import read_json, write_json
 from vesalius.imaging import Slice, read_image, read_mask, write_mask
-from vesalius.imaging.safeguards import quiet
+from vesalius.imaging.raster import SIDEWAYS, find_orientation
 from vesalius.prompts import Variants, list_targets, read_bank
 
 SPLITS = ("train", "val", "test")
@@ -233,12 +232,6 @@ def find_row(target: str) -> str | None:
     return next((each for each in list_targets() if name in map(str.lower, read_bank()[each].phrases)), None)
 
 
-ORIENTATION = 0x0112
-"""The EXIF tag that says how a picture is to be turned before it is shown."""
-TURNED = range(5, 9)
-"""Values of that tag that exchange height and width."""
-
-
 def check_size(image: Path, image_size: tuple[int, ...], mask: Path, mask_size: tuple[int, ...], place: str) -> None:
     """See that a mask has its image's size.
 
@@ -275,20 +268,11 @@ def explain_turn(image: Path, image_size: tuple[int, ...], mask: Path, mask_size
     if image_size != mask_size[::-1]:
         return ""
     for path, other in ((image, "mask"), (mask, "image")):
-        tag = read_orientation(path)
-        if tag in TURNED:
+        tag = find_orientation(path)
+        if tag in SIDEWAYS:
             turned = f"; the EXIF orientation of {path.name} ({tag}) turns it by 90°, and its {other} is not turned"
             return f"{turned}: turn the {other} likewise, or remove that tag"
     return ""
-
-
-def read_orientation(path: Path) -> int:
-    """The EXIF orientation of a picture, 1 to 8; 1, upright, where it has none."""
-    try:
-        with quiet("PIL"), Image.open(path) as picture:
-            return int(picture.getexif().get(ORIENTATION, 1))
-    except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError):
-        return 1
 
 
 def tell_size(size: tuple[int, ...]) -> str:

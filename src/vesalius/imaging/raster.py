@@ -263,6 +263,15 @@ def _check_jpeg(path: Path) -> None:
         )
 
 
+def find_orientation(path: Path) -> int:
+    """EXIF orientation of a file, 1 (upright) to 8; files that are no picture count as upright."""
+    try:
+        with quiet("PIL"), Image.open(path) as picture:
+            return _stored_orientation(picture)
+    except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError):
+        return 1
+
+
 def _stored_orientation(picture: Image.Image) -> int:
     """EXIF orientation from 1 (upright) to 8; pictures with a broken EXIF block count as upright."""
     try:
