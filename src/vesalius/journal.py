@@ -18,18 +18,18 @@ from filelock import FileLock, Timeout
 
 from vesalius.errors import OutputError, join_first
 from vesalius.folders import (
+    FILE_COLUMNS,
     RECORD,
     ResultRow,
     ResultsRecord,
     locked,
     read_record,
+    remove_inside,
     tell_differences,
     write_record,
 )
 from vesalius.imaging.search import SourceImage
 
-FILE_COLUMNS = ("mask", "overlay", "names", "strip")
-"""Columns of the record that name files beside it, or by their whole path elsewhere."""
 UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.(?P<name>.+)", re.DOTALL)
 """Temporary names, see `vesalius.files.writing`."""
 WRITING_SHARE = 20
@@ -160,7 +160,7 @@ class ResultsJournal:
         """Remove files of earlier results, but none outside the folder."""
         for name in names:
             if not Path(name).is_absolute():
-                (self.out / name).unlink(missing_ok=True)
+                remove_inside(self.out / name, self.out)
 
     def _is_replaced(self, row: ResultRow) -> bool:
         return row.get("image") in self._new and "stem" in row
@@ -177,7 +177,7 @@ class ResultsJournal:
         if source.path in self.begun or not rows or any("settings" not in row for row in rows):
             return False
         whole = all((self.out / name).is_file() for row in rows for name in _files(row))
-        return whole and rows[0]["settings"] == request.settings() and rows[0]["state"] == source.state()
+        return whole and rows[0]["settings"] == request.settings() and rows[0].get("state") == source.state()
 
     def _reason(self, source: SourceImage, request: Asked, owners: dict[str, str]) -> str | None:
         """Why an image's results must not be written; None if they may."""
@@ -195,7 +195,7 @@ class ResultsJournal:
             return f"{path}: is there already, made one by one. {remedy}."
         if changes := tell_differences(row["settings"], request.settings()):
             return f"{path}: was made with other settings: {join_first(changes, separator='; ')}. {remedy}."
-        if row["state"] != source.state() and not self._renews:
+        if row.get("state") != source.state() and not self._renews:
             return f"{path}: was made before {source.path} was changed. {remedy}."
         return None  # of the same origin, and not all of it is there
 

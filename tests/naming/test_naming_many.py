@@ -9,6 +9,7 @@ import pytest
 
 from vesalius.errors import ModelError, OutputError
 from vesalius.files import sha256_of
+from vesalius.folders import write_record
 from vesalius.imaging import write_rgb
 from vesalius.imaging.search import find_series
 from vesalius.journal import ResultsJournal, alone
@@ -52,6 +53,22 @@ def test_each_series_has_a_file_and_stands_in_the_record(ask, tmp_path):
     assert files == {"red.json", "green.json", "blue.json", RECORD}
     assert [each.source.name for each in run.series] == ["blue.png", "green.png", "red.png"]
     assert list(run.series)[0].to_dict() == list(run.series)[0].to_dict()  # it may be gone through again
+
+
+@pytest.mark.parametrize("name", ["../victim.txt", "away/victim.txt", "."])
+def test_a_record_that_names_a_file_outside_deletes_nothing_there(tmp_path, name):
+    folder, victim = tmp_path / "out", tmp_path / "victim.txt"
+    folder.mkdir()
+    (folder / "away").symlink_to(tmp_path)
+    victim.write_text("precious")
+    for own in ("a.json", "b.json"):
+        (folder / own).touch()
+    names = ["a.json", name, "b.json"]
+    write_record(folder, {"results": [{"image": "a.png", "names": each} for each in names]}, RECORD)
+    ResultsJournal(folder, RECORD).clear()
+    assert victim.read_text() == "precious"
+    assert not (folder / "a.json").exists()
+    assert not (folder / "b.json").exists()
 
 
 @pytest.mark.slow

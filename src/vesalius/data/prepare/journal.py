@@ -23,6 +23,7 @@ from vesalius.data.prepare.samples import Outline, Picture, Problem, SourceSampl
 from vesalius.data.prepare.sources import Source
 from vesalius.errors import DataError, OutputError
 from vesalius.files import to_json, writing
+from vesalius.folders import remove_inside
 from vesalius.prompts import Variants
 
 NAME = ".prepare.jsonl"
@@ -121,10 +122,8 @@ class PrepareJournal:
     def remove_others(self, keys: Iterable[str]) -> None:
         """Delete what earlier runs wrote and this one does not want, and what an interrupted one left half written."""
         wanted = self._files(self.entries[key] for key in keys)
-        inside = self.dest.resolve()
         for path in self._written - wanted:
-            if path.resolve().is_relative_to(inside):
-                path.unlink(missing_ok=True)
+            remove_inside(path, self.dest)
         for path in self.dest.rglob(".*"):
             if _UNFINISHED.fullmatch(path.name):
                 path.unlink(missing_ok=True)
