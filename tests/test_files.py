@@ -7,7 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vesalius.errors import OutputError
-from vesalius.files import check_absent, distinct_stems, stem_of, write_json, write_text, writing
+from vesalius.files import (
+    UNFINISHED,
+    check_absent,
+    distinct_stems,
+    stem_of,
+    unfinished_name,
+    write_json,
+    write_text,
+    writing,
+)
 
 
 def write_half(path: Path) -> None:
@@ -75,6 +84,17 @@ def test_different_files_have_different_names(paths, names):
     found = distinct_stems([Path(each) for each in paths])
     assert len({each.casefold() for each in found}) == len(found)
     assert found == names
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "two\nlines.png", ".hidden"])
+def test_a_temporary_name_is_hidden_new_and_recognised(name):
+    first, second = (unfinished_name(Path("folder") / name) for _ in range(2))
+    assert first != second
+    assert first.parent == Path("folder")
+    found = UNFINISHED.fullmatch(first.name)
+    assert found is not None
+    assert found["name"] == name
+    assert UNFINISHED.fullmatch(f".{'0' * 31}.{name}") is None
 
 
 def test_what_is_there_is_replaced_only_when_asked(tmp_path):

@@ -92,6 +92,15 @@ def check_absent(paths: Iterable[Path], overwrite: bool, how: str = "--overwrite
         raise OutputError(f"{listed}: there already; choose another name, or replace with {how}.")
 
 
+UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.(?P<name>.+)", re.DOTALL)
+"""What `unfinished_name` calls files and folders; what a killed command left may be removed by it."""
+
+
+def unfinished_name(path: Path) -> Path:
+    """A new temporary name beside a file or folder, hidden and with the same suffix."""
+    return path.with_name(f".{uuid4().hex}.{path.name}")
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path``, which takes its place when the block ends well.
@@ -101,7 +110,7 @@ def writing(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: If the file system refuses.
     """
-    unfinished = path.with_name(f".{uuid4().hex}.{path.name}")
+    unfinished = unfinished_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished

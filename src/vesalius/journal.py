@@ -5,7 +5,6 @@ the files that it may leave; when an image's files are written, its rows follow.
 moment leaves files that the next run recognises as its own.
 """
 
-import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence, Set
@@ -17,6 +16,7 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from vesalius.errors import OutputError, join_first
+from vesalius.files import UNFINISHED
 from vesalius.folders import (
     FILE_COLUMNS,
     RECORD,
@@ -30,8 +30,6 @@ from vesalius.folders import (
 )
 from vesalius.imaging.search import SourceImage
 
-UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.(?P<name>.+)", re.DOTALL)
-"""Temporary names, see `vesalius.files.writing`."""
 WRITING_SHARE = 20
 """Multiple of the time of its last writing after which the record is written again; a second at least."""
 

@@ -7,7 +7,6 @@ be removed.
 
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,13 +21,11 @@ from vesalius.data.annotations import ABSENT, TARGET, ImageRecord
 from vesalius.data.prepare.samples import Outline, Picture, Problem, SourceSample
 from vesalius.data.prepare.sources import Source
 from vesalius.errors import DataError, OutputError
-from vesalius.files import to_json, writing
+from vesalius.files import UNFINISHED, to_json, writing
 from vesalius.folders import remove_inside
 from vesalius.prompts import Variants
 
 NAME = ".prepare.jsonl"
-_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\..+")
-"""How `vesalius.files.writing` names what is not whole yet."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,7 @@ class PrepareJournal:
         for path in self._written - wanted:
             remove_inside(path, self.dest)
         for path in self.dest.rglob(".*"):
-            if _UNFINISHED.fullmatch(path.name):
+            if UNFINISHED.fullmatch(path.name):
                 path.unlink(missing_ok=True)
 
     def _keep(self, key: str, entry: FinishedSample) -> None:
