@@ -11,7 +11,9 @@ from vesalius.files import (
     UNFINISHED,
     check_absent,
     distinct_stems,
+    end_of_name,
     stem_of,
+    tell_too_long,
     unfinished_name,
     write_json,
     write_text,
@@ -93,8 +95,28 @@ def test_a_temporary_name_is_hidden_new_and_recognised(name):
     assert first.parent == Path("folder")
     found = UNFINISHED.fullmatch(first.name)
     assert found is not None
-    assert found["name"] == name
+    assert found["end"] == name
     assert UNFINISHED.fullmatch(f".{'0' * 31}.{name}") is None
+
+
+@pytest.mark.parametrize("name", [f"{'a' * 248}.nii.gz", f"{'é' * 124}.nii.gz"])
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path, name):
+    write_text(tmp_path / name, "whole")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    unfinished = unfinished_name(tmp_path / name)
+    assert len(unfinished.name.encode()) <= 143
+    assert unfinished.name.endswith(".nii.gz")
+    assert UNFINISHED.fullmatch(unfinished.name)["end"] == end_of_name(name)
+
+
+@pytest.mark.parametrize("path", [f"{'a' * 256}.txt", f"{'a' * 256}/a.txt"])
+def test_a_name_that_is_too_long_is_told_as_that(tmp_path, path):
+    with pytest.raises(OutputError, match="cannot be written .*; choose a shorter name"):
+        write_text(tmp_path / path, "")
+    check_absent([tmp_path / path], overwrite=False)
+    assert list(tmp_path.iterdir()) == []
+    assert tell_too_long([tmp_path / "new/folder" / name for name in ("a.txt", "a" * 255)]) == ""
+    assert "too long" in tell_too_long([tmp_path / "new/folder" / name for name in ("a.txt", "a" * 256)])
 
 
 def test_what_is_there_is_replaced_only_when_asked(tmp_path):

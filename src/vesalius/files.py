@@ -4,6 +4,7 @@ A result is written under a temporary name and takes its place when it is comple
 leaves no half-written file.
 """
 
+import errno
 import hashlib
 import json
 import math
@@ -11,7 +12,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from functools import cache
 from itertools import count
@@ -86,19 +87,43 @@ def check_absent(paths: Iterable[Path], overwrite: bool, how: str = "--overwrite
     Raises:
         OutputError: If one is there.
     """
-    there = [] if overwrite else [path for path in paths if path.exists()]
+    there = [] if overwrite else [path for path in paths if os.path.exists(path)]  # False where a name is too long
     if there:
         listed = join_first(map(str, there))
         raise OutputError(f"{listed}: there already; choose another name, or replace with {how}.")
 
 
-UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.(?P<name>.+)", re.DOTALL)
+UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.(?P<end>.+)", re.DOTALL)
 """What `unfinished_name` calls files and folders; what a killed command left may be removed by it."""
+KEPT = 109
+"""Bytes that a temporary name keeps: it has 143 in all, which is what file systems that encrypt names still take."""
 
 
 def unfinished_name(path: Path) -> Path:
     """A new temporary name beside a file or folder, hidden and with the same suffix."""
-    return path.with_name(f".{uuid4().hex}.{path.name}")
+    return path.with_name(f".{uuid4().hex}.{end_of_name(path.name)}")
+
+
+def end_of_name(name: str) -> str:
+    """What a temporary name keeps of a name: all of it, or of a long one the end."""
+    return name.encode(errors="ignore")[-KEPT:].decode(errors="ignore")
+
+
+def tell_too_long(results: Iterable[Path]) -> str:
+    """Message for the first result of an image whose name is longer than the file system takes; "" if there is none."""
+    found = next(filter(_is_too_long, results), None)
+    return f"{found}: the name of this result is too long; give the image a shorter name." if found else ""
+
+
+def _is_too_long(path: Path) -> bool:
+    home = path.parent  # or the first above it that is there
+    while not os.path.isdir(home) and home != home.parent:
+        home = home.parent
+    try:
+        os.lstat(home / path.name)
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    return False
 
 
 @contextmanager
@@ -116,11 +141,12 @@ def writing(path: Path) -> Iterator[Path]:
         yield unfinished
         os.replace(unfinished, path)
     except OSError as error:
-        remedy = "check that the folder can be written and has room"
+        too_long = error.errno == errno.ENAMETOOLONG
+        remedy = "choose a shorter name" if too_long else "check that the folder can be written and has room"
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); {remedy}.") from error
     finally:
-        if path.parent.is_dir():
-            unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # its folder may not be there
+            unfinished.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,6 +5,7 @@ the files that it may leave; when an image's files are written, its rows follow.
 moment leaves files that the next run recognises as its own.
 """
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence, Set
@@ -16,7 +17,7 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from vesalius.errors import OutputError, join_first
-from vesalius.files import UNFINISHED
+from vesalius.files import UNFINISHED, end_of_name, tell_too_long
 from vesalius.folders import (
     FILE_COLUMNS,
     RECORD,
@@ -52,7 +53,7 @@ class WorkPlan:
     skipped: list[SourceImage]
     """Images done before, from the same files with the same settings."""
     refused: list[dict[str, str]]
-    """Images whose results would replace others, as ``{"source": …, "reason": …}``."""
+    """Images whose results would replace others or have too long names, as ``{"source": …, "reason": …}``."""
 
 
 class ResultsJournal:
@@ -98,13 +99,14 @@ class ResultsJournal:
         owners = {name: image for image, rows in self.rows.items() for row in rows for name in _files(row)}
         read = {file for source in sources for file in (source.found.source, *source.found.files)}
         for source in sources:
-            lost = next((path for name in request.files(source) if (path := self.out / name) in read), None)
+            files = [self.out / name for name in request.files(source)]
+            lost = next((path for path in files if path in read), None)
             if lost is not None:
                 reason = f"{lost}: is an image to be segmented, and a result would replace it; name another --out."
                 plan.refused.append({"source": source.path, "reason": reason})
             elif not overwrite and self._is_done(source, request):
                 plan.skipped.append(source)
-            elif told := None if overwrite else self._reason(source, request, owners):
+            elif told := tell_too_long(files) or ("" if overwrite else self._reason(source, request, owners)):
                 plan.refused.append({"source": source.path, "reason": told})
             else:
                 plan.todo.append(source)
@@ -113,10 +115,10 @@ class ResultsJournal:
     def begin(self, sources: Sequence[SourceImage], request: Asked, tables: Sequence[Path]) -> None:
         """Record which files and tables may be written, and remove unfinished files of an earlier run."""
         names = {source.path: request.files(source) for source in sources}
-        known = {name for files in names.values() for name in files}
+        known = {end_of_name(name) for files in names.values() for name in files}
         for path in self.out.glob(".*"):
             found = UNFINISHED.fullmatch(path.name)
-            if found and found["name"] in known:
+            if found and found["end"] in known:
                 path.unlink(missing_ok=True)
         self.begun |= names
         self.tables = sorted({*self.tables, *map(self._relative, tables)})
@@ -131,7 +133,7 @@ class ResultsJournal:
     def end(self) -> None:
         """Write the remaining rows, and forget images that left no file."""
         for image in [each for each in self.begun if each not in self._new]:
-            if not any((self.out / name).exists() for name in self.begun[image]):
+            if not any(os.path.exists(self.out / name) for name in self.begun[image]):
                 del self.begun[image]
         self._write()
 
@@ -174,7 +176,7 @@ class ResultsJournal:
         rows = self.rows.get(source.path, [])
         if source.path in self.begun or not rows or any("settings" not in row for row in rows):
             return False
-        whole = all((self.out / name).is_file() for row in rows for name in _files(row))
+        whole = all(os.path.isfile(self.out / name) for row in rows for name in _files(row))
         return whole and rows[0]["settings"] == request.settings() and rows[0].get("state") == source.state()
 
     def _reason(self, source: SourceImage, request: Asked, owners: dict[str, str]) -> str | None:

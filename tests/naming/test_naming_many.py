@@ -1,6 +1,7 @@
 """Many series: the record, going on after a stop, processes, and what lies in memory."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +85,17 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_one_that_was_not(ask, tmp_pat
     assert (run.done, run.skipped, run.failures) == (2, 1, [])
     assert not list((tmp_path / "names.record").glob(".*.red.json"))
     assert [each.to_dict() for each in run.series] == whole
+
+
+def test_a_series_with_too_long_a_name_is_told_and_stops_no_other(ask, pictures, tmp_path):
+    long = shutil.copy(pictures / "red.png", pictures / f"{'a' * 236}.png")
+    run = ask(strip=tmp_path / "a-strip-of-slices.png")
+    assert run.done == 3
+    (failure,) = run.failures
+    assert failure["source"] == str(long)
+    assert failure["reason"].endswith("the name of this result is too long; give the image a shorter name.")
+    run = ask(out=tmp_path / "others.record")
+    assert (run.done, run.failures) == (4, [])
 
 
 def test_a_series_that_changed_is_named_anew(ask, pictures):

@@ -111,7 +111,7 @@ def find_series(
     Raises:
         ImageError: If nothing is there, or nothing that is an image.
     """
-    if not path.exists():
+    if not os.path.exists(path):  # nor is there a name that is too long
         raise ImageError(f"{path}: no such file or folder; check the path.")
     choices = {"series": series, "stack": stack, "volume": volume, "frame": frame}
     if any(value is not None for value in choices.values()):
