@@ -1,4 +1,4 @@
-"""File names, results that are whole or not there, and JSON that is checked before anything trusts it.
+"""Results that are whole or not there, and JSON that is checked before anything trusts it.
 
 A result is written under a temporary name and takes its place when it is complete, so that an interrupted command
 leaves no half-written file.
@@ -10,12 +10,10 @@ import json
 import math
 import os
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import Enum
 from functools import cache
-from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -27,53 +25,6 @@ LARGEST_JSON = 512 * 2**20
 
 UNSAFE = re.compile(r"[\ud800-\udfff\x85\u2028\u2029]")
 """Characters that UTF-8 cannot hold, and line separators other than a line feed."""
-KNOWN_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-"""Suffixes of image files; anything else that follows a dot belongs to the file's name."""
-
-
-def stem_of(path: Path) -> str:
-    """A file's name without the suffix of a known kind of image.
-
-    >>> [stem_of(Path(name)) for name in ("case.001.nii.gz", "1.2.840.2.1.dcm", "1.2.840.2.2")]
-    ['case.001', '1.2.840.2.1', '1.2.840.2.2']
-    """
-    suffix = next((each for each in KNOWN_SUFFIXES if path.name.lower().endswith(each)), "")
-    return path.name[: len(path.name) - len(suffix)] or path.name
-
-
-_FORMS: tuple[Callable[[Path], str], ...] = (
-    stem_of,
-    lambda path: f"{path.parent.name}-{stem_of(path)}",
-    lambda path: path.name,
-    lambda path: f"{path.parent.name}-{path.name}",
-)
-"""What tells paths apart, the shortest first."""
-
-
-def distinct_stems(paths: Sequence[Path]) -> list[str]:
-    """One name for each path, for the files made from it; no two names differ in case alone.
-
-    >>> distinct_stems([Path("a/1.dcm"), Path("b/1.dcm"), Path("b/2.dcm")])
-    ['a-1', 'b-1', '2']
-
-    Args:
-        paths: Files or folders, in the order of the names. Where several have the same stem, the folder takes part,
-            then the suffix, then both, and where nothing tells them apart, a number.
-    """
-    names: dict[int, str] = {}
-    taken: set[str] = set()
-    for form in _FORMS:
-        made = {place: form(path) for place, path in enumerate(paths) if place not in names}
-        counts = Counter(name.casefold() for name in made.values())
-        alone = {place: name for place, name in made.items() if counts[name.casefold()] == 1}
-        names |= {place: name for place, name in alone.items() if name.casefold() not in taken}
-        taken = {name.casefold() for name in names.values()}
-    for place in range(len(paths)):
-        if place not in names:
-            numbered = (f"{stem_of(paths[place])}-{number}" for number in count(1))
-            names[place] = next(name for name in numbered if name.casefold() not in taken)
-            taken.add(names[place].casefold())
-    return [names[place] for place in range(len(paths))]
 
 
 def check_absent(paths: Iterable[Path], overwrite: bool, how: str = "--overwrite") -> None:
