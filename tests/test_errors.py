@@ -1,9 +1,21 @@
 import inspect
+import math
+from types import SimpleNamespace
 
 import pytest
 
 from vesalius import errors
-from vesalius.errors import MissingPackageError, VesaliusError, require, unknown_name
+from vesalius.errors import (
+    ConfigError,
+    MissingPackageError,
+    VesaliusError,
+    check_at_least,
+    check_positive,
+    require,
+    unknown_name,
+)
+from vesalius.serve.settings import Limits
+from vesalius.training.config import TrainConfig
 
 KINDS = [
     kind
@@ -47,3 +59,29 @@ class TestUnknownName:
 
     def test_names_may_come_from_any_iterable(self):
         assert unknown_name("model", "b", iter({"a": 1})) == "No model named 'b'. Available: a."
+
+
+class TestNumbers:
+    @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1])
+    def test_what_is_no_number_above_a_bound_is_refused(self, value):
+        settings = SimpleNamespace(size=value)
+        with pytest.raises(ConfigError, match=f"size must be .*, got {value}"):
+            check_positive(settings, "size")
+        with pytest.raises(ConfigError, match=f"size must be .*, got {value}"):
+            check_at_least(settings, 0, "size")
+
+    def test_infinity_passes_only_where_it_means_something(self):
+        check_positive(SimpleNamespace(size=math.inf), "size", finite=False)
+        check_positive(SimpleNamespace(size=10**400), "size")
+        assert TrainConfig(gradient_clip_norm=math.inf).gradient_clip_norm == math.inf
+
+    @pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "gradient_clip_norm", "text_noise", "epsilon"])
+    def test_training_refuses_what_is_no_number(self, name):
+        with pytest.raises(ConfigError, match=f"{name} must be .*, got nan"):
+            TrainConfig(**{name: math.nan})
+
+    @pytest.mark.parametrize("value", [math.nan, math.inf])
+    @pytest.mark.parametrize("name", ["timeout_seconds", "keep_minutes"])
+    def test_the_service_refuses_limits_that_are_none(self, name, value):
+        with pytest.raises(ConfigError, match=f"{name} must be .*, got {value}"):
+            Limits(**{name: value}).check()

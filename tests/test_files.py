@@ -1,13 +1,19 @@
 import json
-from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from vesalius.errors import OutputError
-from vesalius.files import check_absent, distinct_stems, stem_of, write_json, write_text, writing
+from vesalius.files import (
+    UNFINISHED,
+    check_absent,
+    end_of_name,
+    tell_too_long,
+    unfinished_name,
+    write_json,
+    write_text,
+    writing,
+)
 
 
 def write_half(path: Path) -> None:
@@ -45,36 +51,35 @@ def test_texts_are_written_in_utf_8(tmp_path):
     assert (tmp_path / "new" / "a.md").read_bytes() == "Größe ≤ 5 mm\n".encode()
 
 
-@pytest.mark.parametrize(
-    ("name", "stem"),
-    [
-        ("scan.nii.gz", "scan"),
-        ("1.2.840.113619.2.1.dcm", "1.2.840.113619.2.1"),
-        ("1.2.840.113619.2.2", "1.2.840.113619.2.2"),
-        ("case.001.PNG", "case.001"),
-        ("a.b.tar.gz", "a.b.tar.gz"),
-        (".nii.gz", ".nii.gz"),
-    ],
-)
-def test_only_suffixes_of_images_are_no_part_of_a_name(name, stem):
-    assert stem_of(Path("folder.dcm") / name) == stem
+@pytest.mark.parametrize("name", ["a.nii.gz", "two\nlines.png", ".hidden"])
+def test_a_temporary_name_is_hidden_new_and_recognised(name):
+    first, second = (unfinished_name(Path("folder") / name) for _ in range(2))
+    assert first != second
+    assert first.parent == Path("folder")
+    found = UNFINISHED.fullmatch(first.name)
+    assert found is not None
+    assert found["end"] == name
+    assert UNFINISHED.fullmatch(f".{'0' * 31}.{name}") is None
 
 
-@pytest.mark.parametrize(
-    ("paths", "names"),
-    [
-        (["x/a.png", "x/b.png"], ["a", "b"]),
-        (["x/a.png", "y/a.png"], ["x-a", "y-a"]),
-        (["x/a.png", "x/A.png"], ["a-1", "A-2"]),
-        (["x/a.png", "x/a.jpg"], ["a.png", "a.jpg"]),
-        (["x/a.png", "y/a.png", "z/x-a.png"], ["a.png", "y-a", "x-a"]),
-        (["1/x/a.png", "2/x/a.png", "a-1.png"], ["a-2", "a-3", "a-1"]),
-    ],
-)
-def test_different_files_have_different_names(paths, names):
-    found = distinct_stems([Path(each) for each in paths])
-    assert len({each.casefold() for each in found}) == len(found)
-    assert found == names
+@pytest.mark.parametrize("name", [f"{'a' * 248}.nii.gz", f"{'é' * 124}.nii.gz"])
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path, name):
+    write_text(tmp_path / name, "whole")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    unfinished = unfinished_name(tmp_path / name)
+    assert len(unfinished.name.encode()) <= 143
+    assert unfinished.name.endswith(".nii.gz")
+    assert UNFINISHED.fullmatch(unfinished.name)["end"] == end_of_name(name)
+
+
+@pytest.mark.parametrize("path", [f"{'a' * 256}.txt", f"{'a' * 256}/a.txt"])
+def test_a_name_that_is_too_long_is_told_as_that(tmp_path, path):
+    with pytest.raises(OutputError, match="cannot be written .*; choose a shorter name"):
+        write_text(tmp_path / path, "")
+    check_absent([tmp_path / path], overwrite=False)
+    assert list(tmp_path.iterdir()) == []
+    assert tell_too_long([tmp_path / "new/folder" / name for name in ("a.txt", "a" * 255)]) == ""
+    assert "too long" in tell_too_long([tmp_path / "new/folder" / name for name in ("a.txt", "a" * 256)])
 
 
 def test_what_is_there_is_replaced_only_when_asked(tmp_path):
@@ -85,31 +90,3 @@ def test_what_is_there_is_replaced_only_when_asked(tmp_path):
         check_absent(paths, overwrite=False)
     check_absent(paths, overwrite=True)
     check_absent([tmp_path / "e"], overwrite=False)
-
-
-NAMES = st.text(st.sampled_from("aA1.-_ é"), min_size=1, max_size=6).filter(lambda name: name.strip("."))
-FILES = st.tuples(NAMES, NAMES, st.sampled_from(["", ".dcm", ".PNG", ".nii.gz", ".nii"])).map(
-    lambda parts: Path(parts[0]) / f"{parts[1]}{parts[2]}"
-)
-
-
-@pytest.mark.slow
-@settings(max_examples=200, deadline=None, database=None)
-@given(st.lists(FILES, max_size=12))
-def test_no_two_files_ever_share_a_name(paths):
-    names = distinct_stems(paths)
-    assert len({name.casefold() for name in names}) == len(paths)
-    assert all(name and "/" not in name for name in names)
-    stems = Counter(stem_of(path).casefold() for path in paths)
-    for path, name in zip(paths, names, strict=True):
-        if stems[stem_of(path).casefold()] == 1:
-            assert name == stem_of(path)
-
-
-@pytest.mark.slow
-@settings(max_examples=100, deadline=None, database=None)
-@given(FILES)
-def test_a_stem_and_what_was_dropped_are_the_name(path):
-    stem = stem_of(path)
-    assert path.name.startswith(stem)
-    assert path.name[len(stem) :].lower() in ("", ".dcm", ".png", ".nii.gz", ".nii")

@@ -108,7 +108,7 @@ def test_differences_are_told_by_their_place():
 
 
 def test_a_record_is_read_as_it_was_written_its_rows_in_the_order_of_masks(tmp_path):
-    rows = [{"mask": "b.png"}, {"mask": None}, {"mask": "a.png"}]
+    rows = [{"image": "c.png", "mask": name} for name in ("b.png", None, "a.png")]
     write_record(tmp_path, {"results": rows, "begun": {"c.png": ["c.mask.png"]}, "tables": ["results.csv"]})
     read = read_record(tmp_path)
     assert [row["mask"] for row in read["results"]] == [None, "a.png", "b.png"]
@@ -120,7 +120,15 @@ def test_a_folder_without_a_record_has_no_results(tmp_path):
     assert read_record(tmp_path) == {"results": []}
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"results": {}}', '{"results": [1]}'])
+NO_RECORDS = [
+    "{", "[]", "{}", '{"results": {}}', '{"results": [1]}', '{"results": [{}]}',
+    '{"results": [{"image": 1}]}', '{"results": [{"image": "a.png", "mask": ["b"]}]}',
+    '{"results": [], "begun": ["a"]}', '{"results": [], "begun": {"a": "b"}}', '{"results": [], "begun": {"a": [1]}}',
+    '{"results": [], "tables": 5}', '{"results": [], "tables": [5]}', '{"results": [], "tables": null}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", NO_RECORDS)
 def test_what_is_no_record_is_refused_with_the_way_out(tmp_path, content):
     (tmp_path / "segmentation.json").write_text(content)
     with pytest.raises(OutputError, match=r"segmentation\.json.*--out"):

@@ -14,6 +14,7 @@ ImageNotice is a warning, not an error: the image is read, but not all of it or 
 
 import difflib
 import importlib
+import math
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 
@@ -112,18 +113,24 @@ def unexpected(place: object, error: Exception) -> str:
     return f"{place}: unexpected {kind} ({error}): a fault of Vesalius; please report it with the file."
 
 
-def check_positive(settings: object, *names: str) -> None:
-    """Refuse fields that are not above 0."""
+def check_positive(settings: object, *names: str, finite: bool = True) -> None:
+    """Refuse fields that are not above 0, NaN among them, and infinite ones unless ``finite`` is False."""
     for name in names:
-        if getattr(settings, name) <= 0:
-            raise ConfigError(f"{name} must be above 0, got {getattr(settings, name)}.")
+        value = getattr(settings, name)
+        if not value > 0:
+            raise ConfigError(f"{name} must be above 0, got {value}.")
+        if finite and value == math.inf:
+            raise ConfigError(f"{name} must be finite, got {value}.")
 
 
 def check_at_least(settings: object, minimum: int, *names: str) -> None:
-    """Refuse fields below a minimum."""
+    """Refuse fields below a minimum, NaN and infinite ones."""
     for name in names:
-        if getattr(settings, name) < minimum:
-            raise ConfigError(f"{name} must be at least {minimum}, got {getattr(settings, name)}.")
+        value = getattr(settings, name)
+        if not value >= minimum:
+            raise ConfigError(f"{name} must be at least {minimum}, got {value}.")
+        if value == math.inf:
+            raise ConfigError(f"{name} must be finite, got {value}.")
 
 
 def check_below_one(settings: object, *names: str) -> None:

@@ -1,20 +1,19 @@
-"""File names, results that are whole or not there, and JSON that is checked before anything trusts it.
+"""Results that are whole or not there, and JSON that is checked before anything trusts it.
 
 A result is written under a temporary name and takes its place when it is complete, so that an interrupted command
 leaves no half-written file.
 """
 
+import errno
 import hashlib
 import json
 import math
 import os
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from enum import Enum
 from functools import cache
-from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -26,53 +25,6 @@ LARGEST_JSON = 512 * 2**20
 
 UNSAFE = re.compile(r"[\ud800-\udfff\x85\u2028\u2029]")
 """Characters that UTF-8 cannot hold, and line separators other than a line feed."""
-KNOWN_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-"""Suffixes of image files; anything else that follows a dot belongs to the file's name."""
-
-
-def stem_of(path: Path) -> str:
-    """A file's name without the suffix of a known kind of image.
-
-    >>> [stem_of(Path(name)) for name in ("case.001.nii.gz", "1.2.840.2.1.dcm", "1.2.840.2.2")]
-    ['case.001', '1.2.840.2.1', '1.2.840.2.2']
-    """
-    suffix = next((each for each in KNOWN_SUFFIXES if path.name.lower().endswith(each)), "")
-    return path.name[: len(path.name) - len(suffix)] or path.name
-
-
-_FORMS: tuple[Callable[[Path], str], ...] = (
-    stem_of,
-    lambda path: f"{path.parent.name}-{stem_of(path)}",
-    lambda path: path.name,
-    lambda path: f"{path.parent.name}-{path.name}",
-)
-"""What tells paths apart, the shortest first."""
-
-
-def distinct_stems(paths: Sequence[Path]) -> list[str]:
-    """One name for each path, for the files made from it; no two names differ in case alone.
-
-    >>> distinct_stems([Path("a/1.dcm"), Path("b/1.dcm"), Path("b/2.dcm")])
-    ['a-1', 'b-1', '2']
-
-    Args:
-        paths: Files or folders, in the order of the names. Where several have the same stem, the folder takes part,
-            then the suffix, then both, and where nothing tells them apart, a number.
-    """
-    names: dict[int, str] = {}
-    taken: set[str] = set()
-    for form in _FORMS:
-        made = {place: form(path) for place, path in enumerate(paths) if place not in names}
-        counts = Counter(name.casefold() for name in made.values())
-        alone = {place: name for place, name in made.items() if counts[name.casefold()] == 1}
-        names |= {place: name for place, name in alone.items() if name.casefold() not in taken}
-        taken = {name.casefold() for name in names.values()}
-    for place in range(len(paths)):
-        if place not in names:
-            numbered = (f"{stem_of(paths[place])}-{number}" for number in count(1))
-            names[place] = next(name for name in numbered if name.casefold() not in taken)
-            taken.add(names[place].casefold())
-    return [names[place] for place in range(len(paths))]
 
 
 def check_absent(paths: Iterable[Path], overwrite: bool, how: str = "--overwrite") -> None:
@@ -86,10 +38,43 @@ def check_absent(paths: Iterable[Path], overwrite: bool, how: str = "--overwrite
     Raises:
         OutputError: If one is there.
     """
-    there = [] if overwrite else [path for path in paths if path.exists()]
+    there = [] if overwrite else [path for path in paths if os.path.exists(path)]  # False where a name is too long
     if there:
         listed = join_first(map(str, there))
         raise OutputError(f"{listed}: there already; choose another name, or replace with {how}.")
+
+
+UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.(?P<end>.+)", re.DOTALL)
+"""What `unfinished_name` calls files and folders; what a killed command left may be removed by it."""
+KEPT = 109
+"""Bytes that a temporary name keeps: it has 143 in all, which is what file systems that encrypt names still take."""
+
+
+def unfinished_name(path: Path) -> Path:
+    """A new temporary name beside a file or folder, hidden and with the same suffix."""
+    return path.with_name(f".{uuid4().hex}.{end_of_name(path.name)}")
+
+
+def end_of_name(name: str) -> str:
+    """What a temporary name keeps of a name: all of it, or of a long one the end."""
+    return name.encode(errors="ignore")[-KEPT:].decode(errors="ignore")
+
+
+def tell_too_long(results: Iterable[Path]) -> str:
+    """Message for the first result of an image whose name is longer than the file system takes; "" if there is none."""
+    found = next(filter(_is_too_long, results), None)
+    return f"{found}: the name of this result is too long; give the image a shorter name." if found else ""
+
+
+def _is_too_long(path: Path) -> bool:
+    home = path.parent  # or the first above it that is there
+    while not os.path.isdir(home) and home != home.parent:
+        home = home.parent
+    try:
+        os.lstat(home / path.name)
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    return False
 
 
 @contextmanager
@@ -101,17 +86,18 @@ def writing(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: If the file system refuses.
     """
-    unfinished = path.with_name(f".{uuid4().hex}.{path.name}")
+    unfinished = unfinished_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
         os.replace(unfinished, path)
     except OSError as error:
-        remedy = "check that the folder can be written and has room"
+        too_long = error.errno == errno.ENAMETOOLONG
+        remedy = "choose a shorter name" if too_long else "check that the folder can be written and has room"
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); {remedy}.") from error
     finally:
-        if path.parent.is_dir():
-            unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # its folder may not be there
+            unfinished.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -77,7 +77,7 @@ class Claim:
             return True
         notes = read_notes(self.folder)
         for name in _files(self._before(notes)):
-            _delete(self.folder, name)
+            remove_inside(self.folder / name, self.folder)
         note = {"from": _plain(self.origin), "files": sorted(self.files), "vesalius": __version__}
         write_json(self.folder / NOTE, {**notes, self.command: note})
         return False
@@ -133,13 +133,21 @@ def _check_free(folder: Path, files: Sequence[str], notes: Mapping[str, Origin],
         raise OutputError(f"{folder}/{unknown}; name another folder, or replace with --overwrite.")
 
 
-def _delete(folder: Path, name: str) -> None:
-    path = folder / name
-    if path.resolve().is_relative_to(folder.resolve()) and path.is_file():
-        try:
-            path.unlink()
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be replaced ({error.strerror or error}).") from error
+def remove_inside(path: Path, folder: Path) -> None:
+    """Delete a file that a note names; what is not there, is no file or lies outside is left alone.
+
+    Args:
+        path: The file; notes may have been changed, and ".." or a link may lead anywhere.
+        folder: Where it must lie.
+
+    Raises:
+        OutputError: If it cannot be deleted.
+    """
+    try:
+        if path.resolve().is_relative_to(folder.resolve()) and path.is_file():
+            path.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+        raise OutputError(f"{path}: cannot be replaced ({getattr(error, 'strerror', None) or error}).") from error
 
 
 def _plain(origin: Origin) -> object:
@@ -149,6 +157,9 @@ def _plain(origin: Origin) -> object:
 
 RECORD = "segmentation.json"
 """File in a folder of segmentations that says what each mask was made from."""
+
+FILE_COLUMNS = ("mask", "overlay", "names", "strip")
+"""Columns of the record that name files beside it, or by their whole path elsewhere."""
 
 ResultRow = dict[str, object]
 """What the record says of one phrase and image."""
@@ -183,10 +194,26 @@ def read_record(folder: Path, record: str = RECORD) -> ResultsRecord:
         content = read_json(path)
     except DataError as error:
         raise OutputError(f"{error} Move it away, or name another --out.") from error
-    rows = content.get("results") if isinstance(content, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise OutputError(f"{path}: is no record of results; move it away, or name another --out.")
+    if not isinstance(content, dict) or not _is_record(content):
+        raise OutputError(f"{path}: is no record of results, or damaged; move it away, or name another --out.")
     return cast(ResultsRecord, content)
+
+
+def _is_record(content: Mapping[str, object]) -> bool:
+    rows, begun = content.get("results"), content.get("begun", {})
+    told = [*begun.values(), content.get("tables", [])] if isinstance(begun, dict) else [None]
+    return isinstance(rows, list) and all(map(_is_row, rows)) and all(map(_are_names, told))
+
+
+def _is_row(row: object) -> bool:
+    """Whether it says of which image it is, and what names files are texts."""
+    if not isinstance(row, dict) or not isinstance(row.get("image"), str):
+        return False
+    return all(isinstance(row.get(column), str | None) for column in FILE_COLUMNS)
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def write_record(folder: Path, content: ResultsRecord, record: str = RECORD) -> None:

@@ -5,7 +5,7 @@ the files that it may leave; when an image's files are written, its rows follow.
 moment leaves files that the next run recognises as its own.
 """
 
-import re
+import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence, Set
@@ -17,21 +17,20 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from vesalius.errors import OutputError, join_first
+from vesalius.files import UNFINISHED, end_of_name, tell_too_long
 from vesalius.folders import (
+    FILE_COLUMNS,
     RECORD,
     ResultRow,
     ResultsRecord,
     locked,
     read_record,
+    remove_inside,
     tell_differences,
     write_record,
 )
 from vesalius.imaging.search import SourceImage
 
-FILE_COLUMNS = ("mask", "overlay", "names", "strip")
-"""Columns of the record that name files beside it, or by their whole path elsewhere."""
-UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.(?P<name>.+)", re.DOTALL)
-"""Temporary names, see `vesalius.files.writing`."""
 WRITING_SHARE = 20
 """Multiple of the time of its last writing after which the record is written again; a second at least."""
 
@@ -54,7 +53,7 @@ class WorkPlan:
     skipped: list[SourceImage]
     """Images done before, from the same files with the same settings."""
     refused: list[dict[str, str]]
-    """Images whose results would replace others, as ``{"source": …, "reason": …}``."""
+    """Images whose results would replace others or have too long names, as ``{"source": …, "reason": …}``."""
 
 
 class ResultsJournal:
@@ -100,13 +99,14 @@ class ResultsJournal:
         owners = {name: image for image, rows in self.rows.items() for row in rows for name in _files(row)}
         read = {file for source in sources for file in (source.found.source, *source.found.files)}
         for source in sources:
-            lost = next((path for name in request.files(source) if (path := self.out / name) in read), None)
+            files = [self.out / name for name in request.files(source)]
+            lost = next((path for path in files if path in read), None)
             if lost is not None:
                 reason = f"{lost}: is an image to be segmented, and a result would replace it; name another --out."
                 plan.refused.append({"source": source.path, "reason": reason})
             elif not overwrite and self._is_done(source, request):
                 plan.skipped.append(source)
-            elif told := None if overwrite else self._reason(source, request, owners):
+            elif told := tell_too_long(files) or ("" if overwrite else self._reason(source, request, owners)):
                 plan.refused.append({"source": source.path, "reason": told})
             else:
                 plan.todo.append(source)
@@ -115,10 +115,10 @@ class ResultsJournal:
     def begin(self, sources: Sequence[SourceImage], request: Asked, tables: Sequence[Path]) -> None:
         """Record which files and tables may be written, and remove unfinished files of an earlier run."""
         names = {source.path: request.files(source) for source in sources}
-        known = {name for files in names.values() for name in files}
+        known = {end_of_name(name) for files in names.values() for name in files}
         for path in self.out.glob(".*"):
             found = UNFINISHED.fullmatch(path.name)
-            if found and found["name"] in known:
+            if found and found["end"] in known:
                 path.unlink(missing_ok=True)
         self.begun |= names
         self.tables = sorted({*self.tables, *map(self._relative, tables)})
@@ -133,7 +133,7 @@ class ResultsJournal:
     def end(self) -> None:
         """Write the remaining rows, and forget images that left no file."""
         for image in [each for each in self.begun if each not in self._new]:
-            if not any((self.out / name).exists() for name in self.begun[image]):
+            if not any(os.path.exists(self.out / name) for name in self.begun[image]):
                 del self.begun[image]
         self._write()
 
@@ -160,7 +160,7 @@ class ResultsJournal:
         """Remove files of earlier results, but none outside the folder."""
         for name in names:
             if not Path(name).is_absolute():
-                (self.out / name).unlink(missing_ok=True)
+                remove_inside(self.out / name, self.out)
 
     def _is_replaced(self, row: ResultRow) -> bool:
         return row.get("image") in self._new and "stem" in row
@@ -176,8 +176,8 @@ class ResultsJournal:
         rows = self.rows.get(source.path, [])
         if source.path in self.begun or not rows or any("settings" not in row for row in rows):
             return False
-        whole = all((self.out / name).is_file() for row in rows for name in _files(row))
-        return whole and rows[0]["settings"] == request.settings() and rows[0]["state"] == source.state()
+        whole = all(os.path.isfile(self.out / name) for row in rows for name in _files(row))
+        return whole and rows[0]["settings"] == request.settings() and rows[0].get("state") == source.state()
 
     def _reason(self, source: SourceImage, request: Asked, owners: dict[str, str]) -> str | None:
         """Why an image's results must not be written; None if they may."""
@@ -195,7 +195,7 @@ class ResultsJournal:
             return f"{path}: is there already, made one by one. {remedy}."
         if changes := tell_differences(row["settings"], request.settings()):
             return f"{path}: was made with other settings: {join_first(changes, separator='; ')}. {remedy}."
-        if row["state"] != source.state() and not self._renews:
+        if row.get("state") != source.state() and not self._renews:
             return f"{path}: was made before {source.path} was changed. {remedy}."
         return None  # of the same origin, and not all of it is there
 

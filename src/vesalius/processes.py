@@ -114,7 +114,7 @@ def _at_once(
         The items that were under way when a process broke.
     """
     under_way: dict[Future[Outcome[Item, Result]], Item] = {}
-    with _pool(jobs) as pool:
+    with open_pool(jobs) as pool:
         while True:
             try:
                 for item in islice(items, jobs + 1 - len(under_way)):
@@ -146,7 +146,7 @@ def _do(work: Work[Tool, Item, Result], item: Item, threads: int) -> Outcome[Ite
 
 
 @contextmanager
-def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
+def open_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     """Processes that end with the caller, however it ends; by Ctrl-C or an error at once, whatever they are doing."""
     with _leaving_out_the_current_folder():
         pool = ProcessPoolExecutor(

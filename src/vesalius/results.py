@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vesalius.errors import OutputError
+from vesalius.files import tell_too_long
 from vesalius.folders import locked, read_record, write_record
 from vesalius.imaging import MedicalImage, SliceStack, overlay, write_rgb
 from vesalius.imaging.formats import file_stem
@@ -148,7 +149,10 @@ class Results:
         )
 
     def _check_free(self) -> None:
-        taken = [path for name in self.names for path in self.paths(name) if path.exists()]
+        paths = [path for name in self.names for path in self.paths(name)]
+        if told := tell_too_long(paths):
+            raise OutputError(told)
+        taken = [path for path in paths if path.exists()]
         made_from = {str(each.get("mask")): each for each in read_record(self.out)["results"]}
         if taken and not self._overwrite:
             earlier = made_from.get(taken[0].name, {}).get("image")

@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from vesalius.data.check import checking
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.slices.dataset import AnatomySlices
 from vesalius.imaging import write_mask, write_rgb
@@ -37,6 +38,17 @@ def test_a_bad_set_gives_1_a_table_and_examples_with_split_and_record(run, good)
     assert "Something is wrong." in err
 
 
+def test_by_default_a_process_reads_for_each_core_that_may_be_used(run, good, monkeypatch):
+    asked = []
+    read = checking.read_files
+    monkeypatch.setattr(
+        checking, "read_files", lambda *args, jobs, bar: (asked.append(jobs), read(*args, jobs=1, bar=bar))[1]
+    )
+    monkeypatch.setattr("vesalius.processes.count_cores", lambda: 3)
+    run("data", "check", good)
+    assert asked == [3]
+
+
 def test_json_and_both_files_say_the_same(run, good, tmp_path):
     (good / "images/val_0.png").write_bytes(b"")
     code, out, _ = run("data", "check", good, "--out", tmp_path / "report", "--json")
@@ -59,7 +71,7 @@ WRONG_CHECK = {
     "a missing folder": (["none"], "none: no such data folder"),
     "a folder of something else": (["."], "no images/ in it"),
     "a similarity out of range": (["ellipses", "--similarity", "2"], "--similarity: expected 0.5 to 1, got 2.0"),
-    "no process": (["ellipses", "--jobs", "0"], "--jobs: expected 1 or more"),
+    "no process": (["ellipses", "--jobs", "0"], "--jobs: expected a number of processes, 1 or more"),
     "groups told twice": (["ellipses", "--group-regex", "a", "--group-field", "b"], "choose one"),
     "a field that nobody has": (["ellipses", "--group-field", "patient"], "no record has a field 'patient'"),
     "a bad pattern": (["ellipses", "--group-regex", "("], "is no regular expression"),

@@ -1,6 +1,7 @@
 """`vesalius segment`, of one image and of many, called as a user would."""
 
 import json
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -51,6 +52,27 @@ def test_segment_replaces_nothing_unless_asked(run, picture, weights, tmp_path):
     assert "--overwrite" in err
     assert run(*command, "--overwrite")[0] == 0
     assert mask.read_bytes() != b"mine"
+
+
+@pytest.mark.parametrize("command", [["name"], ["segment", "polyp"]])
+def test_a_path_that_is_too_long_is_none(run, command, weights):
+    code, out, err = run(command[0], "a" * 300, *command[1:], "--model", weights)
+    assert (code, out) == (2, "")
+    assert "no such file or folder" in err
+
+
+@pytest.mark.slow
+def test_segment_refuses_a_picture_with_too_long_a_name(run, picture, weights, tmp_path):
+    long = shutil.copy(picture, tmp_path / f"{'a' * 240}.png")
+    code, out, err = run("segment", long, "polyp", "--model", weights, "--out", "o")
+    assert (code, out) == (2, "")
+    assert "the name of this result is too long; give the image a shorter name" in err
+    assert not (tmp_path / "o").exists()
+    write_rgb(tmp_path / "b.png", np.zeros((40, 48, 3)))
+    code, _, err = run("segment", tmp_path, "-p", "polyp", "--model", weights, "--out", "o")
+    assert code == 2
+    assert "1 segmented, 1 failed" in err
+    assert (tmp_path / "o" / "b.polyp.mask.png").exists()
 
 
 @pytest.mark.slow

@@ -36,6 +36,18 @@ def test_generate_answers_in_one_json_object(run, data, tmp_path):
     assert set(read_annotations(data / "anns" / "val.json")[0].prompts) == {"p0"}
 
 
+def test_files_in_out_are_replaced_only_when_asked(run, data, tmp_path):
+    (tmp_path / "val.json").write_text("precious")
+    arguments = ["prompts", "generate", data, "--class", "polyp", "--out", tmp_path]
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert "val.json: there already; choose another name, or replace with --overwrite" in err
+    assert (tmp_path / "val.json").read_text() == "precious"
+    assert not (tmp_path / "train.json").exists()
+    assert run(*arguments, "--overwrite")[0] == 0
+    assert len(read_annotations(tmp_path / "val.json")) == 2
+
+
 def test_a_folder_that_the_catalog_knows_needs_no_class_and_keeps_its_language(run, write_dataset):
     folder = write_dataset("kvasir_polyp", prompts={"p0": ""})
     code, out, _ = run("prompts", "generate", folder, "--json")

@@ -196,6 +196,18 @@ def test_import_writes_a_checkpoint_and_says_how_to_use_it(run, imported, tmp_pa
     }  # fmt: skip
 
 
+def test_import_replaces_a_file_only_when_asked(run, imported, tmp_path):
+    (tmp_path / "model.bin").write_bytes(b"x")
+    (tmp_path / "thesis.txt").write_text("precious")
+    arguments = ["weights", "import", "model.bin", "--as", "transformers-clipseg", "--out", "thesis.txt"]
+    code, out, err = run(*arguments)
+    assert (code, out, imported) == (2, "", [])
+    assert "thesis.txt: there already; choose another name, or replace with --overwrite" in err
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+    assert run(*arguments, "--overwrite")[0] == 0
+    assert load_model(tmp_path / "thesis.txt").recipe.name == "clipseg"
+
+
 def test_import_of_public_weights_knows_their_layout(run, imported, folder):
     path = place(folder)
     code, out, _ = run("weights", "import", "tiny", "--out", "ours.safetensors", "--json")

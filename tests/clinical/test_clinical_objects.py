@@ -17,7 +17,7 @@ from vesalius.imaging import read_image, write_rgb
 from vesalius.imaging.dicom import read_stacks
 from vesalius.knowledge import Knowledge, LearntTarget
 from vesalius.naming.labels import Answer, SeriesName, SliceName
-from vesalius.prompts.bank import read_bank
+from vesalius.prompts.bank import list_targets, read_bank
 from vesalius.segmenting.request import MaskRules, Request
 
 ULTRASOUND_CLIP = "1.2.840.10008.5.1.4.1.1.3.1"
@@ -91,6 +91,17 @@ def test_every_target_has_a_code_and_private_ones_say_so():
             assert len(kind.value) <= 16
     assert concept_of("polyp").kind == private("polyp")
     assert concept_of("a thing nobody knows").category == private("not classified")
+
+
+def test_every_target_has_a_category_and_tumours_say_where_they_are():
+    concepts = {name: concept_of(read_bank()[name].phrases[0]) for name in list_targets()}
+    categories = {codes.SCT.AnatomicalStructure, codes.SCT.MorphologicallyAbnormalStructure}
+    assert {name for name, each in concepts.items() if each.category not in categories} == set()
+    tumours = {name for name in concepts if name.endswith(("tumour", "glioma", "meningioma", "carcinoma"))}
+    assert len(tumours) == 10
+    assert {name for name in tumours if concepts[name].region is None} == set()
+    assert concepts["pituitary_tumour"].kind == codes.SCT.Neoplasm
+    assert concepts["meningioma"].kind == private("meningioma")
 
 
 def test_labels_are_one_line_that_dicom_holds():

@@ -2,17 +2,21 @@
 
 import shutil
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from pydicom.data import get_testdata_file
 
 from vesalius.errors import ImageError, ImageNotice
 from vesalius.imaging import read_image, write_rgb
+from vesalius.imaging.formats import file_stem
 from vesalius.imaging.read import find_picture_stacks
-from vesalius.imaging.search import find_series
+from vesalius.imaging.search import distinct_stems, find_series
 
 
 @pytest.fixture
@@ -146,3 +150,68 @@ def test_the_time_to_find_series_is_proportional_to_the_number_of_files(tmp_path
     start = time.monotonic()
     assert len(find_series(tmp_path)) > 0
     assert time.monotonic() - start < 60
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("scan.nii.gz", "scan"),
+        ("1.2.840.113619.2.1.dcm", "1.2.840.113619.2.1"),
+        ("1.2.840.113619.2.2", "1.2.840.113619.2.2"),
+        ("case.001.PNG", "case.001"),
+        ("a.b.tar.gz", "a.b.tar.gz"),
+        (".nii.gz", ".nii.gz"),
+    ],
+)
+def test_only_suffixes_of_images_are_no_part_of_a_name(name, stem):
+    assert file_stem(name) == stem
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["x/a.png", "x/b.png"], ["a", "b"]),
+        (["x/a.png", "y/a.png"], ["x-a", "y-a"]),
+        (["x/a.png", "x/A.png"], ["a-1", "A-2"]),
+        (["x/a.png", "x/a.jpg"], ["a.png", "a.jpg"]),
+        (["x/a.png", "y/a.png", "z/x-a.png"], ["a.png", "y-a", "x-a"]),
+        (["1/x/a.png", "2/x/a.png", "a-1.png"], ["a-2", "a-3", "a-1"]),
+    ],
+)
+def test_different_files_have_different_names(paths, names):
+    found = distinct_stems([Path(each) for each in paths])
+    assert len({each.casefold() for each in found}) == len(found)
+    assert found == names
+
+
+NAMES = st.text(st.sampled_from("aA1.-_ é"), min_size=1, max_size=6).filter(lambda name: name.strip("."))
+FILES = st.tuples(NAMES, NAMES, st.sampled_from(["", ".dcm", ".PNG", ".nii.gz", ".nii"])).map(
+    lambda parts: Path(parts[0]) / f"{parts[1]}{parts[2]}"
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None, database=None)
+@given(st.lists(FILES, max_size=12))
+def test_no_two_files_ever_share_a_name(paths):
+    names = distinct_stems(paths)
+    assert len({name.casefold() for name in names}) == len(paths)
+    assert all(name and "/" not in name for name in names)
+    stems = Counter(file_stem(path.name).casefold() for path in paths)
+    for path, name in zip(paths, names, strict=True):
+        if stems[file_stem(path.name).casefold()] == 1:
+            assert name == file_stem(path.name)
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None, database=None)
+@given(FILES)
+def test_a_stem_and_what_was_dropped_are_the_name(path):
+    stem = file_stem(path.name)
+    assert path.name.startswith(stem)
+    assert path.name[len(stem) :].lower() in ("", ".dcm", ".png", ".nii.gz", ".nii")
+
+
+def test_there_is_one_table_of_the_suffixes_of_images(monkeypatch):
+    monkeypatch.setattr("vesalius.imaging.formats.IMAGE_SUFFIXES", (".new",))
+    assert distinct_stems([Path("a.new"), Path("b.png")]) == ["a", "b.png"]

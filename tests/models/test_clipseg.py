@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 import transformers
+from from_tensors import segment_tensors
 from torch import Tensor, nn
 
 from vesalius.models import build_model
@@ -42,7 +43,7 @@ def answer(model: "transformers.CLIPSegForImageSegmentation", pixels: Tensor, id
 def test_logits_equal_those_of_transformers_at_the_working_size_and_at_others(ours, published, side):
     tokens, pixels = ours.tokenizer(PROMPTS), torch.randn(3, 3, side, side)
     expected = answer(published, pixels, tokens.input_ids, tokens.attention_mask)
-    logits = ours.forward_tensors(pixels, tokens.input_ids, tokens.attention_mask)
+    logits = segment_tensors(ours, pixels, tokens.input_ids, tokens.attention_mask)
     assert expected.std() > 0.01
     torch.testing.assert_close(logits[:, 0], expected, rtol=0, atol=1e-5)
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from from_tensors import segment_tensors
 from torch import Tensor, nn
 
 from vesalius.errors import ModelError
@@ -159,8 +160,8 @@ class TestSegmenter:
         tokens, pixels = model.tokenizer(PROMPTS), torch.randn(3, 3, 64, 64)
         longest = int(tokens.attention_mask.sum(dim=1).max())
         ids = torch.where(tokens.attention_mask == 1, tokens.input_ids, filler)
-        whole = model.forward_tensors(pixels, ids, tokens.attention_mask)
-        short = model.forward_tensors(pixels, tokens.input_ids[:, :longest], tokens.attention_mask[:, :longest])
+        whole = segment_tensors(model, pixels, ids, tokens.attention_mask)
+        short = segment_tensors(model, pixels, tokens.input_ids[:, :longest], tokens.attention_mask[:, :longest])
         torch.testing.assert_close(whole, short, rtol=0, atol=1e-4 * whole.abs().max().item())
 
     @torch.no_grad()

@@ -183,6 +183,12 @@ class TestFinding:
         assert identify_model(written.parent.name, "segment") == (str(written.parent), found)
         assert identify_model("pocket", "name")[0] == "pocket"
 
+    @pytest.mark.parametrize("notes", ["{", "[1]", "null", pytest.param("[" * 100_000, id="nested")])
+    def test_damaged_notes_are_named(self, written, tmp_path, notes):
+        path = rewrite(written, tmp_path / "odd.safetensors", lambda state, header: header.update(notes=notes))
+        with pytest.raises(ModelError, match=r"odd\.safetensors: its notes are damaged \(.*; get or train it again"):
+            read_notes(path)
+
     @pytest.mark.parametrize("name", ["missing.safetensors", "runs/missing"])
     def test_a_missing_file_is_named(self, tmp_path, name):
         with pytest.raises(ModelError, match="missing.*: no such checkpoint; expected a .safetensors file or a folder"):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from from_tensors import segment_tensors
 from PIL import Image
 from torch import Tensor
 
@@ -128,7 +129,7 @@ class TestEverySegmenter:
         side = segmenter.spec.image_size
         images, tokens = torch.rand(3, 3, side, side), segmenter.tokenizer(PROMPTS)
         with torch.no_grad():
-            given = segmenter.forward_tensors(segmenter.spec.prepare(images), tokens.input_ids, tokens.attention_mask)
+            given = segment_tensors(segmenter, segmenter.spec.prepare(images), tokens.input_ids, tokens.attention_mask)
             assert torch.equal(given, segmenter(images, PROMPTS))
 
     def test_one_encoding_serves_many_prompts(self, segmenter, images):

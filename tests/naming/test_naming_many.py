@@ -1,6 +1,7 @@
 """Many series: the record, going on after a stop, processes, and what lies in memory."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from vesalius.errors import ModelError, OutputError
 from vesalius.files import sha256_of
+from vesalius.folders import write_record
 from vesalius.imaging import write_rgb
 from vesalius.imaging.search import find_series
 from vesalius.journal import ResultsJournal, alone
@@ -54,6 +56,22 @@ def test_each_series_has_a_file_and_stands_in_the_record(ask, tmp_path):
     assert list(run.series)[0].to_dict() == list(run.series)[0].to_dict()  # it may be gone through again
 
 
+@pytest.mark.parametrize("name", ["../victim.txt", "away/victim.txt", "."])
+def test_a_record_that_names_a_file_outside_deletes_nothing_there(tmp_path, name):
+    folder, victim = tmp_path / "out", tmp_path / "victim.txt"
+    folder.mkdir()
+    (folder / "away").symlink_to(tmp_path)
+    victim.write_text("precious")
+    for own in ("a.json", "b.json"):
+        (folder / own).touch()
+    names = ["a.json", name, "b.json"]
+    write_record(folder, {"results": [{"image": "a.png", "names": each} for each in names]}, RECORD)
+    ResultsJournal(folder, RECORD).clear()
+    assert victim.read_text() == "precious"
+    assert not (folder / "a.json").exists()
+    assert not (folder / "b.json").exists()
+
+
 @pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_and_ends_as_one_that_was_not(ask, tmp_path, monkeypatch):
     whole = [each.to_dict() for each in ask(out=tmp_path / "whole").series]
@@ -67,6 +85,17 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_one_that_was_not(ask, tmp_pat
     assert (run.done, run.skipped, run.failures) == (2, 1, [])
     assert not list((tmp_path / "names.record").glob(".*.red.json"))
     assert [each.to_dict() for each in run.series] == whole
+
+
+def test_a_series_with_too_long_a_name_is_told_and_stops_no_other(ask, pictures, tmp_path):
+    long = shutil.copy(pictures / "red.png", pictures / f"{'a' * 236}.png")
+    run = ask(strip=tmp_path / "a-strip-of-slices.png")
+    assert run.done == 3
+    (failure,) = run.failures
+    assert failure["source"] == str(long)
+    assert failure["reason"].endswith("the name of this result is too long; give the image a shorter name.")
+    run = ask(out=tmp_path / "others.record")
+    assert (run.done, run.failures) == (4, [])
 
 
 def test_a_series_that_changed_is_named_anew(ask, pictures):

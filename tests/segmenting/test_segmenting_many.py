@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -170,6 +171,24 @@ def test_a_run_that_was_killed_leaves_what_the_next_one_finishes(ask, pictures, 
     assert not (tmp_path / "out" / f".{'0' * 32}.red.polyp.mask.png").exists()
     assert (tmp_path / "out" / f".{'0' * 32}.mine.png").exists()
     assert ask(pictures, tmp_path / "out").skipped == 3
+
+
+def test_an_image_with_too_long_a_name_is_told_and_stops_no_other(ask, pictures, tmp_path):
+    long = shutil.copy(pictures / "red.png", pictures / f"{'a' * 236}.png")
+    for options in ({}, {"overwrite": True}):
+        summary = ask(pictures, tmp_path / "out", "left lung", **options)
+        assert summary.done == 3
+        (failure,) = summary.failures
+        assert failure["source"] == str(long)
+        assert failure["reason"].endswith("the name of this result is too long; give the image a shorter name.")
+    fitting = long.rename(pictures / f"{'a' * 230}.png")
+    assert ask(fitting, tmp_path / "out", "left lung").failures == []
+
+
+def test_what_is_given_may_be_too_long_for_a_name(ask, pictures, tmp_path):
+    summary = ask([pictures, "a" * 300], tmp_path / "out")
+    assert (summary.done, [each["source"] for each in summary.failures]) == (3, ["a" * 300])
+    assert "no such file or folder" in summary.failures[0]["reason"]
 
 
 def test_a_missing_mask_is_made_again(ask, pictures, tmp_path):

@@ -5,7 +5,6 @@ stands on it. Object stores are fsspec's; their credentials come from the enviro
 """
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +12,10 @@ from typing import Any
 from uuid import uuid4
 
 from vesalius.errors import ConfigError, OutputError, require
-from vesalius.files import writing
+from vesalius.files import UNFINISHED, unfinished_name, writing
 from vesalius.imaging.formats import in_one_line
 
 LOCAL = ("file://", "local://")
-UNFINISHED = re.compile(r"\.[0-9a-f]{32}\..+")
-"""Temporary names of files that are being written."""
 
 
 def is_remote(address: str) -> bool:
@@ -235,7 +232,7 @@ class ArchiveStore:
     def _create_local(self, name: str, content: bytes) -> bool:
         target = self._path(name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f".{uuid4().hex}.{target.name}")
+        unfinished = unfinished_name(target)
         try:
             _write_through(unfinished, content)
             os.link(unfinished, target)  # unlike a renaming, fails if the name is taken

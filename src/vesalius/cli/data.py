@@ -1,6 +1,5 @@
 """``vesalius data prepare``, ``vesalius data check`` and ``vesalius data slices``."""
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -156,15 +155,15 @@ def data_check(
         similarity: Correlation from which two images count as near-duplicates, 0.5 to 1.
         group_regex: Names the patient or video in an image's file name: its first bracket, or all that matches.
         group_field: Field of the records that names the patient or video.
-        jobs: Files read at the same time; by default one for each processor.
+        jobs: Files read at the same time; by default one for each core that may be used.
         overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
     from vesalius.data.check import CheckSettings, Grouping, check_dataset
     from vesalius.data.check.report import write_page
+    from vesalius.processes import count_cores
 
-    processes = os.cpu_count() or 1 if jobs is None else jobs
-    settings = CheckSettings(similarity, Grouping(group_regex, group_field), processes)
+    settings = CheckSettings(similarity, Grouping(group_regex, group_field), count_cores() if jobs is None else jobs)
     origin = {"data": str(folder.resolve()), "similarity": similarity, **asdict(settings.grouping)}
     claim = out and Claim(out, "data check", origin, ["check.html", "check.json"], overwrite)
     if claim:

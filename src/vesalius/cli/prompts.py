@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from vesalius.cli.usage import AsJson, OutPath, Split
 from vesalius.console import print_json, print_table, progress_bar, say, say_first
 from vesalius.errors import DataError
+from vesalius.files import check_absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,6 +102,7 @@ def prompts_generate(
     out: OutPath = None,
     replace: bool = False,
     absent: bool = False,
+    overwrite: bool = False,
     as_json: AsJson = False,
 ) -> None:
     """Write prompts for a data set from its masks and images.
@@ -131,6 +133,7 @@ def prompts_generate(
         replace: Write prompts anew where there are some.
         absent: Also add to each image a record that asks for things such pictures never show, with an empty mask, which
             is put into masks/absent/.
+        overwrite: Replace annotation files that are in --out already.
         as_json: Print one JSON object.
     """
     from vesalius.data.annotations import read_target
@@ -145,7 +148,10 @@ def prompts_generate(
     plan = PromptPlan(read_templates(templates), find_rules(spoken), outlined, told, family_set, replace, absent)
     if family_set:
         plan.templates.find_set(family_set)
-    reports = _generate(folder, plan, split or _find_splits(folder), out)
+    splits = split or _find_splits(folder)
+    if out is not None:
+        check_absent([out / f"{each}.json" for each in splits], overwrite)
+    reports = _generate(folder, plan, splits, out)
     problems = sum(len(report.problems) for report in reports)
     if as_json:
         print_json({"data": str(folder), "class": name, "rules": spoken, "files": [each.to_dict() for each in reports]})

@@ -1,6 +1,7 @@
 """``vesalius segment IMAGE PROMPT…``, and ``vesalius segment PATH… --prompt PHRASE`` for many images."""
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -167,7 +168,7 @@ def _segment_one(
     try:
         picture = read_image(image, **request.choices)  # type: ignore[arg-type]  # as the command line gave them
     except ImageError as error:
-        if not image.is_dir() or request.choices:
+        if not os.path.isdir(image) or request.choices:
             raise
         raise ImageError(f"{error} With the phrases after --prompt all images of a folder are segmented.") from error
     slices = picture.slices(request.plane, request.window)

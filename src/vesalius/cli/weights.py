@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from vesalius.cli.usage import AsJson
 from vesalius.console import print_json, print_path, print_table, progress_bar, say
 from vesalius.errors import ConfigError, ModelError, unknown_name
-from vesalius.files import sha256_of
+from vesalius.files import check_absent, sha256_of
 
 if TYPE_CHECKING:
     from vesalius.models.public_weights import WeightSource
@@ -123,6 +123,7 @@ def weights_import(
     *,
     layout: Annotated[str | None, Parameter(name="--as")] = None,
     out: Annotated[Path, Parameter(alias="-o")],
+    overwrite: bool = False,
     as_json: AsJson = False,
 ) -> None:
     """Turn weights of another program into a checkpoint of ours, which every command takes as a model.
@@ -141,6 +142,7 @@ def weights_import(
             transformers-clipseg, medvlsm-clipseg, medvlsm-biomedclipseg, medvlsm-cris, vlsm-ensemble-a or unet_d. Names
             of the list know theirs.
         out: The checkpoint to write, a .safetensors file.
+        overwrite: Replace a file that is there already.
         as_json: Print one JSON object.
     """
     from vesalius.models.checkpoints import save_model
@@ -150,6 +152,7 @@ def weights_import(
     path, layout = _find(file, layout)
     if out.resolve() == path.resolve():
         raise ConfigError(f"--out {out} is the file to import; choose another, or it would be lost.")
+    check_absent([out], overwrite)
     with progress_bar() as bar:
         bar.add_task(f"Importing {path.name}", total=None)
         model = import_checkpoint(path, layout)

@@ -38,6 +38,7 @@ from vesalius.clinical.profile import (
 )
 from vesalius.clinical.source import UNICODE, building, burned_in, check_uids, write_dataset
 from vesalius.errors import ImageError, OutputError
+from vesalius.files import unfinished_name
 from vesalius.imaging import MedicalImage, Notice
 from vesalius.imaging.dicom import read_dicom, read_files, sort_files
 from vesalius.imaging.dicom_file import DicomFile, open_dicom, pixel_bytes, reading
@@ -387,7 +388,7 @@ def _replace_meta(dataset: Dataset, file: DicomFile) -> None:
 @contextmanager
 def _filling(out: Path) -> Iterator[Path]:
     """A temporary folder beside ``out``, which takes its place when the block ends well."""
-    unfinished = out.with_name(f".{uuid4().hex}.{out.name}")
+    unfinished = unfinished_name(out)
     try:
         unfinished.mkdir(parents=True)
         yield unfinished

@@ -1,6 +1,7 @@
 """Header attributes that are kept, typed access to them, BIDS sidecars, and what a series is for."""
 
 import json
+import os
 import re
 import warnings
 from collections.abc import Mapping
@@ -118,7 +119,7 @@ def read_sidecar(volume: Path) -> dict[str, str]:
         Values of `HEADER_KEYWORDS`, absent ones left out.
     """
     path = sidecar_path(volume)
-    if path == volume or not path.is_file():
+    if path == volume or not os.path.isfile(path):  # nor is one where its name would be too long
         return {}
     try:
         if path.stat().st_size > LARGEST_SIDECAR:

@@ -5,6 +5,7 @@ Files and folders of every kind first, then arrays and pictures in memory, then 
 
 import importlib
 import math
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -89,7 +90,7 @@ def load_image(path: Path, choices: Choices) -> MedicalImage:
         path: File or folder.
         choices: Series, stack, volume and frame; absent ones are None.
     """
-    if not path.exists():
+    if not os.path.exists(path):  # nor is there a name that is too long
         raise ImageError(f"{path}: no such file or folder; check the path.")
     return _read_folder(path, choices) if path.is_dir() else _read_file(path, choices)
 

@@ -2,14 +2,21 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from vesalius.errors import ImageError
-from vesalius.files import distinct_stems
 from vesalius.imaging import MedicalImage
-from vesalius.imaging.formats import RASTER_SUFFIXES, VOLUME_SUFFIXES, has_dicom_mark, read_start, visible_files
+from vesalius.imaging.formats import (
+    RASTER_SUFFIXES,
+    VOLUME_SUFFIXES,
+    file_stem,
+    has_dicom_mark,
+    read_start,
+    visible_files,
+)
 from vesalius.imaging.read import find_picture_stacks, load_image, read_picture_stack
 
 
@@ -70,6 +77,41 @@ class SourceImage:
         return {"files": len(facts), "bytes": sum(each.st_size for each in facts), "changed": newest}
 
 
+_FORMS: tuple[Callable[[Path], str], ...] = (
+    lambda path: file_stem(path.name),
+    lambda path: f"{path.parent.name}-{file_stem(path.name)}",
+    lambda path: path.name,
+    lambda path: f"{path.parent.name}-{path.name}",
+)
+"""What tells paths apart, the shortest first."""
+
+
+def distinct_stems(paths: Sequence[Path]) -> list[str]:
+    """One name for each path, for the files made from it; no two names differ in case alone.
+
+    >>> distinct_stems([Path("a/1.dcm"), Path("b/1.dcm"), Path("b/2.dcm")])
+    ['a-1', 'b-1', '2']
+
+    Args:
+        paths: Files or folders, in the order of the names. Where several have the same stem, the folder takes part,
+            then the suffix, then both, and where nothing tells them apart, a number.
+    """
+    names: dict[int, str] = {}
+    taken: set[str] = set()
+    for form in _FORMS:
+        made = {place: form(path) for place, path in enumerate(paths) if place not in names}
+        counts = Counter(name.casefold() for name in made.values())
+        alone = {place: name for place, name in made.items() if counts[name.casefold()] == 1}
+        names |= {place: name for place, name in alone.items() if name.casefold() not in taken}
+        taken = {name.casefold() for name in names.values()}
+    for place in range(len(paths)):
+        if place not in names:
+            numbered = (f"{file_stem(paths[place].name)}-{number}" for number in count(1))
+            names[place] = next(name for name in numbered if name.casefold() not in taken)
+            taken.add(names[place].casefold())
+    return [names[place] for place in range(len(paths))]
+
+
 def list_sources(found: Sequence[FoundSeries], stems: Mapping[str, str] | None = None) -> list[SourceImage]:
     """Give each series the path that identifies it and a stem of its own; what is there twice is listed once.
 
@@ -111,7 +153,7 @@ def find_series(
     Raises:
         ImageError: If nothing is there, or nothing that is an image.
     """
-    if not path.exists():
+    if not os.path.exists(path):  # nor is there a name that is too long
         raise ImageError(f"{path}: no such file or folder; check the path.")
     choices = {"series": series, "stack": stack, "volume": volume, "frame": frame}
     if any(value is not None for value in choices.values()):

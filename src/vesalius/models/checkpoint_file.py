@@ -148,10 +148,20 @@ SCALE = ".int8_scale"
 
 
 def read_notes(path: Path) -> dict[str, object]:
-    """The notes that ``save_model`` stored; an export has them too."""
+    """The notes that ``save_model`` stored; an export has them too.
+
+    Raises:
+        ModelError: If the file or its notes are damaged.
+    """
     if path.name == CONTRACT_NAME:
         return dict(read_contract(path).notes)
-    notes: dict[str, object] = json.loads(read_header(path).get("notes", "{}"))
+    try:
+        notes = json.loads(read_header(path).get("notes", "{}"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: its notes are damaged ({error}); get or train it again.") from error
+    if not isinstance(notes, dict):
+        kind = type(notes).__name__
+        raise ModelError(f"{path}: its notes are damaged (expected an object, got {kind}); get or train it again.")
     return notes
 
 

@@ -267,21 +267,6 @@ class Segmenter(VisionLanguageEncoder):
         """
         return self.predict(images, prompts).logits
 
-    def forward_tensors(self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """The same computation from tensors alone, for export and for parity with other implementations.
-
-        Args:
-            pixel_values: Resized and normalised as ``spec`` says, [B, 3, H, W].
-            input_ids: [B, L].
-            attention_mask: [B, L], 1 where a token is real; None means all are.
-
-        Returns:
-            Logits [B, 1, H, W] at the size of ``pixel_values``.
-        """
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        prediction = self.decode(self.encode_pixels(pixel_values), self.encode_tokens(input_ids, mask))
-        return resize(prediction.logits, _size(pixel_values))
-
 
 def _size(images: Tensor) -> tuple[int, int]:
     return images.shape[-2], images.shape[-1]

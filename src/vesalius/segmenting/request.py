@@ -276,7 +276,7 @@ def _expand(path: str | Path) -> list[Path]:
         ImageError: If there is nothing.
     """
     place = Path(os.path.abspath(path))
-    if place.exists() or not glob.has_magic(str(path)):
+    if os.path.exists(place) or not glob.has_magic(str(path)):
         return [place]
     matches = sorted(glob.glob(str(path), recursive=True))
     if not matches:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from vesalius.errors import ConfigError, ImageError
 from vesalius.files import check_absent, sha256_of
-from vesalius.folders import ResultRow
+from vesalius.folders import FILE_COLUMNS, ResultRow
 from vesalius.imaging.search import SourceImage
-from vesalius.journal import FILE_COLUMNS, ResultsJournal, WorkPlan, alone
+from vesalius.journal import ResultsJournal, WorkPlan, alone
 from vesalius.models.checkpoint_file import find_checkpoint
 from vesalius.predict import Predictor, check_prompts
 from vesalius.processes import Outcome, Work, check_jobs, work_at_once

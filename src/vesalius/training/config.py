@@ -86,7 +86,7 @@ class FitConfig:
     warm_up: float = 0.05
     """Share of all steps in which "cosine" rises."""
     gradient_clip_norm: float = 0.5
-    """Gradients of a larger norm are scaled down to it."""
+    """Gradients of a larger norm are scaled down to it; inf scales none."""
     freeze: tuple[Literal["image", "text"], ...] = ("image", "text")
     """Encoders that are frozen."""
     freeze_batch_norm: bool = False
@@ -102,7 +102,8 @@ class FitConfig:
         check_positive(
             self, "learning_rate", "encoder_lr_scale", "text_lr_scale", "batch_size", "accumulate", "max_epochs"
         )
-        check_positive(self, "patience", "gradient_clip_norm", "epsilon")
+        check_positive(self, "patience", "epsilon")
+        check_positive(self, "gradient_clip_norm", finite=False)
         check_at_least(self, 0, "weight_decay")
         check_below_one(self, "ema_decay", "warm_up", "beta2")
         if not 0 < self.layer_decay <= 1:

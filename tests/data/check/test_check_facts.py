@@ -1,5 +1,7 @@
 import io
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -147,7 +149,28 @@ def end_process(*_: object) -> None:
 @pytest.mark.slow
 def test_a_process_that_is_ended_from_outside_is_told(root, monkeypatch):
     monkeypatch.setattr(reading, "WORTH", 1)
-    monkeypatch.setattr(reading, "INTERRUPTED_BY_CALLER", (1, 2))
-    monkeypatch.setattr(reading.signal, "signal", end_process)
+    monkeypatch.setattr(reading, "_examine", end_process)
     with pytest.raises(DataError, match="ended from outside.*--jobs 1"):
         read(root, jobs=2)
+
+
+CHECKING = """
+import sys
+from pathlib import Path
+from vesalius.data.check import CheckSettings, check_dataset, facts
+
+if __name__ == "__main__":
+    facts.WORTH = 1
+    assert len(check_dataset(Path(sys.argv[1]), CheckSettings(jobs=2)).findings) == 0
+"""
+
+
+@pytest.mark.slow
+def test_modules_of_the_current_folder_are_not_run(root, tmp_path):
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("socket", "pickle", "queue"):
+        (here / f"{name}.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')")
+    (tmp_path / "checking.py").write_text(CHECKING)
+    subprocess.run([sys.executable, tmp_path / "checking.py", root], cwd=here, check=True, capture_output=True)
+    assert not (tmp_path / "run").exists()

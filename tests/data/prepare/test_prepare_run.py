@@ -16,6 +16,7 @@ from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.prepare import PreparePlan, Source, SplitConfig, find_samples, prepare, read_existing
 from vesalius.data.prepare.journal import PrepareJournal, write_sample
 from vesalius.errors import DataError, OutputError
+from vesalius.files import unfinished_name
 from vesalius.imaging import read_mask
 
 
@@ -76,7 +77,8 @@ def test_an_interrupted_run_goes_on_and_the_result_is_the_same(kvasir, tmp_path,
     assert not (tmp_path / "dest/anns").exists()
     with (tmp_path / "dest/.prepare.jsonl").open("a") as journal:
         journal.write('{"key": "cut o')
-    (tmp_path / "dest/images" / f".{'0' * 32}.cju7.jpg").write_text("half written")
+    for name in ("cju7.jpg", "two\nlines.jpg"):
+        unfinished_name(tmp_path / "dest/images" / name).write_text("half written")
     assert run(kvasir, tmp_path / "dest").resumed == stop_after
     assert tree(tmp_path / "dest") == tree(tmp_path / "whole")
 

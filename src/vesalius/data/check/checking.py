@@ -18,6 +18,7 @@ from vesalius.data.check.findings import CheckFinding, PlacedRecord, read_rows
 from vesalius.data.check.report import CheckReport
 from vesalius.data.check.wordings import check_wordings, denials
 from vesalius.errors import ConfigError
+from vesalius.processes import check_jobs
 
 PLAIN = (ValueKind.BINARY, ValueKind.ARTEFACTS)
 """Masks whose area means something; of others, the values are what is wrong."""
@@ -170,8 +171,7 @@ class CheckSettings:
     def __post_init__(self) -> None:
         if not LEAST <= self.similarity <= 1:
             raise ConfigError(f"--similarity: expected {LEAST} to 1, got {self.similarity}.")
-        if self.jobs < 1:
-            raise ConfigError(f"--jobs: expected 1 or more, got {self.jobs}.")
+        check_jobs(self.jobs)
 
 
 def check_dataset(root: Path, settings: CheckSettings | None = None, bar: Progress | None = None) -> CheckReport:

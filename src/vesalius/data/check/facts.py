@@ -4,12 +4,8 @@ Missing and extra files are found here, too.
 """
 
 import hashlib
-import multiprocessing
-import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -23,6 +19,7 @@ from vesalius.data.check.findings import CheckFinding, Place, PlacedRecord
 from vesalius.data.check.similar import Signature, signature
 from vesalius.errors import DataError, ImageError, MissingPackageError
 from vesalius.imaging import MedicalImage, read_image, read_mask
+from vesalius.processes import open_pool
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,8 +220,6 @@ WORTH = 200
 """Files from which starting other processes pays."""
 CHUNK = 16
 """Files handed to a process at once."""
-INTERRUPTED_BY_CALLER = (signal.SIGINT, signal.SIG_IGN)
-"""Ctrl-C reaches the caller, who ends the processes; they need not tell of it themselves."""
 
 
 @dataclass(frozen=True)
@@ -272,8 +267,12 @@ def _examine_all(root: Path, files: Sequence[str], jobs: int) -> Iterator[ImageF
         return
     # A fresh process each: forking is unsafe beside the threads of a progress bar, and threads would wait for each
     # other, as Python itself takes half the time.
-    with _pool(jobs) as pool:
-        yield from pool.map(partial(_examine, root), files, chunksize=CHUNK)
+    try:
+        with open_pool(jobs) as pool:
+            yield from pool.map(partial(_examine, root), files, chunksize=CHUNK)
+    except BrokenProcessPool as error:
+        message = "A process that read files was ended from outside, probably for lack of memory; try --jobs 1."
+        raise DataError(message) from error
 
 
 def _examine(root: Path, file: str) -> ImageFacts | MaskFacts | str:
@@ -282,17 +281,3 @@ def _examine(root: Path, file: str) -> ImageFacts | MaskFacts | str:
         return examine(root / file)
     except (ImageError, MissingPackageError) as error:
         return str(error).replace(f"{root / file}", file)
-
-
-@contextmanager
-def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that end as soon as the caller stops, instead of finishing what waits."""
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=signal.signal, initargs=INTERRUPTED_BY_CALLER)
-    try:
-        yield pool
-    except BrokenProcessPool as error:
-        message = "A process that read files was ended from outside, probably for lack of memory; try --jobs 1."
-        raise DataError(message) from error
-    finally:
-        pool.shutdown(cancel_futures=True)

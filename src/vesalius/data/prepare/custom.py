@@ -13,8 +13,15 @@ from vesalius.data.prepare.sources import Source
 from vesalius.data.prepare.tables import Row, find_column, read_table, to_split
 from vesalius.data.prepare.volumes import SliceConfig, Structure, VolumeSample, read_label_names
 from vesalius.errors import ConfigError, DataError
-from vesalius.files import parse_json, stem_of
-from vesalius.imaging.formats import DICOM_SUFFIXES, IMAGE_SUFFIXES, VOLUME_SUFFIXES, has_dicom_mark, read_start
+from vesalius.files import parse_json
+from vesalius.imaging.formats import (
+    DICOM_SUFFIXES,
+    IMAGE_SUFFIXES,
+    VOLUME_SUFFIXES,
+    file_stem,
+    has_dicom_mark,
+    read_start,
+)
 from vesalius.prompts import Variants
 
 MASK_SUFFIX = re.compile(
@@ -185,7 +192,7 @@ def _stem(path: Path, home: Path) -> str:
     """Name without suffix, with the folders below `home`; without them for files elsewhere."""
     inside = path.resolve().is_relative_to(home.resolve())
     relative = PurePosixPath(path.resolve().relative_to(home.resolve()) if inside else path.name)
-    stem = relative.name if path.is_dir() else stem_of(Path(relative.name))
+    stem = relative.name if path.is_dir() else file_stem(relative.name)
     return str(relative.with_name(stem))
 
 

@@ -7,7 +7,6 @@ be removed.
 
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,12 +21,11 @@ from vesalius.data.annotations import ABSENT, TARGET, ImageRecord
 from vesalius.data.prepare.samples import Outline, Picture, Problem, SourceSample
 from vesalius.data.prepare.sources import Source
 from vesalius.errors import DataError, OutputError
-from vesalius.files import to_json, writing
+from vesalius.files import UNFINISHED, to_json, writing
+from vesalius.folders import remove_inside
 from vesalius.prompts import Variants
 
 NAME = ".prepare.jsonl"
-_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\..+")
-"""How `vesalius.files.writing` names what is not whole yet."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +119,10 @@ class PrepareJournal:
     def remove_others(self, keys: Iterable[str]) -> None:
         """Delete what earlier runs wrote and this one does not want, and what an interrupted one left half written."""
         wanted = self._files(self.entries[key] for key in keys)
-        inside = self.dest.resolve()
         for path in self._written - wanted:
-            if path.resolve().is_relative_to(inside):
-                path.unlink(missing_ok=True)
+            remove_inside(path, self.dest)
         for path in self.dest.rglob(".*"):
-            if _UNFINISHED.fullmatch(path.name):
+            if UNFINISHED.fullmatch(path.name):
                 path.unlink(missing_ok=True)
 
     def _keep(self, key: str, entry: FinishedSample) -> None:

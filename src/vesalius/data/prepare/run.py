@@ -9,7 +9,7 @@ from pathlib import Path
 from vesalius import __version__
 from vesalius.data.annotations import DESCRIPTION, SPLITS, ImageRecord, write_target
 from vesalius.data.prepare.journal import FinishedSample, PrepareJournal, format_records, stamp_of, write_sample
-from vesalius.data.prepare.samples import FoundSamples, Outline, PrepareReport, Problem, SourceSample, stem_of
+from vesalius.data.prepare.samples import FoundSamples, Outline, PrepareReport, Problem, SourceSample, without_suffix
 from vesalius.data.prepare.sources import Source
 from vesalius.data.prepare.splitting import ExistingAnnotations, SplitConfig, assign_splits
 from vesalius.errors import DataError, MissingPackageError, OutputError, VesaliusError
@@ -135,7 +135,7 @@ def _name(outline: Outline, existing: ExistingAnnotations | None) -> tuple[str, 
     if existing is None:
         return outline.image_stem + outline.picture.suffix, outline.mask_stem + ".png"
     record = existing.names.get(outline.mask_stem)
-    fits = record is not None and stem_of(record.img_name) == outline.image_stem
+    fits = record is not None and without_suffix(record.img_name) == outline.image_stem
     return (record.img_name, record.mask_name) if record and fits else None
 
 

@@ -60,10 +60,10 @@ class PrepareReport:
 _SIDES = ("left", "right")
 
 
-def stem_of(name: str) -> str:
+def without_suffix(name: str) -> str:
     """A relative file name without its suffix, its folders kept.
 
-    >>> stem_of("mask_1/patient0001_2CH_ED_gt.png")
+    >>> without_suffix("mask_1/patient0001_2CH_ED_gt.png")
     'mask_1/patient0001_2CH_ED_gt'
     """
     return str(PurePosixPath(name).with_suffix(""))

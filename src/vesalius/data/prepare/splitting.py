@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vesalius.data.annotations import SPLITS, ImageRecord, to_record
 from vesalius.data.catalog import DataSetCard, MetadataTable
-from vesalius.data.prepare.samples import Problem, plain_stem, stem_of
+from vesalius.data.prepare.samples import Problem, plain_stem, without_suffix
 from vesalius.data.prepare.sources import Source, match_files
 from vesalius.data.prepare.tables import Row, parse_csv, to_split
 from vesalius.errors import ConfigError, DataError
@@ -107,7 +107,7 @@ class ExistingAnnotations:
         names: dict[str, ImageRecord] = {}
         for rows in self.rows.values():
             for row in rows:
-                names.setdefault(stem_of(row.record.mask_name), row.record)
+                names.setdefault(without_suffix(row.record.mask_name), row.record)
         return names
 
 
