@@ -77,7 +77,12 @@ class NamingRequest:
 
     def strip_of(self, stem: str) -> Path | None:
         """Picture of a series, by the stem of its results."""
-        return self.strip and self.strip.absolute().with_name(f"{self.strip.stem}.{stem}{self.strip.suffix}")
+        given = self.given_strip_of(stem)
+        return given and given.absolute()
+
+    def given_strip_of(self, stem: str) -> Path | None:
+        """The same path, relative if that of ``strip`` is, as the user is told of it."""
+        return self.strip and self.strip.with_name(f"{self.strip.stem}.{stem}{self.strip.suffix}")
 
 
 @dataclass(frozen=True)
@@ -222,8 +227,7 @@ def _tell(
     for each in sources:
         if each.path in failed:
             failures.append({"source": str(each.found.source), "reason": failed[each.path]})
-        elif each.path in rows and request.strip is not None:
-            strip = request.strip.with_name(f"{request.strip.stem}.{each.stem}{request.strip.suffix}")
+        elif each.path in rows and (strip := request.given_strip_of(each.stem)):
             if reason := rows[each.path].get("undrawn"):
                 failures.append({"source": str(strip), "reason": str(reason)})
             else:
