@@ -222,6 +222,12 @@ def test_numbered_pictures_are_one_series_unless_taken_one_by_one(ask, tmp_path)
     assert ask(tmp_path / "in", tmp_path / "alone", each=True).done == 4
 
 
+def test_other_stacks_of_a_series_are_told(ask, write_echoes, tmp_path):
+    (row, _) = ask(write_echoes(tmp_path / "in" / "echoes").parent, tmp_path / "out").rows
+    assert row["slices"] == 3
+    assert "the largest of 2 stacks is taken: 1 (axial, 3 slices of 16×20" in row["notices"][0]
+
+
 def test_patterns_are_taken_as_a_shell_does(ask, pictures, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     summary = ask([f"in{os.sep}*e*.png", "in/red.png"], tmp_path / "out")

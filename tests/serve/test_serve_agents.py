@@ -110,3 +110,9 @@ def test_of_several_series_it_is_told_which_was_read(tools, tmp_path):
         (tmp_path / "images/series" / name).write_bytes(png(half_bright()))
     (notice,) = tools.segment("series", ["liver"], "out")["notices"]
     assert "1 of 2 series left out: side.png. Only that of front.png" in notice
+
+
+def test_other_stacks_of_a_series_are_told(tools, write_echoes, tmp_path):
+    write_echoes(tmp_path / "images/echoes")
+    (notice,) = tools.segment("echoes", ["liver"], "out")["notices"]
+    assert "1 of 4 slices left out: the largest of 2 stacks is taken: 1 (axial, 3 slices" in notice

@@ -50,6 +50,20 @@ class FoundSeries:
 
         return read_stacks(self.source)
 
+    def read_largest(self) -> MedicalImage:
+        """The stack with most slices, with a notice of the slices of others, which are left out.
+
+        Raises:
+            ImageError: If it cannot be read.
+        """
+        if self.choices or not self.files:
+            return load_image(self.source, self.choices)
+        if self.pictures:
+            return read_picture_stack(self.files, self.source)
+        from vesalius.imaging.dicom import choose_stack, read_files  # pydicom loads slowly
+
+        return choose_stack(read_files(self.files, self.source, only=0), self.source)
+
 
 @dataclass(frozen=True)
 class SourceImage:

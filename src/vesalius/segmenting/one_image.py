@@ -45,7 +45,7 @@ def segment_image(predictor: Predictor, source: SourceImage, request: Request, o
     """
     begin = time.perf_counter()
     state = source.state()
-    image, notices = _read(source)
+    image = source.found.read_largest()
     slices = image.slices(request.plane, request.window)
     understood = predictor.understand(slices, request.prompts)
     found = _ask(predictor, slices, understood, request)
@@ -62,7 +62,7 @@ def segment_image(predictor: Predictor, source: SourceImage, request: Request, o
         "device": predictor.runtime.device,
         "settings": request.settings(),
         "state": state,
-        "notices": [str(each) for each in dict.fromkeys([*notices, *told])],
+        "notices": [str(each) for each in dict.fromkeys([*image.notices, *told])],
         "seconds": round(time.perf_counter() - begin, 3),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -76,18 +76,6 @@ def segment_image(predictor: Predictor, source: SourceImage, request: Request, o
         }
         for place, each in enumerate(understood)
     ]
-
-
-def _read(source: SourceImage) -> tuple[MedicalImage, list[Notice]]:
-    """The largest stack of slices, and its notices."""
-    stacks = source.found.read()
-    image, notices = stacks[0], list(stacks[0].notices)
-    if len(stacks) > 1:
-        total = sum(len(each.pixels) for each in stacks)
-        why = f"the largest of {len(stacks)} stacks is taken"
-        remedy = "Choose another with --stack 2, naming this series alone"
-        notices.append(Notice("slices left out", why, remedy, total - len(image.pixels), total))
-    return image, notices
 
 
 def _ask(

@@ -55,7 +55,7 @@ class AgentTools:
         if len(phrases) > MOST_PHRASES:
             raise ConfigError(f"phrases: expected {MOST_PHRASES} at most, got {len(phrases)}.")
         target, (found, others) = self.allowed(out), self.found(image)
-        picture = found.read()[0]
+        picture = found.read_largest()
         slices = picture.slices()
         understood = [self.predictor.knowledge.understand(each, slices.modality) for each in phrases]
         asked = [each.prompt for each in understood if each.asked is not None]

@@ -247,7 +247,7 @@ def _read_all(found: Sequence[FoundSeries], home: Path) -> tuple[list[tuple[Foun
     left_out = []
     for each in found:
         try:
-            image = each.read()[0]
+            image = each.read_largest()
             read.append((image.pixels.size, each, describe(each, image, home)))
         except VesaliusError as error:
             left_out.append(str(error))
