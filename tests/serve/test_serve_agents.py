@@ -31,6 +31,13 @@ def test_masks_are_written_where_the_agent_says_and_replace_nothing(tools, tmp_p
         tools.segment("scan.png", ["liver"], "out")
 
 
+def test_a_word_for_a_family_is_answered_by_its_likeliest_member(tools, tmp_path):
+    (told,) = tools.segment("scan.png", ["tumour"], "out")["results"]
+    assert told["family"] == "tumour"
+    assert told["target"] in told["considered"]
+    assert (tmp_path / "images/out/scan.tumour.mask.png").is_file()
+
+
 @pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "link/secret.png", "a\0b", "x" * 5000])
 def test_nothing_outside_the_folders_is_read_or_written(tools, tmp_path, path):
     (tmp_path / "secret.png").write_bytes(png(half_bright()))
