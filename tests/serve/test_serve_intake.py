@@ -9,6 +9,7 @@ import shutil
 import weakref
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,6 +52,14 @@ def test_other_stacks_of_a_series_are_told(client, write_echoes, tmp_path):
     (upload,) = drop(client, **{each.name: each.read_bytes() for each in write_echoes(tmp_path / "echoes").iterdir()})
     (notice,) = upload["notices"]
     assert (upload["depth"], notice[:56]) == (3, "1 of 4 slices left out: the largest of 2 stacks is taken")
+
+
+def test_the_index_of_a_patients_cd_is_no_image_that_cannot_be_read(client):
+    index, image = (get_testdata_file(name, download=False) for name in ("DICOMDIR", "CT_small.dcm"))
+    disc = {"DICOMDIR": Path(index).read_bytes(), "IM1": Path(image).read_bytes()}
+    for sent in ({"cd.zip": pack(disc)}, disc):
+        (upload,) = drop(client, **sent)
+        assert (upload["modality"], upload["notices"]) == ("CT", ["1 of 2 files are no images: DICOMDIR."])
 
 
 def test_whoever_tries_again_unpacks_and_places_what_another_began(client, monkeypatch):

@@ -125,6 +125,8 @@ class ItemWorker:
         groups = group_files(files, each=True)
         told.seconds["read"] = time.perf_counter() - begin
         if not groups:
+            if _are_indexes(files):
+                return told.finish(str(temporary))
             reason = f"{item.name}: none of its files is an image ({len(files)}); take them out of the source"
             return ItemOutcome.failed(self.request, item.name, f"{reason}, or export them again.")
         for group in told.choose(groups):
@@ -303,6 +305,13 @@ def _pack(mask: NDArray[np.bool_]) -> Row:
     file = io.BytesIO()
     Image.frombytes("1", (width, height), np.packbits(mask, axis=1).tobytes()).save(file, "PNG")
     return {"height": height, "width": width, "png": file.getvalue()}
+
+
+def _are_indexes(files: Sequence[Path]) -> bool:
+    """Whether there is nothing but a DICOMDIR, as in the uppermost folder of a patient's CD."""
+    from vesalius.imaging.dicom import sort_files  # pydicom loads slowly
+
+    return sort_files(files).indexes == list(files)
 
 
 def _hash(files: Sequence[Path]) -> str:

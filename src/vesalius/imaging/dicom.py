@@ -11,7 +11,7 @@ from pathlib import Path
 import pydicom
 
 from vesalius.errors import ImageError
-from vesalius.imaging.dicom_file import DicomStream, check_is_image, is_dicom, open_dicom, reading
+from vesalius.imaging.dicom_file import DicomStream, check_is_image, is_dicom, open_dicom, reading, sop_class
 from vesalius.imaging.dicom_frames import Frame, frames_of
 from vesalius.imaging.dicom_stacks import Stack, build_stacks, describe, load_small
 from vesalius.imaging.formats import DICOM_SUFFIXES, visible_files
@@ -20,6 +20,8 @@ from vesalius.imaging.safeguards import Notice
 
 SORTING_KEYWORDS = ["Columns", "Modality", "Rows", "SOPClassUID", "SeriesDescription", "SeriesInstanceUID"]
 """Attributes that are read to sort files."""
+DIRECTORY = "1.2.840.10008.1.3.10"
+"""SOP class of a DICOMDIR."""
 LISTED_FILES = 3
 """Number of unreadable files that a notice lists one by one."""
 
@@ -132,6 +134,8 @@ class SortedFiles:
     """Series in the order of their first files."""
     broken: list[tuple[Path, ImageError]]
     """DICOM files that cannot be read, or hold no image, with the error of each."""
+    indexes: list[Path]
+    """Indexes of the other files (DICOMDIR), which lie on every patient's CD: neither images nor broken."""
 
 
 def sort_files(paths: Sequence[Path]) -> SortedFiles:
@@ -142,20 +146,24 @@ def sort_files(paths: Sequence[Path]) -> SortedFiles:
     """
     series: dict[str, SeriesFiles] = {}
     broken: list[tuple[Path, ImageError]] = []
+    indexes: list[Path] = []
     for path in paths:
         try:
             if path.suffix.lower() in DICOM_SUFFIXES or is_dicom(path):
-                _sort_one(path, series)
+                _sort_one(path, series, indexes)
         except ImageError as error:
             broken.append((path, error))
-    return SortedFiles(list(series.values()), broken)
+    return SortedFiles(list(series.values()), broken, indexes)
 
 
-def _sort_one(path: Path, series: dict[str, SeriesFiles]) -> None:
+def _sort_one(path: Path, series: dict[str, SeriesFiles], indexes: list[Path]) -> None:
     if not is_dicom(path):
         raise ImageError(f"{path}: is not DICOM, or empty; name a DICOM file, or take this one out of the folder.")
     with reading(path), DicomStream(path) as file:
         header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(SORTING_KEYWORDS))
+        if sop_class(header) == DIRECTORY:
+            indexes.append(path)
+            return
         check_is_image(header, path)
         uid = str(header.get("SeriesInstanceUID") or "")
         modality, description = (str(header.get(keyword) or "") for keyword in ("Modality", "SeriesDescription"))

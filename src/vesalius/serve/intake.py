@@ -136,7 +136,7 @@ def _unpack(path: Path, target: Path, budget: Budget) -> int:
 def _is_skipped(entry: zipfile.ZipInfo) -> bool:
     parts = _parts_of(entry)
     link = stat.S_ISLNK(entry.external_attr >> 16)
-    return link or "__MACOSX" in parts or parts[-1].startswith(".") or parts[-1].upper() == "DICOMDIR"
+    return link or "__MACOSX" in parts or parts[-1].startswith(".")
 
 
 def _parts_of(entry: zipfile.ZipInfo) -> tuple[str, ...]:
