@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from pydicom.data import get_testdata_file
 
 from vesalius import processes
 from vesalius.errors import ConfigError, ImageError, ModelError, OutputError
@@ -226,6 +228,19 @@ def test_other_stacks_of_a_series_are_told(ask, write_echoes, tmp_path):
     (row, _) = ask(write_echoes(tmp_path / "in" / "echoes").parent, tmp_path / "out").rows
     assert row["slices"] == 3
     assert "the largest of 2 stacks is taken: 1 (axial, 3 slices of 16×20" in row["notices"][0]
+
+
+def test_a_chosen_series_is_done_however_its_results_lie_beside_it(ask, write_echoes, tmp_path):
+    folder = write_echoes(tmp_path / "two" / "echoes").parent
+    shutil.copy(get_testdata_file("MR_small.dcm", download=False), folder / "mr.dcm")
+    for paths, done in ((folder, 1), (folder, 0), ([folder, folder], 0)):
+        summary = ask(paths, folder / "out", choices={"series": "1.2.3"})
+        assert (summary.done, summary.skipped, summary.failures) == (done, 1 - done, [])
+    (folder / "echoes" / "1.dcm").unlink()
+    (failure,) = ask(folder, folder / "out", choices={"series": "1.2.3"}).failures
+    assert "was made before" in failure["reason"]
+    (failure,) = ask(folder, folder / "out", choices={"series": "7"}).failures
+    assert "other settings" in failure["reason"]
 
 
 def test_patterns_are_taken_as_a_shell_does(ask, pictures, tmp_path, monkeypatch):

@@ -181,9 +181,26 @@ def _find_series(folder: Path) -> SortedFiles:
     return found
 
 
-def _read(folder: Path, found: SortedFiles, series: str | int | None, only: int | None = None) -> list[Stack]:
+def list_files(folder: Path, series: str | int | None = None) -> list[Path]:
+    """The files of one series of a folder, or of all; only their headers are read.
+
+    Args:
+        folder: As for `read_series`.
+        series: As for `read_stacks`.
+
+    Raises:
+        ImageError: If there is no image, or no such series.
+    """
+    return _files_of(folder, _find_series(folder), series)
+
+
+def _files_of(folder: Path, found: SortedFiles, series: str | int | None) -> list[Path]:
     chosen = found.series if series is None else [_choose(folder, found.series, str(series))]
-    return read_files([path for each in chosen for path in each.paths], folder, found.broken, only)
+    return [path for each in chosen for path in each.paths]
+
+
+def _read(folder: Path, found: SortedFiles, series: str | int | None, only: int | None = None) -> list[Stack]:
+    return read_files(_files_of(folder, found, series), folder, found.broken, only)
 
 
 def _choose(folder: Path, series: Sequence[SeriesFiles], asked: str) -> SeriesFiles:
