@@ -74,6 +74,19 @@ def test_one_damaged_file_stops_no_other_and_is_on_the_page(ask, pictures, tmp_p
     assert "red.png" in page
 
 
+def test_where_everything_failed_the_page_lists_it(ask, tmp_path):
+    places = [tmp_path / f"{number}.png" for number in range(7)]
+    for each in places:
+        each.write_bytes(b"\x89PNG and no more")
+    summary = ask(places, tmp_path / "out")
+    page = summary.page.read_text()
+    assert "Failed in the last run: 7" in page
+    assert all(each.name in page for each in places)
+    assert "As a table" not in page
+    assert not summary.table.exists()
+    assert len(ask(places, tmp_path / "out").failures) == 7  # the page is its own, and made anew
+
+
 def test_what_is_done_is_skipped_and_new_files_are_not(ask, pictures, tmp_path):
     ask(pictures, tmp_path / "out")
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.png")}
