@@ -122,15 +122,18 @@ def _refuse_unused(given: Mapping[str, object]) -> None:
 
 @contextmanager
 def _logging() -> Iterator[None]:
-    """Show the log of the service: a line a request, with nothing of what it is about."""
+    """Show the log of the service: a line a request, with nothing of what it is about; once, with --verbose, too."""
     log, handler = logging.getLogger("vesalius.serve"), _Lines()
+    level, propagates = log.level, log.propagate
     log.addHandler(handler)
-    before, log.level = log.level, logging.INFO
+    log.setLevel(logging.INFO)
+    log.propagate = False
     try:
         yield
     finally:
         log.removeHandler(handler)
-        log.setLevel(before)
+        log.setLevel(level)
+        log.propagate = propagates
 
 
 class _Lines(logging.Handler):
