@@ -375,6 +375,24 @@ def build_dicom() -> Callable[..., "Dataset"]:
 
 
 @pytest.fixture
+def write_echoes(build_dicom) -> Callable[[Path], Path]:
+    """Write a DICOM series of two stacks into a folder: three slices of one echo, and one of another."""
+
+    def write(folder: Path) -> Path:
+        folder.mkdir(parents=True)
+        for number, (height, echo) in enumerate([(0.0, 10), (3.0, 10), (6.0, 10), (0.0, 20)], start=1):
+            pixels = np.full((16, 20), 50 * number, np.int16)
+            pixels[:, 10:] = 1000
+            place = {"ImagePositionPatient": [0.0, 0.0, height], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+            facts = {"PixelSpacing": [2.0, 2.0], "InstanceNumber": number, "SeriesInstanceUID": "1.2.3"}
+            made = build_dicom(pixels, EchoTime=echo, **place, **facts)
+            made.save_as(folder / f"{number}.dcm", enforce_file_format=True)
+        return folder
+
+    return write
+
+
+@pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
     """Run a command in an empty folder; its exit code, and what it printed on stdout and stderr."""
     from vesalius.cli import main

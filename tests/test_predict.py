@@ -10,7 +10,7 @@ from PIL import Image
 from vesalius.errors import ImageError, OutputError, PromptError
 from vesalius.imaging import MedicalImage, overlay, read_image, read_mask, write_rgb
 from vesalius.imaging.orientation import to_display_order
-from vesalius.knowledge import Understanding
+from vesalius.knowledge import Knowledge, LearntTarget, Understanding
 from vesalius.models.inference import PROMPTS_AT_ONCE
 from vesalius.predict import Predictor, segment
 from vesalius.segmentation import BAND_PIXELS, Segmentation, gate_by_runs, run_length, series_existence
@@ -259,3 +259,17 @@ class TestLargePictures:
         found = Segmentation("polyp", logits, self.SIZE, None).probability
         whole = torch.nn.functional.interpolate(torch.from_numpy(logits)[None, None], self.SIZE, mode="bilinear")
         np.testing.assert_allclose(found, torch.sigmoid(whole)[0, 0], atol=1e-5)
+
+
+def test_slices_are_not_encoded_where_nothing_is_asked(bright, monkeypatch):
+    predictor = Predictor(bright)
+    predictor.knowledge = Knowledge([LearntTarget("liver", ("ct",), 10)])
+    slices = MedicalImage(np.ones((3, 8, 10), np.uint8), Path("series"), modality="CT").slices()
+    asked = list(predictor.predict_slices(slices, ["liver", "fracture"]))
+    monkeypatch.setattr(bright, "encode_image", None, raising=False)
+    found = list(predictor.predict_slices(slices, ["fracture"]))
+    assert [(each.known, each.existence, each.index, each.mask.shape) for (each,) in found] == [
+        (False, None, place, (8, 10)) for place in range(3)
+    ]
+    assert not any(each.mask.any() for (each,) in found)
+    assert [each.understanding for (each,) in found] == [each.understanding for _, each in asked]

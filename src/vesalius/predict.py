@@ -171,6 +171,8 @@ class Predictor:
             The answers for each slice, in order.
         """
         understood = self.understand(slices, prompts) if together else self._match(prompts, slices)
+        if not list_candidates(understood) and all(each.asked is None for each in understood):  # nothing to encode
+            return ([_answer(each, {}, slices, place) for each in understood] for place in range(len(slices)))
         answers = (self._reply(understood, slices, self._encode(slices, place)) for place in range(len(slices)))
         return decide_together(answers, len(slices), slices.slice_spacing_mm) if together else answers
 

@@ -56,6 +56,39 @@ def test_a_dicom_file_gives_all_its_stacks():
     assert [stack.modality for stack in stacks] == ["CT"]
 
 
+@pytest.mark.parametrize("place", ["", "1.dcm"])
+def test_the_largest_stack_has_a_notice_of_what_is_left_out(write_echoes, tmp_path, place):
+    (series,) = find_series(write_echoes(tmp_path / "echoes") / place)
+    image = series.read_largest()
+    assert image.pixels[:, 0, 0].tolist() == ([50] if place else [50, 100, 150])
+    told = ["1 of 4 slices left out: the largest of 2 stacks is taken: 1 (axial, 3 slices of 16×20"]
+    assert [str(each)[: len(told[0])] for each in image.notices] == ([] if place else told)
+    assert len(series.read()) == (1 if place else 2)
+
+
+@pytest.fixture
+def index() -> Path:
+    """The index of a patient's CD."""
+    return Path(get_testdata_file("DICOMDIR", download=False))
+
+
+def test_the_index_of_a_patients_cd_is_no_series_of_it(folder, index):
+    shutil.copy(index, folder / "DICOMDIR")
+    names = [each.source.name for each in find_series(folder)]
+    assert names == ["CT_small.dcm", "MR_small.dcm", "cut.dcm", "scan.png"]
+    (folder / "cut.dcm").unlink()
+    assert read_image(folder, series=2).notices == ()
+
+
+def test_an_index_given_by_name_is_said_to_be_one(tmp_path, index):
+    (found,) = find_series(index)
+    with pytest.raises(ImageError, match=r"DICOMDIR: is an index of other files .* name the folder or one of its"):
+        found.read()
+    shutil.copy(index, tmp_path / "DICOMDIR")
+    with pytest.raises(ImageError, match="holds no image"):
+        find_series(tmp_path)
+
+
 def test_nothing_to_name_is_said(tmp_path):
     with pytest.raises(ImageError, match="no such file or folder"):
         find_series(tmp_path / "none")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.data import get_testdata_file
 
 from vesalius.errors import ModelError, OutputError
 from vesalius.files import sha256_of
@@ -38,10 +39,11 @@ def pictures(tmp_path) -> Path:
 def ask(tiny_model, pictures, tmp_path):
     """Name the folder's pictures."""
 
-    def ask(folder=pictures, strip=None, model=tiny_model, **options):
-        request = NamingRequest(folder, model, strip=strip, weights=sha256_of(find_checkpoint(model, "name")))
+    def ask(folder=pictures, strip=None, model=tiny_model, choices=None, **options):
+        weights = sha256_of(find_checkpoint(model, "name"))
+        request = NamingRequest(folder, model, strip=strip, weights=weights, choices=choices or {})
         out = options.pop("out", tmp_path / "names.record")
-        return name_many(find_series(folder), request, out, **options)
+        return name_many(find_series(folder, **request.choices), request, out, **options)
 
     return ask
 
@@ -103,6 +105,19 @@ def test_a_series_that_changed_is_named_anew(ask, pictures):
     write_rgb(pictures / "red.png", np.random.default_rng(9).random((30, 30, 3)))
     run = ask()
     assert (run.done, run.skipped, run.failures) == (1, 2, [])
+
+
+def test_names_of_a_chosen_series_are_not_taken_for_those_of_another(ask, tmp_path):
+    for name in ("CT_small.dcm", "MR_small.dcm"):
+        (tmp_path / "two").mkdir(exist_ok=True)
+        shutil.copy(get_testdata_file(name, download=False), tmp_path / "two" / name)
+    run = ask(tmp_path / "two", choices={"series": "1", "stack": None})
+    assert [each.modality.label for each in run.series] == ["CT"]
+    assert ask(tmp_path / "two", choices={"series": "1"}).skipped == 1
+    with pytest.raises(OutputError, match='series was "1", is "2"'):
+        ask(tmp_path / "two", choices={"series": "2"})
+    with pytest.raises(OutputError, match='series was "1", is null'):
+        ask(tmp_path / "two")
 
 
 def test_a_missing_or_damaged_file_is_told_or_made_again(ask, tmp_path):

@@ -29,13 +29,13 @@ from vesalius.pacs.listener import (  # noqa: E402
     OTHER_SERIES,
     OUT_OF_RESOURCES,
     SUCCESS,
-    ListenSettings,
     guard,
     listening,
     transfer_syntaxes,
 )
 from vesalius.pacs.rules import Destination, PacsRules, QueueSettings, Rule  # noqa: E402
 from vesalius.pacs.series_queue import SeriesQueue  # noqa: E402
+from vesalius.pacs.settings import ListenSettings  # noqa: E402
 from vesalius.pacs.states import State  # noqa: E402
 
 STATUSES = (SUCCESS, OUT_OF_RESOURCES, MISMATCH, NOT_UNDERSTOOD, OTHER_SERIES)

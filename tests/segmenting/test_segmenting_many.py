@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from pydicom.data import get_testdata_file
 
 from vesalius import processes
 from vesalius.errors import ConfigError, ImageError, ModelError, OutputError
@@ -71,6 +72,19 @@ def test_one_damaged_file_stops_no_other_and_is_on_the_page(ask, pictures, tmp_p
     page = summary.page.read_text()
     assert "Failed in the last run: 2" in page
     assert "red.png" in page
+
+
+def test_where_everything_failed_the_page_lists_it(ask, tmp_path):
+    places = [tmp_path / f"{number}.png" for number in range(7)]
+    for each in places:
+        each.write_bytes(b"\x89PNG and no more")
+    summary = ask(places, tmp_path / "out")
+    page = summary.page.read_text()
+    assert "Failed in the last run: 7" in page
+    assert all(each.name in page for each in places)
+    assert "As a table" not in page
+    assert not summary.table.exists()
+    assert len(ask(places, tmp_path / "out").failures) == 7  # the page is its own, and made anew
 
 
 def test_what_is_done_is_skipped_and_new_files_are_not(ask, pictures, tmp_path):
@@ -239,6 +253,25 @@ def test_numbered_pictures_are_one_series_unless_taken_one_by_one(ask, tmp_path)
     assert (row["slices"], row["stem"]) == (4, "in")
     assert "--each takes all one by one" in row["notices"][0]
     assert ask(tmp_path / "in", tmp_path / "alone", each=True).done == 4
+
+
+def test_other_stacks_of_a_series_are_told(ask, write_echoes, tmp_path):
+    (row, _) = ask(write_echoes(tmp_path / "in" / "echoes").parent, tmp_path / "out").rows
+    assert row["slices"] == 3
+    assert "the largest of 2 stacks is taken: 1 (axial, 3 slices of 16×20" in row["notices"][0]
+
+
+def test_a_chosen_series_is_done_however_its_results_lie_beside_it(ask, write_echoes, tmp_path):
+    folder = write_echoes(tmp_path / "two" / "echoes").parent
+    shutil.copy(get_testdata_file("MR_small.dcm", download=False), folder / "mr.dcm")
+    for paths, done in ((folder, 1), (folder, 0), ([folder, folder], 0)):
+        summary = ask(paths, folder / "out", choices={"series": "1.2.3"})
+        assert (summary.done, summary.skipped, summary.failures) == (done, 1 - done, [])
+    (folder / "echoes" / "1.dcm").unlink()
+    (failure,) = ask(folder, folder / "out", choices={"series": "1.2.3"}).failures
+    assert "was made before" in failure["reason"]
+    (failure,) = ask(folder, folder / "out", choices={"series": "7"}).failures
+    assert "other settings" in failure["reason"]
 
 
 def test_patterns_are_taken_as_a_shell_does(ask, pictures, tmp_path, monkeypatch):

@@ -1,9 +1,14 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from vesalius.errors import ConfigError
+from vesalius.imaging import MedicalImage
+from vesalius.knowledge import Knowledge, LearntTarget
+from vesalius.predict import Predictor
 from vesalius.segmentation import Segmentation
-from vesalius.segmenting.request import Collector, LabelMasks, MaskRules
+from vesalius.segmenting.request import Collector, LabelMasks, MaskRules, collect_masks
 
 SIZE = (8, 10)
 
@@ -106,3 +111,15 @@ def test_a_label_map_holds_255_phrases():
     MaskRules(labels=True).check(255)
     with pytest.raises(ConfigError, match="255 phrases at most, got 256"):
         MaskRules(labels=True).check(256)
+
+
+def test_what_is_not_asked_has_no_mask_between_those_that_do(bright):
+    predictor = Predictor(bright)
+    predictor.knowledge = Knowledge([LearntTarget(name, ("ct",), 1) for name in ("liver", "spleen")])
+    pixels = np.zeros((2, 8, 8), np.uint8)
+    pixels[1, :, 4:] = 255
+    slices = MedicalImage(pixels, Path("series"), modality="CT").slices()
+    understood = predictor.understand(slices, ["fracture", "liver", "polyp", "spleen"])
+    found = collect_masks(predictor, slices, understood, MaskRules())
+    assert [each and [len(each.masks), len(each.slice_existence)] for each in found] == [None, [2, 2], None, [2, 2]]
+    assert collect_masks(predictor, slices, understood[:1], MaskRules(labels=True)) == [None]

@@ -31,6 +31,13 @@ def test_masks_are_written_where_the_agent_says_and_replace_nothing(tools, tmp_p
         tools.segment("scan.png", ["liver"], "out")
 
 
+def test_a_word_for_a_family_is_answered_by_its_likeliest_member(tools, tmp_path):
+    (told,) = tools.segment("scan.png", ["tumour"], "out")["results"]
+    assert told["family"] == "tumour"
+    assert told["target"] in told["considered"]
+    assert (tmp_path / "images/out/scan.tumour.mask.png").is_file()
+
+
 @pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "link/secret.png", "a\0b", "x" * 5000])
 def test_nothing_outside_the_folders_is_read_or_written(tools, tmp_path, path):
     (tmp_path / "secret.png").write_bytes(png(half_bright()))
@@ -110,3 +117,9 @@ def test_of_several_series_it_is_told_which_was_read(tools, tmp_path):
         (tmp_path / "images/series" / name).write_bytes(png(half_bright()))
     (notice,) = tools.segment("series", ["liver"], "out")["notices"]
     assert "1 of 2 series left out: side.png. Only that of front.png" in notice
+
+
+def test_other_stacks_of_a_series_are_told(tools, write_echoes, tmp_path):
+    write_echoes(tmp_path / "images/echoes")
+    (notice,) = tools.segment("echoes", ["liver"], "out")["notices"]
+    assert "1 of 4 slices left out: the largest of 2 stacks is taken: 1 (axial, 3 slices" in notice

@@ -1,4 +1,5 @@
 import errno
+import logging
 import re
 
 import pytest
@@ -7,6 +8,7 @@ from starlette.formparsers import MultiPartParser
 
 from vesalius.errors import ConfigError
 from vesalius.pacs.addresses import is_loopback
+from vesalius.serve import running
 from vesalius.serve.running import MOST_FILES, allow_open_files
 from vesalius.serve.settings import ServeSettings
 
@@ -155,6 +157,16 @@ def test_the_log_says_nothing_of_patients_files_or_phrases(client, logged):
     assert any("POST /api/uploads 201" in each for each in ours)
     assert not any(word in each for each in ours for word in ("Jane", "Doe", upload["id"], "liver"))
     assert "Jane" not in client.get("/metrics").text
+
+
+@pytest.mark.parametrize("loudness", [[], ["--verbose"]])
+def test_a_request_is_one_line_of_the_log_with_verbose_too(run, tmp_path, monkeypatch, loudness):
+    log = logging.getLogger("vesalius.serve")
+    before = log.level, log.propagate
+    monkeypatch.setattr(running, "run", lambda settings, tell: log.info("GET 200 in 1 ms"))
+    code, _, told = run("serve", "--store", tmp_path, *loudness)
+    assert (code, told.count("GET 200 in 1 ms")) == (0, 1)
+    assert (log.level, log.propagate) == before
 
 
 def test_a_fault_is_told_by_its_kind_alone(client, monkeypatch, logged):

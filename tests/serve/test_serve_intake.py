@@ -9,6 +9,7 @@ import shutil
 import weakref
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,6 +48,20 @@ def test_of_several_volumes_each_keeps_its_header_in_json(client, tmp_path):
         assert client.inside.engine.open(each["id"]).image.header["EchoTime"] == "100"
 
 
+def test_other_stacks_of_a_series_are_told(client, write_echoes, tmp_path):
+    (upload,) = drop(client, **{each.name: each.read_bytes() for each in write_echoes(tmp_path / "echoes").iterdir()})
+    (notice,) = upload["notices"]
+    assert (upload["depth"], notice[:56]) == (3, "1 of 4 slices left out: the largest of 2 stacks is taken")
+
+
+def test_the_index_of_a_patients_cd_is_no_image_that_cannot_be_read(client):
+    index, image = (get_testdata_file(name, download=False) for name in ("DICOMDIR", "CT_small.dcm"))
+    disc = {"DICOMDIR": Path(index).read_bytes(), "IM1": Path(image).read_bytes()}
+    for sent in ({"cd.zip": pack(disc)}, disc):
+        (upload,) = drop(client, **sent)
+        assert (upload["modality"], upload["notices"]) == ("CT", ["1 of 2 files are no images: DICOMDIR."])
+
+
 def test_whoever_tries_again_unpacks_and_places_what_another_began(client, monkeypatch):
     class Ended(BaseException):
         """As if the worker's process was killed."""
@@ -78,17 +93,17 @@ def test_whoever_tries_again_unpacks_and_places_what_another_began(client, monke
 
 @pytest.mark.slow
 def test_pixels_of_many_series_are_not_held(client, monkeypatch):
-    real, read = FoundSeries.read, []
+    real, read = FoundSeries.read_largest, []
 
     def watch(found):
         gc.collect()
         held = sum(each() is not None for each in read)
         assert held <= 1
-        images = real(found)
-        read.append(weakref.ref(images[0].pixels))
-        return images
+        image = real(found)
+        read.append(weakref.ref(image.pixels))
+        return image
 
-    monkeypatch.setattr(FoundSeries, "read", watch)
+    monkeypatch.setattr(FoundSeries, "read_largest", watch)
     monkeypatch.setattr(intake, "MOST_SERIES", 2)
     made = drop(client, **{f"{name}.png": png(half_bright(8 + 2 * place)) for place, name in enumerate("xyzw")})
     assert [each["height"] for each in made] == [14, 12]

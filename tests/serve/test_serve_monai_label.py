@@ -13,6 +13,8 @@ import pytest
 from pydicom.data import get_testdata_file
 from serve_client import half_bright, nifti, png, send
 
+from vesalius.segmenting.request import MaskRules
+from vesalius.serve import engine
 from vesalius.serve.monai_label import _Archive
 
 LIMIT = "----------lImIt_of_THE_fIle_eW_$"
@@ -119,6 +121,16 @@ def test_slicer_submits_a_label_and_gets_it_back(client, volume):
     assert client.get("/train/?check_if_running=true").status_code != 200  # how Slicer learns that nothing trains
 
 
+@pytest.mark.parametrize(("given", "meant"), [(0, 0), ("0", 0), (1, 1), ("0.25", 0.25), (None, 0.5), ("", 0.5)])
+def test_an_existence_of_nothing_at_all_is_taken_as_it_is_given(client, volume, monkeypatch, given, meant):
+    asked = []
+    monkeypatch.setattr(engine, "MaskRules", lambda *args, **more: asked.append(args[1]) or MaskRules(*args, **more))
+    slicer_form(client, "PUT", "/datastore/?image=head", {}, {"file": ("/tmp/a.nii.gz", volume)})
+    fields = {"params": json.dumps({"phrases": "polyp", "existence": given})}
+    assert slicer_form(client, "POST", "/infer/pocket?image=head", fields, {}).status_code == 200
+    assert asked == [meant]
+
+
 def test_ohif_asks_by_the_uid_of_a_series_and_gets_the_plain_file(client, tmp_path):
     with open(get_testdata_file("CT_small.dcm", download=False), "rb") as file:
         send(client, file.read(), "slice.dcm")
@@ -167,6 +179,9 @@ def test_a_token_is_had_for_a_password(serve):
         ('{"phrases": 5}', "phrases"),
         ('{"threshold": "x"}', "threshold"),
         ('{"threshold": 3}', "threshold"),
+        ('{"threshold": 0}', "threshold"),
+        ('{"existence": 1.5}', "existence"),
+        ('{"existence": [0]}', "existence"),
         ('{"result_extension": "/../../x"}', "result_extension"),
         ('{"result_extension": ".exe"}', "result_extension"),
         ('{"phrases": "fracture"}', "phrases"),

@@ -8,6 +8,7 @@ from PIL import Image
 from serve_client import ask, half_bright, nifti, png, read_nifti, send
 
 from vesalius.errors import ImageError
+from vesalius.knowledge import Knowledge, LearntTarget
 from vesalius.serve.refusals import from_error
 from vesalius.serve.running import _bound
 from vesalius.serve.settings import ServeSettings
@@ -27,6 +28,13 @@ def test_a_picture_is_uploaded_segmented_and_its_mask_is_what_is_bright(client):
     assert not mask[:, :12].any()
     assert result["share"] == pytest.approx(0.5, abs=0.1)
     assert result["existence"] > 0.9
+
+
+def test_a_worker_is_ready_once_its_model_has_encoded_something_whatever_it_learnt(client):
+    client.inside.engine.predictor.knowledge = Knowledge([LearntTarget("spleen", ("ct",), 1)])
+    before = client.inside.runtime.encoded
+    assert client.inside.engine.hello() == {"ready": True}
+    assert client.inside.runtime.encoded == before + 1
 
 
 def test_the_image_comes_back_on_the_grid_of_its_masks(client):

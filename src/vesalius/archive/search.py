@@ -312,7 +312,7 @@ def encode_picture(encoder: SliceEncoder, path: Path, number: int | None = None)
     found = find_series(path)
     if len(found) > 1:
         raise ImageError(f"{path}: holds {len(found)} series; name one file, or the folder of one series.")
-    slices = found[0].read()[0].slices()
+    slices = found[0].read_largest().slices()
     if number is not None and not 1 <= number <= len(slices):
         raise ConfigError(f"--slice {number}: {path} has slices 1 to {len(slices)}.")
     place = len(slices) // 2 if number is None else number - 1

@@ -125,6 +125,8 @@ class ItemWorker:
         groups = group_files(files, each=True)
         told.seconds["read"] = time.perf_counter() - begin
         if not groups:
+            if _are_indexes(files):
+                return told.finish(str(temporary))
             reason = f"{item.name}: none of its files is an image ({len(files)}); take them out of the source"
             return ItemOutcome.failed(self.request, item.name, f"{reason}, or export them again.")
         for group in told.choose(groups):
@@ -233,23 +235,15 @@ class _Teller:
         self._masks += [to_utf8({name: row[name] for name in MASKS.names}) for row in masks]
 
     def _ask(self, stack: SliceStack, predictor: Predictor) -> Iterator[list[Segmentation]]:
-        """Answers slice by slice; slices of which nothing is to be asked are not encoded."""
+        """Answers slice by slice."""
         begin = time.perf_counter()
-        understood = predictor.understand(stack, self.request.prompts)
+        found = predictor.predict_slices(stack, self.request.prompts)
         self.seconds["model"] += time.perf_counter() - begin
-        asked = [each for each in understood if each.asked is not None]
-        found = predictor.predict_slices(stack, asked) if asked else iter([[] for _ in range(len(stack))])
-        size = (stack.pixels.shape[1], stack.pixels.shape[2])
-        for index in range(len(stack)):
+        for _ in range(len(stack)):
             begin = time.perf_counter()
-            known = iter(next(found))
+            answers = next(found)
             self.seconds["model"] += time.perf_counter() - begin
-            yield [
-                next(known)
-                if each.asked is not None
-                else Segmentation(each.prompt, _NOTHING, size, None, understanding=each, slices=stack, index=index)
-                for each in understood
-            ]
+            yield answers
 
     def _places(self, image: MedicalImage, slices: SliceStack | None) -> Iterator[Row]:
         """What every row says of a slice, in display order."""
@@ -270,10 +264,6 @@ class _Teller:
                 "content": self._content,
                 "notices": "; ".join(map(str, dict.fromkeys(image.notices))) or None,
             }
-
-
-_NOTHING = np.full((1, 1), -60.0, np.float32)
-"""Log-odds of an answer that was not asked."""
 
 
 def _describe(answer: Segmentation, mask: NDArray[np.bool_], stack: SliceStack) -> Row:
@@ -303,6 +293,13 @@ def _pack(mask: NDArray[np.bool_]) -> Row:
     file = io.BytesIO()
     Image.frombytes("1", (width, height), np.packbits(mask, axis=1).tobytes()).save(file, "PNG")
     return {"height": height, "width": width, "png": file.getvalue()}
+
+
+def _are_indexes(files: Sequence[Path]) -> bool:
+    """Whether there is nothing but a DICOMDIR, as in the uppermost folder of a patient's CD."""
+    from vesalius.imaging.dicom import sort_files  # pydicom loads slowly
+
+    return sort_files(files).indexes == list(files)
 
 
 def _hash(files: Sequence[Path]) -> str:

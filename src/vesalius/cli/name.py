@@ -171,6 +171,7 @@ class _Options:
             self.device,
             self.precision,
             sha256_of(find_checkpoint(self.model, "name")),
+            self.choices,
         )
 
 

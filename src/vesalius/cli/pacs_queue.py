@@ -12,6 +12,7 @@ from vesalius.cli.pacs import require_pacs
 from vesalius.cli.usage import AsJson
 from vesalius.console import print_json, print_table, say
 from vesalius.errors import ConfigError, OutputError
+from vesalius.pacs.settings import ListenSettings
 
 if TYPE_CHECKING:
     from vesalius.pacs.series_queue import SeriesQueue
@@ -27,15 +28,15 @@ def pacs_listen(
     *,
     rules: Path,
     queue: Path,
-    aet: str = "VESALIUS",
-    host: str = "127.0.0.1",
-    port: int = 11112,
-    caller: tuple[str, ...] = (),
-    certificate: Path | None = None,
-    key: Path | None = None,
-    client_ca: Path | None = None,
-    associations: int = 10,
-    megabytes: int = 512,
+    aet: str = ListenSettings.aet,
+    host: str = ListenSettings.host,
+    port: int = ListenSettings.port,
+    caller: tuple[str, ...] = ListenSettings.callers,
+    certificate: Path | None = ListenSettings.certificate,
+    key: Path | None = ListenSettings.key,
+    client_ca: Path | None = ListenSettings.client_ca,
+    associations: int = ListenSettings.most_associations,
+    megabytes: int = ListenSettings.most_megabytes,
     model: str = "pocket",
 ) -> None:
     """Accept series by C-STORE, work on them by rules, and send results back, until it is stopped.
@@ -64,7 +65,7 @@ def pacs_listen(
         model: A model's name, or a checkpoint.
     """
     require_pacs()
-    from vesalius.pacs.listener import ListenSettings, listening
+    from vesalius.pacs.listener import listening
     from vesalius.pacs.rules import read_rules
     from vesalius.pacs.series_queue import SeriesQueue
     from vesalius.pacs.worker import Worker

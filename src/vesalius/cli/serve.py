@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vesalius.console import say
 from vesalius.errors import ConfigError, require
+from vesalius.serve.settings import TOKEN_VARIABLE, Limits, ServeSettings, default_store
 
 OF_AGENTS = ("mcp", "model", "folder")
 """Options that mean something with --mcp."""
@@ -16,21 +17,21 @@ OF_AGENTS = ("mcp", "model", "folder")
 
 def serve(
     *,
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    model: str = "pocket",
+    host: str = ServeSettings.host,
+    port: int = ServeSettings.port,
+    model: str = ServeSettings.model,
     store: Path | None = None,
-    workers: int = 1,
-    allow_host: tuple[str, ...] = (),
-    allow_origin: tuple[str, ...] = (),
+    workers: int = ServeSettings.workers,
+    allow_host: tuple[str, ...] = ServeSettings.allowed_hosts,
+    allow_origin: tuple[str, ...] = ServeSettings.allowed_origins,
     dicomweb: str | None = None,
-    upload_megabytes: int = 1024,
-    unpacked_megabytes: int = 4096,
-    store_megabytes: int = 20480,
-    cache_megabytes: int = 1024,
-    queue: int = 32,
-    timeout_seconds: float = 300,
-    keep_minutes: float = 60,
+    upload_megabytes: int = Limits.upload_megabytes,
+    unpacked_megabytes: int = Limits.unpacked_megabytes,
+    store_megabytes: int = Limits.store_megabytes,
+    cache_megabytes: int = Limits.cache_megabytes,
+    queue: int = Limits.queue,
+    timeout_seconds: float = Limits.timeout_seconds,
+    keep_minutes: float = Limits.keep_minutes,
     mcp: bool = False,
     folder: tuple[Path, ...] = (),
 ) -> None:
@@ -84,7 +85,6 @@ def serve(
 
         DicomWeb(dicomweb)  # refuses what is no address, before anybody asks
     from vesalius.serve.running import run
-    from vesalius.serve.settings import TOKEN_VARIABLE, Limits, ServeSettings, default_store
 
     limits = Limits(
         upload_megabytes, unpacked_megabytes, store_megabytes, cache_megabytes, queue, timeout_seconds, keep_minutes
@@ -122,15 +122,18 @@ def _refuse_unused(given: Mapping[str, object]) -> None:
 
 @contextmanager
 def _logging() -> Iterator[None]:
-    """Show the log of the service: a line a request, with nothing of what it is about."""
+    """Show the log of the service: a line a request, with nothing of what it is about; once, with --verbose, too."""
     log, handler = logging.getLogger("vesalius.serve"), _Lines()
+    level, propagates = log.level, log.propagate
     log.addHandler(handler)
-    before, log.level = log.level, logging.INFO
+    log.setLevel(logging.INFO)
+    log.propagate = False
     try:
         yield
     finally:
         log.removeHandler(handler)
-        log.setLevel(before)
+        log.setLevel(level)
+        log.propagate = propagates
 
 
 class _Lines(logging.Handler):

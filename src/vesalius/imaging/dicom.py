@@ -11,7 +11,7 @@ from pathlib import Path
 import pydicom
 
 from vesalius.errors import ImageError
-from vesalius.imaging.dicom_file import DicomStream, check_is_image, is_dicom, open_dicom, reading
+from vesalius.imaging.dicom_file import DicomStream, check_is_image, is_dicom, open_dicom, reading, sop_class
 from vesalius.imaging.dicom_frames import Frame, frames_of
 from vesalius.imaging.dicom_stacks import Stack, build_stacks, describe, load_small
 from vesalius.imaging.formats import DICOM_SUFFIXES, visible_files
@@ -20,6 +20,8 @@ from vesalius.imaging.safeguards import Notice
 
 SORTING_KEYWORDS = ["Columns", "Modality", "Rows", "SOPClassUID", "SeriesDescription", "SeriesInstanceUID"]
 """Attributes that are read to sort files."""
+DIRECTORY = "1.2.840.10008.1.3.10"
+"""SOP class of a DICOMDIR."""
 LISTED_FILES = 3
 """Number of unreadable files that a notice lists one by one."""
 
@@ -132,6 +134,8 @@ class SortedFiles:
     """Series in the order of their first files."""
     broken: list[tuple[Path, ImageError]]
     """DICOM files that cannot be read, or hold no image, with the error of each."""
+    indexes: list[Path]
+    """Indexes of the other files (DICOMDIR), which lie on every patient's CD: neither images nor broken."""
 
 
 def sort_files(paths: Sequence[Path]) -> SortedFiles:
@@ -142,20 +146,24 @@ def sort_files(paths: Sequence[Path]) -> SortedFiles:
     """
     series: dict[str, SeriesFiles] = {}
     broken: list[tuple[Path, ImageError]] = []
+    indexes: list[Path] = []
     for path in paths:
         try:
             if path.suffix.lower() in DICOM_SUFFIXES or is_dicom(path):
-                _sort_one(path, series)
+                _sort_one(path, series, indexes)
         except ImageError as error:
             broken.append((path, error))
-    return SortedFiles(list(series.values()), broken)
+    return SortedFiles(list(series.values()), broken, indexes)
 
 
-def _sort_one(path: Path, series: dict[str, SeriesFiles]) -> None:
+def _sort_one(path: Path, series: dict[str, SeriesFiles], indexes: list[Path]) -> None:
     if not is_dicom(path):
         raise ImageError(f"{path}: is not DICOM, or empty; name a DICOM file, or take this one out of the folder.")
     with reading(path), DicomStream(path) as file:
         header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(SORTING_KEYWORDS))
+        if sop_class(header) == DIRECTORY:
+            indexes.append(path)
+            return
         check_is_image(header, path)
         uid = str(header.get("SeriesInstanceUID") or "")
         modality, description = (str(header.get(keyword) or "") for keyword in ("Modality", "SeriesDescription"))
@@ -173,9 +181,26 @@ def _find_series(folder: Path) -> SortedFiles:
     return found
 
 
-def _read(folder: Path, found: SortedFiles, series: str | int | None, only: int | None = None) -> list[Stack]:
+def list_files(folder: Path, series: str | int | None = None) -> list[Path]:
+    """The files of one series of a folder, or of all; only their headers are read.
+
+    Args:
+        folder: As for `read_series`.
+        series: As for `read_stacks`.
+
+    Raises:
+        ImageError: If there is no image, or no such series.
+    """
+    return _files_of(folder, _find_series(folder), series)
+
+
+def _files_of(folder: Path, found: SortedFiles, series: str | int | None) -> list[Path]:
     chosen = found.series if series is None else [_choose(folder, found.series, str(series))]
-    return read_files([path for each in chosen for path in each.paths], folder, found.broken, only)
+    return [path for each in chosen for path in each.paths]
+
+
+def _read(folder: Path, found: SortedFiles, series: str | int | None, only: int | None = None) -> list[Stack]:
+    return read_files(_files_of(folder, found, series), folder, found.broken, only)
 
 
 def _choose(folder: Path, series: Sequence[SeriesFiles], asked: str) -> SeriesFiles:

@@ -27,7 +27,7 @@ class FoundSeries:
     source: Path
     """The file, or the folder in which its files lie."""
     files: tuple[Path, ...] = ()
-    """DICOM files of one series, or numbered pictures; empty if `source` is a file."""
+    """DICOM files of one series, or those that `choices` choose among, or numbered pictures; empty for one file."""
     pictures: bool = False
     """Whether the files are numbered pictures."""
     uid: str = ""
@@ -56,6 +56,20 @@ class FoundSeries:
         from vesalius.imaging.dicom import read_stacks
 
         return read_stacks(self.source)
+
+    def read_largest(self) -> MedicalImage:
+        """The stack with most slices, with a notice of the slices of others, which are left out.
+
+        Raises:
+            ImageError: If it cannot be read.
+        """
+        if self.choices or not self.files:
+            return load_image(self.source, self.choices)
+        if self.pictures:
+            return read_picture_stack(self.files, self.source)
+        from vesalius.imaging.dicom import choose_stack, read_files  # pydicom loads slowly
+
+        return choose_stack(read_files(self.files, self.source, only=0), self.source)
 
 
 @dataclass(frozen=True)
@@ -122,7 +136,8 @@ def list_sources(found: Sequence[FoundSeries], stems: Mapping[str, str] | None =
     shared = Counter(each.source for each in found)
     places: dict[str, FoundSeries] = {}
     for each in found:
-        home = each.files[0] if shared[each.source] > 1 and each.files else each.source
+        several = shared[each.source] > 1 and not each.choices
+        home = each.files[0] if several and each.files else each.source
         places.setdefault(os.path.abspath(home), each)
     made = zip(places.items(), distinct_stems([Path(place) for place in places]), strict=True)
     return [SourceImage(each, place, (stems or {}).get(place, stem)) for (place, each), stem in made]
@@ -157,13 +172,25 @@ def find_series(
         raise ImageError(f"{path}: no such file or folder; check the path.")
     choices = {"series": series, "stack": stack, "volume": volume, "frame": frame}
     if any(value is not None for value in choices.values()):
-        return [FoundSeries(path, choices=choices)]
+        return [FoundSeries(path, _list_chosen(path, series), choices=choices)]
     if not path.is_dir():
         return [FoundSeries(path)]
     found = group_files(visible_files(path), each=each)
     if not found:
         raise ImageError(f"{path}: holds no image; name a file, or a folder with DICOM, NIfTI or pictures.")
     return found
+
+
+def _list_chosen(path: Path, series: str | int | None) -> tuple[Path, ...]:
+    """DICOM files of a folder that a choice is made among; none where reading it will tell what is wrong."""
+    if not path.is_dir():
+        return ()
+    from vesalius.imaging.dicom import list_files  # pydicom loads slowly
+
+    try:
+        return tuple(list_files(path, series))
+    except ImageError:
+        return ()
 
 
 def group_files(files: Sequence[Path], *, each: bool = False) -> list[FoundSeries]:

@@ -6,7 +6,7 @@ one at a time. The record beside them (`vesalius.journal`) says from which files
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 from vesalius.errors import OutputError, join_first
 from vesalius.files import check_absent, read_json, to_json, write_text
 from vesalius.folders import ResultRow, tell_differences
+from vesalius.imaging.read import Choices
 from vesalius.imaging.search import FoundSeries, SourceImage, list_sources
 from vesalius.journal import ResultsJournal, alone
 from vesalius.naming.labeller import AnatomyLabeller, choose_stacks
@@ -59,11 +60,15 @@ class NamingRequest:
     precision: "Precision" = "32"
     weights: str = ""
     """Checksum of the model's file; names by other weights are not taken for done."""
+    choices: Choices = field(default_factory=dict)
+    """Chosen series, stack, volume and frame; absent ones are None."""
 
     def settings(self) -> dict[str, object]:
         """Everything but the series that decides the names: ready for JSON, and unchanged when read back."""
         made = {"path": str(self.place.absolute()), "weights": self.weights, "smoothing": self.smooth}
-        return {**made, "each": self.each, **({} if self.precision == "32" else {"precision": self.precision})}
+        chosen = {name: value for name, value in self.choices.items() if value is not None}
+        precision = {} if self.precision == "32" else {"precision": self.precision}
+        return {**made, "each": self.each, **chosen, **precision}
 
     def files(self, source: SourceImage) -> list[str]:
         """Name of the file of a series, and the whole path of its strip."""
@@ -72,7 +77,12 @@ class NamingRequest:
 
     def strip_of(self, stem: str) -> Path | None:
         """Picture of a series, by the stem of its results."""
-        return self.strip and self.strip.absolute().with_name(f"{self.strip.stem}.{stem}{self.strip.suffix}")
+        given = self.given_strip_of(stem)
+        return given and given.absolute()
+
+    def given_strip_of(self, stem: str) -> Path | None:
+        """The same path, relative if that of ``strip`` is, as the user is told of it."""
+        return self.strip and self.strip.with_name(f"{self.strip.stem}.{stem}{self.strip.suffix}")
 
 
 @dataclass(frozen=True)
@@ -217,8 +227,7 @@ def _tell(
     for each in sources:
         if each.path in failed:
             failures.append({"source": str(each.found.source), "reason": failed[each.path]})
-        elif each.path in rows and request.strip is not None:
-            strip = request.strip.with_name(f"{request.strip.stem}.{each.stem}{request.strip.suffix}")
+        elif each.path in rows and (strip := request.given_strip_of(each.stem)):
             if reason := rows[each.path].get("undrawn"):
                 failures.append({"source": str(strip), "reason": str(reason)})
             else:

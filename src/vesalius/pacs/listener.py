@@ -6,13 +6,9 @@ refused with a status, and no association, however odd, ends the listener.
 """
 
 import logging
-import socket
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
@@ -25,96 +21,16 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # m
 from vesalius.console import say
 from vesalius.errors import ConfigError, OutputError
 from vesalius.imaging.safeguards import quiet
-from vesalius.pacs.addresses import UID, check_aet, is_loopback
+from vesalius.pacs.addresses import UID
 from vesalius.pacs.guard import ASSOCIATION_S, PDU_S, guard
 from vesalius.pacs.series_queue import SeriesQueue
+from vesalius.pacs.settings import ListenSettings
 from vesalius.pacs.states import OtherSeriesError
 
 SUCCESS, OUT_OF_RESOURCES, MISMATCH, NOT_UNDERSTOOD, OTHER_SERIES = 0x0000, 0xA700, 0xA900, 0xC000, 0xC001
 """Statuses of C-STORE (PS3.4 table B.2-1; those that begin with C are the implementation's own)."""
 SILENCE_S = 120.0
 """How long a caller may say nothing."""
-
-
-@dataclass(frozen=True)
-class ListenSettings:
-    """Where to listen, and to whom.
-
-    Raises:
-        ConfigError: If settings contradict one another or leave a door open, saying what to do.
-    """
-
-    aet: str = "VESALIUS"
-    """Own AE title; others are turned away."""
-    host: str = "127.0.0.1"
-    """Address to listen on; this machine alone by default."""
-    port: int = 11112
-    """0 takes a free one."""
-    callers: tuple[str, ...] = ()
-    """AE titles that may call; needed to listen to other machines."""
-    certificate: Path | None = None
-    """PEM file; with it the listener speaks TLS alone."""
-    key: Path | None = None
-    """PEM file of the certificate's key."""
-    client_ca: Path | None = None
-    """PEM file of the authorities whose certificates callers must show."""
-    most_associations: int = 10
-    """At a time."""
-    most_megabytes: int = 512
-    """Of one instance."""
-
-    def __post_init__(self) -> None:
-        for title in (self.aet, *self.callers):
-            check_aet(title)
-        if not self.callers and not is_loopback(self.host):
-            raise ConfigError(f"--host {self.host} listens to other machines; name those that may call with --caller.")
-        if (self.certificate is None) != (self.key is None):
-            raise ConfigError("--certificate and --key belong together.")
-        if self.client_ca is not None and self.certificate is None:
-            raise ConfigError("--client-ca needs --certificate and --key.")
-        for option, value in (("--associations", self.most_associations), ("--megabytes", self.most_megabytes)):
-            if value < 1:
-                raise ConfigError(f"{option}: expected 1 or more, got {value}.")
-
-    def tls(self) -> ssl.SSLContext | None:
-        """What encrypts, if wanted.
-
-        Raises:
-            ConfigError: If a file cannot be used.
-        """
-        if self.certificate is None:
-            return None
-        context = _LateHandshakes(ssl.PROTOCOL_TLS_SERVER)
-        with _reading(f"{self.certificate} and {self.key}"):
-            context.load_cert_chain(self.certificate, self.key)
-        if self.client_ca is not None:
-            with _reading(self.client_ca):
-                context.load_verify_locations(self.client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-        return context
-
-
-class _LateHandshakes(ssl.SSLContext):
-    """Leaves a caller's handshake to the thread of its association, so that a silent caller keeps nobody waiting."""
-
-    def wrap_socket(
-        self,
-        sock: socket.socket,
-        server_side: bool = False,
-        do_handshake_on_connect: bool = True,
-        suppress_ragged_eofs: bool = True,
-        server_hostname: str | bytes | None = None,
-        session: ssl.SSLSession | None = None,
-    ) -> ssl.SSLSocket:
-        return super().wrap_socket(sock, server_side, False, suppress_ragged_eofs, server_hostname, session)
-
-
-@contextmanager
-def _reading(files: object) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"{files}: cannot be used for TLS ({error}).") from error
 
 
 @contextmanager

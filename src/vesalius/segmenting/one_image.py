@@ -3,7 +3,6 @@
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,16 +14,8 @@ from vesalius.knowledge import Understanding
 from vesalius.predict import Predictor
 from vesalius.results import finite, slugs
 from vesalius.segmenting.page import write_overview
-from vesalius.segmenting.request import Collector, LabelMasks, Request
-from vesalius.volumes import PackedMasks, is_volume, volume_of, write_masks
-
-
-class _Found(NamedTuple):
-    """What was found for a phrase that the model learnt."""
-
-    masks: PackedMasks
-    existence: float | None
-    slice_existence: list[float | None]
+from vesalius.segmenting.request import FoundMasks, LabelMasks, Request, collect_masks
+from vesalius.volumes import is_volume, volume_of, write_masks
 
 
 def segment_image(predictor: Predictor, source: SourceImage, request: Request, out: Path) -> list[ResultRow]:
@@ -45,10 +36,11 @@ def segment_image(predictor: Predictor, source: SourceImage, request: Request, o
     """
     begin = time.perf_counter()
     state = source.state()
-    image, notices = _read(source)
+    image = source.found.read_largest()
     slices = image.slices(request.plane, request.window)
     understood = predictor.understand(slices, request.prompts)
-    found = _ask(predictor, slices, understood, request)
+    answers = enumerate(collect_masks(predictor, slices, understood, request.rules))
+    found = {place: each for place, each in answers if each is not None}
     names, told = _write(out, source.stem, image, slices, found, request)
     overview = f"{source.stem}.overlay.jpg"
     write_overview(out / overview, slices, {place: each.masks for place, each in found.items()})
@@ -62,7 +54,7 @@ def segment_image(predictor: Predictor, source: SourceImage, request: Request, o
         "device": predictor.runtime.device,
         "settings": request.settings(),
         "state": state,
-        "notices": [str(each) for each in dict.fromkeys([*notices, *told])],
+        "notices": [str(each) for each in dict.fromkeys([*image.notices, *told])],
         "seconds": round(time.perf_counter() - begin, 3),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -78,34 +70,8 @@ def segment_image(predictor: Predictor, source: SourceImage, request: Request, o
     ]
 
 
-def _read(source: SourceImage) -> tuple[MedicalImage, list[Notice]]:
-    """The largest stack of slices, and its notices."""
-    stacks = source.found.read()
-    image, notices = stacks[0], list(stacks[0].notices)
-    if len(stacks) > 1:
-        total = sum(len(each.pixels) for each in stacks)
-        why = f"the largest of {len(stacks)} stacks is taken"
-        remedy = "Choose another with --stack 2, naming this series alone"
-        notices.append(Notice("slices left out", why, remedy, total - len(image.pixels), total))
-    return image, notices
-
-
-def _ask(
-    predictor: Predictor, slices: SliceStack, understood: list[Understanding], request: Request
-) -> dict[int, _Found]:
-    """Place of each phrase that the model learnt -> what was found; each slice is encoded once for all of them."""
-    asked = {place: each for place, each in enumerate(understood) if each.asked is not None}
-    if not asked:
-        return {}
-    collected = Collector((slices.pixels.shape[1], slices.pixels.shape[2]), len(asked), request.rules)
-    for answers in predictor.predict_slices(slices, list(asked.values())):
-        collected.add(answers)
-    found = map(_Found, collected.finish(), collected.existence, collected.slice_existence)
-    return dict(zip(asked, found, strict=True))
-
-
 def _write(
-    out: Path, stem: str, image: MedicalImage, slices: SliceStack, found: dict[int, _Found], request: Request
+    out: Path, stem: str, image: MedicalImage, slices: SliceStack, found: dict[int, FoundMasks], request: Request
 ) -> tuple[dict[int, str], list[Notice]]:
     """Write one label map, or a mask for each phrase: place of the phrase -> name of its file; and notices."""
     suffix = "nii.gz" if is_volume(image, slices) else "png"
@@ -127,7 +93,7 @@ def _describe_phrase(each: Understanding) -> ResultRow:
     return told | {"answer": each.refusal or "asked", "nearest": list(each.nearest), "remark": each.remark}
 
 
-def _measure(image: MedicalImage, slices: SliceStack, found: _Found | None) -> ResultRow:
+def _measure(image: MedicalImage, slices: SliceStack, found: FoundMasks | None) -> ResultRow:
     """Numbers of a mask; None where there is none, or no spacing is known."""
     if found is None:
         nothing: ResultRow = dict.fromkeys(("existence", "share", "area_mm2", "volume_ml", "slices_marked"))

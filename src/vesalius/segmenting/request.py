@@ -5,20 +5,22 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.errors import ConfigError, ImageError, VesaliusError
-from vesalius.imaging import Plane
+from vesalius.imaging import Plane, SliceStack
 from vesalius.results import slugs
 from vesalius.segmentation import THRESHOLD, Segmentation
 from vesalius.volumes import PackedMasks
 
 if TYPE_CHECKING:
     from vesalius.imaging.search import FoundSeries, SourceImage
+    from vesalius.knowledge import Understanding
     from vesalius.models.inference import Precision
+    from vesalius.predict import Predictor
     from vesalius.runtime import RuntimeChoice
 
 
@@ -129,6 +131,38 @@ class Collector:
             for target, plane in zip(shared, planes, strict=True):
                 target.append(plane)
         return shared
+
+
+class FoundMasks(NamedTuple):
+    """What was found for one phrase."""
+
+    masks: PackedMasks
+    existence: float | None
+    """That of its best run of slices."""
+    slice_existence: list[float | None]
+    """Of each slice alone."""
+
+
+def collect_masks(
+    predictor: "Predictor", slices: SliceStack, understood: "Sequence[Understanding]", rules: MaskRules
+) -> list[FoundMasks | None]:
+    """Ask the model for the masks of phrases; each slice is encoded once for all of them.
+
+    Args:
+        predictor: The model.
+        slices: Slices of an image.
+        understood: Phrases as `Predictor.understand` understood them.
+        rules: Settings that decide the masks.
+
+    Returns:
+        What was found for each phrase; None for those that the model is not asked.
+    """
+    asked = [each for each in understood if each.asked is not None]
+    collector = Collector((slices.pixels.shape[1], slices.pixels.shape[2]), len(asked), rules)
+    for answers in predictor.predict_slices(slices, asked) if asked else ():
+        collector.add(answers)
+    found = map(FoundMasks, collector.finish(), collector.existence, collector.slice_existence)
+    return [None if each.asked is None else next(found) for each in understood]
 
 
 class LabelMasks:

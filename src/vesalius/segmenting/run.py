@@ -120,7 +120,8 @@ def segment_many(
         rows = [row for image in images for row in journal.rows[image]]
         if rows:
             write_table(target, rows)
-            write_page(page, rows, failures, [target])
+        if rows or failures:
+            write_page(page, rows, failures, [target] if rows else [])
     wanted = {source.path for source in (*plan.todo, *plan.skipped)}
     told = [row for row in rows if row["image"] in wanted and "stem" in row]
     return RunSummary(told, done, len(plan.skipped), failures, page, target)

@@ -55,13 +55,14 @@ class AgentTools:
         if len(phrases) > MOST_PHRASES:
             raise ConfigError(f"phrases: expected {MOST_PHRASES} at most, got {len(phrases)}.")
         target, (found, others) = self.allowed(out), self.found(image)
-        picture = found.read()[0]
+        picture = found.read_largest()
         slices = picture.slices()
-        understood = [self.predictor.knowledge.understand(each, slices.modality) for each in phrases]
-        asked = [each.prompt for each in understood if each.asked is not None]
+        understood = self.predictor.understand(slices, phrases)
+        asked = [each for each in understood if each.asked is not None]
         rows: Iterator[Result] = iter(())
         if asked:
-            results = Results(target, picture, slices, asked, made_by={"model": self.model})
+            prompts = [each.prompt for each in asked]
+            results = Results(target, picture, slices, prompts, made_by={"model": self.model})
             for answers in self.predictor.predict_slices(slices, asked):
                 results.add(answers)
             rows = iter(results.write())

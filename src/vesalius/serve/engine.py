@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -23,7 +23,7 @@ from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, Notice
 from vesalius.predict import Predictor, check_prompts
 from vesalius.results import finite
 from vesalius.segmentation import THRESHOLD
-from vesalius.segmenting.request import Collector, LabelMasks, MaskRules, Request
+from vesalius.segmenting.request import FoundMasks, LabelMasks, MaskRules, Request, collect_masks
 from vesalius.serve.corrections import Correction, write_correction
 from vesalius.serve.drawing import StackedPlanes, in_file_order, number_labels, on_screen, read_values, write_label_map
 from vesalius.serve.intake import Budget, take_in
@@ -40,7 +40,7 @@ from vesalius.serve.store import (
     read_result,
     size_of,
 )
-from vesalius.volumes import PackedMasks, Planes, volume_of, write_masks, write_volume
+from vesalius.volumes import Planes, volume_of, write_masks, write_volume
 
 if TYPE_CHECKING:
     from vesalius.knowledge import Understanding
@@ -92,15 +92,6 @@ class OpenImage:
         if self.upload.kind == "picture":
             return write_masks(path, self.image, self.slices, values)
         return write_volume(path, self.image, self.slices, values, dtype, slope, on_screen(self.slices))
-
-
-class Found(NamedTuple):
-    """What was found for one phrase."""
-
-    masks: PackedMasks
-    existence: float | None
-    slice_existence: list[float | None]
-    """Of each slice alone."""
 
 
 class Engine:
@@ -160,7 +151,7 @@ class Engine:
     def hello(self) -> dict[str, object]:
         """Say that the model is ready."""
         slices = MedicalImage(np.zeros((1, 8, 8), np.uint8), Path("start")).slices()
-        list(self.predictor.predict_slices(slices, ["polyp"]))
+        list(self.predictor.predict_slices(slices, [""]))  # which any model is asked, whatever it learnt
         self.predictor.features.forget(slices)
         return {"ready": True}
 
@@ -185,15 +176,11 @@ class Engine:
         rules.check(len(phrases))
         opened = self.open(upload)
         understood = self.predictor.understand(opened.slices, phrases)
-        asked = [each for each in understood if each.asked is not None]
-        found = iter(self._gather(opened, asked, rules))
+        found = collect_masks(self.predictor, opened.slices, understood, rules)
         results = opened.folder / RESULTS
         number = 1 + max((int(path.stem) for path in results.glob("*.json") if path.stem.isdecimal()), default=0)
-        rows = []
-        for place, each in enumerate(understood, number):
-            answer = None if each.asked is None else next(found)
-            rows.append(self._write(opened, place, each, answer, threshold))
-        return {"results": rows}
+        answered = enumerate(zip(understood, found, strict=True), number)
+        return {"results": [self._write(opened, place, each, answer, threshold) for place, (each, answer) in answered]}
 
     def name(self, upload: str) -> dict[str, object]:
         """Say what the series shows, slice by slice and as a whole."""
@@ -278,7 +265,8 @@ class Engine:
         remarks = [each.remark for each in understood if phrases and (each.asked is None or each.family)]
         if not asked:
             raise PromptError(f"phrases: the model learnt none of them on such images. {' '.join(remarks)}")
-        found = self._gather(opened, asked, rules)
+        answers = collect_masks(self.predictor, opened.slices, asked, rules)
+        found = [each for each in answers if each is not None]
         numbers = number_labels(
             [each.target or each.prompt for each in asked], [each.phrase for each in knowledge.targets]
         )
@@ -317,22 +305,12 @@ class Engine:
         for each in filter(HANDLE.fullmatch, gone):
             shutil.rmtree(self.uploads / each, ignore_errors=True)
 
-    def _gather(self, opened: OpenImage, asked: Sequence["Understanding"], rules: MaskRules) -> list[Found]:
-        """What is found for each phrase."""
-        if not asked:
-            return []
-        collector = Collector((opened.upload.height, opened.upload.width), len(asked), rules)
-        for answers in self.predictor.predict_slices(opened.slices, asked):
-            collector.add(answers)
-        told = zip(collector.finish(), collector.existence, collector.slice_existence, strict=True)
-        return [Found(*each) for each in told]
-
     def _write(
         self,
         opened: OpenImage,
         number: int,
         understood: "Understanding",
-        answer: Found | None,
+        answer: FoundMasks | None,
         threshold: float,
     ) -> dict[str, object]:
         row: dict[str, object] = {

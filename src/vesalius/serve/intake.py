@@ -136,7 +136,7 @@ def _unpack(path: Path, target: Path, budget: Budget) -> int:
 def _is_skipped(entry: zipfile.ZipInfo) -> bool:
     parts = _parts_of(entry)
     link = stat.S_ISLNK(entry.external_attr >> 16)
-    return link or "__MACOSX" in parts or parts[-1].startswith(".") or parts[-1].upper() == "DICOMDIR"
+    return link or "__MACOSX" in parts or parts[-1].startswith(".")
 
 
 def _parts_of(entry: zipfile.ZipInfo) -> tuple[str, ...]:
@@ -247,7 +247,7 @@ def _read_all(found: Sequence[FoundSeries], home: Path) -> tuple[list[tuple[Foun
     left_out = []
     for each in found:
         try:
-            image = each.read()[0]
+            image = each.read_largest()
             read.append((image.pixels.size, each, describe(each, image, home)))
         except VesaliusError as error:
             left_out.append(str(error))

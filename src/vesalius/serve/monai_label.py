@@ -334,13 +334,16 @@ def _read_phrases(params: Params) -> list[str]:
 
 
 def _read_share(params: Params, name: str) -> float:
-    """A probability, which some clients send as text."""
+    """A probability, which some clients send as text; what is not given is 0.5."""
+    given = params.get(name)
     try:
-        value = float(params.get(name) or 0.5)
+        value = 0.5 if given is None or given == "" else float(given)
     except (TypeError, ValueError, OverflowError):
         value = -1.0
-    if not 0 < value < 1:
-        raise ServiceError(422, Refusal(f"{name} is no probability", name, "a number between 0 and 1"))
+    ends = name == "existence"  # see `MaskRules`
+    if not (0 <= value <= 1 if ends else 0 < value < 1):
+        expected = "a number from 0 to 1" if ends else "a number between 0 and 1"
+        raise ServiceError(422, Refusal(f"{name} is no probability", name, expected))
     return value
 
 

@@ -2,12 +2,14 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_file
 
 from vesalius.archive import work
 from vesalius.archive.listing import LocalFiles
@@ -298,6 +300,13 @@ class TestFailures:
         (failure,) = segment(tmp_path / "in", tmp_path / "out").failures
         assert failure["source"] == "x"
         assert failure["reason"].startswith("x: none of its files is an image (1); take them out")
+
+    def test_the_index_of_a_patients_cd_is_no_failure(self, tmp_path, write_series):
+        write_series(tmp_path / "in/ct")
+        shutil.copy(get_testdata_file("DICOMDIR", download=False), tmp_path / "in/DICOMDIR")
+        summary = segment(tmp_path / "in", tmp_path / "out")
+        assert (summary.slices, summary.failures) == (4, ())
+        assert read_status(str(tmp_path / "out")).failures == {}
 
     @pytest.mark.parametrize(
         ("more", "message"),
