@@ -202,7 +202,7 @@ def test_what_a_part_offers_is_there_and_in_order(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("command", "most"), [("segment", 35), ("name", 60)])
+@pytest.mark.parametrize(("command", "most"), [("segment", 36), ("name", 60)])
 def test_a_command_loads_few_modules(command, most, tmp_path):
     picture = tmp_path / "picture.png"
     Image.new("RGB", (40, 30)).save(picture)

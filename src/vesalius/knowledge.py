@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vesalius.errors import ModelError, PromptError
 from vesalius.models.checkpoint_file import PHRASES, find_checkpoint, read_notes
 from vesalius.prompts.bank import KnownTarget, find_target
-from vesalius.prompts.codes import UNTOLD, modalities
+from vesalius.prompts.modalities import UNTOLD, modalities
 from vesalius.prompts.phrase_vectors import PhraseIndex, list_phrases, to_unit
 from vesalius.runtime.contract import Floats, Runtime
 
@@ -53,7 +53,7 @@ class LearntTarget:
     name: str
     """Name of the target in the prompt bank."""
     modalities: tuple[str, ...]
-    """Kinds of pictures it was learnt on: keys of `vesalius.prompts.codes.modalities`."""
+    """Kinds of pictures it was learnt on: keys of `vesalius.prompts.modalities`."""
     pictures: int
     """Number of training pictures that showed it."""
 

@@ -6,15 +6,8 @@ import pytest
 from pydicom.sr._concepts_dict import concepts
 
 from vesalius.errors import PromptError
-from vesalius.prompts.anatomy import ORGANS, PAPER_STATIONS, PLANES, STATIONS, phrases_of, stations_of
-from vesalius.prompts.codes import (
-    UNTOLD,
-    body_part_of,
-    codes_of,
-    find_modality,
-    modalities,
-    stations_of_body_part,
-)
+from vesalius.prompts.anatomy import ORGANS, PAPER_STATIONS, PLANES, STATIONS, stations_of
+from vesalius.prompts.codes import body_part_of, codes_of, stations_of_body_part
 
 NOT_IN_DICOM = {"63337009", "67734004", "774007"}
 """Of IHE's value set; DICOM lacks two and words the third otherwise."""
@@ -145,22 +138,3 @@ def test_what_does_not_exist_is_answered_with_the_closest():
         codes_of("kidney")
     with pytest.raises(PromptError, match="No station named 'thorax'"):
         body_part_of(["thorax"])
-
-
-def test_every_modality_that_naming_tells_is_a_kind_of_pictures():
-    assert {row.label for row in modalities().values()} == set(phrases_of("modality"))
-
-
-def test_codes_of_modalities_are_dicoms_and_of_one_kind_each():
-    codes = [code for row in modalities().values() for code in row.dicom]
-    assert len(codes) == len(set(codes))
-    assert set(codes) - {"DR"} <= {code for row in concepts["DCM"].values() for code in row}
-    assert not UNTOLD & set(codes)
-
-
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [("dr", "xray"), ("X-ray", "xray"), ("MRI", "mr"), ("us", "us"), ("DMS", "dermoscopy"), ("PT", None)],
-)
-def test_kinds_are_known_by_code_label_and_name(text, kind):
-    assert find_modality(text) == kind

@@ -21,8 +21,8 @@ from vesalius.imaging.search import find_series
 from vesalius.knowledge import Knowledge
 from vesalius.naming.labeller import render_for_model
 from vesalius.processes import count_cores
-from vesalius.prompts.codes import modalities
 from vesalius.prompts.lexicon import to_words
+from vesalius.prompts.modalities import modalities
 from vesalius.runtime.contract import Floats
 
 ROWS_AT_ONCE = 8192

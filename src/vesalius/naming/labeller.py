@@ -34,7 +34,7 @@ from vesalius.naming.series import (
 )
 from vesalius.predict import DEFAULT_MODEL
 from vesalius.prompts.anatomy import PROTOCOL_MODALITY
-from vesalius.prompts.codes import UNTOLD, find_modality, modalities
+from vesalius.prompts.modalities import UNTOLD, find_modality, modalities
 from vesalius.prompts.phrase_vectors import to_unit
 from vesalius.runtime import RuntimeChoice, as_runtime, open_runtime
 from vesalius.runtime.contract import Floats, Runtime, resize_rgb

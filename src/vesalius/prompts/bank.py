@@ -7,7 +7,7 @@ from typing import Any
 
 from vesalius.errors import PromptError, unknown_name
 from vesalius.files import read_package_toml
-from vesalius.prompts.codes import find_modality
+from vesalius.prompts.modalities import find_modality
 
 BANK = "prompts/bank.toml"
 DISTRACTORS = "distractors"
@@ -23,14 +23,14 @@ class KnownTarget:
     name: str
     """Row of the prompt bank."""
     modalities: frozenset[str] = frozenset()
-    """Kinds of pictures that it was learnt on, by their short names (`vesalius.prompts.codes.modalities`); none where
+    """Kinds of pictures that it was learnt on, by their short names (`vesalius.prompts.modalities`); none where
     nothing says so."""
 
     def is_expected(self, modality: str | None) -> bool:
         """Whether it was learnt on pictures of this kind; true where either is not known.
 
         Args:
-            modality: What `vesalius.prompts.codes.find_modality` understands.
+            modality: What `vesalius.prompts.modalities.find_modality` understands.
         """
         if modality is None or not self.modalities:
             return True

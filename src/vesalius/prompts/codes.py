@@ -1,8 +1,4 @@
-"""Standard codes, in and out.
-
-Labels of anatomy have codes of SNOMED CT, Body Part Examined, RadLex, FMA and IHE's regions, and kinds of pictures
-DICOM's modalities.
-"""
+"""Standard codes of anatomy labels, in and out: SNOMED CT, Body Part Examined, RadLex, FMA and IHE's regions."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -15,8 +11,6 @@ from vesalius.files import read_package_toml
 from vesalius.prompts.anatomy import PAPER_STATIONS, STATIONS
 
 CODES = "prompts/codes.toml"
-UNTOLD = frozenset({"", "OT", "SC"})
-"""DICOM's codes for pictures of any kind: none, other, screen shots."""
 
 
 @dataclass(frozen=True)
@@ -49,44 +43,6 @@ class BodyPart:
 
     term: str
     code: Code
-
-
-@dataclass(frozen=True)
-class Modality:
-    """A kind of pictures, as finely as targets are learnt by it."""
-
-    dicom: tuple[str, ...]
-    """DICOM's codes."""
-    label: str
-    """What naming calls such pictures; dermoscopy is a photograph to it."""
-    pictures: str
-    """Plain name of such pictures."""
-
-
-@cache
-def modalities() -> Mapping[str, Modality]:
-    """All kinds of pictures by their short names, such as "xray"."""
-    rows = read_package_toml(CODES)["modality"].items()
-    return {kind: Modality(tuple(row["dicom"]), row["label"], row["pictures"]) for kind, row in rows}
-
-
-def find_modality(text: str) -> str | None:
-    """Short name of the kind of pictures that somebody calls so.
-
-    >>> find_modality("DX"), find_modality("ultrasound"), find_modality("PT")
-    ('xray', 'us', None)
-
-    Args:
-        text: The short name, DICOM's code or naming's label, in any case; or "MRI".
-    """
-    return _kinds().get(text.casefold())
-
-
-@cache
-def _kinds() -> Mapping[str, str]:
-    """All that kinds are called -> their short names; a label of several kinds is the last one's."""
-    said = {name.casefold(): kind for kind, row in modalities().items() for name in (*row.dicom, row.label)}
-    return said | {"mri": "mr"} | {kind: kind for kind in modalities()}
 
 
 def codes_of(label: str) -> StandardCodes:
