@@ -75,8 +75,21 @@ settle $more $more $runs/calibrated.safetensors $runs/seventh $runs/seventh
         --learning-rate 0.0008 --ema 0.995 --small-share 0.5 --relax 0.25 --lacking 0.35 --wordless 0.12 \
         --shares '{"people_ct": 0.15, "brain_sequences": 0.05, "full-head-t1w": 0.02, "busi": 0.03,
             "chest_xray_covid_anatomy": 0.02}'
-mkdir -p $runs/last
-settle $more $runs/last $more/calibrated.safetensors $runs/tenth $runs/tenth
+mkdir -p $runs/tenth_mean
+settle $more $runs/tenth_mean $more/calibrated.safetensors $runs/tenth $runs/tenth
+[ -d $made/abdomens_mr/anns ] || python $here/prepare_abdomens.py "$shared" $made
+last=$runs/last
+mkdir -p $last
+pack $last
+[ -f $runs/eleventh/rest.safetensors ] || # abdomens on MR, which the pixel decoder has to learn, too
+    python $here/train.py $last/train.safetensors $last/words.safetensors --out $runs/eleventh \
+        --start $runs/tenth_mean/calibrated.safetensors --still trunk --minutes 80 --batch 24 --questions 4 --balance 0.45 \
+        --learning-rate 0.0006 --ema 0.995 --small-share 0.7 --relax 0.25 --lacking 0.35 --wordless 0.12 \
+        --shares '{"people_ct": 0.15, "abdomens_mr": 0.08, "abdomens_painted": 0.06, "busi": 0.05, "bkai_polyp": 0.04,
+            "brain_sequences": 0.03, "full-head-t1w": 0.02, "chest-ct-subset": 0.02,
+            "curvas-abdominal-multiorgan": 0.03, "kits19-kidney-tumor": 0.02}'
+eleventh=$runs/eleventh
+settle $last $last $runs/tenth_mean/calibrated.safetensors $eleventh $eleventh $eleventh $eleventh
 [ -f $runs/named.safetensors ] ||
     python $here/anatomy.py $runs/last/calibrated.safetensors "$shared" $runs/named.safetensors
 python $here/audit_thresholds.py $runs/named.safetensors "$shared/anatomy/series"
@@ -85,4 +98,4 @@ python $here/phrases.py
 mapfile -t learnt < <(find "$shared/targets" -mindepth 1 -maxdepth 1 -type d ! -name lung-tumor | sort)
 python $here/fingerprints.py --out src/vesalius/models/weights/pocket.seen.safetensors \
     "$shared/segmentation" "${learnt[@]}" $made/brain_mr $made/brain_absent $made/brain_sequences $made/trunk_ct \
-    $made/heads_mr $made/heads_ct $made/people_ct $made/people_mr
+    $made/heads_mr $made/heads_ct $made/people_ct $made/people_mr $made/abdomens_mr $made/abdomens_painted

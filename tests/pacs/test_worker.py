@@ -177,7 +177,7 @@ def test_phrases_that_were_never_learnt_are_reported(work):
     [
         ("unicorn", ("CT",), "'unicorn' is not among what was learnt"),
         ("kidnies", (), "read as 'kidney'"),
-        ("liver", ("ct", "mr"), "not expected on MR"),
+        ("colon", ("ct", "mr"), "not expected on MR"),
         ("liver", (), None),
     ],
 )
