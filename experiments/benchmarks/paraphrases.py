@@ -174,9 +174,9 @@ def _unmarked(heard: Sequence[Heard]) -> list[str]:
         "",
         "## Asked for what is not there",
         "",
-        "Each data set is asked for all targets that its images surely lack. Of the pairs of a data set and such",
-        f"a name {silent} of {len(pairs)} mark under {NEARLY_NOTHING:.0%} of the pixels on every image;",
-        f"95 % of images are asked for. {'The others:' if worse else 'There are no others.'}",
+        "Each data set is asked for all targets that its images surely lack, and a name should mark under",
+        f"{NEARLY_NOTHING:.0%} of the pixels on 95 % of images. Of {len(pairs)} pairs of a data set and such a name",
+        f"{silent} do on every image. {'The others:' if worse else 'There are no others.'}",
         *(["", "| data set | images | name | left unmarked |", "|---|---|---|---|", *rows] if worse else []),
     ]
 

@@ -43,7 +43,7 @@ def test_the_page_names_the_worst_wording_and_what_is_marked_although_absent(par
     assert "| Set | test | 2 | 0.700 | 0.600 | -0.100 [" in page
     assert "| that bump | 0.400 |" in page
     assert page.index("| that bump | 0.400 | 0.600 |") < page.index("| is it | 0.800 | 0.800 |")
-    assert "2 of 3 mark under 1% of the pixels on every image" in page
+    assert "Of 3 pairs of a data set and such a name\n2 do on every image." in page
     assert "| Set | 3 | brain | 66.7% |" in page
     assert "| Other | 3 |" not in page
     assert "There are no others." in paraphrases.page([other])
