@@ -9,7 +9,6 @@ tables of docs/data-check.md. With --sheet, also draws pairs that were found, fo
 import argparse
 import io
 import json
-import os
 import platform
 import sys
 import time
@@ -25,6 +24,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 from vesalius.console import progress_bar
 from vesalius.data.check import CheckReport, CheckSettings, check_dataset
 from vesalius.data.check.similar import KEPT, find_similar, signature
+from vesalius.processes import count_cores
 
 SETS = ("kvasir_polyp", "clinicdb_polyp", "bkai_polyp", "busi", "cxr_lungs")
 ONE_EACH = "cxr_lungs"
@@ -55,7 +55,7 @@ def main() -> None:
     lacking = [str(root) for root in roots if not root.is_dir()]
     if lacking:
         sys.exit(f"error: no {', '.join(lacking)}")
-    jobs = os.cpu_count() or 1
+    jobs = count_cores()
     print(f"{jobs} cores ({platform.machine()}), Python {platform.python_version()}, {date.today()}\n")
     reports = [check_dataset(root, CheckSettings(jobs=jobs)) for root in roots]
     print_findings(reports)

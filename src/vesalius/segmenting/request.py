@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vesalius.errors import ConfigError, ImageError, VesaliusError
 from vesalius.imaging import Plane, SliceStack
+from vesalius.imaging.read import Choices
 from vesalius.results import slugs
 from vesalius.segmentation import THRESHOLD, Segmentation
 from vesalius.volumes import PackedMasks
@@ -231,10 +232,6 @@ def _pack(planes: "Iterator[NDArray[np.bool_]] | NDArray[np.bool_]") -> PackedMa
         packed.append(plane)
     assert packed is not None
     return packed
-
-
-Choices = Mapping[str, int | str | None]
-"""Series, stack, volume and frame to read, see `vesalius.imaging.read_image`."""
 
 
 @dataclass(frozen=True)
