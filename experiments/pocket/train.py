@@ -284,14 +284,8 @@ def main() -> None:
         nargs="+",
         help="folders or checkpoints of earlier trainings, from whose mean another goes on",
     )
-    parser.add_argument(
-        "--still",
-        choices=("trunk", "maps"),
-        nargs="?",
-        const="maps",
-        default="",
-        help="train all but the trunk, or only what phrases steer (as where nothing follows)",
-    )
+    told = "train all but the trunk, or only what phrases steer, as where nothing follows"
+    parser.add_argument("--still", choices=("trunk", "maps"), nargs="?", const="maps", default="", help=told)
     numbers = ("batch", "questions", "balance", "learning_rate", "ema", "small_share", "relax", "lacking", "wordless")
     for name in numbers:
         default = getattr(Config, name)

@@ -202,6 +202,8 @@ def test_it_trains_saves_assembles_and_calibrates(recipe, packed, build_tiny, tm
         run(train, packed / "train.safetensors", words, "--out", tmp_path / "second", *options, *again)
         still = ("--start", tmp_path / "first", tmp_path / "second", "--still", "--shares", f'{{"{ORGANS}": 0.5}}')
         run(train, packed / "train.safetensors", words, "--out", tmp_path / "third", *options, *still)
+        drawn = ("--start", tmp_path / "first", "--still", "trunk", "--learning-rate", 0.01)
+        run(train, packed / "train.safetensors", words, "--out", tmp_path / "fourth", *options, *drawn)
     facts = json.loads((tmp_path / "third" / "training.json").read_text(encoding="utf-8"))
     assert facts["config"]["shares"] == {ORGANS: 0.5}
     first, second = (train.read_trained([tmp_path / name]) for name in ("first", "second"))
@@ -213,6 +215,10 @@ def test_it_trains_saves_assembles_and_calibrates(recipe, packed, build_tiny, tm
     }
     assert moved <= {"to_condition", "outline", "evidence", "existence"}
     assert {"outline", "existence"} <= moved
+    fourth = train.read_trained([tmp_path / "fourth"])
+    learnt = {name for name, value in fourth.items() if not torch.allclose(value, first[name], atol=1e-3)}
+    assert {"decoder", "outline"} <= {name.partition(".")[0] for name in learnt}
+    assert not any(name.startswith("trunk.") or name.startswith("decoder.") and "running" in name for name in learnt)
     outlined, calibrated = tmp_path / "outlined.safetensors", tmp_path / "calibrated.safetensors"
     run(recipe["assemble"], packed / "start.safetensors", words, outlined, tmp_path / "first", tmp_path / "second")
     model, start = load_segmenter(outlined), load_segmenter(packed / "start.safetensors")
