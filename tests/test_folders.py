@@ -108,7 +108,7 @@ def test_differences_are_told_by_their_place():
 
 
 def test_a_record_is_read_as_it_was_written_its_rows_in_the_order_of_masks(tmp_path):
-    rows = [{"image": "c.png", "mask": name} for name in ("b.png", None, "a.png")]
+    rows = [{"image": "c.png", "prompt": "polyp", "mask": name} for name in ("b.png", None, "a.png")]
     write_record(tmp_path, {"results": rows, "begun": {"c.png": ["c.mask.png"]}, "tables": ["results.csv"]})
     read = read_record(tmp_path)
     assert [row["mask"] for row in read["results"]] == [None, "a.png", "b.png"]
@@ -122,7 +122,8 @@ def test_a_folder_without_a_record_has_no_results(tmp_path):
 
 NO_RECORDS = [
     "{", "[]", "{}", '{"results": {}}', '{"results": [1]}', '{"results": [{}]}',
-    '{"results": [{"image": 1}]}', '{"results": [{"image": "a.png", "mask": ["b"]}]}',
+    '{"results": [{"image": 1, "prompt": "polyp"}]}', '{"results": [{"image": "a.png"}]}',
+    '{"results": [{"image": "a.png", "prompt": "polyp", "mask": ["b"]}]}',
     '{"results": [], "begun": ["a"]}', '{"results": [], "begun": {"a": "b"}}', '{"results": [], "begun": {"a": [1]}}',
     '{"results": [], "tables": 5}', '{"results": [], "tables": [5]}', '{"results": [], "tables": null}',
 ]  # fmt: skip

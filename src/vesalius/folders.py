@@ -194,20 +194,21 @@ def read_record(folder: Path, record: str = RECORD) -> ResultsRecord:
         content = read_json(path)
     except DataError as error:
         raise OutputError(f"{error} Move it away, or name another --out.") from error
-    if not isinstance(content, dict) or not _is_record(content):
+    needed = ("image", "prompt") if record == RECORD else ("image",)
+    if not isinstance(content, dict) or not _is_record(content, needed):
         raise OutputError(f"{path}: is no record of results, or damaged; move it away, or name another --out.")
     return cast(ResultsRecord, content)
 
 
-def _is_record(content: Mapping[str, object]) -> bool:
+def _is_record(content: Mapping[str, object], needed: Sequence[str]) -> bool:
     rows, begun = content.get("results"), content.get("begun", {})
     told = [*begun.values(), content.get("tables", [])] if isinstance(begun, dict) else [None]
-    return isinstance(rows, list) and all(map(_is_row, rows)) and all(map(_are_names, told))
+    return isinstance(rows, list) and all(_is_row(row, needed) for row in rows) and all(map(_are_names, told))
 
 
-def _is_row(row: object) -> bool:
-    """Whether it says of which image it is, and what names files are texts."""
-    if not isinstance(row, dict) or not isinstance(row.get("image"), str):
+def _is_row(row: object, needed: Sequence[str]) -> bool:
+    """Whether it says of which image it is, and of which phrase, and what names files are texts."""
+    if not isinstance(row, dict) or not all(isinstance(row.get(column), str) for column in needed):
         return False
     return all(isinstance(row.get(column), str | None) for column in FILE_COLUMNS)
 
