@@ -21,6 +21,7 @@ from vesalius.models.registry import ModelRecipe
 from vesalius.naming import AnatomyLabeller
 from vesalius.prompts.phrase_vectors import to_unit
 
+pytestmark = pytest.mark.slow
 GOLDEN = {
     "openai-clip": ("clip_vit_b32_openai", "clip_vit_b32"),
     "pubmedclip": ("clip_vit_b32_openai", "clip_vit_b32"),
