@@ -75,11 +75,9 @@ settle $more $more $runs/calibrated.safetensors $runs/seventh $runs/seventh
         --learning-rate 0.0008 --ema 0.995 --small-share 0.5 --relax 0.25 --lacking 0.35 --wordless 0.12 \
         --shares '{"people_ct": 0.15, "brain_sequences": 0.05, "full-head-t1w": 0.02, "busi": 0.03,
             "chest_xray_covid_anatomy": 0.02}'
-mkdir -p $runs/tenth_mean
 settle $more $runs/tenth_mean $more/calibrated.safetensors $runs/tenth $runs/tenth
 [ -d $made/abdomens_mr/anns ] || python $here/prepare_abdomens.py "$shared" $made
 last=$runs/last
-mkdir -p $last
 pack $last
 [ -f $runs/eleventh/rest.safetensors ] || # abdomens on MR, which the pixel decoder has to learn, too
     python $here/train.py $last/train.safetensors $last/words.safetensors --out $runs/eleventh \

@@ -119,8 +119,8 @@ def check_positive(settings: object, *names: str, finite: bool = True) -> None:
         value = getattr(settings, name)
         if not value > 0:
             raise ConfigError(f"{name} must be above 0, got {value}.")
-        if finite and value == math.inf:
-            raise ConfigError(f"{name} must be finite, got {value}.")
+        if finite:
+            _check_finite(name, value)
 
 
 def check_at_least(settings: object, minimum: int, *names: str) -> None:
@@ -129,8 +129,12 @@ def check_at_least(settings: object, minimum: int, *names: str) -> None:
         value = getattr(settings, name)
         if not value >= minimum:
             raise ConfigError(f"{name} must be at least {minimum}, got {value}.")
-        if value == math.inf:
-            raise ConfigError(f"{name} must be finite, got {value}.")
+        _check_finite(name, value)
+
+
+def _check_finite(name: str, value: float) -> None:
+    if value == math.inf:
+        raise ConfigError(f"{name} must be finite, got {value}.")
 
 
 def check_below_one(settings: object, *names: str) -> None:

@@ -205,7 +205,7 @@ class Knowledge:
 
     def _is_expected(self, target: LearntTarget, modality: str | None) -> bool:
         known = next(each for each in self._known if each.name == target.name)
-        return known.is_expected(None if modality in ANY_KIND else modality)
+        return known.is_expected(modality if tells_kind(modality) else None)
 
     def _match_family(self, prompt: str, family: str, found: "Resolution", modality: str | None) -> Understanding:
         """A word for several targets: those that are expected, one of which is still to be chosen."""

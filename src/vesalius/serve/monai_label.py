@@ -269,7 +269,7 @@ def _read_wanted(params: Params) -> dict[str, object]:
     return {
         "phrases": _read_phrases(params),
         "threshold": _read_share(params, "threshold"),
-        "existence": _read_share(params, "existence"),
+        "existence": _read_share(params, "existence", ends=True),
         "dtype": str(params.get("result_dtype") or "uint8"),
     }
 
@@ -333,14 +333,13 @@ def _read_phrases(params: Params) -> list[str]:
     return phrases
 
 
-def _read_share(params: Params, name: str) -> float:
-    """A probability, which some clients send as text; what is not given is 0.5."""
+def _read_share(params: Params, name: str, *, ends: bool = False) -> float:
+    """A probability, which some clients send as text, with or without 0 and 1; what is not given is 0.5."""
     given = params.get(name)
     try:
         value = 0.5 if given is None or given == "" else float(given)
     except (TypeError, ValueError, OverflowError):
         value = -1.0
-    ends = name == "existence"  # see `MaskRules`
     if not (0 <= value <= 1 if ends else 0 < value < 1):
         expected = "a number from 0 to 1" if ends else "a number between 0 and 1"
         raise ServiceError(422, Refusal(f"{name} is no probability", name, expected))
