@@ -77,6 +77,23 @@ def test_skin_lesions_are_expected_on_what_dermoscopes_write(modality, expected)
     assert skin.understand("skin lesion", modality).expected == expected
 
 
+@pytest.mark.parametrize("phrase", ["no kidneys", "not the kidneys", "kidney-free"])
+def test_a_denial_is_answered_without_the_model(knowledge, phrase):
+    found = knowledge.understand(phrase)
+    assert (found.asked, found.target, found.known, found.refusal) == (None, None, True, "a denial")
+    assert found.remark.startswith(f"'{phrase}': denies kidneys, so nothing is marked")
+
+
+def test_a_word_for_a_target_is_expected_where_that_is():
+    skin = Knowledge([LearntTarget("optic_disc", ("fundus",), 9)])
+    assert skin.understand("disc", "OP").candidates == ("optic disc",)
+    refused = skin.understand("disc", "MR")
+    assert (refused.refusal, refused.remark) == (
+        "not expected here",
+        "'disc': no learnt disc is expected on MR; learnt: optic disc (fundus photographs).",
+    )
+
+
 @pytest.fixture(scope="module")
 def pocket():
     return Knowledge.read("pocket", open_runtime("pocket"))

@@ -23,7 +23,7 @@ from vesalius.models.inference import TextCache
 from vesalius.predict import DEFAULT_MODEL
 from vesalius.prompts.bank import KnownTarget
 from vesalius.prompts.phrase_vectors import PhraseIndex
-from vesalius.prompts.reading import PhraseKind
+from vesalius.prompts.noun_phrases import PhraseKind
 from vesalius.prompts.targets import Encode, Resolution, resolve
 
 RECIPES = Path(__file__).parents[2] / "experiments" / "pocket"

@@ -94,10 +94,12 @@ class Understanding:
 
     @property
     def refusal(self) -> str | None:
-        """Why the model is not asked, in words; None if it is asked."""
+        """Why the model is not asked: "not learnt", "not expected here" or "a denial"; None if it is asked."""
         if self.asked is not None or self.candidates:
             return None
-        return "not expected here" if self.known else "not learnt"
+        if not self.known:
+            return "not learnt"
+        return "a denial" if self.expected else "not expected here"
 
     @property
     def told_existence(self) -> str:
@@ -185,9 +187,11 @@ class Knowledge:
         if not found.known:
             nearest = tuple(find_target(each).phrases[0] for each in found.nearest)
             return Understanding(prompt, None, known=False, nearest=nearest, remark=found.remark)
+        if found.kind == "denial":
+            return Understanding(prompt, None, remark=found.remark)
         target = next((each for each in self.targets if each.name == found.target), None)
-        if found.family and (self._runtime is None or self._runtime.judges_existence):
-            return self._match_family(prompt, found.family, found, modality)
+        if found.members and (self._runtime is None or self._runtime.judges_existence):
+            return self._match_family(found, modality)
         if target is None:
             return Understanding(prompt, prompt, remark=found.remark)
         asked = target.phrase if found.read_as else prompt  # a misspelt prompt is replaced
@@ -207,14 +211,12 @@ class Knowledge:
         known = next(each for each in self._known if each.name == target.name)
         return known.is_expected(modality if tells_kind(modality) else None)
 
-    def _match_family(self, prompt: str, family: str, found: "Resolution", modality: str | None) -> Understanding:
+    def _match_family(self, found: "Resolution", modality: str | None) -> Understanding:
         """A word for several targets: those that are expected, one of which is still to be chosen."""
-        from vesalius.prompts.bank import read_families
-
-        learnt = [each for each in self.targets if each.name in read_families()[family].members]
+        learnt = [each for each in self.targets if each.name in found.members]
         expected = [each for each in learnt if self._is_expected(each, modality)]
         note = f"'{found.qualifier}' is not told apart" if found.qualifier else ""
-        understood = Understanding(prompt, None, family=family, remark=note)
+        understood = Understanding(found.phrase, None, family=found.family or found.phrase.strip(), remark=note)
         if not expected:
             return _refuse_family(understood, learnt, str(modality))
         return replace(understood, candidates=tuple(each.phrase for each in expected))

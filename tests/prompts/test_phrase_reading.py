@@ -71,7 +71,8 @@ def test_what_a_phrase_is_about_is_its_target(phrase, target):
         "kidney stone", "stone in the left kidney", "liver abscess", "lung nodule", "heart valve", "valve of the heart",
         "spleen rupture", "polyp forceps", "brain stem", "femoral artery", "pneumonia", "ribs", "rib fracture",
         "pneumonia of the left lung", "fetal spine", "spine of a book", "a dog's liver", "pancreatitis",
-        "bladder tumour", "tumour of the pancreas",
+        "bladder tumour", "tumour of the pancreas", "everything but the liver", "non-lung tissue", "except the heart",
+        "outside the brain", "around the liver", "left ventricle of the brain", "...", "\U0001f600",
     ],
 )  # fmt: skip
 def test_what_only_has_the_name_of_a_target_in_it_is_none(phrase):
@@ -89,8 +90,16 @@ def test_what_only_has_the_name_of_a_target_in_it_is_none(phrase):
         ("femoral neck", "femur", "neck"),
         ("L4 vertebra", "spine", "l4"),
         ("vertebrae T12", "spine", "t12"),
+        ("kidneys, left", "kidney", "left"),
+        ("kidney on the right", "kidney", "right"),
+        ("liver, left lobe", "liver", "left lobe"),
+        ("rt. lung", "lungs", "rt"),
         ("left ventricle", "left_ventricle", ""),
+        ("lungs, left and right", "lungs", ""),
         ("two polyps", "polyp", ""),
+        ("liver but not the tumour", "liver", "but not the tumour"),
+        ("tumour-free liver", "liver", "tumour-free"),
+        ("skull without the brain", "skull", "without the brain"),
     ],
 )
 def test_sides_and_pieces_are_told(phrase, target, qualifier):
@@ -124,6 +133,28 @@ def test_misspelt_words_for_asking_say_nothing(phrase, target):
     found = read_phrase(phrase, ALL)
     assert (found.kind, found.target, found.settled) == ("target", target, True)
     assert found.read_as
+
+
+@pytest.mark.parametrize(
+    ("phrase", "targets"),
+    [
+        ("liver & spleen", ("liver", "spleen")),
+        ("lungs/heart", ("lungs", "heart")),
+        ("LV+RV", ("left_ventricle", "right_ventricle")),
+        ("either liver or spleen", ("liver", "spleen")),
+        ("liver as well as the spleen", ("liver", "spleen")),
+        ("left and right ventricle", ("left_ventricle", "right_ventricle")),
+        ("optic disc & cup", ("optic_disc", "optic_cup")),
+    ],
+)
+def test_several_targets_are_told(phrase, targets):
+    found = read_phrase(phrase, ALL)
+    assert (found.kind, found.several) == ("several", targets)
+
+
+@pytest.mark.parametrize(("phrase", "target"), [("left and right lung", "lungs"), ("SDH or EDH", "brain_haemorrhage")])
+def test_one_target_by_two_names_is_one(phrase, target):
+    assert read_phrase(phrase, ALL).target == target
 
 
 def test_several_and_families_are_told_beside_misspelt_words_for_asking():
@@ -171,7 +202,7 @@ def test_two_targets_at_once_are_several():
     assert read_phrase("left and right lung", ALL).kind == "target"
 
 
-@pytest.mark.parametrize("phrase", ["", "?", "the lesion", "please mark the tumour", "what is abnormal here"])
+@pytest.mark.parametrize("phrase", ["", "the lesion", "please mark the tumour", "what is abnormal here"])
 def test_what_means_whatever_is_learnt_is_vague(phrase):
     assert read_phrase(phrase, ALL).kind == "vague"
 

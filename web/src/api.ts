@@ -30,7 +30,7 @@ export interface Answer {
   phrase: string;
   target: string | null;
   existence: number | null;
-  /** "not learnt" or "not expected here"; null if the model was asked. */
+  /** "not learnt", "not expected here" or "a denial"; null if the model was asked. */
   reason: string | null;
   remark: string | null;
   nearest: readonly string[];

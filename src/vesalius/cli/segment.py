@@ -63,8 +63,9 @@ def segment(
     says what each file was made from.
 
     What the model never learnt ("fracture"), or learnt on other kinds of pictures, gets no mask and no probability, but
-    "not learnt" or "not expected here" and a line that says why; `vesalius models pocket` lists what it learnt. A word
-    for a family of targets ("tumour", "vessel") is answered by the learnt one that most probably is there.
+    "not learnt" or "not expected here" and a line that says why; `vesalius models pocket` lists what it learnt. Nor
+    does a denial ("no polyp"). A word for a family of targets ("tumour", "vessel") is answered by the learnt one that
+    most probably is there.
 
     With --prompt any number of files, folders and patterns is segmented, each image once for all phrases, and the
     folder of results gets a table (results.csv) and a page to look at (index.html). What failed is listed at the end,

@@ -48,6 +48,7 @@ class Presence(StrEnum):
     UNDETERMINED = "undetermined"
     NOT_LEARNT = "not learnt by the model"
     NOT_EXPECTED = "not expected here"
+    DENIED = "not asked, as the phrase is a denial"
 
     def code(self) -> Code:
         """DICOM's and SNOMED's where they have one."""

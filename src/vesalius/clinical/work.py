@@ -37,6 +37,12 @@ from vesalius.volumes import PackedMasks, volume_of
 
 Watch = Callable[[Iterable[list[Segmentation]], int], Iterable[list[Segmentation]]]
 """Goes through the answers, of which there are so many, and may tell how far they are."""
+_REFUSED = {
+    "not learnt": Presence.NOT_LEARNT,
+    "not expected here": Presence.NOT_EXPECTED,
+    "a denial": Presence.DENIED,
+}
+"""Why a phrase is not asked -> what a report says of it."""
 
 
 class ReportOnlyError(PromptError):
@@ -314,8 +320,7 @@ def _build(
 def _finding(found: PhraseResult, image: MedicalImage, slices: SliceStack, source: SourceSeries) -> ReportedFinding:
     prompt, understood = found.understanding.prompt, found.understanding
     if found.masks is None:
-        presence = Presence.NOT_EXPECTED if understood.known else Presence.NOT_LEARNT
-        return ReportedFinding(prompt, found.name, presence)
+        return ReportedFinding(prompt, found.name, _REFUSED[str(understood.refusal)])
     frames = tuple(_marked_frames(found.masks, image, slices, source))
     presence = Presence.PRESENT if frames else Presence.ABSENT
     kind = Likelihood.EXISTENCE  # of a series that of its best run, which is no calibrated probability

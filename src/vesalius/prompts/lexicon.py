@@ -26,13 +26,6 @@ _WORD = re.compile(r"[^\W_]+|[,;:(]")
 _POSSESSIVE = re.compile(r"['’`]s?\b")
 _ARTICLES = frozenset({"the", "a", "an", "this", "these", "those", "my", "our", "her", "his", "their", "your"})
 _KEPT_ENDINGS = ("ss", "us", "is", "as", "ies")
-_DENIALS = re.compile(
-    r"^(?:there (?:is|are) |i see )?(?:no|not an?|absence of|lack of|without|free of|no longer an?)\s+"
-    r"(?:(?:sign|evidence|trace|part)s? of )?(?:an?y? |the )?(?P<what>.+)$"
-)
-_LACKING = re.compile(
-    r"^(?P<whole>.+?)\s+(?:without|with no|(?:is |are )?free of|lacking|with not an?)\s+(?:an?y? |the )?(?P<what>.+)$"
-)
 
 
 @dataclass(frozen=True)
@@ -111,9 +104,11 @@ def to_words(text: str) -> Words:
 
 
 def _without_accents(text: str) -> str:
+    """Without what is written over letters, and without soft hyphens and the like between them."""
     if text.isascii():
         return text
-    return "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    letters = unicodedata.normalize("NFKD", text)
+    return "".join(each for each in letters if not unicodedata.combining(each) and unicodedata.category(each) != "Cf")
 
 
 def join(words: Iterable[str]) -> str:
@@ -156,20 +151,6 @@ def _cuts(words: Words, place: int) -> bool:
         return any(before not in lexicon.harmless | lexicon.sides | {","} for before in words[:place])
     last = place + 1 == len(words) or words[place + 1] in lexicon.cuts
     return word in lexicon.cuts and (last or word not in lexicon.harmless)
-
-
-def find_denial(phrase: str) -> tuple[str, str] | None:
-    """Split a denial into what it speaks of, empty if nothing, and what is said to be absent; None if it is none.
-
-    >>> find_denial("a colon free of polyps")
-    ('a colon', 'polyps')
-    """
-    plain = phrase.strip().rstrip(".!?").casefold()
-    if match := _DENIALS.match(plain):
-        return "", match["what"]
-    if match := _LACKING.match(plain):
-        return match["whole"], match["what"]
-    return None
 
 
 @lru_cache(maxsize=8192)

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.prompts.bank import KnownTarget, find_target, read_synonyms
-from vesalius.prompts.lexicon import Words, find_denial, is_lesion, name_words, strip_request, to_words
+from vesalius.prompts.denials import find_denial
+from vesalius.prompts.lexicon import Words, is_lesion, name_words, strip_request, to_words
+from vesalius.prompts.noun_phrases import PhraseKind, Reading
 from vesalius.prompts.phrase_vectors import NEAREST, Nearness, PhraseIndex
-from vesalius.prompts.reading import PhraseKind, Reading, read_phrase
+from vesalius.prompts.reading import read_phrase
 
 Encode = Callable[[str], NDArray[np.float32]]
 """A phrase's sentence vector, [D]."""
@@ -55,6 +57,8 @@ class Resolution:
     """Rows of the bank: learnt targets that it resembles, the nearest first."""
     family: str | None = None
     """Of a vague phrase the family of targets that it names, see ``families.toml``; None if it names none."""
+    members: frozenset[str] = frozenset()
+    """Of a vague phrase the rows of the bank that it may mean; empty where it may mean anything."""
 
     @property
     def known(self) -> bool:
@@ -71,6 +75,9 @@ class Resolution:
         parts = [f"read as '{self.read_as}'"] if self.read_as else []
         if self.qualifier and self.target:
             parts.append(f"{_names([self.target])}: learnt as a whole, '{self.qualifier}' is not told apart")
+        if self.kind == "denial":
+            denied = _names([self.target]) if self.target else "what it names"
+            parts.append(f"denies {denied}, so nothing is marked; to see whether it is there, ask for it")
         return f"'{self.phrase}': {'; '.join(parts)}." if parts else ""
 
 
@@ -94,6 +101,8 @@ def resolve(
     found = read_phrase(phrase, names)
     if found.kind != "unknown" and found.settled:
         return _to_resolution(phrase, _reword(found, phrase))
+    if found.kind == "unknown" and not to_words(phrase):
+        return _to_resolution(phrase, found)
     if not names or index is None or encode is None:
         # A name beside unknown words stands for its target; all else is unknown.
         return replace(_to_resolution(phrase, found), nearest=_resembling(phrase, names))
@@ -130,7 +139,9 @@ def _judge(phrase: str, found: Reading, near: Nearness, words: Words) -> Resolut
         return replace(_to_resolution(phrase, understood), nearest=nearest)
     if found.kind == "unknown" and _is_sure(found, near, words):
         return Resolution(phrase, "target", nearest[0], read_as=_names(nearest[:1]), nearest=nearest)
-    return Resolution(phrase, "vague" if found.kind == "vague" else "unknown", nearest=nearest)
+    if found.kind == "vague":
+        return Resolution(phrase, "vague", nearest=nearest, members=found.among)
+    return Resolution(phrase, "unknown", nearest=nearest)
 
 
 def _choose(found: Reading, near: Nearness, words: frozenset[str]) -> str | None:
@@ -165,8 +176,23 @@ def _contradicted(near: Nearness, words: frozenset[str]) -> set[str]:
 
 def _to_resolution(phrase: str, found: Reading) -> Resolution:
     return Resolution(
-        phrase, found.kind, found.target, found.qualifier, found.read_as, found.several, family=found.family
+        phrase,
+        found.kind,
+        found.target,
+        found.qualifier or _find_side(phrase, found.target),
+        found.read_as,
+        found.several,
+        family=found.family,
+        members=found.among if found.kind == "vague" else frozenset(),
     )
+
+
+def _find_side(phrase: str, target: str | None) -> str:
+    """The one side that a phrase names anywhere and its target, an organ, does not: "hip_left", "rein gauche"."""
+    if target is None or is_lesion(target):
+        return ""
+    sides = {"left", "right"} & set(to_words(phrase)) - set(to_words(_names([target])))
+    return next(iter(sides)) if len(sides) == 1 else ""
 
 
 def _resembling(phrase: str, known: frozenset[str]) -> tuple[str, ...]:

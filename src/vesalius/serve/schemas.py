@@ -84,7 +84,7 @@ class ResultInfo(BaseModel):
     known: bool = Field(description="whether the model learnt what the phrase names")
     expected: bool = Field(description="whether it learnt it on pictures of this kind")
     existence: float | None = Field(description="probability that the image shows it; null if it was not asked")
-    reason: str | None = Field(description='"not learnt" or "not expected here"; null if it was asked')
+    reason: str | None = Field(description='"not learnt", "not expected here" or "a denial"; null if it was asked')
     remark: str | None = Field(description="a sentence that the user should read")
     family: str | None = Field(default=None, description="family of targets that a word such as 'tumour' names")
     considered: dict[str, float] = Field(default={}, description="of such a word, existence of all that was looked for")
