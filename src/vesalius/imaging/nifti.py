@@ -1,13 +1,11 @@
 """NIfTI and FreeSurfer volumes: images and label volumes read slice by slice, masks written; needs nibabel.
 
-Readers and the writer first, then the guess of the modality, then how a volume's voxels are found in its file.
+Readers and the writer first, then what a header says of a place, then the guess of the modality.
 """
 
 import gzip
-import shutil
-import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from vesalius.imaging.header import read_sidecar
 from vesalius.imaging.image import MedicalImage
 from vesalius.imaging.intensity import REACHES_AIR, looks_like_hounsfield, zero_missing
 from vesalius.imaging.lazy import LazyPixels, Pixels, keep_small
+from vesalius.imaging.nifti_voxels import find_voxels
 from vesalius.imaging.orientation import (
     Affine,
     Plane,
@@ -34,9 +33,7 @@ from vesalius.imaging.orientation import (
     voxel_spacing,
 )
 from vesalius.imaging.safeguards import (
-    BYTES_PER_MEGABYTE,
     FRAMES,
-    KEPT_MEGABYTES,
     MEGABYTES,
     PIXELS,
     Notice,
@@ -57,8 +54,14 @@ PLACING_FIELDS = ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern
 KINDS = {"Cifti2Image": "CIFTI-2 file (values on surfaces and parts of the brain)"}
 """Other files of the same suffixes, by nibabel's class."""
 
-READ_AT_ONCE = 2**20
-"""Bytes that are unpacked at a time."""
+SAMPLED_PIXELS = 2**20
+"""Most pixels of a slice from which units are guessed."""
+
+MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
+"""Units of lengths, by nibabel's names, in millimetres; any other is taken for millimetres."""
+
+LONGEST_VOXEL_MM = 100.0
+"""A longer voxel shows that the header's unit of lengths is wrong."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +83,10 @@ class StoredVolume:
     """Number of volumes in the file."""
     repaired: tuple[str, ...]
     """Faults of the header and their repairs, in nibabel's words."""
+    is_placed: bool
+    """Whether the header says where the voxels lie in the patient."""
+    unit: str
+    """The header's unit of lengths, where it is none that was used."""
 
     @property
     def is_colour(self) -> bool:
@@ -126,6 +133,15 @@ def read_nifti(path: Path, *, volume: int | None = None) -> MedicalImage:
     header = read_sidecar(path)
     modality = header.get("Modality")
     notices = _volumes_left_out(stored.volumes, volume)
+    if not stored.is_placed:
+        notices += (
+            Notice(
+                "place in the patient unknown", "the header has neither sform nor qform", "Slices are taken as stored"
+            ),
+        )
+    if stored.unit:
+        why = f"in {stored.unit}s, voxels would be longer than {LONGEST_VOXEL_MM:g} mm"
+        notices += (Notice("lengths taken for millimetres", why),)
     if stored.repaired:
         notices += (Notice("header is damaged and was read as well as it goes", "; ".join(stored.repaired)),)
     if not modality and not stored.is_colour:
@@ -136,7 +152,7 @@ def read_nifti(path: Path, *, volume: int | None = None) -> MedicalImage:
         source=path,
         affine=placed,
         modality=modality or None,
-        plane=plane_of(placed),
+        plane=plane_of(placed) if stored.is_placed else None,
         header=header,
         notices=notices,
         source_affine=stored.affine,
@@ -229,13 +245,25 @@ def says_where(path: Path) -> bool:
         ImageError: If it cannot be read.
     """
     with reading(path, "a NIfTI or MGZ volume"):
-        header = nib.load(path).header
+        return _is_placed(nib.load(path).header)
+
+
+def _is_placed(header: object) -> bool:
     return not isinstance(header, nib.Nifti1Header) or bool(header["qform_code"] > 0 or header["sform_code"] > 0)
+
+
+def _to_millimetres(affine: Affine, header: object) -> tuple[Affine, str]:
+    """The affine in millimetres, and the header's unit of lengths if it cannot be true."""
+    unit = header.get_xyzt_units()[0] if isinstance(header, nib.Nifti1Header) else "mm"
+    scaled = affine * np.array([[MILLIMETRES.get(unit, 1.0)]] * 3 + [[1.0]])
+    if unit in MILLIMETRES and max(voxel_spacing(scaled)) > LONGEST_VOXEL_MM:
+        return affine, unit
+    return scaled, ""
 
 
 def _guess_modality(pixels: LazyPixels) -> tuple[str | None, tuple[Notice, ...]]:
     chosen = np.unique(np.linspace(0, len(pixels) - 1, SAMPLED_SLICES).round().astype(int)).tolist()
-    stride = max(1, pixels.shape[1] * pixels.shape[2] // READ_AT_ONCE)
+    stride = max(1, pixels.shape[1] * pixels.shape[2] // SAMPLED_PIXELS)
     sample = np.concatenate([pixels[index].ravel()[::stride] for index in chosen]).astype(np.float32, copy=False)
     hounsfield, reason = looks_like_hounsfield(sample)
     remedy = 'A file beside the volume, of the same name but .json, with {"Modality": "CT"} or "MR" settles it'
@@ -282,12 +310,13 @@ def _open(path: Path, number: int) -> StoredVolume:
         if not 1 <= number <= volumes:
             raise ImageError(f"{path}: has no volume {number}; expected a number from 1 to {volumes}.")
         one = (shape[0], shape[1], shape[2] if len(shape) > 2 else 1)
-        view, file = _find_voxels(path, int(proxy.offset), dtype, one, (number - 1, volumes))
-        affine = np.asarray(image.affine, np.float64)
+        view, file = find_voxels(path, int(proxy.offset), dtype, one, (number - 1, volumes))
+        affine, unit = _to_millimetres(np.asarray(image.affine, np.float64), image.header)
         if not places_volume(affine):
             raise ImageError(f"{path}: its affine places no volume in space; repair the header (sform or qform).")
         scale = float(proxy.slope), float(proxy.inter)
-        found = StoredVolume(path, one, affine, dtype, *scale, view, volumes, tuple(repaired))
+        placed = _is_placed(image.header)
+        found = StoredVolume(path, one, affine, dtype, *scale, view, volumes, tuple(repaired), placed, unit)
         if file is not None:
             weakref.finalize(found, file.close)
     return found
@@ -300,59 +329,6 @@ def _check_values(shape: tuple[int, ...], dtype: np.dtype[np.generic], path: Pat
     raise ImageError(
         f"{path}: expected a grey or RGB volume of 2 or more dimensions, got {dtype} {list(shape)}; convert it."
     )
-
-
-def _find_voxels(
-    path: Path, offset: int, dtype: np.dtype[np.generic], shape: tuple[int, int, int], which: tuple[int, int]
-) -> tuple[Callable[[], NDArray[np.generic]], IO[bytes] | None]:
-    """A view of one volume of a file, and the unpacked file to close when the view is no longer used."""
-    number, volumes = which
-    size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    start, end = offset + number * size, offset + volumes * size
-    if not read_start(path).startswith(b"\x1f\x8b"):
-        present = path.stat().st_size
-        if present < end:
-            raise ImageError(
-                f"{path}: cannot be read as a NIfTI or MGZ volume: it has {present:,} bytes of {end:,}. It is "
-                "incomplete; copy or export it again."
-            )
-        return lambda: np.memmap(path, dtype, "r", start, shape, order="F"), None
-    if megabytes(size) <= KEPT_MEGABYTES.value:
-        unpacked = b"".join(_unpack(path, start, size, end))
-        return lambda: np.frombuffer(unpacked, dtype).reshape(shape, order="F"), None
-    file = _unpack_to_disk(path, start, size, end)
-    return lambda: np.memmap(file, dtype, "r", 0, shape, order="F"), file
-
-
-def _unpack_to_disk(path: Path, start: int, size: int, end: int) -> IO[bytes]:
-    home = tempfile.gettempdir()
-    free = shutil.disk_usage(home).free
-    if free < size:
-        raise ImageError(
-            f"{path}: unpacking it needs {megabytes(size):,} megabytes in {home}, which has "
-            f"{free // BYTES_PER_MEGABYTE:,} free; make room, or name another folder in the variable TMPDIR."
-        )
-    file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the volume
-    try:
-        file.writelines(_unpack(path, start, size, end))
-        file.flush()
-    except BaseException:
-        file.close()
-        raise
-    return file
-
-
-def _unpack(path: Path, start: int, size: int, end: int) -> Iterator[bytes]:
-    """Pieces of one part of a compressed file; all of it is read, so that its checksum is compared."""
-    at = 0
-    with gzip.open(path) as packed:
-        while at < end:
-            part = packed.read(min(READ_AT_ONCE, end - at))
-            if not part:
-                raise EOFError(f"it ends after {at:,} bytes of {end:,}")
-            yield part[max(0, start - at) : max(0, start + size - at)]
-            at += len(part)
-        packed.read(1)
 
 
 def _copy_place(source: Path, header: nib.Nifti1Header) -> None:

@@ -46,6 +46,7 @@ def read_raster(path: Path, *, frame: int | None = None) -> MedicalImage:
     """
     with reading(path, "a picture"), _open(path) as picture:
         count = _page_count(picture)
+        animated = _pictures_left_out(picture) if count == 1 else ()
         FRAMES.check(count, path)
         if frame is not None and not 1 <= frame <= count:
             raise ImageError(f"{path}: has no frame {frame}; expected a number from 1 to {count}.")
@@ -58,7 +59,8 @@ def read_raster(path: Path, *, frame: int | None = None) -> MedicalImage:
         dtype = np.float32 if kind[1] in ("I", "F") else first.dtype  # a later page may hold other numbers
         pages = LazyPixels(len(alike), lambda index: _read_one(path, alike[index]), first.shape, dtype, path)
         pixels = keep_small(pages)
-    return MedicalImage(pixels=pixels, source=path, notices=_left_out(count - len(alike), count, frame))
+    notices = (*_left_out(count - len(alike), count, frame), *animated)
+    return MedicalImage(pixels=pixels, source=path, notices=notices)
 
 
 def _left_out(pages: int, count: int, frame: int | None) -> tuple[Notice, ...]:
@@ -66,6 +68,13 @@ def _left_out(pages: int, count: int, frame: int | None) -> tuple[Notice, ...]:
         return ()
     why = "they are of another size or type than the first, as thumbnails and reduced copies are"
     return (Notice("pages left out", why, "Choose one with frame", pages, count),)
+
+
+def _pictures_left_out(picture: Image.Image) -> tuple[Notice, ...]:
+    """What an animation (GIF, APNG, WebP) or a camera's file of several pictures holds beside the first."""
+    count = int(getattr(picture, "n_frames", 1))
+    why = f"of a {picture.format} only the first picture is read"
+    return (Notice("pictures left out", why, "Save another as a file of its own", count - 1, count),) * (count > 1)
 
 
 def is_raster(path: Path) -> bool:
