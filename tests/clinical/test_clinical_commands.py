@@ -62,6 +62,7 @@ def test_name_writes_a_report(run, scan, tmp_path):
         (["segment", "scan.dcm", "fracture", "--out", "result.dcm"], "add --sr report.dcm"),
         (["segment", "scan.dcm", "liver", "--sr", "report.dcm"], "go with --out result.dcm"),
         (["segment", "scan.dcm", "liver", "--fractional"], "go with --out result.dcm"),
+        (["segment", "scan.dcm", "liver", "--out", "liver.png"], "liver.png: expected a folder"),
         (["segment", "scan.dcm", "-p", "liver", "--jobs", "2", "--out", "result.dcm"], "holds one image or series"),
         (["segment", "scan.dcm", "picture.png", "-p", "liver", "--out", "result.dcm"], "holds one image or series"),
         (["segment", "scan.dcm", "liver", "--out", "scan.dcm", "--overwrite"], "a result would replace it"),

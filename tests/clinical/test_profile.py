@@ -65,6 +65,13 @@ def test_numbers_are_found_beside_letters_but_not_within_others():
     assert found("order A-17b", PlacerOrderNumberProcedure="A-17b")
 
 
+def test_the_date_of_birth_is_found_as_people_write_it():
+    born = {"PatientBirthDate": "19510203"}
+    for text in ("born 03.02.1951", "1951-02-03", "DOB 2/3/1951", "3.2.1951", "x19510203"):
+        assert found(text, **born), text
+    assert not any(found(text, **born) for text in ("1951", "119510203", "04.02.1951"))
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # of the test's own file
 def test_texts_of_every_kind_are_emptied_value_by_value_and_numbers_and_needed_codes_stay(write_image, tmp_path):
     path = write_image(
@@ -88,7 +95,9 @@ def test_texts_of_every_kind_are_emptied_value_by_value_and_numbers_and_needed_c
     assert (told["BodyPartExamined"], told["ImageType"]) == ("emptied", "emptied")
 
 
-@pytest.mark.parametrize(("part", "kept"), [("KNEE", "KNEE"), ("KNEE MAX", None), ("LEFT HAND", None), ("", None)])
+@pytest.mark.parametrize(
+    ("part", "kept"), [("KNEE", "KNEE"), ("KNEE MAX", None), ("LEFT HAND", "LEFT HAND"), ("", None)]
+)
 def test_a_body_part_stays_if_patients_are_called_like_it_and_goes_with_their_names(write_image, tmp_path, part, kept):
     attributes = {"PatientName": "Knee^Max", "OperatorsName": "Hand", "BodyPartExamined": part, "AcquisitionNumber": ""}
     path = write_image("a.dcm", np.zeros((8, 8), np.int16), **attributes)

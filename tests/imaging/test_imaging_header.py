@@ -160,6 +160,19 @@ FOUND = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("attributes", "label"),
+    [
+        ({"SeriesDescription": "t1_twist_cor_dyn", "RepetitionTime": "2.6", "EchoTime": "0.87"}, "T1"),
+        ({"SeriesDescription": "ax t1 vibe dixon", "RepetitionTime": "3.9", "EchoTime": "0.98"}, "T1"),
+        ({"SeriesDescription": "pd t2 dual echo"}, "T2"),
+        ({"ScanningSequence": "GR", "RepetitionTime": "0.5", "EchoTime": "0.02"}, None),
+    ],
+)
+def test_short_times_and_double_echoes_are_no_contradiction(attributes, label):
+    assert find_protocol({"ScanningSequence": "GR"} | attributes if label == "T1" else attributes).label == label
+
+
 @pytest.mark.parametrize("case", FOUND)
 def test_the_first_rule_that_applies_decides(case):
     attributes, label, confidence = FOUND[case]
@@ -169,6 +182,11 @@ def test_the_first_rule_that_applies_decides(case):
 
 UNKNOWN = {
     "nothing": ({}, "no attribute tells"),
+    "PD in words": (
+        header(**SPIN, SeriesDescription="pd_tse_fs_sag", RepetitionTime=3000, EchoTime=35),
+        "PD is none of",
+    ),
+    "proton density in words": ({"SeriesDescription": "Proton density"}, "PD is none of"),
     "T1 in words and T2 by times": (
         header(**SPIN, SeriesDescription="T1", RepetitionTime=4000, EchoTime=100),
         "says T2",

@@ -265,6 +265,52 @@ def test_a_wrong_checksum_is_noticed(tmp_path):
         read_nifti(tmp_path / "a.nii.gz")
 
 
+@pytest.mark.parametrize("more", [1, 20 * 2**20])
+def test_a_wrong_checksum_is_noticed_where_more_is_unpacked_than_voxels(tmp_path, more):
+    nib.save(nib.Nifti1Image(np.zeros((8, 9, 10), np.uint8), np.eye(4)), tmp_path / "a.nii")
+    data = bytearray(gzip.compress((tmp_path / "a.nii").read_bytes() + bytes(more)))
+    if more == 1:
+        data[-6] ^= 1
+    (tmp_path / "a.nii.gz").write_bytes(data)
+    with pytest.raises(ImageError, match="CRC check failed" if more == 1 else "goes on after 1,072 bytes"):
+        read_nifti(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize(("unit", "length"), [("meter", 0.001), ("micron", 1000.0), ("mm", 1.0), ("unknown", 1.0)])
+def test_lengths_are_millimetres_whatever_the_headers_unit(tmp_path, unit, length):
+    image = nib.Nifti1Image(marked_volume(), np.diag([length, length, 2 * length, 1]))
+    image.header.set_xyzt_units(unit)
+    nib.save(image, tmp_path / "a.nii")
+    read = read_nifti(tmp_path / "a.nii")
+    np.testing.assert_allclose(read.source_affine, np.diag([1, 1, 2, 1]), atol=1e-5)
+    assert "lengths taken for millimetres" not in " ".join(map(str, read.notices))
+
+
+def test_a_unit_that_cannot_be_true_is_told(tmp_path):
+    image = nib.Nifti1Image(marked_volume(), np.eye(4))
+    image.header.set_xyzt_units("meter")
+    nib.save(image, tmp_path / "a.nii")
+    read = read_nifti(tmp_path / "a.nii")
+    np.testing.assert_allclose(read.source_affine, np.eye(4))
+    assert "lengths taken for millimetres: in meters, voxels would be longer" in " ".join(map(str, read.notices))
+
+
+def test_a_header_without_a_place_gives_no_plane(tmp_path):
+    nib.save(nib.Nifti1Image(marked_volume(), None), tmp_path / "a.nii")
+    read = read_nifti(tmp_path / "a.nii")
+    assert read.plane is None
+    assert "place in the patient unknown" in " ".join(map(str, read.notices))
+
+
+@pytest.mark.parametrize(("name", "remedy"), [("a.nii", r"end in \.nii\.gz"), ("a.nii.gz", r"end in \.nii\.")])
+def test_a_name_that_does_not_say_how_it_is_packed_is_to_be_changed(tmp_path, name, remedy):
+    other = "b.nii.gz" if name == "a.nii" else "b.nii"
+    nib.save(nib.Nifti1Image(marked_volume(), np.eye(4)), tmp_path / other)
+    shutil.move(tmp_path / other, tmp_path / name)
+    with pytest.raises(ImageError, match=f"rename it to {remedy}"):
+        read_nifti(tmp_path / name)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("name", ["a.nii", "a.mgz"])

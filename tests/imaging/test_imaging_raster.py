@@ -77,10 +77,20 @@ def test_opaque_transparency_is_dropped_and_other_lies_on_black(tmp_path):
     Image.fromarray(np.concatenate([RGB8, alpha], axis=2)).save(tmp_path / "a.png")
     Image.fromarray(np.concatenate([GREY8[..., None], alpha], axis=2)).save(tmp_path / "b.png")
     colour, grey = (read_raster(tmp_path / name).pixels[0] for name in ("a.png", "b.png"))
+    assert "transparent pixels laid on black" in str(read_raster(tmp_path / "a.png").notices[0])
     for shown, original in ((colour, RGB8), (grey, GREY8)):
         np.testing.assert_array_equal(shown[2:], original[2:])
         assert not shown[0, 0].any()
         np.testing.assert_allclose(shown[1, 1], original[1, 1] * (128 / 255), atol=0.51)
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.png", "a.webp"])
+def test_of_an_animation_the_first_picture_is_read_and_the_rest_told(tmp_path, name):
+    pictures = [Image.fromarray(np.full((6, 8, 3), level, np.uint8)) for level in (10, 100, 200)]
+    pictures[0].save(tmp_path / name, save_all=True, append_images=pictures[1:])
+    read = read_raster(tmp_path / name)
+    assert len(read.pixels) == 1
+    assert str(read.notices[0]).startswith("2 of 3 pictures left out")
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

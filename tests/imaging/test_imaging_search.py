@@ -36,6 +36,15 @@ def test_every_series_volume_and_picture_of_a_folder_is_found(folder):
     assert names == ["CT_small.dcm", "MR_small.dcm", "cut.dcm", "scan.png"]
 
 
+def test_pictures_are_known_by_their_content(folder):
+    picture = Image.open(folder / "more" / "scan.png")
+    for name, kind in (("clip.gif", "GIF"), ("photo.webp", "WEBP"), ("scan", "PNG")):
+        picture.save(folder / "more" / name, kind)
+    (folder / "more" / "sound").write_bytes(b"RIFF" + bytes(40))
+    names = [each.source.name for each in find_series(folder / "more")]
+    assert names == ["clip.gif", "photo.webp", "scan", "scan.png"]
+
+
 def test_what_is_wrong_with_one_keeps_nobody_from_the_others(folder):
     found = {each.source.name: each for each in find_series(folder)}
     assert found["CT_small.dcm"].read()[0].modality == "CT"

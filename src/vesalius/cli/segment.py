@@ -140,6 +140,7 @@ def segment(
         check_prompts(prompts)
         _refuse_files(prompts)
     dicom = out.suffix.lower() == ".dcm"
+    _check_folder_name(out)
     if dicom or fractional or any(each is not None for each in (sr, sc, deidentify)):
         if not dicom:
             raise ConfigError(f"--fractional, --sr, --sc and --deidentify: go with --out result.dcm, got --out {out}.")
@@ -155,6 +156,16 @@ def segment(
     else:
         made_by = {"model": model, "plane": plane, "window": window, **choices}
         _segment_one(image, asked, out, made_by, overwrite=overwrite, as_json=as_json)
+
+
+def _check_folder_name(out: Path) -> None:
+    """Refuse a name that is surely meant as a file; an image or volume is written into a folder."""
+    from vesalius.imaging.formats import RASTER_SUFFIXES, VOLUME_SUFFIXES
+
+    if out.name.lower().endswith((*RASTER_SUFFIXES, *VOLUME_SUFFIXES)) and not out.is_dir():
+        raise ConfigError(
+            f"--out {out}: expected a folder, into which masks and overlays go, or a name that ends in .dcm."
+        )
 
 
 def _segment_one(

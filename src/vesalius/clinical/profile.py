@@ -147,7 +147,7 @@ def put_dummy(element: DataElement) -> bool:
 
 
 def words_of(dataset: Dataset) -> re.Pattern[str] | None:
-    """Names of persons and numbers of the patient, to find them in texts that stay; None if there are none.
+    """Names of persons, numbers and birth date of the patient, to find them in texts that stay; None if there are none.
 
     Names are found part by part, and those of which a part is too short as a whole, too, beside digits and signs, with
     and without accents. Texts have to be searched as `spellings` gives them.
@@ -157,10 +157,22 @@ def words_of(dataset: Dataset) -> re.Pattern[str] | None:
         values = [str(each) for each in _values(element)]
         if element.VR == "PN":
             words.update(word for value in values for group in value.split("=") for word in _words_of_name(group))
+        elif element.keyword == "PatientBirthDate":
+            words.update(_as_word(*parts) for value in values for parts in _order_date(value))
         elif element.keyword in OF_PATIENT:
             numbers = (spelling for value in values for spelling in spellings(value.strip()))
             words.update(_as_word(each) for each in numbers if len(each) >= SHORTEST_ID)
     return re.compile("|".join(sorted(words))) if words else None
+
+
+def _order_date(value: str) -> Iterator[tuple[str, ...]]:
+    """Parts of a date, stored as YYYYMMDD, in the orders in which people write it, with and without leading zeros."""
+    if not re.fullmatch(r"\d{8}", value):
+        return
+    year, month, day = value[:4], value[4:6], value[6:]
+    for parts in ((year, month, day), (day, month, year), (month, day, year)):
+        yield parts
+        yield tuple(each.lstrip("0") for each in parts)
 
 
 def spellings(text: str) -> set[str]:

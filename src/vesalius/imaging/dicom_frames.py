@@ -95,7 +95,7 @@ def grey_rules(frame: FrameAttributes) -> GreyRules:
     """
     slope, intercept = frame.number("RescaleSlope"), frame.number("RescaleIntercept")
     scale, shift = 1.0 if slope is None else slope, intercept or 0.0
-    if not (abs(scale) < LARGEST_SCALE and abs(shift) < MISSING_FROM):
+    if not (0 < abs(scale) < LARGEST_SCALE and abs(shift) < MISSING_FROM):
         raise ValueError(f"RescaleSlope {scale:g} and RescaleIntercept {shift:g} scale nothing a scanner measures")
     table = bool(frame.get("ModalityLUTSequence"))
     hounsfield = is_hounsfield(frame)

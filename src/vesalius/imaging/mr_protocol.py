@@ -14,6 +14,8 @@ from vesalius.imaging.header import Finding, HeaderFacts, quote
 PULSES = {"SPIN": {"SE"}, "GRADIENT": {"GR"}, "BOTH": {"SE", "GR"}}
 """EchoPulseSequence of enhanced MR -> the terms of ScanningSequence."""
 MS_PER_S = 1000.0
+LONGEST_ECHO_S, LONGEST_GRADIENT_ECHO_S = 0.3, 0.08
+"""Echo times of any sequence and of gradient echoes alone, from which on they are not taken for seconds."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,14 @@ class MRFacts(HeaderFacts):
 
     @cached_property
     def in_seconds(self) -> bool:
-        """Whether times are in seconds, as some programs store: clinical TE is not below 1 ms with TR below 30 ms.
+        """Whether times are in seconds, as some programs store: both are short, and TE in seconds is one that is used.
 
-        Times of a BIDS file, always in seconds, are converted when it is read.
+        A TE of 0.87 with a TR of 2.6 is that of a fast gradient echo in milliseconds. Times of a BIDS file, always in
+        seconds, are converted when it is read.
         """
         echo, repetition = self.number("EchoTime", "EffectiveEchoTime"), self.number("RepetitionTime")
-        return echo is not None and repetition is not None and 0 < echo < 1 and 0 < repetition < 30
+        longest = LONGEST_GRADIENT_ECHO_S if self.sequences == {"GR"} else LONGEST_ECHO_S
+        return echo is not None and repetition is not None and 0 < echo < longest and 0 < repetition < 30
 
     def _time(self, *keywords: str) -> float | None:
         time = self.number(*keywords)
@@ -74,6 +78,7 @@ OTHER_WORDS = re.compile(
 )
 """Balanced steady state, angiography and functional techniques, whose times would be misread."""
 T2_STAR_WORDS = re.compile(r"t2 ?(?:\*|star)")
+PD_WORDS = re.compile(r"(?:^| )pd(?:w|fs)?\b|proton ?dens")
 T1_WORDS = re.compile(r"(?:^|[ s])t1(?! ?(?:rho|map)|\d)\w*|mprage|\bvibe|\blava\b|\bflash|spgr|\bbravo\b")
 T2_WORDS = re.compile(r"(?:^|[ s])t2(?! ?(?:\*|star|map|prep)|\d)\w*|\bhaste|ssfse|\btse t2|\bblade\b")
 MIN_SINGLE_SHOT_ECHOES = 64
@@ -136,6 +141,13 @@ def fat_inversion(facts: MRFacts) -> Finding | None:
     return None
 
 
+def proton_density(facts: MRFacts) -> Finding | None:
+    """PD by words, unless others name the second contrast of a double echo."""
+    if facts.find_words(T1_WORDS) or facts.find_words(T2_WORDS):
+        return None
+    return by_words("PD", PD_WORDS, facts)
+
+
 def single_shot(facts: MRFacts) -> Finding | None:
     """One long train of spin echoes is T2 whatever TR."""
     train = facts.number("EchoTrainLength") or 0
@@ -183,6 +195,7 @@ RULES: tuple[Rule, ...] = (
     fat_inversion,
     partial(by_words, "another technique", OTHER_WORDS),
     partial(by_words, "T2*", T2_STAR_WORDS),
+    proton_density,
     partial(by_words, "T1", T1_WORDS),
     partial(by_words, "T2", T2_WORDS),
     single_shot,

@@ -51,6 +51,9 @@ PLACING_FIELDS = ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern
                   "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units")  # fmt: skip
 """Fields of a NIfTI header that place the voxels, beside the first four of pixdim."""
 
+HEADER_SIZES = tuple(size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big"))
+"""First bytes of a NIfTI file that is not compressed."""
+
 KINDS = {"Cifti2Image": "CIFTI-2 file (values on surfaces and parts of the brain)"}
 """Other files of the same suffixes, by nibabel's class."""
 
@@ -298,7 +301,9 @@ def _display_pixels(stored: StoredVolume, plane: Plane) -> tuple[LazyPixels, Aff
 
 def _open(path: Path, number: int) -> StoredVolume:
     with reading(path, "a NIfTI or MGZ volume"), np.errstate(all="ignore"), overheard("nibabel.global") as repaired:
-        refuse_other_formats(path, read_start(path))
+        start = read_start(path)
+        refuse_other_formats(path, start)
+        _check_compression(path, start)
         image = nib.load(path)
         if not isinstance(image, (nib.Nifti1Image, nib.Nifti2Image, nib.MGHImage)):
             kind = KINDS.get(type(image).__name__, type(image).__name__)
@@ -320,6 +325,14 @@ def _open(path: Path, number: int) -> StoredVolume:
         if file is not None:
             weakref.finalize(found, file.close)
     return found
+
+
+def _check_compression(path: Path, start: bytes) -> None:
+    name, packed = path.name.lower(), start.startswith(b"\x1f\x8b")
+    if packed and name.endswith(".nii"):
+        raise ImageError(f"{path}: is compressed by gzip, which its name does not say; rename it to end in .nii.gz.")
+    if start.startswith(HEADER_SIZES) and name.endswith(".nii.gz"):
+        raise ImageError(f"{path}: is not compressed by gzip, as its name says; rename it to end in .nii.")
 
 
 def _check_values(shape: tuple[int, ...], dtype: np.dtype[np.generic], path: Path) -> None:

@@ -51,6 +51,7 @@ def read_raster(path: Path, *, frame: int | None = None) -> MedicalImage:
         if frame is not None and not 1 <= frame <= count:
             raise ImageError(f"{path}: has no frame {frame}; expected a number from 1 to {count}.")
         first = _read_page(path, picture, 0 if frame is None else frame - 1)
+        veiled = _see_through(picture)
         kind = _kind(picture)
         alike = [0] if frame is not None else _pages_of(picture, kind, count)
     if len(alike) == 1 or frame is not None:
@@ -59,7 +60,7 @@ def read_raster(path: Path, *, frame: int | None = None) -> MedicalImage:
         dtype = np.float32 if kind[1] in ("I", "F") else first.dtype  # a later page may hold other numbers
         pages = LazyPixels(len(alike), lambda index: _read_one(path, alike[index]), first.shape, dtype, path)
         pixels = keep_small(pages)
-    notices = (*_left_out(count - len(alike), count, frame), *animated)
+    notices = (*_left_out(count - len(alike), count, frame), *animated, *veiled)
     return MedicalImage(pixels=pixels, source=path, notices=notices)
 
 
@@ -75,6 +76,15 @@ def _pictures_left_out(picture: Image.Image) -> tuple[Notice, ...]:
     count = int(getattr(picture, "n_frames", 1))
     why = f"of a {picture.format} only the first picture is read"
     return (Notice("pictures left out", why, "Save another as a file of its own", count - 1, count),) * (count > 1)
+
+
+def _see_through(picture: Image.Image) -> tuple[Notice, ...]:
+    """What is said of a picture, already read, some of whose pixels are not opaque."""
+    if not picture.has_transparency_data or picture.convert("RGBA").getchannel("A").getextrema()[0] == 255:
+        return ()
+    return (
+        Notice("transparent pixels laid on black", "the picture is not opaque", "Save it without an alpha channel"),
+    )
 
 
 def is_raster(path: Path) -> bool:

@@ -14,6 +14,7 @@ from vesalius.imaging.formats import (
     VOLUME_SUFFIXES,
     file_stem,
     has_dicom_mark,
+    has_raster_mark,
     read_start,
     visible_files,
 )
@@ -204,7 +205,20 @@ def group_files(files: Sequence[Path], *, each: bool = False) -> list[FoundSerie
     others: list[Path] = []
     for file in files:
         (alone if file.name.lower().endswith((*RASTER_SUFFIXES, *VOLUME_SUFFIXES)) else others).append(file)
-    return sorted([*_find_dicom(others), *_find_alone(alone, each)], key=lambda one: one.source.parts)
+    dicom = _find_dicom(others)
+    taken = {path for one in dicom for path in (one.source, *one.files)}
+    unnamed = [path for path in others if path not in taken and _is_unnamed_picture(path)]
+    return sorted([*dicom, *_find_alone([*alone, *unnamed], each)], key=lambda one: one.source.parts)
+
+
+def _is_unnamed_picture(path: Path) -> bool:
+    """Whether a file is a picture by its content, whatever its name, as a GIF, a WebP or a PNG without a suffix."""
+    from vesalius.imaging.raster import is_raster  # Pillow
+
+    try:
+        return has_raster_mark(read_start(path)) and is_raster(path)
+    except ImageError:
+        return False
 
 
 def _find_alone(files: list[Path], each: bool) -> list[FoundSeries]:

@@ -11,6 +11,7 @@ from vesalius.files import read_package_toml
 from vesalius.prompts.anatomy import PAPER_STATIONS, STATIONS
 
 CODES = "prompts/codes.toml"
+_SPARE_WORDS = frozenset({"AND", "LEFT", "RIGHT", "LT", "RT", "BOTH", "BILATERAL"})
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,17 @@ def stations_of_body_part(text: str) -> frozenset[str]:
     ['abdomen', 'pelvis']
 
     Args:
-        text: Body Part Examined as found. Case, spaces and punctuation do not matter; older terms are understood.
+        text: Body Part Examined as found. Case, spaces, punctuation, sides and the plural do not matter; older terms
+            and the meanings of codes are understood.
 
     Returns:
         All that are possible, of which an image need not show every one; empty if the text is not understood.
     """
     words = re.findall(r"[A-Z0-9]+", text.upper())
-    term = "".join(word for word in words if word != "AND")
-    return frozenset(station for station, terms in read_package_toml(CODES)["read"].items() if term in terms)
+    term = "".join(word for word in words if word not in _SPARE_WORDS)
+    read = read_package_toml(CODES)["read"]
+    found = frozenset(station for station, terms in read.items() if term in terms)
+    return found or frozenset(station for station, terms in read.items() if term.removesuffix("S") in terms)
 
 
 @cache

@@ -70,6 +70,9 @@ def as_runtime(
         return open_runtime(model, runtime=runtime, device=device, precision=precision, threads=threads)
     if isinstance(model, Runtime):
         return model
+    if not hasattr(model, "encode_image"):
+        kinds = "a model's name or checkpoint, a runtime or a PyTorch model"
+        raise ConfigError(f"Expected {kinds}, got {type(model).__name__}.")
     from vesalius.runtime.torch import TorchRuntime
 
     return TorchRuntime(model, device, precision)
