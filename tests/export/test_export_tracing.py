@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from vesalius.data.datasets import SegmentationDataset
@@ -49,5 +50,11 @@ def test_calibration_gives_a_graph_what_it_takes_image_by_image(build_tiny, trai
 
 @pytest.mark.parametrize("images", [1, 2, 3])
 def test_calibration_images_are_spread_over_the_data_set(build_tiny, train, monkeypatch, images):
+    model, last = build_tiny("unet_d"), len(train) - 1
+    expected = [model.spec.prepare(train[index].image[None]).numpy() for index in (0, last)]
     monkeypatch.setattr(quantising, "CALIBRATION_IMAGES", images)
-    assert len(read(CalibrationReader(build_tiny("unet_d"), train, "image", ["pixel_values"]))) == images
+    arrays = [each["pixel_values"] for each in read(CalibrationReader(model, train, "image", ["pixel_values"]))]
+    assert len(arrays) == images
+    np.testing.assert_array_equal(arrays[0], expected[0])
+    if images > 1:
+        np.testing.assert_array_equal(arrays[-1], expected[1])

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 
@@ -41,6 +42,10 @@ def test_a_configuration_survives_json(config):
         ({"batch_size": 2.5}, "recipe: batch_size must be a whole number, got 2.5"),
         ({"batch_size": True}, "recipe: batch_size must be a whole number, got True"),
         ({"prompts": {"absent": "often"}}, r"\[prompts\]: absent must be a number, got 'often'"),
+        ({"prompts": {"target": 5}}, r"\[prompts\]: target must be text, got 5"),
+        ({"prompts": {"absent": math.nan}}, "absent must be at least 0, got nan"),
+        ({"seed": -1}, "seed must be from 0 to 4294967295, got -1"),
+        ({"seed": 2**32}, "seed must be from 0 to 4294967295, got 4294967296"),
         ({"learning_rate": 0.0}, "learning_rate must be above 0, got 0.0"),
         ({"weight_decay": -1.0}, "weight_decay must be at least 0, got -1.0"),
         ({"batch_size": 0}, "batch_size must be above 0, got 0"),

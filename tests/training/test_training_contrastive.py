@@ -29,6 +29,8 @@ def test_models_that_segment_keep_their_encoders_unless_it_is_said(build_tiny):
     assert config.for_model(pocket, ()).freeze == ("image", "text")
     assert config.for_model(pocket, ("freeze",)).freeze == ()
     assert config.for_model(clip, ()) is config
+    assert config.for_model(pocket, ()).freeze_batch_norm
+    assert not config.for_model(pocket, ("freeze_batch_norm",)).freeze_batch_norm
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

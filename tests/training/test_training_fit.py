@@ -289,3 +289,16 @@ def test_a_fingerprint_tells_splits_apart(write_dataset):
     for source, target in (("val", "test"), ("test", "val")):
         Path(other / f"anns/{target}.json").write_bytes((first / f"anns/{source}.json").read_bytes())
     assert fingerprint(first) != fingerprint(other)
+
+
+def test_a_cycle_is_not_resumed_for_longer(build_tiny, tiny_dataset, tmp_path):
+    config = dataclasses.replace(ONE_EPOCH, schedule="one_cycle")
+    fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, config)
+    with pytest.raises(ConfigError, match=r"'one_cycle' is planned to its end .*config.max_epochs"):
+        fit(
+            build_tiny("unet_d"),
+            [tiny_dataset],
+            tmp_path,
+            dataclasses.replace(config, max_epochs=2),
+            RuntimeOptions(resume=True),
+        )

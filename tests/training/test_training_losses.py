@@ -102,9 +102,15 @@ def test_the_defaults_are_the_benchmarks():
 
 
 @pytest.mark.parametrize("name", ["dice", "bce", "existence"])
-def test_a_negative_weight_is_refused(name):
-    with pytest.raises(ConfigError, match="weights of the loss must be at least 0"):
-        LossWeights(**{name: -0.1})
+@pytest.mark.parametrize("weight", [-0.1, math.nan, math.inf])
+def test_a_weight_that_is_none_is_refused(name, weight):
+    with pytest.raises(ConfigError, match=f"{name} must be"):
+        LossWeights(**{name: weight})
+
+
+def test_a_loss_without_any_weight_is_refused():
+    with pytest.raises(ConfigError, match="are all 0"):
+        LossWeights(0, 0, 0)
 
 
 LOG_SCALE = torch.tensor(math.log(20))
@@ -320,6 +326,7 @@ def test_an_unknown_loss_is_refused_with_those_there_are():
         ContrastiveLoss("clip")
 
 
-def test_a_negative_weight_of_organs_is_refused():
-    with pytest.raises(ConfigError, match="must be at least 0, got -1"):
-        ContrastiveLoss(organs=-1)
+@pytest.mark.parametrize("weight", [-1, math.nan])
+def test_a_weight_of_organs_that_is_none_is_refused(weight):
+    with pytest.raises(ConfigError, match=f"organs must be at least 0, got {weight}"):
+        ContrastiveLoss(organs=weight)

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from vesalius.data.annotations import ImageRecord, read_target
 from vesalius.data.augment import STILL, AugmentConfig, change_intensity, draw_geometry, resample
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.errors import ConfigError
+from vesalius.errors import ConfigError, check_at_least
 from vesalius.prompts import find_target, foreign_phrases, list_targets, mirror_prompt, sort_families, variants
 
 T = TypeVar("T")
@@ -59,7 +59,8 @@ class PromptMix:
     the bank and no phrases for something else."""
 
     def __post_init__(self) -> None:
-        if min(self.paraphrases, self.absent) < 0 or self.paraphrases + self.absent > 1:
+        check_at_least(self, 0, "paraphrases", "absent")
+        if self.paraphrases + self.absent > 1:
             got = f"{self.paraphrases} and {self.absent}"
             raise ConfigError(f"paraphrases and absent are probabilities with a sum of 1 at most, got {got}.")
         if self.target:

@@ -196,8 +196,8 @@ class CalibrationReader:
 
 
 def _feed(model: Segmenter, dataset: SegmentationDataset, graph: GraphName, inputs: list[str]) -> Iterator[Arrays]:
-    step = max(1, len(dataset) // CALIBRATION_IMAGES)
-    for index in range(0, len(dataset), step)[:CALIBRATION_IMAGES]:
+    count = min(len(dataset), CALIBRATION_IMAGES)
+    for index in np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist():
         sample = dataset[index]
         with torch.inference_mode():
             tensors = {"pixel_values": model.spec.prepare(sample.image[None])}

@@ -41,6 +41,10 @@ _TABLES = {
 }
 
 
+LARGEST_SEED = 2**32 - 1
+"""NumPy's bound."""
+
+
 @dataclass(frozen=True)
 class FitConfig:
     """Settings that every kind of training has: optimiser, schedule and length.
@@ -55,7 +59,8 @@ class FitConfig:
     decay_vectors: bool = True
     """Whether weight decay applies to vectors and scalars too: biases, norms, a temperature."""
     beta2: float = 0.999
-    """AdamW's decay of the mean of squared gradients; beta1, of the gradients themselves, is 0.9."""
+    """AdamW's decay of the mean of squared gradients; beta1, of the gradients themselves, is 0.9, but with
+    "one_cycle", which takes it from 0.95 to 0.85 and back."""
     epsilon: float = 1e-8
     """Term that AdamW adds to the denominator of a step."""
     encoder_lr_scale: float = 1.0
@@ -108,6 +113,8 @@ class FitConfig:
         check_below_one(self, "ema_decay", "warm_up", "beta2")
         if not 0 < self.layer_decay <= 1:
             raise ConfigError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}.")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise ConfigError(f"seed must be from 0 to {LARGEST_SEED}, got {self.seed}.")
         if self.max_steps == 0 or self.max_steps < -1:
             raise ConfigError(f"max_steps must be -1 (no limit) or at least 1, got {self.max_steps}.")
         self._check_lora()
@@ -259,6 +266,8 @@ def _check(value: object, kind: object, place: str) -> None:
             raise ConfigError(f"{place} must be a list, got {value!r}.")
         for item in value:
             _check(item, get_args(kind)[0], place)
+    if kind is str and not isinstance(value, str):
+        raise ConfigError(f"{place} must be text, got {value!r}.")
     if kind is bool and not isinstance(value, bool):
         raise ConfigError(f"{place} must be true or false, got {value!r}.")
     accepted = {float: (int, float), int: (int,)}.get(kind)  # type: ignore[call-overload]  # other kinds give None

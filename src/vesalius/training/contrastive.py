@@ -46,7 +46,8 @@ class ContrastiveConfig(FitConfig):
     decay_vectors: bool = False
     """Whether weight decay applies to vectors and scalars too: biases, norms, the temperature."""
     beta2: float = 0.98
-    """AdamW's decay of the mean of squared gradients; beta1, of the gradients themselves, is 0.9."""
+    """AdamW's decay of the mean of squared gradients; beta1, of the gradients themselves, is 0.9, but with
+    "one_cycle", which takes it from 0.95 to 0.85 and back."""
     epsilon: float = 1e-6
     """Term that AdamW adds to the denominator of a step."""
     text_lr_scale: float = 0.5
@@ -84,8 +85,10 @@ class ContrastiveConfig(FitConfig):
             model: To be trained.
             given: Names of the settings that were chosen.
         """
-        whole = "freeze" in given or not isinstance(model, Segmenter)
-        return self if whole else dataclasses.replace(self, freeze=("image", "text"), freeze_batch_norm=True)
+        if "freeze" in given or not isinstance(model, Segmenter):
+            return self
+        norms = self.freeze_batch_norm or "freeze_batch_norm" not in given
+        return dataclasses.replace(self, freeze=("image", "text"), freeze_batch_norm=norms)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, object]) -> "ContrastiveConfig":

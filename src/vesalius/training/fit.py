@@ -41,7 +41,8 @@ SCORE = "score"
 """Field of the manifest: the validation metric of the best weights."""
 FILES = (CHECKPOINT_NAME, fingerprints_path(Path(CHECKPOINT_NAME)).name, HISTORY, LAST, MANIFEST)
 """What a run leaves in its folder, beside stored features and loggers' folders."""
-MAY_CHANGE = ("weights ", "config.max_epochs ", "config.max_steps ")
+LENGTHS = ("config.max_epochs ", "config.max_steps ")
+MAY_CHANGE = ("weights ", *LENGTHS)
 """What may differ from the beginning of a run when it is resumed."""
 
 
@@ -135,6 +136,12 @@ def _check_resumed(out: Path, command: str, origin: Mapping[str, object]) -> Non
         return
     before, now = note["from"], parse_json(to_json(origin), "origin")
     changes = [each for each in tell_differences(before, now) if not each.startswith(MAY_CHANGE)]
+    longer = [each for each in tell_differences(before, now) if each.startswith(LENGTHS)]
+    if longer and now["config"].get("schedule") == "one_cycle":
+        raise ConfigError(
+            f"{out}: a run with schedule 'one_cycle' is planned to its end and cannot go on for longer "
+            f"({'; '.join(longer)}); begin another from its weights."
+        )
     if changes:
         raise ConfigError(f"{out}: the run to resume was begun with other settings ({'; '.join(changes[:3])}).")
 

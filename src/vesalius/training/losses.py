@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vesalius.errors import ConfigError, unknown_name
+from vesalius.errors import ConfigError, check_at_least, unknown_name
 from vesalius.models import MaskPrediction
 
 
@@ -29,8 +29,9 @@ class LossWeights:
     """Weight of the binary cross-entropy of the existence score, for models that give one."""
 
     def __post_init__(self) -> None:
-        if min(self.dice, self.bce, self.existence) < 0:
-            raise ConfigError(f"weights of the loss must be at least 0, got {self}.")
+        check_at_least(self, 0, "dice", "bce", "existence")
+        if not self.dice + self.bce + self.existence:
+            raise ConfigError("dice, bce and existence, the weights of the loss, are all 0: nothing would be learnt.")
 
 
 def soft_dice_loss(logits: Tensor, masks: Tensor, smooth: float = 1.0) -> Tensor:
@@ -81,8 +82,7 @@ class ContrastiveLoss:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ConfigError(unknown_name("contrastive loss", self.kind, KINDS))
-        if self.organs < 0:
-            raise ConfigError(f"organs, the weight of a term of the loss, must be at least 0, got {self.organs}.")
+        check_at_least(self, 0, "organs")
 
     def __call__(self, logits: Tensor, true: Tensor, known: Tensor) -> Tensor:
         """The loss of ``kind``, without the organs' term.
