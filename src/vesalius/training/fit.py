@@ -137,7 +137,8 @@ def _check_resumed(out: Path, command: str, origin: Mapping[str, object]) -> Non
     before, now = note["from"], parse_json(to_json(origin), "origin")
     changes = [each for each in tell_differences(before, now) if not each.startswith(MAY_CHANGE)]
     longer = [each for each in tell_differences(before, now) if each.startswith(LENGTHS)]
-    if longer and now["config"].get("schedule") == "one_cycle":
+    config = origin["config"]
+    if longer and isinstance(config, Mapping) and config["schedule"] == "one_cycle":
         raise ConfigError(
             f"{out}: a run with schedule 'one_cycle' is planned to its end and cannot go on for longer "
             f"({'; '.join(longer)}); begin another from its weights."
