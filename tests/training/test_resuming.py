@@ -16,7 +16,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 
 from vesalius.data.views import PromptMix
-from vesalius.training.callbacks import KeepBest
+from vesalius.training.callbacks import KeepBest, NextEpoch
 from vesalius.training.config import RENAMED, TrainConfig
 from vesalius.training.fit import fit
 from vesalius.training.runtime_options import RuntimeOptions
@@ -79,6 +79,30 @@ def test_a_run_cut_inside_an_epoch_ends_as_if_it_had_not_been(
     resume = dataclasses.replace(EVERY_STEP, resume=True)
     fit(build_tiny(name), [tiny_dataset], tmp_path / "resumed", config, resume)
     check_same(tmp_path / "unbroken", tmp_path / "resumed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_a_run_resumed_after_an_epoch_lowers_its_learning_rate_when_it_would_have(
+    build_tiny, tiny_dataset, tmp_path, monkeypatch, epoch
+):
+    start = NextEpoch.on_train_epoch_start
+
+    def cut(callback: NextEpoch, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.current_epoch == epoch:
+            raise RuntimeError("power cut")
+        start(callback, trainer, module)
+
+    monkeypatch.setattr("vesalius.training.module.PLATEAU_PATIENCE", 1)
+    config = TrainConfig(learning_rate=1e-7, batch_size=4, max_epochs=5, freeze_batch_norm=True)
+    fit(build_tiny("unet_d"), [tiny_dataset], tmp_path / "unbroken", config)
+    with monkeypatch.context() as patch:
+        patch.setattr(NextEpoch, "on_train_epoch_start", cut)
+        with pytest.raises(RuntimeError, match="power cut"):
+            fit(build_tiny("unet_d"), [tiny_dataset], tmp_path / "resumed", config)
+    fit(build_tiny("unet_d"), [tiny_dataset], tmp_path / "resumed", config, RuntimeOptions(resume=True))
+    check_same(tmp_path / "unbroken", tmp_path / "resumed")
+    assert [float(row[2]) for row in history(tmp_path / "resumed")[1:]] == pytest.approx([1e-7] * 3 + [1e-8] * 2)
 
 
 def give_old_names(path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Generic
 import torch
 import torch.distributed as dist
 from pytorch_lightning import LightningModule
-from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from pytorch_lightning.utilities.types import LRSchedulerTypeUnion, OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
@@ -207,6 +207,17 @@ class BaseModule(LightningModule, Generic[Model]):
     def on_train_epoch_start(self) -> None:
         """Forget the last epoch's loss, which a checkpoint may have brought back."""
         self.train_loss.reset()
+
+    def on_train_epoch_end(self) -> None:
+        """Let "plateau" see the epoch before the run's state is saved, so that a resumed run goes on as it would."""
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(self.trainer.callback_metrics[self.monitor])
+
+    def lr_scheduler_step(self, scheduler: LRSchedulerTypeUnion, metric: object) -> None:
+        """Step the others; Lightning comes here for a "plateau" only after it has saved the epoch's state."""
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            super().lr_scheduler_step(scheduler, metric)
 
     def log_loss(self, loss: Tensor, count: int) -> None:
         """Remember the loss of a batch of so many examples."""
