@@ -26,6 +26,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vesalius.data.annotations import ask_for_absent, to_record
 from vesalius.imaging import write_mask, write_rgb
 from vesalius.prompts.anatomy import AnatomyLabel
 from vesalius.runtime.contract import EncodedImages, EncodedPhrases, Outlines, resize_plane
@@ -263,6 +264,24 @@ def write_dataset(tmp_path_factory: pytest.TempPathFactory) -> WriteDataset:
         return root
 
     return write
+
+
+@pytest.fixture(scope="session")
+def add_absent() -> Callable[[Path, str], Path]:
+    """Add a record about what it does not show to each image of a split; returns the data set's folder."""
+
+    def add(root: Path, split: str) -> Path:
+        path = root / "anns" / f"{split}.json"
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        records = [to_record(row, str(path)) for row in rows]
+        images = []
+        for record in records:
+            with Image.open(root / "images" / record.img_name) as picture:
+                images.append((record, picture.size[::-1], ("a bicycle", "a stent")))
+        path.write_text(json.dumps(rows + ask_for_absent(root, images)), encoding="utf-8")
+        return root
+
+    return add
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,13 @@ def test_images_with_nothing_to_find_are_left_out_of_a_second_table(run, half_em
     titles = " ".join(out.split())
     assert "test: 2 images" in titles
     assert "test: the 1 of 2 images that show something" in titles
+
+
+def test_absent_things_are_told_beside_the_means(run, write_dataset, add_absent, weights):
+    data = add_absent(write_dataset("asking"), "test")
+    code, _, err = run("evaluate", weights, "--data", data, "--prompts", "p2")
+    assert code == 0
+    assert re.search(r"Absent things: \d of 4 answers mark less than 1 % of the image; no mean above counts", err)
 
 
 def test_the_command_s_tolerance_is_the_library_s():

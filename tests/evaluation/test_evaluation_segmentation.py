@@ -153,6 +153,38 @@ class TestImagesWithNothingToFind:
         assert scored.true_pixels == 0
 
 
+class TestAbsentThings:
+    @pytest.fixture
+    def asking(self, write_dataset, add_absent) -> SegmentationDataset:
+        """Each test image has a second record, which asks for what it does not show."""
+        return SegmentationDataset(add_absent(write_dataset("asking"), "test"), "test")
+
+    @pytest.mark.parametrize("prompts", [None, ["p2"]])
+    @pytest.mark.parametrize(("bias", "unmarked"), [(-1e6, 4), (1e6, 0)])
+    def test_they_are_counted_apart_and_enter_no_mean(self, build_tiny, asking, bias, unmarked, prompts):
+        model = build_tiny("unet_d")
+        with torch.no_grad():
+            model.unet.to_logits.bias.fill_(bias)
+        evaluation = evaluate(model, asking, prompts)
+        assert all(each.true_pixels for each in evaluation.rows)
+        if not unmarked:
+            assert evaluation.mean("recall") == 1
+        else:
+            assert evaluation.mean("dice") == 0
+        assert (evaluation.absent.count, evaluation.absent.true_negatives) == (4, unmarked)
+        assert evaluation.to_dict()["absent"] == {"answers": 4, "true_negatives": unmarked / 4}
+
+    def test_without_them_no_share_is_told(self, build_tiny, dataset):
+        told = evaluate(build_tiny("unet_d"), dataset, ["p1"]).to_dict()["absent"]
+        assert told == {"answers": 0, "true_negatives": None}
+
+    def test_alone_they_cannot_be_scored(self, build_tiny, asking):
+        path = asking.root / "anns" / "test.json"
+        path.write_text(json.dumps([each for each in json.loads(path.read_text()) if each.get("absent")]))
+        with pytest.raises(DataError, match=r"test\.json: every record asks for what its image does not show"):
+            evaluate(build_tiny("unet_d"), SegmentationDataset(asking.root, "test"))
+
+
 ROW = Row("a", "p1", 0, "polyp", 0.5, 1 / 3, 0.5, 0.5, 4.0, 0.25, "px", 10, 10, None)
 
 

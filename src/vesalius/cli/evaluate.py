@@ -197,6 +197,9 @@ def _print_evaluation(evaluation: "Evaluation", title: str, group_regex: str | N
     say(f"Seen in training: {seen}{unseen}.")
     if undefined:
         say(f"HD95 leaves out {undefined} of {len(evaluation.rows)} answers, where just one of the two masks is empty.")
+    if evaluation.absent.count:
+        unmarked, asked = evaluation.absent.true_negatives, evaluation.absent.count
+        say(f"Absent things: {unmarked} of {asked} answers mark less than 1 % of the image; no mean above counts them.")
 
 
 def _print_table(evaluation: "Evaluation", title: str, group_regex: str | None, *, present_only: bool) -> None:

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from torch import Tensor
 
+EMPTY_AREA = 0.01
+"""Share of an image: a mask with a smaller area counts as empty where nothing is to be marked."""
+
 
 def dice(prediction: Tensor, target: Tensor) -> Tensor:
     """Overlap of two binary masks, 2·|P∩T| / (|P|+|T|).

@@ -1,7 +1,8 @@
 """How well a model outlines what prompts name, image by image and prompt by prompt, in one pass.
 
 An image is encoded once for all its prompts, a prompt once for all images, and each answer is scored once. Masks are
-compared at the resolution of the files given, at probability 0.5; an empty mask for an empty truth scores 1.
+compared at the resolution of the files given, at probability 0.5; an empty mask for an empty truth scores 1. Records
+that ask for what their image does not show are counted apart: they say nothing of how well outlines are drawn.
 """
 
 import math
@@ -14,8 +15,8 @@ from torch import Tensor
 
 from vesalius.data.annotations import ImageRecord
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.errors import ConfigError, PromptError
-from vesalius.evaluation.metrics import dice, iou, precision, recall, surface_distances
+from vesalius.errors import ConfigError, DataError, PromptError
+from vesalius.evaluation.metrics import EMPTY_AREA, dice, iou, precision, recall, surface_distances
 from vesalius.evaluation.rows import DISTANCES, METRICS, Row, tabulate
 from vesalius.evaluation.statistics import Centre, Summary, summarise
 from vesalius.models import Segmenter
@@ -74,6 +75,25 @@ class Truth:
 
 
 @dataclass(frozen=True)
+class AbsentAnswers:
+    """Answers to records that ask for what their image does not show (``ImageRecord.absent``)."""
+
+    count: int = 0
+    """Answers, one an image and wording."""
+    true_negatives: int = 0
+    """Those that mark less than ``EMPTY_AREA`` of the image."""
+
+    def add(self, answers: Sequence[Row], pixels: int) -> "AbsentAnswers":
+        """Count further answers, about an image of so many pixels."""
+        unmarked = sum(each.predicted_pixels < EMPTY_AREA * pixels for each in answers)
+        return AbsentAnswers(self.count + len(answers), self.true_negatives + unmarked)
+
+    def to_dict(self) -> dict[str, object]:
+        """For JSON; the share is None where nothing was asked."""
+        return {"answers": self.count, "true_negatives": self.true_negatives / self.count if self.count else None}
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """All rows of one model on one split.
 
@@ -84,6 +104,8 @@ class Evaluation:
     rows: tuple[Row, ...]
     tolerance: float = TOLERANCE
     """Tolerance of the normalised surface distance, in ``distance_unit``."""
+    absent: AbsentAnswers = AbsentAnswers()
+    """Answers about absent things, which have no rows."""
 
     @cached_property
     def rule(self) -> str:
@@ -170,6 +192,7 @@ class Evaluation:
             "images": self.images(),
             "images_with_empty_truth": self.empty_images(),
             "answers_without_hd95": self.undefined(),
+            "absent": self.absent.to_dict(),
             "summary": {name: _describe(*(each.overall for each in both)) for name, both in found.items()},
             "prompts": {
                 family: {name: _describe(*(each.families.get(family) for each in both)) for name, both in found.items()}
@@ -210,6 +233,7 @@ def evaluate(
 ) -> Evaluation:
     """Score a model on every image and prompt of a data set.
 
+    Records about absent things get no rows: whatever the families, all their wordings are asked and counted apart.
     A model that reads no text is asked once an image. Images are encoded one by one on a CPU, together on a GPU.
 
     Args:
@@ -223,22 +247,33 @@ def evaluate(
 
     Raises:
         ConfigError: If the tolerance is negative.
-        DataError, ImageError: If a file is missing or does not fit.
+        DataError: If a file is missing or does not fit, or all records are about absent things.
+        ImageError: If a file cannot be read.
         PromptError: If a record lacks a family.
     """
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise ConfigError(f"The tolerance of NSD must be 0 or more, in pixels or mm; got {tolerance:g}.")
-    questions = [_questions(record, families, dataset) for record in dataset.records]
+    if all(record.absent for record in dataset.records):
+        place = f"{dataset.root}/anns/{dataset.split}.json"
+        raise DataError(
+            f"{place}: every record asks for what its image does not show, so there are no masks to compare."
+        )
+    questions = [_questions(record, None if record.absent else families, dataset) for record in dataset.records]
     model.eval()
     texts = TextCache(model)
     rows: list[Row] = []
+    absent = AbsentAnswers()
     samples = (dataset[index] for index in range(len(questions)))
     encoded = encode_each(model, samples, lambda sample: sample.image, precision)
     for asked, (sample, features) in zip(questions, encoded, strict=True):
         truth = Truth(sample.record.img_name, sample.mask > 0.5, sample.pixel_spacing_mm, tolerance)
-        rows += _score_image(model, features, truth, asked, texts, precision)
+        answers = _score_image(model, features, truth, asked, texts, precision)
+        if sample.record.absent:
+            absent = absent.add(answers, truth.mask.numel())
+        else:
+            rows += answers
         on_image()
-    return Evaluation(tuple(rows), tolerance)
+    return Evaluation(tuple(rows), tolerance, absent)
 
 
 def _questions(record: ImageRecord, families: Sequence[str] | None, dataset: SegmentationDataset) -> list[Question]:

@@ -24,6 +24,12 @@ def test_nothing_is_found_where_nothing_is_wrong(root):
     ]  # fmt: skip
 
 
+def test_records_about_absent_things_are_no_fault(root, add_absent):
+    for split in ("train", "val", "test"):
+        add_absent(root, split)
+    assert check_dataset(root).findings == []
+
+
 def test_everything_is_found_at_once_and_the_good_rest_goes_on(root, change):
     (root / "images/train_0.png").write_bytes(b"no picture")
     (root / "masks/train_1.png").unlink()

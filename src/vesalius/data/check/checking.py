@@ -62,7 +62,7 @@ def _check_row(row: PlacedRecord, facts: FileFacts) -> Iterator[CheckFinding]:
         yield CheckFinding("size_mismatch", message, (row.at(row.mask),))
     if mask.kind not in PLAIN:
         return
-    if mask.share == 0 and not denials(row.record.prompts):
+    if mask.share == 0 and not row.record.absent and not denials(row.record.prompts):
         yield CheckFinding("empty_mask", f"{row.mask}: nothing is marked, and no prompt says so.", (row.at(row.mask),))
     if mask.share == 1:
         yield CheckFinding("full_mask", f"{row.mask}: every pixel is marked.", (row.at(row.mask),))

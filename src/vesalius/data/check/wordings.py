@@ -105,7 +105,9 @@ def _plain(wording: str) -> str:
     return wording.strip().rstrip(".").lower()
 
 
-def _check_families(rows: Sequence[PlacedRecord]) -> Iterator[CheckFinding]:
+def _check_families(placed: Sequence[PlacedRecord]) -> Iterator[CheckFinding]:
+    """Compare the families of records with one another; those about absent things have families of their own."""
+    rows = [row for row in placed if not row.record.absent]
     counts = Counter(family for row in rows for family in row.record.prompts)
     usual = {family for family, count in counts.items() if count > USUAL * len(rows)}
     for row in rows:

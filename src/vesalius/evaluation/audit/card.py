@@ -12,6 +12,7 @@ import numpy as np
 
 from vesalius.evaluation.audit.run import Audit, Trust, weigh_trust
 from vesalius.evaluation.audit.session import SubstitutionResult
+from vesalius.evaluation.metrics import EMPTY_AREA
 from vesalius.evaluation.rows import ScoreTable, number_clusters
 from vesalius.evaluation.statistics import Bootstrap, Interval, find_centres
 
@@ -64,10 +65,6 @@ def read_checks() -> Sequence[Check]:
     return tuple(
         Check(**{**row, "limits": tuple(row["limits"]), "verdicts": tuple(row["verdicts"])}) for row in rows["checks"]
     )
-
-
-EMPTY_AREA = 0.01
-"""Share of an image: a mask with a smaller area counts as empty."""
 
 
 def _change(results: Results) -> float | None:

@@ -11,9 +11,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vesalius.console import markdown_table, to_link, to_markdown, to_terminal
 from vesalius.data.datasets import Sample, SegmentationDataset
-from vesalius.evaluation.audit.card import EMPTY_AREA, AuditCard, Line
+from vesalius.evaluation.audit.card import AuditCard, Line
 from vesalius.evaluation.audit.session import PromptSession, SubstitutionResult
 from vesalius.evaluation.calibration import Calibration, RiskCoverage, disagreement_map
+from vesalius.evaluation.metrics import EMPTY_AREA
 from vesalius.files import write_text
 from vesalius.imaging import overlay, write_rgb
 from vesalius.models import Segmenter
