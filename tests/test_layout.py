@@ -37,6 +37,7 @@ LAYERS = [
     {"pacs"},
     {"archive", "serve"},
     {"cli"},
+    {"__main__"},
 ]
 """From the ground up; a part imports its own layer's file or folder and those below."""
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}

@@ -93,7 +93,8 @@ def _check_facts(image: MedicalImage) -> None:
     numbers = [*(image.spacing or ()), *(image.pixel_spacing or ()), *(image.window or ()), image.obliquity or 0.0]
     if not np.isfinite(numbers).all():
         raise FaultError(f"numbers of the header are not finite: {numbers}")
-    if image.affine is not None and image.plane not in ("axial", "coronal", "sagittal", "oblique"):
+    unplaced = any(each.what == "place in the patient unknown" for each in image.notices)
+    if image.affine is not None and not unplaced and image.plane not in ("axial", "coronal", "sagittal", "oblique"):
         raise FaultError(f"plane {image.plane}")
     if not all(isinstance(value, str) for value in image.header.values()):
         raise FaultError("header values are not text")

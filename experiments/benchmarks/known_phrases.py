@@ -22,8 +22,8 @@ from vesalius.models.checkpoints import load_segmenter
 from vesalius.models.inference import TextCache
 from vesalius.predict import DEFAULT_MODEL
 from vesalius.prompts.bank import KnownTarget
-from vesalius.prompts.phrase_vectors import PhraseIndex
 from vesalius.prompts.noun_phrases import PhraseKind
+from vesalius.prompts.phrase_vectors import PhraseIndex
 from vesalius.prompts.targets import Encode, Resolution, resolve
 
 RECIPES = Path(__file__).parents[2] / "experiments" / "pocket"

@@ -157,6 +157,16 @@ def test_a_second_table_is_there_only_for_data_sets_with_empty_truths(report):
     assert table.rows[0] == ("unet_d", "0.250 [0.200, 0.300]")
 
 
+def test_each_table_has_the_notes_that_it_numbers(report, tmp_path):
+    good, bad = report.scores
+    shown = dataclasses.replace(good, data="busi", present=Interval(0.25, 0.2, 0.3, 1))
+    lost = dataclasses.replace(bad, data="busi")
+    text = write_text(dataclasses.replace(report, scores=(good, bad, shown, lost)), tmp_path)
+    first, second = text.split("Images that show something alone:")
+    assert "\n1. " in first
+    assert "\n1. " in second
+
+
 def test_it_can_be_json(report):
     content = json.loads(json.dumps(report.to_dict()))
     assert content["title"] == "Tiny"

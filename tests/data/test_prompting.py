@@ -113,6 +113,20 @@ def test_findings_on_the_same_image_know_of_each_other(folder):
     ]
 
 
+def test_what_was_worded_before_is_known_when_the_rest_is(folder):
+    shutil.copy(folder / "masks" / "box.png", folder / "masks" / "other.png")
+    names = {"box.png": "edema", "other.png": "cardiomegaly"}
+    put(folder, [{"img_name": "box.png", "mask_name": mask, "prompts": {"p1": name}} for mask, name in names.items()])
+    chest = plan(outlined=None, family_set="chest_xray")
+    generate_prompts(folder, "train", chest)
+    rows = get(folder)
+    whole = rows[0]["prompts"].pop("p6")
+    put(folder, rows)
+    report = generate_prompts(folder, "train", chest)
+    assert get(folder)[0]["prompts"]["p6"] == whole
+    assert (report.records, report.written, report.complete) == (2, 1, 1)
+
+
 def test_absent_things_are_asked_for_once_with_an_empty_mask(folder):
     for _ in range(2):
         report = generate_prompts(folder, "train", plan(absent=True))

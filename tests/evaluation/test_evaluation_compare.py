@@ -201,6 +201,12 @@ def test_masks_that_changed_are_refused(evaluation):
         pair([evaluation, other(evaluation, rows=rows)])
 
 
+def test_evaluations_that_share_no_prompt_are_told_what_each_asked(evaluation):
+    rows = [replace(row, family="p9") for row in evaluation.rows]
+    with pytest.raises(DataError, match=r"No prompt was asked in all .*two asked p9.*same --prompts"):
+        pair([evaluation, other(evaluation, rows=rows)])
+
+
 def test_too_little_in_common_is_refused(evaluation):
     with pytest.raises(DataError, match="one, two have 1 images with Dice in common; needs 2"):
         pair([evaluation, other(evaluation, rows=evaluation.rows[:2])])

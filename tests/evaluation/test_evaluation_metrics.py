@@ -54,7 +54,7 @@ def test_scores_of_200_pairs_equal_those_of_torchmetrics(score, torchmetrics):
         both_empty = not (prediction | target).any()
         known = oracle(prediction.int(), target.int())
         expected.append(torch.tensor(1.0) if both_empty else known)
-    torch.testing.assert_close(score(predictions, targets), torch.stack(expected), rtol=0, atol=1e-6)
+    torch.testing.assert_close(score(predictions, targets), torch.stack(expected), rtol=0, atol=1e-6, check_dtype=False)
 
 
 @pytest.mark.parametrize("score", SCORES)
@@ -239,3 +239,10 @@ def test_order_does_not_matter():
 def test_masks_of_different_shapes_are_refused():
     with pytest.raises(ValueError, match=r"masks of different shapes: \(7, 9\) and \(7, 8\)"):
         surface_distances(WHOLE, WHOLE[:, :8])
+
+
+def test_equal_differences_of_scores_are_equal():
+    """Whose ranks are tied, as a signed-rank test has to know."""
+    shares = [torch.arange(10)[None] < count for count in (10, 9, 8, 5, 6)]
+    nine, eight, five, six = (recall(each, shares[0]).item() for each in shares[1:])
+    assert round(nine - eight, 12) == round(six - five, 12)

@@ -14,12 +14,12 @@ from vesalius.knowledge import Knowledge
 from vesalius.models import build_model
 from vesalius.models.checkpoint_file import EMBEDDED_GRAPHS, PHRASES, find_checkpoint, read_notes
 from vesalius.models.checkpoints import load_segmenter, save_model
-from vesalius.models.encoder import resize
+from vesalius.models.encoder import ImageFeatures, resize
 from vesalius.naming.phrasebook import list_naming_phrases
 from vesalius.predict import Predictor
 from vesalius.prompts.phrase_vectors import list_phrases, read_phrase_vectors
 from vesalius.runtime import open_runtime
-from vesalius.runtime.contract import resize_plane, resize_rgb, sigmoid
+from vesalius.runtime.contract import EncodedImages, FeatureCache, resize_plane, resize_rgb, sigmoid
 from vesalius.runtime.onnx import CONTENTS, OnnxRuntime
 from vesalius.runtime.torch import TorchRuntime
 
@@ -226,3 +226,11 @@ def test_log_odds_of_any_size_become_probabilities():
     found = sigmoid(np.array([-1e30, -1.0, 0.0, 1.0, 1e30], np.float32))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, [0, 0.2689414, 0.5, 0.7310586, 1], atol=1e-6)
+
+
+def test_features_of_pytorch_count_for_the_room_that_is_kept():
+    features = ImageFeatures(torch.zeros(1, 4), (torch.zeros(1, 10, 10),), (ImageFeatures(torch.zeros(1, 1), ()),))
+    cache, slices = FeatureCache(10_000), [object(), object()]
+    for each in slices:
+        cache.find(each, 0, lambda: EncodedImages(np.zeros((1, 2), np.float32), features))
+    assert cache.nbytes == 2 * 4 * (2 + 4 + 100 + 1)

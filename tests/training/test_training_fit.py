@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -302,3 +303,10 @@ def test_a_cycle_is_not_resumed_for_longer(build_tiny, tiny_dataset, tmp_path):
             dataclasses.replace(config, max_epochs=2),
             RuntimeOptions(resume=True),
         )
+
+
+def test_a_training_that_diverges_ends_with_what_to_do(build_tiny, tiny_dataset, tmp_path):
+    config = dataclasses.replace(ONE_EPOCH, learning_rate=1e30, gradient_clip_norm=math.inf)
+    with pytest.raises(ConfigError, match=r"the validation loss of epoch 1 is nan.*lower learning_rate"):
+        fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, config)
+    assert not (tmp_path / "model.safetensors").exists()

@@ -261,18 +261,21 @@ def _to_sheet_row(score: Score) -> Mapping[str, object]:
 
 def _to_markdown(report: BenchmarkReport) -> str:
     table, present = report.table, report.present_table
-    blocks = [f"# {to_markdown(report.recipe.title)}", markdown_table(table.columns, table.rows)]
-    blocks += ["\n".join(f"{number}. {to_markdown(note)}" for number, note in enumerate(table.notes, 1))] * bool(
-        table.notes
-    )
+    blocks = [f"# {to_markdown(report.recipe.title)}", *_with_notes(table)]
     blocks += map(to_markdown, report.explain())
     if present:
-        blocks += ["Images that show something alone:", markdown_table(present.columns, present.rows)]
+        blocks += ["Images that show something alone:", *_with_notes(present)]
     if report.runs:
         blocks += ["## How each was made", _run_table(report.runs)]
         machines = to_markdown("; ".join(sorted({each.machine for each in report.runs})))
         blocks += [f"Minutes since the last interruption, on: {machines}."]
     return "\n\n".join(blocks) + "\n"
+
+
+def _with_notes(table: ResultTable) -> list[str]:
+    """A table, and the notes that it refers to by number."""
+    notes = "\n".join(f"{number}. {to_markdown(note)}" for number, note in enumerate(table.notes, 1))
+    return [markdown_table(table.columns, table.rows), *filter(None, (notes,))]
 
 
 def _run_table(runs: Sequence[RunInfo]) -> str:

@@ -1,7 +1,8 @@
 """Prompts for a data set on disk: each record's, from its mask and image, into its annotation file."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from vesalius.data.annotations import ImageRecord, ask_for_absent, asks_for_absent, read_pair, to_record
@@ -65,8 +66,8 @@ class _Entry:
     record: ImageRecord
     outlined: ObjectWords
     family_set: FamilySet
-    attributes: Attributes | None
-    size: tuple[int, int]
+    attributes: Attributes | None = None
+    size: tuple[int, int] = (0, 0)
 
 
 def generate_prompts(
@@ -124,31 +125,42 @@ def _write_rows(path: Path, rows: Sequence[object]) -> None:
 def _read_entries(
     root: Path, rows: Sequence[object], plan: PromptPlan, report: PromptReport, on_record: Callable[[], None]
 ) -> list[_Entry]:
-    """What is to be worded; the report gets the rest."""
+    """What is to be worded, and what else its images show; the report gets the rest."""
+    unfinished = _find_unfinished(rows, plan)
     entries: list[_Entry] = []
     for number, row in enumerate(rows):
         place = f"{report.file}, record {number}"
         try:
-            entries += _read_entry(root, row, plan, place)
+            found = _read_row(row, plan, place)
+            if found and (found.record.img_name in unfinished or plan.replace or plan.absent):
+                attributes, size = _describe_record(root, found.record, plan.rules)
+                entries.append(replace(found, attributes=attributes, size=size))
         except (DataError, ImageError, MissingPackageError) as error:
             report.problems.append(Problem(place, str(error)))
         on_record()
     return entries
 
 
-def _read_entry(root: Path, row: object, plan: PromptPlan, place: str) -> list[_Entry]:
-    """One entry, or none if there is nothing to do."""
+def _find_unfinished(rows: Sequence[object], plan: PromptPlan) -> set[str]:
+    """Images of which a record lacks prompts; all that they show has to be known to word it."""
+    found = set()
+    for row in rows:
+        with suppress(DataError):  # told where the row is read
+            entry = _read_row(row, plan, "")
+            if entry and not entry.family_set.families.keys() <= entry.record.prompts.keys():
+                found.add(entry.record.img_name)
+    return found
+
+
+def _read_row(row: object, plan: PromptPlan, place: str) -> _Entry | None:
+    """An entry whose mask has not been read yet; None for a record about something absent."""
     if asks_for_absent(row):
-        return []
+        return None
     asked = {**row, "prompts": row.get("prompts") or {"p0": ""}} if isinstance(row, dict) else row
     record = to_record(asked, place)
     assert isinstance(row, dict)
     outlined = plan.templates.find_object(plan.outlined or record.target or plan.told or _say_object(record))
-    family_set = plan.templates.find_set(plan.family_set or outlined.family_set)
-    if not plan.replace and not plan.absent and family_set.families.keys() <= record.prompts.keys():
-        return []
-    attributes, size = _describe_record(root, record, plan.rules)
-    return [_Entry(row, record, outlined, family_set, attributes, size)]
+    return _Entry(row, record, outlined, plan.templates.find_set(plan.family_set or outlined.family_set))
 
 
 def _say_object(record: ImageRecord) -> str:

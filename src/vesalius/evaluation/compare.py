@@ -111,7 +111,7 @@ def pair(
 
     Raises:
         ConfigError: If there are fewer than two, no such metric, or the expression does not fit the names.
-        DataError: If data, split, rule or true masks differ, or fewer than two images are left.
+        DataError: If data, split, rule or true masks differ, no prompt is shared, or fewer than two images are left.
     """
     if len(evaluations) < 2:
         raise ConfigError(f"Comparing needs two evaluations or more; got {len(evaluations)}.")
@@ -120,6 +120,11 @@ def pair(
     tables = [tabulate(each.rows, metric, present_only=present_only, group_regex=group_regex) for each in evaluations]
     images = set.intersection(*(set(table.images) for table in tables))
     families = sort_families(list(set.intersection(*(set(table.families) for table in tables))))
+    if not families:
+        asked = "; ".join(
+            f"{each.name} asked {', '.join(table.families)}" for each, table in zip(evaluations, tables, strict=True)
+        )
+        raise DataError(f"No prompt was asked in all evaluations: {asked}. Evaluate again with the same --prompts.")
     aligned, gaps = _align(tables, sorted(images), families)
     if len(aligned[0].images) < 2:
         names = ", ".join(each.name for each in evaluations)

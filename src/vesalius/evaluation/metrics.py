@@ -27,7 +27,7 @@ def dice(prediction: Tensor, target: Tensor) -> Tensor:
         One score an image, [B]; 1.0 where both masks are empty.
 
     >>> dice(torch.tensor([[[True, True]]]), torch.tensor([[[True, False]]]))
-    tensor([0.6667])
+    tensor([0.6667], dtype=torch.float64)
     """
     overlap, predicted, true = _counts(prediction, target)
     return _share(2 * overlap, predicted + true, predicted + true)
@@ -64,7 +64,7 @@ def _counts(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]
     if prediction.shape != target.shape:
         raise ValueError(f"masks of different shapes: {tuple(prediction.shape)} and {tuple(target.shape)}")
     prediction, target = prediction.bool().flatten(1), target.bool().flatten(1)
-    overlap, predicted, true = (mask.sum(1).float() for mask in (prediction & target, prediction, target))
+    overlap, predicted, true = (mask.sum(1).double() for mask in (prediction & target, prediction, target))
     return overlap, predicted, true
 
 

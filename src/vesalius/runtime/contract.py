@@ -5,7 +5,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -164,8 +164,8 @@ class FeatureCache:
 
 def _bytes_of(features: object) -> int:
     """Bytes of all arrays and tensors within."""
-    if isinstance(features, EncodedImages):
-        return _bytes_of(features.vectors) + _bytes_of(features.maps)
+    if is_dataclass(features):
+        return sum(_bytes_of(getattr(features, each.name)) for each in fields(features))
     if isinstance(features, Mapping):
         return sum(map(_bytes_of, features.values()))
     if isinstance(features, list | tuple):

@@ -5,6 +5,7 @@ Their state in ``last.ckpt`` is found by the classes' names.
 
 import csv
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from vesalius.console import progress_bar, say
 from vesalius.data.loading import ResumableLoader
+from vesalius.errors import ConfigError
 from vesalius.models.checkpoints import save_model
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.training.lora import lora_merged
@@ -115,7 +117,18 @@ class KeepBest(Callback):
         self.score = -1.0
 
     def on_validation_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Compare and save."""
+        """Compare and save.
+
+        Raises:
+            ConfigError: If the loss is not finite, so that the weights are worth nothing.
+        """
+        loss = float(trainer.callback_metrics["val_loss"])
+        if not math.isfinite(loss):
+            epoch = f"the validation loss of epoch {trainer.current_epoch + 1} is {loss}"
+            raise ConfigError(
+                f"{self.path.parent}: the training diverged, as {epoch}; the best weights before it are kept. Begin "
+                "anew with --overwrite and a lower learning_rate, or precision 32-true."
+            )
         score = float(trainer.callback_metrics[self.monitor])
         if self.keep == "best" and score <= self.score:
             return

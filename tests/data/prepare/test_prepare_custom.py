@@ -173,6 +173,16 @@ class TestTable:
         assert second["prompts"] == {"p0": "", "p1": "one round lesion"}
         assert read_rows(report.dest, "val")[0]["prompts"] == {"p1": "x", "p2": ["y", "z"]}
 
+    def test_an_image_of_two_patients_is_refused(self, run, tmp_path):
+        table = self.write(tmp_path, "image,mask,patient", "i/0.png,m/0.png,a", "i/0.png,m/1.png,b")
+        with pytest.raises(DataError, match=r"0\.png belongs to 'a' and 'b'; name one patient"):
+            run(table=table, phrase="polyp")
+
+    def test_images_without_a_patient_are_told(self, run, tmp_path):
+        table = self.write(tmp_path, "image,mask,patient", "i/0.png,m/0.png,a", "i/1.png,m/1.png,")
+        found, _ = find_custom(CustomConfig(table=table, phrase="polyp"))
+        assert [str(each) for each in found.leaks if "1.png" in str(each)]
+
     def test_parquet_reads_alike(self, run, tmp_path):
         self.write(tmp_path, "")
         names = [f"{number}.png" for number in range(4)]
@@ -316,6 +326,7 @@ def test_without_a_phrase_it_is_said_where_one_could_come_from(run, folders):
     [
         ('{"images": [{"id": 1}], "annotations": [], "categories": []}', r"'images': \[.*\] is no pair of a number"),
         ('{"1": "liver", "01": "spleen"}', "1 is both 'liver' and 'spleen'"),
+        ('{"HER2+": 1, "HER2": 2}', r"'HER2\+' and 'HER2' would both be written as 'her2'"),
         ("[]", "expected an object of numbers and names"),
         ("{", "is not JSON"),
     ],
@@ -324,6 +335,15 @@ def test_label_files_of_another_kind_are_refused(run, folders, tmp_path, content
     (tmp_path / "labels.json").write_text(content)
     with pytest.raises(DataError, match=message):
         run(**folders, labels=tmp_path / "labels.json")
+
+
+def test_of_several_label_maps_none_is_taken_for_all(folders):
+    (folders["masks"] / "p0_1_mask.png").rename(folders["masks"] / "p0_1_mask_1.png")
+    save_mask(folders["masks"] / "p0_1_mask_2.png", blob(2))
+    (folders["images"].parent / "labels.json").write_text('{"255": "lesion"}')
+    found, _ = find_custom(CustomConfig(**folders, labels=folders["images"].parent / "labels.json"))
+    assert len(found.samples) == 11
+    assert "2 label maps (p0_1_mask_1.png, p0_1_mask_2.png)" in str(found.problems[0])
 
 
 def test_images_of_one_name_are_not_mixed_up(run, tmp_path):
@@ -356,6 +376,14 @@ class TestMaskValues:
         report, mask = self.prepare(run, tmp_path, blob(3).astype(dtype) * dtype(white))
         assert report.empty == 0
         assert np.array_equal(mask, blob(3))
+
+    @pytest.mark.parametrize(("outside", "inside"), [((255, 255, 255), (255, 0, 0)), ((0, 0, 255), (255, 255, 0))])
+    def test_of_two_colours_one_has_to_be_black(self, run, tmp_path, outside, inside):
+        colours = np.array([outside, inside], np.uint8)
+        with pytest.raises(DataError, match=r"masks/a\.png: has two colours, .* one has to be black"):
+            self.prepare(run, tmp_path, colours[blob(3).astype(int)])
+        black = np.array([(0, 0, 0), inside], np.uint8)
+        assert np.array_equal(self.prepare(run, tmp_path, black[blob(3).astype(int)])[1], blob(3))
 
     def test_zero_alone_is_empty(self, run, tmp_path):
         report, mask = self.prepare(run, tmp_path, np.zeros((20, 24), np.uint8))

@@ -238,6 +238,9 @@ def find_custom(config: CustomConfig, slicing: SliceConfig | None = None) -> tup
     pairs, problems = _find_pairs(config)
     labels = read_label_names(config.labels) if config.labels else None
     pairs, clashes = _without_clashes(pairs)
+    _check_patients(pairs, config)
+    pairs, several = (pairs, []) if labels is None else _with_one_map(pairs)
+    clashes += several
     samples = tuple(_to_sample(pair, config, labels, slicing or SliceConfig()) for pair in pairs)
     paths = {path for pair in pairs for path in (pair.image, *pair.masks)}
     source = Source.of(config.table or config.images or Path(), sorted(paths))
@@ -312,7 +315,37 @@ def _match_group(pair: MaskedImage, config: CustomConfig) -> str | None:
     return find_group(compile_group_regex(config.group_regex), pair.image.as_posix())
 
 
+def _check_patients(pairs: list[MaskedImage], config: CustomConfig) -> None:
+    """See that no image is two patients', who could come into two splits.
+
+    Raises:
+        DataError: If one is.
+    """
+    owners: dict[Path, str | None] = {}
+    for pair in pairs:
+        first = owners.setdefault(pair.image, pair.group)
+        if first != pair.group:
+            told = " and ".join(f"'{each}'" if each else "nobody" for each in (first, pair.group))
+            raise DataError(f"{config.table}: {pair.image} belongs to {told}; name one patient for it in all its rows.")
+
+
+def _with_one_map(pairs: list[MaskedImage]) -> tuple[list[MaskedImage], list[Problem]]:
+    """Leave out images with several label maps, of which --labels reads one."""
+    several = [pair for pair in pairs if len(pair.masks) > 1]
+    problems = [
+        Problem(
+            str(pair.image),
+            f"is left out; it has {len(pair.masks)} label maps ({', '.join(each.name for each in pair.masks)}), where "
+            "--labels reads one; unite them in one file.",
+        )
+        for pair in several
+    ]
+    return [pair for pair in pairs if len(pair.masks) == 1], problems
+
+
 def _ungrouped(pairs: list[MaskedImage], config: CustomConfig) -> list[Problem]:
+    if config.table is not None and config.group_regex is None and any(pair.group for pair in pairs):
+        return [Problem(str(pair.image), "the table names no patient for it.") for pair in pairs if not pair.group]
     if config.group_regex is None:
         return []
     lone = [pair for pair in pairs if not pair.group and _match_group(pair, config) is None]

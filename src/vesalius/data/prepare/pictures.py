@@ -70,6 +70,8 @@ def read_outline(path: Path, threshold: float | None = None) -> NDArray[np.bool_
         DataError: If its values leave open which of them are inside.
     """
     stored = _read_single(path).pixels[0]
+    if threshold is None and stored.ndim == 3:
+        _check_colours(stored, path)
     grey = stored.max(axis=2) if stored.ndim == 3 else stored
     found = part_values(grey, threshold)
     if found is not None:
@@ -78,6 +80,21 @@ def read_outline(path: Path, threshold: float | None = None) -> NDArray[np.bool_
     if kind in (ValueKind.ARTEFACTS, ValueKind.COLOUR):
         return np.asarray(grey.astype(np.float64) > (32767 if grey.dtype == np.uint16 else 127))
     raise DataError(f"{path}: {ask_inside(values)}")
+
+
+def _check_colours(stored: NDArray[np.generic], path: Path) -> None:
+    """See that the brightest channel tells two colours apart, and that one of two is black.
+
+    Raises:
+        DataError: If not: what is inside of red on white, or of yellow on blue?
+    """
+    colours = np.unique(stored.reshape(-1, stored.shape[2]), axis=0)
+    if len(colours) == 2 and colours.any(axis=1).all():
+        told = " and ".join(str(tuple(colour)) for colour in colours.tolist())
+        raise DataError(
+            f"{path}: has two colours, {told}, where one has to be black, (0, 0, 0), which is outside; convert it, or "
+            "say what is inside with --threshold N (values of the brightest channel above it)."
+        )
 
 
 def part_values(values: NDArray[np.generic], threshold: float | None) -> NDArray[np.bool_] | None:

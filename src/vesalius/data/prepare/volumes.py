@@ -24,7 +24,7 @@ def read_label_names(path: Path) -> Mapping[int, str]:
     Background, 0, is left out.
 
     Raises:
-        DataError: If it is of another form, or two names share a number.
+        DataError: If it is of another form, two names share a number, or the name of a file.
     """
     content = read_json(path, "expected JSON such as {'1': 'liver'}")
     table = content.get("labels", content) if isinstance(content, dict) else content
@@ -36,6 +36,11 @@ def read_label_names(path: Path) -> Mapping[int, str]:
         if number in names:
             raise DataError(f"{path}: {number} is both '{names[number]}' and '{name}'.")
         names[number] = name
+    slugs: dict[str, str] = {}
+    for name in names.values():
+        if slugs.setdefault(to_slug(name), name) != name:
+            files = f"'{slugs[to_slug(name)]}' and '{name}' would both be written as '{to_slug(name)}'"
+            raise DataError(f"{path}: {files}; give them names that differ in letters or digits.")
     return {number: name for number, name in sorted(names.items()) if number != 0}
 
 
