@@ -70,7 +70,7 @@ def test_the_average_is_what_a_run_keeps(build_tiny, tiny_dataset, tmp_path):
 
 
 def trainer(score: float, epoch: int = 0, *, main: bool = True) -> SimpleNamespace:
-    metrics = {"val_dice": torch.tensor(score)}
+    metrics = {"val_dice": torch.tensor(score), "val_loss": torch.tensor(0.5)}
     return SimpleNamespace(callback_metrics=metrics, current_epoch=epoch, is_global_zero=main)
 
 
