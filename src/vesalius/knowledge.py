@@ -213,10 +213,7 @@ class Knowledge:
 
     def _match_family(self, found: "Resolution", modality: str | None) -> Understanding:
         """A word for several targets: those that are expected, one of which is still to be chosen."""
-        from vesalius.prompts.bank import read_families
-
-        members = read_families()[found.family].members if found.family else found.members
-        learnt = [each for each in self.targets if each.name in members]
+        learnt = [each for each in self.targets if each.name in found.members]
         expected = [each for each in learnt if self._is_expected(each, modality)]
         note = f"'{found.qualifier}' is not told apart" if found.qualifier else ""
         understood = Understanding(found.phrase, None, family=found.family or found.phrase.strip(), remark=note)

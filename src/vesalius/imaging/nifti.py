@@ -5,7 +5,7 @@ Readers and the writer first, then what a header says of a place, then the guess
 
 import gzip
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +125,7 @@ def read_nifti(path: Path, *, volume: int | None = None) -> MedicalImage:
         volume: Number of the volume, from 1; by default the first.
 
     Returns:
-        Image [D, H, W], or [D, H, W, 3] in colour, with its affine.
+        Image [D, H, W], or [D, H, W, 3] in colour, with its affine; without a plane where the header gives no place.
 
     Raises:
         ImageError: If the file is missing, damaged, of complex values, has no such volume, or is of no use as one.
@@ -136,15 +136,7 @@ def read_nifti(path: Path, *, volume: int | None = None) -> MedicalImage:
     header = read_sidecar(path)
     modality = header.get("Modality")
     notices = _volumes_left_out(stored.volumes, volume)
-    if not stored.is_placed:
-        notices += (
-            Notice(
-                "place in the patient unknown", "the header has neither sform nor qform", "Slices are taken as stored"
-            ),
-        )
-    if stored.unit:
-        why = f"in {stored.unit}s, voxels would be longer than {LONGEST_VOXEL_MM:g} mm"
-        notices += (Notice("lengths taken for millimetres", why),)
+    notices += tuple(_tell_place(stored))
     if stored.repaired:
         notices += (Notice("header is damaged and was read as well as it goes", "; ".join(stored.repaired)),)
     if not modality and not stored.is_colour:
@@ -238,21 +230,19 @@ def write_mask_volume(
             file.write(np.ascontiguousarray(plane, dtype).tobytes())
 
 
-def says_where(path: Path) -> bool:
-    """Whether a volume's header says where it lies in the patient; NIfTI may leave that open, FreeSurfer never does.
-
-    Args:
-        path: .nii, .nii.gz or .mgz file.
-
-    Raises:
-        ImageError: If it cannot be read.
-    """
-    with reading(path, "a NIfTI or MGZ volume"):
-        return _is_placed(nib.load(path).header)
-
-
 def _is_placed(header: object) -> bool:
+    """Whether it says where the volume lies in the patient; NIfTI may leave that open, FreeSurfer never does."""
     return not isinstance(header, nib.Nifti1Header) or bool(header["qform_code"] > 0 or header["sform_code"] > 0)
+
+
+def _tell_place(stored: StoredVolume) -> Iterator[Notice]:
+    """What the header leaves open, or says wrongly, of the place of the voxels."""
+    if not stored.is_placed:
+        why = "the header has neither sform nor qform"
+        yield Notice("place in the patient unknown", why, "Slices are taken as stored")
+    if stored.unit:
+        why = f"in {stored.unit}s, voxels would be longer than {LONGEST_VOXEL_MM:g} mm"
+        yield Notice("lengths taken for millimetres", why)
 
 
 def _to_millimetres(affine: Affine, header: object) -> tuple[Affine, str]:

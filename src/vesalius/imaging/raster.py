@@ -80,7 +80,10 @@ def _pictures_left_out(picture: Image.Image) -> tuple[Notice, ...]:
 
 def _see_through(picture: Image.Image) -> tuple[Notice, ...]:
     """What is said of a picture, already read, some of whose pixels are not opaque."""
-    if not picture.has_transparency_data or picture.convert("RGBA").getchannel("A").getextrema()[0] == 255:
+    if not picture.has_transparency_data:
+        return ()
+    told = picture if "A" in picture.getbands() else picture.convert("RGBA")  # palettes
+    if told.getchannel("A").getextrema()[0] == 255:
         return ()
     return (
         Notice("transparent pixels laid on black", "the picture is not opaque", "Save it without an alpha channel"),

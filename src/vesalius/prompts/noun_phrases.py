@@ -11,6 +11,7 @@ from vesalius.prompts.lexicon import Names, NounPhrase, Words, is_lesion, join, 
 PhraseKind = Literal["target", "vague", "denial", "several", "unknown"]
 NUMBERED = re.compile(r"[a-z]?\d+")
 HORIZONTAL = frozenset({"left", "right"})
+"""Sides of which one may be asked for."""
 _WITHIN = ("of", "in", "within", "inside", "on", "at", "from", "into", "inside of", "bulging from", "through")
 _PLACED = (",", "on", "at")
 """What stands between an organ's name and its side or piece: "kidneys, left", "lung on the right"."""

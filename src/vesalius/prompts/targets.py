@@ -12,10 +12,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.prompts.bank import KnownTarget, find_target, read_synonyms
+from vesalius.prompts.bank import KnownTarget, find_target, read_families, read_synonyms
 from vesalius.prompts.denials import find_denial
 from vesalius.prompts.lexicon import Words, is_lesion, name_words, strip_request, to_words
-from vesalius.prompts.noun_phrases import PhraseKind, Reading
+from vesalius.prompts.noun_phrases import HORIZONTAL, PhraseKind, Reading
 from vesalius.prompts.phrase_vectors import NEAREST, Nearness, PhraseIndex
 from vesalius.prompts.reading import read_phrase
 
@@ -183,15 +183,21 @@ def _to_resolution(phrase: str, found: Reading) -> Resolution:
         found.read_as,
         found.several,
         family=found.family,
-        members=found.among if found.kind == "vague" else frozenset(),
+        members=_find_members(found),
     )
+
+
+def _find_members(found: Reading) -> frozenset[str]:
+    if found.family:
+        return frozenset(read_families()[found.family].members)
+    return found.among if found.kind == "vague" else frozenset()
 
 
 def _find_side(phrase: str, target: str | None) -> str:
     """The one side that a phrase names anywhere and its target, an organ, does not: "hip_left", "rein gauche"."""
     if target is None or is_lesion(target):
         return ""
-    sides = {"left", "right"} & set(to_words(phrase)) - set(to_words(_names([target])))
+    sides = HORIZONTAL & set(to_words(phrase)) - set(to_words(_names([target])))
     return next(iter(sides)) if len(sides) == 1 else ""
 
 

@@ -315,11 +315,8 @@ def describe(found: FoundSeries, image: MedicalImage, home: Path) -> Upload:
 
 def _is_placed(image: MedicalImage) -> bool:
     """Whether the file says where the image lies in the patient."""
-    if not image.source.name.lower().endswith(VOLUME_SUFFIXES):
-        return image.affine is not None
-    from vesalius.imaging.nifti import says_where
-
-    return says_where(image.source)
+    is_file_of_volume = image.source.name.lower().endswith(VOLUME_SUFFIXES)
+    return image.plane is not None if is_file_of_volume else image.affine is not None
 
 
 def _spacing(image: MedicalImage, slices: SliceStack) -> list[float] | None:

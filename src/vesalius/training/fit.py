@@ -135,8 +135,9 @@ def _check_resumed(out: Path, command: str, origin: Mapping[str, object]) -> Non
     if note is None:  # left by a version that wrote none
         return
     before, now = note["from"], parse_json(to_json(origin), "origin")
-    changes = [each for each in tell_differences(before, now) if not each.startswith(MAY_CHANGE)]
-    longer = [each for each in tell_differences(before, now) if each.startswith(LENGTHS)]
+    differences = tell_differences(before, now)
+    changes = [each for each in differences if not each.startswith(MAY_CHANGE)]
+    longer = [each for each in differences if each.startswith(LENGTHS)]
     config = origin["config"]
     if longer and isinstance(config, Mapping) and config["schedule"] == "one_cycle":
         raise ConfigError(
