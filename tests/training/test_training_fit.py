@@ -155,6 +155,18 @@ class TestSettings:
         assert 0 <= result.score <= 1
         assert [row["step"] for row in read_history(tmp_path)] == ["1"]
 
+    def test_a_trial_that_ends_inside_a_later_epoch_is_validated_as_it_ends(
+        self, build_tiny, tiny_dataset, tmp_path
+    ):
+        settings = {"max_epochs": 5, "min_epochs": 5, "learning_rate": 0.1, "keep": "last"}
+        model = build_tiny("unet_d")
+        fit(model, [tiny_dataset], tmp_path, dataclasses.replace(ONE_EPOCH, max_steps=3, **settings))
+        rows = read_history(tmp_path)
+        assert [row["step"] for row in rows] == ["2", "3"]
+        assert rows[0]["val_loss"] != rows[1]["val_loss"]
+        kept = load_model(tmp_path).state_dict()
+        assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
+
     def test_fewer_images_than_a_batch_are_one_batch(self, build_tiny, tiny_dataset, tmp_path):
         result = fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, dataclasses.replace(ONE_EPOCH, batch_size=10))
         assert result.checkpoint.is_file()

@@ -34,6 +34,12 @@ def test_a_wrong_value_is_named(given, message):
         RuntimeOptions(**given)
 
 
+def test_half_precision_on_a_cpu_is_told(build_tiny, tiny_dataset, tmp_path):
+    config = TrainConfig(batch_size=2, max_epochs=1, max_steps=1, precision="16-mixed")
+    with pytest.warns(UserWarning, match="precision 16-mixed needs a GPU; on this CPU the run computes in bf16-mixed"):
+        fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, config, RuntimeOptions(device="cpu"))
+
+
 RUN = """
 import sys
 from pathlib import Path

@@ -90,6 +90,19 @@ class WeightAverage(Callback):
             self._average[name].copy_(kept)
 
 
+class ValidateLastStep(Callback):
+    """Validate after the last of ``max_steps``, wherever in an epoch it falls.
+
+    pytorch-lightning validates after whole epochs alone, and would leave the weights of the last steps unjudged.
+    """
+
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
+        """Stop as early stopping does, which validates first."""
+        if trainer.global_step == trainer.max_steps:
+            trainer.fit_loop.min_epochs = 0  # or it would not stop before these
+            trainer.should_stop = True
+
+
 class KeepBest(Callback):
     """Save our own checkpoint whenever a validation metric rises, or after every epoch.
 

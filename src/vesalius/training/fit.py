@@ -248,7 +248,7 @@ def train_module(
         callbacks.append(WeightAverage(model, config.ema_decay))
     started = time.monotonic()
     with quiet_lightning():
-        trainer = build_trainer(out, config, running, callbacks, batches=len(train), monitor=best.monitor)
+        trainer = build_trainer(out, config, running, callbacks, monitor=best.monitor)
         for logger in trainer.loggers:
             logger.log_hyperparams(config.to_dict())
         checkpoint = out / LAST if running.resume else None

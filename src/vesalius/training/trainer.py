@@ -1,6 +1,7 @@
 """pytorch-lightning's Trainer for every run: devices, saved state, early stopping, TensorBoard and MLflow."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -8,12 +9,13 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
 
 from vesalius.errors import require
-from vesalius.training.callbacks import EpochBar
+from vesalius.training.callbacks import EpochBar, ValidateLastStep
 from vesalius.training.config import FitConfig
 from vesalius.training.runtime_options import RuntimeOptions
 
@@ -49,7 +51,7 @@ _BUILDERS = {"tensorboard": _tensorboard, "mlflow": _mlflow}
 
 
 def build_trainer(
-    out: Path, config: FitConfig, running: RuntimeOptions, callbacks: Sequence[Callback], *, batches: int, monitor: str
+    out: Path, config: FitConfig, running: RuntimeOptions, callbacks: Sequence[Callback], *, monitor: str
 ) -> Trainer:
     """A trainer that saves its state in ``out``, stops early and reports.
 
@@ -58,16 +60,12 @@ def build_trainer(
         config: Length, precision, gradients.
         running: Devices, loggers, how often to save.
         callbacks: Further callbacks of the run.
-        batches: Batches of an epoch.
         monitor: The validation metric, higher being better, whose standstill ends the run.
     """
     patience = EarlyStopping(
         monitor, mode="max", patience=config.patience, min_delta=1e-4, check_on_train_epoch_end=False
     )
-    # A run cut short inside its first epoch still ends with a validation, or it would leave no weights behind.
-    needed = config.max_steps * config.accumulate
-    return Trainer(
-        limit_train_batches=needed if 0 < needed < batches else 1.0,
+    trainer = Trainer(
         max_epochs=config.max_epochs,
         min_epochs=min(config.min_epochs, config.max_epochs),
         max_steps=config.max_steps,
@@ -75,7 +73,7 @@ def build_trainer(
         gradient_clip_val=config.gradient_clip_norm,
         accumulate_grad_batches=config.accumulate,
         num_sanity_val_steps=0,
-        callbacks=[*callbacks, *_save_state(out, running), patience, EpochBar(monitor)],
+        callbacks=[ValidateLastStep(), *callbacks, *_save_state(out, running), patience, EpochBar(monitor)],
         logger=build_loggers(out, running),
         log_every_n_steps=1,
         enable_model_summary=False,
@@ -83,6 +81,9 @@ def build_trainer(
         use_distributed_sampler=False,
         **_devices(running),
     )
+    if config.precision == "16-mixed" and isinstance(trainer.accelerator, CPUAccelerator):
+        warnings.warn("precision 16-mixed needs a GPU; on this CPU the run computes in bf16-mixed.", stacklevel=2)
+    return trainer
 
 
 def _save_state(out: Path, running: RuntimeOptions) -> list[Callback]:
