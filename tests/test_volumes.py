@@ -12,7 +12,7 @@ from vesalius.imaging.orientation import MaskGrid
 from vesalius.predict import Predictor, segment_volume
 from vesalius.results import Results
 from vesalius.segmentation import Segmentation, smooth_across
-from vesalius.volumes import PackedMasks
+from vesalius.volumes import PackedMasks, volume_of
 
 AXES = {
     "LPS": np.diag([-2.0, -2.0, 3.0]),
@@ -64,6 +64,34 @@ def test_the_saved_mask_is_the_mask_and_that_of_the_command_line(bright, path, t
         assert (own.existence, own.slice_existence) == (written.existence, written.slice_existence)
         assert (own.share, own.volume_ml) == (written.share, written.volume_ml)
         assert own.volume_ml == pytest.approx(own.mask.sum() * abs(np.linalg.det(stored.affine[:3, :3])) / 1000)
+
+
+class TestVolume:
+    """One voxel of 2 × 2 mm is marked on each slice."""
+
+    def measure(self, heights: list[float], plane=None) -> float | None:
+        affine = np.diag([2.0, 2.0, (heights[-1] - heights[0]) / max(1, len(heights) - 1) or 5.0, 1])[:, [2, 1, 0, 3]]
+        steps = tuple((each - heights[0]) / affine[2, 0] for each in heights)
+        uneven = steps if steps != tuple(range(len(heights))) else ()
+        pixels = np.zeros((len(heights), 4, 6), np.uint8)
+        slices = MedicalImage(pixels, Path("series"), affine=affine, plane="axial", slice_steps=uneven).slices(plane)
+        masks = PackedMasks(slices.pixels.shape[1:3])
+        for _ in range(len(slices)):
+            masks.append(np.eye(*slices.pixels.shape[1:3], dtype=bool) & (np.arange(slices.pixels.shape[2]) == 0))
+        return volume_of(slices, masks)
+
+    def test_it_is_the_voxels_times_their_size(self):
+        assert self.measure([0, 3, 6]) == pytest.approx(3 * 2 * 2 * 3 / 1000)
+
+    def test_unevenly_spaced_slices_reach_halfway_to_their_neighbours(self):
+        assert self.measure([0, 3, 9]) == pytest.approx(2 * 2 * (3 + 4.5 + 6) / 1000)
+
+    def test_cut_across_these_there_is_none(self):
+        assert self.measure([0, 3, 9], "coronal") is None
+        assert self.measure([0, 3, 6], "coronal") == pytest.approx(4 * 2 * 2 * 3 / 1000)
+
+    def test_a_single_slice_has_none(self):
+        assert self.measure([0]) is None
 
 
 def test_nothing_is_replaced_unasked_and_other_formats_are_refused(bright, path, tmp_path):

@@ -80,7 +80,7 @@ def _make(shared: Path, folder: Path) -> None:
     from anatomy_head import share_out
 
     # Of the shared chest CT only every fifth slice is there, and the series do not say their units.
-    warnings.filterwarnings("ignore", message=".*positions are approximate")
+    warnings.filterwarnings("ignore", message=".*slice distances differ")
     warnings.filterwarnings("ignore", message=".*units guessed to be HU")
     everything = list(read_series_people(shared))
     parts = share_out(everything, sorted({each.patient for each in everything}))

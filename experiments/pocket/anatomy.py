@@ -106,7 +106,7 @@ def _read(shared: Path) -> list[LabelledSlice]:
     with progress_bar() as bar:
         bar.add_task("Reading slices", total=None)
         # Of the shared chest CT only every fifth slice is there, and the series do not say their units.
-        warnings.filterwarnings("ignore", message=".*positions are approximate")
+        warnings.filterwarnings("ignore", message=".*slice distances differ")
         warnings.filterwarnings("ignore", message=".*units guessed to be HU")
         return list(read_all(shared))
 

@@ -342,10 +342,15 @@ def write_masks(path: Path, image: MedicalImage, slices: SliceStack, masks: Plan
 
 
 def volume_of(slices: SliceStack, masks: PackedMasks) -> float | None:
-    """Millilitres of the marked voxels; None where their spacing is unknown."""
-    if slices.affine is None:
+    """Millilitres of the marked voxels; None for a single slice and where it is not known how far apart they are.
+
+    Unevenly spaced slices each reach halfway to their neighbours, the outermost as far to the other side. Cut across,
+    they have no volume here.
+    """
+    if slices.affine is None or len(slices) == 1 or not (slices.evenly_spaced or slices.slice_steps):
         return None
-    return float(sum(masks.marked) * abs(np.linalg.det(slices.affine[:3, :3])) / 1000)
+    depths = np.gradient(slices.slice_steps or range(len(slices)))
+    return float(np.array(masks.marked) @ depths * abs(np.linalg.det(slices.affine[:3, :3])) / 1000)
 
 
 def contact_sheet(slices: SliceStack, masks: PackedMasks, tile_side: int = TILE_SIDE) -> NDArray[np.uint8]:

@@ -68,6 +68,14 @@ class TestPlace:
         assert "slices lie 3.00 to 6.00 mm apart" in str(notice)
         assert (notice.count, notice.total) == (1, 3)
 
+    @pytest.mark.parametrize("cosines", [AXIAL, [1, 0, 0, 0, -1, 0]])
+    def test_slices_at_uneven_distances_lie_where_the_header_says(self, write_series, cosines):
+        folder = write_series([0.0, 3.0, 9.0, 12.0, 14.0], ImageOrientationPatient=cosines)
+        slices = read_series(folder).slices()
+        assert [each.position_mm for each in slices] == pytest.approx([0, 3, 9, 12, 14])
+        even = read_series(write_series([0.0, 3.0, 6.0], folder="even")).slices()
+        assert (even.slice_steps, [each.position_mm for each in even]) == ((), pytest.approx([0, 3, 6]))
+
     @pytest.mark.parametrize(
         ("cosines", "plane"),
         [(AXIAL, "axial"), (CORONAL, "coronal"), (SAGITTAL, "sagittal"), ([1, 0, 0, 0, 0.76604, 0.64279], "oblique")],

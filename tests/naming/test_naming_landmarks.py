@@ -88,3 +88,8 @@ def test_localizers_and_pictures_have_none(labeller, make_volume):
     scout = [make_volume("chest", "chest", header={"ImageType": "ORIGINAL\\PRIMARY\\LOCALIZER"})] * 2
     assert labeller.label(picture).landmarks == labeller.label(scout).landmarks == ()
     assert replace(labeller.label(picture), landmarks=()).to_dict()["landmarks"] == ()
+
+
+def test_an_edge_between_unevenly_spaced_slices_lies_where_they_are(mark):
+    (chest,) = mark(0.2, 0.8, 0.8, slice_steps=(0.0, 1.5, 2.0))
+    assert (chest.low.mm, chest.low.within_mm) == (pytest.approx(-42.5), pytest.approx(15))

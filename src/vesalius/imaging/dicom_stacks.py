@@ -186,6 +186,7 @@ def _to_image(stack: list[Frame], source: Path, notices: Sequence[Notice]) -> Me
         pixel_spacing=first.spacing if affine is None else None,
         header=first.header,
         notices=(*notices, *_notices(stack, affine)),
+        slice_steps=_steps(stack, placed, affine),
         source_affine=None if placed is None else placed[:, [2, 1, 0, 3]],
         source_shape=None if placed is None else (width, height, len(stack)),
         source_frames=tuple(
@@ -236,14 +237,40 @@ def _affine(stack: list[Frame]) -> Affine | None:
     return placed if places_volume(placed) else None
 
 
+def _gaps(stack: list[Frame]) -> NDArray[np.float64]:
+    """Distances between neighbours, mm, [D - 1]; of frames without a place, 0."""
+    return np.diff([frame.height or 0.0 for frame in stack])
+
+
+def _steps(stack: list[Frame], placed: Affine | None, shown: Affine | None) -> tuple[float, ...]:
+    """See `MedicalImage.slice_steps`.
+
+    Args:
+        stack: Frames in the order of ``placed``.
+        placed: Their affine.
+        shown: The affine in display order, in which slices may run the other way.
+    """
+    gaps = _gaps(stack)
+    if placed is None or shown is None or not _uneven(gaps):
+        return ()
+    steps = np.concatenate([[0.0], gaps.cumsum() / gaps.mean()])
+    same_way = placed[:3, 0] @ shown[:3, 0] > 0
+    return tuple((steps if same_way else steps[-1] - steps[::-1]).tolist())
+
+
+def _uneven(gaps: NDArray[np.float64]) -> bool:
+    return bool(gaps.size and np.ptp(gaps) > UNEVEN * gaps.mean())
+
+
 def _notices(stack: list[Frame], affine: Affine | None) -> list[Notice]:
     found = []
-    gaps = np.diff([frame.height or 0.0 for frame in stack])
-    if affine is not None and gaps.size and np.ptp(gaps) > UNEVEN * gaps.mean():
+    gaps = _gaps(stack)
+    if affine is not None and _uneven(gaps):
         usual = float(np.median(gaps))
         uneven = int((np.abs(gaps - usual) > UNEVEN * usual).sum())
         why = f"slices lie {gaps.min():.2f} to {gaps.max():.2f} mm apart; a slice may be missing"
-        found.append(Notice("slice distances differ, so positions are approximate", why, "", uneven, int(gaps.size)))
+        what = "slice distances differ, so places in mask volumes are approximate"
+        found.append(Notice(what, why, "", uneven, int(gaps.size)))
     scales = Counter(frame.hounsfield for frame in stack)
     if len(scales) > 1:
         found.append(

@@ -87,6 +87,9 @@ class MedicalImage:
     """Whether values are HU; None if unknown, which counts as HU for CT."""
     notices: tuple[Notice, ...] = ()
     """What the reader left out or guessed."""
+    slice_steps: tuple[float, ...] = ()
+    """Where each slice lies along the stack, in the equal steps of `affine`, if slices are unevenly spaced; empty if each
+    lies at its index."""
     source_affine: Affine | None = None
     """Index along the axes of the file's own array to patient millimetres in RAS+, [4, 4]: the file's affine for
     NIfTI; for DICOM, columns, rows and slices along their normal, as ITK orders them. None if it is `affine`."""
@@ -202,6 +205,8 @@ class MedicalImage:
             spacing,
             self.modality,
             self.source_affine,
+            self.slice_steps if plane in (None, self.nearest_plane) else (),
+            evenly_spaced=not self.slice_steps,
         )
 
     def mask_grid(self, slices: SliceStack) -> MaskGrid:

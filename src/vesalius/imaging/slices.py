@@ -62,6 +62,10 @@ class SliceStack(Sequence[Slice]):
     """Modality of the image, see `MedicalImage.modality`."""
     source_affine: Affine | None = None
     """Affine of the image's file, see `MedicalImage.source_affine`."""
+    slice_steps: tuple[float, ...] = ()
+    """Where each slice lies, see `MedicalImage.slice_steps`; empty in another plane."""
+    evenly_spaced: bool = True
+    """Whether the slices of the image, in the plane in which it was taken, lie equally far apart."""
 
     def __repr__(self) -> str:
         size = "×".join(map(str, self.pixels.shape[1:]))
@@ -115,7 +119,7 @@ class SliceStack(Sequence[Slice]):
         """Position of a slice, see `Slice.position_mm`; nothing is rendered."""
         if self.affine is None:
             return None
-        corner = self.affine[:3, 3] + index * self.affine[:3, 0]
+        corner = self.affine[:3, 3] + (self.slice_steps or range(len(self)))[index] * self.affine[:3, 0]
         return float(corner @ slice_normal(self.affine))
 
 

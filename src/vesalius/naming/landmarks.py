@@ -64,7 +64,7 @@ def _heights(image: MedicalImage) -> Array:
     assert image.affine is not None
     count, rows, columns = image.pixels.shape[:3]
     centre = image.affine[2] @ [0, (rows - 1) / 2, (columns - 1) / 2, 1]
-    return np.asarray(centre + image.affine[2, 0] * np.arange(count), np.float64)
+    return np.asarray(centre + image.affine[2, 0] * np.array(image.slice_steps or range(count)), np.float64)
 
 
 def _runs(shown: Sequence[bool]) -> list[tuple[int, int]]:
