@@ -412,6 +412,22 @@ def write_echoes(build_dicom) -> Callable[[Path], Path]:
 
 
 @pytest.fixture
+def lock_folder(monkeypatch) -> Callable[[Path], None]:
+    """Let nobody list a folder, as with a mode of 0, which does not stop who runs tests as root."""
+    listing = os.scandir
+
+    def lock(folder: Path) -> None:
+        def refuse(path: str | Path = ".") -> Iterator[os.DirEntry[str]]:
+            if Path(path) == folder:
+                raise PermissionError(13, "Permission denied", str(path))
+            return listing(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+
+    return lock
+
+
+@pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
     """Run a command in an empty folder; its exit code, and what it printed on stdout and stderr."""
     from vesalius.cli import main

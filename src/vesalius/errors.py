@@ -18,6 +18,9 @@ import math
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 
+EMPTY_PATH = "is empty; name a file or a folder, or . for the current one."
+"""Message where a path has no letters, which Python takes for the current folder."""
+
 
 class VesaliusError(Exception):
     """Something the user can put right; the message says what, where, expected, got and the remedy."""

@@ -26,6 +26,9 @@ LARGEST_JSON = 512 * 2**20
 UNSAFE = re.compile(r"[\ud800-\udfff\x85\u2028\u2029]")
 """Characters that UTF-8 cannot hold, and line separators other than a line feed."""
 
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""How texts begin that spreadsheets take for formulas."""
+
 
 def check_absent(paths: Iterable[Path], overwrite: bool, how: str = "--overwrite") -> None:
     """Refuse to write over what is there, before anything is computed.
@@ -168,6 +171,18 @@ def to_utf8(row: Mapping[str, object]) -> dict[str, object]:
     return {
         name: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
         for name, value in row.items()
+    }
+
+
+def to_sheet(row: Mapping[str, object]) -> dict[str, object]:
+    """A row for CSV: what `to_utf8` gives, with ' before texts that spreadsheets would run as formulas.
+
+    >>> to_sheet({"part": "=1+1", "margin": -0.5})
+    {'part': "'=1+1", 'margin': -0.5}
+    """
+    return {
+        name: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+        for name, value in to_utf8(row).items()
     }
 
 

@@ -158,6 +158,9 @@ def _plain(origin: Origin) -> object:
 RECORD = "segmentation.json"
 """File in a folder of segmentations that says what each mask was made from."""
 
+NAMES_RECORD = "naming.json"
+"""The same in a folder of names, see `vesalius.naming.many`."""
+
 FILE_COLUMNS = ("mask", "overlay", "names", "strip")
 """Columns of the record that name files beside it, or by their whole path elsewhere."""
 
@@ -198,6 +201,18 @@ def read_record(folder: Path, record: str = RECORD) -> ResultsRecord:
     if not isinstance(content, dict) or not _is_record(content, needed):
         raise OutputError(f"{path}: is no record of results, or damaged; move it away, or name another --out.")
     return cast(ResultsRecord, content)
+
+
+def result_files(folder: Path, record: str = RECORD) -> frozenset[Path]:
+    """What a record names as results, written or begun, which is no image to be read.
+
+    Raises:
+        OutputError: As `read_record`.
+    """
+    content = read_record(folder, record)
+    names = {str(row[kind]) for row in content["results"] for kind in FILE_COLUMNS if row.get(kind)}
+    names |= {name for files in content.get("begun", {}).values() for name in files}
+    return frozenset(folder / name for name in names)
 
 
 def _is_record(content: Mapping[str, object], needed: Sequence[str]) -> bool:

@@ -81,11 +81,10 @@ class ResultsJournal:
         """Image -> stem of its results."""
         return {image: str(rows[0]["stem"]) for image, rows in self.rows.items() if "stem" in rows[0]}
 
-    def own_files(self) -> frozenset[Path]:
-        """Results in the folder, which are no images to segment."""
-        names = {name for rows in self.rows.values() for row in rows for name in _files(row)}
-        names |= {name for files in self.begun.values() for name in files}
-        return frozenset(self.out / name for name in names)
+    @property
+    def known(self) -> dict[str, str]:
+        """First file of a series -> the series, as `list_sources` takes them."""
+        return {str(rows[0]["first"]): image for image, rows in self.rows.items() if rows[0].get("first")}
 
     def clear(self) -> None:
         """Forget everything but the tables, and remove the files of all images."""

@@ -223,9 +223,43 @@ def test_an_index_that_never_remembered_headers_is_brought_up_to_date(write_pict
 def test_files_that_leave_while_they_are_listed_stop_nothing(archive, write_picture, reindex, monkeypatch):
     write_picture("hand.png", 40)
     listed = indexing.visible_files
-    monkeypatch.setattr(indexing, "visible_files", lambda root: [root / "gone.png", *listed(root)])
+    monkeypatch.setattr(indexing, "visible_files", lambda root, lost: [root / "gone.png", *listed(root, lost)])
     report = reindex()
     assert (report.slices, report.failures) == (1, [])
+
+
+def test_what_lies_in_a_folder_that_cannot_be_listed_is_kept(
+    archive, write_picture, write_mr, reindex, folder, monkeypatch, lock_folder
+):
+    for number in (1, 2):
+        write_mr(f"{'ab'[number - 1]}/{number}.dcm", 150 + number, number)
+    write_picture("b/deep/hand.png", 40)
+    write_picture("a/chest.png", 80)
+    reindex()
+    before = paths_of(folder)
+    lock_folder(archive / "b")
+    write_mr("late/3.dcm", 153, 3)  # of the series that lies in both
+    write_picture("a/foot.png", 160)
+    report = reindex()
+    assert [each["source"] for each in report.failures] == ["b"]
+    assert "b: cannot be listed (Permission denied)" in report.failures[0]["reason"]
+    during = paths_of(folder)
+    assert during.pop(("a/foot.png", 1, 1))
+    assert (report.dropped, during) == (0, before)
+    monkeypatch.undo()
+    report = reindex()
+    assert (report.failures, report.places, report.series) == ([], 6, 4)
+
+
+def test_an_archive_that_shows_nothing_does_not_empty_its_index(archive, write_picture, reindex, folder, encoder):
+    write_picture("hand.png", 40)
+    reindex()
+    empty = archive.with_name("mount")
+    empty.mkdir()
+    with pytest.raises(DataError, match="mount: shows no file, and its index has 1; see whether it is mounted"):
+        update_index(empty, folder, encoder, moved=True)
+    report = reindex()
+    assert (report.slices, report.read) == (1, 0)
 
 
 def test_headers_are_kept_no_longer_than_their_files_wait(archive, write_mr, reindex, folder):
@@ -247,6 +281,22 @@ def test_a_damaged_file_stops_no_other_and_is_tried_again(archive, write_picture
         assert report.slices == 1
     write_picture("broken.png", 80)
     assert reindex().slices == 2
+
+
+def test_a_damaged_slice_is_told_and_tried_again(archive, write_mr, reindex, folder):
+    whole = [write_mr(f"knee/{number}.dcm", 150 + number, number).read_bytes() for number in (1, 2, 3)]
+    shutil.copy(archive / "knee" / "1.dcm", archive / "knee" / "copy.dcm")  # left out, too, and no failure
+    (archive / "knee" / "2.dcm").write_bytes(whole[1][:-200])
+    for _ in range(2):
+        report = reindex()
+        (failure,) = report.failures
+        assert failure["source"] == "knee"
+        assert failure["reason"].startswith("1 of 4 DICOM files left out: 2.dcm ")
+        assert (report.read, report.slices, {path for path, _, _ in paths_of(folder)}) == (
+            1, 2, {"knee/1.dcm", "knee/3.dcm"},
+        )  # fmt: skip
+    (archive / "knee" / "2.dcm").write_bytes(whole[1])
+    assert (reindex().slices, reindex().read) == (3, 0)
 
 
 def test_an_index_within_its_archive_is_not_indexed(archive, write_picture, encoder):

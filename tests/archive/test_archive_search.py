@@ -11,7 +11,7 @@ from vesalius.archive.index import ArchiveIndex
 from vesalius.archive.query import Where, read_phrase, read_where
 from vesalius.archive.search import ArchiveSearch, SearchRequest, best_first, compare, encode_picture
 from vesalius.archive.sheet import _Pictures, write_sheet
-from vesalius.errors import ConfigError, ImageError
+from vesalius.errors import ConfigError, ImageError, OutputError
 from vesalius.knowledge import Knowledge, LearntTarget
 
 HEADER_WORDS = {"cartilage", "routine", "tse"}
@@ -206,6 +206,46 @@ def test_the_best_come_first_and_equal_ones_in_order(at_once, monkeypatch):
     assert list(best_first(scores)) == np.argsort(-scores, kind="stable").tolist()
 
 
+def test_searches_go_on_while_the_archive_is_indexed(filled, encoder, write_picture, reindex, archive):
+    searcher = ArchiveSearch(filled, encoder, Knowledge())
+    everything = SearchRequest(where=read_where(["path=*"]), limit=99)
+    assert len(searcher.search(everything)[1]) == 7
+    write_picture("new/foot.png", 200)
+    (archive / "hand.png").unlink()
+    reindex()
+    _, found = searcher.search(everything)
+    assert len(found) == 7
+    assert {each.places[0].place.file for each in found} >= {"new/foot.png"}
+    write_picture("new/words.png", 20)
+    reindex()
+    assert searcher.read("cartilage").words("header") == ["cartilage"]
+
+
+def test_nothing_is_written_in_the_middle_of_a_search(filled, encoder, write_picture, reindex, monkeypatch):
+    monkeypatch.setattr("vesalius.archive.index.BUSY_S", 0.01)
+    write_picture("foot.png", 200)
+    holes, refused = filled.holes, []
+
+    def write():
+        with pytest.raises(OutputError, match="database is locked"):
+            reindex()
+        refused.append(True)
+        return holes()
+
+    monkeypatch.setattr(filled, "holes", write)
+    _, found = ArchiveSearch(filled, encoder, Knowledge()).search(SearchRequest(where=read_where(["modality=MR"])))
+    assert (len(found), refused) == (3, [True])
+    assert reindex().slices == 8
+
+
+def test_the_page_says_that_a_picture_was_indexed_anew(filled, encoder, write_picture, reindex, tmp_path):
+    _, answers = ArchiveSearch(filled, encoder, Knowledge()).search(SearchRequest("hand X-ray", limit=1))
+    write_picture("hand.png", 80)
+    reindex()
+    (lost,) = write_sheet(tmp_path / "found.html", "hand", None, answers, filled)
+    assert "hand.png: was indexed anew since the search; search again" in lost
+
+
 def test_the_page_shows_pictures_and_escapes_what_comes_from_outside(filled, archive, encoder, tmp_path):
     searcher = ArchiveSearch(filled, encoder, Knowledge())
     reading, answers = searcher.search(SearchRequest("hand <script> X-ray", limit=2))
@@ -273,7 +313,7 @@ def test_what_cannot_be_read_is_listed_with_exit_code_2(run, write_picture, arch
     code, out, err = run("archive", "index", archive, "-o", "index")
     assert code == 2
     assert "slices" in out
-    assert "1 series cannot be read, which the same command tries again; all others are indexed" in err
+    assert "1 series, files or folders cannot be read, which the same command tries again" in err
     assert "broken.png" in err
 
 

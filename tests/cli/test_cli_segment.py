@@ -54,6 +54,24 @@ def test_segment_replaces_nothing_unless_asked(run, picture, weights, tmp_path):
     assert mask.read_bytes() != b"mine"
 
 
+@pytest.mark.parametrize(
+    ("command", "place"),
+    [
+        (["name", ""], "PATH"),
+        (["segment", "", "polyp"], "IMAGE"),
+        (["segment", "", "-p", "polyp"], "IMAGE"),
+        (["segment", "a", "", "-p", "b"], "PATH"),
+        (["segment", "a", "polyp", "--out="], "--out"),
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(run, command, place, picture, weights, tmp_path):
+    shutil.copy(picture, tmp_path / "a")
+    code, out, err = run(*command, "--model", weights)
+    assert code == 2
+    assert f"{place}: is empty" in err
+    assert "scan.png" not in out
+
+
 @pytest.mark.parametrize("command", [["name"], ["segment", "polyp"]])
 def test_a_path_that_is_too_long_is_none(run, command, weights):
     code, out, err = run(command[0], "a" * 300, *command[1:], "--model", weights)

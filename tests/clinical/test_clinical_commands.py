@@ -10,6 +10,7 @@ from highdicom.seg import segread
 from highdicom.sr import srread
 from pydicom.data import get_testdata_file
 
+from vesalius.errors import OutputError
 from vesalius.imaging import write_rgb
 
 
@@ -110,12 +111,29 @@ def test_results_can_be_made_from_deidentified_copies(run, scan, tmp_path):
 
 
 @pytest.mark.slow
+def test_copies_are_removed_if_the_command_fails(run, scan, tmp_path, monkeypatch):
+    before = sorted(tmp_path.iterdir())
+    arguments = ["segment", scan, "--out", "seg.dcm", "--deidentify", "copies", "-p"]
+    code, _, said = run(*arguments, "unicorn")
+    assert (code, "copies" in said, sorted(tmp_path.iterdir())) == (2, False, before)
+    assert run(*arguments, "liver")[0] == 0
+
+    def refuse(path, *_, **__):
+        raise OutputError(f"{path}: cannot be written")
+
+    monkeypatch.setattr("vesalius.clinical.work.report_names", refuse)
+    code, _, said = run("name", scan, "--sr", "names.dcm", "--deidentify", "named")
+    assert (code, "names.dcm: cannot be written" in said, (tmp_path / "named").exists()) == (2, True, False)
+
+
+@pytest.mark.slow
 def test_files_that_cannot_be_deidentified_are_listed_and_the_others_written(run, scan, tmp_path):
-    run("segment", scan, "liver", "--out", "result.dcm")
-    code, told, said = run("deidentify", ".", "--out", "copies")
+    run("segment", scan, "liver", "--out", "study/result.dcm")
+    scan.rename(tmp_path / "study" / "scan.dcm")
+    code, told, said = run("deidentify", "study", "--out", "copies")
     assert code == 2
     assert "PatientName" in told
-    assert "1 files were left out: result.dcm" in said
+    assert "1 files were left out: study/result.dcm" in said
     assert len(list((tmp_path / "copies").rglob("*.dcm"))) == 1
 
 

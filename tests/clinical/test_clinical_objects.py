@@ -10,6 +10,7 @@ from pydicom.sr.codedict import codes
 from vesalius import __version__
 from vesalius.clinical import work
 from vesalius.clinical.coding import SCHEME, Maker, concept_of, private, to_label
+from vesalius.clinical.deidentify import deidentify_folder
 from vesalius.clinical.source import read_source
 from vesalius.clinical.work import DicomFiles, report_names, segment_to_dicom
 from vesalius.errors import ConfigError, ImageError, OutputError, PromptError
@@ -255,6 +256,17 @@ def test_values_of_no_use_are_refused_and_not_repeated(exact, files, write_serie
         segment_to_dicom(read_image(path), exact, Request(("liver",)), files)
     assert "secret" not in str(told.value)
     assert [each.exists() for each in files.paths] == [False] * 3
+
+
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SeriesInstanceUID"])
+def test_uids_that_are_not_valid_are_refused_and_not_repeated(write_series, tmp_path, keyword):
+    path = write_series(numbers=(1,)) / "3.dcm"
+    write_raw(path, keyword, b"1.2.826.01.3")
+    image = read_image(path)
+    for read in (lambda: read_source(image), lambda: deidentify_folder(path, tmp_path / "copies")):
+        with pytest.raises(ImageError, match=f"its {keyword} is no valid UID") as told:  # a warning were an error
+            read()
+        assert "826" not in str(told.value)
 
 
 @pytest.mark.slow

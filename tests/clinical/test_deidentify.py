@@ -14,9 +14,11 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
 
+from vesalius.cli.deidentify import deidentified
 from vesalius.clinical.deidentify import Change, deidentify, deidentify_folder, read_deidentified
 from vesalius.clinical.work import DicomFiles, segment_to_dicom
 from vesalius.errors import ImageError, OutputError
+from vesalius.files import write_text
 from vesalius.imaging import read_image
 from vesalius.imaging.dicom import read_stacks
 from vesalius.segmenting.request import Request
@@ -291,6 +293,56 @@ def test_nothing_is_written_into_a_folder_that_is_there(write_series, tmp_path):
     (tmp_path / "copies").mkdir()
     with pytest.raises(OutputError, match="there already"):
         deidentify_folder(write_series(), tmp_path / "copies")
+
+
+def test_copies_do_not_lie_among_their_sources(write_series, tmp_path):
+    folder = write_series()
+    for out in (folder / "copies", folder / "new" / "copies", folder / ".." / folder.name / "copies"):
+        with pytest.raises(OutputError, match=r"copies: lies in .*series, .* name a folder outside of it"):
+            deidentify_folder(folder, out)
+    assert not [path for path in folder.rglob("*") if path.is_dir()]
+
+
+def test_a_full_disk_is_told_in_one_line_without_temporary_names(write_series, exact, tmp_path):
+    resource = pytest.importorskip("resource", reason="needs limits of POSIX")
+    folder, files = write_series(), DicomFiles(tmp_path / "result.dcm")
+    before = sorted(tmp_path.iterdir())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
+    try:
+        with pytest.raises(OutputError) as copying:
+            deidentify_folder(folder, tmp_path / "copies")
+        with pytest.raises(OutputError) as writing:
+            segment_to_dicom(read_image(folder), exact, Request(("liver",)), files)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    for told, name in ((copying, "copies"), (writing, "result.dcm")):
+        assert str(told.value).startswith(f"{tmp_path / name}: cannot be written (File too large)")
+        assert str(told.value).count("\n") == 0
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_copies_stay_only_with_a_result(write_series, tmp_path, overwrite):
+    result, copies = tmp_path / "result.dcm", tmp_path / "copies"
+    if overwrite:
+        result.write_bytes(b"of before")
+    image = read_image(write_series())
+    with deidentified([image], copies, [result]) as (again,):
+        assert again.source == copies
+    assert not copies.exists()
+    with deidentified([image], copies, [result]):
+        write_text(result, "of today")
+    assert len(list(copies.rglob("*.dcm"))) == 5
+
+
+def test_folders_that_cannot_be_listed_are_told_as_left_out(write_series, tmp_path, lock_folder):
+    write_series(folder="in/a")
+    write_series(folder="in/b")
+    lock_folder(tmp_path / "in" / "b")
+    copies = deidentify_folder(tmp_path / "in", tmp_path / "copies")
+    assert len(copies.files) == 5
+    assert copies.refused == (f"{tmp_path}/in/b: cannot be listed (Permission denied); check its access.",)
 
 
 def test_an_image_without_uids_is_refused(write_series, tmp_path):

@@ -41,6 +41,19 @@ def test_other_numbers_are_refused(pair, by):
         check_numbers(*pair)
 
 
+@pytest.mark.parametrize("broken", [(False, True, False), (False, False, True)])
+def test_not_a_number_is_refused_wherever_it_comes(namers, monkeypatch, broken):
+    calls, encode = iter(broken), namers[1].encode_image
+
+    def spoil(images):
+        features = encode(images)
+        return replace(features, embedding=features.embedding * (float("nan") if next(calls) else 1))
+
+    monkeypatch.setattr(namers[1], "encode_image", spoil)
+    with pytest.raises(ModelError, match="logits differ by nan"):
+        check_numbers(*namers)
+
+
 def test_other_masks_are_refused(pair, tiny_dataset):
     shift(pair[0], 100)
     shift(pair[1], -100)

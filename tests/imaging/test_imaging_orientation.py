@@ -16,6 +16,7 @@ from vesalius.imaging.orientation import (
     DISPLAY_SIGNS,
     WORLD_AXES,
     nearest_plane,
+    onto_grid,
     places_volume,
     plane_of,
     slice_normal,
@@ -72,6 +73,23 @@ def test_display_order_makes_world_axes_run_the_radiological_way(plane):
 def test_display_order_keeps_colour_channels_last():
     shown, _ = to_display_order(np.zeros((2, 4, 5, 3)), np.eye(4), "axial")
     assert shown.shape == (5, 4, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("shift", "turned", "fits"),
+    [(0.9, 0, True), (1.1, 0, False), (0, 3, True), (0, 20, False), (0, 45, False)],
+)
+def test_voxels_are_reordered_only_where_each_stays_within_half_a_voxel(shift, turned, fits):
+    angle = math.radians(turned)
+    turn = np.array([[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]])
+    target = np.diag([2.0, 2, 2, 1])
+    affine = np.array([[0, 0, -2.0, 8], [2, 0, 0, shift], [0, -2, 0, 6], [0, 0, 0, 1]])  # y, then z and x backwards
+    affine[:3, :3] = turn @ affine[:3, :3]
+    stored = np.arange(3 * 4 * 5).reshape(3, 4, 5)
+    moved = onto_grid(stored, affine, target)
+    assert (moved is not None) == fits
+    if moved is not None:
+        assert (moved == stored[:, ::-1, ::-1].transpose(2, 0, 1)).all()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from vesalius.errors import ImageError, ImageNotice, MissingPackageError
 from vesalius.imaging import MedicalImage, read_image
-from vesalius.imaging.formats import IMAGE_SUFFIXES, has_dicom_mark, read_start, reading
+from vesalius.imaging.formats import IMAGE_SUFFIXES, has_dicom_mark, read_start, reading, visible_files
 from vesalius.imaging.read import as_image
 
 GREY = np.arange(24, dtype=np.uint8).reshape(4, 6)
@@ -219,6 +219,30 @@ def test_the_mark_stands_after_the_preamble(tmp_path, content, marked):
 def test_what_cannot_be_opened_is_named(tmp_path):
     with pytest.raises(ImageError, match="none: cannot be opened"):
         read_start(tmp_path / "none")
+
+
+def test_folders_that_cannot_be_listed_are_told(tmp_path, lock_folder):
+    for name in ("a/1.png", "b/2.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    lock_folder(tmp_path / "b")
+    with pytest.warns(ImageNotice, match=r"b: cannot be listed \(Permission denied\).* Its files are left out"):
+        assert visible_files(tmp_path) == [tmp_path / "a" / "1.png"]
+    unlisted = {}
+    visible_files(tmp_path, unlisted)
+    assert list(unlisted) == [tmp_path / "b"]
+
+
+def test_folders_that_may_not_be_entered_are_told(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").touch()
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    with pytest.warns(ImageNotice, match=r"a: cannot be listed"):
+        assert visible_files(tmp_path) == []
 
 
 @pytest.mark.parametrize(

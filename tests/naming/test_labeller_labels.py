@@ -98,6 +98,17 @@ def test_csv_has_a_row_a_slice_and_a_row_a_series(series, tmp_path):
     assert float(marks[1]["low_mm"]) == pytest.approx(10, abs=0.1)
 
 
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_what_headers_say_is_no_formula_in_a_spreadsheet(series, tmp_path, start):
+    text = f'{start}HYPERLINK("http://x","KNEE")'
+    told = NamingResult([replace(series[0], header={"BodyPartExamined": text})])
+    with write_table(tmp_path / "found.csv", told)[1].open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["header_body_part"] == f"'{text}"
+    (row,) = pq.read_table(write_table(tmp_path / "found.parquet", told)[1]).to_pylist()
+    assert row["header_body_part"] == text
+
+
 def test_the_audit_stands_in_the_table_with_its_error_rate(series, tmp_path):
     rule = AuditRule(0.2, -0.5, 2, 32, 0.05, 0.04, 0.7, 0.36)
     audit = [audit_series(replace(each, header={"BodyPartExamined": "FOOT"}), rule) for each in series]

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from pydicom.data import get_testdata_file
@@ -137,6 +138,46 @@ def test_strips_are_drawn_once_and_are_no_series(ask, pictures):
     assert (again.done, again.skipped, again.written) == (0, 3, [])
     (pictures / "strip.red.png").unlink()
     assert [path.name for path in ask(strip=strip).written] == ["strip.red.png"]
+
+
+def test_what_earlier_runs_wrote_into_the_folder_is_no_series(ask, pictures, tmp_path):
+    ask(out=pictures / "names.record", strip=pictures / "strip.png")
+    write_rgb(pictures / "seg/red.polyp.mask.png", np.zeros((24, 30, 3)))
+    write_record(pictures / "seg", {"results": [{"image": "red.png", "prompt": "a", "mask": "red.polyp.mask.png"}]})
+    assert len(list(pictures.rglob("*.png"))) == 7
+    run = ask(out=tmp_path / "other.record")
+    assert [each.source.name for each in run.series] == ["blue.png", "green.png", "red.png"]
+
+
+def test_the_same_folder_by_another_spelling_goes_on(ask, pictures):
+    ask()
+    assert ask(folder=pictures / "../in").skipped == 3
+
+
+def test_a_header_that_was_added_or_changed_counts_as_a_change_of_its_volume(ask, tmp_path):
+    folder = tmp_path / "volumes"
+    folder.mkdir()
+    for name in "ab":
+        nib.save(nib.Nifti1Image(np.zeros((8, 8, 3), np.int16), np.eye(4)), folder / f"{name}.nii.gz")
+    ask(folder)
+    for modality in ("MR", "PT", "CT"):
+        (folder / "b.json").write_text(f'{{"Modality": "{modality}"}}')
+        run = ask(folder)
+        assert (run.done, run.skipped) == (1, 1)
+    assert [each.modality.label for each in run.series][1] == "CT"
+
+
+def test_a_series_that_joins_another_in_its_folder_leaves_the_names_of_that(ask, tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    shutil.copy(get_testdata_file("CT_small.dcm", download=False), flat / "b.dcm")
+    record = tmp_path / "names.record"
+    write_rgb(flat / "z.png", np.zeros((24, 30, 3)))
+    ask(flat)
+    shutil.copy(get_testdata_file("MR_small.dcm", download=False), flat / "a.dcm")
+    run = ask(flat)
+    assert (run.done, run.skipped, len(run.series)) == (1, 2, 3)
+    assert sorted(path.name for path in record.glob("*.json")) == ["a.json", "flat.json", RECORD, "z.json"]
 
 
 @pytest.mark.slow

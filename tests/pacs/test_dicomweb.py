@@ -20,7 +20,7 @@ class Service(HTTPServer):
     """Gives everybody the same answer, and keeps what was asked and by whom."""
 
     answer = (403, "text/html", "Doe^Jane")
-    """Status, Content-Type and text."""
+    """Status, Content-Type and text or bytes."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
@@ -45,7 +45,7 @@ class Answer(BaseHTTPRequestHandler):
             self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
-        self.wfile.write(text.encode())
+        self.wfile.write(text if isinstance(text, bytes) else text.encode())
 
     def log_message(self, *parts: object) -> None:
         pass
@@ -99,6 +99,40 @@ def test_answers_that_are_no_dicom_are_said(service, tmp_path, kind):
         with pytest.raises(OutputError, match="something else than DICOM") as caught:
             ask()
         assert "Doe" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "sent", "instances", "refusal"),
+    [
+        (200, slice(None), 2, None),
+        (200, slice(None), 1, None),
+        (200, slice(None), None, None),
+        (200, slice(None), 3, r"sent 2 instances of the 3 of this series"),
+        (206, slice(None), None, "status 206, so it did not send all of the series"),
+        (200, slice(-9), None, "its answer was cut off"),
+        (200, slice(-400), None, "its answer was cut off"),
+    ],
+    ids=["all", "more", "unknown", "fewer", "partial", "unclosed", "cut"],
+)
+@pytest.mark.parametrize("boundary", ["a=b c", "x"])
+def test_a_series_that_did_not_come_whole_is_said(
+    service, make_slice, tmp_path, boundary, status, sent, instances, refusal
+):
+    content = b""
+    for number in (1, 2):
+        make_slice("1.2.3", number).save_as(tmp_path / "a.dcm", enforce_file_format=True)
+        part = (tmp_path / "a.dcm").read_bytes()
+        content += f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode() + part + b"\r\n"
+    content += f"--{boundary}--\r\n\r\n".encode()
+    folder = tmp_path / "fetched"
+    folder.mkdir()
+    service.answer = status, f'multipart/related; type="application/dicom"; boundary="{boundary}"', content[sent]
+    web = DicomWeb(service.url)
+    if refusal is None:
+        assert web.fetch("1.2", "1.2.3", folder, instances=instances) == len(list(folder.iterdir())) == 2
+        return
+    with pytest.raises(OutputError, match=refusal):
+        web.fetch("1.2", "1.2.3", folder, instances=instances)
 
 
 def test_rows_that_are_no_series_are_said(service):

@@ -5,6 +5,7 @@ import ssl
 import subprocess
 import threading
 import time
+import warnings
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -128,6 +129,16 @@ def test_only_calls_to_its_title_are_taken(port, make_slice, capsys):
     assert send(port, make_slice("1.2.3.4"), called="ANOTHER") == []
     said = " ".join(capsys.readouterr().err.split())
     assert "turned away (Called AE title not recognised): from 'TEST' at 127.0.0.1 to 'ANOTHER'." in said
+
+
+def test_values_that_pydicom_repeats_are_not_said(queue):
+    def complain():
+        warnings.warn_explicit("Invalid value for VR UI: '1.2.01'", UserWarning, "x.py", 1, "pydicom.valuerep")
+
+    with listening(queue, ListenSettings(port=0)):
+        complain()
+    with pytest.raises(UserWarning):
+        complain()
 
 
 def test_only_known_callers_are_let_in(queue, make_slice, capsys):

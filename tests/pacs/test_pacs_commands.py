@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("highdicom", reason="needs the extra pacs")
 
+from vesalius.errors import OutputError  # noqa: E402
 from vesalius.pacs import dicomweb  # noqa: E402
 from vesalius.pacs.series_queue import SeriesQueue  # noqa: E402
 
@@ -24,7 +25,8 @@ def service(trials, monkeypatch):
         def __init__(self, url):
             self.url = url
 
-        def fetch(self, study, series, folder):
+        def fetch(self, study, series, folder, instances):
+            assert instances == 4
             seen["fetched"] += 1
             for place, each in enumerate(trials.make_series(1)):
                 each.PatientName, each.PatientID = "Doe^Jane", "secret-17"
@@ -81,6 +83,18 @@ def test_copies_that_make_other_stacks_are_refused_and_not_kept(run, service, tm
     assert code == 2
     assert "belong together otherwise" in " ".join(said.split())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_copies_without_a_result_are_not_kept(run, service, tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise OutputError(f"{path}: cannot be written")
+
+    for name in ("report_names", "segment_to_dicom"):
+        monkeypatch.setattr(f"vesalius.clinical.work.{name}", refuse)
+    for name, *options in COMMANDS:
+        code, _, said = run("pacs", name, *WHERE, *options, "--out", "result.dcm", "--deidentify", "copies")
+        assert (code, "cannot be written" in said) == (2, True)
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
@@ -176,7 +190,7 @@ def test_status_says_when_what_failed_is_tried_again(run, queue):
 
 def test_status_says_what_lies_in_the_queue_s_folder_unknown_to_its_database(run, queue):
     assert "in no series" not in run("pacs", "status", "queue")[2]
-    (queue.list_series()[0].folder / "lost.dcm").write_bytes(b"x")
+    (queue.list_series()[0].folder / f"{24 * '0'}.dcm").write_bytes(b"x")
     assert json.loads(run("pacs", "status", "queue", "--json")[1])["unlisted"] == 1
     assert "1 files in" in run("pacs", "status", "queue")[2]
 

@@ -275,12 +275,34 @@ def test_a_file_that_the_database_refused_is_found_and_taken_in_where_it_lies(qu
 
 
 def test_files_of_callers_that_went_away_are_removed(queue):
-    old, new = queue.unfinished / "old.dcm", queue.unfinished / "new.dcm"
-    for file in (old, new):
+    old, new, others = (queue.unfinished / name for name in ("0" * 32 + ".dcm", "1" * 32 + ".dcm", "thesis.docx"))
+    for file in (old, new, others):
         file.write_bytes(b"half")
-    os.utime(old, (time.time() - 7200,) * 2)
+    for file in (old, others):
+        os.utime(file, (time.time() - 7200,) * 2)
     queue.remove_abandoned()
-    assert list(queue.unfinished.iterdir()) == [new]
+    assert sorted(queue.unfinished.iterdir()) == [new, others]
+
+
+@pytest.mark.parametrize("taken", ["incoming/patient1/1.dcm", "unfinished/thesis.docx", "notes.txt"])
+def test_a_folder_of_something_else_is_refused_and_stays_as_it_was(tmp_path, taken):
+    root = tmp_path / "data"
+    (root / taken).parent.mkdir(parents=True)
+    (root / taken).write_bytes(b"of the user")
+    before = sorted(root.rglob("*"))
+    with pytest.raises(OutputError, match=r"data: holds \w+[.\w]* and no queue\.sqlite, so it is no queue"):
+        SeriesQueue(root, QUOTA)
+    assert sorted(root.rglob("*")) == before
+
+
+def test_only_files_that_are_named_as_instances_are_taken_in(queue):
+    arrive(queue, "1.1", "1.1.1")
+    (stored,) = queue.incoming.glob("*/*.dcm")
+    lost = stored.with_name("0" * 24 + ".dcm")
+    for file in (lost, stored.with_name("mine.dcm"), queue.incoming / "patient1" / stored.name):
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"x")
+    assert queue.list_unlisted() == [lost]
 
 
 def test_a_series_is_removed_with_its_results_and_may_come_again(queue):

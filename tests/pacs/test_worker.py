@@ -251,20 +251,21 @@ def test_a_series_that_cannot_be_removed_keeps_no_other(queue, monkeypatch, caps
 
 
 def test_files_that_the_database_does_not_know_of_are_taken_in_or_said(queue, tmp_path, trials, capsys):
-    folder = queue.incoming / "ab"
+    folder = queue.incoming / ("0" * 24)
     folder.mkdir()
     (first, *_) = trials.make_series(1)
-    first.save_as(folder / "1.dcm", enforce_file_format=True)
-    (folder / "2.dcm").write_bytes(b"no image")
+    whole, damaged = (folder / f"{24 * digit}.dcm" for digit in "12")
+    first.save_as(whole, enforce_file_format=True)
+    damaged.write_bytes(b"no image")
     own = worker.Worker(queue, PacsRules((NAMES,), ARCHIVE, QueueSettings(rest_seconds=0)), "pocket", "VESALIUS")
     own._tidy()
     (found,) = queue.list_series()
     assert (found.uid, found.state, found.revision) == (first.SeriesInstanceUID, State.RECEIVING, 1)
     assert len(list(found.folder.iterdir())) == 1
-    assert [each.name for each in queue.list_unlisted()] == ["2.dcm"]
+    assert queue.list_unlisted() == [damaged]
     told = " ".join(capsys.readouterr().err.split())
     assert "1 instances that the queue's database did not know of are taken in" in told
-    assert "2.dcm: cannot be read as DICOM" in told
+    assert f"{damaged.name}: cannot be read as DICOM" in told
     assert "1 files in " in told
 
 

@@ -19,6 +19,7 @@ from vesalius.journal import ResultsJournal, alone
 from vesalius.segmenting import run as many
 from vesalius.segmenting.request import MaskRules, Request
 from vesalius.segmenting.run import segment_many
+from vesalius.segmenting.table import write_table
 
 
 @pytest.fixture
@@ -96,6 +97,21 @@ def test_what_is_done_is_skipped_and_new_files_are_not(ask, pictures, tmp_path):
     assert len(read_rows(summary.table)) == 8
     after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.png")}
     assert before.items() <= after.items()
+
+
+def test_results_of_earlier_runs_are_no_images(ask, pictures, tmp_path):
+    ask(pictures, pictures / "seg")
+    assert (pictures / "seg/red.overlay.jpg").is_file()
+    paths = [pictures, str(pictures / "seg/*.jpg"), pictures / "seg/red.polyp.mask.png"]
+    summary = ask(paths, tmp_path / "other")
+    assert {Path(str(row["image"])).name for row in summary.rows} == {"red.png", "green.png", "blue.png"}
+    with pytest.raises(ImageError, match="seg: holds no image but results of Vesalius"):
+        ask(pictures / "seg", tmp_path / "third")
+
+
+def test_a_file_of_others_with_the_name_of_a_record_hides_nothing(ask, pictures, tmp_path):
+    (pictures / RECORD).write_text('{"results": [["red.png"]]}')
+    assert ask(pictures, tmp_path / "out").done == 3
 
 
 @pytest.mark.slow
@@ -293,6 +309,27 @@ def test_the_table_may_be_elsewhere_and_parquet(ask, pictures, tmp_path):
     assert ask(pictures, tmp_path / "out", table=table).skipped == 3  # ours may be written anew
     with pytest.raises(ConfigError, match=r"\.csv or \.parquet"):
         ask(pictures, tmp_path / "out", table=tmp_path / "t.xlsx")
+
+
+def test_what_users_and_files_say_is_no_formula_in_the_table(tmp_path):
+    write_table(tmp_path / "t.csv", [{"image": "@x.png", "prompt": "=1+1", "share": -0.5}])
+    (row,) = read_rows(tmp_path / "t.csv")
+    assert (row["source"], row["phrase"], row["share_marked"]) == ("'@x.png", "'=1+1", "-0.5")
+
+
+def test_a_series_that_joins_another_in_its_folder_leaves_the_results_of_that(ask, tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    shutil.copy(get_testdata_file("CT_small.dcm", download=False), flat / "b.dcm")
+    ask(flat, tmp_path / "out")
+    shutil.copy(get_testdata_file("MR_small.dcm", download=False), flat / "a.dcm")
+    summary = ask(flat, tmp_path / "out")
+    assert (summary.done, summary.skipped, summary.failures) == (1, 1, [])
+    assert {row["source"] for row in read_rows(summary.table)} == {str(flat), str(flat / "a.dcm")}
+    (flat / "b.dcm").unlink()
+    summary = ask(flat, tmp_path / "out")
+    assert (summary.done, summary.skipped) == (0, 1)
+    assert {str(row["image"]) for row in summary.rows} == {str(flat / "a.dcm")}
 
 
 def test_two_runs_do_not_write_one_folder_at_once(ask, pictures, tmp_path):

@@ -1,8 +1,9 @@
 import asyncio
 import sys
 
+import numpy as np
 import pytest
-from serve_client import half_bright, png
+from serve_client import half_bright, nifti, png
 
 pytest.importorskip("mcp", reason="the extra mcp is not installed")
 
@@ -117,6 +118,13 @@ def test_of_several_series_it_is_told_which_was_read(tools, tmp_path):
         (tmp_path / "images/series" / name).write_bytes(png(half_bright()))
     (notice,) = tools.segment("series", ["liver"], "out")["notices"]
     assert "1 of 2 series left out: side.png. Only that of front.png" in notice
+
+
+def test_what_a_name_rests_on_is_told(tools, tmp_path):
+    values = np.arange(24 * 24 * 3, dtype=np.int16).reshape(24, 24, 3)
+    (tmp_path / "images/unplaced.nii.gz").write_bytes(nifti(values, None, tmp_path))
+    told = " ".join(tools.name("unplaced.nii.gz")["notices"])
+    assert "place in the patient unknown" in told
 
 
 def test_other_stacks_of_a_series_are_told(tools, write_echoes, tmp_path):

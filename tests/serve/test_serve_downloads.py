@@ -2,6 +2,7 @@ import io
 import json
 import zipfile
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -64,6 +65,38 @@ def test_of_a_volume_the_marked_slices_become_pictures_with_square_pixels(client
     assert ((image > 127) == (mask > 0)).mean() > 0.9
 
 
+@pytest.mark.parametrize("codes", ["RPS", "LAI", "SAR", "PIL"])
+def test_a_mask_saved_in_another_orientation_marks_the_same_voxels(client, tmp_path, codes):
+    affine = np.array([[-2.0, 0.1, 0, 9], [0.1, -4, 0, 7], [0, 0, 5, -3], [0, 0, 0, 1]])  # LPS
+    values = np.random.default_rng(0).integers(0, 900, (10, 8, 6)).astype(np.int16)
+    upload = send(client, nifti(values, affine, tmp_path), "head.nii.gz")
+    drawn = nib.Nifti1Image((values > 500).astype(np.uint8), affine)
+    turned = drawn.as_reoriented(nib.orientations.ornt_transform(
+        nib.io_orientation(affine), nib.orientations.axcodes2ornt(codes)
+    ))  # fmt: skip
+    contents = [nifti(np.asarray(each.dataobj), each.affine, tmp_path) for each in (drawn, turned)]
+    as_drawn, as_turned = (unzip(correct(client, upload, each, "mask.nii.gz")) for each in contents)
+    assert len(as_drawn) == 13
+    assert as_turned == as_drawn
+
+
+@pytest.mark.parametrize("shift", [3.0, np.nan])
+def test_a_mask_that_lies_elsewhere_than_its_volume_is_refused(client, tmp_path, shift):
+    values, affine = np.ones((10, 8, 6), np.int16), np.diag([-2.0, 4, 5, 1])
+    upload = send(client, nifti(values, affine, tmp_path), "head.nii.gz")
+    moved = affine.copy()
+    moved[0, 3] = shift
+    answer = correct(client, upload, nifti(values, moved, tmp_path), "mask.nii.gz")
+    assert answer.status_code == 422
+    assert "lies elsewhere" in answer.text if shift == 3 else "places no volume" in answer.text
+
+
+def test_a_mask_without_a_place_is_taken_as_it_is(client, tmp_path):
+    values, affine = np.ones((10, 8, 6), np.int16), np.diag([-2.0, 4, 5, 1])
+    upload = send(client, nifti(values, affine, tmp_path), "head.nii.gz")
+    assert len(unzip(correct(client, upload, nifti(values, None, tmp_path), "mask.nii.gz"))) == 13
+
+
 def test_a_slice_may_be_sent_as_a_picture(client, tmp_path):
     upload = send(client, nifti(np.full((10, 8, 6), 100, np.int16), np.diag([-2.0, 2, 5, 1]), tmp_path), "head.nii.gz")
     mask = png(np.full((8, 10), 255, np.uint8))
@@ -93,6 +126,15 @@ def test_all_results_come_in_one_zip_file(client):
     assert set(files) == {"my_scan.liver.mask.png", "my_scan.polyp.mask.png", "results.json"}
     told = json.loads(files["results.json"])
     assert [each["phrase"] for each in told["results"]] == ["liver", "fracture", "polyp"]
+
+
+def test_of_all_results_some_are_had_by_their_numbers(client):
+    upload = send(client, png(half_bright()), "scan.png")
+    ask(client, upload, "liver", "polyp", "fracture")
+    files = unzip(client.get(f"/api/uploads/{upload['id']}/results.zip?numbers=2&numbers=3&numbers=2"))
+    assert set(files) == {"scan.polyp.mask.png", "results.json"}
+    assert [each["phrase"] for each in json.loads(files["results.json"])["results"]] == ["polyp", "fracture"]
+    assert client.get(f"/api/uploads/{upload['id']}/results.zip?numbers=4").status_code == 404
 
 
 @pytest.fixture

@@ -119,6 +119,19 @@ def test_a_short_token_and_a_pattern_of_origins_are_refused(tmp_path):
     assert TOKEN not in repr(ServeSettings(tmp_path, token=TOKEN))
 
 
+@pytest.mark.parametrize("name", ["images.example.org:8443", "*", "*.example.org", "https://a.org", "a/b", "", "[::1]"])
+def test_names_that_no_request_has_are_refused_at_the_start(tmp_path, name):
+    with pytest.raises(ConfigError, match="--allow-host"):
+        ServeSettings(tmp_path, allowed_hosts=(name,)).check()
+    ServeSettings(tmp_path, allowed_hosts=("images.example.org", "10.0.0.7", "fe80::1", "node_1")).check()
+
+
+@pytest.mark.parametrize("token", [f" {TOKEN}", f"{TOKEN}\n", f"{TOKEN}ä", f"{TOKEN}\x7f"])
+def test_tokens_that_no_header_carries_are_refused_at_the_start(tmp_path, token):
+    with pytest.raises(ConfigError, match="VESALIUS_SERVE_TOKEN: expected letters of English"):
+        ServeSettings(tmp_path, token=token).check()
+
+
 def test_answers_tell_browsers_to_run_nothing_foreign(client):
     for answer in (client.get("/"), client.get("/api/model"), client.get("/nothing"), client.post("/api/uploads")):
         policy = answer.headers["content-security-policy"]

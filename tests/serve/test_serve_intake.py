@@ -48,6 +48,70 @@ def test_of_several_volumes_each_keeps_its_header_in_json(client, tmp_path):
         assert client.inside.engine.open(each["id"]).image.header["EchoTime"] == "100"
 
 
+def drop_paths(client, *paths: str) -> list[dict]:
+    """Upload pictures by paths that may stand twice; what is known of each upload."""
+    answer = client.post("/api/uploads", files=[("files", (path, png(half_bright()))) for path in paths])
+    assert answer.status_code == 201, answer.text
+    return answer.json()["series"] or [answer.json()]
+
+
+@pytest.mark.parametrize("stem", ["slice 0", "slice_0", "Ж", "scan (1) 0"])
+def test_numbered_pictures_are_one_stack_whatever_their_names(client, stem):
+    names = [f"{stem}{number}.png" for number in range(5)]
+    for sent in (drop_paths(client, *names), drop(client, **{"a.zip": pack(dict.fromkeys(names, png(half_bright())))})):
+        assert [each["depth"] for each in sent] == [5]
+
+
+@pytest.mark.parametrize("stem", ["my scan", "Ж", f"sub-01_task-rest_{'run-01_' * 12}bold"])
+def test_a_volume_keeps_its_header_in_json_whatever_its_name(client, tmp_path, stem):
+    header = json.dumps({"Modality": "MR"}).encode()
+    files = {f"{stem}.nii.gz": nifti(np.full((6, 5, 4), 7, np.int16), np.eye(4), tmp_path), f"{stem}.json": header}
+    for sent in (files, {"a.zip": pack(files)}):
+        (upload,) = drop(client, **sent)
+        assert upload["modality"] == "MR"
+
+
+def test_folders_keep_their_pictures_and_headers_apart(client, tmp_path):
+    stacks = [f"{home}/00{number}.png" for home in ("p1", "p 1", "p_1", "x/p1/a/b", "y/p1/a/b") for number in range(4)]
+    packed = pack(dict.fromkeys(stacks, png(half_bright())))
+    for sent in (drop_paths(client, *stacks), drop(client, **{"a.zip": packed})):
+        assert [each["depth"] for each in sent] == [4] * 5
+    volume = nifti(np.full((6, 5, 4), 7, np.int16), np.eye(4), tmp_path)
+    headers = {home: json.dumps({"Modality": modality}).encode() for home, modality in (("a", "MR"), ("b", "CT"))}
+    files = [(f"{home}/T.nii.gz", volume) for home in headers] + [(f"{home}/T.json", headers[home]) for home in "ba"]
+    answer = client.post("/api/uploads", files=[("files", each) for each in files])
+    assert sorted(each["modality"] for each in answer.json()["series"]) == ["CT", "MR"]
+
+
+def test_files_of_one_name_are_all_kept_and_those_of_two_folders_stay_together(client):
+    assert len(drop_paths(client, "00002_a.png", "a.png", "a.png")) == 3
+    names = [f"00{number}.png" for number in range(4)]
+    assert [each["depth"] for each in drop_paths(client, *names, *names)] == [4, 4]
+    assert len(drop_paths(client, "p_1", "p 1/x.png", "p 1", "p 1/x.png/y.png")) == 4
+
+
+def test_hidden_files_are_passed_over_and_told(client):
+    names = [f"{number:03d}.png" for number in range(4)]
+    (upload,) = drop_paths(client, *(f"._{each}" for each in names), *names)
+    assert upload["depth"] == 4
+    assert any("4 of 8 files are no images: ._00" in each for each in upload["notices"])
+
+
+@pytest.mark.parametrize("name", ["../../evil.png", "/etc/evil.png", "C:\\evil.png", "..", "a/../../../../evil.png"])
+def test_no_name_of_a_file_leads_out_of_the_upload(client, tmp_path, name):
+    (upload,) = drop_paths(client, name, name)[:1]
+    home = client.inside.store.uploads / upload["id"]
+    assert ask(client, upload, "liver")[0]["known"]
+    assert all(path.resolve().is_relative_to(home.parent) for path in home.rglob("*"))
+    assert not list(tmp_path.glob("evil*"))
+
+
+def test_an_archive_in_a_folder_is_unpacked_beside_what_else_was_sent(client):
+    archive = pack({f"{number}.png": png(half_bright()) for number in range(4)})
+    made = drop(client, **{"p/a.zip": archive, "p/b.png": png(half_bright())})
+    assert sorted(each["depth"] for each in made) == [1, 4]
+
+
 def test_other_stacks_of_a_series_are_told(client, write_echoes, tmp_path):
     (upload,) = drop(client, **{each.name: each.read_bytes() for each in write_echoes(tmp_path / "echoes").iterdir()})
     (notice,) = upload["notices"]

@@ -2,9 +2,12 @@
 
 import asyncio
 import email
+import errno
 import json
+import os
 import shutil
 import time
+from functools import partial
 from types import SimpleNamespace
 from urllib.parse import quote_plus
 
@@ -16,6 +19,7 @@ from serve_client import half_bright, nifti, png, send
 from vesalius.segmenting.request import MaskRules
 from vesalius.serve import engine
 from vesalius.serve.monai_label import _Archive
+from vesalius.serve.store import Upload, UploadStore, new_handle, write_record
 
 LIMIT = "----------lImIt_of_THE_fIle_eW_$"
 """Boundary of Slicer's forms."""
@@ -228,6 +232,56 @@ def test_the_uid_of_a_series_neither_shows_nor_deletes_what_others_uploaded(clie
     assert client.get(f"/api/uploads/{upload['id']}").status_code == 200
 
 
+def keep_upload(store: UploadStore, minutes_ago: float, asked: float = 0, **facts) -> str:
+    """An upload that arrived some minutes ago, and was asked for later; its handle."""
+    handle = new_handle(0, 1)
+    known = {"kind": "volume", "name": "a", "width": 8, "height": 8, "depth": 1, "spacing_mm": None, "modality": "CT"}
+    known |= {"plane": None, "dicom": True, "slice_axis": 0, "slice_reversed": False, "notices": [], "source": "source"}
+    (store.uploads / handle).mkdir()
+    write_record(store.uploads / handle, Upload(handle, arrived=1e9 - 60 * minutes_ago, **{**known, **facts}))
+    os.utime(store.uploads / handle / "upload.json", (time.time() - 60 * asked,) * 2)
+    return handle
+
+
+def test_the_uid_of_a_series_means_what_was_fetched_or_else_the_upload_of_most_slices(client):
+    store = client.inside.store
+    whole = keep_upload(store, 20, 10, depth=55, series_uid="1.2")
+    keep_upload(store, 10, depth=3, series_uid="1.2")
+    assert store.find("1.2", by_series=True) == whole
+    fetched = keep_upload(store, 30, 20, depth=50, series_uid="1.2", alias="1.2")
+    assert store.find("1.2", by_series=True) == fetched
+
+
+def test_of_images_under_one_name_the_last_to_arrive_is_meant_whichever_was_asked_for(client):
+    store = client.inside.store
+    last, first = keep_upload(store, 10, 10, alias="head"), keep_upload(store, 20, 0, alias="head", kind="picture")
+    for _ in range(2):
+        assert store.find("head") == last
+        assert client.get("/datastore/?output=all").json()["objects"]["head"]["image"]["ext"] == ".nii.gz"
+        store.folder(first)
+
+
+def test_an_upload_says_when_it_arrived_to_the_service_alone(client):
+    upload = send(client, png(half_bright()))
+    assert "arrived" not in upload
+    assert time.time() - client.inside.store.read(upload["id"]).arrived < 60
+
+
+def test_a_label_that_cannot_be_written_leaves_the_one_before(client, volume, monkeypatch):
+    slicer_form(client, "PUT", "/datastore/?image=head", {}, {"file": ("/tmp/a.nii.gz", volume)})
+    put = partial(client.put, "/datastore/label?image=head")
+    assert put(files=[("label", ("b.nii.gz", b"before"))]).status_code == 200
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfileobj", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+        assert put(files=[("label", ("b.nrrd", b"after"))]).status_code == 500
+    assert client.get("/datastore/label?label=head").content == b"before"
+    assert put(files=[("label", ("b.nrrd", b"after"))]).status_code == 200
+    assert client.get("/datastore/label?label=head").content == b"after"
+    assert client.get("/datastore/?output=all").json()["objects"]["head"]["labels"] == {
+        "final": {"ext": ".nrrd", "info": {}}
+    }
+
+
 class Fetched:
     """An archive of one series."""
 
@@ -237,12 +291,12 @@ class Fetched:
         pass
 
     def find(self, filters, limit):
-        return [SimpleNamespace(study="1")]
+        return [SimpleNamespace(study="1", instances=9)]
 
-    def fetch(self, study, series, folder, most):
+    def fetch(self, study, series, folder, most, instances):
         Fetched.at_once += 1
         Fetched.most_at_once = max(Fetched.at_once, Fetched.most_at_once)
-        Fetched.calls.append((series, most))
+        Fetched.calls.append((series, most, instances))
         time.sleep(0.01)
         shutil.copy(get_testdata_file("CT_small.dcm", download=False), folder / "1.dcm")
         Fetched.at_once -= 1
@@ -259,8 +313,8 @@ def test_a_series_is_fetched_once_few_at_a_time_and_within_limits(serve, monkeyp
 
     found = asyncio.run(ask_often())
     assert len(set(found)) == 4
-    assert sorted(series for series, _ in Fetched.calls) == [f"1.2.{each}" for each in range(4)]
-    assert {most for _, most in Fetched.calls} == {3 * 2**20}
+    assert sorted(series for series, *_ in Fetched.calls) == [f"1.2.{each}" for each in range(4)]
+    assert {(most, instances) for _, most, instances in Fetched.calls} == {(3 * 2**20, 9)}
     assert Fetched.most_at_once <= 2
 
 

@@ -1,6 +1,7 @@
 """The page in a browser: what users see and do, with a model that marks what is bright."""
 
 import io
+import json
 import shutil
 import threading
 import zipfile
@@ -422,6 +423,35 @@ def test_one_of_several_series_is_chosen_and_had_as_dicom_and_zip(visit, picture
     series.select_option(label=names[0])
     expect(page.locator(".pane canvas[aria-label*='scan_one.png']")).to_be_visible()
     expect(dicom).to_be_hidden()
+
+
+def test_a_phrase_that_was_removed_is_in_no_download(visit, picture):
+    page = visit()
+    open_file(page, picture)
+    for phrase in ("liver", "polyp"):
+        ask(page, phrase)
+    page.get_by_role("button", name="Remove liver").click()
+    page.get_by_text("Download", exact=True).first.click()
+    with page.expect_download() as downloaded:
+        page.get_by_role("button", name="All results (zip)").click()
+    with zipfile.ZipFile(downloaded.value.path()) as archive:
+        told = json.loads(archive.read("results.json"))
+    assert [each["phrase"] for each in told["results"]] == ["polyp"]
+    page.get_by_role("button", name="Remove polyp").click()
+    page.get_by_role("button", name="All results (zip)").click()
+    expect(page.get_by_text("There are no results; type what to outline.")).to_be_visible()
+
+
+def test_folders_are_sent_with_their_names(visit, tmp_path):
+    page = visit()
+    for home in ("p1", "p2"):
+        (tmp_path / "study" / home).mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (40, 30), (9 * number,) * 3).save(tmp_path / "study" / home / f"{number:03d}.png")
+    page.set_input_files("#folder", tmp_path / "study")
+    options = page.locator("#series option")
+    expect(options).to_have_count(2)
+    assert sorted(each.rpartition(": ")[2] for each in options.all_inner_texts()) == ["study/p1 (4)", "study/p2 (4)"]
 
 
 def test_a_busy_service_is_asked_again_when_it_says_so(visit, picture):

@@ -1,6 +1,8 @@
 import asyncio
 import io
 import socket
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from serve_client import ask, half_bright, nifti, png, read_nifti, send
 
 from vesalius.errors import ImageError
 from vesalius.knowledge import Knowledge, LearntTarget
-from vesalius.serve.refusals import from_error
+from vesalius.naming.labels import Answer, SeriesName
+from vesalius.serve.engine import Engine
+from vesalius.serve.refusals import ServiceError, from_error
 from vesalius.serve.running import _bound
 from vesalius.serve.settings import ServeSettings
 
@@ -60,6 +64,37 @@ def test_a_phrase_that_was_not_learnt_is_answered_in_words(client):
     assert client.get(f"/api/uploads/{upload['id']}/results/2.png").status_code == 404
     assert client.get(f"/api/uploads/{upload['id']}/results/2/probability.png").status_code == 404
     assert client.get(f"/api/uploads/{upload['id']}/results/2.json").json() == unknown
+
+
+def test_a_denial_has_no_probabilities(client):
+    upload = send(client, png(half_bright()))
+    (result,) = ask(client, upload, "no liver")
+    assert (result["reason"], result["probability"]) == ("a denial", None)
+    assert client.get(f"/api/uploads/{upload['id']}/results/1/probability.png").status_code == 404
+
+
+def test_after_a_restart_with_other_weights_names_are_made_anew_and_old_masks_get_no_probabilities(client, tmp_path):
+    class Naming:
+        calibration = SimpleNamespace(least_probability=0.5)
+
+        def label(self, stacks):
+            return SeriesName(Path("x"), *[Answer(None, None, "pixels")] * 3, ())
+
+    upload = send(client, png(half_bright()))
+    ask(client, upload, "liver", "polyp")
+    assert client.get(f"/api/uploads/{upload['id']}/results/2/probability.png").status_code == 200
+    before, other = client.inside.engine, tmp_path / "other.safetensors"
+    other.write_bytes(b"other weights")
+    after = Engine(before.predictor, before.uploads, str(other), 10**9)
+    for engine in (before, after):
+        engine.__dict__["_labeller"] = Naming()
+        assert engine.do({"kind": "name", "upload": upload["id"]})["model"] == engine.model
+        assert engine.do({"kind": "name", "upload": upload["id"]})["model"] == engine.model
+    with pytest.raises(ServiceError, match="made by another model"):
+        after.do({"kind": "probability", "upload": upload["id"], "number": 1})
+    after.do({"kind": "probability", "upload": upload["id"], "number": 2})  # written by its own model
+    assert after.do({"kind": "segment", "upload": upload["id"], "phrases": ["liver"]})["results"][0]["number"] == 3
+    after.do({"kind": "probability", "upload": upload["id"], "number": 3})
 
 
 def test_a_further_phrase_encodes_nothing(client):

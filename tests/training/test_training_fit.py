@@ -155,9 +155,7 @@ class TestSettings:
         assert 0 <= result.score <= 1
         assert [row["step"] for row in read_history(tmp_path)] == ["1"]
 
-    def test_a_trial_that_ends_inside_a_later_epoch_is_validated_as_it_ends(
-        self, build_tiny, tiny_dataset, tmp_path
-    ):
+    def test_a_trial_that_ends_inside_a_later_epoch_is_validated_as_it_ends(self, build_tiny, tiny_dataset, tmp_path):
         settings = {"max_epochs": 5, "min_epochs": 5, "learning_rate": 0.1, "keep": "last"}
         model = build_tiny("unet_d")
         fit(model, [tiny_dataset], tmp_path, dataclasses.replace(ONE_EPOCH, max_steps=3, **settings))

@@ -78,6 +78,12 @@ export interface Names {
   slices: readonly unknown[];
 }
 
+/** A file to send, with the path that tells it from others of its name. */
+export interface Sent {
+  file: File;
+  path: string;
+}
+
 /** What went wrong, in the words of the service. */
 export class ServiceError extends Error {
   constructor(
@@ -136,9 +142,9 @@ export class Service {
   }
 
   /** Send files; `onProgress` hears the share that is sent. `fetch` does not tell it, so this is an XMLHttpRequest. */
-  upload(files: readonly File[], onProgress: (share: number) => void): Promise<Upload> {
+  upload(files: readonly Sent[], onProgress: (share: number) => void): Promise<Upload> {
     const body = new FormData();
-    for (const file of files) body.append("files", file, file.name);
+    for (const { file, path } of files) body.append("files", file, path);
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
       request.open("POST", this.url("api/uploads"));

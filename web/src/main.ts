@@ -1,6 +1,6 @@
 /** The page: an image goes up, phrases are asked, answers are drawn. */
 
-import { type Answer, type Series, Service, ServiceError } from "./api";
+import { type Answer, type Sent, type Series, Service, ServiceError } from "./api";
 import { BrushControls } from "./brush";
 import { byId, make, plain, save } from "./dom";
 import { onFiles } from "./files";
@@ -67,11 +67,11 @@ async function start(): Promise<void> {
   say("");
 }
 
-async function open(files: readonly File[]): Promise<void> {
+async function open(files: readonly Sent[]): Promise<void> {
   clearErrors();
   stopEditing();
   const turn = ++opened;
-  const what = files.length === 1 ? (files[0] as File).name : `${files.length} files`;
+  const what = files.length === 1 ? (files[0] as Sent).file.name : `${files.length} files`;
   say(`Sending ${what} …`);
   showProgress(0);
   const sent = await service.upload(files, (share) => showProgress(share === 1 ? undefined : share));
@@ -271,7 +271,10 @@ async function download(file: string): Promise<void> {
   say(`Fetching ${file} …`);
   showProgress(undefined);
   const suffix = upload.kind === "volume" ? ".nii.gz" : ".png";
-  save(await service.file(`api/uploads/${upload.id}/${file}`), file === "image" ? `image${suffix}` : file);
+  const numbers = phrases.all.flatMap((each) => (each.answer ? [["numbers", String(each.answer.number)]] : []));
+  if (file !== "image" && numbers.length === 0) throw new ServiceError("There are no results; type what to outline.", 0);
+  const chosen = file === "image" ? "" : `?${new URLSearchParams(numbers).toString()}`;
+  save(await service.file(`api/uploads/${upload.id}/${file}${chosen}`), file === "image" ? `image${suffix}` : file);
   say("");
 }
 

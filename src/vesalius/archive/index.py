@@ -327,6 +327,13 @@ class ArchiveIndex:
         except OSError as error:
             raise OutputError(f"{self.folder}: cannot be written ({error.strerror}); check its disk.") from error
 
+    @contextmanager
+    def unchanged(self) -> Iterator[int]:
+        """Let nobody write until the block ends; yields a number that differs once another connection has written."""
+        with self._database:
+            self._database.execute("BEGIN")
+            yield int(self._database.execute("PRAGMA data_version").fetchone()[0])
+
     def _array(self, name: str, columns: int) -> Halves:
         if not self.rows:
             return np.zeros((0, columns), np.float16)

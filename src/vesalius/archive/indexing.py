@@ -1,7 +1,7 @@
 """Bring an index up to date: read what is new or changed, encode what no other file showed before, forget what left."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from vesalius.archive.index import (
 from vesalius.errors import DataError, ImageError, ModelError, OutputError, VesaliusError, unexpected
 from vesalius.imaging import MedicalImage
 from vesalius.imaging.formats import reading, visible_files
+from vesalius.imaging.safeguards import FILES_LEFT_OUT
 from vesalius.imaging.search import FoundSeries, group_files
 from vesalius.journal import alone
 from vesalius.naming.labeller import render_for_model
@@ -63,7 +64,7 @@ class IndexReport:
     not_images: int = 0
     """Files of other kinds."""
     failures: list[dict[str, str]] = field(default_factory=list)
-    """Series that cannot be read, with the reason; the next run tries them again."""
+    """Series, files and folders that cannot be read, with the reason; the next run tries them again."""
 
 
 def update_index(
@@ -90,7 +91,7 @@ def update_index(
 
     Raises:
         ConfigError: If the index was made of another folder, or with another choice of ``study_date``.
-        DataError: If there is no such folder, or the index is damaged.
+        DataError: If there is no such folder, it shows no file though the index has some, or the index is damaged.
         ModelError: If the index was made with another model, or this one cannot name.
         OutputError: If the index cannot be written, or another process is writing it.
     """
@@ -103,10 +104,11 @@ def update_index(
         there = (folder / DATABASE).exists()
         with ArchiveIndex.open(folder, write=True) if there else ArchiveIndex.create(folder, wanted) as index:
             index.facts.check_same(wanted, folder, moved=moved)
+            report = _Run(index, root.resolve(), encoder, on_progress).update()
             if index.facts.root != wanted.root:
                 with index.changing():
                     index.move(wanted.root)
-            return _Run(index, root.resolve(), encoder, on_progress).update()
+            return report
 
 
 def _check_empty(folder: Path) -> None:
@@ -136,6 +138,8 @@ class _Run:
         # Rows that this run frees stay as they are until it ends, for searches that go on meanwhile.
         self._free = index.holes().tolist()
         self._states: dict[str, FileState] = {}
+        self._held: set[int] = set()
+        """Series with files in folders that cannot be listed now; they stay as they are."""
         self._pending = _Pending(encoder)
         self._finished: list[tuple[IndexedSeries, list[_Seen]]] = []
 
@@ -157,19 +161,38 @@ class _Run:
 
     def _find(self) -> list[FoundSeries]:
         """Compare the archive with the index, forget what left or changed, and list what is to be read."""
-        self._states = {state.path: state for state in self._look()}
+        unlisted: dict[Path, str] = {}
+        self._states = {state.path: state for state in self._look(unlisted)}
         known = self._index.files()
-        unchanged = {path for path, (state, _) in known.items() if self._states.get(path) == state}
+        if known and not self._states and not unlisted:
+            raise DataError(
+                f"{self._root}: shows no file, and its index has {len(known):,}; see whether it is mounted. If it is "
+                f"empty now, delete {self._index.folder}."
+            )
+        hidden = self._hide(known, unlisted)
+        self._held = {number for path in hidden if (number := known[path][1]) is not None}
+        unchanged = hidden | {path for path, (state, _) in known.items() if self._states.get(path) == state}
         touched = {number for path, (_, number) in known.items() if number is not None and path not in unchanged}
-        kept = {path for path in unchanged if known[path][1] not in touched}
+        touched -= self._held
+        kept = {
+            path
+            for path, (_, number) in known.items()
+            if number in self._held or (path in unchanged and number not in touched)
+        }
         todo = [self._root / path for path in self._states if path not in kept]
         with self._index.changing():
             self._index.remove(touched, known.keys() - kept)
         return self._join(self._sort(todo))
 
-    def _look(self) -> Iterator[FileState]:
+    def _hide(self, known: Iterable[str], unlisted: Mapping[Path, str]) -> set[str]:
+        """Files that the index knows and nobody can see now, as their folders cannot be listed, which is told."""
+        for folder, reason in unlisted.items():
+            self._fail(folder, f"{reason} What the index has of it is kept.")
+        return {path for path in known if not unlisted.keys().isdisjoint((self._root / path).parents)}
+
+    def _look(self, unlisted: dict[Path, str]) -> Iterator[FileState]:
         inside = self._index.folder.resolve()
-        for path in visible_files(self._root):
+        for path in visible_files(self._root, unlisted):
             with suppress(FileNotFoundError):  # it left meanwhile
                 if not path.is_relative_to(inside):
                     status = path.stat()
@@ -206,6 +229,8 @@ class _Run:
         there: set[int] = set()
         for series in found:
             before = self._index.series_of_uid(series.uid) if series.uid else []
+            if self._held.intersection(before):  # it is read once all its files can be seen
+                continue
             files = {self._root / path for number in before for path in self._index.series_files(number)}
             there.update(before)
             joined += _split_copies(replace(series, files=tuple(sorted({*series.files, *files}))))
@@ -227,8 +252,17 @@ class _Run:
         except Exception as error:  # a fault of ours in one image must not stop all others
             self._fail(files[0], unexpected(files[0], error))
         else:
-            self._finished.append((IndexedSeries(tuple(map(self._state, files)), found.uid, header), seen))
+            kept = self._without_damaged(files, stacks)
+            self._finished.append((IndexedSeries(tuple(map(self._state, kept)), found.uid, header), seen))
             self._report.read += 1
+
+    def _without_damaged(self, files: Sequence[Path], stacks: Sequence[MedicalImage]) -> Sequence[Path]:
+        """The files of a series, without those that cannot be read: these are told, and new to the next run."""
+        damaged = [each for each in stacks[0].notices if each.what == FILES_LEFT_OUT]
+        for each in damaged:
+            self._fail(files[0].parent, str(each))
+        shown = {frame.path for image in stacks for frame in image.source_frames}
+        return [file for file in files if file in shown] if damaged else files
 
     def _render(self, stacks: Sequence[MedicalImage], first: Path) -> Iterator[_Seen]:
         for number, image in enumerate(stacks, start=1):

@@ -27,6 +27,8 @@ class FileFact:
     """Bytes."""
     version: str
     """Time of its last change in nanoseconds, or the store's tag; differs once the content was changed."""
+    broken: bool = False
+    """Whether it is a link to nothing, as git-annex has in the place of files that are elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class WorkItem:
     """Whether the files are DICOM, which belong to series."""
     problem: str = ""
     """Why it cannot be read, if that showed when it was listed."""
+    instances: int | None = None
+    """How many files a DICOMweb service says that the series has; None if it does not, and elsewhere."""
     only: tuple[str, ...] = ()
     """What of it failed before and is to be tried again, as its failures name it; all of it if empty."""
 
@@ -55,7 +59,7 @@ class WorkItem:
         """An item of some files of one folder."""
         ordered = sorted(files, key=lambda each: each.name)
         facts = "\n".join(f"{each.name}\0{each.size}\0{each.version}" for each in ordered)
-        key = _digest(name, NAME_BYTES) + _digest(facts, KEY_BYTES - NAME_BYTES)
+        key = digest(name, NAME_BYTES) + digest(facts, KEY_BYTES - NAME_BYTES)
         names = tuple(each.name for each in ordered)
         return WorkItem(name, folder, names, sum(each.size for each in ordered), key.hex(), dicom)
 
@@ -69,7 +73,8 @@ class WorkItem:
         return WorkItem(**{**content, "files": tuple(content["files"]), "only": tuple(content["only"])})
 
 
-def _digest(text: str, size: int) -> bytes:
+def digest(text: str, size: int) -> bytes:
+    """A hash of a text, in so many bytes."""
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=size).digest()
 
 

@@ -44,7 +44,9 @@ class LocalFiles:
         with os.scandir(folder) as found:
             entries = sorted((each for each in found if not each.name.startswith(".")), key=lambda each: each.name)
         folders = [each.path for each in entries if each.is_dir(follow_symlinks=False)]
-        return folders, [_fact(each.name, each.stat()) for each in entries if each.is_file()]
+        links = [each for each in entries if each.is_symlink() and not os.path.exists(each.path)]
+        broken = [FileFact(each.name, 0, "", broken=True) for each in links]
+        return folders, [_fact(each.name, each.stat()) for each in entries if each.is_file()] + broken
 
     def fact(self, place: str) -> FileFact | None:
         """See `Files`."""

@@ -30,6 +30,8 @@ TABLES = ("rows", "masks")
 """Folders of the results, one file a shard in each."""
 FAILED = "failed.parquet"
 RECORD = re.compile(r"[0-9]{8,}\.json")
+OWN_PENDING = re.compile(r"[0-9a-f]{32}\.((rows|masks)\.parquet|probe)")
+"""What `pending_of` and `ArchiveStore.check_create` call files; whatever else lies there is left alone."""
 Failure = Mapping[str, object]
 """What is told of an item that failed, or a part of it: "key", "source", "reason", "tries"."""
 
@@ -49,6 +51,8 @@ class ShardResult:
     masks: int = 0
     bytes: int = 0
     """Bytes of the shard's files."""
+    left_out: int = 0
+    """Files without an ending that are no images, beside those of the items that are done."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Time of the worker: "read", "model", "write", "other"."""
 
@@ -77,6 +81,7 @@ class ArchiveTotals:
     rows: int = 0
     masks: int = 0
     bytes: int = 0
+    left_out: int = 0
     shards: int = 0
     runs: int = 0
     wall: float = 0.0
@@ -113,8 +118,8 @@ class ArchiveTotals:
             return
         self.shards += bool(record["shard"])
         self.items += len(base64.b64decode(record["keys"])) // KEY_BYTES
-        for name in ("slices", "rows", "masks", "bytes"):
-            setattr(self, name, getattr(self, name) + record[name])
+        for name in ("slices", "rows", "masks", "bytes", "left_out"):
+            setattr(self, name, getattr(self, name) + record.get(name, 0))  # the last is not in records of before
         for name, value in record["seconds"].items():
             self.seconds[name] = self.seconds.get(name, 0.0) + value
         if self.failures:
@@ -159,6 +164,19 @@ def read_settings(store: ArchiveStore) -> dict[str, Any] | None:
             "made it, or name another --out."
         )
     return content
+
+
+def check_own(store: ArchiveStore) -> None:
+    """Refuse a folder of something else, before anything is written.
+
+    Raises:
+        OutputError: If it holds files or folders, but no settings of an archive.
+    """
+    if not store.exists(SETTINGS) and (others := store.names("")):
+        raise OutputError(
+            f"{store.address}: holds {join_first(others)} and no {SETTINGS}, so it is no archive of results; name a "
+            "new or empty folder as --out."
+        )
 
 
 def claim(store: ArchiveStore, settings: Mapping[str, object]) -> None:
@@ -215,7 +233,7 @@ class CommitLog:
         self._create("begin", {})
         for folder in ("", LOG, PENDING):
             self.store.remove_unfinished(folder)
-        for name in self.store.names(PENDING):
+        for name in self._own_pending():
             shard, _, rest = name.partition(".")
             if shard in shards:
                 self.store.move(f"{PENDING}/{name}", place_of(rest.partition(".")[0], shards[shard]))
@@ -248,10 +266,13 @@ class CommitLog:
         Args:
             gone: Failures of what is not in the source any more: hash of a name, and source.
         """
-        lost = self.store.names(PENDING)  # as of batches that Ray repeated; nobody else can have begun until the record
+        lost = self._own_pending()  # as of batches that Ray repeated; nobody else can have begun until the record
         self._create("end", {"left": 0, "complete": True}, gone)
         for name in lost:
             self.store.remove(f"{PENDING}/{name}")
+
+    def _own_pending(self) -> list[str]:
+        return [name for name in self.store.names(PENDING) if OWN_PENDING.fullmatch(name)]
 
     def _check_pending(self, name: str) -> None:
         if self.store.exists(name):

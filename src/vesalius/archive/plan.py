@@ -40,6 +40,8 @@ class ArchivePlan:
         self.again = {key: tuple(log.totals.failures[name_of(key)]) for key in partly} if retry else {}
         """Key of items that are done but for some of their sources -> these sources, which are tried again."""
         self._unseen = set(log.totals.failures)
+        self._unlisted: tuple[str, ...] = ()
+        """How sources begin that may be there, though they were not listed."""
         self.planned = self.skipped = 0
         self.complete = False
         self.failed: deque[Failure] = deque()
@@ -60,13 +62,18 @@ class ArchivePlan:
             yield batch
 
     def gone(self) -> list[tuple[str, str]]:
-        """Failures of former runs that were not listed any more, once all is: hash of a name, and source."""
+        """Failures of former runs that were not listed any more, once all is: hash of a name, and source.
+
+        What lies in a folder that could not be listed is none of them.
+        """
         failures = self._log.totals.failures
-        return [(name, source) for name in sorted(self._unseen) for source in failures.get(name, ())]
+        unseen = ((name, source) for name in sorted(self._unseen) for source in failures.get(name, ()))
+        return [(name, source) for name, source in unseen if not source.startswith(self._unlisted)]
 
     def _left(self) -> Iterator[WorkItem]:
         while items := list(islice(self._items, LISTED_TOGETHER)):
             self._unseen.difference_update(name_of(each.key) for each in items)
+            self._unlisted += tuple(_below(each.name) for each in items if each.problem)
             items = [each for each in items if each.key not in self._given_up]
             states = self._log.done.add_all([bytes.fromhex(each.key) for each in items])
             for item, state in zip(items, states, strict=True):
@@ -89,6 +96,12 @@ class ArchivePlan:
             return
         self.planned += 1
         yield replace(item, only=sources) if sources else item
+
+
+def _below(folder: str) -> str:
+    """How the sources of failures begin that lie in a folder, as failures write them."""
+    name = str(to_utf8({"name": folder})["name"]).rstrip("/")
+    return "" if name == "." else f"{name}/"
 
 
 class ReadAhead(Iterator[Batch]):

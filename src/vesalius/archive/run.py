@@ -12,7 +12,7 @@ from io import BytesIO
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from vesalius.archive.log import FAILED, ArchiveTotals, CommitLog, Failure, ShardResult, claim, name_of
+from vesalius.archive.log import FAILED, ArchiveTotals, CommitLog, Failure, ShardResult, check_own, claim, name_of
 from vesalius.archive.plan import ArchivePlan, Batch, ReadAhead
 from vesalius.archive.request import ArchiveRequest, ShardLimits, WorkerOptions
 from vesalius.archive.sources import ArchiveSource
@@ -73,7 +73,9 @@ class ArchiveSummary:
     failures: tuple[dict[str, object], ...]
     """All items that failed and were not done since: {"key", "source", "reason", "tries"}."""
     left_out: dict[str, int]
-    """Ending of files, or modality of series, that are no images -> number."""
+    """Ending of files, or modality of series, that are no images, "no ending" or why others are left out -> number."""
+    alone: int
+    """DICOM files that a table lists one by one, so that slices of a series did not decide together."""
     seconds: float
     """Duration of this run."""
     totals: ArchiveTotals
@@ -129,6 +131,7 @@ def run_archive(
     _check_numbers(workers, price_per_hour, gpus, on_ray=ray is not None)
     store = ArchiveStore(out)
     source = ArchiveSource(request.source, each=request.each, out=out)
+    check_own(store)
     request = replace(request, source=source.place)
     if ray is None:
         execute = _execute_here(request, store.place, workers, options)
@@ -181,7 +184,8 @@ def _run(plan: ArchivePlan, log: CommitLog, execute: Execute, source: ArchiveSou
         slices=progress.slices,
         skipped=plan.skipped,
         failures=tuple(dict(each) for each in log.totals.all_failures()),
-        left_out=dict(source.left_out),
+        left_out={**source.left_out, **({"no ending": log.totals.left_out} if log.totals.left_out else {})},
+        alone=source.alone,
         seconds=time.monotonic() - progress.began,
         totals=log.totals,
     )

@@ -6,6 +6,7 @@ description should have, and of the likeness of its vector to that of the phrase
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -98,6 +99,26 @@ class SearchRequest:
     """Whether only the best slice of each series is an answer."""
 
 
+class _SeriesTexts:
+    """What an index says of its series."""
+
+    def __init__(self, index: ArchiveIndex) -> None:
+        self.headers = list(index.headers())
+        self.sources = {number: source for number, source, _ in self.headers}
+
+    @cached_property
+    def series_of_words(self) -> Mapping[str, list[int]]:
+        """Word of descriptions -> series that have it; descriptions that are alike are read once."""
+        alike: dict[str, list[int]] = {}
+        for number, _, header in self.headers:
+            alike.setdefault(_text_of(header), []).append(number)
+        found: dict[str, list[int]] = {}
+        for text, series in alike.items():
+            for word in set(to_words(text)):
+                found.setdefault(word, []).extend(series)
+        return found
+
+
 class ArchiveSearch:
     """Searches one index with the model that it was made with.
 
@@ -116,13 +137,14 @@ class ArchiveSearch:
         vector_weight: float = VECTOR_WEIGHT,
     ) -> None:
         self._index, self._encoder, self._knowledge, self._weight = index, encoder, knowledge, vector_weight
-        self._headers = list(index.headers())
-        self._sources = {number: source for number, source, _ in self._headers}
+        with index.unchanged() as self._version:
+            self._texts = _SeriesTexts(index)
         self._columns = {pair: column for column, pair in enumerate(index.facts.labels)}
 
     def read(self, phrase: str) -> PhraseReading:
         """How a phrase is read."""
-        return read_phrase(phrase, self._series_of_words, [each.name for each in self._knowledge.targets])
+        with self._as_it_is():
+            return self._read(phrase)
 
     def search(self, asked: SearchRequest) -> tuple[PhraseReading | None, list[FoundSlice]]:
         """Find slices, the best first.
@@ -139,23 +161,22 @@ class ArchiveSearch:
             raise ConfigError(f"--limit {asked.limit}: expected 1 or more.")
         if not self._index.facts.study_date and any(name == "StudyDate" for name, _ in asked.where.fields):
             raise ConfigError("--where StudyDate: this index keeps no dates; index again with --study-date.")
-        reading = self.read(asked.phrase) if asked.phrase.strip() else None
-        allowed = self._allowed(asked.where)
-        rows = np.flatnonzero(allowed)
-        scores, likeness = self._score(reading, asked.like, rows)
-        return reading, self._answer(rows, scores, likeness, asked)
+        with self._as_it_is():
+            reading = self._read(asked.phrase) if asked.phrase.strip() else None
+            rows = np.flatnonzero(self._allowed(asked.where))
+            scores, likeness = self._score(reading, asked.like, rows)
+            return reading, self._answer(rows, scores, likeness, asked)
 
-    @cached_property
-    def _series_of_words(self) -> Mapping[str, list[int]]:
-        """Word of descriptions -> series that have it; descriptions that are alike are read once."""
-        alike: dict[str, list[int]] = {}
-        for number, _, header in self._headers:
-            alike.setdefault(_text_of(header), []).append(number)
-        found: dict[str, list[int]] = {}
-        for text, series in alike.items():
-            for word in set(to_words(text)):
-                found.setdefault(word, []).extend(series)
-        return found
+    @contextmanager
+    def _as_it_is(self) -> Iterator[None]:
+        """Let the index stay as it is until the block ends, though a run may be writing it."""
+        with self._index.unchanged() as version:
+            if version != self._version:
+                self._texts, self._version = _SeriesTexts(self._index), version
+            yield
+
+    def _read(self, phrase: str) -> PhraseReading:
+        return read_phrase(phrase, self._texts.series_of_words, [each.name for each in self._knowledge.targets])
 
     def _allowed(self, where: Where) -> NDArray[np.bool_]:
         """Which rows meet the conditions."""
@@ -165,7 +186,7 @@ class ArchiveSearch:
         for pair in where.labels:
             allowed &= np.asarray(labels[:, self._columns[pair]]) >= least
         if where.fields:
-            series = [number for number, source, header in self._headers if where.allows(source, header)]
+            series = [number for number, source, header in self._texts.headers if where.allows(source, header)]
             meets = np.zeros_like(allowed)
             meets[self._index.rows_of_series(series)] = True
             allowed &= meets
@@ -215,7 +236,7 @@ class ArchiveSearch:
     def _header_scores(self, reading: PhraseReading, rows: NDArray[np.int64]) -> Floats:
         scores = np.zeros(len(rows), np.float32)
         for word in reading.words("header"):
-            has = np.isin(rows, self._index.rows_of_series(self._series_of_words[word]))
+            has = np.isin(rows, self._index.rows_of_series(self._texts.series_of_words[word]))
             scores += np.where(has, np.float32(0), np.float32(np.log(LEAST)))
         return scores
 
@@ -242,7 +263,7 @@ class ArchiveSearch:
         found = self._index.places(row)
         if not where.fields:
             return found
-        return [each for each in found if where.allows(self._sources[each.series], each.header)]
+        return [each for each in found if where.allows(self._texts.sources[each.series], each.header)]
 
     def _name(self, row: int) -> tuple[tuple[str, str, float], ...]:
         least, values = self._encoder.calibration.least_probability, self._index.labels()[row]

@@ -79,6 +79,8 @@ class _Pictures:
     def _draw(self, answer: FoundSlice) -> str:
         found = answer.places[0]
         files = self._index.series_files(found.series)
+        if found.place.file not in files:
+            raise OSError(f"{found.place.file}: was indexed anew since the search; search again.")
         # A file that holds one slice of a series is enough; all of them are read only where numbers count through them.
         stacks = self._read(found.place.file, ())
         stack, number = 1, 1

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vesalius.archive.items import FileFact, KeySet, WorkItem
+from vesalius.archive.items import KEY_BYTES, FileFact, KeySet, WorkItem, digest
 from vesalius.archive.listing import MAGIC, Files, LocalFiles, PathPattern, RemoteFiles
 from vesalius.archive.store import hide_password, is_remote, local_path, open_filesystem, tell_error
 from vesalius.errors import ConfigError, DataError, ImageError, require
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 WEB = ("http://", "https://")
 OTHER_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9_]{0,7}$")
 """Endings that are not DICOM's: what has one is DICOM only if it begins so. Numbers are parts of UIDs."""
+BROKEN_LINK, NO_PATH, TWICE = "broken link", "no path", "listed twice"
+"""What is left out of a folder, and of a table; see `ArchiveSource.left_out`."""
 PAGE = 500
 """Series that a DICOMweb service is asked for at a time; many give fewer."""
 INSTANCE_BYTES = 2**19
@@ -49,7 +51,11 @@ class ArchiveSource:
     def __init__(self, address: str, *, each: bool = False, out: str = "") -> None:
         self.each = each
         self.left_out: Counter[str] = Counter()
-        """Ending of files, or modality of series, that are no images -> number."""
+        """Ending of files, or modality of series, that are no images, or why others are left out -> number."""
+        self.alone = 0
+        """DICOM files that a table lists one by one, so that each is an image of its own."""
+        self._known: KeySet | None = None
+        """Files of a table that were listed before, by their places, however they are written."""
         self._web = address.startswith(WEB)
         if self._web:
             require("dicomweb_client", extra="pacs")
@@ -124,7 +130,7 @@ class ArchiveSource:
             try:
                 folders, files = self._files_of(folder).list(folder)
             except Exception as error:
-                yield _broken(here or ".", folder, f"{folder}: cannot be listed ({tell_error(error)}).")
+                yield _broken(f"{here or '.'}/", folder, f"{folder}: cannot be listed ({tell_error(error)}).")
                 continue
             waiting += (each for each in reversed(folders) if pattern is None or pattern.leads_to(each))
             kept = [each for each in files if pattern is None or pattern.takes(f"{home}/{each.name}")]
@@ -133,8 +139,10 @@ class ArchiveSource:
     def _group(self, name: str, folder: str, files: Sequence[FileFact]) -> Iterator[WorkItem]:
         """The items of one folder."""
         dicom = []
-        for each in files:
-            if each.name.lower().endswith((*RASTER_SUFFIXES, *VOLUME_SUFFIXES)):
+        for each in self._listed_once(folder, files):
+            if each.broken:
+                self.left_out[BROKEN_LINK] += 1
+            elif each.name.lower().endswith((*RASTER_SUFFIXES, *VOLUME_SUFFIXES)):
                 yield WorkItem.make(_join(name, each.name), folder, [each])
             elif self._may_be_dicom(f"{folder.rstrip('/')}/{each.name}"):
                 dicom.append(each)
@@ -147,6 +155,15 @@ class ArchiveSource:
             yield _broken(name or ".", folder, f"{reason}sort them into a folder a series, or take --each.")
         elif dicom:
             yield WorkItem.make(name or ".", folder, dicom, dicom=True)
+
+    def _listed_once(self, folder: str, files: Sequence[FileFact]) -> list[FileFact]:
+        """Those of a table's files that were not listed before; elsewhere all."""
+        if self._known is None:
+            return list(files)
+        states = self._known.add_all([digest(f"{folder.rstrip('/')}/{each.name}", KEY_BYTES) for each in files])
+        found = [each for each, state in zip(files, states, strict=True) if not state.known]
+        self.left_out += Counter({TWICE: len(files) - len(found)})
+        return found
 
     def _may_be_dicom(self, place: str) -> bool:
         """Whether a file is to be read as DICOM; its reader decides."""
@@ -164,9 +181,10 @@ class ArchiveSource:
     def _of_manifest(self) -> Iterator[WorkItem]:
         """Files and folders that a table's column "path" names, as URLs, absolute, or from the table's own folder."""
         home = self.place.rpartition("/")[0]
+        self._known = KeySet()
         for path in self._paths():
             place = path if "://" in path or path.startswith("/") else f"{home}/{path}"
-            shown = hide_password(path)
+            shown = hide_password(path) if "://" in path else os.path.normpath(path)
             try:
                 yield from self._named(shown, place.rstrip("/") if is_remote(place) else local_path(place))
             except Exception as error:
@@ -178,10 +196,12 @@ class ArchiveSource:
             raise ConfigError("web addresses are not read; expected a path, or the URL of an object store")
         files = self._files_of(place)
         fact = files.fact(place)
-        if fact is not None:
-            yield from self._one(name, place.rpartition("/")[0], fact)
-        else:
-            yield from self._below(place, name=name.rstrip("/"))
+        if fact is None:
+            yield from self._below(place, name="" if name == "." else name.rstrip("/"))
+        elif self._listed_once(folder := place.rpartition("/")[0], [fact]):
+            for item in self._one(name, folder, fact):
+                self.alone += item.dicom and not self.each
+                yield item
 
     def _paths(self) -> Iterator[str]:
         import pyarrow.parquet as pq
@@ -193,7 +213,9 @@ class ArchiveSource:
                 if "path" not in table.schema_arrow.names:
                     raise DataError(f'{self.place}: expected a column "path", got {table.schema_arrow.names}.')
                 for batch in table.iter_batches(batch_size=4096, columns=["path"]):
-                    yield from (str(each) for each in batch.column(0).to_pylist() if each)
+                    paths = [str(each) for each in batch.column(0).to_pylist() if each]
+                    self.left_out += Counter({NO_PATH: len(batch) - len(paths)})
+                    yield from paths
         except (OSError, ValueError) as error:
             raise DataError(f"{self.place}: cannot be read as a Parquet table ({tell_error(error)}).") from error
 
@@ -219,7 +241,7 @@ class ArchiveSource:
     def _of_series(self, series: "RemoteSeries") -> WorkItem:
         fact = FileFact(series.series, (series.instances or 1) * INSTANCE_BYTES, str(series.instances))
         item = WorkItem.make(_join(series.study, series.series), self.place, [fact], dicom=True)
-        return replace(item, files=(series.study, series.series))
+        return replace(item, files=(series.study, series.series), instances=series.instances)
 
 
 def _has_more(service: "DicomWeb", number: int) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from vesalius.errors import ConfigError, OutputError, require
+from vesalius.errors import EMPTY_PATH, ConfigError, OutputError, require
 from vesalius.files import UNFINISHED, unfinished_name, writing
 from vesalius.imaging.formats import in_one_line
 
@@ -28,9 +28,14 @@ def local_path(address: str) -> str:
 
     >>> local_path("file:///data/in/")
     '/data/in'
+
+    Raises:
+        ConfigError: If the address is empty, as where a variable is not set; Python takes that for the current folder.
     """
     for start in LOCAL:
         address = address.removeprefix(start)
+    if not address:
+        raise ConfigError(f"SOURCE or --out: {EMPTY_PATH}")
     return os.path.abspath(address)
 
 
@@ -84,7 +89,7 @@ class ArchiveStore:
         address: A path, or a URL that fsspec knows (s3://bucket/folder).
 
     Raises:
-        ConfigError, MissingPackageError: As `open_filesystem`.
+        ConfigError, MissingPackageError: As `local_path` and `open_filesystem`.
     """
 
     def __init__(self, address: str) -> None:
@@ -172,7 +177,7 @@ class ArchiveStore:
             return self._create_local(name, content) if self._system is None else self._create_remote(name, content)
 
     def names(self, folder: str) -> list[str]:
-        """Names of the files in a folder, sorted; none if there is no such folder."""
+        """Names of what is in a folder, sorted, hidden ones left out; none if there is no such folder."""
         with self._telling(folder, "listed"):
             if self._system is None:
                 home = self._path(folder)
@@ -182,7 +187,8 @@ class ArchiveStore:
                     rows = self._system.ls(self._at(folder), detail=True)
                 except FileNotFoundError:
                     rows = []
-                found = [row["name"].rstrip("/").rpartition("/")[2] for row in rows if row["type"] == "file"]
+                here, paths = self._at(folder).strip("/"), (str(row["name"]).strip("/") for row in rows)
+                found = [path.rpartition("/")[2] for path in paths if path != here]  # that marks the folder itself
         return sorted(each for each in found if each and not each.startswith("."))
 
     def exists(self, name: str) -> bool:

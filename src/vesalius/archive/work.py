@@ -44,6 +44,8 @@ class ItemOutcome:
     """What could not be read, all of it or a series: {"source", "reason"}."""
     again: bool = False
     """Whether the failure may pass, as that of a network."""
+    left_out: int = 0
+    """Files without an ending that are no images."""
     seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "model": 0.0, "write": 0.0})
 
     @staticmethod
@@ -58,7 +60,8 @@ class ItemOutcome:
         for table in (self.rows, self.masks):
             with pa.ipc.new_stream(sink, table.schema) as writer:
                 writer.write_table(table)
-        told = {"slices": self.slices, "failures": self.failures, "again": self.again, "seconds": self.seconds}
+        names = ("slices", "failures", "again", "left_out", "seconds")
+        told = {name: getattr(self, name) for name in names}
         sink.write(to_json(told, indent=None).encode())
         return sink.getvalue()
 
@@ -129,6 +132,8 @@ class ItemWorker:
                 return told.finish(str(temporary))
             reason = f"{item.name}: none of its files is an image ({len(files)}); take them out of the source"
             return ItemOutcome.failed(self.request, item.name, f"{reason}, or export them again.")
+        images = {path for group in groups for path in group.files or (group.source,)}
+        told.outcome.left_out = 0 if item.only else len(set(files) - images)  # those were counted before
         for group in told.choose(groups):
             self._read_and_ask(group, told)
         if not told.outcome.slices and not told.outcome.failures:
@@ -317,7 +322,7 @@ def _fetch(item: WorkItem, temporary: Path) -> list[Path]:
     if item.folder.startswith(("http://", "https://")):
         from vesalius.pacs.dicomweb import DicomWeb
 
-        DicomWeb(item.folder).fetch(item.files[0], item.files[1], temporary)
+        DicomWeb(item.folder).fetch(item.files[0], item.files[1], temporary, instances=item.instances)
         return sorted(temporary.iterdir())
     if not is_remote(item.folder):
         return [Path(item.folder) / name for name in item.files]

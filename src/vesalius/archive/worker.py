@@ -131,6 +131,7 @@ class ShardWorker:
             rows=tables["rows"].num_rows,
             masks=tables["masks"].num_rows,
             bytes=size,
+            left_out=sum(each.left_out for each in outcomes if each.rows.num_rows),
             seconds={kind: round(value, 6) for kind, value in seconds.items()},
         )
 

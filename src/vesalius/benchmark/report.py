@@ -15,7 +15,7 @@ from vesalius.evaluation.rows import Row
 from vesalius.evaluation.segmentation import RULE
 from vesalius.evaluation.statistics import Interval, summarise
 from vesalius.evaluation.stored import read_evaluation
-from vesalius.files import to_utf8, write_json, write_text, writing
+from vesalius.files import to_sheet, write_json, write_text, writing
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ def write_benchmark(report: BenchmarkReport, out: Path) -> None:
         OutputError: If the folder cannot be written.
     """
     write_text(out / TEXT_NAME, _to_markdown(report))
-    lines = [to_utf8(_to_sheet_row(score)) for score in report.scores]
+    lines = [to_sheet(_to_sheet_row(score)) for score in report.scores]
     with writing(out / SHEET_NAME) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         sheet = csv.DictWriter(file, lines[0])
         sheet.writeheader()

@@ -1,5 +1,6 @@
 """The command line: ``vesalius --help``. Heavy modules load only when a command runs."""
 
+import inspect
 import logging
 import os
 import sys
@@ -7,6 +8,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from cyclopts import App, Parameter
 from cyclopts.exceptions import CycloptsError, UnknownOptionError
@@ -14,7 +16,7 @@ from cyclopts.exceptions import CycloptsError, UnknownOptionError
 from vesalius import __version__
 from vesalius.cli.usage import Loudness, explain_option, long_help, take_loudness, write_epilogue
 from vesalius.console import LOG, complain, keeping_quiet, open_console, say, showing_all_as_text
-from vesalius.errors import VesaliusError
+from vesalius.errors import EMPTY_PATH, ConfigError, VesaliusError
 
 EXAMPLES = """vesalius segment scan.png "polyp"
 vesalius name head.nii.gz
@@ -172,10 +174,26 @@ def _run(arguments: Sequence[str]) -> None:
     try:
         _, apps, _ = app.parse_commands(arguments)
         with long_help(apps):
+            _refuse_empty_paths(arguments)
             app(arguments, console=open_console(), exit_on_error=False, print_error=False)
     finally:
         if sys.stdout is not None:
             sys.stdout.flush()  # here, where a reader that went away or a full disk can still be told of
+
+
+def _refuse_empty_paths(arguments: Sequence[str]) -> None:
+    """Refuse paths without letters, as of a variable that is not set: Python takes them for the current folder.
+
+    Raises:
+        ConfigError: If one is given.
+    """
+    if "." in arguments or not any(not each or each.endswith("=") for each in arguments):
+        return
+    _, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+    for name, value in bound.arguments.items():
+        if Path() in (value if isinstance(value, tuple | list) else (value,)):
+            option = bound.signature.parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+            raise ConfigError(f"{f'--{name}' if option else name.upper()}: {EMPTY_PATH}".replace("_", "-"))
 
 
 def _stop(message: object) -> None:

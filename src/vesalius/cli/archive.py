@@ -145,7 +145,7 @@ def _tell(progress: "RunProgress") -> str:
 
 
 def _to_dict(summary: "ArchiveSummary") -> dict[str, object]:
-    names = ("out", "done", "slices", "skipped", "seconds", "left_out", "failures")
+    names = ("out", "done", "slices", "skipped", "seconds", "left_out", "alone", "failures")
     return {name: getattr(summary, name) for name in names}
 
 
@@ -156,7 +156,12 @@ def _print(summary: "ArchiveSummary") -> None:
     if summary.totals.price:
         say(f"Cost so far: {summary.totals.price:.2f}.")
     for kind, number in sorted(summary.left_out.items()):
-        say(f"{number} left out, by their {'ending' if kind.startswith('.') else 'modality'}: {kind}")
+        say(f"{number} left out: {kind}")
+    if summary.alone > 1:
+        say(
+            f"{summary.alone} DICOM files are listed one by one, so each is an image of its own, and slices of a "
+            "series did not decide together; list their folders for that."
+        )
     say(f"Results: {summary.out}; how far it is: vesalius archive status {summary.out}")
 
 

@@ -81,7 +81,7 @@ def archive_index(
         lines = [tell_failure(each) for each in report.failures]
         say_first(lines, LISTED, "… and {} more, which --json lists.")
         rest = "which the same command tries again; all others are indexed"
-        raise ImageError(f"{archive}: {len(lines)} series cannot be read, {rest}.")
+        raise ImageError(f"{archive}: {len(lines)} series, files or folders cannot be read, {rest}.")
 
 
 def archive_search(

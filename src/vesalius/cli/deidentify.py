@@ -1,6 +1,8 @@
 """``vesalius deidentify SOURCE --out FOLDER``, and what ``--deidentify FOLDER`` does for other commands."""
 
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,7 +36,7 @@ def deidentify(source: Path, /, *, out: Annotated[Path, Parameter(alias="-o")], 
 
     Args:
         source: DICOM file, or a folder with some.
-        out: Folder for the copies; not there yet.
+        out: Folder for the copies; not there yet, and not within the source.
         as_json: Print one JSON object.
     """
     _require()
@@ -66,14 +68,20 @@ def check_copies(out: Path) -> None:
     check_new(out)
 
 
-def copy_deidentified(
-    images: "Sequence[MedicalImage]", out: Path, results: Sequence[Path], choices: Mapping[str, object] | None = None
-) -> "list[MedicalImage]":
+@contextmanager
+def deidentified(
+    images: "Sequence[MedicalImage]",
+    out: Path | None,
+    results: Sequence[Path],
+    choices: Mapping[str, object] | None = None,
+) -> "Iterator[list[MedicalImage]]":
     """Read the stacks of a series again from de-identified copies of its files, and say what there is.
+
+    Copies without a result are removed when the block ends, so that the command can be given again.
 
     Args:
         images: Read from DICOM.
-        out: Folder for the copies.
+        out: Folder for the copies; None for the images as they are.
         results: Files that will be written, none of which may replace one that was read.
         choices: A frame that was chosen, as ``frame``.
 
@@ -81,18 +89,32 @@ def copy_deidentified(
         ImageError: If they cannot be de-identified, or make other stacks without what was removed.
         OutputError: If the folder cannot be written, or a result would replace a file that was read.
     """
+    if out is None:
+        yield list(images)
+        return
     from vesalius.clinical.deidentify import read_deidentified
     from vesalius.clinical.work import spare_sources
     from vesalius.imaging.safeguards import warn_of
 
     for each in images:
         spare_sources(results, each)
-    frame = (choices or {}).get("frame")
+    before, frame = _states(results), (choices or {}).get("frame")
     again, copies = read_deidentified(images, out, frame=frame if isinstance(frame, int) else None)
-    warn_of(copies.notices, images[0].source)
-    changes = ", ".join(dict.fromkeys(each.attribute for each in copies.changes))
-    say(f"De-identified copies ({len(copies.files)}) are in {copies.folder}; changed in them: {changes}.")
-    return again
+    try:
+        warn_of(copies.notices, images[0].source)
+        yield again
+    finally:
+        if _states(results) == before:
+            shutil.rmtree(out, ignore_errors=True)
+        else:
+            changes = ", ".join(dict.fromkeys(each.attribute for each in copies.changes))
+            say(f"De-identified copies ({len(copies.files)}) are in {out}; changed in them: {changes}.")
+
+
+def _states(files: Sequence[Path]) -> list[tuple[int, int] | None]:
+    """What differs once a file was written."""
+    found = [file.stat() if file.exists() else None for file in files]
+    return [None if each is None else (each.st_ino, each.st_mtime_ns) for each in found]
 
 
 def _require() -> None:

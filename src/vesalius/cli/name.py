@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from vesalius.cli.deidentify import deidentified
 from vesalius.cli.usage import AsJson, OutPath, Precision, RuntimeName
 from vesalius.console import print_json, progress_bar, say
 from vesalius.errors import (
@@ -238,15 +239,12 @@ def _name_one(found: "FoundSeries", options: _Options, bar: "Progress") -> _Name
         options.model, runtime=options.runtime, device=options.device, precision=options.precision
     )
     bar.remove_task(task)
-    copies: list[MedicalImage] = []
-    if options.deidentify is not None:
-        from vesalius.cli.deidentify import copy_deidentified
-
-        results = [] if options.sr is None else [options.sr]
-        copies = copy_deidentified(found.read(), options.deidentify, results, options.choices)
     named = _Named()
-    with _remembering(found.source, named.failures):
-        stacks = copies or found.read()
+    results = [] if options.sr is None else [options.sr]
+    with (
+        _remembering(found.source, named.failures),
+        deidentified(found.read(), options.deidentify, results, options.choices) as stacks,
+    ):
         series = _label(labeller, stacks, options.smooth, bar)
         named.series, named.count = [series], 1
         _draw_and_report(series, stacks, options, named)

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from vesalius.cli.deidentify import check_copies, copy_deidentified
+from vesalius.cli.deidentify import check_copies, deidentified
 from vesalius.cli.usage import AsJson, OutPath
 from vesalius.console import print_json, print_path, say
 from vesalius.errors import ConfigError, PromptError, require
 
 if TYPE_CHECKING:
-    from vesalius.imaging import MedicalImage
     from vesalius.pacs.dicomweb import DicomWeb
 
 
@@ -100,11 +99,9 @@ def pacs_segment(
         files = DicomFiles(place, place.with_name(f"{place.stem}.report.dcm"))
         check_outputs(files.paths, place.parent, overwrite)
         with _fetched(url, study, series) as (service, folder):
-            image: MedicalImage = read_image(folder)
-            if deidentify is not None:
-                (image,) = copy_deidentified([image], deidentify, files.paths)
             try:
-                segment_to_dicom(image, Predictor(model), Request(prompt, model), files, overwrite=overwrite)
+                with deidentified([read_image(folder)], deidentify, files.paths) as (image,):
+                    segment_to_dicom(image, Predictor(model), Request(prompt, model), files, overwrite=overwrite)
             except ReportOnlyError as error:
                 _deliver(files.paths[1:], service, out, send)
                 raise PromptError(
@@ -150,9 +147,11 @@ def pacs_name(
     with _place(out, send, deidentify) as place:
         check_outputs([place], place.parent, overwrite)
         labeller = AnatomyLabeller(model)
-        with _fetched(url, study, series) as (service, folder):
-            read = read_stacks(folder)
-            stacks = choose_stacks(read if deidentify is None else copy_deidentified(read, deidentify, [place]))
+        with (
+            _fetched(url, study, series) as (service, folder),
+            deidentified(read_stacks(folder), deidentify, [place]) as read,
+        ):
+            stacks = choose_stacks(read)
             report_names(place, labeller.label(stacks), stacks, model, overwrite=overwrite)
         _deliver([place], service, out, send)
 
@@ -204,7 +203,9 @@ def _fetched(url: str, study: str, series: str) -> "Iterator[tuple[DicomWeb, Pat
     check_uid(series, "--series")
     service = DicomWeb(url)
     with tempfile.TemporaryDirectory(prefix="vesalius-") as temporary:
-        service.fetch(study, series, Path(temporary))
+        found = service.find({"StudyInstanceUID": study, "SeriesInstanceUID": series}, 1)
+        instances = next((each.instances for each in found if each.series == series), None)
+        service.fetch(study, series, Path(temporary), instances=instances)
         yield service, Path(temporary)
 
 

@@ -221,7 +221,7 @@ def _segment_dicom(
     from vesalius.predict import Predictor
 
     require("highdicom", extra="clinical")
-    from vesalius.cli.deidentify import check_copies, copy_deidentified
+    from vesalius.cli.deidentify import check_copies, deidentified
     from vesalius.clinical.work import DicomFiles, check_outputs, segment_to_dicom
 
     files = DicomFiles(*outputs)
@@ -230,11 +230,9 @@ def _segment_dicom(
         check_copies(deidentify)
     picture = read_image(image, **request.choices)  # type: ignore[arg-type]  # as the command line gave them
     predictor = Predictor(request.model, runtime=request.runtime, device=request.device, precision=request.precision)
-    if deidentify is not None:
-        (picture,) = copy_deidentified([picture], deidentify, files.paths, request.choices)
-    with progress_bar() as bar:
+    with deidentified([picture], deidentify, files.paths, request.choices) as (shown,), progress_bar() as bar:
         found = segment_to_dicom(
-            picture,
+            shown,
             predictor,
             request,
             files,

@@ -30,13 +30,13 @@ from vesalius.clinical.profile import (
     TEXTS,
     ProfileRule,
     empty_told,
+    patient_of,
     put_dummy,
     rule_of,
     rule_of_declared,
-    spellings,
     words_of,
 )
-from vesalius.clinical.source import UNICODE, building, burned_in, check_uids, write_dataset
+from vesalius.clinical.source import UNICODE, building, burned_in, check_uids, encode_dataset
 from vesalius.errors import ImageError, OutputError
 from vesalius.files import unfinished_name
 from vesalius.imaging import MedicalImage, Notice
@@ -135,12 +135,14 @@ def deidentify(paths: Sequence[Path], out: Path, *, strict: bool = False) -> Dei
                 home = homes.setdefault(copy.SeriesInstanceUID, len(homes) + 1)
                 file = Path(f"series-{home:03d}") / f"{len(files) + 1:06d}.dcm"
                 with building(path):
-                    write_dataset(unfinished / file, copy)
+                    content = encode_dataset(copy)
             except ImageError as error:
                 if strict:
                     raise
                 refused.append(str(error))
                 continue
+            (unfinished / file).parent.mkdir(exist_ok=True)
+            (unfinished / file).write_bytes(content)
             files.append(out / file)
             unsure += _may_show_text(copy)
         if not files:
@@ -154,14 +156,19 @@ def deidentify_folder(source: Path, out: Path) -> Deidentified:
 
     Raises:
         ImageError: If there is no image that can be de-identified.
-        OutputError: If the folder is there, or cannot be written.
+        OutputError: If the folder is there, lies in the source, or cannot be written.
     """
     if not source.exists():
         raise ImageError(f"{source}: no such file or folder; check the path.")
     if source.is_file():
         return deidentify([source], out, strict=True)
-    found = sort_files(visible_files(source))
-    broken = tuple(str(error) for _, error in found.broken)
+    if out.resolve().is_relative_to(source.resolve()):
+        raise OutputError(
+            f"{out}: lies in {source}, so the next run would copy the copies; name a folder outside of it for them."
+        )
+    unlisted: dict[Path, str] = {}
+    found = sort_files(visible_files(source, unlisted))
+    broken = (*unlisted.values(), *(str(error) for _, error in found.broken))
     paths = [path for series in found.series for path in series.paths]
     if not paths:
         raise ImageError(broken[0] if broken else f"{source}: holds no DICOM image; name a file or a folder with some.")
@@ -244,7 +251,7 @@ class _Cleaner:
             _bare_pixels(whole, file)
             with building(path):
                 whole.decode()
-                texts, patient = words_of(whole), _patient_of(whole)
+                texts, patient = words_of(whole), patient_of(whole)
                 self._clean(whole, texts)
                 self._label(whole, patient)
                 _replace_meta(whole, file)
@@ -319,16 +326,6 @@ class _Cleaner:
         private = tag.is_private
         name = "private" if private else keyword_for_tag(tag) or "unknown"
         self._counts[f"({tag.group:04X},{'xxxx' if private else f'{tag.element:04X}'})", name, change] += 1
-
-
-def _patient_of(dataset: Dataset) -> tuple[str, ...]:
-    """Who it is: an issuer's number, else a name however it is written, else whoever the study is of."""
-    number, issuer = (str(dataset.get(each) or "").strip() for each in ("PatientID", "IssuerOfPatientID"))
-    if number:
-        return "number", issuer, number
-    spelling = next((each for each in str(dataset.get("PatientName") or "").split("=") if each.strip("^ ")), "")
-    name = " ".join(re.split(r"[\W_]+", min(spellings(spelling)))).strip()
-    return ("name", name) if name else ("study", str(dataset.StudyInstanceUID))
 
 
 def _refuse_shown_text(dataset: Dataset, path: Path) -> None:

@@ -185,6 +185,16 @@ def spellings(text: str) -> set[str]:
     return {_without_accents(small), _without_accents(small.translate(UMLAUTS))}
 
 
+def patient_of(dataset: Dataset) -> tuple[str, ...]:
+    """Who it is: an issuer's number, else a name however it is written, else whoever the study is of."""
+    number, issuer = (str(dataset.get(each) or "").strip() for each in ("PatientID", "IssuerOfPatientID"))
+    if number:
+        return "number", issuer, number
+    spelling = next((each for each in str(dataset.get("PatientName") or "").split("=") if each.strip("^ ")), "")
+    name = " ".join(re.split(r"[\W_]+", min(spellings(spelling)))).strip()
+    return ("name", name) if name else ("study", str(dataset.StudyInstanceUID))
+
+
 def empty_told(element: DataElement, words: re.Pattern[str] | None) -> bool:
     """Empty those values of a text that hold a word of the patient, and numbers that are none; False if none do."""
     if element.is_empty:

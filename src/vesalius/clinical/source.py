@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,6 +142,7 @@ class SourceSeries:
         return dataset
 
 
+@quiet("pydicom")
 def read_source(image: MedicalImage) -> SourceSeries:
     """Find what a result of an image has to refer to.
 
@@ -180,6 +182,7 @@ def read_source(image: MedicalImage) -> SourceSeries:
     return SourceSeries(path, header, frames, (shape[1], shape[2]), placed, burned_in(*headers.values()))
 
 
+@quiet("pydicom")
 def check_uids(header: Dataset, path: Path) -> None:
     """Refuse what nothing could refer to.
 
@@ -196,6 +199,7 @@ def check_uids(header: Dataset, path: Path) -> None:
             )
 
 
+@quiet("pydicom")
 def burned_in(*headers: Dataset) -> str | None:
     """What headers say of identifying text in the pixels: YES if one does, NO if all do, None if nobody knows."""
     said = {str(header.get("BurnedInAnnotation") or "").strip().upper() for header in headers}
@@ -222,14 +226,23 @@ def building(path: Path) -> Iterator[None]:
         ) from error
 
 
+def encode_dataset(dataset: Dataset) -> memoryview:
+    """A DICOM file in memory: pydicom wraps what a full disk says into errors of its own."""
+    content = BytesIO()
+    with quiet("pydicom"):
+        dataset.save_as(content, enforce_file_format=True)
+    return content.getbuffer()
+
+
 def write_dataset(path: Path, dataset: Dataset) -> None:
     """Write a DICOM file that is whole or not there.
 
     Raises:
         OutputError: If it cannot be written.
     """
-    with writing(path) as unfinished, quiet("pydicom"):
-        dataset.save_as(unfinished, enforce_file_format=True)
+    content = encode_dataset(dataset)
+    with writing(path) as unfinished:
+        unfinished.write_bytes(content)
 
 
 def _read_patient(header: Dataset) -> Dataset:

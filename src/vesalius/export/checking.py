@@ -54,7 +54,8 @@ def largest_difference(model: Segmenter, exported: Segmenter) -> float:
     """
     pictures = _pictures(len(PHRASES))
     together = _difference(model, exported, pictures, PHRASES)
-    return max(together, *(_difference(model, exported, pictures[i : i + 1], PHRASES[i : i + 1]) for i in (0, 1)))
+    alone = [_difference(model, exported, pictures[i : i + 1], PHRASES[i : i + 1]) for i in (0, 1)]
+    return _largest([together, *alone])
 
 
 def _difference(model: Segmenter, exported: Segmenter, pictures: Tensor, prompts: tuple[str, ...]) -> float:
@@ -62,7 +63,12 @@ def _difference(model: Segmenter, exported: Segmenter, pictures: Tensor, prompts
     shapes, found = ({name: list(value.shape) for name, value in each.items()} for each in (before, after))
     if shapes != found:
         raise ModelError(f"{model.recipe.name}: the export answers otherwise: expected {shapes}, got {found}.")
-    return max((one - after[name]).abs().max().item() for name, one in before.items() if one.numel())
+    return _largest([(one - after[name]).abs().max().item() for name, one in before.items() if one.numel()])
+
+
+def _largest(differences: list[float]) -> float:
+    """NaN if one is, which Python's max may drop."""
+    return torch.tensor(differences, dtype=torch.float64).max().item()
 
 
 def _answer(model: Segmenter, pictures: Tensor, prompts: tuple[str, ...]) -> dict[str, Tensor]:
@@ -134,7 +140,7 @@ def why_not_naming(model: Segmenter, exported: Segmenter, dataset: SegmentationD
         return "the model's image and text vectors share no space"
     if dataset is None:
         return None
-    shift = 0.0
+    shifts = [0.0]
     phrases = phrases_of("station")
     words = [phrase_vectors(each, phrases) for each in (model, exported)]
     for index in range(min(len(dataset), CHECKED)):
@@ -143,7 +149,8 @@ def why_not_naming(model: Segmenter, exported: Segmenter, dataset: SegmentationD
             label_logits(F.normalize(each.encode_image(picture).embedding, dim=-1), own, logit_scale(model))
             for each, own in zip((model, exported), words, strict=True)
         )
-        shift = max(shift, (before - after).abs().max().item())
+        shifts.append((before - after).abs().max().item())
+    shift = _largest(shifts)
     if shift <= NAMING_TOLERANCE:
         return None
     return f"8 bits change a station's log-odds by {shift:.1f}, more than {NAMING_TOLERANCE:g}"

@@ -16,7 +16,7 @@ from vesalius.imaging.dicom_frames import Frame, frames_of
 from vesalius.imaging.dicom_stacks import Stack, build_stacks, describe, load_small
 from vesalius.imaging.formats import DICOM_SUFFIXES, visible_files
 from vesalius.imaging.image import MedicalImage
-from vesalius.imaging.safeguards import Notice
+from vesalius.imaging.safeguards import FILES_LEFT_OUT, Notice
 
 SORTING_KEYWORDS = ["Columns", "Modality", "Rows", "SOPClassUID", "SeriesDescription", "SeriesInstanceUID"]
 """Attributes that are read to sort files."""
@@ -273,4 +273,4 @@ def _left_out(failed: Sequence[tuple[Path, ImageError]], total: int) -> list[Not
         return []
     listed = [str(error).replace(f"{path}: ", f"{path.name} ", 1).rstrip(".") for path, error in failed[:LISTED_FILES]]
     more = f"; and {len(failed) - LISTED_FILES} more" if len(failed) > LISTED_FILES else ""
-    return [Notice("DICOM files left out", "; ".join(listed) + more, count=len(failed), total=total)]
+    return [Notice(FILES_LEFT_OUT, "; ".join(listed) + more, count=len(failed), total=total)]

@@ -3,12 +3,14 @@
 Suffixes are only a hint; content decides.
 """
 
+import errno
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vesalius.errors import ImageError, VesaliusError
+from vesalius.errors import ImageError, ImageNotice, VesaliusError
 from vesalius.imaging.safeguards import quiet
 
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -125,11 +127,28 @@ def file_stem(name: str) -> str:
     return name[: len(name) - len(suffix)] or name
 
 
-def visible_files(folder: Path) -> list[Path]:
-    """All files of a folder and its subfolders, in the order of their paths; hidden files and folders left out."""
+def visible_files(folder: Path, unlisted: dict[Path, str] | None = None) -> list[Path]:
+    """All files of a folder and its subfolders, in the order of their paths; hidden files and folders left out.
+
+    Args:
+        folder: Where they lie.
+        unlisted: Takes every folder that cannot be listed, with a message that says why; without it, each is told as
+            an `ImageNotice`.
+    """
     found = []
-    for home, folders, names in os.walk(folder):
+    errors: list[OSError] = []
+    for home, folders, names in os.walk(folder, onerror=errors.append):
         folders[:] = [name for name in folders if not name.startswith(".")]
         here = Path(home)
-        found += [path for name in names if not name.startswith(".") and (path := here / name).is_file()]
+        try:
+            found += [path for name in names if not name.startswith(".") and (path := here / name).is_file()]
+        except OSError as error:  # a folder whose names can be read, and nothing in it
+            errors.append(OSError(error.errno, error.strerror, home))
+    lost = {Path(each.filename): str(each.strerror) for each in errors if each.errno != errno.ENOENT}  # left meanwhile
+    told = {home: f"{home}: cannot be listed ({reason}); check its access." for home, reason in lost.items()}
+    if unlisted is not None:
+        unlisted |= told
+    else:
+        for each in told.values():
+            warnings.warn(f"{each} Its files are left out.", ImageNotice, stacklevel=2)
     return sorted(found, key=lambda path: path.parts)

@@ -88,8 +88,8 @@ class MedicalImage:
     notices: tuple[Notice, ...] = ()
     """What the reader left out or guessed."""
     slice_steps: tuple[float, ...] = ()
-    """Where each slice lies along the stack, in the equal steps of `affine`, if slices are unevenly spaced; empty if each
-    lies at its index."""
+    """Where each slice lies along the stack, in the equal steps of `affine`, if slices are unevenly spaced; empty if
+    each lies at its index."""
     source_affine: Affine | None = None
     """Index along the axes of the file's own array to patient millimetres in RAS+, [4, 4]: the file's affine for
     NIfTI; for DICOM, columns, rows and slices along their normal, as ITK orders them. None if it is `affine`."""

@@ -139,6 +139,25 @@ def to_grid(pixels: NDArray[Scalar], affine: Affine, target: Affine) -> NDArray[
     return np.flip(np.transpose(pixels, order), tuple(axis for axis, turned in enumerate(backwards) if turned))
 
 
+def onto_grid(pixels: NDArray[Scalar], affine: Affine, target: Affine) -> NDArray[Scalar] | None:
+    """The same as `to_grid`, but None where voxels would lie half a voxel or more beside those of the other grid.
+
+    Args:
+        pixels: Volume [A, B, C] placed by ``affine``.
+        affine: Index along its axes to world millimetres, [4, 4].
+        target: Affine of the other grid, whose number of voxels is not known here.
+    """
+    order, backwards = grid_order(affine, target)
+    if sorted(order) != [0, 1, 2]:
+        return None
+    corners = np.array(list(itertools.product(*((0, size - 1) for size in pixels.shape)))).T
+    ends = zip(order, backwards, strict=True)
+    wanted = np.stack([pixels.shape[axis] - 1 - corners[axis] if back else corners[axis] for axis, back in ends])
+    moved = np.linalg.inv(target) @ affine
+    beside = np.abs(moved[:3, :3] @ corners + moved[:3, 3:] - wanted).max()
+    return to_grid(pixels, affine, target) if beside < 0.5 else None
+
+
 def grid_order(affine: Affine, target: Affine) -> tuple[list[int], list[bool]]:
     """The order and sense in which the axes of one grid become those of another over the same voxels.
 

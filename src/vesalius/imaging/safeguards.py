@@ -189,6 +189,10 @@ class Notice:
         return {**asdict(self), "message": str(self)}
 
 
+FILES_LEFT_OUT = "DICOM files left out"
+"""What the notice says of files of a series that cannot be read."""
+
+
 def warn_of(notices: Iterable[Notice], source: Path) -> None:
     """Issue one warning of the category `ImageNotice` for each notice; filters are left as they are.
 

@@ -3,11 +3,13 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from vesalius.errors import ImageError
+from vesalius.errors import ImageError, OutputError
+from vesalius.folders import NAMES_RECORD, RECORD, result_files
 from vesalius.imaging import MedicalImage
 from vesalius.imaging.formats import (
     RASTER_SUFFIXES,
@@ -18,6 +20,7 @@ from vesalius.imaging.formats import (
     read_start,
     visible_files,
 )
+from vesalius.imaging.header import sidecar_path
 from vesalius.imaging.read import find_picture_stacks, load_image, read_picture_stack
 
 
@@ -35,6 +38,14 @@ class FoundSeries:
     """SeriesInstanceUID of DICOM files; "" if they have none, or are damaged."""
     choices: Mapping[str, int | str | None] = field(default_factory=dict)
     """Chosen series, stack, volume and frame, as `read_image` takes them."""
+
+    @property
+    def first(self) -> str:
+        """Absolute path of the first of several files, which stays that of a series when others join its folder.
+
+        "" for one file, and for what was chosen.
+        """
+        return os.path.abspath(self.files[0]) if self.files and not self.choices else ""
 
     def read(self) -> list[MedicalImage]:
         """Every stack of parallel slices, the one with most slices first.
@@ -84,10 +95,11 @@ class SourceImage:
     """Beginning of the names of its results."""
 
     def state(self) -> dict[str, int]:
-        """Number, bytes and newest time (ns) of its files, which differ once the image was changed."""
+        """Number, bytes and newest time (ns) of its files and BIDS headers, which differ once the image was changed."""
         source = self.found.source
         files = self.found.files or (visible_files(source) if source.is_dir() else [source])
-        facts = [each.stat() for each in files if each.exists()]
+        headers = [sidecar_path(each) for each in files if each.name.lower().endswith(VOLUME_SUFFIXES)]
+        facts = [each.stat() for each in dict.fromkeys([*files, *headers]) if os.path.exists(each)]
         newest = max((each.st_mtime_ns for each in facts), default=0)
         return {"files": len(facts), "bytes": sum(each.st_size for each in facts), "changed": newest}
 
@@ -127,19 +139,22 @@ def distinct_stems(paths: Sequence[Path]) -> list[str]:
     return [names[place] for place in range(len(paths))]
 
 
-def list_sources(found: Sequence[FoundSeries], stems: Mapping[str, str] | None = None) -> list[SourceImage]:
+def list_sources(
+    found: Sequence[FoundSeries], stems: Mapping[str, str] | None = None, known: Mapping[str, str] | None = None
+) -> list[SourceImage]:
     """Give each series the path that identifies it and a stem of its own; what is there twice is listed once.
 
     Args:
         found: Series, as `find_series` lists them.
         stems: Path -> stem of earlier results, which is kept.
+        known: First file of a series -> path of its earlier results, which is kept.
     """
     shared = Counter(each.source for each in found)
     places: dict[str, FoundSeries] = {}
     for each in found:
         several = shared[each.source] > 1 and not each.choices
         home = each.files[0] if several and each.files else each.source
-        places.setdefault(os.path.abspath(home), each)
+        places.setdefault((known or {}).get(each.first) or os.path.abspath(home), each)
     made = zip(places.items(), distinct_stems([Path(place) for place in places]), strict=True)
     return [SourceImage(each, place, (stems or {}).get(place, stem)) for (place, each), stem in made]
 
@@ -156,7 +171,8 @@ def find_series(
     """List the series of a file or of a folder with its subfolders.
 
     Every DICOM series, every volume and every picture is one, and so are numbered pictures of one size and prefix.
-    Hidden files and folders are skipped. A chosen series, stack, volume or frame is listed alone.
+    Hidden files and folders, and results of Vesalius, are skipped. A chosen series, stack, volume or frame is listed
+    alone.
 
     Args:
         path: File or folder.
@@ -176,10 +192,28 @@ def find_series(
         return [FoundSeries(path, _list_chosen(path, series), choices=choices)]
     if not path.is_dir():
         return [FoundSeries(path)]
-    found = group_files(visible_files(path), each=each)
+    files = visible_files(path)
+    images = _without_results(files)
+    found = group_files(images, each=each)
     if not found:
-        raise ImageError(f"{path}: holds no image; name a file, or a folder with DICOM, NIfTI or pictures.")
+        but = "" if len(images) == len(files) else " but results of Vesalius"
+        raise ImageError(f"{path}: holds no image{but}; name a file, or a folder with DICOM, NIfTI or pictures.")
     return found
+
+
+def results_in(folder: Path) -> frozenset[Path]:
+    """Absolute paths of what the records in a folder name as results; files of their names by others name none."""
+    found: set[Path] = set()
+    for record in (RECORD, NAMES_RECORD):
+        with suppress(OutputError):
+            found |= result_files(Path(os.path.abspath(folder)), record)
+    return frozenset(found)
+
+
+def _without_results(files: Sequence[Path]) -> Sequence[Path]:
+    homes = {file.parent for file in files if file.name in (RECORD, NAMES_RECORD)}
+    results = frozenset[Path]().union(*map(results_in, homes))
+    return [each for each in files if Path(os.path.abspath(each)) not in results] if results else files
 
 
 def _list_chosen(path: Path, series: str | int | None) -> tuple[Path, ...]:

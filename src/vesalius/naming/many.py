@@ -4,6 +4,7 @@ Every series is written into a file of its own as soon as it is named; tables an
 one at a time. The record beside them (`vesalius.journal`) says from which files and settings they were made.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from vesalius.errors import OutputError, join_first
 from vesalius.files import check_absent, read_json, to_json, write_text
-from vesalius.folders import ResultRow, tell_differences
+from vesalius.folders import NAMES_RECORD, ResultRow, result_files, tell_differences
 from vesalius.imaging.read import Choices
 from vesalius.imaging.search import FoundSeries, SourceImage, list_sources
 from vesalius.journal import ResultsJournal, alone
@@ -26,7 +27,7 @@ from vesalius.runtime import RuntimeChoice
 if TYPE_CHECKING:
     from vesalius.models.inference import Precision
 
-RECORD = "naming.json"
+RECORD = NAMES_RECORD
 """File in the folder of a record that says what each file of names was made from."""
 
 NamedOutcome = Outcome[SourceImage, ResultRow]
@@ -65,7 +66,7 @@ class NamingRequest:
 
     def settings(self) -> dict[str, object]:
         """Everything but the series that decides the names: ready for JSON, and unchanged when read back."""
-        made = {"path": str(self.place.absolute()), "weights": self.weights, "smoothing": self.smooth}
+        made = {"path": os.path.abspath(self.place), "weights": self.weights, "smoothing": self.smooth}
         chosen = {name: value for name, value in self.choices.items() if value is not None}
         precision = {} if self.precision == "32" else {"precision": self.precision}
         return {**made, "each": self.each, **chosen, **precision}
@@ -152,9 +153,9 @@ def name_many(
     with alone(folder, "name"):
         journal = ResultsJournal(folder, RECORD, renews=True)
         _check_settings(journal, request, overwrite)
-        own = journal.own_files()
+        own = result_files(folder, RECORD)
         others = [each for each in found if own.isdisjoint(file.absolute() for file in (each.source, *each.files))]
-        sources = list_sources(others, journal.stems)
+        sources = list_sources(others, journal.stems, journal.known)
         strips = [path for each in sources if (path := request.strip_of(each.stem)) and path not in own]
         check_absent([*(each for each in tables if not journal.made(each)), *strips], overwrite)
         _check_unread([*tables, *strips], found)
@@ -245,6 +246,7 @@ def _name(labeller: AnatomyLabeller, source: SourceImage, request: NamingRequest
     reason = None if strip is None else try_strip(strip, series, choose_stacks(stacks))
     return {
         "image": source.path,
+        "first": source.found.first,
         "stem": source.stem,
         "names": name,
         "strip": None if reason else strip and str(strip),

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from vesalius.errors import ConfigError
-from vesalius.files import to_utf8, write_json, writing
+from vesalius.files import to_sheet, to_utf8, write_json, writing
 from vesalius.naming.audit import AuditLine
 from vesalius.naming.labels import Answer, SeriesName, SliceName
 from vesalius.naming.phrasebook import LEAST_PROBABILITY, AuditRule
@@ -218,7 +218,7 @@ def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
     with writing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
-        writer.writerows(map(to_utf8, rows))
+        writer.writerows(map(to_sheet, rows))
 
 
 def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:

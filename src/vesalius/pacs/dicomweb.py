@@ -6,9 +6,11 @@ one's own), or stay on this machine. What is there already is stored: a result t
 """
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,13 +33,15 @@ DUPLICATE = 0x0111
 CONFLICT = 409
 """Of HTTP, where nothing was stored."""
 REMEDIES = dict.fromkeys((401, 403), f"; see whether {TOKEN}, or {USER} and {PASSWORD}, are right for it") | {
-    404: "; is this its address?"
+    404: "; is this its address?",
+    206: ", so it did not send all of the series; try again",
 }
 """By status of HTTP."""
 ANSWERS = ("application/dicom+json", "application/json", "application/dicom+xml", "application/xml")
 """Media types of answers to STOW-RS."""
 PLAIN = {"%2A": "*", "%3F": "?", "%2C": ",", "+": "%20"}
 """What dicomweb-client writes into a query -> what every service reads alike."""
+BOUNDARY = re.compile(r'boundary="?([^";]+)"?', re.IGNORECASE)
 COUNT = "NumberOfSeriesRelatedInstances"
 SERIES_FIELDS = {
     "study": "StudyInstanceUID", "series": "SeriesInstanceUID", "modality": "Modality", "body_part": "BodyPartExamined",
@@ -99,7 +103,9 @@ class DicomWeb:
             )
             return [_to_series(Dataset.from_json(row)) for row in rows]
 
-    def fetch(self, study: str, series: str, folder: Path, most: int | None = None) -> int:
+    def fetch(
+        self, study: str, series: str, folder: Path, most: int | None = None, instances: int | None = None
+    ) -> int:
         """Write all instances of a series into a folder (WADO-RS); how many.
 
         Args:
@@ -107,11 +113,12 @@ class DicomWeb:
             series: Its SeriesInstanceUID.
             folder: Folder to write into.
             most: Bytes that it may take; None without a limit.
+            instances: Least number of instances, as `find` tells it; None if it is not known.
 
         Raises:
             ConfigError: If a UID is none.
-            OutputError: If the service does not answer, sends what cannot be stored, or the series is larger than
-                readers take or ``most``.
+            OutputError: If the service does not answer, sends what cannot be stored or not all of it, or the series is
+                larger than readers take or ``most``.
         """
         check_uid(study, "study")
         check_uid(series, "series")
@@ -130,6 +137,8 @@ class DicomWeb:
                     )
         if not number:
             raise OutputError(f"{self.url}: has no instance of this series.")
+        if instances is not None and number < instances:
+            raise OutputError(f"{self.url}: sent {number} instances of the {instances} of this series; try again.")
         return number
 
     def store(self, file: Path) -> None:
@@ -181,6 +190,8 @@ def _answering(url: str) -> Iterator[None]:
         raise OutputError(f"{url}: answered with status {code}{REMEDIES.get(code, '')}.") from None
     except requests.exceptions.InvalidJSONError:
         raise OutputError(f"{url}: answered with something else than DICOM; is this its address?") from None
+    except requests.exceptions.ChunkedEncodingError:
+        raise OutputError(f"{url}: its answer was cut off; try again.") from None
     except (requests.RequestException, ConnectionError) as error:
         raise OutputError(
             f"{url}: does not answer ({type(error).__name__}); see whether it runs, and whether its address is right."
@@ -210,7 +221,7 @@ def _make_client(url: str) -> DICOMwebClient:
     session = _PlainSession()
     session.trust_env = False  # no .netrc, no proxy that nobody named
     session.verify = _read_authorities()
-    session.hooks["response"].append(_name_media_type)
+    session.hooks["response"] += [_name_media_type, _check_whole]
     if token:
         session.headers["Authorization"] = f"Bearer {token}"
     elif user:
@@ -250,6 +261,35 @@ def _name_media_type(response: requests.Response, *_: object, **__: object) -> N
     elif response.status_code == requests.codes.accepted:
         response.close()
         raise requests.HTTPError(response=response)
+
+
+def _check_whole(response: requests.Response, *_: object, **__: object) -> None:
+    """Let an answer of several parts fail if it has not all of them, which dicomweb-client does not notice.
+
+    Raises:
+        requests.HTTPError: If the service says so.
+    """
+    media_type = response.headers.get("Content-Type", "")
+    if not media_type.lower().startswith("multipart/"):
+        return
+    if response.status_code == requests.codes.partial_content:
+        response.close()
+        raise requests.HTTPError(response=response)
+    if boundary := BOUNDARY.search(media_type):
+        closing = f"--{boundary[1]}--".encode()
+        response.iter_content = partial(_until, closing, response.iter_content)  # type: ignore[method-assign]  # streamed
+
+
+def _until(closing: bytes, read: Callable[..., Iterator[bytes]], *arguments: int, **options: int) -> Iterator[bytes]:
+    """The same chunks; an error at their end if what closes them was not among them."""
+    end, closed = b"", False
+    for chunk in read(*arguments, **options):
+        end += chunk
+        closed = closed or closing in end
+        end = end[-len(closing) :]
+        yield chunk
+    if not closed:
+        raise requests.exceptions.ChunkedEncodingError
 
 
 def _to_series(row: Dataset) -> RemoteSeries:

@@ -46,29 +46,30 @@ def listening(queue: SeriesQueue, settings: ListenSettings) -> Iterator[int]:
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # it names patients and files
     receiver = Receiver(queue, settings.most_megabytes * 2**20)
     node = _make_node(settings)
-    try:
-        server = node.start_server(
-            (settings.host, settings.port),
-            block=False,
-            ssl_context=settings.tls(),
-            evt_handlers=[
-                (evt.EVT_C_ECHO, lambda event: SUCCESS),
-                (evt.EVT_C_STORE, receiver.store),
-                (evt.EVT_CONN_OPEN, guard),
-                (evt.EVT_REJECTED, tell_rejected),
-                (evt.EVT_PDU_RECV, receiver.count),
-                (evt.EVT_CONN_CLOSE, receiver.forget),
-            ],
-        )
-    except (OSError, OverflowError) as error:
-        raise ConfigError(
-            f"{settings.host}:{settings.port} cannot be listened on ({error}); choose another --port."
-        ) from error
-    assert server is not None
-    try:
-        yield server.server_address[1]
-    finally:
-        node.shutdown()
+    with quiet("pydicom"):  # on the threads of all associations: it repeats values that are not valid, such as UIDs
+        try:
+            server = node.start_server(
+                (settings.host, settings.port),
+                block=False,
+                ssl_context=settings.tls(),
+                evt_handlers=[
+                    (evt.EVT_C_ECHO, lambda event: SUCCESS),
+                    (evt.EVT_C_STORE, receiver.store),
+                    (evt.EVT_CONN_OPEN, guard),
+                    (evt.EVT_REJECTED, tell_rejected),
+                    (evt.EVT_PDU_RECV, receiver.count),
+                    (evt.EVT_CONN_CLOSE, receiver.forget),
+                ],
+            )
+        except (OSError, OverflowError) as error:
+            raise ConfigError(
+                f"{settings.host}:{settings.port} cannot be listened on ({error}); choose another --port."
+            ) from error
+        assert server is not None
+        try:
+            yield server.server_address[1]
+        finally:
+            node.shutdown()
 
 
 class Receiver:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from vesalius.errors import OutputError
+from vesalius.errors import OutputError, join_first
 from vesalius.pacs.states import OVER, OtherSeriesError, QueuedSeries, State
 
 SCHEMA = """
@@ -63,6 +63,9 @@ MOST_DOUBLINGS = 20
 """Of the time between attempts."""
 HASH_LETTERS = 24
 """Of names of files and folders, which tell nothing of a patient."""
+DIGIT = "[0-9a-f]"
+OWN_UNFINISHED, OWN_INSTANCE = f"{32 * DIGIT}.dcm", "/".join([HASH_LETTERS * DIGIT] * 2) + ".dcm"
+"""Patterns of what the listener writes, and of instances; whatever else lies beside them is left alone."""
 
 
 class SeriesQueue:
@@ -73,18 +76,19 @@ class SeriesQueue:
         quota_bytes: Instances together may have so many bytes; more are refused until some are removed.
 
     Raises:
-        OutputError: Whenever its database cannot be used.
+        OutputError: Whenever its database cannot be used; if the folder holds something else.
     """
 
     def __init__(self, root: Path, quota_bytes: int) -> None:
         self.root, self.quota_bytes = root, quota_bytes
         self.incoming, self.outgoing, self.claims = root / "incoming", root / "outgoing", root / "claims"
-        self.unfinished = root / "unfinished"
+        self.unfinished, self.database = root / "unfinished", root / "queue.sqlite"
         with self._using_disk():
-            root.parent.mkdir(parents=True, exist_ok=True)
-            for folder in (root, self.incoming, self.outgoing, self.claims, self.unfinished):
+            root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._check_own()
+            _own(self.database)
+            for folder in (self.incoming, self.outgoing, self.claims, self.unfinished):
                 folder.mkdir(exist_ok=True, mode=0o700)
-            _own(root / "queue.sqlite")
         with self._open() as database:
             database.execute("PRAGMA journal_mode = WAL")
             database.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
@@ -226,7 +230,7 @@ class SeriesQueue:
     def remove_abandoned(self) -> None:
         """Delete what callers left that went away in the middle of an instance."""
         with self._using_disk():
-            for left in self.unfinished.iterdir():
+            for left in self.unfinished.glob(OWN_UNFINISHED):
                 with suppress(FileNotFoundError):  # its caller is not gone
                     if left.stat().st_mtime < time.time() - ABANDONED_S:
                         left.unlink()
@@ -237,7 +241,7 @@ class SeriesQueue:
         One that arrives just now may be among them; `store` takes any of them in where it lies, once.
         """
         with self._using_disk(), self._open() as database:
-            files = set(self.incoming.glob("*/*.dcm"))  # before their rows, which come later than files
+            files = set(self.incoming.glob(OWN_INSTANCE))  # before their rows, which come later than files
             rows = database.execute("SELECT series, uid FROM instances").fetchall()
         return sorted(files - {self._place(row["series"], row["uid"]) for row in rows})
 
@@ -330,9 +334,16 @@ class SeriesQueue:
     def _bytes(database: sqlite3.Connection) -> int:
         return int(database.execute("SELECT bytes FROM total").fetchone()[0])
 
+    def _check_own(self) -> None:
+        """Refuse a folder of something else, whose files would be taken for instances."""
+        others = sorted(path.name for path in self.root.iterdir() if not path.name.startswith("."))
+        if others and self.database.name not in others:
+            told = f"holds {join_first(others)} and no {self.database.name}, so it is no queue"
+            raise OutputError(f"{self.root}: {told}; name a new or empty folder.")
+
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        place = self.root / "queue.sqlite"
+        place = self.database
         try:
             with closing(sqlite3.connect(place, timeout=BUSY_S, isolation_level=None)) as database:
                 database.row_factory = sqlite3.Row

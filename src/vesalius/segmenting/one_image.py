@@ -46,6 +46,7 @@ def segment_image(predictor: Predictor, source: SourceImage, request: Request, o
     write_overview(out / overview, slices, {place: each.masks for place, each in found.items()})
     common: ResultRow = {
         "image": source.path,
+        "first": source.found.first,
         "stem": source.stem,
         "overlay": overview,
         "slices": len(slices),

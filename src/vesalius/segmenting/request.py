@@ -4,13 +4,14 @@ import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.errors import ConfigError, ImageError, VesaliusError
+from vesalius.errors import EMPTY_PATH, ConfigError, ImageError, VesaliusError
 from vesalius.imaging import Plane, SliceStack
 from vesalius.imaging.read import Choices
 from vesalius.results import slugs
@@ -268,36 +269,37 @@ class Request:
 
 def find_images(
     paths: Sequence[str | Path],
-    own: frozenset[Path],
     stems: Mapping[str, str],
+    known: Mapping[str, str],
     *,
     choices: Choices | None = None,
     each: bool = False,
 ) -> tuple[list["SourceImage"], list[dict[str, str]]]:
-    """List the images of files, folders and patterns.
+    """List the images of files, folders and patterns, without results of Vesalius.
 
     Args:
         paths: Files, folders with their subfolders, and patterns such as "scans/*.png" that the shell did not expand.
-        own: Earlier results, which are not segmented.
         stems: Image -> stem of its earlier results, which it keeps.
+        known: First file of an image -> what earlier results call it.
         choices: See `vesalius.imaging.search.find_series`.
         each: List numbered pictures one by one, not as slices of a stack.
 
     Returns:
         The images, and the paths that could not be read, as ``{"source": …, "reason": …}``.
     """
-    from vesalius.imaging.search import find_series, list_sources  # a single picture needs no search
+    from vesalius.imaging.search import find_series, list_sources, results_in  # a single picture needs no search
 
     found: list[FoundSeries] = []
     failures = []
+    results = cache(results_in)
     for path in paths:
         try:
             for place in _expand(path):
-                several = find_series(place, each=each, **(choices or {}))  # type: ignore[arg-type]  # as read_image
-                found += [one for one in several if own.isdisjoint((one.source, *one.files))]
+                if place not in results(place.parent):
+                    found += find_series(place, each=each, **(choices or {}))  # type: ignore[arg-type]  # as read_image
         except VesaliusError as error:
             failures.append({"source": str(path), "reason": str(error)})
-    return list_sources(found, stems), failures
+    return list_sources(found, stems, known), failures
 
 
 def _expand(path: str | Path) -> list[Path]:
@@ -306,6 +308,8 @@ def _expand(path: str | Path) -> list[Path]:
     Raises:
         ImageError: If there is nothing.
     """
+    if not str(path):  # or it would be the current folder
+        raise ImageError(f"PATH: {EMPTY_PATH}")
     place = Path(os.path.abspath(path))
     if os.path.exists(place) or not glob.has_magic(str(path)):
         return [place]

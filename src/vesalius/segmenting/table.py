@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vesalius.errors import ConfigError, require
-from vesalius.files import to_utf8, writing
+from vesalius.files import to_sheet, to_utf8, writing
 from vesalius.folders import ResultRow
 
 SUFFIXES = (".csv", ".parquet")
@@ -61,19 +61,19 @@ def write_table(path: Path, rows: Sequence[ResultRow]) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    table = [to_utf8(_to_table_row(row)) for row in rows]
+    table = [_to_table_row(row) for row in rows]
     with writing(path) as unfinished:
         if path.suffix.lower() == ".parquet":
             import pyarrow as pa
             import pyarrow.parquet as pq
 
             schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])
-            pq.write_table(pa.Table.from_pylist(table, schema=schema), unfinished)
+            pq.write_table(pa.Table.from_pylist([*map(to_utf8, table)], schema=schema), unfinished)
             return
         with unfinished.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(COLUMNS))
             writer.writeheader()
-            writer.writerows(table)
+            writer.writerows(map(to_sheet, table))
 
 
 def _to_table_row(row: ResultRow) -> dict[str, object]:

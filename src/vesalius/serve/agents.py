@@ -72,8 +72,9 @@ class AgentTools:
     def name(self, path: str) -> dict[str, Any]:
         """Say which modality, plane, body stations and organs a picture, series or volume shows."""
         found, others = self.found(path)
-        names = self._labeller.label(found.read()).to_dict()
-        return _plain({each: value for each, value in names.items() if each != "slices"} | {"notices": others})
+        names = self._labeller.label(found.read())
+        told = {each: value for each, value in names.to_dict().items() if each != "slices"}
+        return _plain(told | {"notices": [*others, *map(str, names.notices)]})
 
     @cached_property
     def _labeller(self) -> "AnatomyLabeller":

@@ -13,9 +13,11 @@ from vesalius.errors import DataError, ImageError, PromptError
 from vesalius.files import writing
 from vesalius.imaging import MedicalImage, SliceStack, read_mask, to_square_pixels
 from vesalius.imaging.formats import VOLUME_SUFFIXES, reading
+from vesalius.imaging.orientation import Affine, MaskGrid, onto_grid
 from vesalius.imaging.raster import to_png
 from vesalius.results import slugs
 from vesalius.segmentation import to_file_order
+from vesalius.serve.intake import is_placed
 
 
 class Correction(NamedTuple):
@@ -135,11 +137,31 @@ def _read_volume(image: MedicalImage, slices: SliceStack, mask: Path) -> NDArray
             raise ImageError(f"{mask.name}: is no NIfTI volume; save it as .nii.gz.")
         shape = tuple(int(each) for each in content.shape)
     grid = image.mask_grid(slices)
-    if shape != grid.shape:
-        found, expected = (" × ".join(map(str, each)) for each in (shape, grid.shape))
-        raise DataError(f"{mask.name}: has {found} voxels, the image {expected}; draw on the image as it is returned.")
+    if sorted(shape) != sorted(grid.shape):
+        raise _misfit(mask, shape, grid)
     with reading(mask, "a mask volume"):
-        return grid.to_display(np.asarray(content.dataobj) > 0)
+        values = np.asarray(content.dataobj) > 0
+    if (place := _place_of(image, mask)) is not None and grid.affine is not None:
+        turned = onto_grid(values, place, grid.affine)
+        if turned is None:
+            raise DataError(f"{mask.name}: lies elsewhere in the patient than the image; resample it onto the image.")
+        values = turned
+    if values.shape != grid.shape:
+        raise _misfit(mask, values.shape, grid)
+    return grid.to_display(values)
+
+
+def _place_of(image: MedicalImage, mask: Path) -> Affine | None:
+    """Affine of a mask volume; None where it or its image does not say where it lies in the patient."""
+    from vesalius.imaging.nifti import read_nifti
+
+    placed = read_nifti(mask)
+    return placed.source_affine if is_placed(image) and is_placed(placed) else None
+
+
+def _misfit(mask: Path, shape: tuple[int, ...], grid: MaskGrid) -> DataError:
+    found, expected = (" × ".join(map(str, each)) for each in (shape, grid.shape))
+    return DataError(f"{mask.name}: has {found} voxels, the image {expected}; draw on the image as it is returned.")
 
 
 def _to_square(plane: NDArray[np.bool_], slices: SliceStack) -> NDArray[np.bool_]:

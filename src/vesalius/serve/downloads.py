@@ -2,6 +2,7 @@
 
 import shutil
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -13,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from vesalius.files import to_json
 from vesalius.imaging.formats import file_stem
 from vesalius.results import slugs
-from vesalius.serve.intake import safe_name
+from vesalius.serve.names import safe_name
 from vesalius.serve.refusals import Refusal, ServiceError
 from vesalius.serve.routes import Handle
 from vesalius.serve.service import Service, reading_form, removing, send_file
@@ -50,13 +51,13 @@ def make_downloads(service: Service) -> APIRouter:
         _add_dicom(router, service, kind, what)
 
     @router.get("/uploads/{id}/results.zip", response_class=FileResponse)
-    async def results(id: Handle) -> FileResponse:  # noqa: A002
-        """All masks, and what was found, in one zip file."""
+    async def results(id: Handle, numbers: Numbers = []) -> FileResponse:  # noqa: A002, B006
+        """Masks, and what was found, in one zip file."""
         upload = await run_in_threadpool(service.store.read, id)
         folder = service.store.uploads / id
         await run_in_threadpool(lambda: service.store.check_room(size_of(folder / RESULTS)))
         with service.store.scratch(id) as scratch:
-            path = await run_in_threadpool(_zip_results, folder, upload, scratch / "results.zip")
+            path = await run_in_threadpool(_zip_results, folder, upload, scratch / "results.zip", numbers)
             return send_file(path, removing(scratch), "application/zip")
 
     @router.post("/uploads/{id}/corrections", response_class=FileResponse, openapi_extra=CORRECTION)
@@ -106,9 +107,9 @@ def _copy(source: BinaryIO, path: Path) -> None:
         shutil.copyfileobj(source, file, 2**20)
 
 
-def _zip_results(folder: Path, upload: Upload, path: Path) -> Path:
+def _zip_results(folder: Path, upload: Upload, path: Path, numbers: Sequence[int]) -> Path:
     """Masks under names that say what they are, and results.json."""
-    rows = list_results(folder)
+    rows = list_results(folder, numbers)
     stem = safe_name(file_stem(upload.name))
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for row, slug in zip(rows, slugs([str(each["phrase"]) for each in rows]), strict=True):

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from vesalius.errors import ImageError, ImageNotice, PromptError, VesaliusError, require
-from vesalius.files import to_json, write_json, write_text
+from vesalius.files import sha256_of, to_json, write_json, write_text
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.lazy import LazyPixels
 from vesalius.imaging.raster import write_rgb
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, Notice
+from vesalius.models.checkpoint_file import find_checkpoint
 from vesalius.predict import Predictor, check_prompts
 from vesalius.results import finite
 from vesalius.segmentation import THRESHOLD
@@ -110,6 +111,7 @@ class Engine:
         self, predictor: Predictor, uploads: Path, model: str, unpacked_bytes: int, place: int = 0, workers: int = 1
     ) -> None:
         self.predictor, self.uploads, self.model = predictor, uploads, model
+        self._weights = sha256_of(find_checkpoint(model))
         self._most, self._place, self._workers = unpacked_bytes, place, workers
         self._opened: OrderedDict[str, OpenImage] = OrderedDict()
         self._kinds: Mapping[str, Callable[..., dict[str, object]]] = {
@@ -185,7 +187,7 @@ class Engine:
     def name(self, upload: str) -> dict[str, object]:
         """Say what the series shows, slice by slice and as a whole."""
         opened = self.open(upload)
-        path = opened.folder / RESULTS / "names.json"
+        path = opened.folder / RESULTS / f"names.{self._weights}.json"
         if path.exists():
             return dict(json.loads(path.read_text(encoding="utf-8")))
         series = self._labeller.label(opened.stacks)
@@ -213,9 +215,12 @@ class Engine:
         opened = self.open(upload)
         result = read_result(opened.folder, number)
         path = opened.folder / RESULTS / f"{number}.probability{opened.upload.suffix}"
-        if not result["known"] or not result["expected"]:
+        if result["reason"] is not None:
             raise ServiceError(404, Refusal("The model was not asked this phrase", str(result["phrase"])))
         if not path.exists():
+            if result.get("weights") != self._weights:
+                refusal = Refusal("The mask was made by another model", "number", remedy="Ask the phrase again.")
+                raise ServiceError(422, refusal)
             answers = self.predictor.predict_slices(opened.slices, [str(result["phrase"])])
             levels = np.stack([np.rint(each.probability * SURE).astype(np.uint8) for (each,) in answers])
             opened.write(path, StackedPlanes(levels), slope=1 / SURE)
@@ -328,6 +333,7 @@ class Engine:
             "share": None,
             "volume_ml": None,
             "threshold": threshold,
+            "weights": self._weights,
             "notices": [],
         }
         if answer is not None:
@@ -350,7 +356,7 @@ class Engine:
     @cached_property
     def _labeller(self) -> "AnatomyLabeller":
         """Shares the segmenter's weights."""
-        from vesalius.models.checkpoint_file import find_checkpoint, read_notes
+        from vesalius.models.checkpoint_file import read_notes
         from vesalius.naming import AnatomyLabeller
         from vesalius.naming.phrasebook import NamingCalibration
 

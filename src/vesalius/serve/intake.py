@@ -1,9 +1,9 @@
 """From the files of an upload to images: archives unpacked within bounds, series found, each under its own handle."""
 
 import io
-import re
 import shutil
 import stat
+import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -17,39 +17,26 @@ from vesalius.imaging.formats import VOLUME_SUFFIXES, read_start, reading
 from vesalius.imaging.header import sidecar_path
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, FRAMES
 from vesalius.imaging.search import FoundSeries, find_series
+from vesalius.serve.names import Places
 from vesalius.serve.store import SOURCE, Upload, no_room, write_record
 from vesalius.volumes import is_volume
 
 MOST_SERIES = 50
 """Series of one upload that get a handle; there are notices of others."""
 ZIP_MARK = b"PK\x03\x04"
-UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-"""What no name on disk has."""
-LONGEST_NAME = 80
-"""Characters of a name on disk."""
-KEPT_FOLDERS = 3
-"""Folders of an archive that are kept around a file."""
 PIECE = 2**20
 ENTRY = 512
 """Bytes that an archive's directory takes for a file at most, on average."""
 ARCHIVES = "archives"
 """Folder of archives while what they hold is taken in, beside ``source``."""
+UNPACKED = "+unpacked"
+"""Ends the name of the folder of what an archive held, as no name that a client gives."""
 PLAN = "plan.json"
 """Which uploads the files become, so that what was begun is finished by whoever tries again."""
 MOST_NOTICES = 30
 """Notices of one upload; they say how many there are beyond."""
 LONGEST_NOTICE = 500
 """Characters."""
-
-
-def safe_name(name: str) -> str:
-    r"""A name for a file on disk: the last part of what a client sent, in letters that no system minds.
-
-    >>> safe_name("../../etc/pass wd.nii.gz"), safe_name(".."), safe_name("a\\b.png")
-    ('pass_wd.nii.gz', 'file', 'b.png')
-    """
-    last = re.split(r"[/\\]", name)[-1]
-    return UNSAFE.sub("_", last)[-LONGEST_NAME:].lstrip("._-") or "file"
 
 
 @dataclass
@@ -105,15 +92,15 @@ def unpack_archives(folder: Path, budget: Budget) -> list[str]:
         ServiceError: If the store has no room.
     """
     packed = folder.parent / ARCHIVES
-    packed.mkdir(exist_ok=True)
-    for path in folder.iterdir():
-        if path.is_dir():  # of a try that was cut off
-            shutil.rmtree(path)
-        elif read_start(path).startswith(ZIP_MARK):
-            path.rename(packed / path.name)
+    for path in list(folder.rglob(f"*{UNPACKED}")):  # of a try that was cut off
+        shutil.rmtree(path)
+    for path in [each for each in folder.rglob("*") if each.is_file()]:
+        if read_start(path).startswith(ZIP_MARK):
+            (packed / path.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
+            path.rename(packed / path.relative_to(folder))
     notices: list[str] = []
-    for path in sorted(packed.iterdir()):
-        skipped = _unpack(path, folder / f"{path.name}.unpacked", budget)
+    for path in sorted(each for each in packed.rglob("*") if each.is_file()):
+        skipped = _unpack(path, folder / f"{path.relative_to(packed)}{UNPACKED}", budget)
         if skipped:
             notices.append(f"{skipped} hidden files or links of {path.name} left out.")
     return notices
@@ -124,10 +111,11 @@ def _unpack(path: Path, target: Path, budget: Budget) -> int:
     with reading(path, "a zip archive"), _Archive(path) as file, zipfile.ZipFile(file) as archive:
         entries = [each for each in archive.infolist() if not each.is_dir()]
         FRAMES.check(len(entries), path)
-        places = {entry: _place_of(entry, path, number) for number, entry in enumerate(entries)}
-        kept = [each for each in entries if not _is_skipped(each)]
+        for entry in entries:
+            _check_entry(entry, path)
+        kept, places = [each for each in entries if not _is_skipped(each)], Places()
         for entry in kept:
-            place = target / places[entry]
+            place = target / places.find(entry.filename)
             place.parent.mkdir(parents=True, exist_ok=True)
             _write_entry(archive, entry, place, budget, path)
     return len(entries) - len(kept)
@@ -136,32 +124,28 @@ def _unpack(path: Path, target: Path, budget: Budget) -> int:
 def _is_skipped(entry: zipfile.ZipInfo) -> bool:
     parts = _parts_of(entry)
     link = stat.S_ISLNK(entry.external_attr >> 16)
-    return link or "__MACOSX" in parts or parts[-1].startswith(".")
+    return link or "__MACOSX" in parts or any(each.startswith(".") for each in parts)
 
 
 def _parts_of(entry: zipfile.ZipInfo) -> tuple[str, ...]:
     return PurePosixPath(entry.filename.replace("\\", "/")).parts or ("",)
 
 
-def _place_of(entry: zipfile.ZipInfo, path: Path, number: int) -> Path:
-    """Where an entry goes: its own folders by safe names.
+def _check_entry(entry: zipfile.ZipInfo, path: Path) -> None:
+    """Refuse an entry that names a place outside the archive, or is encrypted.
 
     Raises:
-        DataError: If it names a place outside the archive, or is encrypted.
+        DataError: If it does or is.
     """
-    *homes, last = _parts_of(entry)
-    if ".." in (*homes, last) or (*homes, last)[0][:1] in ("/", "") or ":" in (*homes, last)[0]:
+    parts = _parts_of(entry)
+    if ".." in parts or parts[0][:1] in ("/", "") or ":" in parts[0]:
         raise DataError(f"{path}: names a place outside itself; pack it again from its folder.")
     if entry.flag_bits & 1:
         raise DataError(f"{path}: is encrypted; send it without a password.")
-    own = safe_name(last)
-    return Path(*map(safe_name, homes[-KEPT_FOLDERS:]), own if own == last else f"{number:05d}_{own}")
 
 
 def _write_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, place: Path, budget: Budget, path: Path) -> None:
     """Bytes are counted as they come, since what an archive says of itself may be wrong."""
-    if place.exists():
-        place = place.with_name(f"{entry.header_offset}_{place.name}")
     with archive.open(entry) as packed, place.open("xb") as file:
         while piece := packed.read(PIECE):
             budget.take(len(piece), path)
@@ -208,12 +192,12 @@ def _read_uploads(
     if len(read) > MOST_SERIES:
         told.append(f"{len(read) - MOST_SERIES} of {len(read)} series left out; send fewer at once.")
     counts = Counter(each.source for each, _ in read)
-    several = len(read) > 1
+    several, now = len(read) > 1, time.time()
     uploads = []
     for each, upload in read[:MOST_SERIES]:
         shown = f"{name}: {_name_of(each, counts, source)}" if several else name
         notices = _in_bounds([*told, *upload.notices], incoming)
-        uploads.append((each, replace(upload, id=make_handle(), name=shown, notices=notices)))
+        uploads.append((each, replace(upload, id=make_handle(), name=shown, notices=notices, arrived=now)))
     return uploads, files
 
 
@@ -309,11 +293,11 @@ def describe(found: FoundSeries, image: MedicalImage, home: Path) -> Upload:
         files=[str(each.relative_to(home)) for each in found.files],
         pictures=found.pictures,
         series_uid=image.header.get("SeriesInstanceUID", ""),
-        placed=_is_placed(image),
+        placed=is_placed(image),
     )
 
 
-def _is_placed(image: MedicalImage) -> bool:
+def is_placed(image: MedicalImage) -> bool:
     """Whether the file says where the image lies in the patient."""
     is_file_of_volume = image.source.name.lower().endswith(VOLUME_SUFFIXES)
     return image.plane is not None if is_file_of_volume else image.affine is not None

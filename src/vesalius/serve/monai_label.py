@@ -25,9 +25,9 @@ from starlette.datastructures import UploadFile
 
 from vesalius import __version__
 from vesalius.errors import ConfigError, DataError, OutputError
-from vesalius.files import parse_json
+from vesalius.files import parse_json, writing
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE
-from vesalius.serve.intake import safe_name
+from vesalius.serve.names import safe_name
 from vesalius.serve.refusals import Refusal, ServiceError
 from vesalius.serve.schemas import check_text
 from vesalius.serve.service import Arrived, Service, reading_form, removing, send_file
@@ -127,7 +127,7 @@ def _add_datastore(router: APIRouter, service: Service) -> None:
         uploads = await run_in_threadpool(service.store.list_uploads)
         if output != "all":
             return _count(service, uploads)
-        objects = {each.alias: _describe(service, each) for each in uploads if each.alias}
+        objects = {each.alias: _describe(service, each) for each in reversed(uploads) if each.alias}  # the last counts
         return {"name": "Vesalius", "description": "Uploads, which expire", "objects": objects}
 
     @router.put("/datastore/")
@@ -261,7 +261,7 @@ def _fetch(url: str, series: str, folder: Path, most: int) -> None:
     found = archive.find({"SeriesInstanceUID": series}, 1)
     if not found:
         raise ServiceError(404, Refusal("Neither an upload nor the archive has this series", "image"))
-    archive.fetch(found[0].study, series, folder, most)
+    archive.fetch(found[0].study, series, folder, most, found[0].instances)
 
 
 def _read_wanted(params: Params) -> dict[str, object]:
@@ -350,14 +350,16 @@ def _keep_label(folder: Path, tag: str, file: UploadFile) -> None:
     name = safe_name(file.filename or "label.nii.gz")
     suffix = ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix or ".bin"
     folder.mkdir(exist_ok=True)
-    others = {path.name.partition(".")[0] for path in folder.iterdir()} - {tag}
+    others = {path.name.partition(".")[0] for path in folder.glob("[!.]*")} - {tag}
     if len(others) >= MOST_TAGS:
         refusal = Refusal("Too many labels of one image", "tag", f"{MOST_TAGS} tags at most", remedy="Use one again.")
         raise ServiceError(422, refusal)
-    for old in folder.glob(f"{tag}.*"):
-        old.unlink()
-    with (folder / f"{tag}{suffix}").open("wb") as target:
+    path = folder / f"{tag}{suffix}"
+    with writing(path) as unfinished, unfinished.open("wb") as target:
         shutil.copyfileobj(file.file, target, 2**20)
+    for old in folder.glob(f"{tag}.*"):
+        if old != path:
+            old.unlink()
 
 
 def _model_name(service: Service) -> str:
@@ -376,7 +378,7 @@ def _count(service: Service, uploads: list[Upload]) -> dict[str, Any]:
 def _tags(service: Service, upload: Upload) -> dict[str, str]:
     """Tag of each submitted label -> suffix of its file."""
     folder = service.store.uploads / upload.id / LABELS
-    names = [path.name.partition(".") for path in sorted(folder.glob("*.*"))] if folder.is_dir() else []
+    names = [path.name.partition(".") for path in sorted(folder.glob("[!.]*.*"))] if folder.is_dir() else []
     return {tag: f".{suffix}" for tag, _, suffix in names}
 
 

@@ -21,7 +21,7 @@ from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, FRAMES
 from vesalius.knowledge import Knowledge
 from vesalius.serve.engine import Job
 from vesalius.serve.guards import Metrics
-from vesalius.serve.intake import safe_name
+from vesalius.serve.names import Places
 from vesalius.serve.pool import WorkerPool
 from vesalius.serve.refusals import Refusal, ServiceError, fault
 from vesalius.serve.settings import ServeSettings
@@ -170,12 +170,11 @@ def shown_name(files: Sequence[UploadFile]) -> str:
 
 
 def _save(files: Sequence[UploadFile], folder: Path) -> None:
-    taken: set[str] = set()
-    for number, each in enumerate(files):
-        name = safe_name(each.filename or "")
-        name = name if name.casefold() not in taken else f"{number:05d}_{name}"
-        taken.add(name.casefold())
-        with (folder / name).open("xb") as file:
+    places = Places()
+    for each in files:
+        path = folder / places.find(each.filename or "")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:
             shutil.copyfileobj(each.file, file, 2**20)
 
 

@@ -1,7 +1,9 @@
 """Settings of the service, and what it refuses to start with."""
 
 import os
+import re
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 from vesalius.errors import ConfigError, check_at_least, check_positive
@@ -12,6 +14,7 @@ TOKEN_VARIABLE = "VESALIUS_SERVE_TOKEN"
 SHORTEST_TOKEN = 16
 """Characters."""
 MAKE_TOKEN = 'make one with: python -c "import secrets; print(secrets.token_urlsafe())"'
+HOST = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Names by which this machine calls itself."""
 MOST_PHRASES = 32
@@ -81,6 +84,15 @@ class ServeSettings:
         check_at_least(self, 1, "workers")
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"--port: expected 0 to 65535, got {self.port}.")
+        self._check_token()
+        self._check_callers()
+
+    def _check_token(self) -> None:
+        if not _is_plain(self.token):
+            raise ConfigError(
+                f"{TOKEN_VARIABLE}: expected letters of English, digits and signs without spaces around them, as "
+                f"browsers and proxies change all others; {MAKE_TOKEN}"
+            )
         if self.token and len(self.token) < SHORTEST_TOKEN:
             raise ConfigError(
                 f"{TOKEN_VARIABLE}: expected {SHORTEST_TOKEN} characters or more, got {len(self.token)}; {MAKE_TOKEN}"
@@ -90,12 +102,33 @@ class ServeSettings:
                 f"--host {self.host}: other machines could reach the service, so callers must show a token; set one of "
                 f"{SHORTEST_TOKEN} characters or more in the environment variable {TOKEN_VARIABLE} ({MAKE_TOKEN})."
             )
+
+    def _check_callers(self) -> None:
+        for name in self.allowed_hosts:
+            if not _is_host(name):
+                raise ConfigError(
+                    f"--allow-host {name}: expected a name or an address without scheme, port and *, such as "
+                    "images.example.org."
+                )
         for origin in self.allowed_origins:
             scheme, found, rest = origin.partition("://")
             if scheme not in ("http", "https") or not found or not rest or "/" in rest or "*" in rest:
                 raise ConfigError(
                     f"--allow-origin {origin}: expected a scheme and a host, such as http://localhost:3000."
                 )
+
+
+def _is_plain(token: str) -> bool:
+    return token.isascii() and token.isprintable() and token == token.strip()
+
+
+def _is_host(name: str) -> bool:
+    """Whether it may be the name of a host, or its address; one of IPv6 without brackets."""
+    try:
+        ip_address(name)
+    except ValueError:
+        return HOST.fullmatch(name) is not None
+    return True
 
 
 def default_store() -> Path:

@@ -69,6 +69,8 @@ class Upload:
     """Name by which a client of MONAI Label's protocol calls it."""
     placed: bool = True
     """Whether the file says where the image lies in the patient."""
+    arrived: float = 0.0
+    """When it was sent or fetched, in seconds since 1970; requests do not change it."""
 
     @property
     def suffix(self) -> str:
@@ -81,7 +83,7 @@ class Upload:
 
     def to_dict(self) -> dict[str, object]:
         """What callers are told."""
-        hidden = ("source", "files", "pictures", "series_uid", "alias")
+        hidden = ("source", "files", "pictures", "series_uid", "alias", "arrived")
         return {name: value for name, value in asdict(self).items() if name not in hidden}
 
 
@@ -156,34 +158,30 @@ class UploadStore:
         return read_record(self.folder(handle))
 
     def find(self, name: str, *, by_series: bool = False) -> str:
-        """The handle of the newest upload with a handle or alias.
+        """The handle of the upload with a handle or alias, of several the one that arrived last.
 
         Args:
             name: One of them.
-            by_series: Whether a SeriesInstanceUID names uploads, too, whoever sent them.
+            by_series: Whether a SeriesInstanceUID names uploads, too, whoever sent them. What was fetched from an
+                archive has it as its alias and comes first, then the upload with most slices, as others may be parts.
 
         Raises:
             ServiceError: If there is none.
         """
-        known = [
-            each
-            for each in self.list_uploads()
-            if name and (name in (each.id, each.alias) or (by_series and name == each.series_uid))
-        ]
+        uploads = self.list_uploads()
+        called = [each for each in uploads if name and name in (each.id, each.alias)]
+        parts = [each for each in uploads if name and by_series and name == each.series_uid]
+        known = called or sorted(parts, key=lambda each: -each.depth)
         return self.folder(known[0].id if known else name).name
 
     def list_uploads(self) -> list[Upload]:
-        """All uploads that have not expired, the newest first; records that are none of ours are left out."""
-        ages: dict[str, float] = {}
-        for path in self._folders(HANDLE):
-            with suppress(OSError):  # removed in the meantime
-                ages[path.name] = self._age(path / RECORD)
+        """All uploads that have not expired, the last to arrive first; records that are none of ours are left out."""
         found = []
-        for handle in sorted(ages, key=lambda each: ages[each]):
-            with suppress(OSError, ServiceError):
-                if ages[handle] <= self.keep_seconds:
-                    found.append(read_record(self.uploads / handle))
-        return found
+        for path in self._folders(HANDLE):
+            with suppress(OSError, ServiceError):  # removed in the meantime, or damaged
+                if self._age(path / RECORD) <= self.keep_seconds:
+                    found.append(read_record(path))
+        return sorted(found, key=lambda each: -each.arrived)
 
     def expires_at(self, handle: str) -> str:
         """When it ends unless somebody asks for it."""
@@ -374,10 +372,14 @@ def read_result(folder: Path, number: int) -> dict[str, object]:
     return content
 
 
-def list_results(folder: Path) -> list[dict[str, object]]:
-    """All results of an upload, in their order."""
-    numbers = sorted(int(path.stem) for path in (folder / RESULTS).glob("*.json") if path.stem.isdecimal())
-    return [read_result(folder, number) for number in numbers]
+def list_results(folder: Path, numbers: Sequence[int] = ()) -> list[dict[str, object]]:
+    """Results of an upload by their numbers, each once; all of them, in their order, where none is named.
+
+    Raises:
+        ServiceError: If there is none of a number.
+    """
+    found = sorted(int(path.stem) for path in (folder / RESULTS).glob("*.json") if path.stem.isdecimal())
+    return [read_result(folder, number) for number in dict.fromkeys(numbers or found)]
 
 
 def asked_in(folder: Path, numbers: Sequence[int]) -> tuple[list[str], float]:
@@ -387,7 +389,7 @@ def asked_in(folder: Path, numbers: Sequence[int]) -> tuple[list[str], float]:
         ConfigError: If they have several.
         PromptError: If there are none.
     """
-    results = [read_result(folder, number) for number in numbers] or list_results(folder)
+    results = list_results(folder, numbers)
     if not results:
         raise PromptError("results: there are none yet; segment something first.")
     thresholds = {float(str(each["threshold"])) for each in results}

@@ -17,6 +17,9 @@ pytest.importorskip("fsspec", reason="needs vesalius[archive]")
 pq = pytest.importorskip("pyarrow.parquet", reason="needs vesalius[archive]")
 
 
+SHARD = "0" * 32
+
+
 @pytest.fixture(params=["local", "memory"])
 def store(request, tmp_path):
     if request.param == "local":
@@ -48,6 +51,11 @@ class TestStore:
         store.remove("pending/never")
         assert (store.names("pending"), store.names("rows"), store.names("nowhere")) == ([], ["a"], [])
         assert list(store.read_all(["rows/a"])) == [b"1"]
+
+    def test_folders_are_listed_and_what_is_hidden_is_not(self, store):
+        store.write("rows/a", b"1")
+        store.write(".archive.lock", b"")
+        assert store.names("") == ["rows"]
 
     def test_what_is_missing_is_one_error_with_the_address(self, store):
         with pytest.raises(OutputError, match=r"out/none: cannot be read"):
@@ -81,6 +89,12 @@ class TestStore:
     )
     def test_only_what_may_be_secret_is_hidden_of_an_address(self, address, shown):
         assert hide_password(address) == shown
+
+    @pytest.mark.parametrize("address", ["", "file://"])
+    def test_an_address_without_letters_is_not_the_current_folder(self, tmp_path, monkeypatch, address):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ConfigError, match="SOURCE or --out: is empty"):
+            ArchiveStore(address)
 
     def test_addresses_with_passwords_and_unknown_protocols_are_refused(self):
         with pytest.raises(ConfigError, match="credentials belong in the environment"):
@@ -121,8 +135,8 @@ class TestLog:
 
     def test_a_shard_counts_once_it_is_committed_and_then_lies_in_its_place(self, store):
         log = self.begin(store)
-        store.write("pending/x.rows.parquet", b"rows")
-        log.commit(make_result("x", "a", "b"), 5, complete=False)
+        store.write(f"pending/{SHARD}.rows.parquet", b"rows")
+        log.commit(make_result(SHARD, "a", "b"), 5, complete=False)
         assert store.read(place_of("rows", 2)) == b"rows"
         again = self.begin(store)
         assert again.done.find([bytes.fromhex(make_item("a").key)]) == [(True, True)]
@@ -137,9 +151,15 @@ class TestLog:
 
     def test_a_run_that_ends_removes_what_repeated_batches_left(self, store):
         log = self.begin(store)
-        store.write("pending/repeated.rows.parquet", b"again")
+        store.write(f"pending/{SHARD}.rows.parquet", b"again")
         log.end()
         assert store.names("pending") == []
+
+    def test_what_a_run_did_not_write_stays(self, store):
+        store.write("pending/report.docx", b"of the user")
+        store.write(f"pending/{SHARD}.dcm", b"of the user")
+        self.begin(store).end()
+        assert store.names("pending") == [f"{SHARD}.dcm", "report.docx"]
 
     def test_a_copy_of_a_record_is_refused(self, store):
         self.begin(store)
@@ -149,9 +169,9 @@ class TestLog:
 
     def test_a_run_killed_before_its_commit_leaves_nothing_and_after_it_everything(self, store):
         log = self.begin(store)
-        store.write("pending/lost.rows.parquet", b"never committed")
-        store.write("pending/kept.rows.parquet", b"committed")
-        log._create("shard", {**make_result("kept", "a").to_dict(), "left": 1, "complete": True})  # killed here
+        store.write(f"pending/{'f' * 32}.rows.parquet", b"never committed")
+        store.write(f"pending/{SHARD}.rows.parquet", b"committed")
+        log._create("shard", {**make_result(SHARD, "a").to_dict(), "left": 1, "complete": True})  # killed here
         assert store.names("rows") == []
         self.begin(store)
         assert store.names("pending") == []
@@ -159,7 +179,7 @@ class TestLog:
 
     def test_half_written_files_of_a_killed_run_are_removed(self, tmp_path):
         store = ArchiveStore(str(tmp_path))
-        store.write("pending/x", b"")
+        (tmp_path / "pending").mkdir()
         names = [f"{folder}.{'0' * 32}.part" for folder in ("pending/", "log/", "")]
         (tmp_path / "log").mkdir()
         for name in [*names, ".archive.lock"]:

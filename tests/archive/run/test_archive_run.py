@@ -144,6 +144,16 @@ class TestExactlyOnce:
         assert [(each["source"], "was changed" in each["reason"]) for each in summary.failures] == [("a/0.png", True)]
         assert len(load(tmp_path / "out")) == 16
 
+    @pytest.mark.parametrize("taken", ["pending/report.docx", "failed.parquet"])
+    @pytest.mark.parametrize("kind", ["local", "memory"])
+    def test_a_folder_of_something_else_is_refused_and_stays_as_it_was(self, pictures, tmp_path, kind, taken):
+        out = ArchiveStore(str(tmp_path / "out") if kind == "local" else f"memory://{tmp_path.name}/out")
+        out.write(taken, b"of the user")
+        with pytest.raises(OutputError, match=rf"out: holds {taken.partition('/')[0]} and no archive\.json"):
+            segment(pictures, out.address)
+        assert out.read(taken) == b"of the user"
+        assert kind == "memory" or len(list((tmp_path / "out").iterdir())) == 1
+
     def test_a_second_run_at_the_same_time_is_refused(self, pictures, tmp_path):
         def again(progress):
             with pytest.raises(OutputError, match="another vesalius archive run writes there"):
@@ -245,12 +255,33 @@ class TestFailures:
             return listing(self, folder)
 
         monkeypatch.setattr(LocalFiles, "list", refuse)
-        assert {each["source"] for each in segment(pictures, tmp_path / "out").failures} == {"a/0.png", "b"}
+        assert {each["source"] for each in segment(pictures, tmp_path / "out").failures} == {"a/0.png", "b/"}
         monkeypatch.setattr(LocalFiles, "list", listing)
         (pictures / "a/0.png").unlink()
         summary = segment(pictures, tmp_path / "out")
         assert (summary.done, summary.failures) == (3, ())
         assert read_status(str(tmp_path / "out")).totals.failed == 0
+
+    @pytest.mark.parametrize("lost", ["", "/b", "/b/ct"])
+    def test_failures_in_a_folder_that_cannot_be_listed_stay(self, pictures, tmp_path, monkeypatch, write_series, lost):
+        write_series(pictures / "b/ct")
+        for name in ("b/4.png", "b/ct/broken.dcm"):
+            (pictures / name).write_bytes(b"")
+        before = {each["source"] for each in segment(pictures, tmp_path / "out").failures}
+        assert before == {"b/4.png", "b/ct/broken.dcm"}
+        listing = LocalFiles.list
+
+        def refuse(self, folder):
+            if folder == f"{pictures}{lost}":
+                raise PermissionError(13, "Permission denied")
+            return listing(self, folder)
+
+        monkeypatch.setattr(LocalFiles, "list", refuse)
+        failures = {each["source"]: each["reason"] for each in segment(pictures, tmp_path / "out").failures}
+        assert failures.keys() == {*before, f"{lost[1:] or '.'}/"}
+        assert "cannot be listed (Permission denied)" in failures[f"{lost[1:] or '.'}/"]
+        monkeypatch.setattr(LocalFiles, "list", listing)
+        assert {each["source"] for each in segment(pictures, tmp_path / "out").failures} == before
 
     def test_a_series_that_failed_beside_another_is_tried_again_alone(self, tmp_path, write_series, load, monkeypatch):
         write_series(tmp_path / "in/ct")
@@ -361,6 +392,13 @@ class TestCommand:
         code, out, _ = run("archive", "status", "out", "--json")
         assert (code, json.loads(out)["items"], json.loads(out)["left"]) == (0, 6, 0)
         assert json.loads(out)["price"] > 0
+
+    @pytest.mark.parametrize(("source", "out"), [("", "out"), ("in", "")])
+    def test_an_empty_source_or_out_is_not_the_current_folder(self, pictures, tmp_path, run, source, out):
+        code, _, err = run("archive", "run", source, "--task", "name", "--out", out, "--workers", 0)
+        assert code == 2
+        assert "SOURCE or --out: is empty" in err
+        assert [each.name for each in tmp_path.iterdir()] == ["in"]
 
     def test_a_time_limit_needs_a_process(self, pictures, run):
         arguments = ["archive", "run", pictures, "--task", "name", "--out", "out", "--workers", 0, "--timeout", 5]

@@ -38,7 +38,8 @@ def serve_series(monkeypatch, write_series):
                 found = rows[part(limit, offset)]
                 return [dicomweb.RemoteSeries("1", uid, modality, "", "", "", 4) for uid, modality in found]
 
-            def fetch(self, study, series, folder):
+            def fetch(self, study, series, folder, instances):
+                assert instances == 4
                 write_series(folder, series)
 
         monkeypatch.setattr(dicomweb, "DicomWeb", Service)
@@ -59,11 +60,35 @@ class TestSources:
         paths = ["in/a/1.png", str(pictures / "b"), "in/a/1.png", "in/none.png"]
         pq.write_table(pa.table({"path": paths}), table)
         summary = segment(table, tmp_path / "out")
-        assert (summary.done, summary.skipped) == (5, 1)
+        assert (summary.done, summary.left_out) == (5, {"listed twice": 1})
         assert [each["source"] for each in summary.failures] == ["in/none.png"]
         assert "no such file" in summary.failures[0]["reason"]
         found = {row["source"].removeprefix(f"{pictures}/") for row in load(tmp_path / "out").to_pylist()}
         assert found == {"in/a/1.png", "b/4.png", "b/5.png", "b/6.png", "b/deep/8.png"}
+
+    def test_what_a_manifest_lists_twice_is_done_once_however_it_is_written(
+        self, pictures, tmp_path, write_series, load
+    ):
+        write_series(tmp_path / "in/ct")
+        paths = ["in/a/1.png", "./in/a/1.png", "in//a/1.png", "in/b/../a/1.png", str(pictures / "a/1.png"), "in/a"]
+        paths += ["in/ct/s0.dcm", str(pictures / "ct"), "in/ct", None, ""]
+        pq.write_table(pa.table({"path": paths}), tmp_path / "list.parquet")
+        for _ in range(2):
+            summary = segment(tmp_path / "list.parquet", tmp_path / "out")
+            assert summary.left_out == {"listed twice": 10, "no path": 2}
+        rows = [row for row in load(tmp_path / "out").to_pylist() if row["phrase"] == "square"]
+        assert sorted(row["source"] for row in rows) == sorted(
+            [*(f"in/a/{number}.png" for number in range(4)), "in/ct/s0.dcm", *[str(pictures / "ct")] * 3]
+        )
+
+    def test_dicom_files_that_a_manifest_lists_one_by_one_are_told(self, tmp_path, write_series, run):
+        write_series(tmp_path / "in/ct")
+        pq.write_table(pa.table({"path": [f"in/ct/s{n}.dcm" for n in range(4)]}), tmp_path / "list.parquet")
+        arguments = ["archive", "run", "list.parquet", "--task", "segment", "-p", "square", "--workers", 0, "--out"]
+        code, _, err = run(*arguments, "out")
+        assert code == 0
+        assert "4 DICOM files are listed one by one, so each is an image of its own" in " ".join(err.split())
+        assert "one by one" not in run(*arguments, "each", "--each")[2]
 
     def test_a_manifest_without_paths_is_refused(self, tmp_path):
         pq.write_table(pa.table({"file": ["a"]}), tmp_path / "list.parquet")
@@ -127,6 +152,16 @@ class TestSources:
         segment(pictures, pictures / "out")
         assert segment(pictures, pictures / "out").left_out == {".txt": 1}
         assert segment(pictures, pictures / "out").done == 0
+
+    def test_files_without_an_ending_and_broken_links_are_counted(self, tmp_path, write_series, load):
+        write_series(tmp_path / "in/ct")
+        (tmp_path / "in/ct/NOTES").write_text("no image")
+        (tmp_path / "in/ct/000060").write_bytes(bytes(range(256)))
+        (tmp_path / "in/ct/s9.dcm").symlink_to(tmp_path / "elsewhere.dcm")
+        for _ in range(2):
+            summary = segment(tmp_path / "in", tmp_path / "out")
+            assert (summary.failures, summary.left_out) == ((), {"no ending": 2, "broken link": 1})
+        assert len(load(tmp_path / "out")) == 8
 
     def test_what_is_not_there_is_refused_before_anything_is_written(self, tmp_path):
         with pytest.raises(ImageError, match="no such file or folder"):

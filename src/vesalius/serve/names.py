@@ -1,0 +1,76 @@
+"""Names on disk of files that come in: their own, but in letters that no system minds, and each its own place."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from vesalius.imaging.header import sidecar_path
+
+UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+"""What no name on disk has."""
+NAMELESS = re.compile(r"^[._-]+(?=\.|$)")
+"""What is left of a name without a letter."""
+LONGEST_STEM, LONGEST_SUFFIX = 80, 20
+"""Characters of a name on disk."""
+KEPT_FOLDERS = 3
+"""Folders that are kept around a file."""
+
+
+def safe_name(name: str) -> str:
+    r"""A name for a file on disk: the last part of what a client sent, in letters that no system minds.
+
+    >>> safe_name("../../etc/pass wd.nii.gz"), safe_name(".."), safe_name("a\\b.png"), safe_name("é.nii.gz")
+    ('pass_wd.nii.gz', 'file', 'b.png', 'file.nii.gz')
+    """
+    named = NAMELESS.sub("file", UNSAFE.sub("_", re.split(r"[/\\]", name)[-1])).lstrip(".")
+    stem = _stem_of(named)
+    return stem[-LONGEST_STEM:] + named[len(stem) :][-LONGEST_SUFFIX:]
+
+
+class Places:
+    """Where the files of one upload or archive go, so that series and headers in JSON stay together.
+
+    Files keep their names and up to three folders. What would come to lie where something else does goes into a folder
+    whose name no client can give: all of another folder, all of another stem, and every further file of a name.
+    """
+
+    def __init__(self) -> None:
+        self._origins: dict[tuple[str, str], dict[str, int]] = {}
+        self._copies = Counter[tuple[str, str]]()
+
+    def find(self, name: str) -> Path:
+        """The place of the next file.
+
+        Args:
+            name: Its path as a client named it; parts that lead elsewhere are left out.
+        """
+        *homes, last = parts_of(name) or ["file"]
+        *kept, own = [_safe_part(each) for each in (*homes[-KEPT_FOLDERS:], last)]
+        home, ends = "/".join(homes), range(len(homes) - len(kept) + 1, len(homes) + 1)
+        numbers = [self._number("/".join(kept[:depth]), "/".join(homes[:end])) for depth, end in enumerate(ends, 1)]
+        numbers.append(self._number("/".join([*kept, own]), ""))  # unless there is a folder of this name
+        numbers.append(self._number(_stem_of(own), _stem_of(last), within=home))
+        copies = f"{home}/{_stem_of(last)}", own.casefold()
+        numbers.append(self._copies[copies])
+        self._copies[copies] += 1
+        return Path("+".join(["", *map(str, numbers)]) if any(numbers) else "", *kept, own)
+
+    def _number(self, place: str, origin: str, within: str = "/") -> int:
+        """Number of an origin among those that would have the same place, from 0."""
+        origins = self._origins.setdefault((within, place.casefold()), {})
+        return origins.setdefault(origin, len(origins))
+
+
+def parts_of(name: str) -> list[str]:
+    """The parts of a path as any system writes it, without those that lead elsewhere."""
+    return [each for each in re.split(r"[/\\]", name) if each not in ("", ".", "..")]
+
+
+def _safe_part(part: str) -> str:
+    """A safe name that is hidden if the part is."""
+    return f".{safe_name(part)}" if part.startswith(".") else safe_name(part)
+
+
+def _stem_of(name: str) -> str:
+    """A name without its suffix, which a volume and its header in JSON share."""
+    return sidecar_path(Path(name)).stem
