@@ -24,7 +24,9 @@ from anatomy_head import CHOICES, CrossValidation, Head, cross_validate, learn_c
 from anatomy_page import HeaderProtocols, Page, write_page
 from anatomy_scores import SeriesScore, score_series
 from anatomy_views import encode
+from ct_as_mr import read_painted
 from labelled_slice import LabelledSlice
+from limbs import read_limbs
 from numpy.typing import NDArray
 from other_sequences import repaint
 from people import read_across, read_patients
@@ -57,7 +59,9 @@ def main() -> None:
     model = _load(args.segmentation)
     slices = _read(args.shared)
     slices += repaint(slices, partial(outline_brain, model))
-    slices += read_across(args.shared / "anatomy", SIZE)
+    for read in (read_across, read_painted):
+        slices += read(args.shared / "anatomy", SIZE)
+    slices += read_limbs(SIZE)
     head = Head(model, slices, encode)
     strangers = read_patients() & set(head.patients)
     before = head.ask(head.held_out(strangers), _load(args.before).projection) if args.before else None

@@ -161,7 +161,7 @@ def shows(each: LabelledSlice, patients: Collection[str]) -> bool:
 def share_out(slices: Sequence[LabelledSlice], patients: Sequence[str]) -> list[list[str]]:
     """People in ``FOLDS`` parts, each with its share of every part of the body.
 
-    Slices across do not count: the parts are those of the time before them.
+    Slices across and CT painted as MR do not count: the parts are those of the time before them.
 
     Args:
         slices: All slices, of others too.
@@ -169,7 +169,7 @@ def share_out(slices: Sequence[LabelledSlice], patients: Sequence[str]) -> list[
     """
     kinds = {name: Counter[str]() for name in patients}
     for each in slices:
-        if each.patient in kinds and each.made != "across":
+        if each.patient in kinds and each.made not in ("across", "painted"):
             kinds[each.patient].update([*sorted(each.label.stations), each.label.modality or ""])
     order = sorted(patients, key=lambda name: (str(kinds[name].most_common(2)), name))
     return [order[part::FOLDS] for part in range(FOLDS)]

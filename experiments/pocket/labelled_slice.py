@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from vesalius.data.slices.cutting import distant_organs
 from vesalius.prompts.anatomy import ORGANS, AnatomyLabel
 
-Made = Literal["contrast", "coarse", "across"]
+Made = Literal["contrast", "coarse", "across", "painted"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class LabelledSlice:
     test: bool = False
     """Never trained on."""
     made: Made | None = None
-    """How it was made of others: as another sequence would show it or coarse (``other_sequences.py``), or by cutting
-    across them (``people.py``)."""
+    """How it was made of others: as another sequence would show it or coarse (``other_sequences.py``), by cutting
+    across them (``people.py``), or as MR would show CT (``ct_as_mr.py``)."""
 
     @property
     def rgb(self) -> NDArray[np.float32]:
