@@ -133,6 +133,12 @@ def test_captions_say_what_the_numbers_are(report):
     assert paper.endswith("only where both models were trained alike.")
 
 
+def test_captions_say_where_seeds_failed(report):
+    good = dataclasses.replace(report.scores[0], seeds={0: 0.5}, failures=("seed 1: gone",))
+    about = dataclasses.replace(report, scores=(good,)).explain()[0]
+    assert "each with its mean over the finished of 2 seeds, the prompt families" in about
+
+
 def test_what_began_in_different_ways_is_said(report):
     first, second = report.runs
     mixed = dataclasses.replace(report, runs=(first, dataclasses.replace(second, weights="public", image_size=224)))
@@ -214,7 +220,16 @@ def test_the_sheet_has_a_line_for_each_score(report, tmp_path):
         good, bad = csv.DictReader(file)
     assert (good["data"], good["model"], good["seeds"], good["published"]) == ("kvasir_polyp", "unet_d", "2", "0.60215")
     assert float(good["low"]) <= float(good["dice"]) <= float(good["high"])
-    assert (bad["dice"], bad["low"], bad["seeds"]) == ("", "", "0")
+    assert (bad["dice"], bad["low"], bad["seeds"], bad["seed_low"]) == ("", "", "0", "")
+
+
+def test_the_sheet_has_the_ends_that_the_page_shows(report, tmp_path):
+    good = dataclasses.replace(report.scores[0], present=Interval(0.25, 0.2, 0.3, 1), seeds={0: 0.5, 1: 0.75})
+    write_benchmark(dataclasses.replace(report, scores=(good,)), tmp_path)
+    with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
+        (line,) = csv.DictReader(file)
+    ends = {"low_present": "0.2", "high_present": "0.3", "seed_low": "0.5", "seed_high": "0.75"}
+    assert ends.items() <= line.items()
 
 
 def test_the_object_is_the_report(report, tmp_path):

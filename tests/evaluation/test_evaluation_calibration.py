@@ -110,6 +110,11 @@ class TestRiskCoverage:
         assert found.aurc.value == pytest.approx(found.best) == pytest.approx(0.15)
         assert found.chance == pytest.approx(0.3)
 
+    def test_nothing_is_better_than_the_best_where_errors_are_equal(self):
+        found = risk_coverage([0.9, 0.8, 0.7, 0.6], [0, 0, 1, 1], settings=FEW)
+        assert found.best == pytest.approx((0 + 0 + 1 / 3 + 1 / 2) / 4)
+        assert found.aurc.value == pytest.approx(found.best)
+
     def test_doubt_that_knows_is_better_than_chance_and_doubt_that_is_wrong_is_worse(self, rng):
         risk = rng.random(60)
         knows, wrong = (risk_coverage(sign * risk, risk, settings=FEW) for sign in (-1, 1))

@@ -14,6 +14,7 @@ from vesalius.evaluation.stored import StoredEvaluation
 
 QUICK = Bootstrap(1_000)
 FAMILIES = ("p0", "p1", "p2")
+SHIFTED = (("one", 0, 0), ("two", 0.02, 1))
 BASE = np.random.default_rng(0).beta(6, 2, 24)
 
 
@@ -89,6 +90,24 @@ def test_p_values_are_scipy_s_over_images_and_over_patients_means(make):
     assert overall(patients)[0].p == pytest.approx(stats.wilcoxon(by_patient).pvalue)
     assert (images.clusters, patients.clusters) == (24, 8)
     assert overall(images)[0].centre.mean.value == overall(patients)[0].centre.mean.value
+
+
+def test_patients_are_tested_as_the_evaluations_name_them(make):
+    one, two = (replace(make(name, shift, seed=seed), group_regex=r"^\d+") for name, shift, seed in SHIFTED)
+    found = compare([one, two], settings=QUICK)
+    assert found.clusters == 8
+    assert found == compare([one, two], group_regex=r"^\d+", settings=QUICK)
+    other = compare([one, replace(two, group_regex=None)], settings=QUICK)
+    assert other.clusters == 8
+    assert other.notes == (r"two: made without --group-regex; patients are named by '^\d+', as in the others.",)
+    assert compare([one, two], group_regex=".*", settings=QUICK).clusters == 24
+
+
+def test_evaluations_that_name_patients_differently_ask_for_the_expression(make):
+    one, two = (replace(make(name, 0), group_regex=regex) for name, regex in (("one", r"^\d+"), ("two", "^.")))
+    with pytest.raises(ConfigError, match=r"one by '\^\\d\+', two by '\^\.'\. Choose one .* --group-regex"):
+        compare([one, two], settings=QUICK)
+    assert compare([one, two], group_regex="^.", settings=QUICK).clusters == 8
 
 
 def test_of_distances_the_smaller_is_first(make):

@@ -15,8 +15,16 @@ def test_an_evaluation_comes_back(store, rows, tmp_path):
     found = read_evaluation(store(tmp_path / "mine", rows, model="runs/x"))
     assert asdict(found) == {
         "name": "mine", "model": "runs/x", "data": "/data/kvasir", "split": "test", "rule": "threshold 0.5", "seen": "",
-        "rows": [asdict(row) for row in rows],
+        "rows": [asdict(row) for row in rows], "group_regex": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("manifest", "expected"),
+    [({"settings": {"group_regex": "^a"}}, "^a"), ({"settings": {"group_regex": None}}, None), ({}, None), ("x", None)],
+)
+def test_the_expression_for_patients_is_found(store, rows, tmp_path, manifest, expected):
+    assert read_evaluation(store(tmp_path, rows, manifest=manifest)).group_regex == expected
 
 
 def test_folders_of_one_name_are_told_apart_by_their_path(store, rows, tmp_path):

@@ -5,8 +5,12 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+from pydicom.config import IGNORE
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
 
 from vesalius.imaging import read_image
+from vesalius.imaging.dicom_attributes import FileAttributes, FrameAttributes
 from vesalius.imaging.header import LARGEST_SIDECAR, HeaderFacts, find_purpose, sidecar_path
 from vesalius.imaging.mr_protocol import GOES_WITH, PROTOCOLS, find_protocol
 from vesalius.imaging.orientation import common_plane
@@ -121,6 +125,18 @@ def test_vendors_own_b_values_are_read(write_dicom, creator):
     assert image.protocol.label == "DWI"
 
 
+@pytest.mark.parametrize("text", ["mr", " MR", "MR\\SR"])
+def test_a_modality_in_other_letters_or_of_two_values_is_that_of_the_first(tmp_path, text):
+    dataset = Dataset()
+    dataset.add(DataElement("Modality", "CS", text, validation_mode=IGNORE))
+    dataset.SeriesDescription = "t1_tse"
+    frame = FrameAttributes(FileAttributes(dataset), 0)
+    assert frame.modality == frame.header["Modality"] == "MR"
+    image = read_image(write_volume(tmp_path, Modality=text, SeriesDescription="t1_tse"))
+    assert image.modality == image.header["Modality"] == "MR"
+    assert image.protocol.label == "T1"
+
+
 def header(**attributes: object) -> dict[str, str]:
     return {name: str(value) for name, value in attributes.items()}
 
@@ -157,6 +173,13 @@ FOUND = {
     "gradient echo": (header(ScanningSequence="GR", RepetitionTime=6, EchoTime=3), "T1", 0.7),
     "T1 by inversion": (header(ScanningSequence="IR", InversionTime=700), "T1", 0.7),
     "seconds": (header(**SPIN, RepetitionTime=4, EchoTime=0.1), "T2", 0.7),
+    "the largest b-value": (header(**SPIN, RepetitionTime=4000, EchoTime=90, DiffusionBValue="0\\1000"), "DWI", 0.95),
+    "an effective echo time beside none": (
+        header(**SPIN, RepetitionTime=4000, EchoTime=0, EffectiveEchoTime=90), "T2", 0.7,
+    ),
+    "STIR within a word": (header(SeriesDescription="TurboSTIR2 sag"), "STIR", 0.85),
+    "T1 of the forehead": (header(SeriesDescription="Stirn T1"), "T1", 0.85),
+    "an ADC map": (header(ImageType="DERIVED\\PRIMARY\\ADC_MAP", SeriesDescription="ADC"), "ADC", 0.85),
 }  # fmt: skip
 
 
@@ -213,6 +236,18 @@ UNKNOWN = {
     "times between": (header(**SPIN, RepetitionTime=1500, EchoTime=40), "no attribute tells"),
     "no number": (header(**SPIN, RepetitionTime="fast", EchoTime="short"), "no attribute tells"),
     "no inversion": (header(ScanningSequence="RM", InversionTime=0, EchoTime=1.2), "no attribute tells"),
+    "times of 0": (header(**SPIN, RepetitionTime=0, EchoTime=0), "no attribute tells"),
+    "an echo before the pulse": (header(ScanningSequence="GR", EchoTime=-3), "no attribute tells"),
+    "an inversion before the pulse": (header(ScanningSequence="IR", InversionTime=-1), "no attribute tells"),
+    "a time that is no number": (header(**SPIN, EchoTime="nan", EchoTrainLength=100), "no attribute tells"),
+    "an endless train": (header(**SPIN, EchoTime=90, EchoTrainLength="inf"), "no attribute tells"),
+    "FA map": (header(ImageType="DERIVED\\PRIMARY\\DIFFUSION\\FA"), "another technique"),
+    "enhanced FA map": (
+        header(ImageType="DERIVED\\PRIMARY\\DIFFUSION\\FRACTIONAL_ANISOTROPY", AcquisitionContrast="DIFFUSION"),
+        "another technique",
+    ),
+    "T1 map by type": (header(ImageType="DERIVED\\PRIMARY\\T1_MAP", SeriesDescription="T1"), "another technique"),
+    "T1 map by type in two words": (header(ImageType="DERIVED\\PRIMARY\\T1 MAP", SeriesDescription="T1"), "another t"),
 }
 
 

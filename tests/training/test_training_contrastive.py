@@ -210,6 +210,16 @@ def test_a_run_that_left_nothing_cannot_be_resumed(build_tiny, tiny_slices, tmp_
         fit(build_tiny, tiny_slices, tmp_path, resume=True)
 
 
+def test_a_patient_who_is_trained_on_and_validated_on_is_refused_before_anything_is_written(
+    build_tiny, tiny_slices, tmp_path
+):
+    (tmp_path / "slices").symlink_to(tiny_slices / "slices")
+    write_table(tmp_path, [replace(row, patient="one") for row in read_slice_table(tiny_slices)])
+    with pytest.raises(DataError, match="1 patients are in train and val, the first is 'one'; split by patient"):
+        fit(build_tiny, tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_validation_slices_of_which_nothing_is_known_are_refused(build_tiny, tiny_slices, tmp_path):
     rows = read_slice_table(tiny_slices)
     bare = [replace(row, label=replace(row.label, stations=frozenset(), organs=frozenset())) for row in rows]

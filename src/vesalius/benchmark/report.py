@@ -171,7 +171,8 @@ class BenchmarkReport:
         """What the numbers are, ours and the published ones, a sentence or two each."""
         counts = {score.data: score.mean.n for score in self.scores if score.mean}
         images = ", ".join(f"{data_title(data)} {count}" for data, count in counts.items()) or "none scored"
-        seeds = f"{len(self.recipe.seeds)} seeds, " if len(self.recipe.seeds) > 1 else ""
+        finished = "the finished of " if any(score.seeds and score.failures for score in self.scores) else ""
+        seeds = f"{finished}{len(self.recipe.seeds)} seeds, " if len(self.recipe.seeds) > 1 else ""
         prompts, published = self.recipe.prompts, self.recipe.publication
         families = f"the prompt families {', '.join(prompts)}" if prompts else "all prompt families"
         means = f"each with its mean over {seeds}{families} and all wordings"
@@ -253,8 +254,12 @@ def _to_sheet_row(score: Score) -> Mapping[str, object]:
         "high": mean and mean.high,
         "images": mean and mean.n,
         "dice_present": present and present.value,
+        "low_present": present and present.low,
+        "high_present": present and present.high,
         "images_present": present and present.n,
         "seeds": len(score.seeds),
+        "seed_low": min(score.seeds.values(), default=None),
+        "seed_high": max(score.seeds.values(), default=None),
         "published": score.published,
     }
 

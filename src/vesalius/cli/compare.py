@@ -44,7 +44,8 @@ def compare(
     Args:
         evaluations: Folders that `vesalius evaluate --out` wrote, two or more.
         metric: What to compare.
-        group_regex: Names the patient or video in an image's file name: its first bracket, or all that matches.
+        group_regex: Names the patient or video in an image's file name: its first bracket, or all that matches; by
+            default as the evaluations were made.
         present_only: Leave out images whose true mask is empty.
         out: Folder for comparison.json.
         overwrite: Replace what this command made there from something else.

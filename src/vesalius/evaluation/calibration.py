@@ -8,7 +8,7 @@ answers of several prompts or models differ (``disagreement_map``). ``RiskCovera
 what is uncertain sets aside what is wrong.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -195,7 +195,7 @@ class RiskCoverage:
     aurc: Interval
     """Area under the curve, the mean of ``risk``; lower is better."""
     best: float
-    """The area if the images were sorted by their true risk."""
+    """The area if the images were sorted by their true risk, one by one."""
     chance: float
     """The area, on average, if they were sorted at random: the mean risk."""
 
@@ -205,6 +205,7 @@ def risk_coverage(
     risk: Sequence[float],
     clusters: NDArray[np.intp] | None = None,
     settings: Bootstrap | None = None,
+    draws: Iterable[Array] | None = None,
 ) -> RiskCoverage:
     """Measure how well confidence predicts risk.
 
@@ -213,21 +214,22 @@ def risk_coverage(
         risk: Error of each answer, such as 1 - Dice.
         clusters: Number of each image's cluster, [I]; each its own by default.
         settings: Draws, confidence and seed.
+        draws: How often each image is in each draw, in blocks [r, I]; by default clusters are drawn from all.
     """
     if len(confidence) != len(risk) or not len(risk):
         raise ValueError(f"expected as many confidences as risks, got {len(confidence)} and {len(risk)}")
     settings, sure = settings or Bootstrap(), np.asarray(confidence, np.float64)
     wrong = np.asarray(risk, np.float64)
     groups = np.arange(len(wrong)) if clusters is None else clusters
-    once = np.ones((1, len(wrong)))
-    kept, left = _curve(sure, wrong, once)
-    drawn = np.concatenate([_areas(sure, wrong, weights) for weights in draw_weights(groups, settings)])
-    best = float(_areas(-wrong, wrong, once)[0])
+    kept, left = _curve(sure, wrong, np.ones((1, len(wrong))))
+    draws = draw_weights(groups, settings) if draws is None else draws
+    drawn = np.concatenate([_areas(sure, wrong, weights) for weights in draws])
+    sorted_means = np.sort(wrong).cumsum() / np.arange(1, len(wrong) + 1)
     return RiskCoverage(
         coverage=tuple(kept[0].tolist()),
         risk=tuple(left[0].tolist()),
         aurc=find_interval(float(left.mean()), drawn, int(groups.max()) + 1, len(wrong), settings.confidence),
-        best=best,
+        best=float(sorted_means.mean()),
         chance=float(wrong.mean()),
     )
 

@@ -85,6 +85,24 @@ def _without_zeros(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     return nonzero
 
 
+def agree_on_groups(evaluations: Sequence[StoredEvaluation], group_regex: str | None) -> str | None:
+    """The expression that names patients for all evaluations: the one given, else the one that they were made with.
+
+    Raises:
+        ConfigError: If none is given and two were made with different ones.
+    """
+    if group_regex is not None:
+        return group_regex
+    made = {each.group_regex: each.name for each in evaluations if each.group_regex is not None}
+    if len(made) > 1:
+        (one, first), (other, second) = list(made.items())[:2]
+        raise ConfigError(
+            f"Evaluations name patients differently: {first} by '{one}', {second} by '{other}'. "
+            "Choose one expression with --group-regex."
+        )
+    return next(iter(made), None)
+
+
 @dataclass(frozen=True)
 class Pairing:
     """Tables of equal shape, with gaps in the same places."""
@@ -107,17 +125,18 @@ def pair(
         evaluations: Two or more.
         metric: One of ``rows.METRICS``.
         present_only: Leave out images whose true mask is empty.
-        group_regex: Names the cluster in an image's file name, see ``name_clusters``.
+        group_regex: Names the cluster in an image's file name, see ``name_clusters``; by default as for ``compare``.
 
     Raises:
-        ConfigError: If there are fewer than two, no such metric, or the expression does not fit the names.
+        ConfigError: As for ``compare``.
         DataError: If data, split, rule or true masks differ, no prompt is shared, or fewer than two images are left.
     """
     if len(evaluations) < 2:
         raise ConfigError(f"Comparing needs two evaluations or more; got {len(evaluations)}.")
     for other in evaluations[1:]:
         _check_same(evaluations[0], other)
-    tables = [tabulate(each.rows, metric, present_only=present_only, group_regex=group_regex) for each in evaluations]
+    regex = agree_on_groups(evaluations, group_regex)
+    tables = [tabulate(each.rows, metric, present_only=present_only, group_regex=regex) for each in evaluations]
     images = set.intersection(*(set(table.images) for table in tables))
     families = sort_families(list(set.intersection(*(set(table.families) for table in tables))))
     if not families:
@@ -130,6 +149,8 @@ def pair(
         names = ", ".join(each.name for each in evaluations)
         raise DataError(f"{names} have {len(aligned[0].images)} images with {TITLES[metric]} in common; needs 2.")
     notes = [*_tell_lost(evaluations, tables, images, families), *_tell_other_words(evaluations, images)]
+    if group_regex is None and regex is not None:
+        notes += _tell_ungrouped(evaluations, regex)
     if gaps:
         notes.append(f"{gaps} pairs of image and prompt have no {TITLES[metric]} in some evaluation; left out of all.")
     return Pairing(tuple(aligned), tuple(notes))
@@ -190,6 +211,12 @@ def _tell_lost(
         missing = [family for family in table.families if family not in families]
         if missing:
             yield f"{each.name}'s prompts {', '.join(missing)} are not in every evaluation; left out."
+
+
+def _tell_ungrouped(evaluations: Sequence[StoredEvaluation], regex: str) -> Iterator[str]:
+    names = [each.name for each in evaluations if each.group_regex is None]
+    if names:
+        yield f"{', '.join(names)}: made without --group-regex; patients are named by '{regex}', as in the others."
 
 
 def _tell_other_words(evaluations: Sequence[StoredEvaluation], images: set[str]) -> Iterator[str]:
@@ -290,11 +317,13 @@ def compare(
         metric: "dice", "iou", "precision", "recall", "hd95" or "nsd".
         present_only: Leave out images whose true mask is empty.
         group_regex: Names the patient in an image's file name; patients are then drawn and tested instead of images.
+            By default that with which the evaluations were made.
         settings: Draws, confidence and seed.
         on_step: Called after each evaluation and each pair of them, for progress.
 
     Raises:
-        ConfigError: If there are fewer than two, no such metric, or the expression does not fit the names.
+        ConfigError: If there are fewer than two, no such metric, or the expression does not fit the names or is not
+            agreed on.
         DataError: If data, split, rule or true masks differ, or fewer than two images are left.
     """
     settings = settings or Bootstrap()

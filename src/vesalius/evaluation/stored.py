@@ -37,6 +37,8 @@ class StoredEvaluation:
     rows: Sequence[Row]
     seen: str = ""
     """How many of the images the model was trained on, in words; "" if unknown."""
+    group_regex: str | None = None
+    """Expression that named the patient in an image's file name when it was made."""
 
 
 def describe_evaluation(
@@ -114,18 +116,26 @@ def read_evaluation(folder: Path, *, name: str | None = None) -> StoredEvaluatio
     for path in (folder / EVALUATION_NAME, folder / ROWS_NAME):
         if not path.is_file():
             raise DataError(f"{folder}: expected the folder of an evaluation, but there is no {path}; {remedy}")
-    about = _read_about(folder / EVALUATION_NAME)
+    about, group_regex = _read_about(folder / EVALUATION_NAME)
     rows = read_rows(folder / ROWS_NAME)
     if not rows:
         raise DataError(f"{folder / ROWS_NAME}: no rows; {remedy}")
-    return StoredEvaluation(name=name or folder.resolve().name, rows=rows, **about)
+    return StoredEvaluation(name=name or folder.resolve().name, rows=rows, group_regex=group_regex, **about)
 
 
-def _read_about(path: Path) -> dict[str, str]:
+def _read_about(path: Path) -> tuple[dict[str, str], str | None]:
+    """Texts of the description, and the expression that named patients."""
     content = read_json(path)
     if not isinstance(content, dict) or not all(isinstance(content.get(field), str) for field in FIELDS):
         got = ", ".join(content) if isinstance(content, dict) else type(content).__name__
         raise DataError(f"{path}: expected an object with the texts {', '.join(FIELDS)}; got {got}.")
     seen = content.get(SEEN)
     text = seen.get("text") if isinstance(seen, dict) else None
-    return {**{field: content[field] for field in FIELDS}, "seen": text if isinstance(text, str) else ""}
+    about = {**{field: content[field] for field in FIELDS}, "seen": text if isinstance(text, str) else ""}
+    return about, _find_group_regex(content.get(MANIFEST))
+
+
+def _find_group_regex(manifest: object) -> str | None:
+    settings = manifest.get("settings") if isinstance(manifest, dict) else None
+    regex = settings.get("group_regex") if isinstance(settings, dict) else None
+    return regex if isinstance(regex, str) else None

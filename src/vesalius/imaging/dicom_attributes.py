@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from vesalius.errors import ImageError
-from vesalius.imaging.header import HEADER_KEYWORDS
+from vesalius.imaging.header import HEADER_KEYWORDS, modality_code
 from vesalius.imaging.intensity import MISSING_FROM
 from vesalius.imaging.orientation import MAX_MM, MIN_SPACING_MM
 
@@ -176,7 +176,7 @@ class FrameAttributes:
     @property
     def modality(self) -> str | None:
         """DICOM code of the modality."""
-        return self.text("Modality") or None
+        return modality_code(self.text("Modality")) or None
 
     @property
     def inverted(self) -> bool:
@@ -237,7 +237,8 @@ class FrameAttributes:
     @property
     def header(self) -> dict[str, str]:
         """Values of `HEADER_KEYWORDS`, absent ones left out; the b-value may be a private attribute."""
-        found = {keyword: text for keyword in HEADER_KEYWORDS if (text := self.text(keyword))}
+        texts = {keyword: self.text(keyword) for keyword in HEADER_KEYWORDS} | {"Modality": self.modality or ""}
+        found = {keyword: text for keyword, text in texts.items() if text}
         if "DiffusionBValue" not in found and (b_value := self.file.vendor_b_value) is not None:
             found["DiffusionBValue"] = f"{b_value:g}"
         return found

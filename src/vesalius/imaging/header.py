@@ -1,10 +1,12 @@
 """Header attributes that are kept, typed access to them, BIDS sidecars, and what a series is for."""
 
 import json
+import math
 import os
 import re
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,14 +77,13 @@ class HeaderFacts:
         """Values of an attribute in upper case; [] if absent."""
         return [value.strip().upper() for value in self.header.get(keyword, "").split("\\") if value.strip()]
 
-    def number(self, *keywords: str) -> float | None:
-        """First value of the first attribute that is present and a number."""
-        for keyword in keywords:
-            try:
-                return float(self.header.get(keyword, "").split("\\")[0])
-            except ValueError:
-                continue
-        return None
+    def numbers(self, keyword: str) -> list[float]:
+        """Values of an attribute that are finite numbers; [] if absent."""
+        found = []
+        for value in self.values(keyword):
+            with suppress(ValueError):
+                found.append(float(value))
+        return [number for number in found if math.isfinite(number)]
 
     def find_words(self, pattern: re.Pattern[str]) -> str | None:
         """The first of `DESCRIPTIONS` in which a pattern occurs, as a source; None if none has it.
@@ -94,6 +95,11 @@ class HeaderFacts:
             if pattern.search(re.sub(r"[^a-z0-9*]+", " ", text.lower())):
                 return quote(keyword, text)
         return None
+
+
+def modality_code(text: str) -> str:
+    """The first value of Modality in upper case, as DICOM writes codes; "" if there is none."""
+    return next(iter(HeaderFacts({"Modality": text}).values("Modality")), "")
 
 
 def quote(keyword: str, value: object) -> str:
@@ -131,6 +137,7 @@ def read_sidecar(volume: Path) -> dict[str, str]:
     if not isinstance(content, dict):
         return {}
     texts = {keyword: _to_text(keyword, content[keyword]) for keyword in HEADER_KEYWORDS if keyword in content}
+    texts["Modality"] = modality_code(texts.get("Modality", ""))
     return {keyword: text for keyword, text in texts.items() if text}
 
 

@@ -41,8 +41,8 @@ class MRFacts(HeaderFacts):
 
     @cached_property
     def inversion_ms(self) -> float | None:
-        """Inversion time TI; None where it is 0, which scanners write without an inversion."""
-        return self._time("InversionTime", "InversionTimes") or None
+        """Inversion time TI; scanners write 0 without an inversion."""
+        return self._time("InversionTime", "InversionTimes")
 
     @cached_property
     def in_seconds(self) -> bool:
@@ -51,13 +51,17 @@ class MRFacts(HeaderFacts):
         A TE of 0.87 with a TR of 2.6 is that of a fast gradient echo in milliseconds. Times of a BIDS file, always in
         seconds, are converted when it is read.
         """
-        echo, repetition = self.number("EchoTime", "EffectiveEchoTime"), self.number("RepetitionTime")
+        echo, repetition = self._positive("EchoTime", "EffectiveEchoTime"), self._positive("RepetitionTime")
         longest = LONGEST_GRADIENT_ECHO_S if self.sequences == {"GR"} else LONGEST_ECHO_S
-        return echo is not None and repetition is not None and 0 < echo < longest and 0 < repetition < 30
+        return echo is not None and repetition is not None and echo < longest and repetition < 30
 
     def _time(self, *keywords: str) -> float | None:
-        time = self.number(*keywords)
+        time = self._positive(*keywords)
         return time * MS_PER_S if time is not None and self.in_seconds else time
+
+    def _positive(self, *keywords: str) -> float | None:
+        """The first value above 0 of several attributes; 0 and less say nothing of a time."""
+        return next((number for keyword in keywords for number in self.numbers(keyword) if number > 0), None)
 
 
 TECHNIQUE, FLAG, WORDS, PHYSICS = 0.95, 0.90, 0.85, 0.70
@@ -66,12 +70,15 @@ TECHNIQUE, FLAG, WORDS, PHYSICS = 0.95, 0.90, 0.85, 0.70
 CONTRASTS = {"FLUID_ATTENUATED": "FLAIR", "DIFFUSION": "DWI", "PROTON_DENSITY": "PD", "T2_STAR": "T2*"}
 """AcquisitionContrast of enhanced MR -> our label, where they differ."""
 NO_CONTRAST = {"MIXED", "UNKNOWN"}
+OTHER = "another technique"
 DIFFUSION_TYPES = {"DIFFUSION", "TRACEW"}
+MAP_TYPES = re.compile(r"FA|FRACTIONAL[ _]ANISOTROPY|(?!E?ADC).+[ _]MAP")
+"""Types of images whose values are computed quantities, ADC apart."""
 
 ADC_WORDS = re.compile(r"\be?adc\b|apparent ?diff")
 DWI_WORDS = re.compile(r"\b(?:\w*dwi\w*|dti|trace\w*)\b|\bdiff(?:usion)?\b|\bb ?\d{3,4}\b")
 DARK_FLUID = re.compile(r"flair|dark ?fluid|fluid ?att")
-STIR_WORDS = re.compile(r"stir|tirm")
+STIR_WORDS = re.compile(r"(?:stir|tirm)(?![a-z])")
 OTHER_WORDS = re.compile(
     r"tru(?:e ?)?fi|fiesta|b ?ffe|\bbal(?:anced)?\b|ssfp|angio|\bperf"
     r"|\b(?:(?:[23]d)?tof(?:[23]d)?|mra|swi|swan|asl|bold|fmri)\b"
@@ -90,6 +97,13 @@ def by_words(label: str, pattern: re.Pattern[str], facts: MRFacts) -> Finding | 
     """A label where a description has one of its words, or names a sequence that always has that weighting."""
     source = facts.find_words(pattern)
     return Finding(label, WORDS, source) if source else None
+
+
+def computed_map(facts: MRFacts) -> Finding | None:
+    """Maps by image type: anisotropy looks unlike diffusion, and a map of T1 unlike T1 weighting."""
+    if not any(map(MAP_TYPES.fullmatch, facts.values("ImageType"))):
+        return None
+    return Finding(OTHER, TECHNIQUE, quote("ImageType", facts.header["ImageType"]))
 
 
 def acquisition_contrast(facts: MRFacts) -> Finding | None:
@@ -111,7 +125,7 @@ def diffusion(facts: MRFacts) -> Finding | None:
     """DWI by image type, b-value, the name of the sequence, or words."""
     if DIFFUSION_TYPES & set(facts.values("ImageType")):
         return Finding("DWI", TECHNIQUE, quote("ImageType", facts.header["ImageType"]))
-    if (facts.number("DiffusionBValue") or 0) > 0:
+    if max(facts.numbers("DiffusionBValue"), default=0) > 0:
         return Finding("DWI", TECHNIQUE, quote("DiffusionBValue", facts.header["DiffusionBValue"]))
     if "ep_b" in facts.header.get("SequenceName", "").lower():
         return Finding("DWI", FLAG, quote("SequenceName", facts.header["SequenceName"]))
@@ -150,7 +164,7 @@ def proton_density(facts: MRFacts) -> Finding | None:
 
 def single_shot(facts: MRFacts) -> Finding | None:
     """One long train of spin echoes is T2 whatever TR."""
-    train = facts.number("EchoTrainLength") or 0
+    train = max(facts.numbers("EchoTrainLength"), default=0)
     if train < MIN_SINGLE_SHOT_ECHOES or (facts.echo_ms or 0) < 50 or {"EP", "GR"} & facts.sequences:
         return None
     return Finding("T2", PHYSICS, f"EchoTrainLength {train:g}, TE {facts.echo_ms:g} ms")
@@ -188,12 +202,13 @@ def inversion_recovery(facts: MRFacts) -> Finding | None:
 
 
 RULES: tuple[Rule, ...] = (
+    computed_map,
     acquisition_contrast,
     diffusion_coefficient,
     diffusion,
     fluid_attenuation,
     fat_inversion,
-    partial(by_words, "another technique", OTHER_WORDS),
+    partial(by_words, OTHER, OTHER_WORDS),
     partial(by_words, "T2*", T2_STAR_WORDS),
     proton_density,
     partial(by_words, "T1", T1_WORDS),

@@ -34,7 +34,7 @@ from vesalius.naming.series import (
 )
 from vesalius.predict import DEFAULT_MODEL
 from vesalius.prompts.anatomy import PROTOCOL_MODALITY
-from vesalius.prompts.modalities import UNTOLD, find_modality, modalities
+from vesalius.prompts.modalities import UNTOLD, find_label
 from vesalius.prompts.phrase_vectors import to_unit
 from vesalius.runtime import RuntimeChoice, as_runtime, open_runtime
 from vesalius.runtime.contract import Floats, Runtime, resize_rgb
@@ -52,8 +52,7 @@ def header_modality(image: MedicalImage) -> Answer | None:
     code = image.modality or ""
     if code in UNTOLD:
         return None
-    kind = find_modality(code)
-    label = modalities()[kind].label if kind else None
+    label = find_label(code)
     if "Modality" not in image.header:
         return Answer(label, None, "values", "stored values are HU")
     return Answer(label, None, "header", f"Modality {code}" + ("" if label else ", which has no name here"))

@@ -42,6 +42,19 @@ def find_modality(text: str) -> str | None:
     return _kinds().get(text.casefold())
 
 
+def find_label(text: str) -> str | None:
+    """What naming calls the pictures that somebody calls so; None if they have no name here.
+
+    >>> find_label("DX"), find_label("ultrasound"), find_label("PT")
+    ('X-ray', 'ultrasound', None)
+
+    Args:
+        text: As for `find_modality`.
+    """
+    kind = find_modality(text)
+    return modalities()[kind].label if kind else None
+
+
 @cache
 def _kinds() -> Mapping[str, str]:
     """All that kinds are called -> their short names; a label of several kinds is the last one's."""

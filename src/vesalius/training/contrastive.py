@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vesalius.data.augment import SliceAugment
 from vesalius.data.loading import Pool, ResumableLoader
-from vesalius.data.slices.dataset import SliceBatch, SliceView, collate_slices, open_slices
+from vesalius.data.slices.dataset import SliceBatch, SliceView, check_patients, collate_slices, open_slices
 from vesalius.errors import ConfigError, DataError, ModelError
 from vesalius.models import Segmenter
 from vesalius.models.clip import ContrastiveEncoder, phrase_vectors
@@ -272,14 +272,16 @@ def fit_contrastive(
 
     Raises:
         OutputError: If the folder holds another run, or other results.
-        DataError: If a folder is damaged or lacks a split, or nothing is known of the validation slices.
+        DataError: If a folder is damaged, lacks a split or has a patient in two, or nothing is known of the validation
+            slices.
         ConfigError: If there is nothing to resume, or several devices are to share a batch.
         ModelError: If images and text share no space.
     """
     running = running or RuntimeOptions()
     if running.devices * running.nodes > 1:
         raise ConfigError("Contrastive training compares all slices of a batch with one another; take one device.")
-    open_slices(data, "train")  # a wrong folder is named before anything is written
+    # What is wrong is named before anything is written.
+    check_patients(open_slices(data, "train"), open_slices(dict.fromkeys(data), "val"))
     begun = begin(model, data, out, config, running, "train-naming")
     if isinstance(begun, RunResult):
         return begun

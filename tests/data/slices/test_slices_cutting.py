@@ -1,3 +1,5 @@
+import math
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -95,9 +97,23 @@ def test_a_series_without_outlines_shows_what_a_person_says(tmp_path):
     low, middle, high = at(found, "axial", -70), at(found, "axial", 50), at(found, "axial", 170)
     assert (low.label.stations, high.label.stations) == ({"pelvis"}, {"chest"})
     assert middle.label.stations == set()
-    assert {"chest", "abdomen", "kidneys"} <= middle.label.uncertain
+    assert {"pelvis", "chest", "abdomen", "kidneys"} <= middle.label.uncertain
     assert low.label.organs == {"liver"}
     assert all(not each.label.stations for each in found if each.plane != "axial"), "ranges are axial"
+
+
+def test_ranges_beyond_the_volume_are_refused(tmp_path):
+    nib.save(nib.Nifti1Image(body_values(), affine()), tmp_path / "scan.nii.gz")
+    for beyond in (SliceRange("liver", 60), SliceRange("liver", 2, 60)):
+        with pytest.raises(DataError, match="liver is said of slice 60; there are 0 to 59"):
+            pictures(tmp_path / "scan.nii.gz", SeriesDescription(organs=(SliceRange("lungs", 0, 59), beyond)))
+
+
+def test_an_organ_far_from_all_stations_is_warned_of(tmp_path):
+    nib.save(nib.Nifti1Image(body_values(), affine()), tmp_path / "scan.nii.gz")
+    description = SeriesDescription(stations=(SliceRange("head"),), organs=(SliceRange("foot"), SliceRange("brain")))
+    with pytest.warns(UserWarning, match=r"scan\.nii\.gz: said to show foot, far from head; see if it does"):
+        pictures(tmp_path / "scan.nii.gz", description)
 
 
 def test_thick_slices_are_cut_only_as_they_were_taken(tmp_path):
@@ -146,7 +162,31 @@ def test_a_modality_that_nobody_tells_or_that_contradicts_the_header_is_refused(
         pictures(tmp_path / "scan.nii.gz", SeriesDescription(organs=(SliceRange("brain"),)))
 
 
-@pytest.mark.parametrize("wrong", [{"per_plane": 0}, {"spacing_mm": -1}, {"size": 8}, {"windows": ()}])
+@pytest.mark.parametrize(
+    ("code", "told", "expected"),
+    [
+        ("ct", None, "CT"), (" MR", "MR", "MR"), ("CT\\\\SR", "CT", "CT"),
+        ("US", "ultrasound", "ultrasound"), ("US", None, "ultrasound"), ("OT", "CT", "CT"),
+    ],
+)  # fmt: skip
+def test_modalities_are_compared_by_what_naming_calls_them(tmp_path, code, told, expected):
+    nib.save(nib.Nifti1Image(body_values(), affine()), tmp_path / "scan.nii.gz")
+    (tmp_path / "scan.json").write_text(f'{{"Modality": "{code}"}}')
+    description = SeriesDescription(modality=told, stations=(SliceRange("chest"),))
+    assert {each.label.modality for each in pictures(tmp_path / "scan.nii.gz", description)} == {expected}
+
+
+def test_pictures_of_a_kind_without_a_name_are_left_out(tmp_path):
+    nib.save(nib.Nifti1Image(body_values(), affine()), tmp_path / "scan.nii.gz")
+    (tmp_path / "scan.json").write_text('{"Modality": "PT"}')
+    for told, message in ((None, "modality PT; it has no name here; leave it out"), ("CT", "its header says PT")):
+        with pytest.raises(DataError, match=message):
+            pictures(tmp_path / "scan.nii.gz", SeriesDescription(modality=told, stations=(SliceRange("chest"),)))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"per_plane": 0}, {"spacing_mm": -1}, {"spacing_mm": math.nan}, {"size": 8}, {"windows": ()}]
+)
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ConfigError, match="--per-plane must be 1 or more"):
         CutSettings(**wrong)

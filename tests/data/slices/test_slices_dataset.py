@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from vesalius.data.augment import SliceAugment
-from vesalius.data.slices.dataset import AnatomySlices, SliceView, collate_slices, open_slices
+from vesalius.data.slices.dataset import AnatomySlices, SliceView, check_patients, collate_slices, open_slices
 from vesalius.data.slices.table import PICTURES, SliceRow, write_table
 from vesalius.errors import DataError
 from vesalius.prompts.anatomy import AnatomyLabel
@@ -65,3 +65,15 @@ def test_folders_without_a_split_are_passed_over(slices, tmp_path):
     assert [each.root for each in open_slices([tmp_path, other], "val")] == [other]
     with pytest.raises(DataError, match="and the other folders have no slice of split 'test'"):
         open_slices([tmp_path, other], "test")
+
+
+def test_a_patient_is_not_validated_on_where_trained_on(slices, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    write_table(other, [replace(slices.rows[0], split="val")])
+    with pytest.warns(UserWarning, match=r"1 validation patients have the names of training patients .* \(p\)"):
+        check_patients([slices], [AnatomySlices(other)])
+    with pytest.raises(DataError, match="1 patients are in train and val, the first is 'p'; split by patient"):
+        check_patients([slices], [AnatomySlices(tmp_path)])
+    write_table(other, [replace(slices.rows[0], split="val", patient="q")])
+    check_patients([slices], [AnatomySlices(other)])

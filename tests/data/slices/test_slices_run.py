@@ -79,6 +79,18 @@ def test_a_lost_picture_a_changed_file_or_other_settings_are_cut_again(source, t
     assert len(list((out / "slices").iterdir())) == len(fewer.rows) == 6, "what is not wanted any more is gone"
 
 
+def test_a_header_that_is_corrected_is_noticed(source, tmp_path):
+    (source / "series.toml").write_text('[[series]]\npath = "s0001/ct.nii.gz"\nstations = ["chest"]\n')
+    header = source / "s0001/ct.json"
+    for label in ("CT", "MR"):
+        header.write_text(json.dumps({"Modality": label}))
+        report = make(source / "series.toml", tmp_path / "out")
+        assert {row.label.modality for row in report.rows} == {label}
+    assert make(source / "series.toml", tmp_path / "out").resumed == 1
+    header.unlink()
+    assert {row.label.modality for row in make(source / "series.toml", tmp_path / "out").rows} == {"CT"}
+
+
 @pytest.mark.slow
 def test_a_second_volume_is_added_and_the_first_one_stays(source, tmp_path):
     out, other = tmp_path / "out", tmp_path / "more"
@@ -94,6 +106,18 @@ def test_a_second_volume_is_added_and_the_first_one_stays(source, tmp_path):
     assert make(other, out, overwrite=True).kept == 0
     assert {row.volume for row in AnatomySlices(out).rows} == {"t0001"}
     assert len(list((out / "slices").iterdir())) == 6
+
+
+def test_a_run_that_ended_before_its_first_volume_goes_on(source, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vesalius.data.slices.run._cut_volume", stop)
+        with pytest.raises(KeyboardInterrupt):
+            make(source, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["made.json"]
+    assert make(source, tmp_path / "out").volumes == 2
 
 
 def test_a_volume_does_not_take_the_place_of_another_of_its_name(source, tmp_path):

@@ -26,6 +26,18 @@ def test_one_subject_alone_and_a_label_map_are_found(write_subject, write_label_
     assert mapped[0].predicted
 
 
+def test_folders_that_the_table_lacks_are_told_and_a_table_of_none_is_refused(write_subject):
+    source = write_subject()
+    write_subject("s0002")
+    write_meta(source, "s0001;60;test", "s0003;60;test")
+    with pytest.warns(UserWarning, match=r"meta\.csv: has no row for 1 of 2 folders \(s0002\)"):
+        volumes = find_volumes(source)
+    assert [each.subject for each in volumes] == [Subject("s0001", "test"), Subject("s0002")]
+    write_meta(source, "S0001;60;test", "S0002;60;test")
+    with pytest.raises(DataError, match=r"2 of 2 folders \(s0001, s0002\); its image_id are such as S0001, S0002"):
+        find_volumes(source)
+
+
 def test_images_of_a_patient_share_the_row_that_names_them(write_subject):
     source = write_subject()
     write_meta(source, "s0001;p7;val", head="image_id;patient_id;split")
@@ -94,6 +106,12 @@ WRONG = {
         "[[series]]\npath = 'a'\nstations = [{name = 'head', first = -1}]",
         "numbers of slices from 0",
     ),
+    "a range that ends before it begins": (
+        "[[series]]\npath = 'a'\norgans = [{name = 'liver', first = 9, last = 8}]",
+        "liver begins at slice 9 and ends before, at 8",
+    ),
+    "a modality that is no text": ("[[series]]\npath = 'a'\nmodality = 5", "modality must be a name in quotes, got 5"),
+    "a protocol that is no text": ("[[series]]\npath = 'a'\nprotocol = ['T1']", "protocol must be a name in quotes"),
     "an unknown split": ("[[series]]\npath = 'a'\nsplit = 'x'", "series 1: unknown split 'x'"),
     "two of one name": ("[[series]]\npath = 'a'\n[[series]]\npath = 'b/a'", "two series are called 'a'"),
 }

@@ -53,6 +53,11 @@ def test_a_probe_learns_what_an_untrained_model_cannot_say(evaluation, parts, fe
     assert set(probe.to_dict()["probe_c"]) == {"organs", "stations"}
 
 
+def test_a_probe_is_not_tested_on_patients_that_it_learnt_from(parts, few):
+    with pytest.raises(DataError, match="patients are in training and test, the first is 'x0'; split by patient"):
+        evaluate_probe(parts[2], *parts[1:], "linear probe", few)
+
+
 def test_prevalence_tells_nothing_apart(parts, few):
     overall = evaluate_prevalence(*parts, few).label_kinds["organs"].overall
     assert (overall["macro_auroc"].value, overall["macro_auroc"].low, overall["macro_auroc"].high) == (0.5, 0.5, 0.5)

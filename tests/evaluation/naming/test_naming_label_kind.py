@@ -6,7 +6,7 @@ import pytest
 
 from vesalius.errors import DataError
 from vesalius.evaluation.naming.fitting import fit_platt
-from vesalius.evaluation.naming.label_kind import compare_naming, evaluate_label_kind
+from vesalius.evaluation.naming.label_kind import abstain, compare_naming, evaluate_label_kind
 from vesalius.evaluation.naming.measures import MEASURES, Judged, fit_thresholds
 
 
@@ -61,6 +61,19 @@ def test_silence_is_worth_more_than_chance(result):
     abstention = result.abstention
     assert abstention.best <= abstention.aurc.value < abstention.chance
     assert abstention.risk[-1] == pytest.approx(1 - result.overall["top1"].value)
+
+
+def test_silence_is_drawn_from_the_patients_of_each_modality(make_case, few):
+    case = make_case(uncertain=0, labels=2)
+    ct = np.array(case.groups) == "CT"
+    truth = np.tile(np.array([[1, 0]], np.int8), (40, 1))
+    scores = np.where(ct[:, None], [1.0, 0.0], [0.0, 0.5])
+    case = replace(case, truth=truth, scores=scores)
+    judged = Judged(case, np.zeros(2), np.where(scores > 0, scores, 0.1), np.ones(2, bool))
+    aurc = abstain(judged, few).aurc
+    assert aurc.low == pytest.approx(aurc.value) == pytest.approx(aurc.high), "half of every draw is wrong"
+    together = abstain(judged, replace(few, stratified=False)).aurc
+    assert together.low < together.value - 0.05
 
 
 def test_it_is_json(result):

@@ -20,9 +20,10 @@ def test_the_report_states_what_was_measured_how_on_how_many(report):
 
 
 def test_patients_are_drawn_as_the_evaluation_did(make_evaluation):
-    found = build_report(make_evaluation(), {"settings": {"group_regex": "^."}})
+    evaluation = replace(make_evaluation(), group_regex="^.")
+    found = build_report(evaluation, {})
     assert "bootstrap of 2 groups of images" in found.facts["Intervals"]
-    other = build_report(make_evaluation(), {"settings": {"group_regex": "^."}}, group_regex="^..")
+    other = build_report(evaluation, {}, group_regex="^..")
     assert "bootstrap of images" in other.facts["Intervals"]
 
 
@@ -110,12 +111,12 @@ def test_pictures_are_in_the_single_reports(both):
 
 
 @pytest.mark.slow
-def test_groups_are_drawn_if_all_evaluations_drew_them(both):
-    manifest = {"settings": {"group_regex": "^."}}
-    agreed, _ = build_comparison_report(both, {"worse": manifest, "better": manifest})
-    assert "2 groups" in agreed.facts["Intervals"]
-    differing, _ = build_comparison_report(both, {"worse": manifest, "better": {}})
-    assert "bootstrap of images" in differing.facts["Intervals"]
+def test_groups_are_drawn_as_the_evaluations_drew_them(both):
+    worse, better = both
+    report, comparison = build_comparison_report([replace(worse, group_regex="^."), better], {})
+    assert "2 groups" in report.facts["Intervals"]
+    assert comparison.clusters == 2
+    assert "better: made without --group-regex" in report.tables[0].note
 
 
 @pytest.mark.slow

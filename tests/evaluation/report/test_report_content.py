@@ -6,7 +6,6 @@ from vesalius.evaluation.report.content import (
     build_score_tables,
     build_strips,
     describe_absence,
-    find_group_regex,
     first_wordings,
     flatten,
     read_manifest,
@@ -109,12 +108,6 @@ def test_the_manifest_comes_with_the_versions(store, make_row, tmp_path):
 def test_an_evaluation_without_one_has_an_empty_one(store, make_row, tmp_path):
     assert read_manifest(store(tmp_path, [make_row("a", "p1", 0.5)])) == {}
     assert read_manifest(store(tmp_path, [make_row("a", "p1", 0.5)], manifest="text")) == {}
-
-
-def test_the_expression_for_patients_is_found():
-    assert find_group_regex({"settings": {"group_regex": "^a"}}) == "^a"
-    assert find_group_regex({"settings": {"group_regex": None}}) is None
-    assert find_group_regex({}) is None
 
 
 def test_fields_within_fields_are_one_line():

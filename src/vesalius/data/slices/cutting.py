@@ -3,6 +3,7 @@
 Labels come from outlines (``visibility.py``) or from what a person says of a series.
 """
 
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,12 +23,13 @@ from vesalius.data.slices.visibility import (
     read_rules,
     station_levels,
 )
-from vesalius.errors import DataError
+from vesalius.errors import DataError, join_first
 from vesalius.imaging import MedicalImage, Plane, Slice, read_image
 from vesalius.imaging.intensity import CT_WINDOWS, percentile_range, to_display_values, window_range
 from vesalius.imaging.nifti import THICK_SLICES
 from vesalius.imaging.orientation import to_display_order
-from vesalius.prompts.anatomy import MODALITIES, ORGANS, STATIONS, AnatomyLabel, stations_of
+from vesalius.prompts.anatomy import ORGANS, STATIONS, AnatomyLabel, stations_of
+from vesalius.prompts.modalities import UNTOLD, find_label
 
 PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
 TISSUE_ABOVE = 0.06
@@ -242,6 +244,7 @@ class OutlinedLabeller:
 
 def _described(description: SeriesDescription, image: MedicalImage) -> Labeller:
     """What a person says holds for the plane in which the series was taken; ranges of slices are counted in it."""
+    _check_described(description, image)
     protocol = description.protocol or _protocol(image)
 
     def label(plane: Plane, index: int) -> AnatomyLabel:
@@ -258,6 +261,22 @@ def _described(description: SeriesDescription, image: MedicalImage) -> Labeller:
     return label
 
 
+def _check_described(description: SeriesDescription, image: MedicalImage) -> None:
+    """Refuse ranges beyond the volume, and warn of organs far from all stations."""
+    count = len(image.slices(image.nearest_plane))
+    for each in (*description.stations, *description.organs):
+        last = max(each.first or 0, each.last or 0)
+        if last >= count:
+            raise DataError(f"{image.source}: {each.name} is said of slice {last}; there are 0 to {count - 1}.")
+    if not description.stations:
+        return
+    distant = distant_organs({each.name for each in description.stations})
+    far = [each.name for each in description.organs if each.name in distant]
+    if far:
+        said = join_first(each.name for each in description.stations)
+        warnings.warn(f"{image.source}: said to show {join_first(far)}, far from {said}; see if it does.", stacklevel=2)
+
+
 def _held(ranges: Sequence[SliceRange], index: int) -> frozenset[str]:
     return frozenset(each.name for each in ranges if each.holds(index))
 
@@ -268,12 +287,13 @@ def _whole(ranges: Sequence[SliceRange]) -> frozenset[str]:
 
 def _modality(image: MedicalImage, volume: LabelledVolume) -> str:
     told = (volume.description.modality if volume.description else None) or volume.modality
-    header = image.header.get("Modality")
-    if told and header and told != header:
-        raise DataError(f"{volume.image}: is said to be {told}, but its header says {header}; correct one of them.")
-    modality = told or image.modality
-    if modality not in MODALITIES:
-        raise DataError(f"{volume.image}: modality {modality or 'unknown'}; say which with --modality CT or MR.")
+    code = image.header.get("Modality", "")
+    if told and code not in UNTOLD and told != find_label(code):
+        raise DataError(f"{volume.image}: is said to be {told}, but its header says {code}; correct one of them.")
+    modality = told or find_label(image.modality or "")
+    if modality is None:
+        remedy = "say which with --modality CT or MR" if code in UNTOLD else "it has no name here; leave it out"
+        raise DataError(f"{volume.image}: modality {code or 'unknown'}; {remedy}.")
     return modality
 
 

@@ -1,5 +1,6 @@
 """A folder of labelled slices as training and evaluation see it."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch.utils.data import Dataset
 
 from vesalius.data.augment import UNCHANGED, SliceAugment, augment_slice
 from vesalius.data.slices.table import SliceRow, read_slice_table
-from vesalius.errors import DataError
+from vesalius.errors import DataError, join_first
 from vesalius.imaging import read_image
 from vesalius.prompts.anatomy import AnatomyLabel
 from vesalius.prompts.anatomy_captions import PLAIN, Caption, CaptionMix, draw_caption
@@ -72,6 +73,27 @@ def open_slices(roots: Iterable[Path], split: str) -> list[AnatomySlices]:
         where = "has" if len(folders) == 1 else "and the other folders have"
         raise DataError(f"{folders[0]}: {where} no slice of split '{split}'; cut slices of other patients for it.")
     return [AnatomySlices(root, split) for root in having]
+
+
+def check_patients(train: Iterable[AnatomySlices], val: Iterable[AnatomySlices]) -> None:
+    """See that no validation patient is trained on; one name in two folders may be two people, and is warned of.
+
+    Raises:
+        DataError: If a patient of one folder is in both splits.
+    """
+    trained, judged = ({each.root: {row.patient for row in each.rows} for each in split} for split in (train, val))
+    for root, patients in judged.items():
+        if both := sorted(patients & trained.get(root, set())):
+            raise DataError(
+                f"{root}: {len(both)} patients are in train and val, the first is '{both[0]}'; split by patient."
+            )
+    shared = sorted(set[str]().union(*trained.values()) & set[str]().union(*judged.values()))
+    if shared:
+        warnings.warn(
+            f"{len(shared)} validation patients have the names of training patients of another folder "
+            f"({join_first(shared)}); if they are the same people, put each into one split.",
+            stacklevel=2,
+        )
 
 
 @dataclass(frozen=True)

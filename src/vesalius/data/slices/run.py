@@ -24,9 +24,10 @@ from vesalius.data.slices.table import PICTURES, TABLE, SliceRow, read_slice_tab
 from vesalius.data.slices.visibility import read_rules
 from vesalius.errors import DataError, VesaliusError
 from vesalius.files import read_json, write_json, writing
-from vesalius.folders import Claim
+from vesalius.folders import Claim, read_notes
 from vesalius.prompts.anatomy import ORGANS, STATIONS
 
+COMMAND = "data slices"
 FOLDER = ".volumes"
 
 
@@ -36,6 +37,7 @@ class CutJournal:
 
     Raises:
         DataError: If the folder holds anything else.
+        OutputError: If its made.json is damaged.
     """
 
     dest: Path
@@ -44,7 +46,8 @@ class CutJournal:
         dest = self.dest
         if dest.exists() and not dest.is_dir():
             raise DataError(f"{dest}: is a file; name a folder for the slices.")
-        if dest.is_dir() and any(dest.iterdir()) and not (dest / FOLDER).is_dir() and not (dest / TABLE).is_file():
+        ours = (dest / FOLDER).is_dir() or (dest / TABLE).is_file() or COMMAND in read_notes(dest)
+        if not ours and dest.is_dir() and any(dest.iterdir()):
             raise DataError(f"{dest}: holds files that are no slices; name a new or an empty folder.")
 
     def finished(self, name: str, stamp: str) -> list[SliceRow] | None:
@@ -203,7 +206,7 @@ def cut_slices(
         OutputError: If the folder holds slices that were cut in another way, or a file cannot be written.
     """
     named, journal = _by_slug(volumes), CutJournal(dest)
-    claim = Claim(dest, "data slices", {"settings": asdict(settings), "split": asdict(splits)}, (TABLE,), overwrite)
+    claim = Claim(dest, COMMAND, {"settings": asdict(settings), "split": asdict(splits)}, (TABLE,), overwrite)
     claim.check()
     kept = [] if overwrite else _others(dest, journal, named)
     subjects = {row.volume: Subject(row.patient, row.split) for row in kept}

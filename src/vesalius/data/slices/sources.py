@@ -1,14 +1,18 @@
 """Volumes to cut: outlined ones in folders, series that a person describes in a table, their patients and splits."""
 
 import hashlib
+import math
+import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vesalius.data.prepare.splitting import SplitConfig
 from vesalius.data.prepare.tables import find_column, read_table, to_split
-from vesalius.errors import ConfigError, DataError, unknown_name
+from vesalius.errors import ConfigError, DataError, join_first, unknown_name
+from vesalius.imaging.header import sidecar_path
 from vesalius.imaging.intensity import named_window
 from vesalius.prompts.anatomy import MODALITIES, ORGANS, PROTOCOLS, STATIONS
 
@@ -27,7 +31,8 @@ class CutSettings:
     """CT windows by name; each slice is written in every one."""
 
     def __post_init__(self) -> None:
-        if self.per_plane < 1 or self.spacing_mm < 0 or not 16 <= self.size <= 4096 or not self.windows:
+        spaced = math.isfinite(self.spacing_mm) and self.spacing_mm >= 0
+        if self.per_plane < 1 or not spaced or not 16 <= self.size <= 4096 or not self.windows:
             raise ConfigError(
                 "--per-plane must be 1 or more, --spacing-mm 0 or more, --size 16 to 4096, and --windows not empty; "
                 f"got {self.per_plane}, {self.spacing_mm:g}, {self.size}, {len(self.windows)} windows."
@@ -63,7 +68,7 @@ class SeriesDescription:
     modality: str | None = None
     protocol: str | None = None
     stations: tuple[SliceRange, ...] = ()
-    """Where any are given, slices outside of all ranges show no station."""
+    """Where one is given for a slice, others are absent; outside of all ranges stations are unknown."""
     organs: tuple[SliceRange, ...] = ()
     """Slices outside of an organ's range lack it. Other organs are absent far from the stations, else unknown."""
 
@@ -136,6 +141,9 @@ def _row(row: object, path: Path, number: int) -> SeriesRow:
     image = path.parent / row["path"]
     name = str(row.get("name", image.name.split(".")[0]))
     stations, organs = (_ranges(row, field, place) for field in ("stations", "organs"))
+    for field in ("modality", "protocol"):
+        if not isinstance(row.get(field, ""), str):
+            raise DataError(f"{place}: {field} must be a name in quotes, got {row[field]!r}.")
     description = SeriesDescription(row.get("modality"), row.get("protocol"), stations, organs)
     check_description(description, place)
     try:
@@ -161,7 +169,10 @@ def _range(given: object, field: str, place: str) -> SliceRange:
     ends = [given.get("first"), given.get("last")]
     if any(end is not None and (not isinstance(end, int) or isinstance(end, bool) or end < 0) for end in ends):
         raise DataError(f"{place}: first and last are numbers of slices from 0, got {ends[0]!r} and {ends[1]!r}.")
-    return SliceRange(given["name"], given.get("first"), given.get("last"))
+    found = SliceRange(given["name"], given.get("first"), given.get("last"))
+    if found.first is not None and found.last is not None and found.first > found.last:
+        raise DataError(f"{place}: {found.name} begins at slice {found.first} and ends before, at {found.last}.")
+    return found
 
 
 def _refuse_unknown(row: Mapping[str, object], fields: Sequence[str], place: str) -> None:
@@ -278,8 +289,10 @@ class LabelledVolume:
 
     @property
     def inputs(self) -> list[Path]:
-        """Files and folders that decide what becomes of it."""
-        return [path for path in (self.image, self.outlines, self.names) if path is not None]
+        """Files and folders that decide what becomes of it, the header beside the volume among them."""
+        header = sidecar_path(self.image)
+        paths = (self.image, self.outlines, self.names, header if os.path.isfile(header) else None)
+        return [path for path in paths if path is not None]
 
 
 def find_volumes(source: Path, description: SeriesDescription | None = None) -> list[LabelledVolume]:
@@ -295,7 +308,8 @@ def find_volumes(source: Path, description: SeriesDescription | None = None) -> 
         description: Description of a single series by a person.
 
     Raises:
-        DataError: If there is nothing that can be cut; the message says what was expected.
+        DataError: If there is nothing that can be cut, or ``meta.csv`` knows none of it; the message says what was
+            expected.
     """
     if not source.exists():
         raise DataError(f"{source}: no such file or folder; check the path.")
@@ -307,7 +321,10 @@ def find_volumes(source: Path, description: SeriesDescription | None = None) -> 
             LabelledVolume(row.name, row.path, Subject(row.patient, row.split), description=row.description)
             for row in read_series_table(source)
         ]
-    volumes = sorted(_find_outlined(source), key=lambda volume: volume.name) if source.is_dir() else []
+    subjects = read_subjects(source)
+    volumes = sorted(_find_outlined(source, subjects), key=lambda volume: volume.name) if source.is_dir() else []
+    if subjects:
+        _check_listed(source, subjects, dict.fromkeys(volume.name for volume in volumes))
     if not volumes:
         raise DataError(
             f"{source}: holds nothing with outlines; expected subjects such as s0001/ct.nii.gz or mri.nii.gz with "
@@ -317,13 +334,23 @@ def find_volumes(source: Path, description: SeriesDescription | None = None) -> 
     return volumes
 
 
-def _find_outlined(source: Path) -> Iterator[LabelledVolume]:
-    subjects = read_subjects(source)
-    released = (source / "meta.csv").is_file()
+def _check_listed(source: Path, subjects: Mapping[str, Subject], names: Collection[str]) -> None:
+    """See that the source's table tells patients and splits of the folders of these names."""
+    lacking = [name for name in names if name not in subjects]
+    if not lacking:
+        return
+    found = f"{source / META}: has no row for {len(lacking)} of {len(names)} folders ({join_first(lacking)})"
+    if len(lacking) == len(names):
+        raise DataError(f"{found}; its image_id are such as {join_first(subjects)}. Make names and rows agree.")
+    warnings.warn(f"{found}; each counts as a patient of its own, and the seed decides its split.", stacklevel=3)
+
+
+def _find_outlined(source: Path, subjects: Mapping[str, Subject]) -> Iterator[LabelledVolume]:
+    released = (source / META).is_file()
     for folder in [source, *(path for path in source.iterdir() if path.is_dir() and not path.name.startswith("."))]:
         for file, modality in VOLUMES.items():
-            subject = subjects.get(folder.name, Subject(folder.resolve().name))
             image, name = folder / file, folder.resolve().name
+            subject = subjects.get(name, Subject(name))
             if not image.is_file():
                 continue
             if (folder / OUTLINES).is_dir():

@@ -10,7 +10,7 @@ from vesalius.evaluation.naming.contradictions import ContradictionResult, measu
 from vesalius.evaluation.naming.encoding import EncodedSlices, Sensitivity, measure_sensitivity, score_labels
 from vesalius.evaluation.naming.fitting import ProbeData, fit_probe, score_by_prevalence
 from vesalius.evaluation.naming.label_kind import LabelKindResult, evaluate_label_kind
-from vesalius.evaluation.naming.label_scores import UNCERTAIN, NamingSettings, truth_of
+from vesalius.evaluation.naming.label_scores import UNCERTAIN, NamingSettings, check_apart, truth_of
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.prompts.anatomy import ORGANS, LabelKind
 
@@ -146,8 +146,10 @@ def evaluate_probe(
         settings: As there.
 
     Raises:
-        DataError: As ``evaluate_naming``, or if nothing is known of the training slices.
+        DataError: As ``evaluate_naming``, or if a patient is in training and test, or nothing is known of the training
+            slices.
     """
+    check_apart(train.patients, test.patients, "training and test")
     settings = settings or NamingSettings()
     label_kinds: dict[LabelKind, LabelKindResult] = {}
     strengths: dict[LabelKind, float] = {}

@@ -9,7 +9,7 @@ import numpy as np
 from vesalius.errors import DataError
 from vesalius.evaluation.calibration import ReliabilityPoint, RiskCoverage, risk_coverage
 from vesalius.evaluation.naming.fitting import fit_platt, fit_temperature
-from vesalius.evaluation.naming.label_scores import Bools, LabelScores, NamingSettings, draw_patients
+from vesalius.evaluation.naming.label_scores import Bools, LabelScores, NamingSettings, check_apart, draw_patients
 from vesalius.evaluation.naming.measures import (
     ConfusionCounts,
     Judged,
@@ -45,8 +45,9 @@ def abstain(judged: Judged, settings: NamingSettings) -> RiskCoverage | None:
         return None
     best = best_labels(judged.case)[shown]
     confidence = np.where(best, judged.probabilities[shown], 0).sum(1) / best.sum(1)
-    clusters = judged.case.index_select(shown).clusters
-    return risk_coverage(confidence.tolist(), (1 - right[shown]).tolist(), clusters, settings.bootstrap)
+    case, wrong = judged.case.index_select(shown), 1 - right[shown]
+    draws = draw_patients(case, settings.bootstrap, stratified=settings.stratified)
+    return risk_coverage(confidence.tolist(), wrong.tolist(), case.clusters, settings.bootstrap, draws)
 
 
 def _describe_abstention(found: RiskCoverage) -> dict[str, object]:
@@ -272,8 +273,7 @@ def _check_splits(val: LabelScores, test: LabelScores) -> None:
         raise DataError(
             f"validation has the labels {', '.join(val.labels)}, test {', '.join(test.labels)}; expected the same."
         )
-    if both := sorted(set(val.patients) & set(test.patients)):
-        raise DataError(f"{len(both)} patients are in validation and test, the first is '{both[0]}'; split by patient.")
+    check_apart(val.patients, test.patients, "validation and test")
     if not test.known.any():
         raise DataError("nothing is known of the test images: every label is uncertain on every one.")
 

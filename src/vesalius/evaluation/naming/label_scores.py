@@ -1,6 +1,6 @@
 """Scores and truth of images, label by label, the settings of an evaluation, and draws of patients."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -130,6 +130,21 @@ def truth_of(shown: Sequence[AnatomyLabel], kind: LabelKind, labels: Sequence[st
 
 _CELLS = 2**22
 """Weights held in memory at a time; 32 MB."""
+
+
+def check_apart(first: Collection[str], second: Collection[str], splits: str) -> None:
+    """See that two splits share no patient.
+
+    Args:
+        first: Patients of one.
+        second: Patients of the other.
+        splits: Both splits, such as "validation and test".
+
+    Raises:
+        DataError: Naming the first patient who is in both.
+    """
+    if both := sorted(set(first) & set(second)):
+        raise DataError(f"{len(both)} patients are in {splits}, the first is '{both[0]}'; split by patient.")
 
 
 def draw_patients(case: LabelScores, settings: Bootstrap, *, stratified: bool) -> Iterator[Array]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from vesalius.evaluation.compare import Comparison, Difference, compare, pair
+from vesalius.evaluation.compare import Comparison, Difference, agree_on_groups, compare, pair
 from vesalius.evaluation.report.content import (
     ALL,
     Cell,
@@ -15,7 +15,6 @@ from vesalius.evaluation.report.content import (
     build_score_tables,
     build_strips,
     describe_absence,
-    find_group_regex,
     read_manifest,
     to_number,
 )
@@ -61,12 +60,12 @@ def build_report(
         evaluation: What to report.
         manifest: How it was made; may be empty.
         gallery: Pictures of its answers; may be empty.
-        group_regex: Names the patient in an image's file name; by default as in the manifest.
+        group_regex: Names the patient in an image's file name; by default as the evaluation was made.
 
     Raises:
         ConfigError: If the expression does not fit the names.
     """
-    group_regex = group_regex or find_group_regex(manifest)
+    group_regex = group_regex or evaluation.group_regex
     result = Evaluation(tuple(evaluation.rows))
     present = asks_both(evaluation.rows)
     everything = tabulate(evaluation.rows, group_regex=group_regex)
@@ -169,17 +168,16 @@ def build_comparison_report(
     Args:
         evaluations: Two or more.
         manifests: How each was made, by name; may lack some.
-        group_regex: Names the patient in an image's file name; by default as in the manifests, if they agree.
+        group_regex: As for ``compare``.
 
     Raises:
-        ConfigError: If there are fewer than two, or the expression does not fit the names.
+        ConfigError: If there are fewer than two, or the expression does not fit the names or is not agreed on.
         DataError: If they cannot be compared.
     """
-    group_regex = group_regex or _agreed_regex(manifests)
     present = asks_both(evaluations[0].rows)
     found = compare(evaluations, group_regex=group_regex)
     tables = pair(evaluations, present_only=present, group_regex=group_regex).tables
-    absence = describe_absence(evaluations, group_regex)
+    absence = describe_absence(evaluations, agree_on_groups(evaluations, group_regex))
     names = [each.name for each in evaluations]
     report = Report(
         title=f"{len(evaluations)} evaluations on {PurePath(found.data).name}, {found.split}",
@@ -196,11 +194,6 @@ def build_comparison_report(
         manifests={name: manifest for name, manifest in manifests.items() if manifest},
     )
     return report, found
-
-
-def _agreed_regex(manifests: Mapping[str, Mapping[str, object]]) -> str | None:
-    found = {find_group_regex(manifest) for manifest in manifests.values()}
-    return found.pop() if len(found) == 1 else None
 
 
 def _describe_facts(found: Comparison, evaluations: Sequence[StoredEvaluation], intervals: str) -> dict[str, str]:

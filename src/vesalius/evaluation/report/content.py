@@ -27,13 +27,6 @@ def read_manifest(folder: Path) -> dict[str, object]:
     return (manifest if isinstance(manifest, dict) else {}) | ({"versions": versions} if versions else {})
 
 
-def find_group_regex(manifest: Mapping[str, object]) -> str | None:
-    """The expression that named patients when the evaluation was made."""
-    settings = manifest.get("settings")
-    regex = settings.get("group_regex") if isinstance(settings, dict) else None
-    return regex if isinstance(regex, str) else None
-
-
 def flatten(manifest: Mapping[str, object]) -> dict[str, str]:
     """Short lines of text by name: fields within fields joined, what would be long taken apart once, then cut.
 
