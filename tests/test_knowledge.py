@@ -142,7 +142,17 @@ def test_notes_tell_what_was_learnt():
 
 
 @pytest.mark.parametrize(
-    "told", [{"polyp": {"pictures": 3}}, {"polyp": None}, {"polyp": {"modalities": [], "pictures": "x"}}]
+    "told",
+    [
+        {"polyp": {"pictures": 3}},
+        {"polyp": None},
+        {"polyp": {"modalities": [], "pictures": "x"}},
+        {"polyp": {"modalities": [], "pictures": float("inf")}},
+        None,
+        5,
+        "x",
+        [1],
+    ],
 )
 def test_damaged_notes_are_refused(build_tiny, tmp_path, told):
     save_model(build_tiny("pocket"), tmp_path / "model.safetensors", {"targets": told})

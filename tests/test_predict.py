@@ -7,12 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from vesalius.errors import ImageError, OutputError, PromptError
+from vesalius.errors import ImageError, ModelError, OutputError, PromptError
 from vesalius.imaging import MedicalImage, overlay, read_image, read_mask, write_rgb
 from vesalius.imaging.orientation import to_display_order
 from vesalius.knowledge import Knowledge, LearntTarget, Understanding
 from vesalius.models.inference import PROMPTS_AT_ONCE
-from vesalius.predict import Predictor, segment
+from vesalius.predict import Predictor, segment, segment_volume
+from vesalius.runtime.contract import Outlines
 from vesalius.segmentation import BAND_PIXELS, Segmentation, gate_by_runs, run_length, series_existence
 
 RGB = np.random.default_rng(0).random((37, 53, 3)).astype(np.float32)
@@ -84,6 +85,66 @@ def test_one_phrase_gets_one_answer_and_a_list_gets_a_list(model):
     ] * 2
 
 
+@pytest.mark.parametrize("several", [tuple, iter, lambda phrases: map(str.strip, phrases)])
+def test_phrases_may_come_from_anything_that_gives_them(bright, several):
+    volume = MedicalImage(np.zeros((2, 8, 8), np.uint8), source=Path("memory"))
+    for ask in (
+        lambda phrases: segment(bright, RGB, phrases),
+        lambda phrases: segment_volume(bright, volume, phrases),
+        Predictor(bright).set_image(RGB).predict,
+    ):
+        assert [each.prompt for each in ask(several(["polyp", "lungs"]))] == ["polyp", "lungs"]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "told"),
+    [
+        ([], "A prompt is needed"),
+        (None, r"Expected a prompt as text, or several, got None \(NoneType\)"),
+        ([5], r"got 5 \(int\)"),
+        (b"polyp", r"got b'polyp' \(bytes\)"),
+        ("poly\ud800p", r"'poly\\ud800p': the prompt is not valid text \(UTF-8\)"),
+    ],
+)
+def test_what_is_no_phrase_is_refused(bright, prompts, told):
+    predictor = Predictor(bright).set_image(RGB)
+    volume = MedicalImage(np.zeros((2, 8, 8), np.uint8), source=Path("memory"))
+    for ask in (
+        lambda: segment("no such model", RGB, prompts),  # before the model is opened
+        lambda: segment_volume("no such model", volume, prompts),
+        lambda: predictor.predict(prompts),
+    ):
+        with pytest.raises(PromptError, match=told):
+            ask()
+
+
+def test_what_was_set_is_answered_whatever_was_asked_since(bright):
+    predictor, volume = Predictor(bright), MedicalImage(np.full((3, 8, 8), 255, np.uint8), source=Path("memory"))
+    for ask in (
+        lambda: predictor.predict_volume(volume, "polyp"),
+        lambda: list(predictor.predict_slices(volume.slices(), "polyp")),
+        lambda: predictor.understand(volume.slices(), "polyp"),
+    ):
+        ask()
+        with pytest.raises(ImageError, match="No image is set"):
+            predictor.predict("polyp")
+    wanted = predictor.set_image(RGB).predict("polyp").mask
+    predictor.predict_volume(volume, "polyp")
+    np.testing.assert_array_equal(predictor.predict("polyp").mask, wanted)
+    assert repr(predictor).endswith("37×53)")
+
+
+@pytest.mark.parametrize("broken", ["logits", "existence"])
+def test_an_answer_that_is_not_a_number_is_no_success(bright, monkeypatch, broken):
+    def decode(image: object, text: object) -> Outlines:
+        numbers = {"logits": np.zeros((1, 8, 8), np.float32), "existence": np.zeros(1)}
+        return Outlines(**{**numbers, broken: numbers[broken] + np.nan})
+
+    monkeypatch.setattr(bright, "decode", decode, raising=False)
+    with pytest.raises(ModelError, match="BrightRuntime: the model's answer is not a number; its weights are damaged"):
+        segment(bright, RGB, "polyp")
+
+
 def test_a_window_changes_what_is_shown(model):
     image = MedicalImage(RGB[None, ..., 0] * 1000, source=Path("memory"), modality="CT")
     found = [segment(model, image, "polyp", window=window).logits for window in ("lung", (500, 100))]
@@ -111,6 +172,12 @@ class TestAnswersOfOnePicture:
         assert not paths[0].exists()
         found.save(*map(str, paths), overwrite=True)
         assert paths[0].exists()
+
+    def test_mask_and_overlay_do_not_share_a_file(self, bright, tmp_path):
+        (tmp_path / "b").mkdir()
+        with pytest.raises(OutputError, match=r"m\.png: is named for the mask and for the overlay"):
+            segment(bright, RGB, "polyp").save(tmp_path / "m.png", str(tmp_path / "b" / ".." / "m.png"))
+        assert not (tmp_path / "m.png").exists()
 
     def test_a_blurring_format_is_refused(self, bright, tmp_path):
         with pytest.raises(ImageError, match="lossless"):

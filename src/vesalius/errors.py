@@ -18,6 +18,8 @@ import math
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 
+REINSTALL = "install Vesalius again from where it came: pip install --force-reinstall PATH_OF_THE_CLONE"
+"""Remedy where a file of the package is missing or damaged; the package index has no Vesalius."""
 EMPTY_PATH = "is empty; name a file or a folder, or . for the current one."
 """Message where a path has no letters, which Python takes for the current folder."""
 

@@ -44,6 +44,7 @@ MIN_LIKENESS = 0.7
 """Probability from which pixels tell the kind of a picture; chosen on validation pictures of all targets."""
 PRESENT = 0.5
 """Existence above which something is said to be there."""
+NO_PROMPT = 'A prompt is needed: say what to outline, for example "polyp" or "lungs".'
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ class Knowledge:
         path = find_checkpoint(model)
         try:
             return cls(list_targets(read_notes(path)), runtime)
-        except (AttributeError, KeyError, TypeError, ValueError, PromptError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError, PromptError) as error:
             raise ModelError(f"{path}: what it says of its targets is damaged ({error!r}).") from error
 
     def understand(self, prompt: str, modality: str | None = None) -> Understanding:
@@ -168,7 +169,11 @@ class Knowledge:
 
         Returns:
             How it was understood. A word for a family of targets may still have ``candidates``; see `decide`.
+
+        Raises:
+            PromptError: If it is no text.
         """
+        _check_text(prompt)
         if not self.targets or not prompt.strip():
             return Understanding(prompt, prompt)
         if (prompt, modality) not in self._understood:
@@ -301,6 +306,34 @@ class Knowledge:
         return vector
 
 
+def list_prompts(prompts: str | Iterable[str]) -> list[str]:
+    """List one phrase, or several; they may be empty.
+
+    Raises:
+        PromptError: If there is none, or one that is no text.
+    """
+    alone = isinstance(prompts, str | bytes) or not isinstance(prompts, Iterable)
+    listed = list(map(_check_text, [prompts] if alone else prompts))
+    if not listed:
+        raise PromptError(NO_PROMPT)
+    return listed
+
+
+def _check_text(prompt: object) -> str:
+    """Refuse a prompt that no model can read.
+
+    Raises:
+        PromptError: If it is no string, or none that UTF-8 can hold, as where a shell gave other bytes.
+    """
+    if not isinstance(prompt, str):
+        raise PromptError(f"Expected a prompt as text, or several, got {prompt!r} ({type(prompt).__name__}).")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(f"{prompt!r}: the prompt is not valid text (UTF-8); type it anew.") from error
+    return prompt
+
+
 def tells_kind(modality: str | None) -> bool:
     """Whether DICOM's code of a modality says what kind of picture it is."""
     return modality is not None and modality not in ANY_KIND
@@ -317,7 +350,12 @@ def _join(names: Sequence[str]) -> str:
 
 
 def list_targets(notes: Mapping[str, object]) -> list[LearntTarget]:
-    """The targets in a checkpoint's notes; none if the notes do not name them."""
+    """The targets in a checkpoint's notes; none if the notes do not name them.
+
+    Raises:
+        AttributeError, KeyError, OverflowError, TypeError, ValueError: If they are damaged.
+    """
     told = notes.get(NOTES, {})
-    assert isinstance(told, Mapping)
+    if not isinstance(told, Mapping):
+        raise TypeError(f"expected an object, got {told!r}")
     return [LearntTarget(name, tuple(each["modalities"]), int(each["pictures"])) for name, each in told.items()]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.errors import ImageError, PromptError
+from vesalius.errors import ImageError, ModelError, PromptError
 from vesalius.imaging import Plane, SliceStack
 from vesalius.imaging.read import ImageLike, as_image
-from vesalius.knowledge import Knowledge, Understanding, list_candidates, tells_kind
+from vesalius.knowledge import NO_PROMPT, Knowledge, Understanding, list_candidates, list_prompts, tells_kind
 from vesalius.runtime import RuntimeChoice, as_runtime
 from vesalius.runtime.contract import EncodedImages, FeatureCache, Runtime, sigmoid
 from vesalius.segmentation import MAX_LOG_ODDS, Segmentation, decide_together, run_length, series_existence
@@ -35,7 +35,7 @@ ENCODED_SIDE = 1024
 
 Window = tuple[float, float] | str
 """Center and width in stored values, or of CT a name such as "lung"."""
-Asked = str | Sequence[str] | Sequence[Understanding]
+Asked = str | Iterable[str] | Iterable[Understanding]
 """A phrase, several, or what `Predictor.understand` made of them."""
 _Answer = TypeVar("_Answer")
 
@@ -74,9 +74,8 @@ class Predictor:
         self.runtime = as_runtime(model, runtime=runtime, device=device, precision=precision, threads=threads)
         self.knowledge = Knowledge.read(model, self.runtime) if isinstance(model, str | Path) else Knowledge()
         self._name = str(model) if isinstance(model, str | Path) else type(model).__name__
-        self._encoded: EncodedImages | None = None
-        self._slices: SliceStack | None = None
-        self._index = 0
+        self._picture: tuple[SliceStack, EncodedImages] | None = None
+        self._last: tuple[SliceStack, int, EncodedImages] | None = None
 
     def set_image(self, image: ImageLike, *, window: Window | None = None) -> "Predictor":
         """Encode the picture that the next phrases are about.
@@ -95,15 +94,15 @@ class Predictor:
             raise ImageError(
                 f"{picture.source}: has {len(slices)} slices; use segment_volume or predict_volume, which take volumes."
             )
-        self._encode(slices, 0)
+        self._picture = slices, self._encode(slices, 0)
         return self
 
     @overload
     def predict(self, prompts: str) -> Segmentation: ...  # type: ignore[overload-overlap]  # a str is a Sequence, too
     @overload
-    def predict(self, prompts: Sequence[str]) -> list[Segmentation]: ...
-    def predict(self, prompts: str | Sequence[str]) -> Segmentation | list[Segmentation]:
-        """Answer one phrase, or several, about the picture set before.
+    def predict(self, prompts: Iterable[str]) -> list[Segmentation]: ...
+    def predict(self, prompts: str | Iterable[str]) -> Segmentation | list[Segmentation]:
+        """Answer one phrase, or several, about the picture that ``set_image`` was given last.
 
         Args:
             prompts: A phrase, or several; an empty phrase asks for what the model finds most likely.
@@ -113,10 +112,12 @@ class Predictor:
 
         Raises:
             ImageError: If no picture was set.
+            PromptError: If there is no phrase, or one that is no text.
         """
-        if self._encoded is None or self._slices is None:
+        if self._picture is None:
             raise ImageError("No image is set; call set_image first.")
-        return _like(prompts, self._reply(self._match(prompts, self._slices), self._slices, self._encoded))
+        slices, encoded = self._picture
+        return _like(prompts, self._reply(self._match(list_prompts(prompts), slices), slices, 0, encoded))
 
     def understand(
         self,
@@ -147,7 +148,7 @@ class Predictor:
         if not names:
             return understood
         for place in watch(range(len(slices)), len(slices)):
-            found = _decode(self.runtime, self._encode(slices, place), names)
+            found = self._decode(self._encode(slices, place), names)
             rows.append([found[name][1] or 0.0 for name in names])
         whole = series_existence(np.array(rows), run_length(len(slices), slices.slice_spacing_mm))
         existence = dict(zip(names, whole.tolist(), strict=True))
@@ -173,7 +174,7 @@ class Predictor:
         understood = self.understand(slices, prompts) if together else self._match(prompts, slices)
         if not list_candidates(understood) and all(each.asked is None for each in understood):  # nothing to encode
             return ([_answer(each, {}, slices, place) for each in understood] for place in range(len(slices)))
-        answers = (self._reply(understood, slices, self._encode(slices, place)) for place in range(len(slices)))
+        answers = (self._reply(understood, slices, place, self._encode(slices, place)) for place in range(len(slices)))
         return decide_together(answers, len(slices), slices.slice_spacing_mm) if together else answers
 
     @overload
@@ -190,7 +191,7 @@ class Predictor:
     def predict_volume(
         self,
         image: ImageLike,
-        prompts: Sequence[str],
+        prompts: Iterable[str],
         *,
         plane: Plane | None = None,
         window: Window | None = None,
@@ -199,7 +200,7 @@ class Predictor:
     def predict_volume(
         self,
         image: ImageLike,
-        prompts: str | Sequence[str],
+        prompts: str | Iterable[str],
         *,
         plane: Plane | None = None,
         window: Window | None = None,
@@ -225,8 +226,7 @@ class Predictor:
             ImageError: If the image cannot be read, or cannot be shown so.
             PromptError: If there is no phrase, or an empty one.
         """
-        asked = _as_list(prompts)
-        check_prompts(asked)
+        asked = check_prompts(prompts)
         whole = as_image(image, volume=True)
         slices = whole.slices(plane, window)
         found: list[list[Segmentation]] = []
@@ -238,25 +238,40 @@ class Predictor:
 
     def _encode(self, slices: SliceStack, index: int) -> EncodedImages:
         """Encode a slice, unless it was the last one or is kept."""
-        if self._encoded is None or self._slices is not slices or self._index != index:
+        if self._last is None or self._last[0] is not slices or self._last[1] != index:
             rgb = partial(slices.render_small, index, ENCODED_SIDE)
-            self._encoded = self.features.find(slices, index, lambda: self.runtime.encode_image(rgb()[None]))
-            self._slices, self._index = slices, index
-        return self._encoded
+            encoded = self.features.find(slices, index, lambda: self.runtime.encode_image(rgb()[None]))
+            self._last = slices, index, encoded
+        return self._last[2]
 
     def _match(self, prompts: Asked, slices: SliceStack) -> list[Understanding]:
         every = [prompts] if isinstance(prompts, str) else prompts
         ask = self.knowledge.understand
-        return [ask(each, slices.modality) if isinstance(each, str) else each for each in every]
+        return [each if isinstance(each, Understanding) else ask(each, slices.modality) for each in every]
 
-    def _reply(self, understood: list[Understanding], slices: SliceStack, encoded: EncodedImages) -> list[Segmentation]:
-        """Answer about the slice that was encoded last; what is undecided is decided by this slice alone."""
+    def _reply(
+        self, understood: list[Understanding], slices: SliceStack, index: int, encoded: EncodedImages
+    ) -> list[Segmentation]:
+        """Answer about a slice; what is undecided is decided by this slice alone."""
         understood = self._narrow(understood, slices, [encoded.vectors])
         names = list_candidates(understood)
-        found = _decode(self.runtime, encoded, [*(each.asked for each in understood if each.asked is not None), *names])
+        found = self._decode(encoded, [*(each.asked for each in understood if each.asked is not None), *names])
         existence = {name: found[name][1] or 0.0 for name in names}
         decided = [self.knowledge.decide(each, existence) for each in understood]
-        return [_answer(each, found, slices, self._index) for each in decided]
+        return [_answer(each, found, slices, index) for each in decided]
+
+    def _decode(self, image: EncodedImages, phrases: Sequence[str]) -> "dict[str, _Found]":
+        """What is found for each phrase."""
+        different = list(dict.fromkeys(phrases))
+        if not different:
+            return {}
+        found = self.runtime.decode(image, self.runtime.encode_text(different))
+        odds = [None] * len(different) if found.existence is None else found.existence
+        if not (np.isfinite(found.logits).all() and np.isfinite([each for each in odds if each is not None]).all()):
+            why = "its weights are damaged, or their training diverged"
+            raise ModelError(f"{self._name}: the model's answer is not a number; {why}. Use other weights.")
+        existence = [None if each is None else float(sigmoid(each)) for each in odds]
+        return dict(zip(different, zip(found.logits, existence, strict=True), strict=True))
 
     def _narrow(
         self, understood: list[Understanding], slices: SliceStack, vectors: Sequence[NDArray[np.float32]]
@@ -267,7 +282,7 @@ class Predictor:
         return [self.knowledge.narrow(each, looks_like) for each in understood]
 
     def __repr__(self) -> str:
-        shown = "no image" if self._slices is None else "×".join(map(str, self._slices.pixels.shape[1:3]))
+        shown = "no image" if self._picture is None else "×".join(map(str, self._picture[0].pixels.shape[1:3]))
         runs = f"{self.runtime.name} on {self.runtime.device}"
         return f"{type(self).__name__}({self._name!r}, {runs}, {shown})"
 
@@ -278,10 +293,10 @@ def segment(  # type: ignore[overload-overlap]  # a str is a Sequence, too
 ) -> Segmentation: ...
 @overload
 def segment(
-    model: "Model", image: ImageLike, prompts: Sequence[str], *, window: Window | None = None
+    model: "Model", image: ImageLike, prompts: Iterable[str], *, window: Window | None = None
 ) -> list[Segmentation]: ...
 def segment(
-    model: "Model", image: ImageLike, prompts: str | Sequence[str], *, window: Window | None = None
+    model: "Model", image: ImageLike, prompts: str | Iterable[str], *, window: Window | None = None
 ) -> Segmentation | list[Segmentation]:
     """Outline what a phrase, or several, name in a picture or single slice.
 
@@ -300,8 +315,8 @@ def segment(
         PromptError: If there is no phrase, or an empty one.
         ImageError, ModelError: If one of them cannot be read.
     """
-    check_prompts(_as_list(prompts))
-    return Predictor(model).set_image(image, window=window).predict(prompts)
+    asked = check_prompts(prompts)
+    return _like(prompts, Predictor(model).set_image(image, window=window).predict(asked))
 
 
 @overload
@@ -312,7 +327,7 @@ def segment_volume(  # type: ignore[overload-overlap]  # a str is a Sequence, to
 def segment_volume(
     model: "Model",
     image: ImageLike,
-    prompts: Sequence[str],
+    prompts: Iterable[str],
     *,
     plane: Plane | None = None,
     window: Window | None = None,
@@ -320,7 +335,7 @@ def segment_volume(
 def segment_volume(
     model: "Model",
     image: ImageLike,
-    prompts: str | Sequence[str],
+    prompts: str | Iterable[str],
     *,
     plane: Plane | None = None,
     window: Window | None = None,
@@ -342,33 +357,24 @@ def segment_volume(
         PromptError: If there is no phrase, or an empty one.
         ImageError, ModelError: If one of them cannot be read.
     """
-    check_prompts(_as_list(prompts))
-    return Predictor(model).predict_volume(image, prompts, plane=plane, window=window)
+    asked = check_prompts(prompts)
+    return _like(prompts, Predictor(model).predict_volume(image, asked, plane=plane, window=window))
 
 
-def check_prompts(prompts: Sequence[str]) -> None:
-    """Refuse an empty list of phrases, and empty phrases.
+def check_prompts(prompts: str | Iterable[str]) -> list[str]:
+    """List one phrase or several, as `list_prompts` does, and refuse empty ones.
 
     Raises:
-        PromptError: If there is no prompt, or an empty one.
+        PromptError: If there is no prompt, an empty one, or one that is no text.
     """
-    if not prompts or any(not prompt.strip() for prompt in prompts):
-        raise PromptError('A prompt is needed: say what to outline, for example "polyp" or "lungs".')
+    listed = list_prompts(prompts)
+    if not all(each.strip() for each in listed):
+        raise PromptError(NO_PROMPT)
+    return listed
 
 
 _Found = tuple[NDArray[np.float32], float | None]
 """Logits [h, w] and existence."""
-
-
-def _decode(runtime: Runtime, image: EncodedImages, phrases: Sequence[str]) -> dict[str, _Found]:
-    """What is found for each phrase."""
-    different = list(dict.fromkeys(phrases))
-    if not different:
-        return {}
-    found = runtime.decode(image, runtime.encode_text(different))
-    odds = [None] * len(different) if found.existence is None else found.existence
-    existence = [None if each is None else float(sigmoid(each)) for each in odds]
-    return dict(zip(different, zip(found.logits, existence, strict=True), strict=True))
 
 
 _NOTHING = np.full((1, 1), -MAX_LOG_ODDS, np.float32), None
@@ -383,10 +389,6 @@ def _answer(understood: Understanding, found: Mapping[str, _Found], slices: Slic
     )
 
 
-def _as_list(prompts: str | Sequence[str]) -> list[str]:
-    return [prompts] if isinstance(prompts, str) else list(prompts)
-
-
-def _like(prompts: str | Sequence[str], answers: list[_Answer]) -> _Answer | list[_Answer]:
+def _like(prompts: str | Iterable[str], answers: list[_Answer]) -> _Answer | list[_Answer]:
     """One answer for one phrase, a list for a list."""
     return answers[0] if isinstance(prompts, str) else answers

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.console import html_figure
-from vesalius.errors import ImageError
+from vesalius.errors import ImageError, OutputError
 from vesalius.files import check_absent
 from vesalius.imaging import SliceStack, overlay, write_mask, write_rgb
 from vesalius.imaging.orientation import Scalar, grid_order
@@ -135,9 +135,11 @@ class Segmentation:
 
         Raises:
             ImageError: If the format would blur a mask, or there is no picture to draw over.
-            OutputError: If a file is there, or cannot be written.
+            OutputError: If a file is there, cannot be written, or is to hold both.
         """
         paths = [Path(each) for each in (path, overlay_path) if each is not None]
+        if len({each.resolve() for each in paths}) < len(paths):
+            raise OutputError(f"{path}: is named for the mask and for the overlay; give each a file of its own.")
         check_absent(paths, overwrite, ASK_OVERWRITE)
         drawn = None if overlay_path is None else self.overlay()
         write_mask(paths[0], self.mask if self.slices is None else to_file_order(self.mask, self.slices))

@@ -207,6 +207,12 @@ def test_wrong_input_gets_one_line_and_exit_code_2_and_writes_nothing(run, case,
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_phrase_of_other_bytes_than_text_is_refused(run, picture, weights):
+    for phrases in (["poly\udcffp"], ["-p", "poly\udcffp"]):
+        code, _, told = run("segment", picture, *phrases, "--model", weights)
+        assert (code, "the prompt is not valid text (UTF-8); type it anew." in " ".join(told.split())) == (2, True)
+
+
 def test_a_truncated_dicom_is_named(run, tmp_path):
     from pydicom.data import get_testdata_file
 

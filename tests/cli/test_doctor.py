@@ -1,6 +1,7 @@
 """`vesalius doctor`, and what the command line does where PyTorch is not installed."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -8,8 +9,9 @@ import pytest
 
 from vesalius.cli import doctor
 from vesalius.cli.doctor import HealthCheck, examine, sort_extras
+from vesalius.errors import REINSTALL
 from vesalius.models import describe_model, list_encoders, list_models
-from vesalius.models.checkpoint_file import EMBEDDED
+from vesalius.models.checkpoint_file import EMBEDDED, EMBEDDED_GRAPHS
 
 NO_TORCH = """
 from importlib.machinery import PathFinder
@@ -51,7 +53,18 @@ def test_damaged_weights_are_broken_and_end_with_1(run, monkeypatch, tmp_path):
     assert found["broken"][0] == "pocket"
     (check,) = (each for each in found["checks"] if (each["group"], each["name"]) == ("Weights", "pocket"))
     assert str(damaged) in check["detail"]
-    assert check["remedy"] == "pip install --force-reinstall vesalius"
+    assert check["remedy"].endswith("from where it came: pip install --force-reinstall PATH_OF_THE_CLONE")
+
+
+@pytest.mark.slow
+def test_a_missing_graph_of_the_package_is_not_blamed_on_weights(monkeypatch, tmp_path):
+    graphs = shutil.copytree(EMBEDDED_GRAPHS["pocket"], tmp_path / "graphs")
+    (graphs / "image.onnx").unlink()
+    monkeypatch.setitem(EMBEDDED_GRAPHS, "pocket", graphs)
+    (check,) = (each for each in doctor._test() if each.name == "segment it")
+    assert (check.state, check.remedy) == ("broken", REINSTALL)
+    assert "image.onnx" in check.detail
+    assert not any(words in check.detail for words in ("fine-tune", REINSTALL))
 
 
 def test_tables_say_what_to_install(run, monkeypatch):

@@ -121,6 +121,12 @@ def test_fetch_brings_several_and_leaves_what_is_here(run, folder):
     code, _, err = run("weights", "fetch", "tiny")
     assert code == 0
     assert "tiny: fetched and checked" in err
+    code, _, err = run("weights", "fetch", "words")  # whose checksum nobody published
+    assert "words: fetched:" in err
+    (folder / "words" / "vocab.txt").unlink()
+    code, _, err = run("weights", "fetch", "words")
+    assert "words: fetched and checked:" in err
+    (folder / "words" / "vocab.txt").unlink()
     code, out, _ = run("weights", "fetch", "tiny", "words", "--json")
     assert code == 0
     rows = json.loads(out)["weights"]
@@ -285,16 +291,19 @@ def test_fetch_brings_all_that_a_model_starts_from(run, folder, mirror, monkeypa
 
 
 @pytest.mark.parametrize("model", ["ensemble_c", "clip_rn50"])
-def test_the_name_of_a_model_is_no_file_and_the_option_is_told(run, model):
+def test_the_name_of_a_model_is_no_file_and_the_option_is_told(run, model, monkeypatch):
+    monkeypatch.setattr(sources, "read_sources", read_sources)
     code, _, err = run("weights", "fetch", model)
     assert code == 2
     assert f"{model} is a model; fetch what it starts from with: vesalius weights fetch --for {model}" in err
 
 
-def test_a_model_without_public_weights_has_nothing_to_fetch(run):
-    code, _, err = run("weights", "fetch", "--for", "unet_d")
-    assert code == 2
-    assert "unet_d: no public weights to start from" in err
+@pytest.mark.parametrize("model", ["pocket", "unet_d"])
+def test_a_model_without_public_weights_has_nothing_to_fetch(run, model):
+    for arguments in (["--for", model], [model]):
+        code, _, err = run("weights", "fetch", *arguments)
+        assert code == 2
+        assert f"{model}: no public weights to start from" in err
 
 
 def test_a_mistyped_model_is_answered_with_those_that_have_public_weights(run, monkeypatch):

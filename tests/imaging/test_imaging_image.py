@@ -1,5 +1,6 @@
 """Images, their slices, and overlays."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,31 @@ def test_a_window_by_name_or_numbers_replaces_the_usual_shades(volume):
     lung = volume.slices(window="lung")[0].rgb
     np.testing.assert_array_equal(lung, volume.slices(window=(-600, 1500))[0].rgb)
     assert lung.mean() > volume.slices()[0].rgb.mean()
+
+
+def test_a_modality_may_be_written_in_small_letters(volume):
+    small = replace(volume, modality="ct")
+    assert small.modality == "CT"
+    assert small.slices().display_range == volume.slices().display_range == DisplayRange(-160, 239)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"pixels": [[[0.0]]]}, "memory: expected pixels as ndarray, got list"),
+        ({"affine": AXIAL.tolist()}, "memory: expected affine as ndarray, got list"),
+        ({"modality": 5}, "memory: expected modality as str, got int"),
+        ({"plane": "upside"}, r"memory: No plane named 'upside'\. .*Available: axial, coronal, oblique, sagittal"),
+    ],
+)
+def test_what_is_no_image_is_refused(volume, change, told):
+    with pytest.raises(ImageError, match=told):
+        replace(volume, **change)
+
+
+def test_a_plane_that_does_not_exist_is_refused(volume):
+    with pytest.raises(ImageError, match="No plane named 'axal'. Did you mean 'axial'"):
+        volume.slices("axal")
 
 
 def test_pictures_have_one_slice_and_no_planes():

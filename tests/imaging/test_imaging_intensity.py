@@ -87,6 +87,16 @@ def test_a_window_in_hu_is_refused_for_mr():
         asked_range("lung", modality="MR", colour=False, source=Path("a.dcm"))
 
 
+@pytest.mark.parametrize("window", [5, (1,), (1, 2, 3), ("a", "b"), None, (None, 1)])
+def test_what_is_no_window_is_refused(window):
+    for ask in (
+        lambda: apply_window(np.zeros(2), window),
+        lambda: asked_range(window, modality="CT", colour=False, source=Path("a.dcm")),
+    ):
+        with pytest.raises(ImageError, match=r"expected \(center, width\), or of CT a name such as 'lung'"):
+            ask()
+
+
 def test_a_window_is_refused_for_colour():
     with pytest.raises(ImageError, match="colour picture"):
         asked_range((40, 400), modality=None, colour=True, source=Path("a.png"))

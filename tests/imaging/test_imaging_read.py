@@ -121,6 +121,7 @@ def test_arrays_and_pillow_s_pictures_are_shown_as_their_file(levels, tmp_path):
         assert as_image(picture).source == tmp_path / "a.png"
 
 
+@pytest.mark.filterwarnings("ignore:.*transparent pixels:vesalius.errors.ImageNotice")
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "I;16", "F"])
 def test_every_mode_of_pillow_is_shown(mode):
     image = as_image(Image.new(mode, (7, 5)))
@@ -151,6 +152,25 @@ def test_transparency_is_laid_on_black_and_told():
     np.testing.assert_array_equal(as_image(image).pixels[0], LEVELS)
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_a_transparent_picture_in_memory_is_told_as_its_file_is(mode, tmp_path):
+    picture = Image.new(mode, (7, 5))
+    picture.save(tmp_path / "a.png")
+    with pytest.warns(ImageNotice, match="transparent pixels laid on black"):
+        found = as_image(picture).notices
+    with pytest.warns(ImageNotice, match="transparent pixels laid on black"):
+        assert found == as_image(tmp_path / "a.png").notices
+
+
+@pytest.mark.parametrize("volume", [False, True])
+@pytest.mark.parametrize("image", [LEVELS, DEEP, RGB], ids=["8 bits", "16 bits", "reals"])
+def test_an_array_that_is_filled_anew_leaves_its_image_alone(image, volume):
+    buffer = image.copy()
+    found = as_image(buffer[None] if volume else buffer, volume=volume)
+    buffer[...] = 0
+    np.testing.assert_allclose(np.squeeze(found.pixels), image, atol=1e-6)
+
+
 @pytest.mark.parametrize("image", [LEVELS, LEVELS / 255, np.stack([LEVELS] * 2)], ids=["bytes", "reals", "colour"])
 def test_slices_are_taken_in_order(image):
     found = as_image(image, volume=True)
@@ -161,14 +181,15 @@ def test_slices_are_taken_in_order(image):
 @pytest.mark.parametrize(
     ("image", "volume", "message"),
     [
-        (LEVELS.transpose(2, 0, 1), False, r"\[3, 5, 7\]\. Put its channels last"),
-        (np.zeros((9, 5, 7), np.uint8), False, r"\[9, 5, 7\]\. For a volume, use segment_volume"),
+        (LEVELS.transpose(2, 0, 1), False, r"\[3, 5, 7\]\. Put its channels last.* MedicalImage"),
+        (np.zeros((9, 5, 7), np.uint8), False, r"\[9, 5, 7\]\. For a volume, .* to name one, make a MedicalImage"),
         (np.zeros((0, 4), np.uint8), False, r"shape \[0, 4\]"),
         (np.zeros(4, np.uint8), False, r"shape \[4\]"),
         (np.zeros((4, 4), np.uint8), True, r"Expected slices \[D, H, W\].*shape \[4, 4\]"),
         (np.dstack([RGB, RGB[..., :1]]), False, "RGBA is taken as uint8 only, got float32"),
         (np.zeros((2, 4, 4), np.int16), True, "got int16; .*MedicalImage"),
         (np.zeros((4, 4), np.complex64), False, "got complex64"),
+        (np.ma.masked_invalid([[0.5, np.nan]]), False, r"got a masked one; fill it first: image\.filled\(0\)"),
         ([[1, 2], [3, 4]], False, "Expected a path, a MedicalImage, an array or a Pillow picture, got list"),
         (Image.new("L", (0, 4)), False, "has 0 × 4 pixels"),
     ],

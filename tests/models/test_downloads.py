@@ -222,6 +222,19 @@ def test_an_unpublished_checksum_is_recorded_with_its_origin(server, place, monk
     assert verify("tiny").finding == "unchanged"
 
 
+def test_a_file_that_changed_since_the_first_fetch_is_refused(server, place, monkeypatch):
+    register(monkeypatch, UNPUBLISHED)
+    fetch("tiny")
+    place.unlink()
+    server.body = WEIGHTS[::-1]
+    with pytest.raises(ModelError, match=f"not {SHA256}\\); it was deleted. To take another .* delete .*tiny.bin.json"):
+        fetch("tiny")
+    assert [path.name for path in place.parent.iterdir()] == ["tiny.bin.json"]
+    server.body = WEIGHTS
+    fetch("tiny")
+    assert verify("tiny").finding == "unchanged"
+
+
 def test_an_answer_other_than_the_file_is_passed_on(monkeypatch):
     register(monkeypatch, replace(SOURCE, file="gone.bin"))
     with pytest.raises(ModelError, match=r"gone.bin: the server answers 404 Not Found"):
@@ -252,6 +265,12 @@ def test_offline_mode_asks_nobody(server, place, monkeypatch, setting):
 def test_a_mirror_is_a_web_server(monkeypatch, mirror):
     monkeypatch.setenv("VESALIUS_MIRROR", mirror)
     with pytest.raises(ConfigError, match="starts with https:// or http://"):
+        fetch("tiny")
+
+
+def test_an_address_that_is_none_is_named(monkeypatch):
+    monkeypatch.setenv("VESALIUS_MIRROR", "http://[bad")
+    with pytest.raises(ModelError, match=r"http://\[bad/tiny/tiny\.bin cannot be reached .*VESALIUS_MIRROR"):
         fetch("tiny")
 
 

@@ -95,10 +95,28 @@ class TestLoading:
         with pytest.raises(ModelError, match=r"foreign\.safetensors: not a Vesalius checkpoint; .*lacks 'vesalius'"):
             load_model(tmp_path / "foreign.safetensors")
 
-    @pytest.mark.parametrize("recipe", ["no JSON", "[]", '{"name": "pocket"}'])
+    @pytest.mark.parametrize(
+        "recipe",
+        [
+            "no JSON",
+            "[]",
+            '{"name": "pocket"}',
+            '{"name": ["pocket"], "options": {}}',
+            '{"name": "pocket", "options": ["image_size"]}',
+            pytest.param('{"name": "pocket", "options": ' + "[" * 100_000, id="nested"),
+            pytest.param('{"name": "pocket", "options": ' + '{"a":' * 700 + "1" + "}" * 701, id="nested mappings"),
+        ],
+    )
     def test_a_damaged_recipe_is_named(self, written, tmp_path, recipe):
         path = rewrite(written, tmp_path / "odd.safetensors", lambda state, header: header.update(vesalius=recipe))
         with pytest.raises(ModelError, match=r"odd\.safetensors: .*recipe"):
+            load_model(path)
+
+    @pytest.mark.parametrize("options", [{"image_size": 100_000_000}, {"name": "pocket"}])
+    def test_a_recipe_that_builds_nothing_is_refused(self, written, tmp_path, options):
+        recipe = json.dumps({"name": "pocket", "options": options})
+        path = rewrite(written, tmp_path / "odd.safetensors", lambda state, header: header.update(vesalius=recipe))
+        with pytest.raises(ModelError, match=r"odd\.safetensors: .*(image_size must .* from 1 to 4096|'name')"):
             load_model(path)
 
     def test_a_model_this_version_does_not_know_is_named(self, written, tmp_path):
@@ -151,6 +169,8 @@ class TestFinding:
             ("pubmedclip", "segment", "Available: pocket. A checkpoint"),
             ("clipseg", "name", "Available: biomedclip, clip-rn50, clip-vit-b16, "),
             ("pubmdclip", "name", "Did you mean 'pubmedclip'? Available: biomedclip, clip-rn50, clip-vit-b16, "),
+            ("cris", "name", "Available: biomedclip, clip-rn50, "),
+            ("clipseg-rd64-refined", "name", "Available: biomedclip, clip-rn50, "),
             ("unet_d", "name", "too; vesalius weights list says which public weights are here."),
             ("unet_e", "train", "Did you mean 'unet_d'? Available: biomedclipseg, biomedclipseg_a, "),
             ("clip_vit_b33", "train-naming", "Did you mean 'clip_vit_b32'? Available: biomedclip, clip-rn50, "),

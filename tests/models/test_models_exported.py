@@ -132,7 +132,17 @@ def test_another_format_or_runtime_is_refused(folder, fields):
         read_contract(folder / CONTRACT_NAME)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"model": 3}', '{"model": {"name": "a", "options": []}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"model": 3}',
+        '{"model": {"name": "a", "options": []}}',
+        pytest.param("[" * 100_000, id="nested"),
+    ],
+)
 def test_a_damaged_file_is_refused(tmp_path, text):
     (tmp_path / CONTRACT_NAME).write_text(text)
     with pytest.raises(ModelError, match="not a description of an export, or damaged"):
@@ -168,6 +178,34 @@ def test_a_damaged_graph_is_refused(tmp_path, package, suffix):
     path.write_bytes(b"no graph")
     with pytest.raises(ModelError, match=r"cannot read this graph .*; export the model again"):
         open_graph(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["onnx", "xml"])
+def test_a_graph_of_another_model_is_refused_when_it_is_run(tmp_path, suffix):
+    onnx, path = pytest.importorskip("onnx"), tmp_path / f"image.{suffix}"
+    sizes = {name: onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 3]) for name in ("in", "out")}
+    node = onnx.helper.make_node("Relu", ["in"], ["out"])
+    made = onnx.helper.make_graph([node], "graph", [sizes["in"]], [sizes["out"]])
+    written = onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(written, tmp_path / "image.onnx")
+    if suffix == "xml":
+        openvino = import_openvino()
+        with unreported():
+            openvino.save_model(openvino.convert_model(tmp_path / "image.onnx"), path)
+    graph = open_graph(path)
+    assert torch.equal(graph({"in": torch.ones(1, 3), "other": torch.ones(1)})["out"], torch.ones(1, 3))
+    with pytest.raises(ModelError, match=rf"image\.{suffix}: .* cannot run this graph .*; export the model again"):
+        graph({"in": torch.ones(1, 4)})
+    with pytest.raises(ModelError, match=rf"image\.{suffix}: takes in, which the model does not have"):
+        graph({"other": torch.ones(1, 3)})
+
+
+def test_a_decoder_without_logits_is_refused(pair):
+    model, _ = pair
+    graphs = {"decoder": lambda tensors: {"existence": torch.zeros(1)}}
+    with pytest.raises(ModelError, match="has a decoder without logits; export it again"):
+        ExportedSegmenter(model, graphs).eval().decode(ImageFeatures(torch.zeros(1, 0), ()), model.encode_text(["a"]))
 
 
 @pytest.mark.parametrize(("package", "suffix"), [("onnxruntime", "onnx"), ("openvino", "xml")])

@@ -48,7 +48,7 @@ def read(threshold=0.5, **said):
 
 
 def test_notes_without_calibration_leave_the_defaults():
-    for notes in ({}, {"naming": {"held_out": {}}}, {"naming": None}):
+    for notes in ({}, {"naming": {"held_out": {}}}):
         assert NamingCalibration.from_notes(notes, "m") == NamingCalibration({}, LEAST_PROBABILITY)
 
 
@@ -88,6 +88,14 @@ def test_damaged_notes_are_named(said, message):
     with pytest.raises(ModelError, match=message) as caught:
         read(**said)
     assert str(caught.value).startswith("m.safetensors: ")
+
+
+@pytest.mark.parametrize("said", [None, 5, "x", [1]])
+@pytest.mark.parametrize("place", ["naming", "calibration", "audit", "organs"])
+def test_notes_that_are_no_object_are_not_taken_for_none(place, said):
+    notes = {"calibration": {"calibration": said}, "audit": {"audit": said}, "organs": {"calibration": {place: said}}}
+    with pytest.raises(ModelError, match=f"calibration in its notes is damaged \\({place}: expected an object, got"):
+        NamingCalibration.from_notes({"naming": notes.get(place, said)}, "m")
 
 
 def test_phrase_vectors_are_unit_means(build_tiny):

@@ -1,24 +1,28 @@
 """ONNX Runtime and PyTorch give the same answers; planes are resampled as in PyTorch."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 
 from vesalius.errors import ConfigError, ModelError
 from vesalius.knowledge import Knowledge
 from vesalius.models import build_model
-from vesalius.models.checkpoint_file import EMBEDDED_GRAPHS, PHRASES, find_checkpoint, read_notes
+from vesalius.models.checkpoint_file import EMBEDDED_GRAPHS, PHRASES, SCALE, find_checkpoint, read_notes
 from vesalius.models.checkpoints import load_segmenter, save_model
 from vesalius.models.encoder import ImageFeatures, resize
+from vesalius.models.inference import Precision
 from vesalius.naming.phrasebook import list_naming_phrases
 from vesalius.predict import Predictor
 from vesalius.prompts.phrase_vectors import list_phrases, read_phrase_vectors
-from vesalius.runtime import open_runtime
+from vesalius.runtime import PRECISIONS, open_runtime
 from vesalius.runtime.contract import EncodedImages, FeatureCache, resize_plane, resize_rgb, sigmoid
 from vesalius.runtime.onnx import CONTENTS, OnnxRuntime
 from vesalius.runtime.torch import TorchRuntime
@@ -86,6 +90,26 @@ def test_onnx_runtime_refuses_what_it_does_not_do(device, precision):
         open_runtime("pocket", runtime="onnx", device=device, precision=precision)
 
 
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ({"runtime": "ONNX"}, "runtime: expected one of auto, onnx, torch, got 'ONNX'"),
+        ({"runtime": None}, "runtime: .* got None"),
+        ({"precision": "fp16"}, "precision: expected one of 32, 16-mixed, bf16-mixed, got 'fp16'"),
+        ({"threads": -1}, "threads: expected a whole number, 0 for all cores, got -1"),
+        ({"threads": 1.5}, "threads: .* got 1.5"),
+    ],
+)
+def test_settings_that_do_not_exist_are_refused(bright, setting, told):
+    for model in ("pocket", bright):
+        with pytest.raises(ConfigError, match=told):
+            Predictor(model, **setting)
+
+
+def test_precisions_are_those_of_pytorch():
+    assert get_args(Precision) == PRECISIONS
+
+
 @pytest.mark.slow
 def test_a_device_that_is_not_there_is_named():
     with pytest.raises(ConfigError, match=r"--device cuda:77: is not on this machine; there are: cpu"):
@@ -104,17 +128,65 @@ def test_half_precision_hardly_changes_an_answer(in_torch):
     assert found == pytest.approx(wanted, abs=1)
 
 
-@pytest.mark.slow
-def test_weights_that_lack_a_tensor_are_refused(tmp_path):
-    from safetensors.numpy import load_file, save_file
+@pytest.fixture(scope="module")
+def stored() -> dict[str, np.ndarray]:
+    """Pocket's tensors as its file has them."""
+    return load_file(find_checkpoint("pocket"))
 
-    state = load_file(find_checkpoint("pocket"))
+
+MATRIX, CONVOLUTION = "sentences.layers.1.up.weight", "outline.steer.weight"
+DAMAGES = {
+    "a tensor less": ({CONVOLUTION: None}, rf"missing.*{CONVOLUTION}"),
+    "a tensor more": ({"other.weight": np.zeros(2, np.float32)}, r"unexpected.*other\.weight"),
+    "no scales": ({MATRIX + SCALE: None}, rf"{MATRIX} \[1536, 384\] is stored in 8 bits; .* got nothing\."),
+    "scales of columns": ({MATRIX + SCALE: np.ones((1, 384), np.float32)}, r"got F32 \[1, 384\]"),
+    "scales of whole numbers": ({MATRIX + SCALE: np.ones((1536, 1), np.int64)}, r"got I64 \[1536, 1\]"),
+    "needless scales": ({CONVOLUTION + SCALE: np.ones((1, 1), np.float32)}, rf"unexpected.*{CONVOLUTION}{SCALE}"),
+    "whole numbers": ({CONVOLUTION: np.int64}, rf"(F16, F32, F64 or scaled I8|not real numbers).*{CONVOLUTION}"),
+    "yes and no": ({CONVOLUTION: np.bool_}, rf"(F16, F32, F64 or scaled I8|not real numbers).*{CONVOLUTION}"),
+}
+
+
+def damage(folder: Path, stored: dict[str, np.ndarray], changes: dict[str, object]) -> Path:
+    """Write pocket with some tensors left out, added, or made numbers of another type."""
+    state = dict(stored)
+    for name, change in changes.items():
+        state[name] = stored[name].astype(change) if isinstance(change, type) else change
     header = {"vesalius": json.dumps({"name": "pocket", "options": {}}), "notes": "{}"}
-    del state["outline.steer.weight"]
-    save_file(state, tmp_path / "model.safetensors", header)
-    runtime = open_runtime(tmp_path)
-    with pytest.raises(ModelError, match=r"1 tensors of the model are missing, the first outline\.steer\.weight"):
-        runtime.decode(runtime.encode_image(RGB[:1]), runtime.encode_text(["polyp"]))
+    save_file({name: value for name, value in state.items() if value is not None}, folder / "model.safetensors", header)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["onnx", "torch"])
+@pytest.mark.parametrize(("changes", "told"), DAMAGES.values(), ids=DAMAGES)
+def test_a_checkpoint_of_other_tensors_is_refused_when_it_is_opened(tmp_path, stored, runtime, changes, told):
+    with pytest.raises(ModelError, match=told):
+        open_runtime(damage(tmp_path, stored, changes), runtime=runtime, device="cpu")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [lambda value: value[:-1], lambda value: value[:1], lambda value: value[None]])
+def test_a_checkpoint_of_other_shapes_is_refused_when_it_is_run(tmp_path, stored, change):
+    norm = next(name for name in stored if name.endswith(".running_var"))
+    convolution = norm.replace(".1.running_var", ".0.weight")
+    for name in (norm, convolution):
+        runtime = open_runtime(damage(tmp_path, stored, {name: change(stored[name])}))
+        with pytest.raises(ModelError, match=r"model\.safetensors(: its tensors do not have the shape| do not fit it)"):
+            runtime.encode_image(RGB[:1])
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[" * 100_000, '{"settings": [], "bindings": {}}'])
+def test_a_damaged_file_of_the_package_is_not_blamed_on_weights(tmp_path, monkeypatch, content):
+    graphs = shutil.copytree(EMBEDDED_GRAPHS["pocket"], tmp_path / "graphs")
+    monkeypatch.setitem(EMBEDDED_GRAPHS, "pocket", graphs)
+    (graphs / "image.onnx").unlink()
+    with pytest.raises(ModelError, match=r"image\.onnx.*install Vesalius again") as refused:
+        open_runtime("pocket").encode_image(RGB[:1])
+    assert "fine-tune" not in str(refused.value)
+    (graphs / CONTENTS).write_text(content)
+    with pytest.raises(ModelError, match=r"graphs\.json: cannot be read .*install Vesalius again"):
+        open_runtime("pocket")
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from cyclopts import Parameter
 from vesalius import __version__
 from vesalius.cli.usage import AsJson
 from vesalius.console import print_json, print_path, print_table, say
-from vesalius.errors import ConfigError, ModelError, require
+from vesalius.errors import REINSTALL, ConfigError, ModelError, require
 from vesalius.files import sha256_of, write_text
 from vesalius.folders import Claim
 
@@ -59,7 +59,6 @@ SYNTAXES = {
 REQUIREMENT = re.compile(r"([\w.-]+)(?:\[([\w,-]+)\])?.*;.*extra == ['\"]([\w-]+)['\"]")
 """A line of a package's metadata: package, its extras, and the extra that requires it."""
 FOR_DEVELOPERS = {"dev"}
-REINSTALL = "pip install --force-reinstall vesalius"
 PHRASE, WORDING = "polyp", "a small growth on the wall of the bowel"
 """A phrase whose vector the package carries, and one that the text encoder has to read."""
 SIDE = 256
@@ -317,7 +316,7 @@ def _pip(extra: str) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()).rstrip(".")
+    text = " ".join(str(error).split()).rstrip(".").removesuffix(f"; {REINSTALL}")
     return text if type(error).__module__.startswith("vesalius.") else f"{type(error).__name__}: {text}"
 
 

@@ -79,16 +79,18 @@ def weights_fetch(
             `train-naming` know by this name, such as pubmedclip.
         as_json: Print one JSON object.
     """
-    from vesalius.models.public_weights import read_sources
+    from vesalius.models.public_weights import find_checksum, read_sources
 
     if not names and model is None:
         raise ModelError(f"Name what to fetch, or a model with --for. Available: {', '.join(sorted(read_sources()))}.")
     rows = []
     for source in _find_sources(names, model):  # every name is looked up before the first download
         was_here = source.is_here()
+        compared = not was_here and find_checksum(source) is not None
         rows.append({"name": source.name, "path": _fetch(source.name), "fetched": not was_here})
         if not as_json:
-            say(f"{source.name}: {'was here' if was_here else 'fetched and checked'}: {source.path}")
+            done = "fetched and checked" if compared else "was here" if was_here else "fetched"
+            say(f"{source.name}: {done}: {source.path}")
     if as_json:
         print_json({"weights": rows})
 
@@ -100,6 +102,7 @@ def _find_sources(names: tuple[str, ...], model: str | None) -> "list[WeightSour
 
     for name in names:
         if name not in read_sources() and name in (*list_models(), *list_encoders()):
+            needed_weights(name)  # says so if there are none
             raise ModelError(f"{name} is a model; fetch what it starts from with: vesalius weights fetch --for {name}")
     wanted = [*names, *(needed_weights(model) if model else ())]
     return [find_source(name) for name in dict.fromkeys(wanted)]

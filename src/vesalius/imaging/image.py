@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.errors import ImageError
+from vesalius.errors import ImageError, unknown_name
 from vesalius.imaging.formats import VOLUME_SUFFIXES
 from vesalius.imaging.header import Finding, HeaderFacts, find_purpose
 from vesalius.imaging.intensity import WindowFunction, asked_range, default_range
@@ -70,7 +72,7 @@ class MedicalImage:
     affine: Affine | None = None
     """Index (d, row, column) to patient millimetres in RAS+ (nibabel's world), [4, 4]; None for plain pictures."""
     modality: str | None = None
-    """DICOM code such as "CT", "MR", "DX"; None if unknown."""
+    """DICOM code such as "CT", "MR", "DX", in capitals however it was given; None if unknown."""
     plane: Plane | None = None
     """Plane of the slices; "oblique" beyond 36.9° from every axis; None without an affine."""
     window: tuple[float, float] | None = None
@@ -99,6 +101,13 @@ class MedicalImage:
     """Frames of a DICOM image, one a slice along the last axis of `source_affine`, or of `pixels` if that is None."""
 
     def __post_init__(self) -> None:
+        kinds = {"pixels": (np.ndarray, LazyPixels), "affine": (np.ndarray, NoneType), "modality": (str, NoneType)}
+        for name, (wanted, other) in kinds.items():
+            if not isinstance(value := getattr(self, name), (wanted, other)):
+                raise ImageError(f"{self.source}: expected {name} as {wanted.__name__}, got {type(value).__name__}.")
+        self._check_plane(self.plane)
+        if self.modality is not None:
+            object.__setattr__(self, "modality", self.modality.upper())
         shape = self.pixels.shape
         if 0 in shape or not (len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)):
             raise ImageError(f"{self.source}: expected pixels [D, H, W] or [D, H, W, 3], got {list(shape)}.")
@@ -247,7 +256,12 @@ class MedicalImage:
             )
         return restored, self.source_affine
 
+    def _check_plane(self, plane: Plane | None) -> None:
+        if plane not in (*get_args(Plane), None):
+            raise ImageError(f"{self.source}: {unknown_name('plane', str(plane), get_args(Plane))}")
+
     def _cut(self, plane: Plane | None) -> tuple[NDArray[np.generic] | LazyPixels, Affine | None]:
+        self._check_plane(plane)
         if plane is None or plane == self.plane:
             return self.pixels, self.affine
         if self.affine is None:

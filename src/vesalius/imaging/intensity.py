@@ -81,9 +81,12 @@ def window_range(window: tuple[float, float], function: WindowFunction = "LINEAR
         LINEAR: center − 0.5 ∓ (width − 1) / 2; LINEAR_EXACT: center ∓ width / 2; SIGMOID: the same as a `SigmoidRange`.
 
     Raises:
-        ImageError: If a number is not finite, or the width smaller than the standard allows.
+        ImageError: If these are not two numbers, one is not finite, or the width smaller than the standard allows.
     """
-    center, width = window
+    try:
+        center, width = map(float, window)
+    except (TypeError, ValueError) as error:
+        raise ImageError(f"Window {window!r}: expected (center, width), or of CT a name such as 'lung'.") from error
     if not (abs(center) < MISSING_FROM and abs(width) < MISSING_FROM):
         raise ImageError(f"Window ({center:g}, {width:g}): expected two finite numbers, (center, width).")
     if function != "LINEAR":
@@ -242,7 +245,7 @@ def asked_range(
     """
     if colour:
         raise ImageError(f"{source}: a window does not apply to a colour picture; leave it out.")
-    if isinstance(window, tuple):
+    if not isinstance(window, str):
         return window_range(window)
     if modality not in ("CT", None):
         raise ImageError(

@@ -195,7 +195,8 @@ def read_pillow(picture: Image.Image) -> MedicalImage:
     with reading(source, "a picture"):
         PIXELS.check(picture.width * picture.height, source)
         picture.load()
-        return MedicalImage(_turn_upright(_to_array(picture), _stored_orientation(picture))[None], source)
+        pixels = _turn_upright(_to_array(picture), _stored_orientation(picture))[None]
+        return MedicalImage(pixels, source, notices=_see_through(picture))
 
 
 def on_black(channels: NDArray[np.uint8]) -> NDArray[np.uint8]:

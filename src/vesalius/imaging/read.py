@@ -197,7 +197,11 @@ def as_image(image: ImageLike, *, volume: bool = False) -> MedicalImage:
     if isinstance(image, str | Path):
         return read_image(image)
     if isinstance(image, Image.Image):
-        return read_pillow(image)
+        picture = read_pillow(image)
+        warn_of(picture.notices, picture.source)
+        return picture
+    if isinstance(image, np.ma.MaskedArray):
+        raise ImageError("Expected an array without a mask, got a masked one; fill it first: image.filled(0).")
     if not isinstance(image, np.ndarray):
         raise ImageError(f"Expected a path, a MedicalImage, an array or a Pillow picture, got {type(image).__name__}.")
     pixels, notices = _check_slices(image) if volume else _check_picture(image)
@@ -229,25 +233,25 @@ def _check_slices(image: NDArray[np.generic]) -> tuple[Pixels, tuple[Notice, ...
 
 
 def _hint(shape: tuple[int, ...]) -> str:
-    if len(shape) == 3 and shape[0] in (1, 3, 4):
-        return " Put its channels last: image.transpose(1, 2, 0)."
-    return " For a volume, use segment_volume or predict_volume." if len(shape) == 3 else ""
+    channels = " Put its channels last: image.transpose(1, 2, 0)." if shape[0] in (1, 3, 4) else ""
+    volume = " For a volume, use segment_volume or predict_volume; to name one, make a MedicalImage of it."
+    return f"{channels}{volume}" if len(shape) == 3 else ""
 
 
 def _check_numbers(image: NDArray[np.generic]) -> Pixels:
-    """Convert an array to uint8, uint16 or float32.
+    """Copy an array as uint8, uint16 or float32, so that the caller may use its memory anew.
 
     Raises:
         ImageError: If it holds other numbers.
     """
     if image.dtype.kind == "u" and image.dtype.itemsize <= 2:  # of either byte order
-        return image.astype(np.uint8 if image.dtype.itemsize == 1 else np.uint16, copy=False)
+        return image.astype(np.uint8 if image.dtype.itemsize == 1 else np.uint16)
     if image.dtype.kind != "f":
         raise ImageError(
             f"{EXPECTED}, got {image.dtype}; convert it, for example with image.astype(np.uint8). Stored values such "
             "as HU belong in a MedicalImage, which says what they are."
         )
-    values = image.astype(np.float32, copy=False)
+    values = image.astype(np.float32)
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():
         raise ImageError(f"{EXPECTED}, got NaN or infinite values; replace them first.")

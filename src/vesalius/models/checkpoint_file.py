@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -118,7 +118,7 @@ def read_contract(path: Path) -> ExportContract:
         refused = {job: str(said[job]) for job in JOBS if job in said}
         contract = ExportContract(content["runtime"], content["precision"], recipe, files, notes, refused)
         version = content["format"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path}: not a description of an export, or damaged ({error!r}); export again.") from error
     if version != FORMAT or contract.runtime not in RUNTIMES:
         found = f"format {version!r} for {contract.runtime!r}"
@@ -145,6 +145,8 @@ def check_files(folder: Path, contract: ExportContract) -> None:
 CHECKPOINT_NAME = "model.safetensors"
 SCALE = ".int8_scale"
 """What a matrix's scales, one a row, are called after its own name."""
+REAL_NUMBERS = {"F16", "F32", "F64"}
+"""Kinds of numbers, by safetensors' names, that every reader of checkpoints takes."""
 
 
 def read_notes(path: Path) -> dict[str, object]:
@@ -239,6 +241,33 @@ def open_tensors(path: Path, framework: str = "numpy") -> Iterator[safe_open]:
         raise ModelError(f"{path}: not a safetensors file, or a damaged one ({error}).") from error
 
 
+def read_kinds(file: safe_open, path: Path) -> dict[str, str]:
+    """Kinds of numbers of a checkpoint's tensors, by safetensors' names; scales are left out.
+
+    Only the file's header is read.
+
+    Args:
+        file: What `open_tensors` opened.
+        path: What a message names.
+
+    Returns:
+        Tensor -> "F32" and the like; "I8" are matrices that have their scales.
+
+    Raises:
+        ModelError: If a tensor of 8-bit integers has no scales, or others than one real number a row.
+    """
+    stored = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    kinds = {name: part.get_dtype() for name, part in stored.items()}
+    for name in [name for name, kind in kinds.items() if kind == "I8"]:
+        shape, scale = stored[name].get_shape(), stored.get(name + SCALE)
+        got = "nothing" if scale is None else f"{scale.get_dtype()} {scale.get_shape()}"
+        if len(shape) != 2 or got not in {f"{kind} {[shape[0], 1]}" for kind in REAL_NUMBERS}:
+            wanted = f"one real number a row in {name}{SCALE}, got {got}"
+            raise ModelError(f"{path}: {name} {shape} is stored in 8 bits; expected {wanted}. Get or train it again.")
+        del kinds[name + SCALE]
+    return kinds
+
+
 def read_header(path: Path) -> dict[str, str]:
     """Metadata in the header of a safetensors file.
 
@@ -260,7 +289,7 @@ def read_recipe(path: Path) -> ModelRecipe:
         raise ModelError(f"{path}: not a Vesalius checkpoint; its header lacks 'vesalius'.")
     try:
         return ModelRecipe.from_json(header["vesalius"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: its recipe is damaged ({error!r}); get or train it again.") from error
 
 
@@ -297,16 +326,40 @@ class OnnxGraph:
             self._session = program.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its own classes share no other base
             raise ModelError(refuse_graph(path, "ONNX Runtime", error, remedy)) from error
+        self._path, self._remedy = path, remedy
         self._inputs = [each.name for each in self._session.get_inputs()]
         self._outputs = [each.name for each in self._session.get_outputs()]
 
     def run(self, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.float32]]:
-        """Outputs by name; arrays that are no inputs of the graph are ignored."""
-        found = self._session.run(None, {name: arrays[name] for name in self._inputs})
+        """Outputs by name; arrays that are no inputs of the graph are ignored.
+
+        Raises:
+            ModelError: If the graph takes other inputs.
+        """
+        given = select_inputs(self._path, self._inputs, arrays)
+        try:
+            found = self._session.run(None, given)
+        except Exception as error:  # its own classes share no other base
+            raise ModelError(refuse_graph(self._path, "ONNX Runtime", error, self._remedy, task="run")) from error
         return dict(zip(self._outputs, found, strict=True))
 
 
-def refuse_graph(path: Path, program: str, error: Exception, remedy: str = "export the model again") -> str:
-    """The message for a graph that a program cannot read."""
+def select_inputs(
+    path: Path, names: Sequence[str], arrays: Mapping[str, NDArray[np.generic]]
+) -> dict[str, NDArray[np.generic]]:
+    """The arrays that a graph takes.
+
+    Raises:
+        ModelError: If there is none of a name.
+    """
+    if lacking := [name for name in names if name not in arrays]:
+        raise ModelError(f"{path}: takes {', '.join(lacking)}, which the model does not have; export the model again.")
+    return {name: arrays[name] for name in names}
+
+
+def refuse_graph(
+    path: Path, program: str, error: Exception, remedy: str = "export the model again", task: str = "read"
+) -> str:
+    """The message for a graph that a program cannot read, or cannot run."""
     reason = str(error).strip().splitlines()[0]
-    return f"{path}: {program} cannot read this graph ({reason}); {remedy}."
+    return f"{path}: {program} cannot {task} this graph ({reason}); {remedy}."

@@ -21,7 +21,14 @@ from torch.overrides import TorchFunctionMode
 from vesalius.console import LOG
 from vesalius.errors import ConfigError, ModelError
 from vesalius.files import writing
-from vesalius.models.checkpoint_file import CONTRACT_NAME, SCALE, find_checkpoint, open_tensors, read_recipe
+from vesalius.models.checkpoint_file import (
+    CONTRACT_NAME,
+    SCALE,
+    find_checkpoint,
+    open_tensors,
+    read_kinds,
+    read_recipe,
+)
 from vesalius.models.encoder import Segmenter, VisionLanguageEncoder
 from vesalius.models.exported import load_exported
 from vesalius.models.inference import Model
@@ -75,8 +82,11 @@ def load_model(source: str | Path) -> VisionLanguageEncoder:
         return load_exported(path.parent)
     recipe = read_recipe(path)
     LOG.info("%s: %s, in PyTorch", path, recipe.name)
-    with _Undrawn():
-        model = build_model(recipe.name, **recipe.options)
+    try:
+        with _Undrawn():
+            model = build_model(recipe.name, **recipe.options)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
     return fill_model(model, _read_state(path), path).eval()
 
 
@@ -114,7 +124,7 @@ def fill_model(model: _Module, state: Mapping[str, Tensor], place: object) -> _M
         place: Where they come from, for the message.
 
     Raises:
-        ModelError: Listing the tensors that are missing, unexpected or of another shape.
+        ModelError: Listing the tensors that are missing, unexpected, of another shape, or not real numbers.
     """
     expected = model.state_dict()
     both = sorted(expected.keys() & state.keys())
@@ -125,6 +135,11 @@ def fill_model(model: _Module, state: Mapping[str, Tensor], place: object) -> _M
             f"{key} {list(state[key].shape)} for {list(expected[key].shape)}"
             for key in both
             if expected[key].shape != state[key].shape
+        ],
+        "not real numbers": [
+            f"{key} ({state[key].dtype})"
+            for key in both
+            if expected[key].is_floating_point() and not state[key].is_floating_point()
         ],
     }
     if any(wrong.values()):
@@ -140,14 +155,12 @@ def _shorten(keys: list[str]) -> str:
 
 def _read_state(path: Path) -> dict[str, Tensor]:
     with open_tensors(path, "pt") as file:
-        stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    state = {}
-    for key, value in stored.items():
-        if key.endswith(SCALE):
-            continue
-        if value.dtype == torch.int8:
-            value = value.float() * stored[key + SCALE].float()
-        state[key] = value.float() if value.is_floating_point() else value
+        state = {}
+        for key, kind in read_kinds(file, path).items():
+            value = file.get_tensor(key)
+            if kind == "I8":
+                value = value.float() * file.get_tensor(key + SCALE).float()
+            state[key] = value.float() if value.is_floating_point() else value
     return state
 
 

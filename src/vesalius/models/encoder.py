@@ -17,6 +17,8 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+MAX_IMAGE_SIZE = 4096
+"""Largest side of the square that a model may take, pixels; published models take 224 to 480."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,10 @@ class EncoderSpec:
     """Longest prompt in tokens; longer ones are cut."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.image_size, int) or self.image_size < 1:
-            raise ModelError(f"image_size must be a whole number of pixels, got {self.image_size!r}.")
+        if not isinstance(self.image_size, int) or not 1 <= self.image_size <= MAX_IMAGE_SIZE:
+            raise ModelError(
+                f"image_size must be a whole number of pixels from 1 to {MAX_IMAGE_SIZE}, got {self.image_size!r}."
+            )
 
     def prepare(self, images: Tensor) -> Tensor:
         """RGB [B, 3, H, W] in [0, 1] -> normalised pixel values [B, 3, S, S]."""

@@ -30,6 +30,7 @@ from vesalius.models.checkpoint_file import (
     check_files,
     read_contract,
     refuse_graph,
+    select_inputs,
 )
 from vesalius.models.encoder import ImageFeatures, MaskPrediction, Part, Segmenter, TextFeatures
 from vesalius.models.registry import as_segmenter, build_model
@@ -130,16 +131,24 @@ class OpenVinoGraph:
             self._compiled = core.compile_model(path, "CPU", settings)
         except RuntimeError as error:
             raise ModelError(refuse_graph(path, "OpenVINO", error)) from error
-        self._own = threading.local()
+        self._path, self._own = path, threading.local()
         self._inputs = [each.get_any_name() for each in self._compiled.inputs]
         self._outputs = [each.get_any_name() for each in self._compiled.outputs]
 
     def run(self, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.float32]]:
-        """Outputs by name; arrays that are no inputs of the graph are ignored."""
+        """Outputs by name; arrays that are no inputs of the graph are ignored.
+
+        Raises:
+            ModelError: If the graph takes other inputs.
+        """
+        given = select_inputs(self._path, self._inputs, arrays)
         # A request holds the tensors it works on, so no two threads may share one.
         if not hasattr(self._own, "request"):
             self._own.request = self._compiled.create_infer_request()
-        found = self._own.request.infer({name: arrays[name] for name in self._inputs})
+        try:
+            found = self._own.request.infer(given)
+        except RuntimeError as error:
+            raise ModelError(refuse_graph(self._path, "OpenVINO", error, task="run")) from error
         return {name: found[name].copy() for name in self._outputs}
 
 
@@ -210,6 +219,8 @@ class ExportedSegmenter(Segmenter):
     def decode(self, image: ImageFeatures, text: TextFeatures) -> MaskPrediction:
         """Logits at the resolution the decoder works in."""
         found = self._graphs["decoder"](flatten_image(image) | flatten_text(text))
+        if "logits" not in found:
+            raise ModelError(f"An exported model ({self.recipe.name}) has a decoder without logits; export it again.")
         return MaskPrediction(found["logits"], found.get("existence"))
 
     def _refuse(self, what: str) -> NoReturn:

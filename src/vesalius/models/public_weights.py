@@ -23,7 +23,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from vesalius import __version__
@@ -135,7 +134,7 @@ def list_encoder_weights() -> list[str]:
 
 
 def find_encoder_source(name: str) -> WeightSource | None:
-    """The public weights that a model which encodes is known by, such as "pubmedclip"; None if there are none.
+    """The public weights that a model which only encodes is known by, such as "pubmedclip"; None if there are none.
 
     Where several files hold the same weights, one that is on this machine goes first.
 
@@ -143,6 +142,7 @@ def find_encoder_source(name: str) -> WeightSource | None:
         ModelError: If the name is a vocabulary's.
     """
     known = [read_sources()[each] for each in ALIASES.get(name, (name,)) if each in read_sources()]
+    known = [source for source in known if set(list_encoders()) & set(source.models)]
     if known and known[0].layout is None:
         raise ModelError(f"{name}: is {known[0].title[:1].lower()}{known[0].title[1:]}, not a model.")
     return next((source for source in known if source.is_here()), known[0] if known else None)
@@ -200,7 +200,7 @@ def verify(name: str) -> ChecksumVerdict:
     source = find_source(name)
     if not source.path.is_file():
         raise ModelError(f"{name} is not on this machine; it belongs at {source.path}.")
-    return ChecksumVerdict(name, source.path, sha256_of(source.path), source.sha256 or _recorded(source))
+    return ChecksumVerdict(name, source.path, sha256_of(source.path), find_checksum(source))
 
 
 def record(source: WeightSource, sha256: str, address: str) -> None:
@@ -209,7 +209,14 @@ def record(source: WeightSource, sha256: str, address: str) -> None:
     write_json(_place(source), {"sha256": sha256, "from": address, "fetched": today})
 
 
-def _recorded(source: WeightSource) -> str | None:
+def find_checksum(source: WeightSource) -> str | None:
+    """The sha256 that is published, or was recorded at the first fetch; None where neither exists.
+
+    Raises:
+        ModelError: If the record is damaged.
+    """
+    if source.sha256 is not None:
+        return source.sha256
     path = _place(source)
     if not path.is_file():
         return None
@@ -243,7 +250,8 @@ def fetch(name: str, on_bytes: OnBytes = lambda done, total: None) -> Path:
         on_bytes: Told how far it is.
 
     Returns:
-        The file, checked against its sha256; where none is published, ``FILE.json`` beside it keeps the one found.
+        The file, checked against its sha256; where none is published, ``FILE.json`` beside it keeps that of the first
+        fetch.
 
     Raises:
         ModelError: If there is no such name, no way to the file, or another file is found there.
@@ -253,12 +261,12 @@ def fetch(name: str, on_bytes: OnBytes = lambda done, total: None) -> Path:
     if source.is_here():
         return source.path
     address = _address(source)
-    part = source.path.with_name(f"{source.file}.part")
+    expected, part = find_checksum(source), source.path.with_name(f"{source.file}.part")
     with _writing(source.path):
         _download(source, address, part, on_bytes)
-        found = _check(source, address, part)
+        found = _check(source, address, part, expected)
         os.replace(part, source.path)
-    if source.sha256 is None:
+    if expected is None:
         record(source, found, address)
     return source.path
 
@@ -313,7 +321,7 @@ def _open(source: WeightSource, address: str, part: Path) -> HTTPResponse:
         raise ModelError(f"{address}: the server answers {error.code} {error.reason}. {source.by_hand()}.") from error
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
-        why = f"{urlsplit(address).netloc} cannot be reached ({getattr(reason, 'strerror', None) or reason})"
+        why = f"{address} cannot be reached ({getattr(reason, 'strerror', None) or reason})"
         settings = "behind a proxy set HTTPS_PROXY, for a mirror VESALIUS_MIRROR or HF_ENDPOINT"
         raise ModelError(f"{source.name}: {why}; {settings}. {source.by_hand()}.") from error
     return answer
@@ -338,12 +346,13 @@ def _broken(address: str) -> ModelError:
     return ModelError(f"{address}: the connection broke; the same command goes on where it stopped.")
 
 
-def _check(source: WeightSource, address: str, part: Path) -> str:
-    """The checksum of what was downloaded, which is deleted if it is not the published one."""
+def _check(source: WeightSource, address: str, part: Path, expected: str | None) -> str:
+    """The checksum of what was downloaded, which is deleted if it is not the expected one."""
     found = sha256_of(part)
-    if source.sha256 not in (None, found):
+    if expected not in (None, found):
         part.unlink()
-        raise ModelError(f"{address}: not the file expected (sha256 {found}, not {source.sha256}); it was deleted.")
+        remedy = f" To take another file than at the first fetch, delete {_place(source)}." * (source.sha256 is None)
+        raise ModelError(f"{address}: not the file expected (sha256 {found}, not {expected}); it was deleted.{remedy}")
     return found
 
 

@@ -34,9 +34,16 @@ class ModelRecipe:
 
     @classmethod
     def from_json(cls, text: str) -> "ModelRecipe":
-        """Read what ``to_json`` wrote."""
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            KeyError, RecursionError, TypeError, ValueError: If it is anything else.
+        """
         fields = json.loads(text)
-        return cls(fields["name"], to_options(fields["options"]))
+        name, options = fields["name"], fields["options"]
+        if not isinstance(name, str) or not isinstance(options, Mapping):
+            raise TypeError(f"expected a name and an object of options, got {name!r} and {options!r}")
+        return cls(name, to_options(options))
 
 
 def to_options(values: Mapping[str, object]) -> dict[str, Option]:
@@ -105,7 +112,7 @@ def _read_docstring(name: str) -> str | None:
     return ast.get_docstring(next(found))
 
 
-def build_model(name: str, **options: Option) -> "VisionLanguageEncoder":
+def build_model(name: str, /, **options: Option) -> "VisionLanguageEncoder":
     """Build a named model with untrained weights.
 
     Args:

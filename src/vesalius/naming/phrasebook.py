@@ -121,19 +121,24 @@ class NamingCalibration:
         Raises:
             ModelError: If the calibration is damaged.
         """
-        naming = notes.get("naming")
-        content = naming if isinstance(naming, Mapping) else {}
         try:
-            rows = content.get("calibration", {})
-            scalings = {name: _read(rows[name], LABELS[name]) for name in LABELS if name in rows}
-            least = float(content.get("threshold", LEAST_PROBABILITY))
+            content = _as_mapping(notes.get("naming", {}), "naming")
+            rows = _as_mapping(content.get("calibration", {}), "calibration")
+            scalings = {name: _read(_as_mapping(rows[name], name), LABELS[name]) for name in LABELS if name in rows}
+            least = float(content.get("threshold", LEAST_PROBABILITY))  # type: ignore[arg-type]  # or a TypeError
             if not 0 <= least <= 1:
                 raise DataError(f"threshold: expected 0 to 1, got {least:g}")
-            rule = AuditRule.from_dict(content["audit"]) if "audit" in content else None
-        except (AttributeError, DataError, TypeError, ValueError) as error:
+            rule = AuditRule.from_dict(_as_mapping(content["audit"], "audit")) if "audit" in content else None
+        except (DataError, OverflowError, TypeError, ValueError) as error:
             remedy = "evaluate naming again and write its notes anew"
             raise ModelError(f"{place}: the calibration in its notes is damaged ({error}); {remedy}.") from error
         return NamingCalibration(scalings, least, rule)
+
+
+def _as_mapping(value: object, name: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise DataError(f"{name}: expected an object, got {value!r}")
+    return value
 
 
 def _read(content: Mapping[str, object], known: tuple[str, ...]) -> PlattScaling:

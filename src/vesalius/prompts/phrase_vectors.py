@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from vesalius.errors import PromptError
+from vesalius.errors import REINSTALL, PromptError
 from vesalius.files import writing
 
 UNLEARNT = ""
@@ -31,7 +31,6 @@ LEAST_SHARE = 3e-4
 """Shares below this count as this."""
 TINY = 1e-12
 """Smallest length that a vector is divided by."""
-_REMEDY = "make it anew with experiments/pocket/phrases.py"
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +72,7 @@ class PhraseIndex:
         owners, phrases = zip(*list_phrases(), strict=True)
         if lacking := [phrase for phrase in phrases if phrase not in known]:
             count = f"{len(lacking)} phrases of the prompt bank are missing, the first '{lacking[0]}'"
-            raise PromptError(f"{path}: {count}; {_REMEDY}.")
+            raise PromptError(f"{path}: {count}; make it anew with experiments/pocket/phrases.py.")
         vectors = np.stack([known[phrase] for phrase in phrases])
         return cls(owners, to_unit(vectors), _read_classifier(path))
 
@@ -189,8 +188,8 @@ def _read(path: Path, fact: str, *names: str) -> tuple[list[str], list[NDArray[n
         if any(len(each) != len(rows) for each in tensors):
             raise ValueError(f"{fact} and tensors differ in number")
         return rows, tensors
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise PromptError(f"{path}: no vectors of phrases can be read ({error}); {_REMEDY}.") from error
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise PromptError(f"{path}: no vectors of phrases can be read ({error}); {REINSTALL}.") from error
 
 
 def _nearness(cosines: NDArray[np.float32]) -> float:

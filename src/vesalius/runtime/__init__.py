@@ -1,7 +1,7 @@
 """Programs that run a model: ONNX Runtime, which needs no PyTorch, and PyTorch, which runs every model anywhere."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from vesalius.console import LOG
 from vesalius.errors import ConfigError, require
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from vesalius.models.inference import Precision
 
 RuntimeChoice = Literal["auto", "onnx", "torch"]
+PRECISIONS = ("32", "16-mixed", "bf16-mixed")
+"""Of `vesalius.models.inference.Precision`, which only PyTorch's part can import."""
 
 
 def open_runtime(
@@ -35,10 +37,11 @@ def open_runtime(
         threads: Threads that compute on a CPU; 0 for all cores. PyTorch has one number for the whole process.
 
     Raises:
-        ConfigError: If the runtime cannot do what is asked.
+        ConfigError: If there is no such setting, or the runtime cannot do what is asked.
         MissingPackageError: If PyTorch is needed and not installed.
         ModelError: If there is no such model or it cannot be read.
     """
+    _check_settings(runtime, precision, threads)
     path = find_checkpoint(model)
     fits = _fits(path)
     if runtime == "onnx" or (runtime == "auto" and fits and device in ("auto", "cpu") and precision == "32"):
@@ -66,6 +69,7 @@ def as_runtime(
     threads: int = 0,
 ) -> Runtime:
     """Open a model as `open_runtime` does, or take one in memory, which stays where it is unless a device is named."""
+    _check_settings(runtime, precision, threads)
     if isinstance(model, str | Path):
         return open_runtime(model, runtime=runtime, device=device, precision=precision, threads=threads)
     if isinstance(model, Runtime):
@@ -84,6 +88,19 @@ def _fits(path: Path) -> bool:
         return False
     recipe = read_recipe(path)
     return recipe.name in EMBEDDED_GRAPHS and not recipe.options
+
+
+def _check_settings(runtime: object, precision: object, threads: object) -> None:
+    """Refuse settings that do not exist.
+
+    Raises:
+        ConfigError: Saying what there is.
+    """
+    for name, value, known in (("runtime", runtime, get_args(RuntimeChoice)), ("precision", precision, PRECISIONS)):
+        if value not in known:
+            raise ConfigError(f"{name}: expected one of {', '.join(known)}, got {value!r}.")
+    if not isinstance(threads, int) or threads < 0:
+        raise ConfigError(f"threads: expected a whole number, 0 for all cores, got {threads!r}.")
 
 
 def _check_onnx(path: Path, fits: bool, device: str, precision: str) -> None:

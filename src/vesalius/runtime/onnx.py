@@ -10,7 +10,7 @@ Graphs are opened when they are first needed, so the text encoder is not opened 
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TypedDict
@@ -18,14 +18,26 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.errors import ModelError
-from vesalius.models.checkpoint_file import EMBEDDED, EMBEDDED_GRAPHS, PHRASES, SCALE, OnnxGraph, open_tensors
+from vesalius.errors import REINSTALL, ModelError
+from vesalius.models.checkpoint_file import (
+    EMBEDDED,
+    EMBEDDED_GRAPHS,
+    PHRASES,
+    REAL_NUMBERS,
+    SCALE,
+    OnnxGraph,
+    open_tensors,
+    read_kinds,
+)
 from vesalius.models.registry import LOGIT_SCALE
 from vesalius.prompts.phrase_vectors import read_phrase_vectors
 from vesalius.runtime.contract import EncodedImages, EncodedPhrases, Floats, Outlines, resize_rgb
 
 CONTENTS = "graphs.json"
 """File in a folder of graphs: ``{"settings": {…}, "bindings": {graph: {initializer: Binding}}}``."""
+
+
+NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 
 
 class Binding(TypedDict, total=False):
@@ -50,43 +62,68 @@ def bind(binding: Binding, state: Mapping[str, Floats]) -> Floats:
 
     Raises:
         KeyError: If there is no such tensor.
+        ValueError: If shapes do not fit.
     """
     if "norm" not in binding:
         value = state[binding["weight"]]
         return np.ascontiguousarray(value.T) if binding.get("transpose") else value
     norm = binding["norm"]
+    if len(shapes := {state[f"{norm}.{part}"].shape for part in NORM_PARTS}) > 1:
+        raise ValueError(f"{norm} has tensors of the shapes {', '.join(map(str, sorted(shapes)))}")
     scale = state[f"{norm}.weight"] / np.sqrt(state[f"{norm}.running_var"] + np.float32(binding["epsilon"]))
     if "weight" not in binding:
         return np.asarray(state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale, np.float32)
     weight = state[binding["weight"]]
+    if weight.shape[:1] != scale.shape:
+        raise ValueError(f"{binding['weight']} has the shape {weight.shape}, its norm {scale.shape}")
     return np.asarray(weight * scale.reshape(-1, *[1] * (weight.ndim - 1)), np.float32)
 
 
-def _tensor_names(binding: Binding) -> Iterator[str]:
-    if "weight" in binding:
-        yield binding["weight"]
-    if "norm" in binding:
-        yield from (f"{binding['norm']}.{part}" for part in ("weight", "bias", "running_mean", "running_var"))
+def _list_tensors(bindings: Mapping[str, Binding]) -> set[str]:
+    """Names of the tensors that a graph's initializers are computed from."""
+    weights = {each["weight"] for each in bindings.values() if "weight" in each}
+    return weights | {f"{each['norm']}.{part}" for each in bindings.values() if "norm" in each for part in NORM_PARTS}
+
+
+def check_tensors(path: Path, names: set[str]) -> None:
+    """See by its header that a checkpoint has the tensors of the model, all of them real numbers, and no others.
+
+    Args:
+        path: A safetensors file.
+        names: Tensors of the model; counts of batches may lie beside them.
+
+    Raises:
+        ModelError: If the file is damaged, or has other tensors.
+    """
+    with open_tensors(path) as file:
+        kinds = read_kinds(file, path)
+    wrong = {
+        "missing": names - kinds.keys(),
+        "unexpected": {name for name in kinds.keys() - names if not name.endswith(".num_batches_tracked")},
+        "stored in another form than F16, F32, F64 or scaled I8": {
+            name for name in names & kinds.keys() if kinds[name] not in REAL_NUMBERS | {"I8"}
+        },
+    }
+    if any(wrong.values()):
+        told = "; ".join(f"{len(found)} {kind}, the first {min(found)}" for kind, found in wrong.items() if found)
+        raise ModelError(f"{path}: its tensors are not those of the model: {told}. Get or train it again.")
 
 
 def read_tensors(path: Path, names: Iterable[str]) -> dict[str, Floats]:
-    """Read some tensors of a checkpoint as float32.
+    """Read some tensors of a checkpoint, which `check_tensors` has seen, as float32.
 
     Args:
         path: A safetensors file.
         names: Tensors to read.
 
     Raises:
-        ModelError: If the file is damaged, or lacks one of them.
+        ModelError: If the file is damaged.
     """
     found = {}
     with open_tensors(path) as file:
-        present, wanted = set(file.keys()), set(names)
-        if lacking := sorted(wanted - present):
-            raise ModelError(f"{path}: {len(lacking)} tensors of the model are missing, the first {lacking[0]}.")
-        for name in wanted:
+        for name in names:
             value = file.get_tensor(name)
-            if name + SCALE in present:
+            if value.dtype == np.int8:
                 value = value * file.get_tensor(name + SCALE).astype(np.float32)
             found[name] = np.asarray(value, np.float32)
     return found
@@ -106,7 +143,7 @@ class OnnxRuntime:
         threads: Threads that compute; 0 for all cores.
 
     Raises:
-        ModelError: If its weights do not fit, as soon as a graph is needed.
+        ModelError: If its tensors are not the model's; if their shapes are not, as soon as a graph is needed.
     """
 
     name = "onnx"
@@ -122,11 +159,17 @@ class OnnxRuntime:
         # The packaged model's sentence vectors of all names it may be asked are at hand: no text encoder is opened.
         self._known = read_phrase_vectors(PHRASES) if checkpoint == EMBEDDED["pocket"] else {}
         self._lock = threading.RLock()
-        contents = json.loads((self._folder / CONTENTS).read_text(encoding="utf-8"))
-        settings, self._bindings = contents["settings"], contents["bindings"]
-        self.image_size: int = settings["image_size"]
-        self._mean, self._std = (np.array(settings[name], np.float32) for name in ("mean", "std"))
-        self._context_length: int = settings["context_length"]
+        path = self._folder / CONTENTS
+        try:
+            contents = json.loads(path.read_text(encoding="utf-8"))
+            settings, self._bindings = contents["settings"], contents["bindings"]
+            self.image_size: int = settings["image_size"]
+            self._mean, self._std = (np.array(settings[name], np.float32) for name in ("mean", "std"))
+            self._context_length: int = settings["context_length"]
+            self._tensors = {name: _list_tensors(bindings) for name, bindings in self._bindings.items()}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise ModelError(f"{path}: cannot be read ({error!r}); {REINSTALL}.") from error
+        check_tensors(checkpoint, set().union(*self._tensors.values()))
 
     def encode_image(self, rgb: Floats) -> EncodedImages:
         """See `Runtime`."""
@@ -185,10 +228,16 @@ class OnnxRuntime:
 
     def _open(self, graph: str) -> OnnxGraph:
         bindings: Mapping[str, Binding] = self._bindings[graph]
-        state = read_tensors(self._checkpoint, {name for each in bindings.values() for name in _tensor_names(each)})
-        weights = {name: bind(each, state) for name, each in bindings.items()}
-        remedy = (
-            f"the weights of {self._checkpoint} do not fit it. If they were fine-tuned from an earlier pocket, "
-            "fine-tune them again from today's"
-        )
-        return OnnxGraph(self._folder / f"{graph}.onnx", self._threads, weights, remedy)
+        state = read_tensors(self._checkpoint, self._tensors[graph])
+        try:
+            weights = {name: bind(each, state) for name, each in bindings.items()}
+        except ValueError as error:
+            told = f"its tensors do not have the shapes of the model ({error})"
+            raise ModelError(f"{self._checkpoint}: {told}; get or train it again.") from error
+        path, remedy = self._folder / f"{graph}.onnx", REINSTALL
+        if path.is_file() and self._checkpoint != EMBEDDED["pocket"]:
+            remedy = (
+                f"the weights of {self._checkpoint} do not fit it. If they were fine-tuned from an earlier pocket, "
+                "fine-tune them again from today's"
+            )
+        return OnnxGraph(path, self._threads, weights, remedy)

@@ -185,6 +185,28 @@ class TestMistakes:
         ):
             import_checkpoint(path, "openai-clip")
 
+    @pytest.mark.parametrize(
+        ("layout", "tensors"),
+        [
+            ("openai-clip", {"visual.conv1.weight": torch.tensor(1.0)}),
+            ("open_clip-biomedclip", {"visual.trunk.cls_token": torch.ones(4)}),
+            ("open_clip-biomedclip", {"visual.trunk.pos_embed": torch.ones(0, 4)}),
+            ("open_clip-biomedclip", {"text.transformer.embeddings.token_type_embeddings.weight": torch.ones(0, 4)}),
+            ("transformers-clipseg", {"clip.vision_model.embeddings.position_embedding.weight": torch.ones(0, 4)}),
+            (
+                "transformers-clipseg",
+                {
+                    f"decoder.layers.0.self_attn.{part}_proj.weight": torch.ones(4, width)
+                    for part, width in {"q": 4, "k": 5, "v": 4}.items()
+                },
+            ),
+        ],
+    )
+    def test_tensors_of_shapes_that_do_not_fit_are_refused(self, layout, tensors, tmp_path):
+        torch.save(tensors, tmp_path / "odd.pt")
+        with pytest.raises(ModelError, match=rf"odd\.pt: tensors do not have the shapes that {layout} gives them"):
+            import_checkpoint(tmp_path / "odd.pt", layout)
+
     def test_another_models_file_is_refused_with_what_it_lacks(self, tmp_path):
         path = self.save(tmp_path, "conv11.weight", "conv11.bias")
         with (

@@ -3,7 +3,7 @@ import functools
 import os
 import pickle
 import zipfile
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict, deque
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,10 @@ class Settings:
 
     def __init__(self) -> None:
         self.note = torch.ones(2)
+
+
+class Row(dict[str, int]):
+    """A kind of dictionary that PyTorch's reader does not fill."""
 
 
 class Tower(nn.Module):
@@ -174,6 +178,19 @@ class TestFilesThatAreRefused:
     def test_a_file_without_named_tensors_is_named(self, tmp_path, content):
         torch.save(content, tmp_path / "model.pt")
         with pytest.raises(ModelError, match=r"model\.pt: holds no tensors by name"):
+            read_tensors(tmp_path / "model.pt")
+
+    @pytest.mark.parametrize("settings", [defaultdict(int, a=1), deque([1]), Row(a=1)], ids=["default", "deque", "own"])
+    def test_settings_that_cannot_be_read_safely_are_told_with_what_to_do(self, tmp_path, settings):
+        torch.save({"hyper_parameters": settings, "state_dict": WEIGHTS}, tmp_path / "best.ckpt")
+        with pytest.raises(ModelError, match=r"best\.ckpt: .*save the state_dict alone where it was made: torch\.save"):
+            read_tensors(tmp_path / "best.ckpt")
+
+    def test_a_module_that_holds_itself_is_named(self, tmp_path):
+        tower = Settings()
+        tower.itself = tower
+        torch.save(tower, tmp_path / "model.pt")
+        with pytest.raises(ModelError, match=r"model\.pt: damaged, .* \(RecursionError\)"):
             read_tensors(tmp_path / "model.pt")
 
     def test_a_missing_file_and_a_folder_are_named(self, tmp_path):

@@ -20,7 +20,7 @@ def import_checkpoint(path: Path, layout: str) -> VisionLanguageEncoder:
         layout: One of ``LAYOUTS``.
 
     Raises:
-        ModelError: If there is no such layout, the file cannot be read, or tensors are missing or unexpected.
+        ModelError: If there is no such layout, the file cannot be read, or its tensors are not those of the layout.
     """
     if layout not in LAYOUTS:
         raise ModelError(unknown_name("layout", layout, LAYOUTS))
@@ -29,5 +29,8 @@ def import_checkpoint(path: Path, layout: str) -> VisionLanguageEncoder:
         recipe, renamed = LAYOUTS[layout].convert(tensors)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
+    except (IndexError, ValueError, RuntimeError) as error:  # of Python and PyTorch, where shapes do not fit
+        told = f"tensors do not have the shapes that {layout} gives them ({str(error).splitlines()[0]})"
+        raise ModelError(f"{path}: {told}; choose another layout, or get the file again.") from error
     model = build_model(recipe.name, **recipe.options)
     return fill_model(model, renamed, path).eval()

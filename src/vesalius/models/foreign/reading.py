@@ -51,14 +51,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"{path}: no such file.")
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _unpickle(path)
+        tensors = dict(_flatten(_unwrap(content), ""))
     except ModelError as error:
         raise ModelError(f"{path}: {error}.") from error
     except Exception as error:  # PyTorch's reader raises all kinds, and its advice is to read the file unsafely
         kind = type(error).__name__
+        remedy = "Get it again, or save the state_dict alone where it was made: torch.save(model.state_dict(), PATH)"
         raise ModelError(
-            f"{path}: damaged, not a file of weights, or holding more than can be read safely ({kind})."
+            f"{path}: damaged, not a file of weights, or holding more than can be read safely ({kind}). {remedy}."
         ) from error
-    tensors = dict(_flatten(_unwrap(content), ""))
     if not tensors:
         raise ModelError(f"{path}: holds no tensors by name.")
     return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
