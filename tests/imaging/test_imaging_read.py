@@ -162,11 +162,10 @@ def test_a_transparent_picture_in_memory_is_told_as_its_file_is(mode, tmp_path):
         assert found == as_image(tmp_path / "a.png").notices
 
 
-@pytest.mark.parametrize("volume", [False, True])
 @pytest.mark.parametrize("image", [LEVELS, DEEP, RGB], ids=["8 bits", "16 bits", "reals"])
-def test_an_array_that_is_filled_anew_leaves_its_image_alone(image, volume):
+def test_an_array_that_is_filled_anew_leaves_its_image_alone(image):
     buffer = image.copy()
-    found = as_image(buffer[None] if volume else buffer, volume=volume)
+    found = as_image(buffer)
     buffer[...] = 0
     np.testing.assert_allclose(np.squeeze(found.pixels), image, atol=1e-6)
 

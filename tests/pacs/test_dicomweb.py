@@ -126,7 +126,7 @@ def test_a_series_that_did_not_come_whole_is_said(
     content += f"--{boundary}--\r\n\r\n".encode()
     folder = tmp_path / "fetched"
     folder.mkdir()
-    service.answer = status, f'multipart/related; type="application/dicom"; boundary="{boundary}"', content[sent]
+    service.answer = status, f'multipart/related; boundary="{boundary}" ; type="application/dicom"', content[sent]
     web = DicomWeb(service.url)
     if refusal is None:
         assert web.fetch("1.2", "1.2.3", folder, instances=instances) == len(list(folder.iterdir())) == 2

@@ -19,14 +19,14 @@ WHERE = ("--url", "http://127.0.0.1:9/dicom-web", "--study", "1.2", "--series", 
 @pytest.fixture
 def service(trials, monkeypatch):
     """Holds one series; tells how often it was fetched and what was stored."""
-    seen = {"fetched": 0, "stored": [], "weighted": False}
+    seen = {"fetched": 0, "stored": [], "weighted": False, "searches": True}
 
     class Service:
         def __init__(self, url):
             self.url = url
 
         def fetch(self, study, series, folder, instances):
-            assert instances == 4
+            assert instances == (4 if seen["searches"] else None)
             seen["fetched"] += 1
             for place, each in enumerate(trials.make_series(1)):
                 each.PatientName, each.PatientID = "Doe^Jane", "secret-17"
@@ -36,6 +36,8 @@ def service(trials, monkeypatch):
                 each.save_as(folder / f"{place}.dcm", enforce_file_format=True)
 
         def find(self, filters, limit):
+            if not seen["searches"]:
+                raise OutputError("answered with status 404")
             return [dicomweb.RemoteSeries("1.2." * 15 + "4", "1.2.3", "CT", "", "portal", "20260101", 4)]
 
         def store(self, file):
@@ -110,6 +112,12 @@ def test_a_report_that_nothing_was_learnt_is_delivered(run, service, tmp_path):
     assert (code, service["stored"]) == (2, ["SR"])
     assert told.split() == ["result.report.dcm"]
     assert "learnt none of the phrases" in " ".join(said.split())
+
+
+def test_a_service_that_does_not_search_is_fetched_from_all_the_same(run, service, tmp_path):
+    service["searches"] = False
+    assert run("pacs", "name", *WHERE, "--out", "result.dcm")[0] == 0
+    assert (service["fetched"], (tmp_path / "result.dcm").is_file()) == (1, True)
 
 
 def test_a_segmentation_of_before_is_not_delivered_as_one_of_today(run, service, tmp_path):

@@ -284,7 +284,7 @@ def test_files_of_callers_that_went_away_are_removed(queue):
     assert sorted(queue.unfinished.iterdir()) == [new, others]
 
 
-@pytest.mark.parametrize("taken", ["incoming/patient1/1.dcm", "unfinished/thesis.docx", "notes.txt"])
+@pytest.mark.parametrize("taken", ["incoming/patient1/1.dcm", "unfinished/thesis.docx"])
 def test_a_folder_of_something_else_is_refused_and_stays_as_it_was(tmp_path, taken):
     root = tmp_path / "data"
     (root / taken).parent.mkdir(parents=True)
@@ -293,6 +293,12 @@ def test_a_folder_of_something_else_is_refused_and_stays_as_it_was(tmp_path, tak
     with pytest.raises(OutputError, match=r"data: holds \w+[.\w]* and no queue\.sqlite, so it is no queue"):
         SeriesQueue(root, QUOTA)
     assert sorted(root.rglob("*")) == before
+
+
+def test_an_empty_disk_and_a_folder_of_other_names_can_be_a_queue(tmp_path):
+    for name in ("lost+found", "notes.txt"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    assert SeriesQueue(tmp_path / "data", QUOTA).database.exists()
 
 
 def test_only_files_that_are_named_as_instances_are_taken_in(queue):

@@ -102,11 +102,13 @@ def test_what_is_done_is_skipped_and_new_files_are_not(ask, pictures, tmp_path):
 def test_results_of_earlier_runs_are_no_images(ask, pictures, tmp_path):
     ask(pictures, pictures / "seg")
     assert (pictures / "seg/red.overlay.jpg").is_file()
-    paths = [pictures, str(pictures / "seg/*.jpg"), pictures / "seg/red.polyp.mask.png"]
-    summary = ask(paths, tmp_path / "other")
+    summary = ask([pictures, str(pictures / "seg/*.jpg")], tmp_path / "other")
     assert {Path(str(row["image"])).name for row in summary.rows} == {"red.png", "green.png", "blue.png"}
     with pytest.raises(ImageError, match="seg: holds no image but results of Vesalius"):
         ask(pictures / "seg", tmp_path / "third")
+    overlay = pictures / "seg/red.overlay.jpg"
+    assert ask(overlay, tmp_path / "named").done == 1
+    assert ask([pictures, overlay], pictures / "seg").done == 0
 
 
 def test_a_file_of_others_with_the_name_of_a_record_hides_nothing(ask, pictures, tmp_path):

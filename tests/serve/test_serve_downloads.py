@@ -91,10 +91,11 @@ def test_a_mask_that_lies_elsewhere_than_its_volume_is_refused(client, tmp_path,
     assert "lies elsewhere" in answer.text if shift == 3 else "places no volume" in answer.text
 
 
-def test_a_mask_without_a_place_is_taken_as_it_is(client, tmp_path):
+@pytest.mark.parametrize("unknown", [None, np.eye(4)], ids=["none", "identity"])
+def test_a_mask_without_a_place_is_taken_as_it_is(client, tmp_path, unknown):
     values, affine = np.ones((10, 8, 6), np.int16), np.diag([-2.0, 4, 5, 1])
     upload = send(client, nifti(values, affine, tmp_path), "head.nii.gz")
-    assert len(unzip(correct(client, upload, nifti(values, None, tmp_path), "mask.nii.gz"))) == 13
+    assert len(unzip(correct(client, upload, nifti(values, unknown, tmp_path), "mask.nii.gz"))) == 13
 
 
 def test_a_slice_may_be_sent_as_a_picture(client, tmp_path):

@@ -188,6 +188,8 @@ class _Run:
         """Files that the index knows and nobody can see now, as their folders cannot be listed, which is told."""
         for folder, reason in unlisted.items():
             self._fail(folder, f"{reason} What the index has of it is kept.")
+        if not unlisted:
+            return set()
         return {path for path in known if not unlisted.keys().isdisjoint((self._root / path).parents)}
 
     def _look(self, unlisted: dict[Path, str]) -> Iterator[FileState]:

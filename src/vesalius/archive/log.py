@@ -167,14 +167,16 @@ def read_settings(store: ArchiveStore) -> dict[str, Any] | None:
 
 
 def check_own(store: ArchiveStore) -> None:
-    """Refuse a folder of something else, before anything is written.
+    """Refuse a folder in which something else has the names of what an archive writes, before anything is written.
 
     Raises:
-        OutputError: If it holds files or folders, but no settings of an archive.
+        OutputError: If it holds such files or folders, but no settings of an archive.
     """
-    if not store.exists(SETTINGS) and (others := store.names("")):
+    names = store.names("")
+    taken = sorted({LOG, PENDING, FAILED, *TABLES}.intersection(names))
+    if taken and SETTINGS not in names:
         raise OutputError(
-            f"{store.address}: holds {join_first(others)} and no {SETTINGS}, so it is no archive of results; name a "
+            f"{store.address}: holds {join_first(taken)} and no {SETTINGS}, so it is no archive of results; name a "
             "new or empty folder as --out."
         )
 

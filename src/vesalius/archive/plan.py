@@ -73,7 +73,7 @@ class ArchivePlan:
     def _left(self) -> Iterator[WorkItem]:
         while items := list(islice(self._items, LISTED_TOGETHER)):
             self._unseen.difference_update(name_of(each.key) for each in items)
-            self._unlisted += tuple(_below(each.name) for each in items if each.problem)
+            self._unlisted += tuple(_below(each.name) for each in items if each.problem and each.name.endswith("/"))
             items = [each for each in items if each.key not in self._given_up]
             states = self._log.done.add_all([bytes.fromhex(each.key) for each in items])
             for item, state in zip(items, states, strict=True):

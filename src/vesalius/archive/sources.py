@@ -184,7 +184,7 @@ class ArchiveSource:
         self._known = KeySet()
         for path in self._paths():
             place = path if "://" in path or path.startswith("/") else f"{home}/{path}"
-            shown = hide_password(path) if "://" in path else os.path.normpath(path)
+            shown = hide_password(path) if "://" in path else path
             try:
                 yield from self._named(shown, place.rstrip("/") if is_remote(place) else local_path(place))
             except Exception as error:
@@ -197,7 +197,7 @@ class ArchiveSource:
         files = self._files_of(place)
         fact = files.fact(place)
         if fact is None:
-            yield from self._below(place, name="" if name == "." else name.rstrip("/"))
+            yield from self._below(place, name="" if os.path.normpath(name) == "." else name.rstrip("/"))
         elif self._listed_once(folder := place.rpartition("/")[0], [fact]):
             for item in self._one(name, folder, fact):
                 self.alone += item.dicom and not self.each

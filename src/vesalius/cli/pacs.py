@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from vesalius.cli.deidentify import check_copies, deidentified
 from vesalius.cli.usage import AsJson, OutPath
 from vesalius.console import print_json, print_path, say
-from vesalius.errors import ConfigError, PromptError, require
+from vesalius.errors import ConfigError, OutputError, PromptError, require
 
 if TYPE_CHECKING:
     from vesalius.pacs.dicomweb import DicomWeb
@@ -203,8 +203,10 @@ def _fetched(url: str, study: str, series: str) -> "Iterator[tuple[DicomWeb, Pat
     check_uid(series, "--series")
     service = DicomWeb(url)
     with tempfile.TemporaryDirectory(prefix="vesalius-") as temporary:
-        found = service.find({"StudyInstanceUID": study, "SeriesInstanceUID": series}, 1)
-        instances = next((each.instances for each in found if each.series == series), None)
+        instances = None
+        with suppress(OutputError):  # it may be a service that does not search, or not for everybody
+            found = service.find({"StudyInstanceUID": study, "SeriesInstanceUID": series}, 1)
+            instances = next((each.instances for each in found if each.series == series), None)
         service.fetch(study, series, Path(temporary), instances=instances)
         yield service, Path(temporary)
 

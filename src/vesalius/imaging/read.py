@@ -216,7 +216,7 @@ def _check_picture(image: NDArray[np.generic]) -> tuple[Pixels, tuple[Notice, ..
     grey = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
     if 0 in image.shape or not (grey.ndim == 2 or (grey.ndim == 3 and grey.shape[2] in (3, 4))):
         raise ImageError(f"{PICTURE}, got an array of shape {list(image.shape)}.{_hint(image.shape)}")
-    values = _check_numbers(grey)
+    values = _check_numbers(grey.copy())  # the next picture may come in the same memory
     if values.ndim == 2 or values.shape[2] == 3:
         return values[None], ()
     if values.dtype != np.uint8:
@@ -239,19 +239,19 @@ def _hint(shape: tuple[int, ...]) -> str:
 
 
 def _check_numbers(image: NDArray[np.generic]) -> Pixels:
-    """Copy an array as uint8, uint16 or float32, so that the caller may use its memory anew.
+    """An array as uint8, uint16 or float32, of the caller's memory where it is so already.
 
     Raises:
         ImageError: If it holds other numbers.
     """
     if image.dtype.kind == "u" and image.dtype.itemsize <= 2:  # of either byte order
-        return image.astype(np.uint8 if image.dtype.itemsize == 1 else np.uint16)
+        return image.astype(np.uint8 if image.dtype.itemsize == 1 else np.uint16, copy=False)
     if image.dtype.kind != "f":
         raise ImageError(
             f"{EXPECTED}, got {image.dtype}; convert it, for example with image.astype(np.uint8). Stored values such "
             "as HU belong in a MedicalImage, which says what they are."
         )
-    values = image.astype(np.float32)
+    values = image.astype(np.float32, copy=False)
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():
         raise ImageError(f"{EXPECTED}, got NaN or infinite values; replace them first.")

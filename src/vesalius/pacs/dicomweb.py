@@ -276,7 +276,7 @@ def _check_whole(response: requests.Response, *_: object, **__: object) -> None:
         response.close()
         raise requests.HTTPError(response=response)
     if boundary := BOUNDARY.search(media_type):
-        closing = f"--{boundary[1]}--".encode()
+        closing = f"--{boundary[1].rstrip()}--".encode()
         response.iter_content = partial(_until, closing, response.iter_content)  # type: ignore[method-assign]  # streamed
 
 

@@ -335,10 +335,10 @@ class SeriesQueue:
         return int(database.execute("SELECT bytes FROM total").fetchone()[0])
 
     def _check_own(self) -> None:
-        """Refuse a folder of something else, whose files would be taken for instances."""
-        others = sorted(path.name for path in self.root.iterdir() if not path.name.startswith("."))
-        if others and self.database.name not in others:
-            told = f"holds {join_first(others)} and no {self.database.name}, so it is no queue"
+        """Refuse a folder in which something else has the names of what a queue holds."""
+        taken = [each.name for each in (self.incoming, self.outgoing, self.claims, self.unfinished) if each.exists()]
+        if taken and not self.database.exists():
+            told = f"holds {join_first(taken)} and no {self.database.name}, so it is no queue"
             raise OutputError(f"{self.root}: {told}; name a new or empty folder.")
 
     @contextmanager

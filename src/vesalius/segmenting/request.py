@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from vesalius.volumes import PackedMasks
 
 if TYPE_CHECKING:
     from vesalius.imaging.search import FoundSeries, SourceImage
+    from vesalius.journal import ResultsJournal
     from vesalius.knowledge import Understanding
     from vesalius.models.inference import Precision
     from vesalius.predict import Predictor
@@ -269,18 +270,16 @@ class Request:
 
 def find_images(
     paths: Sequence[str | Path],
-    stems: Mapping[str, str],
-    known: Mapping[str, str],
+    journal: "ResultsJournal",
     *,
     choices: Choices | None = None,
     each: bool = False,
 ) -> tuple[list["SourceImage"], list[dict[str, str]]]:
-    """List the images of files, folders and patterns, without results of Vesalius.
+    """List the images of files, folders and patterns, without results of Vesalius, but for other runs' that are named.
 
     Args:
         paths: Files, folders with their subfolders, and patterns such as "scans/*.png" that the shell did not expand.
-        stems: Image -> stem of its earlier results, which it keeps.
-        known: First file of an image -> what earlier results call it.
+        journal: Of earlier results of this run, whose names images keep.
         choices: See `vesalius.imaging.search.find_series`.
         each: List numbered pictures one by one, not as slices of a stack.
 
@@ -291,15 +290,16 @@ def find_images(
 
     found: list[FoundSeries] = []
     failures = []
-    results = cache(results_in)
+    results, own = cache(results_in), results_in(journal.out)
     for path in paths:
+        named = os.path.exists(path)
         try:
             for place in _expand(path):
-                if place not in results(place.parent):
+                if place not in (own if named else results(place.parent)):
                     found += find_series(place, each=each, **(choices or {}))  # type: ignore[arg-type]  # as read_image
         except VesaliusError as error:
             failures.append({"source": str(path), "reason": str(error)})
-    return list_sources(found, stems, known), failures
+    return list_sources(found, journal.stems, journal.known), failures
 
 
 def _expand(path: str | Path) -> list[Path]:

@@ -104,8 +104,7 @@ def segment_many(
     target = (out / TABLE if table is None else table).absolute()
     check_table(target)
     out, page = out.absolute(), out.absolute() / PAGE
-    known = ResultsJournal(out)
-    sources, failures = find_images(paths, known.stems, known.known, choices=request.choices, each=each)
+    sources, failures = find_images(paths, ResultsJournal(out), choices=request.choices, each=each)
     if not sources:
         raise ImageError(failures[0]["reason"] if failures else f"{paths[0]}: holds nothing but results of ours.")
     with alone(out):

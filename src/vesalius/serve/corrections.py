@@ -152,11 +152,15 @@ def _read_volume(image: MedicalImage, slices: SliceStack, mask: Path) -> NDArray
 
 
 def _place_of(image: MedicalImage, mask: Path) -> Affine | None:
-    """Affine of a mask volume; None where it or its image does not say where it lies in the patient."""
+    """Affine of a mask volume; None where it or its image does not say where it lies in the patient.
+
+    An identity says no more than that its program did not know.
+    """
     from vesalius.imaging.nifti import read_nifti
 
     placed = read_nifti(mask)
-    return placed.source_affine if is_placed(image) and is_placed(placed) else None
+    unknown = placed.source_affine is not None and np.array_equal(placed.source_affine, np.eye(4))
+    return placed.source_affine if is_placed(image) and is_placed(placed) and not unknown else None
 
 
 def _misfit(mask: Path, shape: tuple[int, ...], grid: MaskGrid) -> DataError:

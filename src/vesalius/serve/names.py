@@ -19,12 +19,12 @@ KEPT_FOLDERS = 3
 def safe_name(name: str) -> str:
     r"""A name for a file on disk: the last part of what a client sent, in letters that no system minds.
 
-    >>> safe_name("../../etc/pass wd.nii.gz"), safe_name(".."), safe_name("a\\b.png"), safe_name("é.nii.gz")
+    >>> safe_name("../../etc/pass wd.nii.gz"), safe_name("../"), safe_name("a\\b.png"), safe_name("é.nii.gz")
     ('pass_wd.nii.gz', 'file', 'b.png', 'file.nii.gz')
     """
     named = NAMELESS.sub("file", UNSAFE.sub("_", re.split(r"[/\\]", name)[-1])).lstrip(".")
     stem = _stem_of(named)
-    return stem[-LONGEST_STEM:] + named[len(stem) :][-LONGEST_SUFFIX:]
+    return stem[-LONGEST_STEM:] + named[len(stem) :][-LONGEST_SUFFIX:] or "file"
 
 
 class Places:

@@ -154,6 +154,11 @@ class TestExactlyOnce:
         assert out.read(taken) == b"of the user"
         assert kind == "memory" or len(list((tmp_path / "out").iterdir())) == 1
 
+    def test_an_empty_disk_and_a_folder_with_a_log_can_take_results(self, pictures, tmp_path):
+        for name in ("lost+found", "run.log"):
+            (tmp_path / "out" / name).mkdir(parents=True)
+        assert segment(pictures, tmp_path / "out").done
+
     def test_a_second_run_at_the_same_time_is_refused(self, pictures, tmp_path):
         def again(progress):
             with pytest.raises(OutputError, match="another vesalius archive run writes there"):
