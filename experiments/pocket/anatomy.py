@@ -26,7 +26,7 @@ from anatomy_scores import SeriesScore, score_series
 from anatomy_views import encode
 from ct_as_mr import read_painted
 from labelled_slice import LabelledSlice
-from limbs import read_limbs
+from legs import read_legs
 from numpy.typing import NDArray
 from other_sequences import repaint
 from people import read_across, read_patients
@@ -61,7 +61,7 @@ def main() -> None:
     slices += repaint(slices, partial(outline_brain, model))
     for read in (read_across, read_painted):
         slices += read(args.shared / "anatomy", SIZE)
-    slices += read_limbs(SIZE)
+    slices += read_legs(SIZE)
     head = Head(model, slices, encode)
     strangers = read_patients() & set(head.patients)
     before = head.ask(head.held_out(strangers), _load(args.before).projection) if args.before else None
