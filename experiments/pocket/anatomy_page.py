@@ -134,7 +134,7 @@ def _introduction(page: Page) -> list[str]:
         f"everybody ({page.final.name}), so nothing here was measured on that head itself. Earlier runs of the same "
         "parts were looked at, so the figures flatter a little: after them, MR views in a changed contrast stopped "
         "counting as their protocol, three of four ways to train were dropped, of five sets of features, which "
-        "differed by up to 0.04, means and standard deviations of all maps were taken, and of some fifteen ways to mix "
+        "differed by up to 0.04, means and standard deviations of all maps were taken, and of some twenty ways to mix "
         "in slices made of others (experiments/pocket/README.md) one was kept beside training without any.",
     ]
 
