@@ -125,6 +125,12 @@ def test_vendors_own_b_values_are_read(write_dicom, creator):
     assert image.protocol.label == "DWI"
 
 
+def test_a_negative_b_value_of_a_vendor_is_none():
+    dataset = Dataset()
+    dataset.private_block(0x0019, "SIEMENS MR HEADER", create=True).add_new(0x0C, "IS", -1)
+    assert FileAttributes(dataset).vendor_b_value is None
+
+
 @pytest.mark.parametrize("text", ["mr", " MR", "MR\\SR"])
 def test_a_modality_in_other_letters_or_of_two_values_is_that_of_the_first(tmp_path, text):
     dataset = Dataset()

@@ -131,8 +131,9 @@ class FileAttributes:
         for creator, group, element in VENDOR_B_VALUES:
             try:
                 value = self.dataset.private_block(group, creator)[element].value
-                first = value if isinstance(value, str | int | float) else value[0]
-                return float(first) % GE_OFFSET
+                number = float(value if isinstance(value, str | int | float) else value[0])
+                if number >= 0:
+                    return number % GE_OFFSET
             except (KeyError, TypeError, ValueError, IndexError):
                 continue
         return None
