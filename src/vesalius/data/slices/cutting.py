@@ -219,7 +219,7 @@ class OutlinedLabeller:
     """
 
     def __init__(self, image: MedicalImage, structures: Structures, tissue: NDArray[np.bool_], rules: Rules) -> None:
-        self.modality, self.protocol = image.modality, _protocol(image)
+        self.modality, self.protocol = find_label(image.modality or ""), _protocol(image)
         self.structures, self.tissue, self.rules = structures, tissue, rules
         self.states: list[dict[str, States]] = [dict(organ_states(structures, axis, rules)) for axis in range(3)]
         self.levels: StationLevels = station_levels(structures, self.states[0], rules)
@@ -245,7 +245,7 @@ class OutlinedLabeller:
 def _described(description: SeriesDescription, image: MedicalImage) -> Labeller:
     """What a person says holds for the plane in which the series was taken; ranges of slices are counted in it."""
     _check_described(description, image)
-    protocol = description.protocol or _protocol(image)
+    modality, protocol = find_label(image.modality or ""), description.protocol or _protocol(image)
 
     def label(plane: Plane, index: int) -> AnatomyLabel:
         if plane == image.nearest_plane:
@@ -256,7 +256,7 @@ def _described(description: SeriesDescription, image: MedicalImage) -> Labeller:
             told = organs = _whole(description.organs)
         unsure = frozenset(ORGANS) - told - (distant_organs(stations) if stations else frozenset())
         uncertain = unsure | (frozenset() if stations else frozenset(STATIONS))
-        return AnatomyLabel(image.modality, protocol, plane, stations, organs, uncertain)
+        return AnatomyLabel(modality, protocol, plane, stations, organs, uncertain)
 
     return label
 
