@@ -15,6 +15,7 @@ from vesalius.demo.samples import DICOM_SAMPLES, Brain, Rgb, draw, enlarge, read
 from vesalius.files import writing
 from vesalius.imaging import Plane
 from vesalius.imaging.slices import AMBER
+from vesalius.naming.labeller import labeller_beside
 from vesalius.prompts import AnatomyLabel
 
 OUT = Path(__file__).parents[1] / "docs" / "images" / "demo.png"
@@ -45,7 +46,7 @@ def main() -> None:
     args = parser.parse_args()
     predictor = Predictor(args.model)
     brain = read_brain()
-    tiles = [*segment_tiles(predictor, brain), *name_tiles(AnatomyLabeller(args.model), brain)]
+    tiles = [*segment_tiles(predictor, brain), *name_tiles(labeller_beside(predictor, args.model), brain)]
     with writing(args.out) as unfinished:
         compose(tiles).quantize(COLOURS).save(unfinished, optimize=True)
     say(f"{args.out}: {args.out.stat().st_size / 1000:.0f} kB")

@@ -173,6 +173,12 @@ class TestPredictor:
         assert {name for name, _ in tumour.understanding.considered} == set(MEMBERS)
         assert liver.understanding.family is None
 
+    def test_if_none_is_there_nothing_is_marked_whatever_the_threshold(self, predictor, monkeypatch):
+        monkeypatch.setattr("vesalius.knowledge.PRESENT", 1.0)
+        tumour, polyp = predictor.set_image(PICTURE).predict(["tumour", "polyp"])
+        assert (tumour.understanding.target, tumour.existence) == (None, tumour.understanding.considered[0][1])
+        assert tumour.probability.max() < 1e-20 < polyp.probability.max()
+
     @pytest.mark.slow
     def test_a_kind_that_pixels_tell_leaves_members_out(self, predictor, monkeypatch):
         monkeypatch.setattr(predictor.knowledge, "look", lambda vectors: "an X-ray")
@@ -240,5 +246,5 @@ class TestCommands:
         assert (tumour["family"], liver["family"]) == ("tumour", "")
         rows = json.loads((out / "segmentation.json").read_text(encoding="utf-8"))["results"]
         (row,) = (each for each in rows if each["prompt"] == "tumour")
-        assert (row["target"] or "") == tumour["target"]
+        assert (row["target"] or "", row["remark"]) == (tumour["target"], tumour["remark"])
         assert row["remark"] in (out / "index.html").read_text(encoding="utf-8").replace("&#39;", "'")

@@ -3,11 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from vesalius.errors import OutputError
+from vesalius.errors import ConfigError, DataError, OutputError, PromptError
 from vesalius.files import (
+    LARGEST_TOML,
     UNFINISHED,
     check_absent,
     end_of_name,
+    read_toml,
     tell_too_long,
     unfinished_name,
     write_json,
@@ -90,3 +92,16 @@ def test_what_is_there_is_replaced_only_when_asked(tmp_path):
         check_absent(paths, overwrite=False)
     check_absent(paths, overwrite=True)
     check_absent([tmp_path / "e"], overwrite=False)
+
+
+@pytest.mark.parametrize("error", [ConfigError, DataError, PromptError])
+def test_a_toml_file_that_is_too_large_is_not_opened(tmp_path, error):
+    with (tmp_path / "large.toml").open("wb") as file:
+        file.truncate(LARGEST_TOML + 1)
+    with pytest.raises(error, match=r"large\.toml: has 16,777,217 bytes; expected a TOML file of 16,777,216 at most"):
+        read_toml(tmp_path / "large.toml", error)
+
+
+def test_toml_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "a.toml").write_text("a = 1", encoding="utf-8-sig")
+    assert read_toml(tmp_path / "a.toml") == {"a": 1}

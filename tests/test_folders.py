@@ -4,7 +4,8 @@ import pytest
 from filelock import Timeout
 
 from vesalius.errors import OutputError
-from vesalius.folders import Claim, locked, read_notes, read_record, tell_differences, write_record
+from vesalius.folders import Claim, read_folder_notes, tell_differences
+from vesalius.records import SEGMENTATIONS, locked, read_record, write_record
 
 FILES = ["a.json", "b.png"]
 
@@ -32,7 +33,7 @@ def names(folder):
 
 
 def test_a_folder_says_what_it_was_made_from(used):
-    note = read_notes(used)["evaluate"]
+    note = read_folder_notes(used)["evaluate"]
     assert (note["from"], note["files"]) == ({"seed": 0}, FILES)
     assert "vesalius" in note
 
@@ -45,21 +46,21 @@ def test_the_same_results_may_be_written_again(used):
 def test_results_from_something_else_are_refused_with_the_difference(used):
     with pytest.raises(OutputError, match=r"made from something else \(seed was 0, is 1\); .*--overwrite"):
         claim(used, "evaluate", {"seed": 1}, FILES)
-    assert read_notes(used)["evaluate"]["from"] == {"seed": 0}
+    assert read_folder_notes(used)["evaluate"]["from"] == {"seed": 0}
     assert (used / "a.json").is_file()
 
 
 def test_overwrite_replaces_only_what_the_command_made(used):
     assert not claim(used, "evaluate", {"seed": 1}, ["a.json"], overwrite=True)
     assert names(used) == {"letter.txt", "made.json"}
-    assert read_notes(used)["evaluate"]["from"] == {"seed": 1}
+    assert read_folder_notes(used)["evaluate"]["from"] == {"seed": 1}
 
 
 @pytest.mark.parametrize("name", ["../victim.txt", "{absolute}"])
 def test_a_note_that_names_a_file_outside_deletes_nothing_there(used, tmp_path_factory, name):
     victim = used.parent / "victim.txt"
     victim.write_text("precious")
-    notes = read_notes(used)
+    notes = read_folder_notes(used)
     notes["evaluate"]["files"] += [name.format(absolute=victim)]
     (used / "made.json").write_text(json.dumps(notes))
     claim(used, "evaluate", {"seed": 1}, FILES, overwrite=True)
@@ -69,7 +70,7 @@ def test_a_note_that_names_a_file_outside_deletes_nothing_there(used, tmp_path_f
 
 def test_results_of_another_command_are_added(used):
     assert not claim(used, "audit", {"limit": 3}, ["audit.json"])
-    assert read_notes(used).keys() == {"evaluate", "audit"}
+    assert read_folder_notes(used).keys() == {"evaluate", "audit"}
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -104,20 +105,22 @@ def test_a_file_in_the_folders_place_is_named(tmp_path):
 
 def test_differences_are_told_by_their_place():
     before, now = {"a": {"b": 1, "c": [1]}, "d": None}, {"a": {"b": 2, "c": [1]}, "e": "x"}
-    assert tell_differences(before, now) == ["a.b was 1, is 2", 'e was null, is "x"']
+    assert tell_differences(before, now) == ["a.b was 1, is 2", 'e was not given, is "x"']
 
 
 def test_a_record_is_read_as_it_was_written_its_rows_in_the_order_of_masks(tmp_path):
     rows = [{"image": "c.png", "prompt": "polyp", "mask": name} for name in ("b.png", None, "a.png")]
-    write_record(tmp_path, {"results": rows, "begun": {"c.png": ["c.mask.png"]}, "tables": ["results.csv"]})
-    read = read_record(tmp_path)
+    write_record(
+        tmp_path, {"results": rows, "begun": {"c.png": ["c.mask.png"]}, "tables": ["results.csv"]}, SEGMENTATIONS
+    )
+    read = read_record(tmp_path, SEGMENTATIONS)
     assert [row["mask"] for row in read["results"]] == [None, "a.png", "b.png"]
     assert (read["begun"], read["tables"]) == ({"c.png": ["c.mask.png"]}, ["results.csv"])
     assert [path.name for path in tmp_path.iterdir()] == ["segmentation.json"]
 
 
 def test_a_folder_without_a_record_has_no_results(tmp_path):
-    assert read_record(tmp_path) == {"results": []}
+    assert read_record(tmp_path, SEGMENTATIONS) == {"results": []}
 
 
 NO_RECORDS = [
@@ -133,12 +136,12 @@ NO_RECORDS = [
 def test_what_is_no_record_is_refused_with_the_way_out(tmp_path, content):
     (tmp_path / "segmentation.json").write_text(content)
     with pytest.raises(OutputError, match=r"segmentation\.json.*--out"):
-        read_record(tmp_path)
+        read_record(tmp_path, SEGMENTATIONS)
 
 
 def test_one_process_at_a_time_changes_a_record(tmp_path):
-    with locked(tmp_path), pytest.raises(Timeout):
-        locked(tmp_path).acquire(blocking=False)
+    with locked(tmp_path, SEGMENTATIONS), pytest.raises(Timeout):
+        locked(tmp_path, SEGMENTATIONS).acquire(blocking=False)
     assert [path.name for path in tmp_path.iterdir()] in ([], [".segmentation.json.lock"])
 
 

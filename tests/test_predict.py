@@ -96,6 +96,10 @@ def test_phrases_may_come_from_anything_that_gives_them(bright, several):
         assert [each.prompt for each in ask(several(["polyp", "lungs"]))] == ["polyp", "lungs"]
 
 
+def test_python_may_ask_a_phrase_twice(bright):
+    assert len(segment(bright, RGB, ["polyp", "Polyp"])) == 2
+
+
 @pytest.mark.parametrize(
     ("prompts", "told"),
     [
@@ -173,10 +177,12 @@ class TestAnswersOfOnePicture:
         found.save(*map(str, paths), overwrite=True)
         assert paths[0].exists()
 
-    def test_mask_and_overlay_do_not_share_a_file(self, bright, tmp_path):
+    def test_where_one_cannot_be_written_neither_is(self, bright, tmp_path):
         (tmp_path / "b").mkdir()
         with pytest.raises(OutputError, match=r"m\.png: is named for the mask and for the overlay"):
             segment(bright, RGB, "polyp").save(tmp_path / "m.png", str(tmp_path / "b" / ".." / "m.png"))
+        with pytest.raises(ImageError, match=r"m\.xyz: cannot write '\.xyz'"):
+            segment(bright, RGB, "polyp").save(tmp_path / "m.png", tmp_path / "m.xyz")
         assert not (tmp_path / "m.png").exists()
 
     def test_a_blurring_format_is_refused(self, bright, tmp_path):

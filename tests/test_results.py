@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vesalius.errors import OutputError
-from vesalius.folders import RECORD
 from vesalius.imaging import MedicalImage, read_image, read_mask
+from vesalius.records import SEGMENTATIONS
 from vesalius.results import Result, Results, file_names
 from vesalius.segmentation import Segmentation
 from vesalius.volumes import PackedMasks, contact_sheet
@@ -56,7 +56,7 @@ def test_a_picture_gets_a_mask_and_an_overlay_for_each_phrase(tmp_path):
     assert read_mask(polyp.mask).sum() == 48
     names = {path.name for path in (tmp_path / "new").iterdir() if not path.name.startswith(".")}
     assert names == {
-        RECORD,
+        SEGMENTATIONS.name,
         *(f"a.{phrase}.{kind}.png" for phrase in ("polyp", "lungs") for kind in ("mask", "overlay")),
     }
 
@@ -152,7 +152,7 @@ class TestNothingIsReplacedUnasked:
         self.write(tmp_path, "b.png", made_by={"model": "pocket"})
         self.write(tmp_path, "a.png")
         self.write(tmp_path, "b.png", marked=2, overwrite=True, made_by={"model": "mine"})
-        rows = json.loads((tmp_path / RECORD).read_text())["results"]
+        rows = json.loads((tmp_path / SEGMENTATIONS.name).read_text())["results"]
         assert [(Path(row["image"]).name, row["mask"], row["prompt"], row.get("model")) for row in rows] == [
             ("a.png", "a.polyp.mask.png", "polyp", None),
             ("b.png", "b.polyp.mask.png", "polyp", "mine"),
@@ -161,13 +161,21 @@ class TestNothingIsReplacedUnasked:
 
     @pytest.mark.parametrize("content", ["no json", "[]", '{"results": [1]}', '{"other": 1}'])
     def test_a_record_of_another_kind_is_left_alone(self, tmp_path, content):
-        (tmp_path / RECORD).write_text(content)
+        (tmp_path / SEGMENTATIONS.name).write_text(content)
         with pytest.raises(OutputError, match=r"segmentation.json: is .* --out"):
             self.results(tmp_path, "scan.png")
-        assert (tmp_path / RECORD).read_text() == content
+        assert (tmp_path / SEGMENTATIONS.name).read_text() == content
 
 
 def test_numbers_for_json_are_finite_or_none():
-    found = Result("a", math.nan, 0.5, math.inf, Path("m"), Path("o"), (0.5, math.nan, None))
+    found = Result(
+        prompt="a",
+        existence=math.nan,
+        share=0.5,
+        volume_ml=math.inf,
+        mask=Path("m"),
+        overlay=Path("o"),
+        slice_existence=(0.5, math.nan, None),
+    )
     json.dumps(found.to_dict(), allow_nan=False, default=str)
     assert found.to_dict()["slice_existence"] == [0.5, None, None]

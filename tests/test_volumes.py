@@ -103,6 +103,10 @@ def test_nothing_is_replaced_unasked_and_other_formats_are_refused(bright, path,
     found.save(str(tmp_path / "a.nii.gz"), overwrite=True)
     with pytest.raises(ImageError, match=r"a\.png: masks of volumes are written as NIfTI"):
         found.save(tmp_path / "a.png")
+    for sheet, why in (("b.xyz", "cannot write '.xyz'"), ("b.nii.gz", "is named for the mask and for the overlay")):
+        with pytest.raises((ImageError, OutputError), match=why):
+            found.save(tmp_path / "b.nii.gz", tmp_path / sheet)
+    assert not (tmp_path / "b.nii.gz").exists()
 
 
 def test_an_array_keeps_its_order_and_is_placed_nowhere(bright, tmp_path):

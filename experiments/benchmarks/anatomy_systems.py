@@ -31,6 +31,7 @@ from vesalius.models.registry import LOGIT_SCALE
 from vesalius.models.tokenizers import ClipTokenizer, Tokens
 from vesalius.models.towers import ClipTextEncoder
 from vesalius.prompts.anatomy import (
+    CROSS_SECTIONAL,
     MODALITIES,
     ORGANS,
     PAPER_STATIONS,
@@ -42,7 +43,7 @@ from vesalius.prompts.anatomy import (
     phrases_of,
     write_captions,
 )
-from vesalius.prompts.anatomy_captions import CROSS_SECTIONAL, Caption, CaptionMix, draw_caption, match_statements
+from vesalius.prompts.anatomy_captions import Caption, CaptionMix, draw_caption, match_statements
 from vesalius.training.config import read_recipe
 from vesalius.training.contrastive import ContrastiveConfig, match
 from vesalius.training.losses import ContrastiveKind, bound_scale, paper_loss, similarity_logits

@@ -23,8 +23,8 @@ from vesalius.evaluation.calibration import ReliabilityPoint
 from vesalius.files import write_text
 from vesalius.models import Segmenter
 from vesalius.models.checkpoints import load_segmenter
+from vesalius.models.choices import DEFAULT_MODEL
 from vesalius.models.start import start_model
-from vesalius.predict import DEFAULT_MODEL
 from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
 

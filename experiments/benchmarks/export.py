@@ -25,11 +25,11 @@ from vesalius.export.checking import DiceChange, check_dice
 from vesalius.export.run import Timing, export_model, measure
 from vesalius.files import write_text
 from vesalius.models import build_model
-from vesalius.models.checkpoint_file import RUNTIMES, RuntimeName, find_checkpoint
+from vesalius.models.checkpoint_file import GRAPH_PROGRAMS, GraphProgram, find_checkpoint
 from vesalius.models.checkpoints import load_segmenter, save_model
 
 OUT = Path(__file__).parents[2] / "docs" / "results" / "export-results.md"
-TITLES: dict[RuntimeName, str] = {"onnx": "ONNX Runtime", "openvino": "OpenVINO"}
+TITLES: dict[GraphProgram, str] = {"onnx": "ONNX Runtime", "openvino": "OpenVINO"}
 
 
 @dataclass
@@ -48,7 +48,7 @@ def export_all(checkpoint: Path, folder: Path, calibrate: list[Path | None]) -> 
     """The checkpoint, and its export for every program and precision."""
     entries = [Entry("PyTorch", checkpoint, checkpoint.stat().st_size)]
     for data in calibrate:
-        for runtime in RUNTIMES:
+        for runtime in GRAPH_PROGRAMS:
             title = f"{TITLES[runtime]}, {'32-bit floats' if data is None else '8 bits'}"
             with progress_bar() as bar:
                 report = export_model(checkpoint, folder / title, bar, runtime=runtime, calibrate=data)

@@ -21,10 +21,10 @@ import numpy as np
 from PIL import Image
 from setting import describe_setting
 
-from vesalius.folders import RECORD
 from vesalius.imaging import write_mask
 from vesalius.predict import Predictor
 from vesalius.processes import count_cores
+from vesalius.records import SEGMENTATIONS
 from vesalius.results import slugs
 
 OUT = Path(__file__).parents[2] / "docs" / "results" / "segmenting-speed.md"
@@ -141,11 +141,13 @@ def kill_and_rerun(home: Path, count: int) -> list[str]:
     process.wait()
     time.sleep(2)  # the processes that it had started end by themselves
     there = sorted(out.glob("*.mask.png"))
-    recorded = len({row["image"] for row in json.loads((out / RECORD).read_text(encoding="utf-8"))["results"]})
+    recorded = len(
+        {row["image"] for row in json.loads((out / SEGMENTATIONS.name).read_text(encoding="utf-8"))["results"]}
+    )
     broken = sum(not is_whole(path) for path in there)
     half = len(half_written(out))
     subprocess.run(folder_command(home / "in", out, 2), check=True, capture_output=True)
-    record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+    record = json.loads((out / SEGMENTATIONS.name).read_text(encoding="utf-8"))
     return [
         f"- Killed (SIGKILL) with {len(there)} of {count * len(PROMPTS)} masks there and {recorded} pictures recorded: "
         f"{broken} damaged masks, {half} temporary files.",

@@ -29,8 +29,8 @@ from vesalius.data.datasets import SegmentationDataset
 from vesalius.evaluation.segmentation import evaluate
 from vesalius.imaging import write_mask, write_rgb
 from vesalius.models import Segmenter, VisionLanguageEncoder, build_model, list_encoders, list_models
+from vesalius.models.choices import Precision
 from vesalius.models.inference import (
-    Precision,
     TextCache,
     choose_device,
     computing,

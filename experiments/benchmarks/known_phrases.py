@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from vesalius.models.checkpoint_file import PHRASES
 from vesalius.models.checkpoints import load_segmenter
+from vesalius.models.choices import DEFAULT_MODEL
 from vesalius.models.inference import TextCache
-from vesalius.predict import DEFAULT_MODEL
 from vesalius.prompts.bank import KnownTarget
 from vesalius.prompts.noun_phrases import PhraseKind
 from vesalius.prompts.phrase_vectors import PhraseIndex

@@ -25,9 +25,8 @@ from setting import describe_setting
 
 from vesalius.console import markdown_table
 from vesalius.files import parse_json, write_json, write_text
-from vesalius.folders import read_record
-from vesalius.naming.many import RECORD
 from vesalius.processes import count_cores
+from vesalius.records import NAMES, read_record
 
 PAGE = Path(__file__).parents[2] / "docs" / "results" / "naming-speed.md"
 COMMAND = [sys.executable, "-c", "from vesalius.cli import main; main()", "name"]
@@ -203,7 +202,7 @@ def kill_and_rerun(folder: Path, home: Path, count: int) -> dict[str, object]:
     time.sleep(2)  # the processes that it had started end by themselves
     there = count_named(record)
     half = len([path for path in record.glob(".*") if path.name.endswith(".json")])
-    recorded = {str(row["image"]) for row in read_record(record, RECORD)["results"]}
+    recorded = {str(row["image"]) for row in read_record(record, NAMES)["results"]}
     seconds, _ = run_measured(folder_command(folder, table, 2))
     same = all(filecmp.cmp(home / f"jobs1.{kind}", home / f"killed.{kind}", shallow=False) for kind in TABLES)
     again = count - len(recorded)

@@ -28,7 +28,8 @@ from vesalius.evaluation.metrics import dice
 from vesalius.evaluation.segmentation import RULE
 from vesalius.evaluation.statistics import Interval
 from vesalius.files import write_text
-from vesalius.predict import DEFAULT_MODEL, Predictor
+from vesalius.models.choices import DEFAULT_MODEL
+from vesalius.predict import Predictor
 from vesalius.prompts import foreign_phrases, variants
 
 ROOT = Path(__file__).parents[2]

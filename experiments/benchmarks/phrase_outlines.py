@@ -26,8 +26,8 @@ from vesalius.evaluation.metrics import dice
 from vesalius.models import Segmenter
 from vesalius.models.checkpoint_file import PHRASES
 from vesalius.models.checkpoints import load_segmenter
+from vesalius.models.choices import DEFAULT_MODEL
 from vesalius.models.inference import TextCache
-from vesalius.predict import DEFAULT_MODEL
 from vesalius.prompts.bank import find_target
 from vesalius.prompts.phrase_vectors import PhraseIndex
 from vesalius.prompts.targets import resolve

@@ -22,7 +22,7 @@ from vesalius.evaluation.segmentation import RULE, Evaluation, evaluate
 from vesalius.evaluation.statistics import Interval
 from vesalius.files import write_text
 from vesalius.models.checkpoints import load_segmenter
-from vesalius.predict import DEFAULT_MODEL
+from vesalius.models.choices import DEFAULT_MODEL
 
 DATA = ("kvasir_polyp", "clinicdb_polyp", "bkai_polyp", "busi", "cxr_lungs")
 PAPER_BEST = {"kvasir_polyp": 0.86795, "clinicdb_polyp": 0.81166, "bkai_polyp": 0.85234, "busi": 0.66008}

@@ -18,10 +18,10 @@ from setting import describe_setting
 from vesalius.console import progress_bar
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.imaging import read_image
+from vesalius.models.choices import RuntimeChoice
 from vesalius.naming import AnatomyLabeller
 from vesalius.predict import Predictor
 from vesalius.prompts.templates import variants
-from vesalius.runtime import RuntimeChoice
 
 OUT = Path(__file__).parents[2] / "docs" / "results" / "runtimes.md"
 PROGRAMS: tuple[RuntimeChoice, ...] = ("onnx", "torch")

@@ -30,9 +30,9 @@ from vesalius.files import write_text
 from vesalius.models import Segmenter
 from vesalius.models.checkpoint_file import find_checkpoint, read_notes
 from vesalius.models.checkpoints import load_segmenter
+from vesalius.models.choices import DEFAULT_MODEL
 from vesalius.models.encoder import MaskPrediction
 from vesalius.models.inference import TextCache, decode_prompts
-from vesalius.predict import DEFAULT_MODEL
 from vesalius.prompts.bank import find_target, foreign_targets, list_groups
 
 ROOT = Path(__file__).parents[2]

@@ -15,13 +15,15 @@ ImageNotice is a warning, not an error: the image is read, but not all of it or 
 import difflib
 import importlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 
 REINSTALL = "install Vesalius again from where it came: pip install --force-reinstall PATH_OF_THE_CLONE"
 """Remedy where a file of the package is missing or damaged; the package index has no Vesalius."""
 EMPTY_PATH = "is empty; name a file or a folder, or . for the current one."
 """Message where a path has no letters, which Python takes for the current folder."""
+LISTED = 5
+"""Failures, notices and files that are listed on the terminal; the rest is counted."""
 
 
 class VesaliusError(Exception):
@@ -106,10 +108,39 @@ def join_first(texts: Iterable[str], most: int = 3, separator: str = ", ", where
     return separator.join(told[:most]) + rest
 
 
+def join_all(texts: Iterable[str]) -> str:
+    """All texts in a sentence.
+
+    >>> join_all("abc"), join_all("ab"), join_all("a"), join_all("")
+    ('a, b and c', 'a and b', 'a', '')
+    """
+    *told, last = list(texts) or [""]
+    return f"{', '.join(told)} and {last}" if told else last
+
+
 def tell_failure(failure: Mapping[str, str]) -> str:
     """One of many images that failed, ``{"source": …, "reason": …}``, as one text that names the source once."""
     source, reason = failure["source"], failure["reason"]
     return reason if source in reason else f"{source}: {reason}"
+
+
+def fail_with(failures: Sequence[str], what: str, where: str, total: int | None = None) -> None:
+    """End a command by telling what of many failed; of one image alone its own failure says it all.
+
+    Args:
+        failures: A text each, see `tell_failure`.
+        what: What became of them, such as "images failed".
+        where: Place that lists those that are only counted, as `join_first` takes it.
+        total: Number of all, if known.
+
+    Raises:
+        ImageError: If anything failed.
+    """
+    if failures and total == 1:
+        raise ImageError(failures[0])
+    if failures:
+        number = len(failures) if total is None else f"{len(failures)} of {total}"
+        raise ImageError(f"{number} {what}: {join_first(failures, LISTED, '; ', where)}")
 
 
 def unexpected(place: object, error: Exception) -> str:

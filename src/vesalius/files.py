@@ -10,7 +10,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import Enum
 from functools import cache
@@ -18,14 +18,17 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from vesalius.errors import DataError, OutputError, join_first
+from vesalius.errors import ConfigError, DataError, OutputError, VesaliusError, join_first
 
 LARGEST_JSON = 512 * 2**20
 """Bytes of a JSON file that is read; no annotation file has more."""
+LARGEST_TOML = 16 * 2**20
+"""Bytes of a TOML file that is read; people write smaller ones."""
 
 UNSAFE = re.compile(r"[\ud800-\udfff\x85\u2028\u2029]")
 """Characters that UTF-8 cannot hold, and line separators other than a line feed."""
 
+BINARY_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """How texts begin that spreadsheets take for formulas."""
 
@@ -45,6 +48,27 @@ def check_absent(paths: Iterable[Path], overwrite: bool, how: str = "--overwrite
     if there:
         listed = join_first(map(str, there))
         raise OutputError(f"{listed}: there already; choose another name, or replace with {how}.")
+
+
+def spare(results: Iterable[Path], read: Iterable[Path]) -> None:
+    """Refuse results that would replace an image that is read, by whatever links.
+
+    Raises:
+        OutputError: If one would.
+    """
+    if told := tell_replaced(results, {path.resolve() for path in read}):
+        raise OutputError(told)
+
+
+def tell_replaced(results: Iterable[Path], read: Collection[Path]) -> str:
+    """Message for the first result that would replace one of the files that are read; "" if none would.
+
+    Args:
+        results: What is to be written.
+        read: Files and folders, resolved.
+    """
+    found = next((path for path in results if os.path.lexists(path) and path.resolve() in read), None)
+    return f"{found}: is an image that is read, and a result would replace it; choose another name." if found else ""
 
 
 UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.(?P<end>.+)", re.DOTALL)
@@ -219,20 +243,47 @@ def read_json(path: Path, remedy: str = "check the path") -> object:
     Raises:
         DataError: If it is missing, a folder, too large, or not what ``parse_json`` takes.
     """
+    return parse_json(_read_text(path, "JSON", LARGEST_JSON, DataError, remedy), str(path))
+
+
+def read_toml(path: Path, error: type[VesaliusError] = ConfigError) -> dict[str, Any]:
+    """Read a whole TOML file of unknown origin.
+
+    Args:
+        path: In UTF-8, with or without a byte-order mark.
+        error: What is raised.
+
+    Raises:
+        VesaliusError: If it is missing, a folder, too large, or no TOML.
+    """
+    import tomllib  # not needed to start the command line
+
+    text = _read_text(path, "TOML", LARGEST_TOML, error)
+    try:
+        return tomllib.loads(text)
+    except RecursionError as cause:
+        raise error(f"{path}: is not TOML of ours; its brackets are nested too deeply.") from cause
+    except ValueError as cause:
+        raise error(f"{path}: is not TOML ({cause}).") from cause
+
+
+def _read_text(
+    path: Path, kind: str, largest: int, failure: type[VesaliusError], remedy: str = "check the path"
+) -> str:
+    """The text of a whole file of some format, with at most so many bytes."""
     try:
         size = path.stat().st_size
-        if size > LARGEST_JSON:
-            raise DataError(f"{path}: has {size:,} bytes; expected a JSON file of {LARGEST_JSON:,} at most.")
-        text = path.read_text(encoding="utf-8-sig")
+        if size > largest:
+            raise failure(f"{path}: has {size:,} bytes; expected a {kind} file of {largest:,} at most.")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; {remedy}.") from error
+        raise failure(f"{path}: no such file; {remedy}.") from error
     except IsADirectoryError as error:
-        raise DataError(f"{path}: is a folder; expected a JSON file.") from error
+        raise failure(f"{path}: is a folder; expected a {kind} file.") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not JSON in UTF-8 ({error}); save it as UTF-8.") from error
+        raise failure(f"{path}: is not {kind} in UTF-8 ({error}); save it as UTF-8.") from error
     except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
-        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
-    return parse_json(text, str(path))
+        raise failure(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
 
 
 @cache
@@ -279,7 +330,29 @@ def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is no number in JSON")
 
 
+def common_folder(paths: Iterable[str | Path]) -> str:
+    """The folder that all files and folders lie in; "" where there is none, as on several drives.
+
+    >>> common_folder(["a/b/c.png", "a/b.png"])
+    'a'
+    """
+    try:
+        return os.path.commonpath([os.path.dirname(path) for path in paths])
+    except ValueError:  # of none, on several drives, or some relative and some absolute
+        return ""
+
+
 def sha256_of(path: Path) -> str:
     """Checksum of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tell_bytes(size: float) -> str:
+    """A size for people; a megabyte of an option is one MiB.
+
+    >>> [tell_bytes(size) for size in (0, 8192, 512 * 2**20, 1.5 * 2**40)]
+    ['0 bytes', '8 KiB', '512 MiB', '1.5 TiB']
+    """
+    power = max(each for each in range(len(BINARY_UNITS)) if not each or size >= 1024**each)
+    return f"{size / 1024**power:.4g} {BINARY_UNITS[power]}"

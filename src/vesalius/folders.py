@@ -1,14 +1,11 @@
-"""Folders of results: what they were made from (made.json), and what `vesalius segment` wrote (segmentation.json).
+"""Folders of results: what they were made from (made.json).
 
-Both notes are read before anything is computed, so that no command replaces the results of another.
+The note is read before anything is computed, so that no command replaces the results of another.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NotRequired, TypedDict, cast
-
-from filelock import FileLock
 
 from vesalius import __version__
 from vesalius.errors import DataError, OutputError, join_first
@@ -27,8 +24,8 @@ class Claim:
     Other files in the folder are left alone. Results of the same command from the same origin may be written again.
     """
 
-    folder: Path
-    """Folder of the results: new, empty, or used before."""
+    folder: Path | None
+    """Folder of the results: new, empty, or used before; None for results that are written nowhere."""
     command: str
     """Command that makes the results, such as "evaluate"."""
     origin: Origin
@@ -48,10 +45,12 @@ class Claim:
             OutputError: If other results, or files of the same names, are there.
         """
         folder = self.folder
+        if folder is None:
+            return False
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"{folder}: is a file; name a folder for the results.")
-        notes = read_notes(folder)
-        before, now = self._before(notes), _plain(self.origin)
+        notes = read_folder_notes(folder)
+        before, now = _find_before(notes, self.command, folder), _plain(self.origin)
         if before is not None and before["from"] == now:
             return True
         if before is not None and not self.overwrite:
@@ -73,23 +72,25 @@ class Claim:
         Raises:
             OutputError: As ``check``, or if nothing can be written.
         """
-        if self.check():
-            return True
-        notes = read_notes(self.folder)
-        for name in _files(self._before(notes)):
-            remove_inside(self.folder / name, self.folder)
+        folder = self.folder
+        if self.check() or folder is None:
+            return folder is not None
+        notes = read_folder_notes(folder)
+        for name in _files(_find_before(notes, self.command, folder)):
+            remove_inside(folder / name, folder)
         note = {"from": _plain(self.origin), "files": sorted(self.files), "vesalius": __version__}
-        write_json(self.folder / NOTE, {**notes, self.command: note})
+        write_json(folder / NOTE, {**notes, self.command: note})
         return False
 
-    def _before(self, notes: Mapping[str, dict[str, object]]) -> dict[str, object] | None:
-        """The command's own note, unless it ended before anything was written."""
-        before = notes.get(self.command)
-        files = _files(before)
-        return None if files and not any((self.folder / name).exists() for name in files) else before
+
+def _find_before(notes: Mapping[str, dict[str, object]], command: str, folder: Path) -> dict[str, object] | None:
+    """A command's note, unless it ended before anything was written."""
+    before = notes.get(command)
+    files = _files(before)
+    return None if files and not any((folder / name).exists() for name in files) else before
 
 
-def read_notes(folder: Path) -> dict[str, dict[str, object]]:
+def read_folder_notes(folder: Path) -> dict[str, dict[str, object]]:
     """Notes of a folder of results, by command; {} if there are none.
 
     Raises:
@@ -107,12 +108,13 @@ def read_notes(folder: Path) -> dict[str, dict[str, object]]:
 
 
 def tell_differences(before: object, now: object, place: str = "") -> list[str]:
-    """Such as "config.seed was 0, is 1", for each value that differs."""
+    """Such as "config.seed was 0, is 1" or "volume was 2, is not given", for each value that differs."""
     if isinstance(before, dict) and isinstance(now, dict):
         names = [*before, *(name for name in now if name not in before)]
         start = f"{place}." if place else ""
         return [line for name in names for line in tell_differences(before.get(name), now.get(name), f"{start}{name}")]
-    return [] if before == now else [f"{place} was {to_json(before, indent=None)}, is {to_json(now, indent=None)}"]
+    was, now_is = ("not given" if each is None else to_json(each, indent=None) for each in (before, now))
+    return [] if before == now else [f"{place} was {was}, is {now_is}"]
 
 
 def _files(note: Mapping[str, object] | None) -> list[str]:
@@ -153,90 +155,3 @@ def remove_inside(path: Path, folder: Path) -> None:
 def _plain(origin: Origin) -> object:
     """As it comes back from the file."""
     return parse_json(to_json(origin), "origin")
-
-
-RECORD = "segmentation.json"
-"""File in a folder of segmentations that says what each mask was made from."""
-
-NAMES_RECORD = "naming.json"
-"""The same in a folder of names, see `vesalius.naming.many`."""
-
-FILE_COLUMNS = ("mask", "overlay", "names", "strip")
-"""Columns of the record that name files beside it, or by their whole path elsewhere."""
-
-ResultRow = dict[str, object]
-"""What the record says of one phrase and image."""
-
-
-class ResultsRecord(TypedDict):
-    """Content of segmentation.json and naming.json."""
-
-    results: list[ResultRow]
-    """One row for each phrase and image, or for each series that is named."""
-    begun: NotRequired[dict[str, list[str]]]
-    """Images of a run that is under way or was interrupted -> names of the files that it may have left."""
-    tables: NotRequired[list[str]]
-    """Tables and pages that are made from the rows, and may be made anew."""
-
-
-def locked(folder: Path, record: str = RECORD) -> FileLock:
-    """The lock that a process holds while it changes the record."""
-    return FileLock(folder / f".{record}.lock")
-
-
-def read_record(folder: Path, record: str = RECORD) -> ResultsRecord:
-    """The record of a folder of results; without results if there is none.
-
-    Raises:
-        OutputError: If the file in its place is no such record.
-    """
-    path = folder / record
-    if not path.exists():
-        return {"results": []}
-    try:
-        content = read_json(path)
-    except DataError as error:
-        raise OutputError(f"{error} Move it away, or name another --out.") from error
-    needed = ("image", "prompt") if record == RECORD else ("image",)
-    if not isinstance(content, dict) or not _is_record(content, needed):
-        raise OutputError(f"{path}: is no record of results, or damaged; move it away, or name another --out.")
-    return cast(ResultsRecord, content)
-
-
-def result_files(folder: Path, record: str = RECORD) -> frozenset[Path]:
-    """What a record names as results, written or begun, which is no image to be read.
-
-    Raises:
-        OutputError: As `read_record`.
-    """
-    content = read_record(folder, record)
-    names = {str(row[kind]) for row in content["results"] for kind in FILE_COLUMNS if row.get(kind)}
-    names |= {name for files in content.get("begun", {}).values() for name in files}
-    return frozenset(folder / name for name in names)
-
-
-def _is_record(content: Mapping[str, object], needed: Sequence[str]) -> bool:
-    rows, begun = content.get("results"), content.get("begun", {})
-    told = [*begun.values(), content.get("tables", [])] if isinstance(begun, dict) else [None]
-    return isinstance(rows, list) and all(_is_row(row, needed) for row in rows) and all(map(_are_names, told))
-
-
-def _is_row(row: object, needed: Sequence[str]) -> bool:
-    """Whether it says of which image it is, and of which phrase, and what names files are texts."""
-    if not isinstance(row, dict) or not all(isinstance(row.get(column), str) for column in needed):
-        return False
-    return all(isinstance(row.get(column), str | None) for column in FILE_COLUMNS)
-
-
-def _are_names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
-
-
-def write_record(folder: Path, content: ResultsRecord, record: str = RECORD) -> None:
-    """Write the record of a folder, in the order of its masks.
-
-    Raises:
-        OutputError: If it cannot be written.
-    """
-    rows = sorted(content["results"], key=lambda row: str(row.get("mask") or ""))
-    write_json(folder / record, {**content, "vesalius": __version__, "results": rows})

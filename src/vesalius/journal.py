@@ -17,19 +17,10 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from vesalius.errors import OutputError, join_first
-from vesalius.files import UNFINISHED, end_of_name, tell_too_long
-from vesalius.folders import (
-    FILE_COLUMNS,
-    RECORD,
-    ResultRow,
-    ResultsRecord,
-    locked,
-    read_record,
-    remove_inside,
-    tell_differences,
-    write_record,
-)
+from vesalius.files import UNFINISHED, end_of_name, tell_replaced, tell_too_long
+from vesalius.folders import remove_inside, tell_differences
 from vesalius.imaging.search import SourceImage
+from vesalius.records import FILE_COLUMNS, RecordKind, ResultRow, ResultsRecord, locked, read_record, write_record
 
 WRITING_SHARE = 20
 """Multiple of the time of its last writing after which the record is written again; a second at least."""
@@ -61,17 +52,17 @@ class ResultsJournal:
 
     Args:
         out: Folder of the results.
-        record: Name of the record's file.
+        kind: What the folder holds.
         renews: Whether the results of an image that was changed since are replaced unasked.
 
     Raises:
         OutputError: If the record there is damaged.
     """
 
-    def __init__(self, out: Path, record: str = RECORD, *, renews: bool = False) -> None:
-        self.out, self._record, self._renews = out, record, renews
+    def __init__(self, out: Path, kind: RecordKind, *, renews: bool = False) -> None:
+        self.out, self._kind, self._renews = out, kind, renews
         self._due, self._new = 0.0, dict[str, list[ResultRow]]()
-        content = read_record(out, record)
+        content = read_record(out, kind)
         self.rows = _by_image(content)
         self.begun: dict[str, list[str]] = dict(content.get("begun", {}))
         self.tables: list[str] = list(content.get("tables", []))
@@ -90,18 +81,16 @@ class ResultsJournal:
         """Forget everything but the tables, and remove the files of all images."""
         self._remove({name for rows in self.rows.values() for row in rows for name in _files(row)})
         self.rows, self.begun = {}, {}
-        write_record(self.out, {"results": [], "tables": self.tables}, self._record)
+        write_record(self.out, {"results": [], "tables": self.tables}, self._kind)
 
     def plan(self, sources: Sequence[SourceImage], request: Asked, overwrite: bool) -> WorkPlan:
         """Sort the images into those to do, those done before, and those whose results would replace others."""
         plan = WorkPlan([], [], [])
         owners = {name: image for image, rows in self.rows.items() for row in rows for name in _files(row)}
-        read = {file for source in sources for file in (source.found.source, *source.found.files)}
+        read = {file.resolve() for source in sources for file in (source.found.source, *source.found.files)}
         for source in sources:
             files = [self.out / name for name in request.files(source)]
-            lost = next((path for path in files if path in read), None)
-            if lost is not None:
-                reason = f"{lost}: is an image to be segmented, and a result would replace it; name another --out."
+            if reason := tell_replaced(files, read):
                 plan.refused.append({"source": source.path, "reason": reason})
             elif not overwrite and self._is_done(source, request):
                 plan.skipped.append(source)
@@ -140,8 +129,8 @@ class ResultsJournal:
         start = time.monotonic()
         new = [row for rows in self._new.values() for row in rows]
         names = {name for row in new for name in _files(row)}
-        with locked(self.out, self._record):
-            before = read_record(self.out, self._record)["results"]  # another command may have added a row
+        with locked(self.out, self._kind):
+            before = read_record(self.out, self._kind)["results"]  # another command may have added a row
             replaced = [row for row in before if self._is_replaced(row)]
             others = [row for row in before if not self._is_replaced(row) and names.isdisjoint(_files(row))]
             self.begun = {image: files for image, files in self.begun.items() if image not in self._new}
@@ -150,7 +139,7 @@ class ResultsJournal:
                 whole["begun"] = self.begun
             if self.tables:
                 whole["tables"] = self.tables
-            write_record(self.out, whole, self._record)
+            write_record(self.out, whole, self._kind)
         self._remove({name for row in replaced for name in _files(row)} - names)  # of other phrases or settings
         self.rows = _by_image(whole)
         self._due = time.monotonic() + max(1.0, WRITING_SHARE * (time.monotonic() - start))
@@ -200,7 +189,7 @@ class ResultsJournal:
 
 
 @contextmanager
-def alone(out: Path, command: str = "segment", lock: str = ".segmentation.run.lock") -> Iterator[None]:
+def alone(out: Path, command: str, lock: str) -> Iterator[None]:
     """Lock a folder of results, so that no two runs over many images write there at once.
 
     Args:

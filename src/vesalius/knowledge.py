@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.errors import ModelError, PromptError
+from vesalius.errors import ModelError, PromptError, join_all
 from vesalius.models.checkpoint_file import PHRASES, find_checkpoint, read_notes
 from vesalius.prompts.bank import KnownTarget, find_target
 from vesalius.prompts.modalities import UNTOLD, modalities
@@ -259,7 +259,7 @@ class Knowledge:
         order = sorted(((name, existence[name]) for name in understood.candidates), key=lambda each: -each[1])
         best, probability = order[0]
         target = best if probability > PRESENT else None
-        looked = _join([name for name, _ in order])
+        looked = join_all(name for name, _ in order)
         told = f"understood as {best}" if target else f"no learnt {understood.family} is found; looked for {looked}"
         remark = f"'{understood.prompt}': {'; '.join(filter(None, (told, understood.remark)))}."
         return replace(understood, asked=best, target=target, candidates=(), considered=tuple(order), remark=remark)
@@ -319,6 +319,48 @@ def list_prompts(prompts: str | Iterable[str]) -> list[str]:
     return listed
 
 
+def check_prompts(prompts: str | Iterable[str]) -> list[str]:
+    """List one phrase or several, as `list_prompts` does, and refuse empty ones.
+
+    Raises:
+        PromptError: If there is no prompt, an empty one, or one that is no text.
+    """
+    listed = list_prompts(prompts)
+    if not all(each.strip() for each in listed):
+        raise PromptError(NO_PROMPT)
+    return listed
+
+
+def check_distinct(prompts: str | Iterable[str]) -> list[str]:
+    """List phrases as `check_prompts` does, and refuse one that is given twice: its results would be written twice.
+
+    Raises:
+        PromptError: As `check_prompts`, or if two phrases differ in nothing but case and the spaces around them.
+    """
+    listed = check_prompts(prompts)
+    names = list(map(_fold, listed))
+    twice = next((each for each, name in zip(listed, names, strict=True) if names.count(name) > 1), None)
+    if twice is not None:
+        raise PromptError(f"phrases: '{twice}' stands twice; name each once, in whatever case.")
+    return listed
+
+
+def distinct_prompts(prompts: Iterable[str]) -> list[str]:
+    """Phrases each once, as first written, by the rule of `check_distinct`.
+
+    >>> distinct_prompts(["polyp", "lungs", " Polyp"])
+    ['polyp', 'lungs']
+    """
+    found: dict[str, str] = {}
+    for each in prompts:
+        found.setdefault(_fold(each), each)
+    return list(found.values())
+
+
+def _fold(prompt: str) -> str:
+    return prompt.strip().casefold()
+
+
 def _check_text(prompt: object) -> str:
     """Refuse a prompt that no model can read.
 
@@ -343,10 +385,6 @@ def _refuse_family(understood: Understanding, learnt: Iterable[LearntTarget], wh
     members = ", ".join(f"{each.phrase} ({' and '.join(each.learnt_on)})" for each in learnt)
     remark = f"'{understood.prompt}': no learnt {understood.family} is expected on {where}; learnt: {members}."
     return replace(understood, asked=None, expected=False, candidates=(), remark=remark)
-
-
-def _join(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def list_targets(notes: Mapping[str, object]) -> list[LearntTarget]:

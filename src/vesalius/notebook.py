@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from vesalius.errors import ImageError, require
 from vesalius.imaging import SliceStack
-from vesalius.imaging.read import ImageLike, as_image
+from vesalius.imaging.memory import ImageLike, as_image
 from vesalius.segmentation import Segmentation
 from vesalius.volumes import VolumeSegmentation
 

@@ -11,22 +11,20 @@ from typing import TYPE_CHECKING, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.errors import ImageError, ModelError, PromptError
+from vesalius.errors import ImageError, ModelError
 from vesalius.imaging import Plane, SliceStack
-from vesalius.imaging.read import ImageLike, as_image
-from vesalius.knowledge import NO_PROMPT, Knowledge, Understanding, list_candidates, list_prompts, tells_kind
-from vesalius.runtime import RuntimeChoice, as_runtime
+from vesalius.imaging.memory import ImageLike, as_image
+from vesalius.knowledge import Knowledge, Understanding, check_prompts, list_candidates, list_prompts, tells_kind
+from vesalius.models.choices import DEFAULT_MODEL, Precision, RuntimeChoice
+from vesalius.runtime import as_runtime
 from vesalius.runtime.contract import EncodedImages, FeatureCache, Runtime, sigmoid
 from vesalius.segmentation import MAX_LOG_ODDS, Segmentation, decide_together, run_length, series_existence
 from vesalius.volumes import VolumeSegmentation
 
 if TYPE_CHECKING:
     from vesalius.models import Segmenter
-    from vesalius.models.inference import Precision
 
     Model = str | Path | Runtime | Segmenter
-
-DEFAULT_MODEL = "pocket"
 
 SAMPLE = 5
 """Slices by which the kind of a series is told where its header does not tell it."""
@@ -66,7 +64,7 @@ class Predictor:
         *,
         runtime: RuntimeChoice = "auto",
         device: str = "auto",
-        precision: "Precision" = "32",
+        precision: Precision = "32",
         threads: int = 0,
         features: FeatureCache | None = None,
     ) -> None:
@@ -82,7 +80,7 @@ class Predictor:
 
         Args:
             image: A file, an image of one slice, an array ([H, W], [H, W, 3] or [H, W, 4], see
-                `vesalius.imaging.read.as_image`), or a picture of Pillow.
+                `vesalius.imaging.memory.as_image`), or a picture of Pillow.
             window: Center and width in stored values, or of CT a name such as "lung"; by default `default_range`.
 
         Raises:
@@ -213,7 +211,7 @@ class Predictor:
 
         Args:
             image: A file, a folder with a series, an image, or an array of slices ([D, H, W] or [D, H, W, 3], see
-                `vesalius.imaging.read.as_image`).
+                `vesalius.imaging.memory.as_image`).
             prompts: A phrase, or several.
             plane: "axial", "coronal" or "sagittal"; by default the plane the image was taken in.
             window: Center and width in stored values, or of CT a name such as "lung"; by default `default_range`.
@@ -304,7 +302,7 @@ def segment(
         model: A name ("pocket"), a checkpoint or run folder, or a model in memory. For a device or runtime of your
             choice, and for several pictures, use a `Predictor`.
         image: A file, an image of one slice, an array ([H, W], [H, W, 3] or [H, W, 4], see
-            `vesalius.imaging.read.as_image`), or a picture of Pillow.
+            `vesalius.imaging.memory.as_image`), or a picture of Pillow.
         prompts: The phrase, or several.
         window: Center and width in stored values, or of CT a name such as "lung"; by default `default_range`.
 
@@ -361,18 +359,6 @@ def segment_volume(
     return _like(prompts, Predictor(model).predict_volume(image, asked, plane=plane, window=window))
 
 
-def check_prompts(prompts: str | Iterable[str]) -> list[str]:
-    """List one phrase or several, as `list_prompts` does, and refuse empty ones.
-
-    Raises:
-        PromptError: If there is no prompt, an empty one, or one that is no text.
-    """
-    listed = list_prompts(prompts)
-    if not all(each.strip() for each in listed):
-        raise PromptError(NO_PROMPT)
-    return listed
-
-
 _Found = tuple[NDArray[np.float32], float | None]
 """Logits [h, w] and existence."""
 
@@ -383,6 +369,8 @@ _NOTHING = np.full((1, 1), -MAX_LOG_ODDS, np.float32), None
 
 def _answer(understood: Understanding, found: Mapping[str, _Found], slices: SliceStack, index: int) -> Segmentation:
     logits, existence = _NOTHING if understood.asked is None else found[understood.asked]
+    if understood.considered and understood.target is None:  # none of a family is there, whatever the threshold
+        logits = _NOTHING[0]
     size = slices.pixels.shape[1], slices.pixels.shape[2]
     return Segmentation(
         understood.prompt, logits, size, existence, understanding=understood, slices=slices, index=index

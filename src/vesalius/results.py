@@ -1,29 +1,30 @@
 """The files of one segmented image: masks on the image's own grid, overlays, and the folder's record of them."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
 
-import numpy as np
-
 from vesalius.errors import OutputError
 from vesalius.files import tell_too_long
-from vesalius.folders import locked, read_record, write_record
 from vesalius.imaging import MedicalImage, SliceStack, overlay, write_rgb
 from vesalius.imaging.formats import file_stem
 from vesalius.imaging.safeguards import Notice
 from vesalius.knowledge import Understanding
+from vesalius.masks import Collector, MaskRules
+from vesalius.predict import Predictor
+from vesalius.records import SEGMENTATIONS, locked, read_record, write_record
 from vesalius.segmentation import OVERLAY_SIDE, Segmentation
 from vesalius.volumes import PackedMasks, contact_sheet, is_volume, volume_of, write_masks
 
 LONGEST_SLUG = 40
 """Letters of a phrase in a file's name."""
+Watch = Callable[[Iterable[list[Segmentation]], int], Iterable[list[Segmentation]]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """What was found and written for one phrase."""
 
@@ -54,6 +55,19 @@ class Result:
             "overlay": self.overlay,
             "slice_existence": None if slices is None else [finite(each) for each in slices],
         }
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A phrase, and what was written for it."""
+
+    understanding: Understanding
+    result: Result | None
+    """None if the model was not asked."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        return self.understanding.to_dict() | ({} if self.result is None else self.result.to_dict())
 
 
 class Results:
@@ -95,19 +109,13 @@ class Results:
         self._overwrite = overwrite
         self._made_by = dict(made_by or {})
         self._is_volume = is_volume(image, slices)
-        size = (slices.pixels.shape[1], slices.pixels.shape[2])
-        self._masks = [PackedMasks(size) for _ in prompts]
-        self._existence: list[list[float | None]] = [[] for _ in prompts]
-        self._run_existence: list[list[float | None]] = [[] for _ in prompts]
+        self._collector = Collector((slices.pixels.shape[1], slices.pixels.shape[2]), len(self.prompts), MaskRules())
         self._last: Sequence[Segmentation] = ()
         self._check_free()
 
     def add(self, answers: Sequence[Segmentation]) -> None:
         """Add the answers for the next slice."""
-        for place, answer in enumerate(answers):
-            self._masks[place].append(answer.mask)
-            self._existence[place].append(answer.existence)
-            self._run_existence[place].append(answer.gate)
+        self._collector.add(answers)
         self._last = answers
 
     def write(self) -> list[Result]:
@@ -117,7 +125,7 @@ class Results:
             OutputError: If the folder cannot be written, or a file has come to be there in the meantime.
         """
         self._check_free()
-        found = [self._write_one(place) for place in range(len(self.prompts))]
+        found = [self._write_one(place, masks) for place, masks in enumerate(self._collector.finish())]
         self._record(found)
         return found
 
@@ -126,8 +134,8 @@ class Results:
         suffix = "nii.gz" if self._is_volume else "png"
         return self.out / f"{name}.mask.{suffix}", self.out / f"{name}.overlay.png"
 
-    def _write_one(self, place: int) -> Result:
-        masks, own = self._masks[place], self._existence[place]
+    def _write_one(self, place: int, masks: PackedMasks) -> Result:
+        own = self._collector.slice_existence[place]
         mask_path, overlay_path = self.paths(self.names[place])
         told = write_masks(mask_path, self.image, self.slices, masks)
         self.notices += [each for each in told if each not in self.notices]
@@ -138,14 +146,14 @@ class Results:
             write_rgb(overlay_path, overlay(rgb, self._last[place].mask_at((rgb.shape[0], rgb.shape[1]))))
         is_series = len(own) > 1 and any(each is not None for each in own)
         return Result(
-            self.prompts[place],
-            max((each for each in self._run_existence[place] if each is not None), default=None),
-            sum(masks.marked) / float(np.prod(masks.shape)),
-            volume_of(self.slices, masks) if self._is_volume else None,
-            mask_path,
-            overlay_path,
-            tuple(own) if is_series else None,
-            self._last[place].understanding,
+            prompt=self.prompts[place],
+            existence=self._collector.existence[place],
+            share=masks.share,
+            volume_ml=volume_of(self.slices, masks) if self._is_volume else None,
+            mask=mask_path,
+            overlay=overlay_path,
+            slice_existence=tuple(own) if is_series else None,
+            understanding=self._last[place].understanding,
         )
 
     def _check_free(self) -> None:
@@ -153,7 +161,7 @@ class Results:
         if told := tell_too_long(paths):
             raise OutputError(told)
         taken = [path for path in paths if path.exists()]
-        made_from = {str(each.get("mask")): each for each in read_record(self.out)["results"]}
+        made_from = {str(each.get("mask")): each for each in read_record(self.out, SEGMENTATIONS)["results"]}
         if taken and not self._overwrite:
             earlier = made_from.get(taken[0].name, {}).get("image")
             origin = f", made from {earlier}" if earlier else ""
@@ -165,14 +173,38 @@ class Results:
         """Add to the folder's record; several processes may do so at once."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         told = [notice.to_dict()["message"] for notice in (*self.image.notices, *self.notices)]
-        with locked(self.out):
-            content = read_record(self.out)
+        with locked(self.out, SEGMENTATIONS):
+            content = read_record(self.out, SEGMENTATIONS)
             rows = [each for each in content["results"] if each.get("mask") not in {one.mask.name for one in found}]
             for result in found:
                 files = {"mask": result.mask.name, "overlay": result.overlay.name}
                 origin = {"image": str(self.image.source.absolute()), **self._made_by, "notices": told, "made": now}
                 rows.append(result.to_dict() | files | origin)
-            write_record(self.out, {**content, "results": rows})
+            write_record(self.out, {**content, "results": rows}, SEGMENTATIONS)
+
+
+def answer_all(
+    predictor: Predictor,
+    understood: Sequence[Understanding],
+    results: Results,
+    watch: Watch = lambda answers, total: answers,
+) -> list[Answered]:
+    """Ask the model for the phrases of an image, and write the results.
+
+    Args:
+        predictor: The model.
+        understood: Phrases as `Predictor.understand` understood them.
+        results: Of those that the model is asked, in their order; ``results.notices`` tells what writing them changed.
+        watch: Goes through the answers, of which there are so many, and may tell how far they are.
+
+    Raises:
+        OutputError: As `Results.write`.
+    """
+    asked = [each for each in understood if each.asked is not None]
+    for answers in watch(predictor.predict_slices(results.slices, asked), len(results.slices)) if asked else ():
+        results.add(answers)
+    written = iter(results.write() if asked else ())
+    return [Answered(each, None if each.asked is None else next(written)) for each in understood]
 
 
 def file_names(source: Path, prompts: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ from vesalius.errors import ImageError, OutputError
 from vesalius.files import check_absent
 from vesalius.imaging import SliceStack, overlay, write_mask, write_rgb
 from vesalius.imaging.orientation import Scalar, grid_order
-from vesalius.imaging.raster import to_png
+from vesalius.imaging.raster import check_picture_name, to_png
 from vesalius.knowledge import Understanding
 from vesalius.runtime.contract import resize_plane, sigmoid
 
@@ -134,13 +134,10 @@ class Segmentation:
             overwrite: Replace files that are there.
 
         Raises:
-            ImageError: If the format would blur a mask, or there is no picture to draw over.
+            ImageError: If the format would blur a mask, is none of pictures, or there is no picture to draw over.
             OutputError: If a file is there, cannot be written, or is to hold both.
         """
-        paths = [Path(each) for each in (path, overlay_path) if each is not None]
-        if len({each.resolve() for each in paths}) < len(paths):
-            raise OutputError(f"{path}: is named for the mask and for the overlay; give each a file of its own.")
-        check_absent(paths, overwrite, ASK_OVERWRITE)
+        paths = check_files(path, overlay_path, overwrite)
         drawn = None if overlay_path is None else self.overlay()
         write_mask(paths[0], self.mask if self.slices is None else to_file_order(self.mask, self.slices))
         if drawn is not None:
@@ -158,6 +155,22 @@ class Segmentation:
 
     def _repr_html_(self) -> str:
         return html_figure(self._repr_png_(), f"“{self.prompt}”: {self._verdict}")
+
+
+def check_files(path: str | Path, overlay_path: str | Path | None, overwrite: bool) -> list[Path]:
+    """The files of a mask and, if one is wanted, its overlay, before either is written.
+
+    Raises:
+        ImageError: If the overlay's name is none of a picture.
+        OutputError: If a file is there, or is to hold both.
+    """
+    paths = [Path(each) for each in (path, overlay_path) if each is not None]
+    if len({each.resolve() for each in paths}) < len(paths):
+        raise OutputError(f"{path}: is named for the mask and for the overlay; give each a file of its own.")
+    for each in paths[1:]:
+        check_picture_name(each)
+    check_absent(paths, overwrite, ASK_OVERWRITE)
+    return paths
 
 
 def to_file_order(mask: NDArray[Scalar], slices: SliceStack) -> NDArray[Scalar]:
@@ -287,6 +300,11 @@ def decide_together(
         The answers for each slice, some slices after they came in.
     """
     return gate_by_runs(smooth_across(answers, spacing_mm, sigma_mm), run_length(count, spacing_mm))
+
+
+def best_gate(gates: Iterable[float | None]) -> float | None:
+    """Existence in a series by the `Segmentation.gate` of each slice: that of its best run; None if none is judged."""
+    return max((each for each in gates if each is not None), default=None)
 
 
 def series_existence(existence: NDArray[np.float64], run: int) -> NDArray[np.float64]:

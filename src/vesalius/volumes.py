@@ -15,14 +15,13 @@ from numpy.typing import DTypeLike, NDArray
 
 from vesalius.console import html_figure
 from vesalius.errors import ImageError
-from vesalius.files import check_absent
 from vesalius.imaging import MedicalImage, SliceStack, overlay, to_square_pixels, write_mask, write_rgb
 from vesalius.imaging.formats import VOLUME_SUFFIXES
 from vesalius.imaging.orientation import Affine, Scalar, grid_order
 from vesalius.imaging.raster import to_png, write_labels
 from vesalius.imaging.safeguards import MEGABYTES, Notice, megabytes, warn_of
 from vesalius.knowledge import Understanding
-from vesalius.segmentation import ASK_OVERWRITE, Segmentation, describe_existence, to_file_order
+from vesalius.segmentation import Segmentation, best_gate, check_files, describe_existence, to_file_order
 
 SHEET_SLICES = 12
 """Slices on a contact sheet at most."""
@@ -88,6 +87,11 @@ class PackedMasks:
     def shape(self) -> tuple[int, int, int]:
         """[D, H, W]."""
         return len(self.rows), *self.size
+
+    @property
+    def share(self) -> float:
+        """Share of all pixels that are marked, 0 to 1."""
+        return sum(self.marked) / float(np.prod(self.shape))
 
     def cut(self, axis: int, part: slice) -> NDArray[np.bool_]:
         """A part of the volume along one axis, all of it along the others.
@@ -166,8 +170,7 @@ class VolumeSegmentation:
 
         None for models that do not say, and for phrases that the model did not learn.
         """
-        found = (each.gate for each in self.answers)
-        return max((each for each in found if each is not None), default=None)
+        return best_gate(each.gate for each in self.answers)
 
     @property
     def slice_existence(self) -> tuple[float | None, ...]:
@@ -202,7 +205,7 @@ class VolumeSegmentation:
     @property
     def share(self) -> float:
         """Share of all voxels that are marked, 0 to 1."""
-        return sum(self._packed.marked) / float(np.prod(self._packed.shape))
+        return self._packed.share
 
     @property
     def volume_ml(self) -> float | None:
@@ -229,16 +232,15 @@ class VolumeSegmentation:
             overwrite: Replace existing files.
 
         Raises:
-            ImageError: If the file's name says another format.
-            OutputError: If a file is there, or cannot be written.
+            ImageError: If a file's name says another format.
+            OutputError: If a file is there, cannot be written, or is to hold both.
         """
-        target = Path(path)
+        target, *sheets = check_files(path, overlay_path, overwrite)
         if not target.name.lower().endswith((".nii.gz", ".nii")):
             raise ImageError(f"{target}: masks of volumes are written as NIfTI; end the name in .nii.gz.")
-        check_absent([target, *([] if overlay_path is None else [Path(overlay_path)])], overwrite, ASK_OVERWRITE)
         warn_of(write_volume(target, self.image, self.slices, self._packed), self.image.source)
-        if overlay_path is not None:
-            write_rgb(Path(overlay_path), self.contact_sheet())
+        for sheet in sheets:
+            write_rgb(sheet, self.contact_sheet())
 
     @cached_property
     def _packed(self) -> "PackedMasks":
@@ -305,8 +307,7 @@ def write_volume(
     planes = masks.planes(grid.order, grid.backwards)
     if grid.straight is not None:
         planes = grid.straight.move(planes)
-    from_volume_file = image.source.name.lower().endswith(VOLUME_SUFFIXES)
-    like = image.source if from_volume_file and image.source.is_file() else None
+    like = image.source if image.source.name.lower().endswith(VOLUME_SUFFIXES) and image.source.is_file() else None
     write_mask_volume(path, planes, grid.shape, grid.affine, like=like, dtype=dtype, slope=slope, screen=screen)
     return () if grid.straight is None else (STRAIGHTENED,)
 

@@ -310,7 +310,7 @@ def test_the_commands_index_and_search(run, write_picture, archive, tmp_path):
 def test_what_cannot_be_read_is_listed_with_exit_code_2(run, write_picture, archive):
     write_picture("hand.png", 40)
     (archive / "broken.png").write_bytes(b"\x89PNG and no more")
-    code, out, err = run("archive", "index", archive, "-o", "index")
+    code, out, err = run("archive", "index", archive, "-o", "index", "--quiet")
     assert code == 2
     assert "slices" in out
     assert "1 series, files or folders cannot be read, which the same command tries again" in err

@@ -2,12 +2,14 @@ import dataclasses
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from vesalius.benchmark.cells import CELL_NAME, check_unchanged, describe_span, read_run_info, remember
 from vesalius.errors import ConfigError, DataError
 from vesalius.evaluation.stored import EVALUATION_NAME
 from vesalius.evaluation.stored import MANIFEST as MANIFEST_FIELD
+from vesalius.imaging import read_mask, write_mask
 from vesalius.training.fit import HISTORY, MANIFEST
 
 pytestmark = pytest.mark.slow
@@ -63,7 +65,7 @@ def test_other_settings_are_refused_by_name(cell):
         "options.image_size was 32, is 48",
         "training.learning_rate was 0.001, is 0.5",
         "training.loss.bce was 0.2, is 1.0",
-        'prompts was ["p0", "p2"], is null',
+        'prompts was ["p0", "p2"], is not given',
     ):
         assert change in message
     assert message.endswith("give another --out, or delete the folder to train anew.")
@@ -73,6 +75,11 @@ def test_other_data_are_refused(cell, write_dataset):
     remember(cell)
     with pytest.raises(ConfigError, match="annotations was"):
         check_unchanged(dataclasses.replace(cell, data=write_dataset("kvasir_polyp", train=3)))
+    changed = write_dataset("kvasir_polyp")
+    for path in (changed / "masks").iterdir():
+        write_mask(path, np.ones(read_mask(path).shape, bool))
+    with pytest.raises(ConfigError, match="settings .files was"):
+        check_unchanged(dataclasses.replace(cell, data=changed))
 
 
 @pytest.mark.parametrize(("text", "message"), [("{", "damaged"), ("[]", "everything")])
@@ -86,7 +93,7 @@ def test_a_damaged_memory_is_no_permission(cell, text, message):
 def test_what_is_remembered_is_all_that_decides_the_numbers(cell):
     remember(cell)
     content = json.loads((cell.folder / CELL_NAME).read_text())
-    assert content.keys() == {"model", "options", "pretrained", "training", "prompts", "annotations"}
+    assert content.keys() == {"model", "options", "pretrained", "training", "prompts", "annotations", "files"}
     assert content["training"]["seed"] == 0
 
 
@@ -94,6 +101,7 @@ def test_a_cell_begun_before_settings_were_renamed_goes_on(cell, capsys):
     remember(cell)
     content = json.loads((cell.folder / CELL_NAME).read_text())
     content["training"]["momentum"] = content["training"].pop("beta2")
+    del content["files"]
     (cell.folder / CELL_NAME).write_text(json.dumps(content))
     check_unchanged(cell)
     assert "beta2 for momentum" in capsys.readouterr().err.replace("\n", " ")

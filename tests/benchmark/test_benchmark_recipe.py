@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from vesalius.benchmark.recipe import find_publication, read_benchmark, read_publications
+from vesalius.data.augment import AugmentConfig
 from vesalius.data.catalog import read_catalog
 from vesalius.errors import ConfigError
 from vesalius.models import list_models
@@ -54,6 +55,12 @@ def test_a_model_s_own_settings_go_before_those_of_all(tmp_path):
     assert (plain.pretrained, plain.config(0).learning_rate) == (True, 1e-3)
 
 
+def test_a_model_s_own_table_changes_that_of_all_and_does_not_replace_it(tmp_path):
+    text = LEAST + "training = { augment = { scale = 0.3 } }\n[training.augment]\nrotation = 0.0\nscale = 0.1\n"
+    augment = read(tmp_path, text).entries[0].config(0).augment
+    assert augment == AugmentConfig(rotation=0.0, scale=0.3)
+
+
 def test_old_names_of_settings_are_known_for_all_and_for_one(tmp_path):
     text = LEAST + "training = { average = 0.5 }\n[training]\nema_decay = 0.9\nmomentum = 0.9\n"
     config = read(tmp_path, text).entries[0].config(0)
@@ -61,7 +68,7 @@ def test_old_names_of_settings_are_known_for_all_and_for_one(tmp_path):
 
 
 WRONG = {
-    "not TOML": ("[", "mine.toml: not TOML"),
+    "not TOML": ("[", "mine.toml: is not TOML"),
     "an unknown setting": ("seed = 1\n" + LEAST, "mine.toml: recipe: No setting named 'seed'. Did you mean 'seeds'?"),
     "an unknown setting of a model": (LEAST + "size = 3", "[models.unet_d]: No setting named 'size'"),
     "an unknown model": ('[data]\nsets = ["busi"]\n[models.unet]', "No model named 'unet'. Did you mean 'unet_d'?"),
@@ -88,7 +95,7 @@ def test_a_wrong_recipe_is_refused_with_its_file_and_place(tmp_path, case):
 
 
 def test_a_missing_recipe_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="nowhere.toml: no such recipe file"):
+    with pytest.raises(ConfigError, match="nowhere.toml: no such file"):
         read_benchmark(tmp_path / "nowhere.toml")
 
 

@@ -84,7 +84,7 @@ def test_a_finished_cell_has_weights_and_an_evaluation_and_no_optimiser_state(ru
     assert done.finished
     names = {path.name for path in done.folder.iterdir()}
     assert names == {
-        "cell.json", "evaluation.json", "made.json", "manifest.json", "metrics.csv", "model.safetensors",
+        ".train.lock", "cell.json", "evaluation.json", "made.json", "manifest.json", "metrics.csv", "model.safetensors",
         "model.seen.safetensors", "rows.parquet",
     }  # fmt: skip
     stored = read_evaluation(done.folder)

@@ -27,6 +27,18 @@ def test_the_folder_holds_the_card_the_answers_and_what_was_printed(run, tiny_da
     assert "pictures of the worst" in err
 
 
+@pytest.mark.slow
+def test_pictures_belong_to_the_audit_and_go_with_it(run, tiny_dataset, weights, tmp_path):
+    arguments, folder = ("audit", weights, "--data", tiny_dataset, "--out", tmp_path / "a"), tmp_path / "a"
+    assert run(*arguments)[0] == 0
+    assert list(folder.glob("*.png"))
+    code, _, err = run(*arguments, "--pictures", 0)
+    assert code == 2
+    assert "pictures was 3, is 0" in err
+    assert run(*arguments, "--pictures", 0, "--overwrite")[0] == 0
+    assert not list(folder.glob("*.png"))
+
+
 def test_a_table_says_what_is_good_and_the_verdict(run, tiny_dataset, weights):
     code, out, err = run("audit", weights, "--data", tiny_dataset, "--split", "val", "--limit", 2)
     assert code == 0

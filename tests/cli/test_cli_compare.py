@@ -3,6 +3,7 @@
 import json
 from functools import partial
 from pathlib import Path
+from shutil import copy, copytree
 
 import pytest
 
@@ -54,6 +55,18 @@ def test_json_and_file_say_the_same(compare, tmp_path):
     assert content["metric"] == "nsd"
     assert {each["name"] for each in content["standings"]} == {"a", "b"}
     assert f"Written: {tmp_path}/comparison.json" in err
+
+
+def test_evaluations_made_anew_are_something_else(run, folder, tmp_path):
+    for name in "ab":
+        copytree(folder / name, tmp_path / name)
+    arguments = ("compare", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "c")
+    assert run(*arguments)[0] == 0
+    assert run(*arguments)[0] == 0
+    copy(tmp_path / "b/rows.parquet", tmp_path / "a/rows.parquet")
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "`vesalius compare` made from something else" in err
 
 
 def test_patients_are_drawn_where_names_tell_them(compare):

@@ -132,7 +132,7 @@ def test_a_folder_of_another_evaluation_is_refused_and_replaced_on_demand(run, t
     before = (tmp_path / "e/rows.parquet").read_bytes()
     code, _, err = run(*arguments, "--split", "val")
     assert code == 2
-    assert "data.split was" in err
+    assert "split was" in err
     assert "--overwrite" in err
     assert (tmp_path / "e/rows.parquet").read_bytes() == before
     assert run(*arguments, "--split", "val", "--overwrite")[0] == 0
@@ -159,6 +159,16 @@ def test_a_model_and_its_baselines_are_measured(run, model, tiny_slices, tmp_pat
         "clip.safetensors", "linear probe of clip.safetensors", "prevalence",
     ]  # fmt: skip
     assert "upper limb" not in systems[0]["settings"]["stations"]
+
+
+@pytest.mark.slow
+def test_a_model_that_was_trained_anew_is_another(run, model, tiny_slices, build_tiny):
+    arguments = ("evaluate-naming", model, "--data", tiny_slices, "--min-patients", 1, "--out", "page")
+    assert run(*arguments)[0] == 0
+    save_model(build_tiny("clip_vit_b32", seed=1), model)
+    code, _, told = run(*arguments)
+    assert code == 2
+    assert "weights.sha256 was" in told
 
 
 @pytest.mark.slow

@@ -170,6 +170,8 @@ WRONG = {
     "no image": (["segment", "text.png", "polyp"], "text.png"),
     "no prompt": (["segment", "scan.png"], "A prompt is needed"),
     "an empty prompt": (["segment", "scan.png", ""], "A prompt is needed"),
+    "a prompt twice": (["segment", "scan.png", "polyp", " Polyp"], "phrases: 'polyp' stands twice"),
+    "a prompt twice for DICOM": (["segment", "scan.png", "-p", "polyp", "-p", "polyp", "-o", "o.dcm"], "stands twice"),
     "an unknown model": (["segment", "scan.png", "polyp", "--model", "pokcet"], "Did you mean 'pocket'?"),
     "a model without weights": (
         ["segment", "scan.png", "polyp", "--model", "clipseg"],
@@ -186,7 +188,7 @@ WRONG = {
     "an unknown command": (["segmnt", "scan.png"], 'Did you mean "segment"?'),
     "an unknown option": (["segment", "scan.png", "polyp", "--modle", "x"], "--modle"),
     "a missing data folder": (["evaluate", "pocket", "--data", "none"], "none: no such data folder"),
-    "a missing recipe": (["train", "--model", "unet_d", "--data", "none", "--recipe", "r.toml"], "no such recipe"),
+    "a missing recipe": (["train", "--model", "unet_d", "--data", "none", "--recipe", "r.toml"], "r.toml: no such"),
     "an unknown architecture": (["train", "--model", "unet_e", "--data", "none"], "Did you mean 'unet_d'?"),
     "nothing to name": (["name", "none"], "none: no such file"),
 }
@@ -276,6 +278,16 @@ def test_failures_are_listed_at_the_end_and_in_the_json(call):
     assert "Images: 0 segmented, 2 done before and skipped, 1 failed." in err
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_what_a_folder_holds_beside_images_is_told(call, options):
+    Path("x.nrrd").write_bytes(b"NRRD0004")
+    code, out, err = call(".", "-p", "polyp", *options)
+    notice = "1 of 4 files passed over: they are not taken for images (1 .nrrd). Name one alone to try it."
+    assert (code, f".: {notice}" in err.splitlines()) == (0, True)
+    if options:
+        assert [each["message"] for each in json.loads(out)["notices"]] == [notice]
+
+
 def test_many_failures_are_told_in_short(call):
     names = [f"missing{number}.png" for number in range(7)]
     code, _, err = call("a.png", *names, "-p", "polyp")
@@ -321,7 +333,7 @@ def test_a_single_image_leaves_the_rows_of_many_alone(call):
     ("arguments", "told"),
     [
         (["a.png", "-p", ""], "A prompt is needed"),
-        (["a.png", "-p", "polyp", "-p", "polyp"], "a phrase stands twice"),
+        (["a.png", "-p", "polyp", "-p", "POLYP"], "'polyp' stands twice"),
         (["none.png", "-p", "polyp"], "none.png: no such file"),
         ([".", "polyp"], "With the phrases after --prompt all images of a folder are segmented"),
         (["a.png", "b.png", "polyp", "--labels"], "--prompt polyp"),

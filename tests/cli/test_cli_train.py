@@ -113,7 +113,7 @@ def test_a_model_is_built_as_the_recipe_says(run, tiny_slices, tmp_path):
     [
         (("--model", "clip_vit_b33"), "Did you mean 'clip_vit_b32'"),
         (("--batch-size", 1), "batch_size must be 2 or more"),
-        (("--recipe", "none.toml"), "no such recipe file"),
+        (("--recipe", "none.toml"), "none.toml: no such file"),
         (("--resume",), "nothing to resume"),
     ],
 )

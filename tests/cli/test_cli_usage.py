@@ -53,6 +53,25 @@ def read_examples(text: str) -> list[str]:
     return [line.strip() for line in section.splitlines() if line.strip()]
 
 
+def read_helps() -> dict[str, dict[str, str | None]]:
+    """Option -> command -> what the help of the command says of it."""
+    found: dict[str, dict[str, str | None]] = {}
+    for command in EVERY:
+        _, apps, _ = app.parse_commands(command)
+        for each in apps[-1].assemble_argument_collection(parse_docstring=True):
+            if each.parse and each.show:
+                found.setdefault(each.name, {})[" ".join(command)] = each.parameter.help
+    return found
+
+
+def test_every_option_has_a_help_and_shared_ones_have_the_same():
+    helps = read_helps()
+    assert [(option, command) for option, told in helps.items() for command, text in told.items() if not text] == []
+    del helps["--group-regex"]["data prepare"]  # which looks at paths
+    shared = ("--device", "--precision", "--runtime", "--group-regex", "--recipe", "--log", "--save-minutes")
+    assert {option: set(helps[option].values()) for option in shared if len(set(helps[option].values())) > 1} == {}
+
+
 def test_help_names_every_command(run):
     code, out, _ = run("--help")
     assert code == 0
@@ -115,6 +134,31 @@ def test_an_option_of_another_name_is_answered_with_ours(run, command, option):
 def test_an_option_that_resembles_none_is_not_guessed(run):
     code, _, err = run("segment", "x", "y", "--colour", "red")
     assert (code, err) == (2, "error: Unknown option: --colour. All options: vesalius segment --help\n")
+
+
+def test_names_that_a_shell_made_of_a_pattern_are_too_many(run, tmp_path):
+    names = [f"{place}.png" for place in range(6)]
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    told = "Too many arguments for vesalius name: 1.png, 2.png, 3.png and 2 more. Of several files, name the folder."
+    code, _, err = run("name", *names)
+    assert (code, err) == (2, f"error: {told} All arguments: vesalius name --help\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        ("train --model m --data d --views 2", "--cached-augmentations for --views"),
+        ("train --model m --data d --views=2", "--cached-augmentations for --views"),
+        ("evaluate-naming m --data d --least-patients 2", "--min-patients for --least-patients"),
+    ],
+)
+def test_an_option_by_its_old_name_is_read_with_a_warning(run, given, option):
+    command = given.split()[0]
+    _, _, err = run(*given.split())
+    assert f"vesalius {command}: renamed options, write {option}." in err
+    assert "Unknown option" not in err
+    assert option.split()[-1] not in run(command, "--help")[1]
 
 
 def test_every_option_that_is_proposed_exists(run):

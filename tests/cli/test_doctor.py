@@ -1,14 +1,17 @@
 """`vesalius doctor`, and what the command line does where PyTorch is not installed."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
-from vesalius.cli import doctor
-from vesalius.cli.doctor import HealthCheck, examine, sort_extras
+from vesalius.cli import TRAIN_PACKAGES, doctor
+from vesalius.cli.doctor import CORE, HealthCheck, examine, sort_extras
 from vesalius.errors import REINSTALL
 from vesalius.models import describe_model, list_encoders, list_models
 from vesalius.models.checkpoint_file import EMBEDDED, EMBEDDED_GRAPHS
@@ -22,6 +25,18 @@ from vesalius.cli import main
 """A process in which PyTorch is not to be found."""
 
 
+def test_packages_that_are_told_of_are_those_of_the_project():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed, trains = (
+        {re.match(r"[\w-]+", line)[0] for line in lines}
+        for lines in (project["dependencies"], project["optional-dependencies"]["train"])
+    )
+    # Without the first two there is no command line; decoders are tried one by one.
+    elsewhere = {"cyclopts", "rich", *(each for each in needed if each.startswith("pylibjpeg"))}
+    assert CORE.keys() == needed - elsewhere
+    assert set(TRAIN_PACKAGES) == {each.replace("-", "_") for each in trains}
+
+
 @pytest.fixture(scope="module")
 def checks() -> dict[tuple[str, str], HealthCheck]:
     return {(each.group, each.name): each for each in examine()}
@@ -32,7 +47,7 @@ def test_everything_that_segmenting_needs_works_here(checks):
     assert [each for each in checks.values() if each.state == "broken"] == []
     assert {"Versions", "Compressed DICOM", "Devices", "Weights", "Folders"} <= {group for group, _ in checks}
     assert str(EMBEDDED["pocket"]) in checks["Weights", "pocket"].detail
-    assert "GB free" in checks["Folders", "current folder"].detail
+    assert "iB free" in checks["Folders", "current folder"].detail
     assert "pylibjpeg" in checks["Compressed DICOM", "JPEG lossless"].detail
 
 

@@ -93,7 +93,7 @@ def test_a_result_never_replaces_what_is_read(run, weights, tmp_path):
     write_rgb(tmp_path / "c.png", np.zeros((8, 8, 3)))
     code, _, err = run("name", "c.png", "--model", weights, "--strip", "c.png", "--overwrite")
     assert code == 2
-    assert "is an image to be named" in err
+    assert "is an image that is read" in err
 
 
 @pytest.mark.slow
@@ -166,10 +166,16 @@ def test_what_the_reader_had_to_assume_is_told(run, weights, tmp_path, monkeypat
     write_pictures(tmp_path, "a.png")
     read, notice = FoundSeries.read, Notice("slices left out", "another echo", count=2, total=9)
     monkeypatch.setattr(FoundSeries, "read", lambda self: [replace(each, notices=(notice,)) for each in read(self)])
-    _, out, _ = run("name", "a.png", "--model", weights, "--json")
+    _, out, told = run("name", "a.png", "--model", weights, "--json")
     assert [each["message"] for each in json.loads(out)["series"][0]["notices"]] == [str(notice)]
     _, _, err = run("name", "a.png", "--model", weights)
-    assert "a.png: 2 of 9 slices left out: another echo." in err
+    for each in (told, err):
+        assert "a.png: 2 of 9 slices left out: another echo." in each
+    (tmp_path / "x.nrrd").write_bytes(b"NRRD0004")
+    _, out, err = run("name", tmp_path, "--model", weights, "--json")
+    (passed,) = json.loads(out)["notices"]
+    assert passed["message"].startswith("1 of 2 files passed over: they are not taken for images (1 .nrrd).")
+    assert f"{tmp_path}: {passed['message']}" in err.splitlines()
 
 
 @pytest.mark.slow

@@ -83,7 +83,7 @@ WRONG = {
     "a missing folder": (["none", "--class", "polyp"], "none: no such data folder"),
     "a folder without annotations": ([".", "--class", "polyp"], "no annotation file; expected one of train, val, test"),
     "an unknown set": ([".", "--set", "endo"], "No set of prompt families named 'endo'. Did you mean 'endoscopy'?"),
-    "missing templates": ([".", "--templates", "t.toml"], "t.toml: no templates can be read"),
+    "missing templates": ([".", "--templates", "t.toml"], "t.toml: no such file"),
     "unknown rules": ([".", "--rules", "plan"], "plan"),
 }
 

@@ -47,6 +47,19 @@ def test_segment_writes_a_segmentation_a_report_and_an_overlay(run, scan, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default::vesalius.errors.ImageNotice")
+def test_what_a_segmentation_cannot_say_is_listed(run, scan):
+    dataset = pydicom.dcmread(scan)
+    del dataset.FrameOfReferenceUID
+    dataset.save_as(scan)
+    code, told, said = run("segment", scan, "-p", "liver", "--out", "result.dcm", "--json")
+    (notice,) = json.loads(told)["notices"]
+    assert code == 0
+    assert "no place in the patient is written" in notice["message"]
+    assert "no place in the patient is written" in said
+
+
+@pytest.mark.slow
 def test_name_writes_a_report(run, scan, tmp_path):
     code, told, _ = run("name", scan, "--sr", "report.dcm")
     assert code == 0

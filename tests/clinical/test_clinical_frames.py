@@ -10,7 +10,8 @@ from highdicom.seg import segread
 from vesalius.clinical.work import DicomFiles, segment_to_dicom
 from vesalius.errors import ImageError
 from vesalius.imaging import read_image
-from vesalius.segmenting.request import MaskRules, Request
+from vesalius.masks import MaskRules
+from vesalius.segmenting.request import Request
 
 ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"
 ULTRASOUND_CLIP = "1.2.840.10008.5.1.4.1.1.3.1"

@@ -17,9 +17,10 @@ from vesalius.errors import ConfigError, ImageError, OutputError, PromptError
 from vesalius.imaging import read_image, write_rgb
 from vesalius.imaging.dicom import read_stacks
 from vesalius.knowledge import Knowledge, LearntTarget
+from vesalius.masks import MaskRules
 from vesalius.naming.labels import Answer, SeriesName, SliceName
 from vesalius.prompts.bank import list_targets, read_bank
-from vesalius.segmenting.request import MaskRules, Request
+from vesalius.segmenting.request import Request
 
 ULTRASOUND_CLIP = "1.2.840.10008.5.1.4.1.1.3.1"
 SHOWN = private("shown in these images")
@@ -68,12 +69,19 @@ def test_objects_conform(exact, complaints, files, write_series, write_image, fr
 
 
 @pytest.mark.slow
+def test_remarks_conform(learnt, complaints, files, write_series):
+    segment_to_dicom(read_image(write_series()), learnt, Request(("left lobe of the liver", "fracture")), files)
+    assert [complaints(each) for each in files.paths] == [[], [], []]
+
+
+@pytest.mark.slow
 def test_a_segment_says_what_it_is_and_who_found_it(learnt, files, write_series):
     request = Request(("hepar", "liver tumour"), model="pocket")
     segment_to_dicom(read_image(write_series()), learnt, request, files)
     result = segread(files.segmentation)
     liver, tumour = (result.get_segment_description(number) for number in (1, 2))
-    assert (liver.segment_label, tumour.segment_label) == ("hepar", "liver tumour")
+    assert (liver.segment_label, tumour.segment_label) == ("liver", "liver tumour")
+    assert liver.SegmentDescription == "'hepar': read as 'liver'."
     assert liver.segmented_property_type == codes.SCT.Liver
     assert liver.segmented_property_category == codes.SCT.AnatomicalStructure
     assert tumour.segmented_property_type == codes.SCT.Neoplasm
@@ -82,6 +90,20 @@ def test_a_segment_says_what_it_is_and_who_found_it(learnt, files, write_series)
     (algorithm,) = liver.SegmentationAlgorithmIdentificationSequence
     assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("vesalius pocket", __version__)
     assert result.SegmentsOverlap == "YES"
+
+
+def test_what_is_not_told_apart_is_called_by_what_it_is(learnt, files, write_series):
+    segment_to_dicom(read_image(write_series()), learnt, Request(("left lobe of the liver", "spleen")), files)
+    liver, spleen = segread(files.segmentation).SegmentSequence
+    assert (liver.SegmentLabel, liver.TrackingID) == ("liver", "liver")
+    assert liver.SegmentDescription.startswith("'left lobe of the liver': liver: learnt as a whole, ")
+    assert (spleen.SegmentLabel, "SegmentDescription" in spleen) == ("spleen", False)
+    groups = {each.tracking_identifier: each for each in srread(files.report).content.get_image_measurement_groups()}
+    told = {
+        label: [item.TextValue for item in each[0].ContentSequence if item.name == codes.DCM.Comment]
+        for label, each in groups.items()
+    }
+    assert told == {"liver": [liver.SegmentDescription], "spleen": []}
 
 
 def test_every_target_has_a_code_and_private_ones_say_so():
@@ -377,7 +399,7 @@ def test_nothing_is_replaced_unasked_and_no_source_ever(exact, files, write_seri
         segment_to_dicom(image, exact, request, files)
     assert [path.read_bytes() for path in files.paths] == before
     segment_to_dicom(image, exact, request, files, overwrite=True)
-    with pytest.raises(OutputError, match="is one of the images that are read"):
+    with pytest.raises(OutputError, match="is an image that is read"):
         segment_to_dicom(image, exact, request, DicomFiles(folder / "3.dcm"), overwrite=True)
 
 
@@ -395,4 +417,4 @@ def test_what_takes_too_much_memory_is_refused_first(exact, files, write_series,
     monkeypatch.setenv("VESALIUS_MAX_MEGABYTES", "1")
     image = read_image(write_series())
     with pytest.raises(ImageError, match="VESALIUS_MAX_MEGABYTES"):
-        segment_to_dicom(image, exact, Request(("liver",) * 250), files, fractional=True)
+        segment_to_dicom(image, exact, Request(tuple(f"liver {n}" for n in range(250))), files, fractional=True)

@@ -12,7 +12,8 @@ import pytest
 
 from vesalius.clinical.work import DicomFiles, segment_to_dicom
 from vesalius.imaging import read_image
-from vesalius.segmenting.request import MaskRules, Request
+from vesalius.masks import MaskRules
+from vesalius.segmenting.request import Request
 
 SimpleITK = pytest.importorskip("SimpleITK", reason="reads what dcmqi writes")
 AXIAL, SAGITTAL, TILTED = (1, 0, 0, 0, 1, 0), (0, 1, 0, 0, 0, -1), (0.8, 0.36, 0.48, -0.6, 0.48, 0.64)

@@ -46,6 +46,7 @@ def test_a_record_about_something_absent_is_marked(tmp_path):
         (GOOD | {"img_name": "a\0.jpg"}, "img_name must be a file name without control characters"),
         (GOOD | {"img_name": "\ud800.jpg"}, "img_name holds half a character"),
         (GOOD | {"target": 3}, "target must be a text, got 3"),
+        (GOOD | {"absent": "true"}, "absent must be true or false, got 'true'"),
         (GOOD | {"prompts": []}, "prompts must be an object such as {'p1': 'polyp'}, got \\[\\]"),
         (GOOD | {"prompts": {}}, "prompts must be an object"),
         (GOOD | {"prompts": {"p1": 3}}, "prompt 'p1' must be a string or a list of strings, got 3"),
@@ -58,9 +59,9 @@ def test_a_wrong_record_is_named_with_its_file_and_field(tmp_path, bad, message)
         read_annotations(write(tmp_path, [GOOD, bad]))
 
 
-@pytest.mark.parametrize("rows", [[], {}, "text", None])
-def test_a_file_that_is_no_list_of_records_is_named(tmp_path, rows):
-    with pytest.raises(DataError, match=r"val\.json: expected a JSON list of one record or more"):
+@pytest.mark.parametrize(("rows", "got"), [([], "an empty one"), ({}, "dict"), ("text", "str"), (None, "NoneType")])
+def test_a_file_that_is_no_list_of_records_is_named(tmp_path, rows, got):
+    with pytest.raises(DataError, match=rf"val\.json: expected a JSON list of one record or more, got {got}"):
         read_annotations(write(tmp_path, rows))
 
 

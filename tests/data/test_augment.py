@@ -19,6 +19,7 @@ from vesalius.data.augment import (
     resample,
 )
 from vesalius.errors import ConfigError
+from vesalius.models.encoder import resize
 
 
 def random_source(seed: int) -> torch.Generator:
@@ -75,6 +76,19 @@ class TestGeometry:
         moved = resample(image, mask, turn, 12)
         torch.testing.assert_close(moved[0], image.rot90(1, (1, 2)), rtol=0, atol=1e-5)
         assert torch.equal(moved[1], mask.rot90(1, (1, 2)))
+
+    def test_what_is_shrunk_is_what_predictions_see(self):
+        fine = torch.rand(3, 90, 61, generator=random_source(2))
+        outline = (torch.rand(1, 90, 61, generator=random_source(3)) > 0.5).float()
+        small, mask = resample(fine, outline, draw_geometry(STILL, random_source(0)), 20)
+        torch.testing.assert_close(small, resize(fine[None], (20, 20))[0], rtol=0, atol=1e-5)
+        assert mask.equal((resize(outline[None], (20, 20))[0] >= 0.5).float())
+
+    def test_a_part_that_is_enlarged_keeps_its_pixels(self, image, mask):
+        """Twice as large, the middle of 12 pixels fills a picture of 12: nothing is averaged."""
+        enlarged = Geometry(torch.tensor([[0.5, 0, 0], [0, 0.5, 0]]), False, False)
+        moved, _ = resample(image, mask, enlarged, 6)
+        torch.testing.assert_close(moved, image[:, 3:9, 3:9], rtol=0, atol=1e-5)
 
     def test_draws_stay_in_their_ranges_and_fill_them(self):
         config, source = AugmentConfig(vertical_flip=0.25), random_source(0)
@@ -144,6 +158,21 @@ class TestIntensity:
 def test_a_probability_outside_0_to_1_is_refused(name, value):
     with pytest.raises(ConfigError, match=f"{name} is a probability and must lie in 0–1, got {value}"):
         AugmentConfig(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"rotation": math.nan}, "rotation must be at least 0, got nan"),
+        ({"rotation": math.inf}, "rotation must be finite, got inf"),
+        ({"contrast": -0.1}, "contrast must be at least 0, got -0.1"),
+        ({"noise": -1}, "noise must be at least 0, got -1"),
+        ({"scale": 50}, "scale must be at most 5, got 50"),
+    ],
+)
+def test_a_range_that_is_none_is_refused(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        AugmentConfig(**wrong)
 
 
 class TestColourBlurAndNoise:
@@ -232,6 +261,8 @@ def test_what_lies_in_the_middle_stays_in_the_picture():
         ({"gamma_range": (1.5, 0.7)}, "gamma_range is a range"),
         ({"clahe_limit": (0.5, 2.0)}, "clahe_limit must be at least 1"),
         ({"scale_factor": 3.0}, "scale_factor 1 to 1.4"),
+        ({"rotation_degrees": math.nan}, "rotation_degrees must be at least 0, got nan"),
+        ({"gamma_range": (0.5, math.inf)}, "gamma_range is a range"),
     ],
 )
 def test_settings_out_of_range_are_refused(wrong, message):

@@ -183,3 +183,7 @@ def test_the_page_of_targets_needs_nothing_from_elsewhere(results):
     assert "http:" not in html
     assert "https:" not in html
     assert "<script" not in html
+
+
+def test_answers_scroll_by_themselves_where_a_screen_is_narrow(results):
+    assert ".named > div { overflow-x: auto; }" in draw(results)

@@ -3,14 +3,16 @@ import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from vesalius.cli import main
 from vesalius.demo import run, samples
+from vesalius.demo.page import PAGES
 from vesalius.demo.samples import TARGET_SAMPLES, Album, Brain, TargetSample, read_dicom_sample
-from vesalius.folders import NOTE
+from vesalius.folders import NOTE, Claim
 from vesalius.imaging import MedicalImage
 from vesalius.knowledge import Knowledge, LearntTarget
 from vesalius.prompts.bank import find_target
@@ -107,6 +109,15 @@ def test_a_page_of_somebody_else_is_left_alone(run_demo, tmp_path, name):
     assert code == 2
     assert "--overwrite" in err
     assert (tmp_path / "demo" / name).read_text() == "mine"
+
+
+def test_pages_by_other_weights_of_the_model_are_refused(run_demo, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nilearn", ModuleType("nilearn"))
+    Claim(tmp_path / "demo", "demo", {"weights": {"model": "pocket", "sha256": "0"}, "held_out": {}}, PAGES).make()
+    (tmp_path / "demo" / PAGES[0]).write_text("earlier")
+    code, _, err = run_demo()
+    assert code == 2
+    assert 'weights.sha256 was "0"' in " ".join(err.split())
 
 
 @needs_nilearn

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vesalius.evaluation.metrics import dice, iou, outline, precision, recall, surface_distances
+from vesalius.imaging.slices import mask_overlap
 
 FULL, EMPTY = torch.ones(1, 4, 4, dtype=torch.bool), torch.zeros(1, 4, 4, dtype=torch.bool)
 PIXEL = EMPTY.clone()
@@ -42,6 +43,12 @@ def test_scores_by_hand():
     assert iou(prediction, target).tolist() == [pytest.approx(1 / 4)]
     assert precision(prediction, target).tolist() == [pytest.approx(1 / 2)]
     assert recall(prediction, target).tolist() == [pytest.approx(1 / 3)]
+
+
+def test_the_overlap_of_arrays_is_the_same_dice():
+    found, truth = pairs()
+    one_by_one = [mask_overlap(*each) for each in zip(found.numpy(), truth.numpy(), strict=True)]
+    assert dice(found, truth).tolist() == pytest.approx(one_by_one)
 
 
 @pytest.mark.parametrize("score", SCORES)

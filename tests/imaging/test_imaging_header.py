@@ -9,6 +9,7 @@ from pydicom.config import IGNORE
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
+from vesalius.errors import ImageNotice
 from vesalius.imaging import read_image
 from vesalius.imaging.dicom_attributes import FileAttributes, FrameAttributes
 from vesalius.imaging.header import LARGEST_SIDECAR, HeaderFacts, find_purpose, sidecar_path
@@ -64,22 +65,16 @@ def test_without_a_header_there_is_no_modality_and_no_protocol(tmp_path):
     assert image.purpose.label is None
 
 
-@pytest.mark.parametrize("content", ["{", "[" * 100_000, "\0"])
-def test_a_damaged_json_is_passed_over_with_a_warning(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [("{", ""), ("[" * 100_000, ""), ("\0", ""), ("[]", "got a list"), (" " * (LARGEST_SIDECAR + 1), "too large")],
+)
+def test_a_json_that_is_no_header_is_passed_over_with_a_notice(tmp_path, content, why):
     path = write_volume(tmp_path)
     (tmp_path / "scan.json").write_text(content)
-    with pytest.warns(UserWarning, match=r"scan\.json: is not read"):
-        assert read_image(path).header == {}
-
-
-def test_a_json_that_is_no_object_or_far_too_large_is_passed_over(tmp_path):
-    path = write_volume(tmp_path)
-    (tmp_path / "scan.json").write_text("[1]")
-    assert read_image(path).header == {}
-    with (tmp_path / "scan.json").open("wb") as file:
-        file.truncate(LARGEST_SIDECAR + 1)
-    with pytest.warns(UserWarning, match="too large"):
-        assert read_image(path).header == {}
+    with pytest.warns(ImageNotice, match=rf"is not read: scan\.json is no JSON header \(.*{why}"):
+        image = read_image(path)
+    assert (image.header, [each.what for each in image.notices]) == ({}, ["header beside the volume is not read"])
 
 
 @pytest.mark.parametrize("name", ["scan.nii.gz", "scan.nii", "scan.MGZ"])

@@ -82,9 +82,14 @@ def test_the_usual_shades_depend_on_modality_and_type(pixels, modality, window, 
     assert default_range(pixels, modality=modality, window=window, placed=placed) == pytest.approx(expected)
 
 
-def test_a_window_in_hu_is_refused_for_mr():
-    with pytest.raises(ImageError, match="is in HU and the modality is MR"):
-        asked_range("lung", modality="MR", colour=False, source=Path("a.dcm"))
+@pytest.mark.parametrize(
+    ("modality", "why"), [("MR", "and the modality is MR"), (None, "and nothing says that these values are")]
+)
+def test_a_window_in_hu_is_refused_for_all_else(modality, why):
+    with pytest.raises(ImageError, match=f"is in HU.? {why}"):
+        asked_range("lung", modality=modality, colour=False, source=Path("a.dcm"))
+    lung = asked_range("lung", modality=None, colour=False, source=Path("a.dcm"), hounsfield=True)
+    assert lung == DisplayRange(-1350, 149)
 
 
 @pytest.mark.parametrize("window", [5, (1,), (1, 2, 3), ("a", "b"), None, (None, 1)])

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 from vesalius.errors import ImageError, ImageNotice, OutputError
 from vesalius.imaging import read_image
 from vesalius.imaging.lazy import LazyPixels
-from vesalius.imaging.raster import read_mask, read_raster, write_mask, write_rgb
+from vesalius.imaging.raster import read_mask, read_pillow, read_raster, write_mask, write_rgb
 
 RNG = np.random.default_rng(0)
 GREY8 = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
@@ -91,6 +91,11 @@ def test_of_an_animation_the_first_picture_is_read_and_the_rest_told(tmp_path, n
     read = read_raster(tmp_path / name)
     assert len(read.pixels) == 1
     assert str(read.notices[0]).startswith("2 of 3 pictures left out")
+    with Image.open(tmp_path / name) as held:
+        held.seek(1)
+        shown = read_pillow(held)
+        assert str(shown.notices[0]).startswith("2 of 3 pictures left out: ")
+        assert shown.pixels[0, 0, 0, 0] == pytest.approx(100, abs=2)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

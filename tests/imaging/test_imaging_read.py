@@ -1,5 +1,6 @@
 """Files, folders and arrays as images, and what readers refuse."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ from PIL import Image
 from vesalius.errors import ImageError, ImageNotice, MissingPackageError
 from vesalius.imaging import MedicalImage, read_image
 from vesalius.imaging.formats import IMAGE_SUFFIXES, has_dicom_mark, read_start, reading, visible_files
-from vesalius.imaging.read import as_image
+from vesalius.imaging.memory import as_image
+from vesalius.imaging.search import find_series
 
 GREY = np.arange(24, dtype=np.uint8).reshape(4, 6)
 
@@ -289,3 +291,17 @@ def test_sound_files_of_other_formats_are_called_what_they_are_and_how_to_conver
 def test_any_exception_of_a_reader_becomes_ours_and_names_the_file(tmp_path, error):
     with pytest.raises(ImageError, match="a.png: .*picture"), reading(tmp_path / "a.png", "a picture"):
         raise error
+
+
+@pytest.mark.parametrize("place", ["http://host/a.png", "S3://bucket/a.dcm"])
+def test_an_address_is_no_path(place):
+    for read in (read_image, find_series):
+        with pytest.raises(ImageError, match=r"a\.\w+: is an address, and only files and folders are read"):
+            read(Path(place))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_said_to_be_one(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ImageError, match=r"a\.png: is a pipe or a device, .*write it into a file first"):
+        read_image(tmp_path / "a.png")

@@ -61,7 +61,7 @@ class TestChoices:
 
     @pytest.mark.parametrize("choice", [{"series": 1}, {"volume": 2}])
     def test_a_choice_that_does_not_apply_is_refused(self, write_dicom, choice):
-        with pytest.raises(ImageError, match=f"a.dcm: '{next(iter(choice))}' chooses among"):
+        with pytest.raises(ImageError, match=f"a.dcm: '{next(iter(choice))}' .*chooses among"):
             read_image(write_dicom("a.dcm", np.zeros((4, 6), np.uint8)), **choice)
 
 

@@ -1,10 +1,12 @@
 """The series of files and folders, and stacks of numbered pictures."""
 
+import re
 import shutil
 import time
 from collections import Counter
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,7 +17,7 @@ from pydicom.data import get_testdata_file
 from vesalius.errors import ImageError, ImageNotice
 from vesalius.imaging import read_image, write_rgb
 from vesalius.imaging.formats import file_stem
-from vesalius.imaging.read import find_picture_stacks
+from vesalius.imaging.picture_stacks import find_picture_stacks
 from vesalius.imaging.search import distinct_stems, find_series
 
 
@@ -43,6 +45,24 @@ def test_pictures_are_known_by_their_content(folder):
     (folder / "more" / "sound").write_bytes(b"RIFF" + bytes(40))
     names = [each.source.name for each in find_series(folder / "more")]
     assert names == ["clip.gif", "photo.webp", "scan", "scan.png"]
+
+
+def test_files_that_are_passed_over_are_counted_by_their_ending(folder, index):
+    shutil.copy(index, folder / "DICOMDIR")
+    Image.open(folder / "more" / "scan.png").save(folder / "more" / "read.jp2")
+    nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4)), folder / "v.nii.gz")
+    (folder / "v.json").write_text("{}")
+    for name in ("x.nrrd", "more.TXT", "none"):
+        (folder / name).write_text("no image")
+    (folder / "annexed.dcm").symlink_to("nowhere")
+    notices = []
+    names = [each.source.name for each in find_series(folder, notices=notices)]
+    assert names == ["CT_small.dcm", "MR_small.dcm", "cut.dcm", "read.jp2", "scan.png", "v.nii.gz"]
+    (told,) = map(str, notices)
+    kinds = "2 .txt, 1 .nrrd, 1 without an ending, 1 broken link"
+    assert set(re.search(r"\((.*)\)", told)[1].split(", ")) == set(kinds.split(", "))
+    assert told.startswith("5 of 13 files passed over: they are not taken for images (2 .txt, ")
+    assert told.endswith("). Name one alone to try it.")
 
 
 def test_what_is_wrong_with_one_keeps_nobody_from_the_others(folder):
@@ -101,7 +121,8 @@ def test_an_index_given_by_name_is_said_to_be_one(tmp_path, index):
 def test_nothing_to_name_is_said(tmp_path):
     with pytest.raises(ImageError, match="no such file or folder"):
         find_series(tmp_path / "none")
-    with pytest.raises(ImageError, match="holds no image"):
+    (tmp_path / "x.nrrd").write_bytes(b"NRRD0004")
+    with pytest.raises(ImageError, match=r"holds no image \(passed over: 1 \.nrrd\); name a file"):
         find_series(tmp_path)
 
 

@@ -135,7 +135,8 @@ class TestFilling:
     def test_many_names_are_counted_and_the_first_are_listed(self):
         surplus = {f"layers.{index:02}": torch.zeros(1) for index in range(LISTED + 1)}
         given = {"weight": torch.ones(3, 2), "bias": torch.ones(3)}
-        with pytest.raises(ModelError, match=rf"there: .*Linear: {LISTED + 1} unexpected: layers.00, .*, layers.11, …"):
+        told = rf"there: .*Linear: {LISTED + 1} unexpected: layers.00, .*, layers.11 and 1 more"
+        with pytest.raises(ModelError, match=told):
             fill_model(nn.Linear(2, 3), given | surplus, "there")
 
     def test_nothing_is_filled_when_something_is_wrong(self):

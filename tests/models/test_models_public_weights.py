@@ -83,7 +83,7 @@ def test_a_missing_file_is_named_with_its_place_address_size_checksum_and_comman
     with pytest.raises(ModelError) as caught:
         locate("biomedclip")
     place = folder / "biomedclip" / source.file
-    parts = [str(place), source.address, source.sha256, "784 MB", "vesalius weights fetch biomedclip"]
+    parts = [str(place), source.address, source.sha256, "747.4 MiB", "vesalius weights fetch biomedclip"]
     assert all(part in str(caught.value) for part in parts)
 
 

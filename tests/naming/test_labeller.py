@@ -161,7 +161,9 @@ def test_slices_that_hold_one_value_throughout_are_not_named(labeller, make_volu
     assert set(named.slices[0].station_probabilities.values()) == {0.0}
     assert str(named.notices[-1]).startswith("2 of 4 slices not named: they hold one value throughout")
     black = labeller.label(MedicalImage(np.full((2, 8, 8), np.nan, np.float32), source=Path("x")))
-    assert (black.modality.label, black.modality.evidence) == (None, "no slice shows anything")
+    blue = labeller.label(MedicalImage(np.full((1, 8, 8, 3), (0, 64, 200), np.uint8), source=Path("x")))
+    for each in (black, blue):
+        assert (each.modality.label, each.modality.evidence) == (None, "no slice shows anything")
     assert [(each.label, each.first, each.last) for each in black.stations] == [(None, 0, 1)]
 
 

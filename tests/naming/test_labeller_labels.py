@@ -39,8 +39,8 @@ def test_all_that_is_named_is_ready_for_json(labeller, make_volume):
 
 def test_a_series_is_told_in_a_line_and_shown_as_a_table(labeller, make_volume):
     named = labeller.label(make_volume("abdomen", "chest"))
-    assert repr(named).startswith(f"SeriesName({named.source.name!r}: {named.modality.label}")
-    assert "2 slices, abdomen, chest" in repr(named)
+    assert repr(named).startswith(f"SeriesName({named.source.name!r}: {named.modality.label}, axial, ")
+    assert "2 slices; abdomen, chest" in repr(named)
     assert repr(named.slices[0]).startswith("SliceName(0, ")
     assert max(len(repr(named)), len(repr(named.slices[0]))) < 200
     table = replace(named, source=Path("<script>.nii"))._repr_html_()

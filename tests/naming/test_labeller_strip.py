@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from vesalius.errors import ConfigError
-from vesalius.naming.strip import GUTTER, WIDTH, Axis, check_strip, describe, draw_strip, write_strip
+from vesalius.naming.strip import GUTTER, WIDTH, Axis, check_strip, draw_strip, write_strip
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_what_is_named_is_drawn_where_it_is(strip):
 def test_any_number_of_slices_can_be_drawn(strip, count):
     series, drawn = strip(*["head"] * count)
     assert drawn.min() == 0
-    assert describe(series)[-1] == ("1 slice" if count == 1 else f"{count} slices")
+    assert series.facts[-1] == ("1 slice" if count == 1 else f"{count} slices")
 
 
 def test_pictures_without_a_place_can_be_drawn(strip):
@@ -45,8 +45,8 @@ def test_all_stacks_of_a_localizer_are_drawn(labeller, make_volume, tmp_path):
     header = {"ImageType": "LOCALIZER"}
     stacks = [make_volume("head", plane=plane, header=header) for plane in ("axial", "sagittal")]
     series = labeller.label(stacks)
-    assert "2 stacks: axial, sagittal" in describe(series)
-    assert "localizer" in describe(series)
+    assert "2 stacks: axial, sagittal" in series.facts
+    assert "localizer" in series.summary
     write_strip(tmp_path / "strip.png", series, stacks)
     with Image.open(tmp_path / "strip.png") as drawn:
         assert drawn.width > WIDTH

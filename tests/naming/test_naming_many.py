@@ -12,14 +12,14 @@ from pydicom.data import get_testdata_file
 
 from vesalius.errors import ModelError, OutputError
 from vesalius.files import sha256_of
-from vesalius.folders import write_record
 from vesalius.imaging import write_rgb
 from vesalius.imaging.search import find_series
 from vesalius.journal import ResultsJournal, alone
 from vesalius.models.checkpoint_file import find_checkpoint
 from vesalius.models.checkpoints import save_model
 from vesalius.naming import many
-from vesalius.naming.many import RECORD, NamingRequest, name_many
+from vesalius.naming.many import NamingRequest, name_many
+from vesalius.records import NAMES, SEGMENTATIONS, write_record
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_each_series_has_a_file_and_stands_in_the_record(ask, tmp_path):
     run = ask()
     assert (run.done, run.skipped, run.failures, len(run.series)) == (3, 0, [], 3)
     files = {path.name for path in (tmp_path / "names.record").glob("*.json")}
-    assert files == {"red.json", "green.json", "blue.json", RECORD}
+    assert files == {"red.json", "green.json", "blue.json", NAMES.name}
     assert [each.source.name for each in run.series] == ["blue.png", "green.png", "red.png"]
     assert list(run.series)[0].to_dict() == list(run.series)[0].to_dict()  # it may be gone through again
 
@@ -68,8 +68,8 @@ def test_a_record_that_names_a_file_outside_deletes_nothing_there(tmp_path, name
     for own in ("a.json", "b.json"):
         (folder / own).touch()
     names = ["a.json", name, "b.json"]
-    write_record(folder, {"results": [{"image": "a.png", "names": each} for each in names]}, RECORD)
-    ResultsJournal(folder, RECORD).clear()
+    write_record(folder, {"results": [{"image": "a.png", "names": each} for each in names]}, NAMES)
+    ResultsJournal(folder, NAMES).clear()
     assert victim.read_text() == "precious"
     assert not (folder / "a.json").exists()
     assert not (folder / "b.json").exists()
@@ -117,7 +117,7 @@ def test_names_of_a_chosen_series_are_not_taken_for_those_of_another(ask, tmp_pa
     assert ask(tmp_path / "two", choices={"series": "1"}).skipped == 1
     with pytest.raises(OutputError, match='series was "1", is "2"'):
         ask(tmp_path / "two", choices={"series": "2"})
-    with pytest.raises(OutputError, match='series was "1", is null'):
+    with pytest.raises(OutputError, match='series was "1", is not given'):
         ask(tmp_path / "two")
 
 
@@ -143,7 +143,11 @@ def test_strips_are_drawn_once_and_are_no_series(ask, pictures):
 def test_what_earlier_runs_wrote_into_the_folder_is_no_series(ask, pictures, tmp_path):
     ask(out=pictures / "names.record", strip=pictures / "strip.png")
     write_rgb(pictures / "seg/red.polyp.mask.png", np.zeros((24, 30, 3)))
-    write_record(pictures / "seg", {"results": [{"image": "red.png", "prompt": "a", "mask": "red.polyp.mask.png"}]})
+    write_record(
+        pictures / "seg",
+        {"results": [{"image": "red.png", "prompt": "a", "mask": "red.polyp.mask.png"}]},
+        SEGMENTATIONS,
+    )
     assert len(list(pictures.rglob("*.png"))) == 7
     run = ask(out=tmp_path / "other.record")
     assert [each.source.name for each in run.series] == ["blue.png", "green.png", "red.png"]
@@ -177,7 +181,7 @@ def test_a_series_that_joins_another_in_its_folder_leaves_the_names_of_that(ask,
     shutil.copy(get_testdata_file("MR_small.dcm", download=False), flat / "a.dcm")
     run = ask(flat)
     assert (run.done, run.skipped, len(run.series)) == (1, 2, 3)
-    assert sorted(path.name for path in record.glob("*.json")) == ["a.json", "flat.json", RECORD, "z.json"]
+    assert sorted(path.name for path in record.glob("*.json")) == ["a.json", "flat.json", NAMES.name, "z.json"]
 
 
 @pytest.mark.slow
@@ -222,7 +226,10 @@ def test_one_that_fails_after_it_was_named_leaves_no_stale_names(ask, pictures):
 
 
 def test_two_runs_do_not_write_one_record_at_once(ask, tmp_path):
-    with alone(tmp_path / "names.record"), pytest.raises(OutputError, match="another vesalius name writes there"):
+    with (
+        alone(tmp_path / "names.record", "name", NAMES.lock),
+        pytest.raises(OutputError, match="another vesalius name writes there"),
+    ):
         ask()
 
 

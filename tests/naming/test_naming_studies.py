@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from vesalius.naming.studies import StudyPart, facts_of, group_studies, summarise_study
+from vesalius.naming.tables import NamingResult
+from vesalius.naming.telling import digest, print_names
 
 
 def facts(modality="CT", plane="axial", slices=312, stations=("chest", "abdomen"), purpose=None, protocol=None):
@@ -57,3 +59,16 @@ def test_series_of_one_study_uid_belong_together_and_others_by_folder(labeller, 
     assert [(each.study, len(each.series)) for each in studies] == [
         ("1.2", 2), (str(tmp_path / "c"), 2), (str(tmp_path / "series"), 1),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sources", "told"),
+    [(("a/1.dcm", "a/b/2.dcm"), ("1.dcm", "b/2.dcm")), (("a/1.dcm", "/b/2.dcm"), ("a/1.dcm", "/b/2.dcm"))],
+)
+def test_series_are_told_by_their_paths_within_the_folder_they_share_if_any(
+    labeller, make_volume, capsys, sources, told
+):
+    series = [labeller.label(make_volume("head", source=Path(source))) for source in sources]
+    print_names(NamingResult(series), digest(series, None, audit=False))
+    words = capsys.readouterr().out.split()
+    assert [word for word in words if word.endswith(".dcm")] == list(told)

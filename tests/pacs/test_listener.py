@@ -162,7 +162,7 @@ def test_what_exceeds_the_quota_is_refused_and_told(tmp_path, make_slice, capsys
     with listening(small, ListenSettings(port=0)) as bound:
         assert send(bound, make_slice("1.2.3.4")) == [0xA700]
     assert list(small.unfinished.iterdir()) == []
-    assert "the quota of 0 MiB is used up" in " ".join(capsys.readouterr().err.split())
+    assert "the quota of 100 bytes is used up" in " ".join(capsys.readouterr().err.split())
 
 
 def test_an_instance_that_is_too_large_ends_its_association_alone(port, queue, make_slice):

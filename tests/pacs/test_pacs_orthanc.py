@@ -13,8 +13,9 @@ import pytest
 pytest.importorskip("highdicom", reason="needs the extra pacs")
 pytestmark = [
     pytest.mark.slow,
-    # pynetdicom leaves sockets to the garbage collector where a listener was killed.
+    # of sockets that pynetdicom drops where a listener was killed
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("dropped_sockets"),
     pytest.mark.skipif(shutil.which("Orthanc") is None, reason="needs Orthanc (Debian: orthanc, orthanc-dicomweb)"),
 ]
 

@@ -1,7 +1,7 @@
 import pytest
 
+from vesalius.addresses import check_aet, check_url
 from vesalius.errors import ConfigError
-from vesalius.pacs.addresses import check_aet, check_url
 from vesalius.pacs.rules import SeriesFacts, read_rules
 
 RULES = """
@@ -69,19 +69,20 @@ def test_rules_fit_what_they_ask_for(read, series, names):
     [
         ("rest_seconds = 5", "rest_second = 5", "rest_seconds"),
         ("rest_seconds = 5", "rest_seconds = -5", "positive"),
-        ("rest_seconds = 5", 'rest_seconds = "5"', "expected a number"),
+        ("rest_seconds = 5", 'rest_seconds = "5"', "rest_seconds must be a number, got '5'"),
         ("rest_seconds = 5", "rest_seconds = nan", "positive"),
         ("rest_seconds = 5", "quota_gigabytes = inf", "positive"),
         ("rest_seconds = 5", "keep_days = nan", "positive"),
         ('dicom-web"', 'dicom-web"\ntls = true', "go with aet"),
         ('dicom-web"', 'dicom-web"\nport = 4242', "go with aet"),
-        ("port = 4242", 'port = "4242"', "expected a whole number"),
-        ("port = 4242", 'port = 4242\ntls = "yes"', "expected true or false"),
+        ("port = 4242", 'port = "4242"', "must be a whole number"),
+        ("port = 4242", 'port = 4242\ntls = "yes"', "must be true or false"),
         ("port = 4242", "port = 70000", "port from 1 to 65535"),
         ('aet = "ORTHANC"', 'aet = "A TITLE THAT IS TOO LONG"', "AE title"),
         ('url = "https://', 'url = "ftp://', "DICOMweb service"),
         ('url = "https://', 'url = "https://me:secret@', "holds a password"),
-        ('task = "name"', 'task = "names"', "Did you mean"),
+        ('task = "name"', 'task = "names"', "task must be one of 'segment', 'name', got 'names'"),
+        ('modality = ["CT"]', 'modality = ["CT", ""]', "no empty texts"),
         ('phrases = ["liver"]', "", "needs phrases"),
         ('description = "(?i)portal"', 'description = "("', "regular expression"),
         ('send_to = "archive"', 'send_to = "archiv"', "archive"),

@@ -57,13 +57,11 @@ def test_why_a_node_took_nothing_is_said(file, called, supported, reason):
         node.shutdown()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pynetdicom's socket
 def test_a_node_that_is_not_there_is_said(file):
     with pytest.raises(OutputError, match="NOWHERE at 127.0.0.1:9: does not answer"):
         send(file, Destination(aet="NOWHERE", host="127.0.0.1", port=9), "VESALIUS")
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pynetdicom's socket
 def test_a_node_that_stops_in_the_middle_of_its_answer_is_given_up(file, monkeypatch):
     monkeypatch.setattr(guard, "ASSOCIATION_S", 0.2)
     monkeypatch.setattr(sending, "TIMEOUT_S", 1.0)

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("highdicom", reason="needs the extra pacs")
 
-from vesalius.errors import ConfigError, ModelError, OutputError  # noqa: E402
+from vesalius.errors import ConfigError, ModelError, OutputError, PromptError  # noqa: E402
 from vesalius.pacs import worker  # noqa: E402
 from vesalius.pacs.rules import Destination, PacsRules, QueueSettings, Rule  # noqa: E402
 from vesalius.pacs.series_queue import SeriesQueue  # noqa: E402
@@ -148,6 +148,7 @@ def test_results_for_a_destination_of_another_name_today_are_made_anew(made_once
     ("rule", "model", "environment", "error"),
     [
         (LIVER, "pockte", {}, ModelError),
+        (Rule("twice", "segment", ("archive",), ("liver", "Liver")), "pocket", {}, PromptError),
         (NAMES, "pockte", {}, ModelError),
         (NAMES, "pocket", {"VESALIUS_PACS_TOKEN": "t0ken"}, ConfigError),
     ],

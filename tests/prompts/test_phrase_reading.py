@@ -4,8 +4,10 @@ import pytest
 
 from vesalius.prompts import find_target, list_targets
 from vesalius.prompts.bank import DISTRACTORS, read_bank
-from vesalius.prompts.lexicon import correct_request, read_names, read_unlearnt, strip_request, to_words
+from vesalius.prompts.foreign import translate
+from vesalius.prompts.lexicon import read_names, read_unlearnt, strip_request, to_words
 from vesalius.prompts.reading import read_phrase
+from vesalius.prompts.spelling import correct_request
 
 ALL = frozenset(list_targets())
 
@@ -145,6 +147,25 @@ def test_misspelt_words_for_asking_say_nothing(phrase, target):
         ("liver as well as the spleen", ("liver", "spleen")),
         ("left and right ventricle", ("left_ventricle", "right_ventricle")),
         ("optic disc & cup", ("optic_disc", "optic_cup")),
+        ("left kidney and spleen", ("kidney", "spleen")),
+        ("enlarged liver and a small spleen", ("liver", "spleen")),
+        ("right kidney/liver", ("kidney", "liver")),
+        ("lungs, left kidney", ("lungs", "kidney")),
+        ("liver (left lobe), spleen", ("liver", "spleen")),
+        ("upper lobe of the right lung and liver", ("lungs", "liver")),
+        ("tumour of the kidney and liver", ("kidney_tumour", "liver")),
+        ("not only the liver but also the spleen", ("liver", "spleen")),
+        ("tumour and liver", ("liver",)),
+        ("liver. spleen.", ("liver", "spleen")),
+        ("liver|spleen", ("liver", "spleen")),
+        ("liver -> spleen", ("liver", "spleen")),
+        ("heart lungs", ("heart", "lungs")),
+        ("LA RA LV RV", ("left_atrium", "right_atrium", "left_ventricle", "right_ventricle")),
+        ("aorta left lung", ("aorta", "lungs")),
+        ("liver gallbladder spleen", ("liver", "spleen")),
+        ("Leber und linke Niere", ("liver", "kidney")),
+        ("pulmón izquierdo y corazón", ("lungs", "heart")),
+        ("le foie et la rate", ("liver", "spleen")),
     ],
 )
 def test_several_targets_are_told(phrase, targets):
@@ -152,9 +173,124 @@ def test_several_targets_are_told(phrase, targets):
     assert (found.kind, found.several) == ("several", targets)
 
 
-@pytest.mark.parametrize(("phrase", "target"), [("left and right lung", "lungs"), ("SDH or EDH", "brain_haemorrhage")])
+@pytest.mark.parametrize(
+    ("phrase", "target"),
+    [
+        ("left and right lung", "lungs"),
+        ("SDH or EDH", "brain_haemorrhage"),
+        ("heart left ventricle", "left_ventricle"),
+        ("polyp in stomach and colon", "polyp"),
+        ("upper and lower lobe of the left lung", "lungs"),
+        ("lungs, PA view", "lungs"),
+        ("enlarged thyroid, entire gland", "thyroid_gland"),
+        ("nuclei in colon glands", "cell_nuclei"),
+        ("cranio-caudal liver", "liver"),
+        ("linke und rechte Niere", "kidney"),
+    ],
+)
 def test_one_target_by_two_names_is_one(phrase, target):
     assert read_phrase(phrase, ALL).target == target
+
+
+@pytest.mark.parametrize(
+    ("phrase", "target"),
+    [
+        ("there's no polyp", "polyp"),
+        ("I can't find a polyp", "polyp"),
+        ("w/o polyp", "polyp"),
+        ("polyp (-)", "polyp"),
+        ("neither polyp nor ulcer", None),
+        ("breast w/o mass", None),
+        ("haemorrhage: none", None),
+        ("kein Polyp", "polyp"),
+        ("il n'y a pas de polype", "polyp"),
+        ("no hay pólipo", "polyp"),
+        ("nessuna lesione del fegato", "liver_tumour"),
+        ("geen levertumor", "liver_tumour"),
+        ("sem pólipo", "polyp"),
+        ("ohne Tumor", None),
+    ],
+)
+def test_what_is_denied_is_not_asked(phrase, target):
+    found = read_phrase(phrase, ALL)
+    assert (found.kind, found.target) == ("denial", target)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "target"),
+    [
+        ("liver w/o tumour", "liver"),
+        ("liver no tumour", "liver"),
+        ("liver incl. tumour", "liver"),
+        ("not only the liver", "liver"),
+        ("r/o ICH", "brain_haemorrhage"),
+        ("polyp not excluded", "polyp"),
+        ("isn't there a polyp?", "polyp"),
+        ("Leber ohne Tumor", "liver"),
+        ("foie sans tumeur", "liver"),
+    ],
+)
+def test_what_denies_something_else_or_nothing_is_asked(phrase, target):
+    found = read_phrase(phrase, ALL)
+    assert (found.kind, found.target, found.settled) == ("target", target, True)
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        "polyp 5mm", "large polyp >10 mm", "a polyp 1.5 cm in diameter", "polyp, approx. 5 x 7 mm", "polyp removed",
+        "two polyps, 3 mm and 5 mm", "polyp (0,5 cm)", "polyp of about 8 mm with bleeding", "polyp ≥ 6mm, pedunculated",
+    ],
+)  # fmt: skip
+def test_a_size_says_no_more(phrase):
+    found = read_phrase(phrase, ALL)
+    assert (found.kind, found.target, found.settled) == ("target", "polyp", True)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "target", "qualifier"),
+    [
+        ("Tumor der Leber", "liver_tumour", ""),
+        ("cáncer de hígado", "liver_tumour", ""),
+        ("tumore al fegato", "liver_tumour", ""),
+        ("tumor in de lever", "liver_tumour", ""),
+        ("cancer de l'ovaire", "ovarian_tumour", ""),
+        ("Nierenkarzinom", "kidney_tumour", ""),
+        ("carcinome du sein droit", "breast_tumour", "right"),
+        ("tumor in de long", "lung_tumour", ""),
+        ("Polyp im Colon", "polyp", ""),
+        ("Niere links", "kidney", "left"),
+        ("li. Niere", "kidney", "left"),
+        ("lobe droit du foie", "liver", "lobe right"),
+        ("Wo ist die Leber?", "liver", ""),
+        ("¿dónde está el hígado?", "liver", ""),
+    ],
+)
+def test_phrases_in_other_languages_are_read_word_by_word(phrase, target, qualifier):
+    found = read_phrase(phrase, ALL)
+    assert (found.kind, found.target, found.settled) == ("target", target, True)
+    assert found.qualifier == qualifier
+    assert found.read_as == find_target(target).phrases[0]
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        "cáncer de estómago", "cáncer de colon", "câncer de próstata", "tumore alla prostata", "Prostatakrebs",
+        "Magenkrebs", "Tumor der Bauchspeicheldrüse", "tumeur de la vessie", "prostaatkanker", "Leberzyste",
+        "quiste hepático", "Wand der Blase", "fracture du fémur", "inflamación del hígado", "tumor no fígado",
+    ],
+)  # fmt: skip
+def test_no_sentence_decides_what_such_phrases_leave_open(phrase):
+    found = read_phrase(phrase, ALL)
+    assert (found.kind, found.target, found.settled) == ("unknown", None, True)
+
+
+@pytest.mark.parametrize(
+    "phrase", ["circle of Willis", "ligament of Treitz", "cor pulmonale", "vena hepatica thrombosis", "hart beats"]
+)
+def test_english_and_latin_phrases_are_not_foreign(phrase):
+    assert translate(phrase) is None
 
 
 def test_several_and_families_are_told_beside_misspelt_words_for_asking():

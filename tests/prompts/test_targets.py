@@ -13,7 +13,7 @@ from vesalius.prompts.phrase_vectors import (
     to_unit,
     write_phrase_vectors,
 )
-from vesalius.prompts.targets import resolve
+from vesalius.prompts.targets import Resolution, resolve
 
 KNOWN = [KnownTarget("liver", frozenset({"ct", "mr"})), KnownTarget("spleen"), KnownTarget("liver_tumour")]
 AXES = {"liver": 0, "spleen": 1, "liver_tumour": 2}
@@ -109,6 +109,13 @@ class TestResolve:
     def test_but_not_if_it_is_not_far_or_its_words_say_that_something_else_is_meant(self, phrase, weights):
         assert resolve(phrase, KNOWN, INDEX, towards(*weights)).kind == "unknown"
 
+    def test_no_sentence_decides_on_a_phrase_in_another_language(self):
+        assert resolve("cáncer de estómago", KNOWN, INDEX, towards(0, 0, 1, 0)).target is None
+        assert resolve("Entzündung der Leber bei Nacht", KNOWN, INDEX, towards(1, 0, 0, 0)).target is None
+
+    def test_shorthand_that_seems_to_deny_is_asked_by_the_plain_name(self):
+        assert resolve("liver tumour not excluded", KNOWN, INDEX, refuse).read_as == "liver tumour"
+
     def test_a_synonym_is_said_to_be_read_as_the_plain_name(self):
         found = resolve("hepar", KNOWN, INDEX, refuse)
         assert (found.target, found.remark) == ("liver", "'hepar': read as 'liver'.")
@@ -124,6 +131,8 @@ class TestResolve:
         several = resolve("liver and spleen", KNOWN, INDEX, refuse)
         assert (several.kind, several.known, several.nearest) == ("several", False, ("liver", "spleen"))
         assert several.remark.endswith("names several targets (liver, spleen); ask for one at a time.")
+        one = Resolution("tumour and liver", "several", nearest=("liver",))
+        assert one.remark == "'tumour and liver' names liver and more; ask for one at a time."
 
     def test_a_misspelt_name_is_said_to_be_read_so(self):
         assert resolve("spleeen", KNOWN, INDEX, refuse).remark == "'spleeen': read as 'spleen'."

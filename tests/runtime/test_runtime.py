@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -18,11 +17,10 @@ from vesalius.models import build_model
 from vesalius.models.checkpoint_file import EMBEDDED_GRAPHS, PHRASES, SCALE, find_checkpoint, read_notes
 from vesalius.models.checkpoints import load_segmenter, save_model
 from vesalius.models.encoder import ImageFeatures, resize
-from vesalius.models.inference import Precision
 from vesalius.naming.phrasebook import list_naming_phrases
 from vesalius.predict import Predictor
 from vesalius.prompts.phrase_vectors import list_phrases, read_phrase_vectors
-from vesalius.runtime import PRECISIONS, open_runtime
+from vesalius.runtime import open_runtime
 from vesalius.runtime.contract import EncodedImages, FeatureCache, resize_plane, resize_rgb, sigmoid
 from vesalius.runtime.onnx import CONTENTS, OnnxRuntime
 from vesalius.runtime.torch import TorchRuntime
@@ -104,10 +102,6 @@ def test_settings_that_do_not_exist_are_refused(bright, setting, told):
     for model in ("pocket", bright):
         with pytest.raises(ConfigError, match=told):
             Predictor(model, **setting)
-
-
-def test_precisions_are_those_of_pytorch():
-    assert get_args(Precision) == PRECISIONS
 
 
 @pytest.mark.slow

@@ -13,11 +13,12 @@ from pydicom.data import get_testdata_file
 
 from vesalius import processes
 from vesalius.errors import ConfigError, ImageError, ModelError, OutputError
-from vesalius.folders import RECORD
 from vesalius.imaging import read_mask, write_rgb
 from vesalius.journal import ResultsJournal, alone
+from vesalius.masks import MaskRules
+from vesalius.records import SEGMENTATIONS
 from vesalius.segmenting import run as many
-from vesalius.segmenting.request import MaskRules, Request
+from vesalius.segmenting.request import Request
 from vesalius.segmenting.run import segment_many
 from vesalius.segmenting.table import write_table
 
@@ -47,7 +48,7 @@ def test_a_folder_gets_masks_overviews_a_table_a_page_and_a_record(ask, pictures
     summary = ask(pictures, tmp_path / "out")
     assert (summary.done, summary.skipped, summary.failures) == (3, 0, [])
     files = {f"{name}.{part}" for name in ("red", "green", "blue") for part in PARTS}
-    assert visible(tmp_path / "out") == {*files, "index.html", "results.csv", RECORD}
+    assert visible(tmp_path / "out") == {*files, "index.html", "results.csv", SEGMENTATIONS.name}
     rows = read_rows(summary.table)
     assert [(Path(row["source"]).name, row["phrase"]) for row in rows[:2]] == [
         ("blue.png", "polyp"),
@@ -58,11 +59,20 @@ def test_a_folder_gets_masks_overviews_a_table_a_page_and_a_record(ask, pictures
         assert mask.shape == (24, 30)
         assert float(row["share_marked"]) == pytest.approx(mask.mean())
         assert (row["area_mm2"], row["volume_ml"], row["slices"]) == ("", "", "1")
-    record = json.loads((tmp_path / "out" / RECORD).read_text())
+    record = json.loads((tmp_path / "out" / SEGMENTATIONS.name).read_text())
     assert (len(record["results"]), "begun" in record) == (6, False)
 
 
 PARTS = ("polyp.mask.png", "lungs.mask.png", "overlay.jpg")
+
+
+@pytest.mark.parametrize("shape", [(24, 30), (24, 30, 1)])
+def test_one_slice_in_a_volume_file_has_an_area(ask, tmp_path, shape):
+    values = np.random.default_rng(0).random(shape).astype(np.float32)
+    nib.save(nib.Nifti1Image(values, np.diag([2.0, 3.0, 5.0, 1.0])), tmp_path / "s.nii.gz")
+    row, _ = ask(tmp_path / "s.nii.gz", tmp_path / "out", rules=MaskRules(1e-9)).rows
+    assert (row["share"], row["area_mm2"], row["volume_ml"]) == (1.0, pytest.approx(24 * 30 * 6), None)
+    assert nib.load(tmp_path / "out" / row["mask"]).get_fdata().shape == shape
 
 
 def test_one_damaged_file_stops_no_other_and_is_on_the_page(ask, pictures, tmp_path):
@@ -104,7 +114,8 @@ def test_results_of_earlier_runs_are_no_images(ask, pictures, tmp_path):
     assert (pictures / "seg/red.overlay.jpg").is_file()
     summary = ask([pictures, str(pictures / "seg/*.jpg")], tmp_path / "other")
     assert {Path(str(row["image"])).name for row in summary.rows} == {"red.png", "green.png", "blue.png"}
-    with pytest.raises(ImageError, match="seg: holds no image but results of Vesalius"):
+    assert summary.notices == []
+    with pytest.raises(ImageError, match="seg: holds no image but results of Vesalius; name"):
         ask(pictures / "seg", tmp_path / "third")
     overlay = pictures / "seg/red.overlay.jpg"
     assert ask(overlay, tmp_path / "named").done == 1
@@ -112,7 +123,7 @@ def test_results_of_earlier_runs_are_no_images(ask, pictures, tmp_path):
 
 
 def test_a_file_of_others_with_the_name_of_a_record_hides_nothing(ask, pictures, tmp_path):
-    (pictures / RECORD).write_text('{"results": [["red.png"]]}')
+    (pictures / SEGMENTATIONS.name).write_text('{"results": [["red.png"]]}')
     assert ask(pictures, tmp_path / "out").done == 3
 
 
@@ -121,7 +132,7 @@ def test_other_settings_or_a_changed_file_are_refused_and_done_when_asked(ask, p
     ask(pictures, tmp_path / "out")
     refused = ask(pictures, tmp_path / "out", rules=MaskRules(0.3))
     assert (refused.done, refused.skipped, len(refused.failures)) == (0, 0, 3)
-    assert "made with other settings: threshold was null, is 0.3" in refused.failures[0]["reason"]
+    assert "made with other settings: threshold was not given, is 0.3" in refused.failures[0]["reason"]
     write_rgb(pictures / "red.png", np.zeros((24, 30, 3)))
     (failure,) = ask(pictures, tmp_path / "out").failures
     assert "was made before" in failure["reason"]
@@ -175,11 +186,13 @@ def test_files_of_nobody_knows_whom_stay(ask, pictures, tmp_path):
     assert visible(tmp_path / "second") == {"results.csv"}
 
 
-def test_an_image_is_never_replaced_by_a_result(ask, pictures, tmp_path):
+@pytest.mark.parametrize("out", ["in", "link"])
+def test_an_image_is_never_replaced_by_a_result(ask, pictures, tmp_path, out):
+    (tmp_path / "link").symlink_to(pictures)
     write_rgb(pictures / "red.polyp.mask.png", np.zeros((8, 8, 3)))
-    summary = ask(pictures, pictures, overwrite=True)
+    summary = ask(pictures, pictures.with_name(out), overwrite=True)
     assert [Path(each["source"]).name for each in summary.failures] == ["red.png"]
-    assert "is an image to be segmented" in summary.failures[0]["reason"]
+    assert "is an image that is read" in summary.failures[0]["reason"]
 
 
 def test_results_beside_the_images_are_no_images(ask, pictures):
@@ -260,7 +273,7 @@ def test_volumes_are_in_millilitres_and_label_maps_on_their_grid(ask, tmp_path):
         assert (row["label"], row["mask"], row["slices"]) == (number, "v.labels.nii.gz", 4)
         assert row["volume_ml"] == pytest.approx((found == number).sum() * 20 / 1000)
         assert row["slices_marked"] == (found == number).any(axis=(0, 1)).sum()
-    assert len(json.loads((tmp_path / "out" / RECORD).read_text())["results"]) == 2
+    assert len(json.loads((tmp_path / "out" / SEGMENTATIONS.name).read_text())["results"]) == 2
 
 
 @pytest.mark.slow
@@ -335,7 +348,10 @@ def test_a_series_that_joins_another_in_its_folder_leaves_the_results_of_that(as
 
 
 def test_two_runs_do_not_write_one_folder_at_once(ask, pictures, tmp_path):
-    with alone(tmp_path / "out"), pytest.raises(OutputError, match="another vesalius segment writes there"):
+    with (
+        alone(tmp_path / "out", "segment", SEGMENTATIONS.lock),
+        pytest.raises(OutputError, match="another vesalius segment writes there"),
+    ):
         ask(pictures, tmp_path / "out")
 
 

@@ -88,6 +88,7 @@ def test_the_page_says_what_is_empty_and_what_was_never_learnt(tmp_path):
         "50.00 % marked; 3.0 ml; on 4 of 30 slices; label 2",
         "9 slices left out.",
         "2 images, 3 phrases",
+        "results.csv. The slices of a series",
     ):
         assert told in text
 

@@ -6,9 +6,9 @@ import pytest
 from vesalius.errors import ConfigError
 from vesalius.imaging import MedicalImage
 from vesalius.knowledge import Knowledge, LearntTarget
+from vesalius.masks import Collector, LabelMasks, MaskRules, collect_masks
 from vesalius.predict import Predictor
 from vesalius.segmentation import Segmentation
-from vesalius.segmenting.request import Collector, LabelMasks, MaskRules, collect_masks
 
 SIZE = (8, 10)
 

@@ -1,9 +1,13 @@
 """A service in the test's own process, which marks what is bright, and files to send it."""
 
+import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
@@ -79,7 +83,7 @@ def serve(tmp_path, bright) -> Iterator[Serve]:
 
     yield start
     for pool, keeping, client in opened:
-        pool.close()
+        pool.close(30)
         keeping.__exit__(None, None, None)
         client.close()
 
@@ -87,3 +91,88 @@ def serve(tmp_path, bright) -> Iterator[Serve]:
 @pytest.fixture
 def client(serve) -> TestClient:
     return serve()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    from page_client import CHROMIUM, SOFTWARE, playwright
+
+    with playwright.sync_playwright() as program:
+        opened = program.chromium.launch(executable_path=CHROMIUM, args=SOFTWARE)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def address(serve) -> Iterator[Callable[..., str]]:
+    """Serve on a free port, and say where."""
+    from page_client import FakeLabeller
+
+    uvicorn = pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+    running = []
+
+    def start(**settings) -> str:
+        client = serve(**settings)
+        client.inside.engine.__dict__["_labeller"] = FakeLabeller()
+        server = uvicorn.Server(uvicorn.Config(client.app, port=0, log_level="error", ws="none"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        running.append((server, thread))
+        while not server.started:
+            assert thread.is_alive()
+        return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+
+    yield start
+    for server, thread in running:
+        server.should_exit = True
+        thread.join(timeout=20)
+
+
+@pytest.fixture
+def visit(browser, address) -> Iterator[Callable[..., object]]:
+    """Open the page; at the end, nothing may have been said on the console and nothing may have failed."""
+    from page_client import WIDE
+
+    said: list[str] = []
+    contexts = []
+
+    def visit(viewport=WIDE, theme="light", expected=(), **settings):
+        def note(text: str) -> None:
+            if not any(part in text for part in expected):
+                said.append(text)
+
+        context = browser.new_context(viewport=viewport, color_scheme=theme, accept_downloads=True)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: note(message.text))
+        page.on("pageerror", lambda error: note(str(error)))
+        page.on("dialog", lambda dialog: (note(dialog.message), dialog.dismiss()))
+        page.goto(address(**settings))
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert said == []
+
+
+@pytest.fixture
+def picture(tmp_path) -> Path:
+    """A dark picture of 160 by 120 with a bright square in the middle."""
+    pixels = np.full((120, 160, 3), 30, np.uint8)
+    pixels[30:90, 40:100] = 230
+    path = tmp_path / "scan one.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def volume(tmp_path) -> Path:
+    """Ten slices, of which the middle ones show a bright block at the patient's right and front."""
+    import nibabel as nib
+
+    values = np.full((40, 48, 10), 100, np.int16) + np.arange(48, dtype=np.int16)[:, None]
+    values[4:18, 26:44, 3:7] = 1000
+    path = tmp_path / "series.nii.gz"
+    nib.save(nib.Nifti1Image(values, np.diag([-2.0, 2.0, 5.0, 1.0])), path)
+    return path

@@ -7,8 +7,9 @@ from serve_client import half_bright, nifti, png
 
 pytest.importorskip("mcp", reason="the extra mcp is not installed")
 
-from vesalius.errors import ConfigError, OutputError
+from vesalius.errors import ConfigError, OutputError, PromptError
 from vesalius.serve.agents import AgentTools
+from vesalius.volumes import STRAIGHTENED
 
 START = "import sys; from vesalius.cli import main; main(sys.argv[1:])"
 
@@ -30,6 +31,13 @@ def test_masks_are_written_where_the_agent_says_and_replace_nothing(tools, tmp_p
     assert (unknown["known"], "mask" in unknown) == (False, False)
     with pytest.raises(OutputError, match="there already"):
         tools.segment("scan.png", ["liver"], "out")
+    with pytest.raises(PromptError, match="stands twice"):
+        tools.segment("scan.png", ["liver", "LIVER"], "other")
+
+
+def test_what_writing_changed_is_told(tools, monkeypatch):
+    monkeypatch.setattr("vesalius.results.write_masks", lambda *_: (STRAIGHTENED,))
+    assert tools.segment("scan.png", ["liver"], "out")["notices"] == [str(STRAIGHTENED)]
 
 
 def test_a_word_for_a_family_is_answered_by_its_likeliest_member(tools, tmp_path):
@@ -123,7 +131,7 @@ def test_of_several_series_it_is_told_which_was_read(tools, tmp_path):
 def test_what_a_name_rests_on_is_told(tools, tmp_path):
     values = np.arange(24 * 24 * 3, dtype=np.int16).reshape(24, 24, 3)
     (tmp_path / "images/unplaced.nii.gz").write_bytes(nifti(values, None, tmp_path))
-    told = " ".join(tools.name("unplaced.nii.gz")["notices"])
+    told = " ".join(AgentTools(tools.folders, "pocket").name("unplaced.nii.gz")["notices"])
     assert "place in the patient unknown" in told
 
 

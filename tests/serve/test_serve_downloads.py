@@ -149,6 +149,7 @@ def test_dicom_uploads_have_a_segmentation_and_a_report(client, ct):
     assert ct["dicom"]
     assert client.get(f"/api/uploads/{ct['id']}/seg.dcm").json()["error"]["where"] == "results"
     ask(client, ct, "liver")
+    ask(client, ct, "Liver")
     encoded = client.inside.runtime.encoded
     segmentation = client.get(f"/api/uploads/{ct['id']}/seg.dcm")
     report = client.get(f"/api/uploads/{ct['id']}/sr.dcm")

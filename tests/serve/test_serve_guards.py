@@ -1,3 +1,4 @@
+import asyncio
 import errno
 import logging
 import re
@@ -6,9 +7,10 @@ import pytest
 from serve_client import ask, half_bright, png, send
 from starlette.formparsers import MultiPartParser
 
+from vesalius.addresses import is_loopback
 from vesalius.errors import ConfigError
-from vesalius.pacs.addresses import is_loopback
-from vesalius.serve import running
+from vesalius.serve import guards, running
+from vesalius.serve.refusals import ServiceError
 from vesalius.serve.running import MOST_FILES, allow_open_files
 from vesalius.serve.settings import ServeSettings
 
@@ -21,6 +23,7 @@ TOKEN = "a token that is long enough"
         ("127.0.0.1:8000", 200),
         ("localhost", 200),
         ("[::1]:8000", 200),
+        ("127.0.0.2:8000", 200),
         ("evil.example", 421),
         ("127.0.0.1.evil.example:8000", 421),
         ("localhost@evil.example", 421),
@@ -141,6 +144,7 @@ def test_answers_tell_browsers_to_run_nothing_foreign(client):
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["cross-origin-resource-policy"] == "same-origin"
     assert client.get("/api/model").headers["cache-control"] == "no-store"
+    assert client.get("/").headers["cache-control"] == "no-cache"  # or else an old page asks for files of before
 
 
 def test_bodies_beyond_the_limit_are_refused_with_and_without_their_length(serve):
@@ -247,6 +251,38 @@ def test_forms_that_take_up_too_much_together_are_told_to_come_back(serve):
         assert answer.status_code == 429
         assert int(answer.headers["retry-after"]) > 0
     send(client, png(half_bright()))
+
+
+def test_an_upload_that_stands_still_is_given_up(client, monkeypatch):
+    monkeypatch.setattr(guards, "STANDSTILL_S", 0.2)
+    parts = [{"type": "http.request", "body": b"--x\r\n", "more_body": True}]
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"multipart/form-data; boundary=x")]
+    scope = {"type": "http", "method": "POST", "path": "/api/uploads", "query_string": b"", "headers": headers}
+    told = []
+
+    async def receive():
+        if parts:
+            return parts.pop()
+        return await asyncio.Event().wait()
+
+    async def send_on(message):
+        told.append(message)
+
+    asyncio.run(asyncio.wait_for(client.app(scope, receive, send_on), 20))
+    assert told[0]["status"] == 408
+    send(client, png(half_bright()))
+
+
+def test_of_a_form_without_a_length_what_came_is_counted(serve):
+    forms = serve(limits={"upload_megabytes": 1}).inside.service.forms
+    with forms.receiving(0, 100) as first, forms.receiving(0, 100) as second:
+        first(60)
+        second(40)
+        with pytest.raises(ServiceError, match="Too much"):
+            second(1)
+    with forms.receiving(0, 100) as alone:
+        alone(60)
+        alone(60)  # a form's own limit is elsewhere
 
 
 def test_a_form_of_more_files_than_can_be_opened_says_to_send_a_zip(client, monkeypatch):

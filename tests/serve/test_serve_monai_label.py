@@ -16,9 +16,9 @@ import pytest
 from pydicom.data import get_testdata_file
 from serve_client import half_bright, nifti, png, send
 
-from vesalius.segmenting.request import MaskRules
+from vesalius.masks import MaskRules
 from vesalius.serve import engine
-from vesalius.serve.monai_label import _Archive
+from vesalius.serve.monai_label import SeriesArchive
 from vesalius.serve.store import Upload, UploadStore, new_handle, write_record
 
 LIMIT = "----------lImIt_of_THE_fIle_eW_$"
@@ -306,7 +306,7 @@ def test_a_series_is_fetched_once_few_at_a_time_and_within_limits(serve, monkeyp
     pytest.importorskip("dicomweb_client", reason="the extra pacs is not installed")
     client = serve(dicomweb="https://archive.example.org", limits={"upload_megabytes": 3})
     monkeypatch.setattr("vesalius.pacs.dicomweb.DicomWeb", Fetched)
-    archive = _Archive(client.inside.service)
+    archive = SeriesArchive(client.inside.service)
 
     async def ask_often():
         return await asyncio.gather(*(archive.find(f"1.2.{each % 4}") for each in range(12)))

@@ -2,13 +2,15 @@ import json
 import threading
 import time
 from concurrent.futures import Future
+from dataclasses import asdict
+from types import SimpleNamespace
 
 import pytest
 from serve_client import half_bright, png
 
 from scripted_child import ScriptedChild
 from vesalius.isolation import ChildEndedError, ChildFailedError, ChildLateError
-from vesalius.serve.pool import ProcessRunner, WorkerPool, WorkerSettings, worker_settings
+from vesalius.serve.pool import ProcessRunner, WorkerPool, WorkerSettings, prepare, worker_settings
 from vesalius.serve.refusals import Refusal, ServiceError
 from vesalius.serve.settings import Limits, ServeSettings
 
@@ -37,7 +39,7 @@ def gated():
     pool.start()
     yield runner, pool
     runner.gate.set()
-    pool.close()
+    pool.close(30)
 
 
 def fill(runner, pool) -> list[Future]:
@@ -70,7 +72,7 @@ def test_what_nobody_waits_for_is_not_done(gated):
 def test_stopping_does_what_was_accepted_and_accepts_no_more(gated):
     runner, pool = gated
     accepted = fill(runner, pool)
-    closing = threading.Thread(target=pool.close)
+    closing = threading.Thread(target=pool.close, args=(30,))
     closing.start()
     while not pool._stopping:
         time.sleep(0.001)
@@ -103,7 +105,7 @@ def test_a_failure_is_told_to_whoever_asked_and_the_next_job_is_done():
     with pytest.raises(ServiceError, match="bad"):
         pool.submit(0, {"kind": "bad"}).result(5)
     assert pool.submit(0, {"kind": "good"}).result(5) == {"kind": "good"}
-    pool.close()
+    pool.close(30)
 
 
 def test_workers_have_equal_shares_of_cache_and_cores(tmp_path, monkeypatch):
@@ -113,11 +115,29 @@ def test_workers_have_equal_shares_of_cache_and_cores(tmp_path, monkeypatch):
     assert [each.threads for each in worker_settings(ServeSettings(tmp_path), tmp_path)] == [0]  # all cores
 
 
+OWN = WorkerSettings("pocket", "uploads", 1, 1, 1, 0, 1)
+
+
 def scripted(*answers, starts=()) -> ProcessRunner:
-    runner = ProcessRunner(WorkerSettings("pocket", "uploads", 1, 1, 1, 0, 1))
+    runner = ProcessRunner(OWN)
     told = [each if isinstance(each, Exception) else json.dumps({"answer": each}).encode() for each in answers]
     runner._child = ScriptedChild(told, starts)
     return runner
+
+
+def test_what_a_worker_refuses_arrives_as_it_was(monkeypatch):
+    refused = ServiceError(503, Refusal("no room", "store", "less", "much", "Wait."), retry_after=7, log="full")
+
+    def refuse(job):
+        raise refused
+
+    monkeypatch.setattr("vesalius.predict.Predictor", lambda *_, **__: None)
+    monkeypatch.setattr("vesalius.serve.pool.Engine", lambda *_: SimpleNamespace(do=refuse))
+    runner = ProcessRunner(OWN)
+    runner._child = ScriptedChild([prepare(json.dumps(asdict(OWN)).encode())(b"{}")], [])
+    with pytest.raises(ServiceError) as caught:
+        runner.run({}, 1)
+    assert vars(caught.value) == vars(refused)
 
 
 def test_a_job_whose_worker_ended_is_tried_once_more():
@@ -152,7 +172,7 @@ def test_a_worker_that_cannot_start_is_told_in_the_log_and_tries_again_until_it_
         time.sleep(0.001)
     assert pool.ready
     assert pool.submit(0, {"kind": "x"}).result(5) == {"done": True}
-    pool.close()
+    pool.close(30)
     assert "could not load the model; MemoryError" in logged.text
     assert "OSError at" in logged.text
     assert "cannot be started (no memory)" in logged.text
@@ -166,7 +186,7 @@ def test_a_start_that_fails_is_told_to_whoever_asked_and_the_next_job_is_done():
         pool.submit(0, {"kind": "x"}).result(5)
     assert (caught.value.status, caught.value.retry_after) == (503, 5)
     assert pool.submit(0, {"kind": "y"}).result(5) == {"done": True}
-    pool.close()
+    pool.close(30)
 
 
 def test_a_request_that_is_refused_at_a_full_queue_is_told_in_the_one_form(serve):

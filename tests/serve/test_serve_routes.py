@@ -11,10 +11,12 @@ from serve_client import ask, half_bright, nifti, png, read_nifti, send
 
 from vesalius.errors import ImageError
 from vesalius.knowledge import Knowledge, LearntTarget
+from vesalius.models.checkpoint_file import ExportContract, write_contract
+from vesalius.models.registry import ModelRecipe
 from vesalius.naming.labels import Answer, SeriesName
 from vesalius.serve.engine import Engine
 from vesalius.serve.refusals import ServiceError, from_error
-from vesalius.serve.running import _bound
+from vesalius.serve.running import bound
 from vesalius.serve.settings import ServeSettings
 
 
@@ -95,6 +97,15 @@ def test_after_a_restart_with_other_weights_names_are_made_anew_and_old_masks_ge
     after.do({"kind": "probability", "upload": upload["id"], "number": 2})  # written by its own model
     assert after.do({"kind": "segment", "upload": upload["id"], "phrases": ["liver"]})["results"][0]["number"] == 3
     after.do({"kind": "probability", "upload": upload["id"], "number": 3})
+
+
+def test_an_export_that_does_not_name_is_not_asked_to(client, tmp_path):
+    contract = ExportContract("onnx", "float32", ModelRecipe("pocket", {}), {}, {}, {"name": "no common space"})
+    write_contract(tmp_path, contract, SimpleNamespace(image_size=32, mean=(), std=()), {})
+    before, upload = client.inside.engine, send(client, png(half_bright()))
+    with pytest.raises(ServiceError, match="this export does not name: no common space") as caught:
+        Engine(before.predictor, before.uploads, str(tmp_path), 10**9).do({"kind": "name", "upload": upload["id"]})
+    assert caught.value.status == 501
 
 
 def test_a_further_phrase_encodes_nothing(client):
@@ -187,7 +198,12 @@ def test_errors_carry_the_clear_messages_of_the_command_line(client):
 
 @pytest.mark.parametrize(
     ("body", "where"),
-    [({"phrases": []}, "phrases"), ({}, "phrases"), ({"phrases": ["x"], "threshold": 2}, "threshold")],
+    [
+        ({"phrases": []}, "phrases"),
+        ({}, "phrases"),
+        ({"phrases": ["x"], "threshold": 2}, "threshold"),
+        ({"phrases": ["x", "X"]}, "phrases"),
+    ],
 )
 def test_requests_of_another_form_name_the_field(client, body, where):
     upload = send(client, png(half_bright()))
@@ -210,7 +226,7 @@ def test_answers_do_not_wait_for_acknowledgements(tmp_path):
     seen = asyncio.Queue()
 
     async def connect() -> int:
-        with _bound(ServeSettings(store=tmp_path, port=0)) as listening:
+        with bound(ServeSettings(store=tmp_path, port=0)) as listening:
             server = await asyncio.start_server(lambda _, writer: seen.put_nowait(writer), sock=listening)
             _, writer = await asyncio.open_connection(*listening.getsockname())
             accepted = await seen.get()

@@ -188,7 +188,7 @@ def test_a_missing_package_is_named_with_its_extra(build_tiny, monkeypatch):
             {"rank": 2, "matrices": ["query"]},
             r"\[lora\]: matrices must be one of 'qkv', 'out', 'up', 'down', got 'query'",
         ),
-        ({"rank": 2, "parts": "text"}, r"\[lora\]: parts must be a list, got 'text'"),
+        ({"rank": 2, "parts": 2}, r"\[lora\]: parts must be a list, got 2"),
     ],
 )
 def test_a_wrong_setting_is_named(settings, message):

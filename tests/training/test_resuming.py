@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
+from safetensors.torch import load_file
 
 from vesalius.data.views import PromptMix
 from vesalius.training.callbacks import KeepBest, NextEpoch
@@ -47,7 +48,9 @@ def check_same(one: Path, other: Path) -> None:
     assert first.keys() == second.keys()
     assert all(value.equal(second[name]) for name, value in first.items())
     assert history(one) == history(other)
-    assert (one / "model.safetensors").stat().st_size == (other / "model.safetensors").stat().st_size
+    best, again = (load_file(out / "model.safetensors") for out in (one, other))
+    assert best.keys() == again.keys()
+    assert all(value.equal(again[name]) for name, value in best.items())
 
 
 QUICK = ("unet_d", "averaged", 1)
@@ -81,6 +84,46 @@ def test_a_run_cut_inside_an_epoch_ends_as_if_it_had_not_been(
     check_same(tmp_path / "unbroken", tmp_path / "resumed")
 
 
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize(
+    ("hook", "step"),
+    [("on_train_epoch_start", 4), ("on_train_batch_start", 5), ("on_validation_start", 6), ("on_train_end", 6)],
+)
+def test_a_run_of_some_steps_ends_the_same_wherever_it_was_cut(
+    build_tiny, tiny_dataset, tmp_path, monkeypatch, hook, step, accumulate
+):
+    """Of four images, the sixth step lies inside the second epoch, or ends the third."""
+
+    def cut(callback: KeepBest, trainer: Trainer, *_: object) -> None:
+        if trainer.global_step >= step:
+            raise RuntimeError("power cut")
+
+    config = dataclasses.replace(CONFIG, max_epochs=9, max_steps=6, accumulate=accumulate, min_epochs=9)
+    fit(build_tiny("unet_d"), [tiny_dataset], tmp_path / "unbroken", config)
+    with monkeypatch.context() as patch:
+        patch.setattr(KeepBest, hook, cut, raising=False)
+        with pytest.raises(RuntimeError, match="power cut"):
+            fit(build_tiny("unet_d"), [tiny_dataset], tmp_path / "resumed", config, EVERY_STEP)
+    fit(build_tiny("unet_d"), [tiny_dataset], tmp_path / "resumed", config, EVERY_STEP)
+    check_same(tmp_path / "unbroken", tmp_path / "resumed")
+    assert history(tmp_path / "resumed")[-1][1] == "6"
+
+
+def test_a_run_that_stopped_early_is_over(build_tiny, tiny_dataset, tmp_path):
+    still = {"learning_rate": 1e-12, "freeze_batch_norm": True}
+    config = dataclasses.replace(CONFIG, max_epochs=9, min_epochs=1, patience=1, **still)
+    first = fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, config)
+    assert first.epochs == 2
+    rows = history(tmp_path)
+    again = fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, config, RuntimeOptions(resume=True))
+    assert (again.epochs, again.earlier) == (2, True)
+    (tmp_path / "manifest.json").unlink()
+    cut = fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, config)
+    assert (cut.epochs, cut.earlier, cut.score) == (2, False, first.score)
+    assert history(tmp_path) == rows
+    assert (tmp_path / "manifest.json").is_file()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("epoch", [1, 2, 3])
 def test_a_run_resumed_after_an_epoch_lowers_its_learning_rate_when_it_would_have(
@@ -94,7 +137,7 @@ def test_a_run_resumed_after_an_epoch_lowers_its_learning_rate_when_it_would_hav
         start(callback, trainer, module)
 
     monkeypatch.setattr("vesalius.training.module.PLATEAU_PATIENCE", 1)
-    config = TrainConfig(learning_rate=1e-7, batch_size=4, max_epochs=5, freeze_batch_norm=True)
+    config = TrainConfig(learning_rate=2e-8, batch_size=4, max_epochs=5, freeze_batch_norm=True)
     fit(build_tiny("unet_d"), [tiny_dataset], tmp_path / "unbroken", config)
     with monkeypatch.context() as patch:
         patch.setattr(NextEpoch, "on_train_epoch_start", cut)
@@ -102,12 +145,13 @@ def test_a_run_resumed_after_an_epoch_lowers_its_learning_rate_when_it_would_hav
             fit(build_tiny("unet_d"), [tiny_dataset], tmp_path / "resumed", config)
     fit(build_tiny("unet_d"), [tiny_dataset], tmp_path / "resumed", config, RuntimeOptions(resume=True))
     check_same(tmp_path / "unbroken", tmp_path / "resumed")
-    assert [float(row[2]) for row in history(tmp_path / "resumed")[1:]] == pytest.approx([1e-7] * 3 + [1e-8] * 2)
+    assert [float(row[2]) for row in history(tmp_path / "resumed")[1:]] == pytest.approx([2e-8] * 3 + [2e-9] * 2, abs=0)
 
 
 def give_old_names(path: Path) -> None:
-    """Make the record of a run that of a version before settings were renamed."""
+    """Make the record of a run that of a version before settings were renamed and files of the data were compared."""
     notes = json.loads(path.read_text())
+    notes["train"]["from"]["data"] = [each[:2] for each in notes["train"]["from"]["data"]]
     config = notes["train"]["from"]["config"]
     notes["train"]["from"]["config"] = {
         **{old: config.pop(new) for old, new in RENAMED.items()},
@@ -152,14 +196,15 @@ torch.set_num_threads(1)
 torch.manual_seed(0)
 data, out, resume = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "resume"
 model = build_model("unet_d", image_size=64)
-config = TrainConfig(learning_rate=1e-3, batch_size=1, max_epochs=4, ema_decay=0.9)
+config = TrainConfig(learning_rate=1e-3, batch_size=1, max_epochs=4, ema_decay=0.9, max_steps=int(sys.argv[4]))
 fit(model, [data], out, config, RuntimeOptions(resume=resume, save_minutes=1e-6))
 """
 
 
-def test_a_killed_process_is_resumed_to_the_last_bit(tiny_dataset, tmp_path):
+@pytest.mark.parametrize("max_steps", [-1, 14])
+def test_a_killed_process_is_resumed_to_the_last_bit(tiny_dataset, tmp_path, max_steps):
     def start(out: str, *, resume: bool) -> subprocess.Popen[bytes]:
-        arguments = [str(tiny_dataset), str(tmp_path / out), "resume" if resume else "start"]
+        arguments = [str(tiny_dataset), str(tmp_path / out), "resume" if resume else "start", str(max_steps)]
         return subprocess.Popen([sys.executable, "-c", RUN, *arguments], stderr=subprocess.DEVNULL)
 
     assert start("unbroken", resume=False).wait() == 0

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from vesalius.errors import ConfigError
 from vesalius.models.checkpoint_file import read_notes
 from vesalius.models.checkpoints import load_model
 from vesalius.training.callbacks import History, KeepBest, WeightAverage
@@ -110,9 +111,23 @@ def test_only_one_process_writes(build_tiny, tmp_path):
 
 def test_its_score_survives_a_break(build_tiny, tmp_path):
     first, second = (keep(build_tiny, tmp_path) for _ in range(2))
-    first.score = 0.7
+    first.on_validation_epoch_end(trainer(0.75), None)
     second.load_state_dict(first.state_dict())
-    assert second.score == 0.7
+    assert second.score == 0.75
+    first.path.unlink()
+    with pytest.raises(ConfigError, match=r"model\.safetensors: the run's best weights are gone; .*--overwrite"):
+        second.load_state_dict(first.state_dict())
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_a_loss_that_is_no_number_ends_the_run_and_says_what_is_left(build_tiny, tmp_path, epochs):
+    best, broken = keep(build_tiny, tmp_path), trainer(0.5, epochs)
+    for epoch in range(epochs):
+        best.on_validation_epoch_end(trainer(0.5, epoch), None)
+    broken.callback_metrics["val_loss"] = torch.tensor(torch.nan)
+    kept = "the best weights before it are kept" if epochs else "no weights before it could be kept"
+    with pytest.raises(ConfigError, match=f"the validation loss of epoch {epochs + 1} is nan; {kept}"):
+        best.on_validation_epoch_end(broken, None)
 
 
 def train(history: History, *, first: int, epochs: int) -> None:

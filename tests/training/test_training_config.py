@@ -37,7 +37,7 @@ def test_a_configuration_survives_json(config):
         ({"schedule": "one-cycle"}, "schedule must be one of 'plateau', 'one_cycle', 'cosine', got 'one-cycle'"),
         ({"precision": "bf16"}, "recipe: precision must be one of '32-true', 'bf16-mixed', '16-mixed', got 'bf16'"),
         ({"freeze": ["vision"]}, "recipe: freeze must be one of 'image', 'text', got 'vision'"),
-        ({"freeze": "text"}, "recipe: freeze must be a list, got 'text'"),
+        ({"freeze": 3}, "recipe: freeze must be a list, got 3"),
         ({"learning_rate": "1e-3"}, "recipe: learning_rate must be a number, got '1e-3'"),
         ({"batch_size": 2.5}, "recipe: batch_size must be a whole number, got 2.5"),
         ({"batch_size": True}, "recipe: batch_size must be a whole number, got True"),
@@ -64,6 +64,9 @@ def test_a_configuration_survives_json(config):
         ({"max_steps": 0}, r"max_steps must be -1 \(no limit\) or at least 1, got 0"),
         ({"max_steps": -5}, r"max_steps must be -1 \(no limit\) or at least 1, got -5"),
         ({"augment": {"vertical_flip": 2}}, "vertical_flip is a probability"),
+        ({"store": {"limit_gb": math.nan}}, "limit_gb must be above 0, got nan"),
+        ({"min_epochs": -3}, "min_epochs must be at least 0, got -3"),
+        ({"freeze": ["image", "image"]}, "freeze names an encoder twice: image, image"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_place(settings, message):
@@ -71,8 +74,14 @@ def test_a_wrong_setting_is_named_with_its_place(settings, message):
         TrainConfig.from_dict(settings)
 
 
-def test_whole_numbers_are_numbers():
-    assert TrainConfig.from_dict({"learning_rate": 1}).learning_rate == 1
+@pytest.mark.parametrize("precision", ["32", 32])
+def test_the_command_line_s_name_of_a_precision_is_read(precision):
+    assert TrainConfig.from_dict({"precision": precision}) == TrainConfig(precision="32-true")
+
+
+def test_whole_numbers_are_numbers_and_a_text_is_a_list_of_one():
+    config = TrainConfig.from_dict({"learning_rate": 1, "freeze": "text"})
+    assert (config.learning_rate, config.freeze) == (1, ("text",))
 
 
 @pytest.mark.slow
@@ -98,13 +107,13 @@ def test_a_chosen_learning_rate_is_kept():
 
 
 def test_a_missing_recipe_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"none\.toml: no such recipe file"):
+    with pytest.raises(ConfigError, match=r"none\.toml: no such file"):
         read_recipe(tmp_path / "none.toml")
 
 
 def test_a_recipe_that_is_no_toml_is_named(tmp_path):
     (tmp_path / "bad.toml").write_text("learning_rate = = 3")
-    with pytest.raises(ConfigError, match=r"bad\.toml: not TOML"):
+    with pytest.raises(ConfigError, match=r"bad\.toml: is not TOML"):
         read_recipe(tmp_path / "bad.toml")
 
 

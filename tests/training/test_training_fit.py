@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
@@ -15,13 +16,15 @@ from vesalius.data.fingerprints import Fingerprints, read_fingerprints
 from vesalius.data.views import PromptMix, ValidationView, collate
 from vesalius.errors import ConfigError, DataError, OutputError
 from vesalius.evaluation.metrics import dice
+from vesalius.imaging import read_mask, write_mask
+from vesalius.journal import alone
 from vesalius.models import Segmenter
 from vesalius.models.checkpoint_file import read_notes
 from vesalius.models.checkpoints import load_model
+from vesalius.provenance import hash_annotations, identify_data
 from vesalius.training.callbacks import NextEpoch
 from vesalius.training.config import TrainConfig
-from vesalius.training.fit import RunResult, fit
-from vesalius.training.manifest import describe_run, fingerprint, identify
+from vesalius.training.fit import LOCK, RunResult, describe_run, fit
 from vesalius.training.runtime_options import RuntimeOptions
 
 pytestmark = pytest.mark.slow
@@ -55,6 +58,7 @@ class TestResults:
     def test_a_run_leaves_what_it_says(self, finished):
         names = {path.name for path in finished.checkpoint.parent.iterdir()}
         assert names == {
+            ".train.lock",
             "made.json",
             "model.seen.safetensors",
             "model.safetensors",
@@ -116,8 +120,36 @@ class TestResuming:
         with pytest.raises(ConfigError, match=r"last\.ckpt: nothing to resume; start the run without --resume"):
             fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, ONE_EPOCH, RuntimeOptions(resume=True))
 
+    @pytest.mark.parametrize("content", [b"hello", None])
+    def test_a_damaged_state_is_named(self, build_tiny, tiny_dataset, tmp_path, content):
+        fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, ONE_EPOCH)
+        (tmp_path / "manifest.json").unlink()
+        state = tmp_path / "last.ckpt"
+        state.write_bytes(state.read_bytes()[:3000] if content is None else content)
+        with pytest.raises(ConfigError, match=r"last\.ckpt: is damaged or no state of a run .*--overwrite"):
+            fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, ONE_EPOCH)
+
 
 class TestSettings:
+    def test_every_group_of_batches_is_averaged_over_its_own_number(
+        self, build_tiny, tiny_dataset, tmp_path, monkeypatch
+    ):
+        """Four batches: a group of three, and one of one."""
+        taken: dict[int, list[torch.Tensor]] = {1: [], 3: []}
+
+        def look(callback: NextEpoch, trainer: Trainer, module: LightningModule, _: object) -> None:
+            gradients = [each.grad.flatten() for each in module.parameters() if each.grad is not None]
+            taken[trainer.accumulate_grad_batches].append(torch.cat(gradients))
+
+        monkeypatch.setattr(NextEpoch, "on_before_optimizer_step", look, raising=False)
+        settings = {"batch_size": 1, "learning_rate": 1e-12, "gradient_clip_norm": math.inf}
+        for count in taken:
+            config = dataclasses.replace(ONE_EPOCH, accumulate=count, **settings)
+            fit(build_tiny("unet_d"), [tiny_dataset], tmp_path / str(count), config)
+        single = torch.stack(taken[1])
+        expected = torch.stack([single[:3].mean(0), single[3]])
+        torch.testing.assert_close(torch.stack(taken[3]), expected, rtol=1e-3, atol=1e-5)
+
     def test_a_loaded_model_trains_in_training_mode(self, build_tiny, tiny_dataset, tmp_path):
         model = build_tiny("unet_d")
         assert not model.training
@@ -174,6 +206,16 @@ class TestSettings:
         fit(build_tiny("unet_d"), [tiny_dataset, tiny_dataset], tmp_path, ONE_EPOCH)
         assert [row["step"] for row in read_history(tmp_path)] == ["4"]
 
+    def test_a_missing_file_is_named_before_anything_is_written(self, build_tiny, write_dataset, tmp_path):
+        data = write_dataset("kvasir_polyp")
+        mask = SegmentationDataset(data, "val").records[1].mask_name
+        (data / "masks" / mask).unlink()
+        with pytest.raises(DataError, match=rf"{mask}: no such file, and anns/val\.json names it; .*data check"):
+            fit(build_tiny("unet_d"), [data], tmp_path / "run", ONE_EPOCH)
+        with pytest.raises(DataError, match="no folder of data"):
+            fit(build_tiny("unet_d"), [], tmp_path / "run", ONE_EPOCH)
+        assert not (tmp_path / "run").exists()
+
     def test_a_wrong_folder_is_named_before_anything_is_written(self, build_tiny, tmp_path):
         with pytest.raises(DataError, match="nowhere: no such data folder"):
             fit(build_tiny("unet_d"), [tmp_path / "nowhere"], tmp_path / "run", ONE_EPOCH)
@@ -214,6 +256,20 @@ class TestUsedFolders:
             with pytest.raises(OutputError, match=f"made from something else .*{change}.*--overwrite"):
                 fit(build_tiny("unet_d", seed=model), [tiny_dataset], tmp_path, config)
         assert (tmp_path / "model.safetensors").read_bytes() == weights
+
+    def test_masks_changed_since_are_other_data(self, build_tiny, write_dataset, tmp_path):
+        data = write_dataset("kvasir_polyp")
+        fit(build_tiny("unet_d"), [data], tmp_path / "run", ONE_EPOCH)
+        for path in (data / "masks").rglob("*.png"):
+            write_mask(path, np.ones(read_mask(path).shape, bool))
+        with pytest.raises(OutputError, match=r"made from something else \(data was"):
+            fit(build_tiny("unet_d"), [data], tmp_path / "run", ONE_EPOCH)
+        with pytest.raises(ConfigError, match=r"begun with other settings \(data was"):
+            fit(build_tiny("unet_d"), [data], tmp_path / "run", ONE_EPOCH, RuntimeOptions(resume=True))
+
+    def test_two_runs_do_not_write_one_folder_at_once(self, build_tiny, tiny_dataset, tmp_path):
+        with alone(tmp_path, "train", LOCK), pytest.raises(OutputError, match="another vesalius train writes there"):
+            fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, ONE_EPOCH)
 
     def test_overwrite_replaces_the_run_and_nothing_else(self, build_tiny, tiny_dataset, tmp_path):
         fit(build_tiny("unet_d"), [tiny_dataset], tmp_path, ONE_EPOCH)
@@ -257,7 +313,7 @@ def test_a_run_is_described_so_that_it_can_be_done_again(described, tiny_dataset
     assert described["command"] == "vesalius train --model unet_d --out 'my run'"
     assert described["model"] == {"name": "unet_d", "options": {"image_size": 32}}
     assert described["config"] == dataclasses.asdict(TrainConfig(seed=7))
-    assert described["data"] == {str(tiny_dataset): identify(tiny_dataset)}
+    assert described["data"] == {str(tiny_dataset): identify_data(tiny_dataset)}
     assert described["versions"]["vesalius"] == vesalius.__version__
     assert described["versions"]["torch"] == torch.__version__
 
@@ -273,13 +329,13 @@ def test_data_sets_of_one_name_are_two_entries(build_tiny, write_dataset):
     data = describe_run(build_tiny("unet_d"), [first, other], TrainConfig())["data"]
     assert list(data) == [str(first), str(other)]
     one, two = data.values()
-    assert one["annotations_sha256"] == two["annotations_sha256"] == fingerprint(first)
+    assert one["annotations_sha256"] == two["annotations_sha256"] == hash_annotations(first)
     assert one["files"] == two["files"] == 16
     assert one["files_sha256"] != two["files_sha256"]
 
 
 def test_a_data_set_that_moved_is_the_same(write_dataset):
-    assert identify(write_dataset("a")) == identify(write_dataset("b"))
+    assert identify_data(write_dataset("a")) == identify_data(write_dataset("b"))
 
 
 def test_a_description_is_json(described):
@@ -288,18 +344,18 @@ def test_a_description_is_json(described):
 
 def test_a_fingerprint_is_that_of_the_annotations(write_dataset):
     first, again, other = write_dataset("a"), write_dataset("b"), write_dataset("c", train=5)
-    assert fingerprint(first) == fingerprint(again)
-    assert fingerprint(first) != fingerprint(other)
+    assert hash_annotations(first) == hash_annotations(again)
+    assert hash_annotations(first) != hash_annotations(other)
     prompts = first / "anns/test.json"
     prompts.write_text(prompts.read_text().replace("pink", "red"))
-    assert fingerprint(first) != fingerprint(again)
+    assert hash_annotations(first) != hash_annotations(again)
 
 
 def test_a_fingerprint_tells_splits_apart(write_dataset):
     first, other = write_dataset("a"), write_dataset("b")
     for source, target in (("val", "test"), ("test", "val")):
         Path(other / f"anns/{target}.json").write_bytes((first / f"anns/{source}.json").read_bytes())
-    assert fingerprint(first) != fingerprint(other)
+    assert hash_annotations(first) != hash_annotations(other)
 
 
 def test_a_cycle_is_not_resumed_for_longer(build_tiny, tiny_dataset, tmp_path):

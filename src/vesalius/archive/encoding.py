@@ -2,23 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vesalius.imaging import MedicalImage
 from vesalius.models.checkpoint_file import identify_model
-from vesalius.naming.labeller import CROSS_SECTIONAL, header_modality, header_plane, header_protocol, open_namer
+from vesalius.models.choices import Precision, RuntimeChoice
+from vesalius.naming.labeller import header_modality, header_plane, header_protocol, open_namer
 from vesalius.naming.labels import Answer
 from vesalius.naming.phrasebook import NamingCalibration, Phrasebook
 from vesalius.naming.series import Probabilities, cap_organs
-from vesalius.prompts.anatomy import PROTOCOL_MODALITY
+from vesalius.prompts.anatomy import CROSS_SECTIONAL, PROTOCOL_MODALITY
 from vesalius.prompts.phrase_vectors import to_unit
-from vesalius.runtime import RuntimeChoice
 from vesalius.runtime.contract import Floats, Runtime
-
-if TYPE_CHECKING:
-    from vesalius.models.inference import Precision
 
 KnownLabels = Mapping[str, tuple[str | None, float]]
 """Question that a header answers -> its label, None if it has none of ours, and the confidence in it."""
@@ -42,7 +38,7 @@ class SliceEncoder:
         *,
         runtime: RuntimeChoice = "auto",
         device: str = "auto",
-        precision: "Precision" = "32",
+        precision: Precision = "32",
     ) -> "SliceEncoder":
         """Open a model that names.
 
@@ -104,7 +100,7 @@ class SliceEncoder:
         """
         odds = self.phrases.odds(vectors)
         found = {question: self.phrases.probabilities(question, odds[question]) for question in self.phrases.labels}
-        if {"stations", "organs"} <= self.calibration.scalings.keys():
+        if self.calibration.caps_organs:
             pair = (Probabilities(self.phrases.labels[name], found[name]) for name in ("organs", "stations"))
             found["organs"] = cap_organs(*pair).values
         # Only MR has protocols, and only cross-sections have planes.

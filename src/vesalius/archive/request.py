@@ -1,16 +1,13 @@
 """What is asked of an archive, and how the work is spread."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, asdict, dataclass, replace
+from typing import Any
 
 from vesalius.errors import ConfigError, require
+from vesalius.knowledge import check_distinct
 from vesalius.models.checkpoint_file import JOBS, Job, identify_model
-from vesalius.predict import check_prompts
-
-if TYPE_CHECKING:
-    from vesalius.models.inference import Precision
-    from vesalius.runtime import RuntimeChoice
+from vesalius.models.choices import DEFAULT_MODEL, Precision, RuntimeChoice
 
 LONGEST_S = 1_000_000
 """Longest time that an item may be given, s; clocks of operating systems take no more than some years."""
@@ -25,12 +22,13 @@ class ArchiveRequest:
     task: Job
     prompts: tuple[str, ...] = ()
     """Phrases; for "segment" only."""
-    model: str = "pocket"
+    _: KW_ONLY
+    model: str = DEFAULT_MODEL
     each: bool = False
     """Whether every DICOM file is an image of its own, not a slice of the series in its folder."""
-    runtime: "RuntimeChoice" = "auto"
+    runtime: RuntimeChoice = "auto"
     device: str = "auto"
-    precision: "Precision" = "32"
+    precision: Precision = "32"
     weights: str = ""
     """Checksum of the model's file, which workers compare with their own."""
 
@@ -41,17 +39,15 @@ class ArchiveRequest:
             ConfigError: If phrases do not fit the task.
             MissingPackageError: If pyarrow is not installed.
             ModelError: If there is no such model, or its public weights are not on this machine.
-            PromptError: If a phrase is empty, or none is given.
+            PromptError: If a phrase is empty or stands twice, or none is given.
         """
         require("pyarrow", extra="archive")
         if self.task not in JOBS:
             raise ConfigError(f"--task {self.task}: expected name or segment.")
         if self.task == "segment":
-            check_prompts(self.prompts)
+            check_distinct(self.prompts)
         elif self.prompts:
             raise ConfigError("--prompt: goes with --task segment; --task name asks for all names it knows.")
-        if len(set(self.prompts)) < len(self.prompts):
-            raise ConfigError("--prompt: a phrase stands twice; name each once.")
         model, weights = identify_model(self.model, self.task)
         return replace(self, model=model, weights=weights)
 

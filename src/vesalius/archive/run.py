@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from io import BytesIO
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -80,6 +80,10 @@ class ArchiveSummary:
     """Duration of this run."""
     totals: ArchiveTotals
     """Sums over all runs."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Ready for JSON; without the totals, which ``vesalius archive status`` tells."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "totals"}
 
 
 Watch = Callable[[RunProgress], None]

@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vesalius.addresses import check_url
 from vesalius.archive.items import KEY_BYTES, FileFact, KeySet, WorkItem, digest
 from vesalius.archive.listing import MAGIC, Files, LocalFiles, PathPattern, RemoteFiles
 from vesalius.archive.store import hide_password, is_remote, local_path, open_filesystem, tell_error
 from vesalius.errors import ConfigError, DataError, ImageError, require
 from vesalius.imaging.formats import DICOM_SUFFIXES, RASTER_SUFFIXES, VOLUME_SUFFIXES
 from vesalius.imaging.safeguards import FRAMES
-from vesalius.pacs.addresses import check_url
 from vesalius.pacs.rules import NOT_IMAGES
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from vesalius.evaluation.stored import MANIFEST as MANIFEST_FIELD
 from vesalius.files import read_json, write_json
 from vesalius.folders import tell_differences
 from vesalius.models.checkpoint_file import CHECKPOINT_NAME, EMBEDDED
-from vesalius.models.inference import Precision
+from vesalius.models.choices import Precision
+from vesalius.provenance import identify_data
 from vesalius.training.config import rename_settings
 from vesalius.training.fit import HISTORY, MANIFEST
-from vesalius.training.manifest import fingerprint
 from vesalius.training.trainer import LAST
 
 CELL_NAME = "cell.json"
@@ -60,13 +60,15 @@ class Cell:
 
     def describe(self) -> dict[str, object]:
         """Everything that decides its numbers, as JSON gives it back."""
+        data = identify_data(self.data)
         settings = {
             "model": self.entry.model,
             "options": self.entry.options,
             "pretrained": self.entry.pretrained,
             "training": dataclasses.asdict(self.entry.config(self.seed)),
             "prompts": self.prompts,
-            "annotations": fingerprint(self.data),
+            "annotations": data["annotations_sha256"],
+            "files": data["files_sha256"],
             **({} if self.precision == "32" else {"scoring_precision": self.precision}),
         }
         described: dict[str, object] = json.loads(json.dumps(settings))
@@ -110,7 +112,10 @@ def check_unchanged(cell: Cell) -> None:
         raise ConfigError(f"{error} Delete the folder to train anew.") from error
     if isinstance(before, dict) and isinstance(before.get("training"), dict):
         before["training"] = rename_settings(before["training"], str(path))
-    changes = tell_differences(before, cell.describe()) if isinstance(before, dict) else ["everything"]
+    now = cell.describe()
+    if isinstance(before, dict):
+        before.setdefault("files", now["files"])  # left by a version that did not look at them
+    changes = tell_differences(before, now) if isinstance(before, dict) else ["everything"]
     if changes:
         remedy = "give another --out, or delete the folder to train anew"
         raise ConfigError(f"{cell.folder}: made with other settings ({'; '.join(changes)}); {remedy}.")

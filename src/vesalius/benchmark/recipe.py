@@ -1,17 +1,22 @@
 """The recipe of a benchmark, checked before anything is trained; and published numbers to put beside ours."""
 
 import re
-import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
+from typing import TypeVar
 
 from vesalius.errors import ConfigError, unknown_name
+from vesalius.files import read_package_toml
 from vesalius.models import list_models
 from vesalius.models.registry import Option, to_options
-from vesalius.training.config import TrainConfig, check_table, read_recipe, rename_settings
+from vesalius.tables import build
+from vesalius.training.config import TrainConfig, read_recipe, rename_settings
+
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""Names that become folders, and must not lead out of theirs."""
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,7 @@ class Publication:
 @cache
 def read_publications() -> Mapping[str, Publication]:
     """All publications by name."""
-    text = files("vesalius.benchmark").joinpath("published.toml").read_text(encoding="utf-8")
-    return {name: Publication(**table) for name, table in tomllib.loads(text).items()}
+    return {name: Publication(**table) for name, table in read_package_toml("benchmark/published.toml").items()}
 
 
 def find_publication(name: str) -> Publication:
@@ -50,10 +54,39 @@ def find_publication(name: str) -> Publication:
     return publications[name]
 
 
-PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-"""Names that become folders, and must not lead out of theirs."""
-SETTINGS = ("title", "published", "pretrained", "seeds", "prompts", "data", "training", "models")
-MODEL_SETTINGS = ("model", "options", "pretrained", "training")
+@dataclass(frozen=True)
+class _ModelTable:
+    """[models.NAME] as it stands in the file."""
+
+    model: str = ""
+    """Empty where the table's name is the model's."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    pretrained: bool | None = None
+    """None for what the recipe says of all."""
+    training: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _DataTable:
+    """[data] as it stands in the file."""
+
+    sets: tuple[str, ...] = ()
+    root: str = ""
+
+
+@dataclass(frozen=True)
+class _RecipeTable:
+    """A recipe as it stands in the file."""
+
+    title: str = ""
+    """Empty for the file's name."""
+    published: str | None = None
+    pretrained: bool = False
+    seeds: tuple[int, ...] = (0,)
+    prompts: tuple[str, ...] | None = None
+    data: _DataTable = field(default_factory=_DataTable)
+    training: Mapping[str, object] = field(default_factory=dict)
+    models: Mapping[str, _ModelTable] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,7 +106,7 @@ class ModelEntry:
 
     def config(self, seed: int) -> TrainConfig:
         """Its training settings with one seed."""
-        return TrainConfig.from_dict({**self.training, "seed": seed})
+        return TrainConfig.from_dict({**self.training, "seed": seed}, f"[models.{self.label}], training")
 
 
 @dataclass(frozen=True)
@@ -106,87 +139,66 @@ def read_benchmark(path: Path) -> BenchmarkRecipe:
         raise ConfigError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 
 
-def _build(settings: Mapping[str, object], stem: str) -> BenchmarkRecipe:
-    _refuse_unknown(settings, SETTINGS, "recipe")
-    data = check_table(settings.get("data", {}), "[data]")
-    _refuse_unknown(data, ("root", "sets"), "[data]")
-    root = data.get("root")
-    prompts = settings.get("prompts")
-    published = settings.get("published")
+def _build(tables: Mapping[str, object], stem: str) -> BenchmarkRecipe:
+    settings = build(_RecipeTable, tables, "recipe")
     return BenchmarkRecipe(
-        title=_text(settings.get("title", stem), "title"),
-        root=None if root is None else Path(_text(root, "[data]: root")),
-        sets=tuple(_plain(name, "[data]: sets") for name in _filled(data.get("sets", []), "[data]: sets")),
+        title=settings.title or stem,
+        root=Path(settings.data.root) if settings.data.root else None,
+        sets=tuple(_plain(name, "[data]: sets") for name in _filled(settings.data.sets, "[data]: sets")),
         entries=_read_entries(settings),
-        seeds=tuple(_whole(seed, "seeds") for seed in _filled(settings.get("seeds", [0]), "seeds")),
-        prompts=None if prompts is None else tuple(_text(name, "prompts") for name in _filled(prompts, "prompts")),
-        publication=None if published is None else find_publication(_text(published, "published")),
+        seeds=tuple(_natural(seed, "seeds") for seed in _filled(settings.seeds, "seeds")),
+        prompts=None if settings.prompts is None else _filled(settings.prompts, "prompts"),
+        publication=None if settings.published is None else find_publication(settings.published),
     )
 
 
-def _read_entries(settings: Mapping[str, object]) -> tuple[ModelEntry, ...]:
-    tables = check_table(settings.get("models", {}), "[models]")
-    if not tables:
+def _read_entries(settings: _RecipeTable) -> tuple[ModelEntry, ...]:
+    if not settings.models:
         raise ConfigError("expected a table [models.NAME] for each model, got none.")
-    common = rename_settings(check_table(settings.get("training", {}), "[training]"), "[training]")
-    pretrained = _flag(settings.get("pretrained", False), "pretrained")
-    return tuple(_read_entry(label, table, common, pretrained=pretrained) for label, table in tables.items())
+    common = rename_settings(settings.training, "[training]")
+    return tuple(
+        _read_entry(label, table, common, pretrained=settings.pretrained) for label, table in settings.models.items()
+    )
 
 
-def _read_entry(label: str, value: object, common: Mapping[str, object], *, pretrained: bool) -> ModelEntry:
+def _read_entry(label: str, table: _ModelTable, common: Mapping[str, object], *, pretrained: bool) -> ModelEntry:
     place = f"[models.{label}]"
-    table = check_table(value, place)
-    _refuse_unknown(table, MODEL_SETTINGS, place)
-    model = _text(table.get("model", label), f"{place}: model")
+    model = table.model or label
     if model not in list_models():
         raise ConfigError(f"{place}: {unknown_name('model', model, list_models())}")
-    own = check_table(table.get("training", {}), f"{place}: training")
-    training = {**common, **rename_settings(own, f"{place}: training")}
+    training = _merge(common, rename_settings(table.training, f"{place}: training"))
     if "seed" in training:
         raise ConfigError(f"{place}: the seed of its training is one of seeds = […]; leave it out of the training.")
-    options = to_options(check_table(table.get("options", {}), f"{place}: options"))
-    begun = _flag(table.get("pretrained", pretrained), f"{place}: pretrained")
-    entry = ModelEntry(_plain(label, "[models]"), model, options, begun, training)
-    try:
-        entry.config(seed=0)
-    except ConfigError as error:
-        raise ConfigError(f"{place}, training: {error}") from error
+    begun = pretrained if table.pretrained is None else table.pretrained
+    entry = ModelEntry(_plain(label, "[models]"), model, to_options(table.options), begun, training)
+    entry.config(seed=0)
     return entry
 
 
-def _refuse_unknown(table: Mapping[str, object], known: Sequence[str], place: str) -> None:
-    for name in table:
-        if name not in known:
-            raise ConfigError(f"{place}: {unknown_name('setting', name, known)}")
+def _merge(common: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object]:
+    """All settings, of which those of a model's own go before the common ones, in tables within tables, too."""
+    return {**common, **{name: _merge_value(common.get(name), value) for name, value in own.items()}}
 
 
-def _filled(value: object, place: str) -> list[object]:
-    if not isinstance(value, list) or not value:
-        raise ConfigError(f"{place} must be a list of at least one, got {value!r}.")
-    if len(set(map(str, value))) < len(value):
-        raise ConfigError(f"{place} names something twice: {', '.join(map(str, value))}.")
-    return value
+def _merge_value(common: object, own: object) -> object:
+    return _merge(common, own) if isinstance(common, Mapping) and isinstance(own, Mapping) else own
 
 
-def _plain(value: object, place: str) -> str:
-    if not isinstance(value, str) or not PLAIN_NAME.fullmatch(value):
-        raise ConfigError(f"{place}: expected a name of letters, digits, '_', '.' and '-', got {value!r}.")
-    return value
+def _filled(values: tuple[Item, ...], place: str) -> tuple[Item, ...]:
+    if not values:
+        raise ConfigError(f"{place} must be a list of at least one, got none.")
+    if len(set(values)) < len(values):
+        raise ConfigError(f"{place} names something twice: {', '.join(map(str, values))}.")
+    return values
 
 
-def _text(value: object, place: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f"{place} must be text, got {value!r}.")
-    return value
+def _plain(name: str, place: str) -> str:
+    if not PLAIN_NAME.fullmatch(name):
+        raise ConfigError(f"{place}: expected a name of letters, digits, '_', '.' and '-', got {name!r}.")
+    return name
 
 
-def _whole(value: object, place: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ConfigError(f"{place} must be whole numbers from 0, got {value!r}.")
-    return value
-
-
-def _flag(value: object, place: str) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigError(f"{place} must be true or false, got {value!r}.")
-    return value
+def _natural(number: int, place: str) -> int:
+    if number < 0:
+        raise ConfigError(f"{place} must be whole numbers from 0, got {number}.")
+    return number

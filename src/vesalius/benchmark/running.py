@@ -10,8 +10,9 @@ import torch
 from vesalius.benchmark.cells import Cell, check_unchanged, read_run_info, remember
 from vesalius.benchmark.recipe import ModelEntry
 from vesalius.console import progress_bar
+from vesalius.data.annotations import SPLITS
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.errors import ModelError, PromptError, VesaliusError, unknown_name
+from vesalius.errors import ModelError, PromptError, VesaliusError, join_first, unknown_name
 from vesalius.evaluation.segmentation import evaluate
 from vesalius.evaluation.stored import describe_evaluation, read_evaluation, write_evaluation
 from vesalius.models import Segmenter
@@ -26,7 +27,6 @@ from vesalius.training.losses import segmentation_loss
 from vesalius.training.runtime_options import RuntimeOptions
 from vesalius.training.trainer import LAST
 
-SPLITS = ("train", "val", "test")
 IMAGES = 2
 """Images of the step that is measured."""
 
@@ -67,7 +67,7 @@ class Preflight:
 
     def lines(self) -> list[str]:
         """For people."""
-        told = [f"missing: {what} (needed by {_shorten(cells)})" for what, cells in self.missing.items()]
+        told = [f"missing: {what} (needed by {join_first(cells, 2)})" for what, cells in self.missing.items()]
         if self.weights:
             told.append(f"Fetch them with: vesalius weights fetch {' '.join(self.weights)}")
         if self.hours:
@@ -202,10 +202,6 @@ def _extrapolate(cell: Cell, cost: Cost, counts: dict[str, int]) -> float:
     epochs = images / counts["train"]
     seconds = images * cost.training + (counts["val"] * max(1.0, epochs) + counts["test"]) * cost.scoring
     return seconds / 3600
-
-
-def _shorten(cells: Sequence[str]) -> str:
-    return ", ".join(cells[:2]) + (f" and {len(cells) - 2} more" if len(cells) > 2 else "")
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cyclopts import App, Parameter
-from cyclopts.exceptions import CycloptsError, UnknownOptionError
+from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
 
 from vesalius import __version__
-from vesalius.cli.usage import Loudness, explain_option, long_help, take_loudness, write_epilogue
+from vesalius.cli.usage import (
+    Loudness,
+    explain_arguments,
+    explain_option,
+    long_help,
+    rename_options,
+    take_loudness,
+    write_epilogue,
+)
 from vesalius.console import LOG, complain, keeping_quiet, open_console, say, showing_all_as_text
 from vesalius.errors import EMPTY_PATH, ConfigError, VesaliusError
 
 EXAMPLES = """vesalius segment scan.png "polyp"
 vesalius name head.nii.gz
 vesalius segment --help"""
-TRAIN_PACKAGES = ("torch", "pytorch_lightning", "torchmetrics", "instant_clip_tokenizer", "pyarrow")
-"""Packages of the extra ``train`` that whole commands need."""
+TRAIN_PACKAGES = ("torch", "pytorch_lightning", "torchmetrics", "instant_clip_tokenizer", "matplotlib", "pyarrow")
+"""Packages of the extra ``train``, which whole commands need, by the names they are imported by."""
 app = App(
     name="vesalius",
     help="Read medical images with words: segment what a phrase names, name what a slice shows.",
@@ -41,7 +49,7 @@ app = App(
 # Listed here, not read from the commands' docstrings, so that `--help` loads none of them.
 COMMANDS = {
     "segment": "Outline what phrases name in a picture, series or volume.",
-    "name": "Say which modality, plane, body stations and organs an image shows.",
+    "name": "Say which modality, protocol, plane, body stations and organs an image shows.",
     "train": "Train a model on your data.",
     "train-naming": "Train a model to name slices, on captions of what they show.",
     "evaluate": "Score a model on a data set, prompt by prompt.",
@@ -50,7 +58,7 @@ COMMANDS = {
     "report": "Put one evaluation, or several side by side, on a page with figures and pictures.",
     "audit": "Find out whether a model reads its prompts: swaps, paraphrases, absent objects.",
     "benchmark": "Train and score a grid of models and data sets, and put the numbers beside published ones.",
-    "models": "List the named models.",
+    "models": "List the named models, or what one of them learnt to outline.",
     "deidentify": "Write de-identified copies of DICOM images, and list what was changed.",
     "export": "Write a model as graphs for ONNX Runtime or OpenVINO.",
     "serve": "Segment and name over HTTP, with a page for the browser.",
@@ -60,11 +68,8 @@ COMMANDS = {
 CHAPTERS = {
     "archive index": "archive_search",
     "archive search": "archive_search",
-    "audit": "compare",
     "benchmark": "train",
-    "demo": "doctor",
     "evaluate-naming": "evaluate",
-    "export": "models",
     "pacs listen": "pacs_queue",
     "pacs remove": "pacs_queue",
     "pacs retry": "pacs_queue",
@@ -156,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UnknownOptionError as error:
         _stop(explain_option(error))
     except (VesaliusError, CycloptsError) as error:
-        _stop(error)
+        _stop(explain_arguments(error) if isinstance(error, UnusedCliTokensError) else error)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
@@ -172,7 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: Sequence[str]) -> None:
     try:
-        _, apps, _ = app.parse_commands(arguments)
+        command, apps, _ = app.parse_commands(arguments)
+        arguments = rename_options(" ".join(command), arguments)
         with long_help(apps):
             _refuse_empty_paths(arguments)
             app(arguments, console=open_console(), exit_on_error=False, print_error=False)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from vesalius.cli.usage import AsJson, Precision, RuntimeName
+from vesalius.cli.usage import AsJson, InPrecision, OnDevice, WithRuntime
 from vesalius.console import print_json, print_table, progress_bar, say, say_first
-from vesalius.errors import ConfigError, ImageError, join_first, tell_failure
+from vesalius.errors import LISTED, ConfigError, fail_with, tell_failure
+from vesalius.files import tell_bytes
+from vesalius.models.choices import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from vesalius.archive.run import ArchiveSummary, RunProgress
     from vesalius.archive.status import ArchiveStatus
 
-LISTED = 5
-"""Failures and reasons that are listed on the terminal; failed.parquet has all."""
 TELL_S = 60.0
 """Seconds between lines of progress where no bar is shown."""
 
@@ -29,7 +29,7 @@ def archive_run(
     task: Literal["name", "segment"],
     prompt: Annotated[tuple[str, ...], Parameter(alias="-p")] = (),
     out: Annotated[str, Parameter(alias="-o")],
-    model: str = "pocket",
+    model: str = DEFAULT_MODEL,
     each: bool = False,
     workers: int = 1,
     threads: int = 0,
@@ -40,9 +40,9 @@ def archive_run(
     tries: int = 3,
     retry: bool = False,
     price_per_hour: float = 0.0,
-    runtime: RuntimeName = "auto",
-    device: str = "auto",
-    precision: Precision = "32",
+    runtime: WithRuntime = "auto",
+    device: OnDevice = "auto",
+    precision: InPrecision = "32",
     as_json: AsJson = False,
 ) -> None:
     """Name or segment every image of an archive, each exactly once, on this machine or a cluster.
@@ -80,10 +80,6 @@ def archive_run(
         tries: Tries of an image that takes too long, ends its process or cannot be fetched.
         retry: Try everything again that failed in a former run.
         price_per_hour: Price of all machines together, to tell the cost.
-        runtime: Program that runs the model: onnx (pocket and what was fine-tuned from it, on the CPU), torch (any
-            model, anywhere), or the first that fits.
-        device: Where it computes: auto, cpu, cuda, cuda:1 or mps. On a GPU everything runs in PyTorch.
-        precision: Numbers it computes with in PyTorch.
         as_json: Print JSON.
     """
     from vesalius.errors import require
@@ -95,7 +91,9 @@ def archive_run(
     if timeout is not None and workers == 0:
         raise ConfigError("--timeout: an image can be given up only in another process; take --workers 1 or more.")
     how = WorkerOptions(threads, tries=tries)
-    asked = ArchiveRequest(source, task, prompt, model, each, runtime, device, precision)
+    asked = ArchiveRequest(
+        source, task, prompt, model=model, each=each, runtime=runtime, device=device, precision=precision
+    )
     with _watching() as watch:
         summary = run_archive(
             asked,
@@ -110,7 +108,7 @@ def archive_run(
             watch=watch,
         )
     if as_json:
-        print_json(_to_dict(summary))
+        print_json(summary.to_dict())
     else:
         _print(summary)
     _refuse(summary)
@@ -144,11 +142,6 @@ def _tell(progress: "RunProgress") -> str:
     return ", ".join(parts)
 
 
-def _to_dict(summary: "ArchiveSummary") -> dict[str, object]:
-    names = ("out", "done", "slices", "skipped", "seconds", "left_out", "alone", "failures")
-    return {name: getattr(summary, name) for name in names}
-
-
 def _print(summary: "ArchiveSummary") -> None:
     pace = f", {summary.slices / summary.seconds:.1f} a second" if summary.slices else ""
     skipped = f" {summary.skipped} were done before." if summary.skipped else ""
@@ -172,9 +165,7 @@ def _refuse(summary: "ArchiveSummary") -> None:
         ImageError: If anything failed.
     """
     told = [tell_failure({name: str(each[name]) for name in ("source", "reason")}) for each in summary.failures]
-    if told:
-        where = f", which {summary.out}/failed.parquet lists"
-        raise ImageError(f"{len(told)} failed, which --retry tries again: {join_first(told, LISTED, '; ', where)}")
+    fail_with(told, "failed, which --retry tries again", f", which {summary.out}/failed.parquet lists")
 
 
 def archive_status(out: str, /, *, as_json: AsJson = False) -> None:
@@ -213,7 +204,7 @@ def _rows(found: "ArchiveStatus") -> list[tuple[str, object]]:
         ("slices", totals.slices),
         ("rows", totals.rows),
         ("masks", totals.masks),
-        ("size", f"{totals.bytes / 2**20:.1f} MiB in {totals.shards} shards"),
+        ("size", f"{tell_bytes(totals.bytes)} in {totals.shards} shards"),
         ("last change", totals.changed),
         ("hours", f"{totals.wall / 3600:.2f} in {totals.runs} runs"),
         ("a slice", None if each is None else f"{1000 * each:.1f} ms of one worker"),

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from vesalius.cli.usage import AsJson, Precision, RuntimeName
-from vesalius.console import print_json, print_table, progress_bar, say, say_first, warn
-from vesalius.errors import ConfigError, ImageError, tell_failure
+from vesalius.cli.usage import AsJson, InPrecision, OnDevice, WithRuntime
+from vesalius.console import print_json, print_table, progress_bar, say, warn
+from vesalius.errors import ConfigError, fail_with, tell_failure
 from vesalius.files import check_absent
+from vesalius.models.choices import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,21 +18,18 @@ if TYPE_CHECKING:
     from vesalius.archive.search import FoundSlice
     from vesalius.knowledge import Knowledge
 
-LISTED = 5
-"""Failures that are listed on the terminal; the rest is counted."""
-
 
 def archive_index(
     archive: Path,
     /,
     *,
     out: Annotated[Path, Parameter(alias="-o")],
-    model: str = "pocket",
+    model: str = DEFAULT_MODEL,
     study_date: bool = False,
     moved: bool = False,
-    runtime: RuntimeName = "auto",
-    device: str = "auto",
-    precision: Precision = "32",
+    runtime: WithRuntime = "auto",
+    device: OnDevice = "auto",
+    precision: InPrecision = "32",
     as_json: AsJson = False,
 ) -> None:
     """Index every slice of an archive, or what changed in it since the last time, for `vesalius archive search`.
@@ -54,9 +52,6 @@ def archive_index(
         model: A model that names: its name, a checkpoint, or public weights.
         study_date: Keep study dates, too.
         moved: The archive lies in another folder than when it was indexed.
-        runtime: Program that runs the model, see `vesalius name`.
-        device: Where it computes: auto, cpu, cuda, cuda:1 or mps.
-        precision: Numbers it computes with in PyTorch.
         as_json: Print one JSON object.
     """
     from vesalius.archive.encoding import SliceEncoder
@@ -77,11 +72,8 @@ def archive_index(
         rows = [(name.replace("_", " "), value) for name, value in asdict(report).items() if name != "failures"]
         print_table(("what", "number"), rows, title=str(out))
         say(f'Search it: vesalius archive search {out} "chest CT"')
-    if report.failures:
-        lines = [tell_failure(each) for each in report.failures]
-        say_first(lines, LISTED, "… and {} more, which --json lists.")
-        rest = "which the same command tries again; all others are indexed"
-        raise ImageError(f"{archive}: {len(lines)} series, files or folders cannot be read, {rest}.")
+    what = "series, files or folders cannot be read, which the same command tries again"
+    fail_with(list(map(tell_failure, report.failures)), what, ", which --json lists")
 
 
 def archive_search(
@@ -97,9 +89,9 @@ def archive_search(
     sheet: Path | None = None,
     archive: Path | None = None,
     overwrite: bool = False,
-    runtime: RuntimeName = "auto",
-    device: str = "auto",
-    precision: Precision = "32",
+    runtime: WithRuntime = "auto",
+    device: OnDevice = "auto",
+    precision: InPrecision = "32",
     as_json: AsJson = False,
 ) -> None:
     """Find slices of an indexed archive by a phrase, by a picture that they resemble, or by labels and headers.
@@ -129,9 +121,6 @@ def archive_search(
         sheet: Page of pictures (.html) to write.
         archive: Folder of the archive, if it is not where it was indexed; for the pictures of the sheet.
         overwrite: Replace a sheet that is there.
-        runtime: Program that runs the model, see `vesalius name`.
-        device: Where it computes: auto, cpu, cuda, cuda:1 or mps.
-        precision: Numbers it computes with in PyTorch.
         as_json: Print one JSON object.
     """
     from vesalius.archive.encoding import SliceEncoder

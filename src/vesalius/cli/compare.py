@@ -1,19 +1,17 @@
-"""``vesalius compare``, ``report`` and ``audit``: what evaluations show, and whether prompts matter."""
+"""``vesalius compare`` and ``vesalius report``: what evaluations show."""
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from math import comb
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from vesalius.cli.usage import AsJson, OutPath, Precision, Split
+from vesalius.cli.usage import AsJson, GroupRegex, OutPath, Overwrite
 from vesalius.console import print_json, print_table, progress_bar, say
 from vesalius.errors import ConfigError
-from vesalius.files import sha256_of, write_json
+from vesalius.files import write_json
 from vesalius.folders import Claim
 
 if TYPE_CHECKING:
-    from vesalius.evaluation.audit.card import AuditCard
     from vesalius.evaluation.compare import Comparison
     from vesalius.evaluation.report.content import Report
     from vesalius.evaluation.statistics import Interval
@@ -26,13 +24,15 @@ FEW = 100
 def compare(
     *evaluations: Path,
     metric: Literal["dice", "iou", "precision", "recall", "hd95", "nsd"] = "dice",
-    group_regex: str | None = None,
+    group_regex: GroupRegex = None,
     present_only: bool = False,
     out: OutPath = None,
-    overwrite: bool = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare evaluations of the same data, image by image: intervals, paired tests, stability of the ranking.
+
+    Patients are told apart as when the evaluations were made, or by --group-regex.
 
     Examples:
         vesalius compare evaluations/mine evaluations/pocket --metric dice
@@ -44,22 +44,18 @@ def compare(
     Args:
         evaluations: Folders that `vesalius evaluate --out` wrote, two or more.
         metric: What to compare.
-        group_regex: Names the patient or video in an image's file name: its first bracket, or all that matches; by
-            default as the evaluations were made.
         present_only: Leave out images whose true mask is empty.
         out: Folder for comparison.json.
-        overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
     from vesalius.evaluation import compare as comparison
-    from vesalius.evaluation.stored import read_evaluations
+    from vesalius.evaluation.stored import identify_evaluation, read_evaluations
 
     stored = read_evaluations(evaluations)
     asked = {"metric": metric, "group_regex": group_regex, "present_only": present_only}
-    origin = {"evaluations": [str(each.resolve()) for each in evaluations], **asked}
-    claim = out and Claim(out, "compare", origin, ["comparison.json"], overwrite)
-    if claim:
-        claim.check()
+    origin = {"evaluations": list(map(identify_evaluation, evaluations)), **asked}
+    claim = Claim(out, "compare", origin, [comparison.COMPARISON_NAME], overwrite)
+    claim.check()
     with progress_bar() as bar:
         task = bar.add_task("Drawing resamples", total=len(stored) + comb(len(stored), 2))
         found = comparison.compare(
@@ -69,15 +65,15 @@ def compare(
             group_regex=group_regex,
             on_step=lambda: bar.advance(task),
         )
-    if claim:
-        claim.make()
-        write_json(claim.folder / "comparison.json", found.to_dict())
+    claim.make()
+    if out is not None:
+        write_json(out / comparison.COMPARISON_NAME, found.to_dict())
     if as_json:
         print_json(found.to_dict())
     else:
         _print(found)
     if out is not None:
-        say(f"Written: {out / 'comparison.json'}")
+        say(f"Written: {out / comparison.COMPARISON_NAME}")
 
 
 def _print(found: "Comparison") -> None:
@@ -167,15 +163,16 @@ def _p(value: float) -> str:
 
 def report(
     *evaluations: Path,
-    group_regex: str | None = None,
+    group_regex: GroupRegex = None,
     out: OutPath = None,
-    overwrite: bool = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the report of an evaluation anew, or put several evaluations of the same data side by side.
 
     Needs no model. The page of one evaluation holds the pictures that `vesalius evaluate --out` left in pictures.json;
-    without that file it has none, and says so.
+    without that file it has none, and says so. Patients are told apart as when the evaluations were made, or by
+    --group-regex.
 
     Examples:
         vesalius report evaluations/mine
@@ -186,28 +183,25 @@ def report(
 
     Args:
         evaluations: Folders that `vesalius evaluate --out` wrote.
-        group_regex: Names the patient in an image's file name; by default as the evaluation was made.
         out: Folder for report.html and report.md, and for comparison.json where there are several evaluations; by
             default the folder of the evaluation.
-        overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
+    from vesalius.evaluation.compare import COMPARISON_NAME
     from vesalius.evaluation.report import PAGE_NAME, TEXT_NAME, write_report
-    from vesalius.evaluation.report.builders import COMPARISON_NAME, read_report
+    from vesalius.evaluation.report.builders import read_report
 
     _check(evaluations, out)
     folder = out or evaluations[0]
     claim = _claim(evaluations, group_regex, folder, overwrite)
-    if claim:
-        claim.check()
+    claim.check()
     with progress_bar() as bar:
         bar.add_task("Drawing resamples", total=None)
         if len(evaluations) == 1:
             content, comparison = read_report(evaluations[0], group_regex=group_regex), None
         else:
             content, comparison = _report_several(evaluations, group_regex)
-    if claim:
-        claim.make()
+    claim.make()
     if comparison is not None:
         write_json(folder / COMPARISON_NAME, comparison)
     write_report(content, folder)
@@ -228,14 +222,16 @@ def _check(evaluations: Sequence[Path], out: Path | None) -> None:
         raise ConfigError("The report of several evaluations needs a folder of its own; give one with --out.")
 
 
-def _claim(evaluations: Sequence[Path], group_regex: str | None, folder: Path, overwrite: bool) -> "Claim | None":
-    """The claim on the folder of a report; None for the folder of the evaluation itself."""
-    folders = [each.resolve() for each in evaluations]
-    if folder.resolve() in folders:
-        return None
-    files = ["report.html", "report.md", *(["comparison.json"] if len(folders) > 1 else [])]
-    origin = {"evaluations": [str(each) for each in folders], "group_regex": group_regex}
-    return Claim(folder, "report", origin, files, overwrite)
+def _claim(evaluations: Sequence[Path], group_regex: str | None, folder: Path, overwrite: bool) -> Claim:
+    """The claim on the folder of a report; that of the evaluation itself is not claimed."""
+    from vesalius.evaluation.compare import COMPARISON_NAME
+    from vesalius.evaluation.report import FILES
+    from vesalius.evaluation.stored import identify_evaluation
+
+    own = folder.resolve() in [each.resolve() for each in evaluations]
+    files = [*FILES, *([COMPARISON_NAME] if len(evaluations) > 1 else [])]
+    origin = {"evaluations": list(map(identify_evaluation, evaluations)), "group_regex": group_regex}
+    return Claim(None if own else folder, "report", origin, files, overwrite)
 
 
 def _report_several(folders: Sequence[Path], group_regex: str | None) -> "tuple[Report, dict[str, object]]":
@@ -247,120 +243,3 @@ def _report_several(folders: Sequence[Path], group_regex: str | None) -> "tuple[
     manifests = {each.name: read_manifest(folder) for each, folder in zip(stored, folders, strict=True)}
     found, comparison = build_comparison_report(stored, manifests, group_regex=group_regex)
     return found, comparison.to_dict()
-
-
-def audit(
-    model: str,
-    /,
-    *,
-    data: Path,
-    split: Split = "test",
-    limit: int | None = None,
-    absent: tuple[str, ...] = (),
-    group_regex: str | None = None,
-    pictures: int = 3,
-    out: OutPath = None,
-    device: str = "auto",
-    precision: Precision = "32",
-    overwrite: bool = False,
-    as_json: AsJson = False,
-) -> None:
-    """Find out whether a model reads its prompts: other words, wrong words, no words, things that are not there.
-
-    Examples:
-        vesalius audit pocket --data kvasir --limit 100
-        vesalius audit runs/mine --data kvasir --absent tumour -o audits/mine
-
-    Documentation:
-        docs/audit.md, docs/devices.md
-
-    Args:
-        model: A model's name, a checkpoint or a run's folder.
-        data: Folder with images/, masks/ and anns/.
-        split: Which part of it.
-        limit: Images to ask about, evenly spaced; all by default.
-        absent: A phrase for what no image of the data shows, beside those known already; may be given several times.
-        group_regex: Names the patient in an image's file name, such as "^[^_]+"; intervals then draw patients instead
-            of images.
-        pictures: Of the worst answers, for each of three reasons; needs --out.
-        out: Folder for audit.json, audit.md, answers.parquet (a row a substitution) and the pictures.
-        device: "cpu", "cuda", "cuda:1" or "mps"; "auto" takes a GPU where there is one.
-        precision: Of computation; "mixed" halves the bits of numbers where that is safe, for GPUs.
-        overwrite: Replace what this command made there from something else.
-        as_json: Print one JSON object.
-    """
-    from vesalius.data.datasets import SegmentationDataset
-    from vesalius.evaluation.audit import run
-    from vesalius.evaluation.audit.card import fill_card
-    from vesalius.evaluation.audit.page import draw_worst, find_worst, write_page
-    from vesalius.evaluation.audit.session import write_results
-    from vesalius.evaluation.rows import name_clusters
-    from vesalius.models.checkpoint_file import find_checkpoint
-    from vesalius.models.checkpoints import load_segmenter
-    from vesalius.models.inference import describe_device, place
-
-    checkpoint = find_checkpoint(model)
-    if pictures < 0:
-        raise ConfigError(f"--pictures: expected 0 or more, got {pictures}.")
-    dataset = SegmentationDataset(data, split)
-    name_clusters([record.img_name for record in dataset.records], group_regex)  # complains now, not after the pass
-    trained = place(load_segmenter(model), device, precision)
-    computed = describe_device(trained.device, precision)
-    asked = {"limit": limit, "absent": absent, "group_regex": group_regex}
-    weights = {"file": str(checkpoint.resolve()), "sha256": sha256_of(checkpoint)}
-    origin = {"weights": weights, "data": str(data.resolve()), "split": split, **asked, **computed}
-    claim = out and Claim(out, "audit", origin, ["answers.parquet", "audit.json", "audit.md"], overwrite)
-    if claim:
-        claim.check()
-    with progress_bar() as bar:
-        task = bar.add_task(f"Questioning {model}", total=len(run.choose(len(dataset), limit)))
-        found = run.audit(
-            trained, dataset, limit=limit, absent=absent, precision=precision, on_image=lambda: bar.advance(task)
-        )
-    card = fill_card(found, group_regex=group_regex)
-    content = {
-        "model": model,
-        "data": str(data.resolve()),
-        "split": split,
-        **computed,
-        "versions": {name: version(name) for name in ("vesalius", "torch", "numpy", "scipy")},
-        **card.to_dict(),
-    }
-    title = f"{model} on {data.name}, {split}"
-    drawn: list[Path] = []
-    if claim:
-        claim.make()
-        out = claim.folder
-        with progress_bar() as bar:
-            task = bar.add_task("Drawing the worst", total=len(find_worst(found.results, pictures)))
-            drawn = draw_worst(
-                trained,
-                dataset,
-                found.results,
-                out,
-                count=pictures,
-                precision=precision,
-                on_picture=lambda: bar.advance(task),
-            )
-        write_results(found.results, out / "answers.parquet")
-        write_json(out / "audit.json", content)
-        write_page(card, title, drawn, out / "audit.md")
-    if as_json:
-        print_json(content)
-    else:
-        _print_card(card, title)
-    if out is not None:
-        say(f"{len(found.results)} answers, {len(drawn)} pictures of the worst: {out / 'audit.md'}")
-
-
-def _print_card(card: "AuditCard", title: str) -> None:
-    from vesalius.evaluation.audit.page import describe_scope, describe_trust, group_lines
-
-    rows: list[tuple[object, ...]] = []
-    for question, good, lines in group_lines(card.lines):
-        rows.append((question, f"good: {good}", ""))
-        rows += [(f"  {line.kind}", line.value, line.verdict) for line in lines]
-    print_table(("substitution", "value", "verdict"), rows, title=title)
-    print_table(("can its confidence be trusted?", "value", "good"), describe_trust(card))
-    for sentence in (*card.conclusion, describe_scope(card), *card.notes):
-        say(sentence)

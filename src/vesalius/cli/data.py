@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from vesalius.cli.usage import AsJson, Flat, OutPath
+from vesalius.cli.usage import AsJson, Flat, GroupRegex, OutPath, Overwrite
 from vesalius.console import print_json, print_table, progress_bar, say, say_first
 from vesalius.data.annotations import SPLITS
 from vesalius.data.prepare import CustomConfig, FoundSamples, PrepareReport, SliceConfig, Source, SplitConfig
 from vesalius.data.slices import CutSettings, SeriesDescription
-from vesalius.data.slices.sources import SliceRange, check_description
+from vesalius.data.slices.series_table import SliceRange, check_description
 from vesalius.errors import ConfigError
 from vesalius.files import write_json
 from vesalius.folders import Claim
@@ -131,10 +131,10 @@ def data_check(
     *,
     out: OutPath = None,
     similarity: float = 0.9,
-    group_regex: str | None = None,
+    group_regex: GroupRegex = None,
     group_field: str | None = None,
     jobs: int | None = None,
-    overwrite: bool = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Look for what is wrong with a data set: files, masks, prompts, duplicates, leaks.
@@ -153,33 +153,30 @@ def data_check(
         folder: Folder with images/, masks/ and anns/.
         out: Folder for check.json (everything) and check.html (one page with pictures).
         similarity: Correlation from which two images count as near-duplicates, 0.5 to 1.
-        group_regex: Names the patient or video in an image's file name: its first bracket, or all that matches.
         group_field: Field of the records that names the patient or video.
         jobs: Files read at the same time; by default one for each core that may be used.
-        overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
     from vesalius.data.check import CheckSettings, Grouping, check_dataset
-    from vesalius.data.check.report import write_page
+    from vesalius.data.check.report import FILES, NUMBERS_NAME, PAGE_NAME, write_page
     from vesalius.processes import count_cores
 
     settings = CheckSettings(similarity, Grouping(group_regex, group_field), count_cores() if jobs is None else jobs)
     origin = {"data": str(folder.resolve()), "similarity": similarity, **asdict(settings.grouping)}
-    claim = out and Claim(out, "data check", origin, ["check.html", "check.json"], overwrite)
-    if claim:
-        claim.check()
+    claim = Claim(out, "data check", origin, FILES, overwrite)
+    claim.check()
     with progress_bar() as bar:
         report = check_dataset(folder, settings, bar)
-        if claim:
-            claim.make()
-            write_json(claim.folder / "check.json", report.to_dict())
-            write_page(report, claim.folder / "check.html", bar)
+        claim.make()
+        if out is not None:
+            write_json(out / NUMBERS_NAME, report.to_dict())
+            write_page(report, out / PAGE_NAME, bar)
     if as_json:
         print_json(report.to_dict())
     else:
         _print_checked(report)
     if out is not None:
-        say(f"Written: {out / 'check.json'}, {out / 'check.html'}")
+        say(f"Written: {out / NUMBERS_NAME}, {out / PAGE_NAME}")
     if report.wrong:
         sys.exit(1)
 

@@ -10,13 +10,11 @@ from cyclopts import Parameter
 
 from vesalius.cli.usage import AsJson
 from vesalius.console import print_json, print_table, say
-from vesalius.errors import ImageError, join_first, require
+from vesalius.errors import fail_with, require
+from vesalius.files import spare
 
 if TYPE_CHECKING:
     from vesalius.imaging import MedicalImage
-
-LISTED = 5
-"""Files that were left out which are listed on the terminal; the rest is counted."""
 
 
 def deidentify(source: Path, /, *, out: Annotated[Path, Parameter(alias="-o")], as_json: AsJson = False) -> None:
@@ -50,9 +48,7 @@ def deidentify(source: Path, /, *, out: Annotated[Path, Parameter(alias="-o")], 
         print_table(("tag", "attribute", "change", "times"), [each.to_row() for each in copies.changes])
         warn_of(copies.notices, source)
         say(f"Written: {len(copies.files)} de-identified copies in {out}")
-    if copies.refused:
-        told = join_first(copies.refused, LISTED, "; ", ", which --json lists")
-        raise ImageError(f"{source}: {len(copies.refused)} files were left out: {told}")
+    fail_with(copies.refused, "files were left out", ", which --json lists")
 
 
 def check_copies(out: Path) -> None:
@@ -93,11 +89,9 @@ def deidentified(
         yield list(images)
         return
     from vesalius.clinical.deidentify import read_deidentified
-    from vesalius.clinical.work import spare_sources
     from vesalius.imaging.safeguards import warn_of
 
-    for each in images:
-        spare_sources(results, each)
+    spare(results, (frame.path for each in images for frame in each.source_frames))
     before, frame = _states(results), (choices or {}).get("frame")
     again, copies = read_deidentified(images, out, frame=frame if isinstance(frame, int) else None)
     try:

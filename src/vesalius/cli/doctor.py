@@ -1,4 +1,4 @@
-"""``vesalius doctor`` and ``vesalius demo``."""
+"""``vesalius doctor``."""
 
 import re
 import shutil
@@ -8,26 +8,18 @@ import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import date
 from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from cyclopts import Parameter
+from typing import Literal
 
 from vesalius import __version__
 from vesalius.cli.usage import AsJson
-from vesalius.console import print_json, print_path, print_table, say
-from vesalius.errors import REINSTALL, ConfigError, ModelError, require
-from vesalius.files import sha256_of, write_text
-from vesalius.folders import Claim
-
-if TYPE_CHECKING:
-    from vesalius.demo.page import Findings
-
+from vesalius.console import print_json, print_table, say
+from vesalius.errors import REINSTALL, ModelError
+from vesalius.files import sha256_of, tell_bytes
 
 CORE = {
     "numpy": "numpy",
@@ -38,6 +30,8 @@ CORE = {
     "pillow": "PIL",
     "pydicom": "pydicom",
     "nibabel": "nibabel",
+    "filelock": "filelock",
+    "jinja2": "jinja2",
 }
 """Packages that segmenting needs -> name they are imported by."""
 SYNTAXES = {
@@ -207,7 +201,7 @@ def _describe_embedded(path: Path) -> str:
     if recorded not in (None, digest):
         raise ModelError(f"{path}: SHA-256 {digest}, and {recorded} when it was installed.")
     checked = "as installed" if recorded else "no record of the installation to compare with"
-    return f"{path}, {path.stat().st_size / 1e6:.1f} MB, {tensors} tensors, SHA-256 {digest[:12]}… ({checked})"
+    return f"{path}, {tell_bytes(path.stat().st_size)}, {tensors} tensors, SHA-256 {digest[:12]}… ({checked})"
 
 
 def _recorded_sha256(path: Path) -> str | None:
@@ -235,11 +229,11 @@ def _folders() -> Iterator[HealthCheck]:
             remedy = "name another folder for results with --out" if name == "current folder" else "make it writable"
             yield HealthCheck("Folders", name, "missing", f"{folder}: cannot be written ({error.strerror})", remedy)
         else:
-            yield HealthCheck("Folders", name, "ok", f"{folder}, {free / 1e9:.1f} GB free")
+            yield HealthCheck("Folders", name, "ok", f"{folder}, {tell_bytes(free)} free")
 
 
 def _extras() -> Iterator[HealthCheck]:
-    for extra, packages in read_extras().items():
+    for extra, packages in _read_extras().items():
         lacking = [each for each in packages if not _is_installed(each)]
         if lacking:
             yield HealthCheck("Extras", extra, "missing", f"lacks {', '.join(lacking)}", _pip(extra))
@@ -247,7 +241,7 @@ def _extras() -> Iterator[HealthCheck]:
             yield HealthCheck("Extras", extra, "ok", ", ".join(f"{each} {version(each)}" for each in packages))
 
 
-def read_extras() -> dict[str, list[str]]:
+def _read_extras() -> dict[str, list[str]]:
     """Optional extras -> their packages, by the package's metadata; none if it is not installed."""
     try:
         lines = distribution("vesalius").requires or []
@@ -318,79 +312,3 @@ def _pip(extra: str) -> str:
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split()).rstrip(".").removesuffix(f"; {REINSTALL}")
     return text if type(error).__module__.startswith("vesalius.") else f"{type(error).__name__}: {text}"
-
-
-def demo(
-    *,
-    out: Annotated[Path, Parameter(alias="-o")] = Path("demo"),
-    model: str = "pocket",
-    held_out: Path | None = None,
-    overwrite: bool = False,
-) -> None:
-    """Segment and name real images that installed packages carry, and write a page of the answers beside the truth.
-
-    The MNI152 brain, which nilearn carries, and five of pydicom's DICOM files. A second page lists all that the model
-    learnt, by part of the body. Nothing is downloaded; nilearn is installed with: pip install 'vesalius[demo]'.
-
-    Examples:
-        vesalius demo
-        vesalius demo -o pages/demo --model runs/mine
-
-    Documentation:
-        README.md
-
-    Args:
-        out: Folder for index.html, targets.html and pictures/.
-        model: A model's name, a checkpoint or a run's folder.
-        held_out: Folder of data sets in the benchmark's layout, such as kvasir_polyp/, some of whose test images are
-            asked about, too.
-        overwrite: Replace what lies there from something else.
-    """
-    from vesalius.demo.page import PAGES, render_pages
-    from vesalius.demo.run import find
-    from vesalius.demo.samples import CREDITS
-    from vesalius.predict import Predictor
-
-    started = time.monotonic()
-    require("nilearn", extra="demo")
-    if held_out and not held_out.is_dir():
-        raise ConfigError(
-            f"--held-out {held_out}: no such folder; leave it out to ask about the packages' images alone."
-        )
-    origin = {"model": model, "held_out": str(held_out) if held_out else None, "pages": PAGES}
-    Claim(out, "demo", origin, PAGES, overwrite).check()  # complains now, not after the pass
-    predictor = Predictor(model)
-    findings, album = find(model, predictor, held_out)
-    Claim(out, "demo", origin, [*PAGES, *album.pictures], overwrite).make()
-    album.write(out)
-    facts = {"Vesalius": __version__, "model": findings.model, "made": date.today().isoformat()}
-    for name, page in render_pages(findings, predictor.knowledge, CREDITS, facts).items():
-        write_text(out / name, page)
-    _report(findings)
-    say(f"{time.monotonic() - started:.0f} s. Open in a browser:")
-    print_path((out / PAGES[0]).resolve())
-
-
-def _report(findings: "Findings") -> None:
-    """Print every number and the summary."""
-    from vesalius.demo.page import summarise
-
-    for section in findings.sections:
-        rows = [
-            (picture.title, answer.phrase, answer.dice, f"{100 * answer.share:.2f} %")
-            for picture in section.pictures
-            for answer in picture.answers
-        ]
-        print_table(("image", "phrase", "Dice", "area"), rows, title=section.title)
-    judged = [
-        (picture.title, each.kind, f"{each.said or '–'} ({each.origin})", each.truth, each.verdict)
-        for picture in findings.named
-        for each in picture.judgements
-    ]
-    print_table(("picture", "label kind", "said", "truth", "verdict"), judged, title="Names")
-    asked = [(entry.learnt.phrase, answer.title, answer.result) for entry, answer in findings.portrayed]
-    print_table(("target", "picture", "answer"), asked, title="What it learnt, no test: there is no truth to compare")
-    print_table(("pictures", "asked", "result"), summarise(findings), title="Summary")
-    for line in findings.skipped:
-        say(line)
-    say("The MNI152 template is skull-stripped: an easy case. For research, not for diagnosis.")

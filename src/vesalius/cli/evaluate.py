@@ -1,18 +1,15 @@
 """``vesalius evaluate MODEL --data DIR`` and ``vesalius evaluate-naming MODEL --data DIR``."""
 
-import platform
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cyclopts import Parameter
-
-from vesalius.cli.usage import AsJson, OutPath, Precision, Split
+from vesalius.cli.usage import AsJson, GroupRegex, InPrecision, OnDevice, OutPath, Overwrite, Split
 from vesalius.console import print_json, print_table, progress_bar, say
-from vesalius.files import sha256_of
 from vesalius.folders import Claim
+from vesalius.models.choices import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,10 +18,13 @@ if TYPE_CHECKING:
 
     from vesalius.data.datasets import SegmentationDataset
     from vesalius.data.fingerprints import Seen
+    from vesalius.evaluation.naming.encoding import EncodedSlices
     from vesalius.evaluation.naming.evaluate import AnatomyEvaluation
+    from vesalius.evaluation.naming.label_scores import NamingSettings
     from vesalius.evaluation.segmentation import Evaluation
     from vesalius.evaluation.statistics import Centre
     from vesalius.models import Segmenter
+    from vesalius.models.encoder import VisionLanguageEncoder
 
 
 def evaluate(
@@ -35,12 +35,12 @@ def evaluate(
     split: Split = "test",
     prompts: str = "all",
     tolerance: float = 2.0,
-    group_regex: str | None = None,
+    group_regex: GroupRegex = None,
     out: OutPath = None,
     pictures: int = 3,
-    device: str = "auto",
-    precision: Precision = "32",
-    overwrite: bool = False,
+    device: OnDevice = "auto",
+    precision: InPrecision = "32",
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Score a model on a data set, every image and prompt, at native resolution.
@@ -48,7 +48,7 @@ def evaluate(
     Says how many of the images the model was trained on, as far as it carries fingerprints of its training images.
 
     Dice, IoU, precision, recall, the normalised surface distance (NSD) and the 95 % Hausdorff distance (HD95), with
-    95 % intervals.
+    95 % intervals; with --group-regex they draw patients instead of images.
 
     Examples:
         vesalius evaluate pocket --data kvasir -o evaluations/pocket
@@ -63,26 +63,19 @@ def evaluate(
         split: Which part of it.
         prompts: "all", or families such as "p1,p6".
         tolerance: How far outlines may lie apart for NSD: mm, or pixels where an image does not say how large they are.
-        group_regex: Names the patient in an image's file name, such as "^[^_]+"; intervals then draw patients instead
-            of images.
         out: Folder for report.html and report.md, for people, and for rows.parquet (one row an image and wording) and
             evaluation.json, which `vesalius compare` and `vesalius report` read.
         pictures: Images of each kind (worst, median, best, false positive) that the report shows, up to 6; 0 for none.
-        device: "cpu", "cuda", "cuda:1" or "mps"; "auto" takes a GPU where there is one.
-        precision: Of computation; "mixed" halves the bits of numbers where that is safe, for GPUs.
-        overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
     from vesalius.data.datasets import SegmentationDataset
-    from vesalius.data.fingerprints import find_seen, fingerprints_path, read_fingerprints
-    from vesalius.evaluation import segmentation
-    from vesalius.evaluation.report import PAGE_NAME
-    from vesalius.evaluation.report.gallery import choose_examples
+    from vesalius.evaluation import report, segmentation, stored
+    from vesalius.evaluation.report.gallery import GALLERY_NAME, choose_examples
     from vesalius.evaluation.rows import name_clusters
-    from vesalius.evaluation.stored import ROWS_NAME, describe_evaluation
-    from vesalius.models.checkpoint_file import find_checkpoint
+    from vesalius.models.checkpoint_file import find_checkpoint, read_notes
     from vesalius.models.checkpoints import load_segmenter
     from vesalius.models.inference import describe_device, place
+    from vesalius.provenance import identify_data, identify_weights
 
     weights = find_checkpoint(model)
     dataset = SegmentationDataset(data, split)
@@ -93,38 +86,37 @@ def evaluate(
     trained = place(load_segmenter(model), device, precision)
     started = datetime.now(UTC)
     settings |= describe_device(trained.device, precision)
-    known = read_fingerprints(fingerprints_path(weights))
-    claim = out and Claim(out, "evaluate", {**_identify(weights, dataset), "settings": settings}, FILES, overwrite)
-    if claim:
-        claim.check()
+    identity, read = identify_weights(model), {"path": str(data.resolve()), **identify_data(data)}
+    origin = {"weights": identity, "data": read, "split": split, "settings": settings}
+    claim = Claim(out, "evaluate", origin, (*stored.FILES, GALLERY_NAME, *report.FILES), overwrite)
+    claim.check()
     with progress_bar() as bar:
-        names = [record.img_name for record in dataset.records]
-        looking = bar.add_task("Looking for training images", total=len(set(names)) if known else 0)
-        seen = find_seen(data, names, known, lambda steps: bar.advance(looking, steps))
+        seen = _find_seen(weights, dataset, bar)
         task = bar.add_task(f"Evaluating {data.name}", total=len(dataset))
         evaluation = segmentation.evaluate(
             trained, dataset, families, tolerance=tolerance, precision=precision, on_image=lambda: bar.advance(task)
         )
         drawing = bar.add_task("Drawing resamples", total=len(evaluation.metrics))
-        manifest = {"settings": settings, **_describe(weights, dataset, started)}
-        content = describe_evaluation(
+        kept = {"file": weights.name, "sha256": identity["sha256"]}
+        manifest = {"settings": settings, **_describe_run(started), "data": read, "weights": kept}
+        content = stored.describe_evaluation(
             evaluation,
             dataset,
             model=model,
-            manifest=manifest,
+            manifest={**manifest, "training": read_notes(weights)},
             group_regex=group_regex,
             seen=seen,
             on_metric=lambda: bar.advance(drawing),
         )
-        if claim:
-            claim.make()
-            _write(evaluation, content, claim.folder, dataset, trained, precision, pictures, bar)
+        claim.make()
+        if out is not None:
+            _write(evaluation, content, out, dataset, trained, precision, pictures, bar)
     if as_json:
         print_json(content)
     else:
         _print_evaluation(evaluation, f"{model} on {data.name}, {split}", group_regex, seen)
     if out is not None:
-        say(f"{len(evaluation.rows)} rows: {out / ROWS_NAME}; report: {out / PAGE_NAME}")
+        say(f"{len(evaluation.rows)} rows: {out / stored.ROWS_NAME}; report: {out / report.PAGE_NAME}")
 
 
 def _write(
@@ -151,34 +143,27 @@ def _write(
     write_report(read_report(out), out)
 
 
-def _identify(weights: Path, dataset: "SegmentationDataset") -> dict[str, object]:
-    """The weights and the data, by their content."""
-    from vesalius.training.manifest import fingerprint
+def _find_seen(weights: Path, dataset: "SegmentationDataset", bar: "Progress") -> "Seen":
+    """Which of the images the model was trained on."""
+    from vesalius.data.fingerprints import find_seen, fingerprints_path, read_fingerprints
 
-    data = {"folder": str(dataset.root.resolve()), "split": dataset.split, "annotations": fingerprint(dataset.root)}
-    return {"weights": {"file": str(weights.resolve()), "sha256": sha256_of(weights)}, "data": data}
+    names, known = [record.img_name for record in dataset.records], read_fingerprints(fingerprints_path(weights))
+    task = bar.add_task("Looking for training images", total=len(set(names)) if known else 0)
+    return find_seen(dataset.root, names, known, partial(bar.advance, task))
 
 
-def _describe(weights: Path, dataset: "SegmentationDataset", started: datetime) -> dict[str, object]:
-    """Command, weights, data and machine of an evaluation, and how the weights were trained."""
-    import torch
-
-    from vesalius.models.checkpoint_file import read_notes
-    from vesalius.training.manifest import describe_command, identify
+def _describe_run(started: datetime) -> dict[str, object]:
+    """Command, time and machine of an evaluation."""
+    from vesalius.provenance import describe_command, describe_machine
 
     return {
         "command": describe_command(),
         "started": started.isoformat(timespec="seconds"),
         "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
-        "machine": {"processor": platform.machine(), "threads": torch.get_num_threads()},
-        "data": {"path": str(dataset.root.resolve()), **identify(dataset.root)},
-        "weights": {"file": weights.name, "sha256": sha256_of(weights)},
-        "training": read_notes(weights),
+        "machine": describe_machine(),
     }
 
 
-FILES = ("evaluation.json", "pictures.json", "report.html", "report.md", "rows.parquet")
-"""What an evaluation leaves in its folder."""
 COLUMNS = ("dice", "precision", "recall", "nsd", "hd95")
 """Metrics of the table; without IoU, which orders images as Dice does, so that it fits a terminal."""
 
@@ -233,11 +218,11 @@ def evaluate_naming(
     data: Path,
     out: OutPath = None,
     baselines: bool = False,
-    min_patients: Annotated[int, Parameter(alias="--least-patients")] = 10,
+    min_patients: int = 10,
     paper_stations: bool = False,
-    device: str = "auto",
-    precision: Precision = "32",
-    overwrite: bool = False,
+    device: OnDevice = "auto",
+    precision: InPrecision = "32",
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure how well a model names the test slices of a folder, with thresholds and calibration from its val slices.
@@ -258,25 +243,16 @@ def evaluate_naming(
         baselines: Measure a linear probe of the same vectors, and guessing by frequency, too; both need train slices.
         min_patients: Patients who must show a label for it to enter macro means.
         paper_stations: Ask for the paper's five stations, without the upper limb.
-        device: "cpu", "cuda", "cuda:1" or "mps"; "auto" takes a GPU where there is one.
-        precision: Of computation; "mixed" halves the bits of numbers where that is safe, for GPUs.
-        overwrite: Replace what this command made there from something else.
         as_json: Print one JSON object.
     """
     from vesalius.data.slices.dataset import AnatomySlices
-    from vesalius.evaluation.naming.encoding import EncodedSlices, encode_slices
-    from vesalius.evaluation.naming.evaluate import (
-        count_steps,
-        evaluate_prevalence,
-        evaluate_probe,
-    )
-    from vesalius.evaluation.naming.evaluate import evaluate_naming as evaluate
+    from vesalius.evaluation.naming.encoding import encode_slices
     from vesalius.evaluation.naming.label_scores import NamingSettings
-    from vesalius.evaluation.naming.page import NUMBERS, PAGE, write_naming_page
+    from vesalius.evaluation.naming.page import FILES, PAGE, write_naming_page
     from vesalius.models.inference import describe_device, place
     from vesalius.naming.labeller import load_namer
     from vesalius.prompts.anatomy import PAPER_STATIONS, STATIONS
-    from vesalius.training.manifest import fingerprint
+    from vesalius.provenance import identify_data, identify_weights
 
     stations = PAPER_STATIONS if paper_stations else STATIONS
     settings = NamingSettings(min_patients=min_patients, stations=stations)
@@ -285,29 +261,20 @@ def evaluate_naming(
     splits = {split: AnatomySlices(data, split) for split in names}
     trained = place(trained.eval(), device, precision)
     computed = describe_device(trained.device, precision)
-    origin = {"model": _name(model), "data": str(data.resolve()), "table": fingerprint(data), **asdict(settings)}
-    origin |= {"baselines": baselines, **computed}
-    claim = out and Claim(out, "evaluate-naming", origin, [PAGE, NUMBERS], overwrite)
-    if claim:
-        claim.check()
-    encoded: dict[str, EncodedSlices] = {}
+    read = {"path": str(data.resolve()), **identify_data(data)}
+    origin = {"weights": identify_weights(model, "name"), "data": read, **asdict(settings), "baselines": baselines}
+    claim = Claim(out, "evaluate-naming", {**origin, **computed}, FILES, overwrite)
+    claim.check()
+    encoded, name = {}, Path(model).name
     with progress_bar() as bar:
         for split, slices in splits.items():
             task = bar.add_task(f"Encoding {split}", total=len(slices))
             encoded[split] = encode_slices(trained, slices, partial(bar.advance, task), precision)
-        train, val, test = (encoded.get(split) for split in ("train", "val", "test"))
-        assert val is not None
-        assert test is not None
-        task = bar.add_task("Measuring", total=count_steps(val, test, settings))
-        name = Path(model).name
-        found = [evaluate(trained, val, test, name, settings, partial(bar.advance, task))]
-        if train is not None:
-            found.append(evaluate_probe(train, val, test, f"linear probe of {name}", settings))
-            found.append(evaluate_prevalence(train, val, test, settings))
-    if claim:
-        claim.make()
+        found = _measure(trained, encoded, name, settings, bar)
+    claim.make()
+    if out is not None:
         caption = f"{model} on the test slices of {data.name}."
-        write_naming_page(found, claim.folder, f"Naming by {name}", caption, computed)
+        write_naming_page(found, out, f"Naming by {name}", caption, computed)
     if as_json:
         print_json({"data": str(data), "manifest": computed, "systems": [each.to_dict() for each in found]})
     else:
@@ -316,9 +283,23 @@ def evaluate_naming(
         say(f"Report: {out / PAGE}")
 
 
-def _name(model: str) -> str:
-    """A path in full, or a name."""
-    return str(Path(model).resolve()) if Path(model).exists() else model
+def _measure(
+    trained: "VisionLanguageEncoder",
+    encoded: "Mapping[str, EncodedSlices]",
+    name: str,
+    settings: "NamingSettings",
+    bar: "Progress",
+) -> "list[AnatomyEvaluation]":
+    """The model, and the baselines where there are train slices."""
+    from vesalius.evaluation.naming.evaluate import count_steps, evaluate_naming, evaluate_prevalence, evaluate_probe
+
+    val, test = encoded["val"], encoded["test"]
+    task = bar.add_task("Measuring", total=count_steps(val, test, settings))
+    found = [evaluate_naming(trained, val, test, name, settings, partial(bar.advance, task))]
+    if (train := encoded.get("train")) is not None:
+        found.append(evaluate_probe(train, val, test, f"linear probe of {name}", settings))
+        found.append(evaluate_prevalence(train, val, test, settings))
+    return found
 
 
 def _print_naming(found: "list[AnatomyEvaluation]") -> None:

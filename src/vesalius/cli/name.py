@@ -2,49 +2,49 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from vesalius.cli.deidentify import deidentified
-from vesalius.cli.usage import AsJson, OutPath, Precision, RuntimeName
+from vesalius.cli.usage import AsJson, InPrecision, OnDevice, OutPath, WithRuntime
 from vesalius.console import print_json, progress_bar, say
 from vesalius.errors import (
+    LISTED,
     ConfigError,
-    ImageError,
     ModelError,
-    OutputError,
     VesaliusError,
+    fail_with,
     join_first,
     require,
     tell_failure,
     unexpected,
 )
-from vesalius.files import check_absent, sha256_of
+from vesalius.files import check_absent, sha256_of, spare
+from vesalius.models.choices import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from rich.progress import Progress
 
     from vesalius.imaging import MedicalImage
-    from vesalius.naming import AnatomyLabeller, FoundSeries, NamingCalibration, SeriesName
+    from vesalius.imaging.safeguards import Notice
+    from vesalius.imaging.search import FoundSeries
+    from vesalius.naming import AnatomyLabeller, NamingCalibration, SeriesName
     from vesalius.naming.many import NamingRequest
     from vesalius.naming.tables import NamingResult
     from vesalius.naming.telling import Digest
-
-LISTED = 5
-"""Failures and files that are listed on the terminal; the rest is counted."""
 
 
 def name(
     path: Path,
     /,
     *,
-    model: str = "pocket",
+    model: str = DEFAULT_MODEL,
     smoothing: Annotated[bool, Parameter(negative="--no-smoothing")] = True,
     out: OutPath = None,
     strip: Path | None = None,
@@ -58,9 +58,9 @@ def name(
     frame: int | None = None,
     each: bool = False,
     jobs: int = 1,
-    runtime: RuntimeName = "auto",
-    device: str = "auto",
-    precision: Precision = "32",
+    runtime: WithRuntime = "auto",
+    device: OnDevice = "auto",
+    precision: InPrecision = "32",
     as_json: AsJson = False,
 ) -> None:
     """Say which modality, protocol, plane, body stations and organs a picture, series or volume shows.
@@ -100,28 +100,33 @@ def name(
         frame: Of a multi-frame DICOM file or a TIFF, the only frame to name, from 1.
         each: Name numbered pictures of one size one by one, not as the slices of one stack.
         jobs: Processes that name at once, each with an equal share of the cores; each needs a model's memory.
-        runtime: Program that runs the model: onnx (pocket and what was fine-tuned from it, on the CPU), torch (any
-            model, anywhere), or the first that fits.
-        device: Where it computes: auto, cpu, cuda, cuda:1 or mps. On a GPU everything runs in PyTorch.
-        precision: Numbers it computes with in PyTorch.
         as_json: Print one JSON object, with every slice.
     """
     from vesalius.naming.labeller import read_calibration
+    from vesalius.naming.many import NamingRequest
     from vesalius.naming.strip import check_strip
-    from vesalius.naming.tables import check_table, write_table
-    from vesalius.naming.telling import print_names
+    from vesalius.naming.tables import check_names_table, write_table
+    from vesalius.naming.telling import print_names, say_notices
     from vesalius.processes import check_jobs
 
     check_jobs(jobs)
     calibration = read_calibration(model)
     if out is not None:
-        check_table(out)
+        check_names_table(out)
     if strip is not None:
         check_strip(strip)
-    choices = {"series": series, "stack": stack, "volume": volume, "frame": frame}
-    options = _Options(
-        path, model, smoothing, each, choices, strip, runtime, device, precision, out, sr, deidentify, overwrite, jobs
+    request = NamingRequest(
+        path,
+        model,
+        smooth=smoothing,
+        each=each,
+        strip=strip,
+        runtime=runtime,
+        device=device,
+        precision=precision,
+        choices={"series": series, "stack": stack, "volume": volume, "frame": frame},
     )
+    options = _Options(request=request, out=out, sr=sr, deidentify=deidentify, overwrite=overwrite, jobs=jobs)
     with TemporaryDirectory() as scratch:
         named = _find_and_name(options, Path(scratch))
         result, kept = _digest(named, model, calibration, audit=audit)
@@ -130,50 +135,27 @@ def name(
                 named.written[:0] = write_table(out, result)
         if as_json:
             print_json(result.to_dict())
+            say_notices(kept)
         else:
             print_names(result, kept)
             if named.skipped:
                 say(f"Series: {named.count - named.skipped} named, {named.skipped} named before and skipped.")
             if named.written:
                 say(f"Written: {join_first(map(str, named.written), LISTED)}")
-    _refuse(named, path, out)
+    _refuse(named, out)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Options:
     """The options of the command that decide what is named and written."""
 
-    path: Path
-    model: str
-    smooth: bool
-    each: bool
-    choices: "Mapping[str, Any]"
-    strip: Path | None
-    runtime: RuntimeName
-    device: str
-    precision: Precision
+    request: "NamingRequest"
+    """Without the checksum of the weights, which only many series need."""
     out: Path | None
     sr: Path | None
     deidentify: Path | None
     overwrite: bool
     jobs: int
-
-    def request(self) -> "NamingRequest":
-        from vesalius.models.checkpoint_file import find_checkpoint
-        from vesalius.naming.many import NamingRequest
-
-        return NamingRequest(
-            self.path,
-            self.model,
-            self.smooth,
-            self.each,
-            self.strip,
-            self.runtime,
-            self.device,
-            self.precision,
-            sha256_of(find_checkpoint(self.model, "name")),
-            self.choices,
-        )
 
 
 @dataclass
@@ -186,40 +168,48 @@ class _Named:
     skipped: int = 0
     failures: list[dict[str, str]] = field(default_factory=list)
     written: list[Path] = field(default_factory=list)
+    notices: list[dict[str, object]] = field(default_factory=list)
+    """What a folder holds beside images; those of a series stand in its names."""
 
 
 def _find_and_name(options: _Options, scratch: Path) -> _Named:
-    from vesalius.naming import find_series
+    from vesalius.imaging.search import find_series
 
     with progress_bar() as bar:
         task = bar.add_task("Looking for series", total=None)
-        found = find_series(options.path, each=options.each, **options.choices)
+        request = options.request
+        notices: list[Notice] = []
+        chosen = {"each": request.each, "notices": notices, **request.choices}
+        found = find_series(request.place, **chosen)  # type: ignore[arg-type]  # as given
         bar.remove_task(task)
         if options.sr is not None:
             _check_report(options.sr, found, options.overwrite)
         if options.deidentify is not None:
             _check_copies(options.deidentify, options.sr)
-        if options.sr is None and (len(found) > 1 or _has_record(options.out)):
-            return _name_many(found, options, scratch, bar)
-        return _name_one(found[0], options, bar)
+        many = options.sr is None and (len(found) > 1 or _has_record(options.out))
+        named = _name_many(found, options, scratch, bar) if many else _name_one(found[0], options, bar)
+        named.notices = [{"source": str(request.place), **each.to_dict()} for each in notices]
+        return named
 
 
 def _has_record(out: Path | None) -> bool:
     if out is None:
         return False
-    from vesalius.naming.many import RECORD, record_folder
+    from vesalius.naming.many import record_folder
+    from vesalius.records import NAMES
 
-    return (record_folder(out) / RECORD).is_file()
+    return (record_folder(out) / NAMES.name).is_file()
 
 
 def _name_many(found: "Sequence[FoundSeries]", options: _Options, scratch: Path, bar: "Progress") -> _Named:
+    from vesalius.models.checkpoint_file import find_checkpoint
     from vesalius.naming.many import name_many, record_folder
     from vesalius.naming.tables import table_files
 
-    out = options.out
+    request, out = options.request, options.out
     done = name_many(
         found,
-        options.request(),
+        replace(request, weights=sha256_of(find_checkpoint(request.model, "name"))),
         scratch if out is None else record_folder(out),
         tables=[] if out is None else [each.absolute() for each in table_files(out)],
         jobs=options.jobs,
@@ -234,18 +224,19 @@ def _name_one(found: "FoundSeries", options: _Options, bar: "Progress") -> _Name
     from vesalius.naming import AnatomyLabeller
 
     _check_results(options, found)
-    task = bar.add_task(f"Loading {options.model}", total=None)
+    request = options.request
+    task = bar.add_task(f"Loading {request.model}", total=None)
     labeller = AnatomyLabeller(
-        options.model, runtime=options.runtime, device=options.device, precision=options.precision
+        request.model, runtime=request.runtime, device=request.device, precision=request.precision
     )
     bar.remove_task(task)
     named = _Named()
     results = [] if options.sr is None else [options.sr]
     with (
         _remembering(found.source, named.failures),
-        deidentified(found.read(), options.deidentify, results, options.choices) as stacks,
+        deidentified(found.read(), options.deidentify, results, request.choices) as stacks,
     ):
-        series = _label(labeller, stacks, options.smooth, bar)
+        series = _label(labeller, stacks, request.smooth, bar)
         named.series, named.count = [series], 1
         _draw_and_report(series, stacks, options, named)
     return named
@@ -265,15 +256,15 @@ def _draw_and_report(series: "SeriesName", stacks: "Sequence[MedicalImage]", opt
     from vesalius.naming.labeller import choose_stacks
     from vesalius.naming.strip import write_strip
 
-    if options.strip is not None:
-        with _remembering(options.strip, named.failures):
-            write_strip(options.strip, series, choose_stacks(stacks))
-            named.written.append(options.strip)
+    if (strip := options.request.strip) is not None:
+        with _remembering(strip, named.failures):
+            write_strip(strip, series, choose_stacks(stacks))
+            named.written.append(strip)
     if options.sr is not None:
         with _remembering(options.sr, named.failures):
             from vesalius.clinical.work import report_names
 
-            report_names(options.sr, series, choose_stacks(stacks), options.model, overwrite=options.overwrite)
+            report_names(options.sr, series, choose_stacks(stacks), options.request.model, overwrite=options.overwrite)
             named.written.append(options.sr)
 
 
@@ -293,7 +284,9 @@ def _digest(
         named.failures,
         kept.audit if audit else None,
         rule=calibration.audit,
+        notices=named.notices,
     )
+    kept.notices[:0] = [f"{each['source']}: {each['message']}" for each in named.notices]
     return result, kept
 
 
@@ -319,11 +312,9 @@ def _check_results(options: _Options, found: "FoundSeries") -> None:
     from vesalius.naming.tables import table_files
 
     results = [] if options.out is None else table_files(options.out)
-    results += [] if options.strip is None else [options.strip]
+    results += [] if options.request.strip is None else [options.request.strip]
     check_absent(results, options.overwrite)
-    read = {file.resolve() for file in (found.source, *found.files)}
-    if lost := [each for each in results if each.resolve() in read]:
-        raise OutputError(f"{lost[0]}: is an image to be named, and a result would replace it; choose another name.")
+    spare(results, (found.source, *found.files))
 
 
 def _check_report(path: Path, found: "Sequence[FoundSeries]", overwrite: bool) -> None:
@@ -350,7 +341,7 @@ def _check_copies(copies: Path, report: Path | None) -> None:
     check_copies(copies)
 
 
-def _refuse(named: _Named, path: Path, out: Path | None) -> None:
+def _refuse(named: _Named, out: Path | None) -> None:
     """Say at the end what could not be named or written.
 
     Raises:
@@ -358,11 +349,5 @@ def _refuse(named: _Named, path: Path, out: Path | None) -> None:
     """
     from vesalius.naming.tables import table_files
 
-    failures = named.failures
-    if not failures:
-        return
-    if named.total == 1:
-        raise ImageError(failures[0]["reason"])
-    listed = ", which --json lists" if out is None else f", which {table_files(out)[:2][-1]} lists"
-    told = join_first(map(tell_failure, failures), LISTED, "; ", listed)
-    raise ImageError(f"{path}: {len(failures)} of {named.total} series could not be named or drawn: {told}")
+    where = ", which --json lists" if out is None else f", which {table_files(out)[:2][-1]} lists"
+    fail_with(list(map(tell_failure, named.failures)), "series could not be named or drawn", where, named.total)

@@ -13,6 +13,7 @@ from vesalius.cli.deidentify import check_copies, deidentified
 from vesalius.cli.usage import AsJson, OutPath
 from vesalius.console import print_json, print_path, say
 from vesalius.errors import ConfigError, OutputError, PromptError, require
+from vesalius.models.choices import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from vesalius.pacs.dicomweb import DicomWeb
@@ -64,7 +65,7 @@ def pacs_segment(
     series: str,
     prompt: Annotated[tuple[str, ...], Parameter(alias="-p")],
     out: OutPath = None,
-    model: str = "pocket",
+    model: str = DEFAULT_MODEL,
     send: bool = False,
     deidentify: Path | None = None,
     overwrite: bool = False,
@@ -91,10 +92,11 @@ def pacs_segment(
     require_pacs()
     from vesalius.clinical.work import DicomFiles, ReportOnlyError, check_outputs, segment_to_dicom
     from vesalius.imaging import read_image
-    from vesalius.predict import Predictor, check_prompts
+    from vesalius.knowledge import check_distinct
+    from vesalius.predict import Predictor
     from vesalius.segmenting.request import Request
 
-    check_prompts(list(prompt))
+    check_distinct(prompt)
     with _place(out, send, deidentify) as place:
         files = DicomFiles(place, place.with_name(f"{place.stem}.report.dcm"))
         check_outputs(files.paths, place.parent, overwrite)
@@ -116,7 +118,7 @@ def pacs_name(
     study: str,
     series: str,
     out: OutPath = None,
-    model: str = "pocket",
+    model: str = DEFAULT_MODEL,
     send: bool = False,
     deidentify: Path | None = None,
     overwrite: bool = False,
@@ -196,7 +198,7 @@ def _place(out: Path | None, send: bool, deidentify: Path | None) -> Iterator[Pa
 @contextmanager
 def _fetched(url: str, study: str, series: str) -> "Iterator[tuple[DicomWeb, Path]]":
     """The service, and a folder with the series."""
-    from vesalius.pacs.addresses import check_uid
+    from vesalius.addresses import check_uid
     from vesalius.pacs.dicomweb import DicomWeb
 
     check_uid(study, "--study")

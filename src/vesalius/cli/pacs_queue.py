@@ -12,6 +12,8 @@ from vesalius.cli.pacs import require_pacs
 from vesalius.cli.usage import AsJson
 from vesalius.console import print_json, print_table, say
 from vesalius.errors import ConfigError, OutputError
+from vesalius.files import tell_bytes
+from vesalius.models.choices import DEFAULT_MODEL
 from vesalius.pacs.settings import ListenSettings
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def pacs_listen(
     client_ca: Path | None = ListenSettings.client_ca,
     associations: int = ListenSettings.most_associations,
     megabytes: int = ListenSettings.most_megabytes,
-    model: str = "pocket",
+    model: str = DEFAULT_MODEL,
 ) -> None:
     """Accept series by C-STORE, work on them by rules, and send results back, until it is stopped.
 
@@ -111,7 +113,7 @@ def pacs_status(queue: Path, /, *, as_json: AsJson = False) -> None:
         print_json({"states": states, "bytes": waiting.used_bytes(), "failed": told, "unlisted": unlisted})
         return
     print_table(("state", "series"), [(state, counts[state]) for state in State])
-    say(f"Instances take {waiting.used_bytes() / 2**20:.1f} MiB.")
+    say(f"Instances take {tell_bytes(waiting.used_bytes())}.")
     if unlisted:
         say(f"{unlisted} files in {waiting.incoming} are in no series yet; a running listener takes them in.")
     if failed:

@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from vesalius.cli.usage import AsJson, Precision, RuntimeName
+from vesalius.cli.usage import AsJson, InPrecision, OnDevice, WithRuntime
 from vesalius.console import print_json, print_table, progress_bar, say, say_first
-from vesalius.errors import ConfigError, ImageError, PromptError, join_first, require, tell_failure
+from vesalius.errors import LISTED, ConfigError, ImageError, PromptError, fail_with, require, tell_failure
+from vesalius.models.choices import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from vesalius.knowledge import Understanding
-    from vesalius.results import Result
+    from vesalius.results import Answered
     from vesalius.segmenting.request import Request
     from vesalius.segmenting.run import RunSummary
-
-LISTED = 5
-"""Failures and notices that are listed on the terminal; the rest is counted."""
 
 
 def segment(
@@ -30,7 +28,7 @@ def segment(
     /,
     *prompts: str,
     prompt: Annotated[list[str] | None, Parameter(alias="-p")] = None,
-    model: str = "pocket",
+    model: str = DEFAULT_MODEL,
     out: Annotated[Path, Parameter(alias="-o")] = Path("segmentation"),
     overwrite: bool = False,
     plane: Literal["axial", "coronal", "sagittal"] | None = None,
@@ -51,9 +49,9 @@ def segment(
     sr: Path | None = None,
     sc: Path | None = None,
     deidentify: Path | None = None,
-    runtime: RuntimeName = "auto",
-    device: str = "auto",
-    precision: Precision = "32",
+    runtime: WithRuntime = "auto",
+    device: OnDevice = "auto",
+    precision: InPrecision = "32",
     as_json: AsJson = False,
 ) -> None:
     """Outline what phrases name in a picture, a DICOM file or series, or a volume.
@@ -115,14 +113,11 @@ def segment(
         sr: Beside a DICOM segmentation, a structured report: what was found, what not, and what was not learnt.
         sc: Beside a DICOM segmentation, its overlay as a secondary capture, for viewers that show no segmentations.
         deidentify: New folder for de-identified copies of the DICOM images; the results are made from them.
-        runtime: Program that runs the model: onnx (pocket and what was fine-tuned from it, on the CPU), torch (any
-            model, anywhere), or the first that fits.
-        device: Where it computes: auto, cpu, cuda, cuda:1 or mps. On a GPU everything runs in PyTorch.
-        precision: Numbers it computes with in PyTorch.
         as_json: Print one JSON object.
     """
-    from vesalius.predict import check_prompts
-    from vesalius.segmenting.request import MaskRules, Request
+    from vesalius.knowledge import check_distinct
+    from vesalius.masks import MaskRules
+    from vesalius.segmenting.request import Request
 
     choices = {"series": series, "stack": stack, "volume": volume, "frame": frame}
     asked = Request(
@@ -136,8 +131,8 @@ def segment(
         device=device,
         precision=precision,
     )
+    check_distinct(asked.prompts)
     if not prompt:
-        check_prompts(prompts)
         _refuse_files(prompts)
     dicom = out.suffix.lower() == ".dcm"
     _check_folder_name(out)
@@ -175,7 +170,7 @@ def _segment_one(
     from vesalius.imaging import read_image
     from vesalius.imaging.safeguards import warn_of
     from vesalius.predict import Predictor
-    from vesalius.results import Results
+    from vesalius.results import Results, answer_all
 
     try:
         picture = read_image(image, **request.choices)  # type: ignore[arg-type]  # as the command line gave them
@@ -189,20 +184,18 @@ def _segment_one(
     told_by |= {"runtime": predictor.runtime.name, "device": predictor.runtime.device}
     with progress_bar() as bar:
         understood = predictor.understand(slices, request.prompts, watch=partial(_track, bar, "Looking"))
-        asked = [each for each in understood if each.asked is not None]
-        results = Results(out, picture, slices, [each.prompt for each in asked], overwrite=overwrite, made_by=told_by)
-        if asked:
-            for answers in bar.track(predictor.predict_slices(slices, asked), len(slices), description="Segmenting"):
-                results.add(answers)
-    found = iter(results.write() if asked else ())
-    answered = [(each, None if each.asked is None else next(found)) for each in understood]
+        asked = [each.prompt for each in understood if each.asked is not None]
+        results = Results(out, picture, slices, asked, overwrite=overwrite, made_by=told_by)
+        answered = answer_all(
+            predictor, understood, results, lambda each, total: bar.track(each, total, description="Segmenting")
+        )
     warn_of(results.notices, picture.source)
     if as_json:
         notices = [notice.to_dict() for notice in (*picture.notices, *results.notices)]
-        told = [each.to_dict() | ({} if item is None else item.to_dict()) for each, item in answered]
+        told = [each.to_dict() for each in answered]
         print_json({"image": str(image), "model": request.model, "notices": notices, "results": told})
         return
-    print_table(("prompt", "presence", "area", "overlay"), [_row(each, item) for each, item in answered])
+    print_table(("prompt", "presence", "area", "overlay"), list(map(_row, answered)))
     _say_remarks(understood)
 
 
@@ -230,6 +223,7 @@ def _segment_dicom(
         check_copies(deidentify)
     picture = read_image(image, **request.choices)  # type: ignore[arg-type]  # as the command line gave them
     predictor = Predictor(request.model, runtime=request.runtime, device=request.device, precision=request.precision)
+    notices = list(picture.notices)
     with deidentified([picture], deidentify, files.paths, request.choices) as (shown,), progress_bar() as bar:
         found = segment_to_dicom(
             shown,
@@ -239,12 +233,13 @@ def _segment_dicom(
             fractional=fractional,
             overwrite=overwrite,
             watch=lambda answers, total: bar.track(answers, total, description="Segmenting"),
+            notices=notices,
         )
     if as_json:
         written = {"segmentation": files.segmentation, "report": files.report, "capture": files.capture}
         told = [each.to_dict() for each in found]
-        notices = [notice.to_dict() for notice in picture.notices]
-        print_json({"image": image, "model": request.model, "notices": notices, "files": written, "results": told})
+        remarks = [notice.to_dict() for notice in notices]
+        print_json({"image": image, "model": request.model, "notices": remarks, "files": written, "results": told})
         return
     print_table(("prompt", "segment", "presence", "area"), [each.to_row() for each in found])
     _say_remarks([each.understanding for each in found])
@@ -262,11 +257,11 @@ def _say_remarks(understood: "Sequence[Understanding]") -> None:
             say(each.remark + (f" Existence: {told}." if (told := each.told_existence) else ""))
 
 
-def _row(understood: "Understanding", item: "Result | None") -> tuple[object, ...]:
+def _row(answered: "Answered") -> tuple[object, ...]:
     """A row of the table."""
-    if item is not None:
+    if (item := answered.result) is not None:
         return item.prompt, item.existence, f"{100 * item.share:.2f} %", item.overlay
-    return understood.prompt, understood.refusal, None, None
+    return answered.understanding.prompt, answered.understanding.refusal, None, None
 
 
 def _segment_many(
@@ -300,9 +295,12 @@ def _segment_many(
         )
     if as_json:
         print_json({"model": request.model, **summary.to_dict()})
+        _say_notices(summary)
     else:
         _print_many(summary, request.prompts)
-    _refuse(summary)
+    failures = list(map(tell_failure, summary.failures))
+    total = summary.done + summary.skipped + len(failures)
+    fail_with(failures, "images failed", f", which --json and {summary.page} list", total)
 
 
 def _print_many(summary: "RunSummary", prompts: Sequence[str]) -> None:
@@ -311,13 +309,18 @@ def _print_many(summary: "RunSummary", prompts: Sequence[str]) -> None:
     print_table(columns, [_count(prompt, summary) for prompt in prompts])
     for remark in dict.fromkeys(str(row["remark"]) for row in summary.rows if row.get("remark")):
         say(remark)
-    notices = [f"{row['image']}: {each}" for row in summary.rows for each in _listed(row.get("notices"))]
-    say_first(list(dict.fromkeys(notices)), LISTED, "… and {} more notices, which the table lists.")
+    _say_notices(summary)
     skipped = f", {summary.skipped} done before and skipped" if summary.skipped else ""
     failed = f", {len(summary.failures)} failed" if summary.failures else ""
     say(f"Images: {summary.done} segmented{skipped}{failed}.")
     if summary.rows:
         say(f"Look at {summary.page}; numbers: {summary.table}")
+
+
+def _say_notices(summary: "RunSummary") -> None:
+    notices = [f"{each['source']}: {each['message']}" for each in summary.notices]
+    notices += [f"{row['image']}: {each}" for row in summary.rows for each in _listed(row.get("notices"))]
+    say_first(list(dict.fromkeys(notices)), LISTED, "… and {} more notices, which the table lists.")
 
 
 def _count(prompt: str, summary: "RunSummary") -> tuple[object, ...]:
@@ -329,22 +332,6 @@ def _count(prompt: str, summary: "RunSummary") -> tuple[object, ...]:
 
 def _listed(value: object) -> list[object]:
     return value if isinstance(value, list) else []
-
-
-def _refuse(summary: "RunSummary") -> None:
-    """List the failures at the end.
-
-    Raises:
-        ImageError: If anything failed.
-    """
-    told = [tell_failure(each) for each in summary.failures]
-    if not told:
-        return
-    if len(told) == 1:
-        raise ImageError(told[0])
-    total = summary.done + summary.skipped + len(told)
-    listed = join_first(told, LISTED, "; ", f", which --json and {summary.page} list")
-    raise ImageError(f"{len(told)} of {total} images failed: {listed}")
 
 
 def _refuse_files(prompts: Sequence[str]) -> None:

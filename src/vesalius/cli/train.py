@@ -2,22 +2,24 @@
 
 import sys
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from vesalius.cli.usage import AsJson, Flat, OutPath, Precision
+from vesalius.cli.usage import AsJson, Flat, InPrecision, OnDevice, OutPath
 from vesalius.console import print_json, print_table, progress_bar, say
 from vesalius.errors import ConfigError
 from vesalius.folders import Claim
-from vesalius.training.runtime_options import RuntimeOptions
+from vesalius.training.runtime_options import RuntimeOptions, SavingOptions
 
 if TYPE_CHECKING:
     from vesalius.benchmark.report import BenchmarkReport
     from vesalius.benchmark.running import Preflight
     from vesalius.data.fingerprints import Fingerprints
+    from vesalius.training.fit import RunResult
 
 
 SHORT = ("learning_rate", "batch_size", "max_epochs", "max_steps", "seed")
@@ -80,7 +82,7 @@ def _parse(text: str) -> object:
         return text
 
 
-_SETTINGS, _RUNNING = RecipeOptions(), RuntimeOptions()
+_SETTINGS, _RUNNING, _SAVING = RecipeOptions(), RuntimeOptions(), SavingOptions()
 
 
 def train(
@@ -91,7 +93,7 @@ def train(
     settings: Annotated[RecipeOptions, Flat] = _SETTINGS,
     pretrained: bool = False,
     from_scratch: bool = False,
-    cached_augmentations: Annotated[int | None, Parameter(alias="--views")] = None,
+    cached_augmentations: int | None = None,
     running: Annotated[RuntimeOptions, Flat] = _RUNNING,
     as_json: AsJson = False,
 ) -> None:
@@ -121,18 +123,17 @@ def train(
         running: What does not.
         as_json: Print one JSON object.
     """
-    from pytorch_lightning.utilities import rank_zero_only
-
     from vesalius.models.registry import to_options
     from vesalius.models.start import start_model
+    from vesalius.tables import to_table
     from vesalius.training.callbacks import tell
-    from vesalius.training.config import TrainConfig, check_table
+    from vesalius.training.config import TrainConfig
     from vesalius.training.fit import check_encoders, fit
 
     given = settings.read() | ({} if cached_augmentations is None else {"cached_augmentations": cached_augmentations})
-    options = to_options(check_table(given.pop("model", {}), "[model]"))
+    options = to_options(to_table(given.pop("model", {}), "[model]"))
     config = TrainConfig.from_dict(given)
-    folder = out or Path("runs") / f"{Path(model).stem}-{data[0].name}"
+    folder = out or _default_folder(model, data)
     start, origin = start_model(model, seed=config.seed, options=options, pretrained=pretrained)
     config = config.for_trained(start, given) if origin == "trained" else config
     if origin == "untrained" and not from_scratch:
@@ -141,18 +142,32 @@ def train(
     if running.features and not config.cached_augmentations:
         tell("--features has no effect: nothing is stored without cached_augmentations, as an option or in the recipe.")
     result = fit(start, data, folder, config, running, _read_seen(model, origin))
+    _tell(result, "val_dice", "Best validation Dice", as_json=as_json)
+
+
+def _default_folder(model: str, data: Sequence[Path]) -> Path:
+    return Path("runs") / f"{Path(model).stem}-{data[0].name}"
+
+
+def _tell(result: "RunResult", key: str, title: str, *, as_json: bool) -> None:
+    """Say how a run ended, from one of its processes.
+
+    Args:
+        result: What it left behind.
+        key: Name of its score in JSON.
+        title: The same for people.
+        as_json: Print JSON.
+    """
+    from pytorch_lightning.utilities import rank_zero_only
+
+    from vesalius.training.callbacks import tell
+
     if as_json:
-        rank_zero_only(print_json)(
-            {
-                "checkpoint": str(result.checkpoint),
-                "val_dice": result.score,
-                "epochs": result.epochs,
-                "earlier": result.earlier,
-            }
-        )
+        told = {"checkpoint": str(result.checkpoint), key: result.score, "epochs": result.epochs}
+        rank_zero_only(print_json)({**told, "earlier": result.earlier})
     else:
         earlier = " (finished earlier; train it anew with --overwrite)" if result.earlier else ""
-        tell(f"Best validation Dice {result.score:.3f} after {result.epochs} epochs: {result.checkpoint}{earlier}")
+        tell(f"{title} {result.score:.3f} after {result.epochs} epochs: {result.checkpoint}{earlier}")
 
 
 def _read_seen(model: str, origin: str) -> "Fingerprints | None":
@@ -171,11 +186,7 @@ def train_naming(
     data: list[Path],
     out: OutPath = None,
     settings: Annotated[RecipeOptions, Flat] = _SETTINGS,
-    workers: int = 0,
-    save_minutes: float = 10.0,
-    log: list[Literal["tensorboard", "mlflow"]] | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
+    running: Annotated[SavingOptions, Flat] = _SAVING,
     as_json: AsJson = False,
 ) -> None:
     """Train a model to name slices, on captions of what they show, keeping the weights that name validation best.
@@ -198,39 +209,23 @@ def train_naming(
         data: Folders of slices; repeat --data for several.
         out: Folder for weights, manifest and metrics; runs/MODEL-DATA by default.
         settings: What decides the result; an image is a slice here.
-        workers: Processes that prepare slices; 0 for none but the one that trains.
-        save_minutes: Between savings of the run's state inside an epoch; it is saved after each anyway.
-        log: Report to TensorBoard or MLflow too; repeat it for both.
-        resume: Go on where an interrupted run in the same folder stopped, as if it had not been interrupted. The same
-            command does so by itself; this refuses to begin anew.
-        overwrite: Begin anew where the folder holds a run, and replace that.
+        running: What does not.
         as_json: Print one JSON object.
     """
     from vesalius.models.registry import to_options
     from vesalius.models.start import start_encoder
+    from vesalius.tables import to_table
     from vesalius.training.callbacks import tell
-    from vesalius.training.config import check_table
     from vesalius.training.contrastive import ContrastiveConfig, fit_contrastive
-    from vesalius.training.runtime_options import RuntimeOptions
 
     given = settings.read()
-    options = to_options(check_table(given.pop("model", {}), "[model]"))
+    options = to_options(to_table(given.pop("model", {}), "[model]"))
     config = ContrastiveConfig.from_dict(given)
-    folder = out or Path("runs") / f"{Path(model).stem}-{data[0].name}"
+    folder = out or _default_folder(model, data)
     start, origin = start_encoder(model, seed=config.seed, options=options)
-    running = RuntimeOptions(
-        resume=resume, overwrite=overwrite, workers=workers, save_minutes=save_minutes, loggers=tuple(log or ())
-    )
     tell(f"{model}: {origin} weights; results in {folder}")
-    result = fit_contrastive(start, data, folder, config.for_model(start, given), running)
-    if as_json:
-        told = {"checkpoint": str(result.checkpoint), "val_top1": result.score, "epochs": result.epochs}
-        print_json({**told, "earlier": result.earlier})
-    else:
-        say(
-            f"Right first names on validation slices {result.score:.3f} after {result.epochs} epochs: "
-            f"{result.checkpoint}{' (finished earlier; train it anew with --overwrite)' if result.earlier else ''}"
-        )
+    result = fit_contrastive(start, data, folder, config.for_model(start, given), RuntimeOptions(**asdict(running)))
+    _tell(result, "val_top1", "Right first names on validation slices", as_json=as_json)
 
 
 def benchmark(
@@ -240,15 +235,16 @@ def benchmark(
     data: Path | None = None,
     out: OutPath = None,
     dry_run: bool = False,
-    device: str = "auto",
-    precision: Precision = "32",
+    device: OnDevice = "auto",
+    precision: InPrecision = "32",
     overwrite: bool = False,
     as_json: AsJson = False,
 ) -> None:
     """Train and score every model of a recipe on every data set, and put the numbers beside published ones.
 
     What is finished in the folder stays; the same command goes on where an interrupted one stopped. A model that cannot
-    be trained or scored is named with the reason, and the others go on.
+    be trained or scored is named with the reason, and the others go on. --device is for both, --precision for scoring:
+    training computes in that of the recipe.
 
     Exit codes:
         1: Some numbers are missing; what stopped them is told.
@@ -265,9 +261,6 @@ def benchmark(
         out: Folder for table.md, table.csv, table.json and, in DATA/MODEL/seed-0, weights and evaluations, which
             `vesalius report` and `vesalius compare` read; runs/benchmark-RECIPE by default.
         dry_run: Only say what is missing and how many hours it will take; the exit code is 1 if something is missing.
-        device: Where models train and are scored: "cpu", "cuda", "cuda:1" or "mps"; "auto" takes a GPU where there is
-            one.
-        precision: Of scoring; training computes as the recipe says.
         overwrite: Replace the table of another recipe in the folder.
         as_json: Print one JSON object.
     """

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
-from cyclopts.exceptions import UnknownOptionError
+from cyclopts.exceptions import UnknownOptionError, UnusedCliTokensError
 
-from vesalius.errors import ConfigError
+from vesalius.console import warn
+from vesalius.errors import ConfigError, join_first
+from vesalius.models.choices import Precision, RuntimeChoice
 
 AsJson = Annotated[bool, Parameter(name="--json")]
 """Whether a command prints one JSON object instead of tables."""
@@ -20,8 +23,33 @@ OutPath = Annotated[Path | None, Parameter(alias="-o")]
 Flat = Parameter(name="*")
 """Makes each field of a dataclass an option of its own."""
 Split = Literal["train", "val", "test"]
-RuntimeName = Literal["auto", "onnx", "torch"]
-Precision = Literal["32", "16-mixed", "bf16-mixed"]
+WithRuntime = Annotated[
+    RuntimeChoice,
+    Parameter(
+        help="Program that runs the model: onnx (pocket and what was fine-tuned from it, on the CPU), torch (any "
+        "model, anywhere), or the first that fits."
+    ),
+]
+OnDevice = Annotated[
+    str,
+    Parameter(
+        help="Where it computes: cpu, cuda, cuda:1 or mps; auto takes a GPU where there is one and PyTorch runs the "
+        "model. On a GPU everything runs in PyTorch."
+    ),
+]
+InPrecision = Annotated[
+    Precision,
+    Parameter(help="Numbers that PyTorch computes with; the mixed ones halve their bits where that is safe, for GPUs."),
+]
+GroupRegex = Annotated[
+    str | None,
+    Parameter(
+        help="Names the patient or video in an image's file name: its first bracket, or all that matches, such as "
+        '"^[^_]+".'
+    ),
+]
+Overwrite = Annotated[bool, Parameter(help="Replace what this command made there from something else.")]
+"""The last five have their help here, once; that of all other options stands in the docstrings of their commands."""
 
 EXIT_CODES = {
     0: "Done.",
@@ -81,6 +109,11 @@ Loudness = Literal["normal", "quiet", "verbose"]
 LOUDNESS: dict[str, Loudness] = {"--quiet": "quiet", "--verbose": "verbose"}
 """Options of every command."""
 LOUDNESS_HELP = "`--quiet`: nothing but results and errors. `--verbose`: what is loaded, and how long it takes."
+RENAMED = {
+    "train": {"--views": "--cached-augmentations"},
+    "evaluate-naming": {"--least-patients": "--min-patients"},
+}
+"""Command -> its options' names of before -> those of today."""
 CLOSE = 0.75
 """Minimum similarity of an option that is proposed for an unknown one."""
 
@@ -146,6 +179,20 @@ def take_loudness(arguments: Sequence[str]) -> tuple[list[str], Loudness]:
     return rest, LOUDNESS[asked.pop()] if asked else "normal"
 
 
+def rename_options(command: str, arguments: Sequence[str]) -> list[str]:
+    """The same command line with the options' names of today; a warning lists those that had old ones, as of recipes.
+
+    >>> rename_options("train", ["train", "--model=pocket", "--", "--views"])
+    ['train', '--model=pocket', '--', '--views']
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    given = [each.partition("=") for each in arguments[:end]]
+    names = RENAMED.get(command, {})
+    if old := [name for name in names if name in {each[0] for each in given}]:
+        warn(f"vesalius {command}: renamed options, write {', '.join(f'{names[name]} for {name}' for name in old)}.")
+    return ["".join((names.get(name, name), *value)) for name, *value in given] + list(arguments[end:])
+
+
 def explain_option(error: UnknownOptionError) -> str:
     """Message for an unknown option: the option that may have been meant, and where all are listed."""
     given = (error.token.keyword or error.token.value).partition("=")[0]
@@ -156,6 +203,14 @@ def explain_option(error: UnknownOptionError) -> str:
     hint = f" Did you mean {close[0]}{note}?" if close else ""
     command = " ".join(["vesalius", *(error.command_chain or ())])
     return f"Unknown option: {given}.{hint} All options: {command} --help"
+
+
+def explain_arguments(error: UnusedCliTokensError) -> str:
+    """Message for arguments that a command has no place for, as where the shell made many names of a pattern."""
+    command = " ".join(["vesalius", *(error.command_chain or ())])
+    left = error.unused_tokens or []
+    files = " Of several files, name the folder." if any(map(os.path.exists, left)) else ""
+    return f"Too many arguments for {command}: {join_first(left)}.{files} All arguments: {command} --help"
 
 
 def _find_meant(word: str, names: list[str]) -> str | None:

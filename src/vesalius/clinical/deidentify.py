@@ -41,7 +41,7 @@ from vesalius.errors import ImageError, OutputError
 from vesalius.files import unfinished_name
 from vesalius.imaging import MedicalImage, Notice
 from vesalius.imaging.dicom import read_dicom, read_files, sort_files
-from vesalius.imaging.dicom_file import DicomFile, open_dicom, pixel_bytes, reading
+from vesalius.imaging.dicom_file import DicomFile, open_dicom, pixel_bytes, reading_dicom
 from vesalius.imaging.formats import visible_files
 from vesalius.imaging.safeguards import MEGABYTES, megabytes
 
@@ -245,7 +245,7 @@ class _Cleaner:
         """
         file = open_dicom(path)
         check_uids(file.header, path)
-        with reading(path):
+        with reading_dicom(path):
             whole = dcmread(path, force=True)
             _refuse_shown_text(whole, path)
             _bare_pixels(whole, file)

@@ -20,7 +20,7 @@ from vesalius.errors import ConfigError, ImageError
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.orientation import grid_order
 from vesalius.imaging.safeguards import MEGABYTES, megabytes
-from vesalius.segmenting.request import MOST_LABELS, LabelMasks
+from vesalius.masks import MOST_LABELS, LabelMasks
 from vesalius.volumes import PackedMasks, Planes, Values
 
 SERIES_NUMBER = 9001
@@ -48,7 +48,10 @@ class SegmentationType(StrEnum):
 class Segment:
     """What a phrase is called in the object."""
 
-    prompt: str
+    label: str
+    """What it holds, in few words."""
+    description: str
+    """The same in full; not written where the label says it all."""
     name: str
     """What its codes are looked up by, see `concept_of`."""
     colour: tuple[int, int, int]
@@ -202,7 +205,7 @@ def _are_all_marked(pixels: NDArray[np.uint8] | NDArray[np.float32], segments: i
 
 def _describe(number: int, segment: Segment, maker: Maker) -> SegmentDescription:
     concept = concept_of(segment.name)
-    label = to_label(segment.prompt)
+    label = to_label(segment.label)
     described = SegmentDescription(
         number,
         label,
@@ -215,8 +218,8 @@ def _describe(number: int, segment: Segment, maker: Maker) -> SegmentDescription
         anatomic_regions=None if concept.region is None else [concept.region],
         display_color=CIELabColor.from_rgb(*segment.colour),
     )
-    if label != segment.prompt:
-        described.SegmentDescription = to_label(segment.prompt, LONGEST_DESCRIPTION)
+    if label != segment.description:
+        described.SegmentDescription = to_label(segment.description, LONGEST_DESCRIPTION)
     return described
 
 

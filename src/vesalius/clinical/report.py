@@ -15,7 +15,9 @@ from highdicom.sr import (
     ObservationContext,
     ObserverContext,
     QualitativeEvaluation,
+    RelationshipTypeValues,
     SourceImageForMeasurementGroup,
+    TextContentItem,
     TrackingIdentifier,
 )
 from pydicom.dataset import Dataset
@@ -36,6 +38,7 @@ SERIES_NUMBER = 9002
 SHOWN = "shown in these images"
 """What is judged of each finding. Not whether the patient has it: a head CT shows no kidneys."""
 MILLILITRE = Code("mL", "UCUM", "mL")
+LONGEST_COMMENT = 1024
 PLACES = 4
 """Decimals of likelihoods and volumes."""
 
@@ -88,6 +91,8 @@ class ReportedFinding:
     kind: Likelihood = Likelihood.PROBABILITY
     """What that number is."""
     volume_ml: float | None = None
+    comment: str = ""
+    """How the phrase was understood, if it was not as it stands."""
 
 
 def build_report(
@@ -198,7 +203,7 @@ def _in_display_order(image: MedicalImage, source: SourceSeries) -> Sequence[Ref
 
 def _group(finding: ReportedFinding, maker: Maker) -> MeasurementsAndQualitativeEvaluations:
     concept = concept_of(finding.name)
-    return MeasurementsAndQualitativeEvaluations(
+    group = MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(generate_uid(prefix=None), to_label(finding.label)),
         finding_category=concept.category,
         finding_type=concept.kind,
@@ -208,6 +213,11 @@ def _group(finding: ReportedFinding, maker: Maker) -> MeasurementsAndQualitative
         qualitative_evaluations=[QualitativeEvaluation(private(SHOWN), finding.presence.code())],
         source_images=[*_references(finding.frames)],
     )
+    if finding.comment:  # highdicom has no argument for it
+        text = to_label(finding.comment, LONGEST_COMMENT)
+        comment = TextContentItem(codes.DCM.Comment, text, RelationshipTypeValues.CONTAINS)
+        group[0].ContentSequence.append(comment)
+    return group
 
 
 def _measurements(finding: ReportedFinding) -> Iterator[Measurement]:

@@ -16,7 +16,7 @@ from vesalius.errors import ImageError
 from vesalius.files import writing
 from vesalius.imaging import MedicalImage, Notice
 from vesalius.imaging.dicom_attributes import FileAttributes, FrameAttributes
-from vesalius.imaging.dicom_file import open_dicom, reading
+from vesalius.imaging.dicom_file import open_dicom, reading_dicom
 from vesalius.imaging.image import SourceFrame
 from vesalius.imaging.orientation import MAX_MM
 from vesalius.imaging.safeguards import quiet
@@ -168,7 +168,7 @@ def read_source(image: MedicalImage) -> SourceSeries:
     for file, header in headers.items():
         check_uids(header, file)
     _check_alike(headers.values(), ALIKE, path)
-    with reading(path):
+    with reading_dicom(path):
         frames = tuple(_refer(headers, image.source_frames))
         placed = _is_placed(image, headers.values())
     if len({(frame.instance, frame.number) for frame in frames}) < len(frames):
@@ -176,7 +176,7 @@ def read_source(image: MedicalImage) -> SourceSeries:
             f"{path}: several files at different places have one SOPInstanceUID, so that a DICOM result could not say "
             "which it means; export them again from the archive."
         )
-    with reading(path):
+    with reading_dicom(path):
         header = _read_patient(headers[image.source_frames[0].path])
     shape = image.pixels.shape if image.source_shape is None else (0, image.source_shape[1], image.source_shape[0])
     return SourceSeries(path, header, frames, (shape[1], shape[2]), placed, burned_in(*headers.values()))

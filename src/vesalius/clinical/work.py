@@ -23,16 +23,17 @@ from vesalius.clinical.masks import (
 )
 from vesalius.clinical.report import Likelihood, Presence, ReportedFinding, build_report, findings_of
 from vesalius.clinical.source import ReferencedFrame, SourceSeries, building, read_source, write_dataset
-from vesalius.errors import ConfigError, OutputError, PromptError
-from vesalius.files import check_absent
+from vesalius.errors import ConfigError, PromptError
+from vesalius.files import check_absent, spare
 from vesalius.imaging import MedicalImage, SliceStack
-from vesalius.imaging.safeguards import warn_of
-from vesalius.knowledge import Understanding
+from vesalius.imaging.safeguards import Notice, warn_of
+from vesalius.knowledge import Understanding, check_distinct
+from vesalius.masks import Collector, MaskRules
 from vesalius.naming.labels import SeriesName
 from vesalius.predict import Predictor
 from vesalius.segmentation import Segmentation, describe_existence
 from vesalius.segmenting.page import colour_of, draw_overview
-from vesalius.segmenting.request import Collector, MaskRules, Request
+from vesalius.segmenting.request import Request
 from vesalius.volumes import PackedMasks, volume_of
 
 Watch = Callable[[Iterable[list[Segmentation]], int], Iterable[list[Segmentation]]]
@@ -81,6 +82,11 @@ class PhraseResult:
         """What its codes are looked up by."""
         return self.understanding.target or self.understanding.prompt
 
+    @property
+    def label(self) -> str:
+        """What its results are called: the phrase, or what they hold where a remark says that this is not the same."""
+        return self.name if self.segment is not None and self.understanding.remark else self.understanding.prompt
+
     def to_row(self) -> tuple[object, ...]:
         """Phrase, segment, existence and share, for a table."""
         if self.share is None:
@@ -117,26 +123,7 @@ def check_outputs(paths: Sequence[Path], image: Path, overwrite: bool) -> None:
     if len({path.resolve() for path in paths}) < len(paths):
         raise ConfigError(f"{paths[0]}: stands for several results; give each a name of its own.")
     check_absent(paths, overwrite)
-    own = next((path for path in paths if path.resolve() == image.resolve()), None)
-    if own is not None:
-        raise OutputError(f"{own}: is the image that is read, and a result would replace it; choose another name.")
-
-
-def spare_sources(paths: Sequence[Path], image: MedicalImage) -> None:
-    """Refuse results that would replace a file that an image was read from.
-
-    Args:
-        paths: What is to be written.
-        image: Read from DICOM.
-
-    Raises:
-        OutputError: If one would.
-    """
-    read = {frame.path.resolve() for frame in image.source_frames}
-    if lost := [path for path in paths if path.resolve() in read]:
-        raise OutputError(
-            f"{lost[0]}: is one of the images that are read, and a result would replace it; choose another name."
-        )
+    spare(paths, [image])
 
 
 def segment_to_dicom(
@@ -149,6 +136,7 @@ def segment_to_dicom(
     overwrite: bool = False,
     slices: SliceStack | None = None,
     watch: Watch = lambda answers, total: answers,
+    notices: list[Notice] | None = None,
 ) -> list[PhraseResult]:
     """Outline phrases in a DICOM image or series and write what was found as DICOM.
 
@@ -161,22 +149,24 @@ def segment_to_dicom(
         overwrite: Replace files that are there.
         slices: Slices of the image, whose features may be kept; by default those that the request asks for.
         watch: Told of each slice.
+        notices: Takes what the segmentation cannot say, which is issued as `ImageNotice` all the same.
 
     Returns:
-        What was found, a row a phrase. What the segmentation cannot say is issued as `ImageNotice`.
+        What was found, a row a phrase.
 
     Raises:
         ConfigError: If settings contradict one another.
         ImageError: If the image is not DICOM, or nothing can refer to it.
         OutputError: If a file is there, or cannot be written.
-        PromptError: If a phrase names what the model did not learn: a segmentation cannot say so, and one without it
-            would look as if there were none. A report can; with one, such phrases are reported, and the segmentation
-            is refused only if no phrase is left (`ReportOnlyError`).
+        PromptError: If a phrase stands twice, or names what the model did not learn: a segmentation cannot say so, and
+            one without it would look as if there were none. A report can; with one, such phrases are reported, and the
+            segmentation is refused only if no phrase is left (`ReportOnlyError`).
     """
+    check_distinct(request.prompts)
     kind = _kind(request, fractional)
     check_outputs(files.paths, image.source, overwrite)
     source = read_source(image)
-    spare_sources(files.paths, image)
+    spare(files.paths, (frame.path for frame in image.source_frames))
     slices = slices or image.slices(request.plane, request.window)
     understood = predictor.understand(slices, request.prompts)
     asked = [each for each in understood if each.asked is not None]
@@ -193,6 +183,8 @@ def segment_to_dicom(
         for path, dataset in results.items():
             write_dataset(path, dataset)
     warn_of(source.notices, image.source)
+    if notices is not None:
+        notices += source.notices
     if not asked:
         raise ReportOnlyError(
             f"{files.segmentation}: is not written, as the model learnt none of the phrases on such images. "
@@ -220,8 +212,7 @@ def report_names(
     """
     check_outputs([path], series.source, overwrite)
     sources = [read_source(each) for each in images]
-    for each in images:
-        spare_sources([path], each)
+    spare([path], (frame.path for each in images for frame in each.source_frames))
     findings = findings_of(series, images, sources)
     with building(series.source):
         write_dataset(path, build_report(sources, findings, Maker.of(model)))
@@ -282,9 +273,8 @@ def _found(understood: Sequence[Understanding], gathered: _Gathered, slices: Sli
             continue
         masks, existence = next(answers)
         number += 1
-        share = sum(masks.marked) / float(np.prod(masks.shape))
         sure = existence if existence is not None and isfinite(existence) else None
-        found.append(PhraseResult(each, number, masks, sure, share, volume_of(slices, masks)))
+        found.append(PhraseResult(each, number, masks, sure, masks.share, volume_of(slices, masks)))
     return found
 
 
@@ -307,7 +297,7 @@ def _build(
             pixels = stack_probabilities(image, slices, gathered.levels)
         else:
             pixels = stack_masks(image, slices, list(drawn.values()))
-        segments = [Segment(found[place].understanding.prompt, found[place].name, colour_of(place)) for place in drawn]
+        segments = [_segment(found[place], colour_of(place)) for place in drawn]
         results[files.segmentation] = build_segmentation(source, segments, pixels, kind, maker)
     if files.report is not None:
         findings = [_finding(each, image, slices, source) for each in found]
@@ -317,14 +307,21 @@ def _build(
     return results
 
 
+def _segment(found: PhraseResult, colour: tuple[int, int, int]) -> Segment:
+    understood = found.understanding
+    return Segment(found.label, understood.remark or understood.prompt, found.name, colour)
+
+
 def _finding(found: PhraseResult, image: MedicalImage, slices: SliceStack, source: SourceSeries) -> ReportedFinding:
-    prompt, understood = found.understanding.prompt, found.understanding
+    label, understood = found.label, found.understanding
     if found.masks is None:
-        return ReportedFinding(prompt, found.name, _REFUSED[str(understood.refusal)])
+        return ReportedFinding(label, found.name, _REFUSED[str(understood.refusal)], comment=understood.remark)
     frames = tuple(_marked_frames(found.masks, image, slices, source))
     presence = Presence.PRESENT if frames else Presence.ABSENT
     kind = Likelihood.EXISTENCE  # of a series that of its best run, which is no calibrated probability
-    return ReportedFinding(prompt, found.name, presence, frames, found.existence, kind, found.volume_ml)
+    return ReportedFinding(
+        label, found.name, presence, frames, found.existence, kind, found.volume_ml, understood.remark
+    )
 
 
 def _marked_frames(

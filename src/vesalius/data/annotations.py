@@ -54,7 +54,8 @@ def read_annotations(path: Path) -> list[ImageRecord]:
     """
     rows = read_json(path, "annotation files are DIR/anns/{train,val,test}.json")
     if not isinstance(rows, list) or not rows:
-        raise DataError(f"{path}: expected a JSON list of one record or more, got {type(rows).__name__}.")
+        got = "an empty one" if rows == [] else type(rows).__name__
+        raise DataError(f"{path}: expected a JSON list of one record or more, got {got}.")
     return [to_record(row, f"{path}, record {index}") for index, row in enumerate(rows)]
 
 
@@ -75,6 +76,8 @@ def to_record(row: object, place: str) -> ImageRecord:
         raise DataError(f"{place}: lacks '{lacking[0]}'; expected {', '.join(FIELDS)}, got {', '.join(row)}.")
     for field in ("img_name", "mask_name"):
         _check_name(row[field], f"{place}: {field}")
+    if not isinstance(row.get(ABSENT), bool | None):
+        raise DataError(f"{place}: {ABSENT} must be true or false, got {reprlib.repr(row[ABSENT])}.")
     prompts = _check_prompts(row["prompts"], place)
     target = _check_text(row.get(TARGET) or "", f"{place}: {TARGET}")
     return ImageRecord(row["img_name"], row["mask_name"], prompts, absent=asks_for_absent(row), target=target.strip())

@@ -13,7 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vesalius.errors import ConfigError
+from vesalius.errors import ConfigError, check_at_least
+
+LARGEST_EXPONENT = 5
+"""Of zoom and gamma, both drawn from exp(±limit)."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,10 @@ class AugmentConfig:
         for name in ("horizontal_flip", "vertical_flip"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is a probability and must lie in 0–1, got {getattr(self, name)}.")
+        check_at_least(self, 0, *(each.name for each in fields(self)))
+        for name in ("scale", "gamma"):
+            if getattr(self, name) > LARGEST_EXPONENT:
+                raise ConfigError(f"{name} must be at most {LARGEST_EXPONENT}, got {getattr(self, name)}.")
 
 
 STILL = AugmentConfig(**{field.name: 0.0 for field in fields(AugmentConfig)})
@@ -79,7 +86,9 @@ def draw_geometry(config: AugmentConfig, generator: torch.Generator) -> Geometry
 
 
 def resample(image: Tensor, mask: Tensor, geometry: Geometry, size: int) -> tuple[Tensor, Tensor]:
-    """Apply a geometry and reach the working size in one interpolation; what lies outside becomes black.
+    """Apply a geometry and reach the working size; what lies outside becomes black.
+
+    What has more pixels than are asked for is shrunk first, as for predictions: each pixel is a mean of what it covers.
 
     Args:
         image: [3, H, W].
@@ -90,8 +99,14 @@ def resample(image: Tensor, mask: Tensor, geometry: Geometry, size: int) -> tupl
     Returns:
         Image [3, S, S] (bilinear) and mask [1, S, S] (1 where the interpolated mask is at least a half).
     """
+    both = torch.cat([image, mask])[None]
+    # One of its pixels for every pixel of the result, as far as there are so many.
+    side = math.ceil(size / geometry.matrix[:, :2].det().abs().sqrt().item() - 1e-3)
+    height, width = (min(length, side) for length in image.shape[1:])
+    if (height, width) != tuple(image.shape[1:]):
+        both = F.interpolate(both, (height, width), mode="bilinear", align_corners=False, antialias=True)
     grid = F.affine_grid(geometry.matrix[None], [1, 1, size, size], align_corners=False)
-    both = F.grid_sample(torch.cat([image, mask])[None], grid, align_corners=False)[0]
+    both = F.grid_sample(both, grid, align_corners=False)[0]
     return both[:3], (both[3:] >= 0.5).float()
 
 
@@ -229,15 +244,14 @@ class SliceAugment:
                 raise ConfigError(f"{name} is a probability from 0 to 1, got {getattr(self, name)}.")
         for field in fields(self):
             ends = getattr(self, field.name)
-            if isinstance(ends, tuple) and not (len(ends) == 2 and 0 < ends[0] <= ends[1]):
+            if isinstance(ends, tuple) and not (len(ends) == 2 and 0 < ends[0] <= ends[1] < math.inf):
                 raise ConfigError(f"{field.name} is a range, two numbers above 0 in ascending order, got {ends}.")
         if self.clahe_limit[0] < 1:
             raise ConfigError(f"clahe_limit must be at least 1, got {self.clahe_limit[0]}.")
-        if self.rotation_degrees < 0 or not 0 <= self.translation_share <= 0.25 or not 1 <= self.scale_factor <= 1.4:
-            raise ConfigError(
-                "rotation_degrees must be 0 or more, translation_share 0 to 0.25 and scale_factor 1 to 1.4, got "
-                f"{self.rotation_degrees}, {self.translation_share} and {self.scale_factor}."
-            )
+        check_at_least(self, 0, "rotation_degrees")
+        if not 0 <= self.translation_share <= 0.25 or not 1 <= self.scale_factor <= 1.4:
+            got = f"{self.translation_share} and {self.scale_factor}"
+            raise ConfigError(f"translation_share must be 0 to 0.25 and scale_factor 1 to 1.4, got {got}.")
 
 
 UNCHANGED = SliceAugment(clahe=0, contrast=0, gamma=0, rotation=0, translation=0, scale=0)

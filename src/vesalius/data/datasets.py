@@ -86,6 +86,18 @@ class SegmentationDataset(Dataset[Sample]):
         self.split = split
         self.records = read_annotations(root / "anns" / f"{split}.json")
 
+    def check_files(self) -> None:
+        """See that every image and mask is there.
+
+        Raises:
+            DataError: Naming the first that is not.
+        """
+        for record in self.records:
+            for path in (self.root / "images" / record.img_name, self.root / "masks" / record.mask_name):
+                if not path.is_file():
+                    named = f"no such file, and anns/{self.split}.json names it"
+                    raise DataError(f"{path}: {named}; `vesalius data check` lists what is missing.")
+
     @cached_property
     def target(self) -> str | None:
         """Row of the prompt bank for what all its masks outline; None where it does not say, or the bank has none.

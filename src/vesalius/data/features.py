@@ -24,10 +24,10 @@ from torch.utils.data import Dataset
 
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.views import PromptedSample, View
-from vesalius.errors import ConfigError, DataError, OutputError
+from vesalius.errors import DataError, OutputError, check_positive
 from vesalius.files import write_json
 
-FORMAT = 1
+FORMAT = 2
 """Raise it whenever rows are laid out or computed in another way."""
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 StoredType = Literal["float32", "float16", "bfloat16"]
@@ -48,8 +48,7 @@ class StoreConfig:
     """Largest size on disk, 10⁹ bytes; a run that would need more does not start."""
 
     def __post_init__(self) -> None:
-        if self.limit_gb <= 0:
-            raise ConfigError(f"limit_gb must be above 0, got {self.limit_gb}.")
+        check_positive(self, "limit_gb", finite=False)
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,10 @@ from vesalius.demo.samples import (
     read_dicom_sample,
 )
 from vesalius.imaging import MedicalImage, read_image, read_mask
+from vesalius.imaging.slices import mask_overlap
 from vesalius.knowledge import Knowledge, LearntTarget
 from vesalius.naming import AnatomyLabeller, Answer
+from vesalius.naming.labeller import labeller_beside
 from vesalius.predict import Predictor
 from vesalius.prompts import AnatomyLabel, find_target
 from vesalius.prompts.bank import list_regions
@@ -79,21 +81,21 @@ def find(model: str, predictor: Predictor, held_out: Path | None) -> tuple[Findi
     album = Album()
     say("Reading the MNI152 template …")
     brain = read_brain()
-    parts, skipped = segment_all(predictor, brain, held_out, album)
+    parts, skipped = _segment_all(predictor, brain, held_out, album)
     say("Naming pictures …")
-    named, missing = name_samples(AnatomyLabeller(model), brain, album)
+    named, missing = name_samples(labeller_beside(predictor, model), brain, album)
     say("Asking for what it learnt …")
     regions, lacking = portray_targets(predictor, brain, album)
     notes = tuple(dict.fromkeys((*skipped, *missing, *lacking)))
     return Findings(model, tuple(parts), tuple(named), notes, tuple(regions)), album
 
 
-def segment_all(
+def _segment_all(
     predictor: Predictor, brain: Brain, held_out: Path | None, album: Album
 ) -> tuple[list[DemoSection], list[str]]:
     """Segment the brain, and held-out images where they are found; second, a line for each data set that is not."""
     with bar("Segmenting the brain", SLICES) as on_image:
-        parts, skipped = [segment_brain(predictor, brain, album, on_image)], []
+        parts, skipped = [_segment_brain(predictor, brain, album, on_image)], []
     for name in WRONG_PHRASES if held_out else ():
         folder = Path(held_out or "") / name
         if folder.is_dir():
@@ -113,7 +115,7 @@ def bar(title: str, total: int) -> Iterator[Step]:
         yield lambda: progress.advance(task)
 
 
-def segment_brain(predictor: Predictor, brain: Brain, album: Album, on_image: Step) -> DemoSection:
+def _segment_brain(predictor: Predictor, brain: Brain, album: Album, on_image: Step) -> DemoSection:
     """Ask for the brain, and for two things that no head shows, on the middle axial slices of MNI152."""
     slices = brain.image.slices("axial")
     pictures = []
@@ -175,16 +177,10 @@ def ask(
     answers = []
     for number, found in enumerate(predictor.set_image(rgb).predict(list(questions))):
         truth = questions[found.prompt]
-        overlap = None if truth is None else overlap_of(found.mask, truth)
+        overlap = None if truth is None else mask_overlap(found.mask, truth)
         picture = album.add(f"{name}-{number}", draw(rgb, found.mask, truth))
         answers.append(PhraseAnswer(found.prompt, float(found.mask.mean()), overlap, picture))
     return AskedPicture(title, album.add(name, enlarge(rgb)), tuple(answers))
-
-
-def overlap_of(found: Mask, truth: Mask) -> float:
-    """Dice of two masks [H, W]; 1 where both are empty."""
-    marked = int(found.sum()) + int(truth.sum())
-    return 2 * int((found & truth).sum()) / marked if marked else 1.0
 
 
 def spread(count: int) -> list[int]:

@@ -24,6 +24,17 @@ CREDITS = (
     "MNI152 template (2009a): © 1993–2004 Louis Collins, McConnell Brain Imaging Centre, Montreal Neurological "
     "Institute, McGill University; carried by nilearn. DICOM files: pydicom's test files."
 )
+FOLDER = "pictures"
+"""Folder of the pictures, beside the page."""
+SIDE = 512
+"""Pixels of a picture's shorter side."""
+THICKNESS = 4
+"""Width of outlines in these pixels; the page shows them at about a third of that."""
+TRUTH = (86, 180, 233)
+"""Sky blue, which colour-blind readers can tell from amber."""
+QUALITY = 88
+Rgb = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -110,20 +121,6 @@ def read_dicom_sample(file: str) -> MedicalImage | None:
     image = read_image(str(path))
     middle = len(image.pixels) // 2
     return image if middle == 0 else replace(image, pixels=np.asarray(image.pixels[middle])[None], source_frames=())
-
-
-FOLDER = "pictures"
-"""Folder of the pictures, beside the page."""
-SIDE = 512
-"""Pixels of a picture's shorter side."""
-THICKNESS = 4
-"""Width of outlines in these pixels; the page shows them at about a third of that."""
-TRUTH = (86, 180, 233)
-"""Sky blue, which colour-blind readers can tell from amber."""
-QUALITY = 88
-
-Rgb = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 
 
 class Album:

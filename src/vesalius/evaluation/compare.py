@@ -15,6 +15,8 @@ from vesalius.evaluation.statistics import Array, Bootstrap, Centre, draw_weight
 from vesalius.evaluation.stored import StoredEvaluation
 from vesalius.prompts import sort_families
 
+COMPARISON_NAME = "comparison.json"
+
 
 def find_stability(scores: Array, clusters: NDArray[np.intp], settings: Bootstrap) -> tuple[list[float], float]:
     """How often each of several models is first when other images are drawn, and how often their order is the same.

@@ -20,8 +20,9 @@ from vesalius.evaluation.metrics import EMPTY_AREA, dice, iou, precision, recall
 from vesalius.evaluation.rows import DISTANCES, METRICS, Row, tabulate
 from vesalius.evaluation.statistics import Centre, Summary, summarise
 from vesalius.models import Segmenter
+from vesalius.models.choices import Precision
 from vesalius.models.encoder import ImageFeatures, MaskPrediction
-from vesalius.models.inference import Precision, TextCache, decode_prompts, encode_each
+from vesalius.models.inference import TextCache, decode_prompts, encode_each
 from vesalius.prompts import sort_families, variants
 
 RULE = "threshold 0.5, resolution of the files given, both masks empty = 1"

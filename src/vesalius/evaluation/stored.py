@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from vesalius.data.datasets import SegmentationDataset
@@ -10,7 +9,8 @@ from vesalius.data.fingerprints import Seen
 from vesalius.errors import ConfigError, DataError
 from vesalius.evaluation.rows import Row, read_rows, write_rows
 from vesalius.evaluation.segmentation import Evaluation
-from vesalius.files import read_json, write_json
+from vesalius.files import read_json, sha256_of, write_json
+from vesalius.provenance import list_versions
 
 ROWS_NAME = "rows.parquet"
 EVALUATION_NAME = "evaluation.json"
@@ -18,8 +18,7 @@ FIELDS = ("model", "data", "split", "rule")
 SEEN = "seen_in_training"
 MANIFEST = "manifest"
 """Field of ``evaluation.json`` that says how it was made."""
-PACKAGES = ("vesalius", "torch", "numpy", "scipy")
-"""Packages whose versions ``evaluation.json`` names."""
+FILES = (EVALUATION_NAME, ROWS_NAME)
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def describe_evaluation(
         "model": model,
         "data": str(dataset.root.resolve()),
         "split": dataset.split,
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": list_versions("scipy"),
         **({SEEN: _describe_seen(evaluation, seen)} if seen else {}),
         MANIFEST: manifest,
         **evaluation.to_dict(group_regex=group_regex, on_metric=on_metric),
@@ -106,21 +105,37 @@ def read_evaluations(folders: Sequence[Path]) -> list[StoredEvaluation]:
     ]
 
 
+def identify_evaluation(folder: Path) -> dict[str, str]:
+    """What tells an evaluation from others, and from itself made anew: its folder and its rows.
+
+    Raises:
+        DataError: If the folder is missing or holds no evaluation.
+    """
+    _check_there(folder)
+    return {"folder": str(folder.resolve()), "rows": sha256_of(folder / ROWS_NAME)}
+
+
 def read_evaluation(folder: Path, *, name: str | None = None) -> StoredEvaluation:
     """Read one evaluation; its name is the folder's unless given.
 
     Raises:
         DataError: If the folder is missing or holds no evaluation.
     """
-    remedy = f"make it with: vesalius evaluate MODEL --data DIR --out {folder}"
-    for path in (folder / EVALUATION_NAME, folder / ROWS_NAME):
-        if not path.is_file():
-            raise DataError(f"{folder}: expected the folder of an evaluation, but there is no {path}; {remedy}")
+    remedy = _check_there(folder)
     about, group_regex = _read_about(folder / EVALUATION_NAME)
     rows = read_rows(folder / ROWS_NAME)
     if not rows:
         raise DataError(f"{folder / ROWS_NAME}: no rows; {remedy}")
     return StoredEvaluation(name=name or folder.resolve().name, rows=rows, group_regex=group_regex, **about)
+
+
+def _check_there(folder: Path) -> str:
+    """Refuse what is no folder of an evaluation; how one is made."""
+    remedy = f"make it with: vesalius evaluate MODEL --data DIR --out {folder}"
+    for path in (folder / EVALUATION_NAME, folder / ROWS_NAME):
+        if not path.is_file():
+            raise DataError(f"{folder}: expected the folder of an evaluation, but there is no {path}; {remedy}")
+    return remedy
 
 
 def _read_about(path: Path) -> tuple[dict[str, str], str | None]:

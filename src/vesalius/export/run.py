@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from statistics import median
@@ -20,12 +20,13 @@ from vesalius.export.tracing import Tracing, check_exportable, quantise, trace_m
 from vesalius.files import sha256_of
 from vesalius.models import Segmenter
 from vesalius.models.checkpoint_file import (
+    JOBS,
     SUFFIX,
     ExportContract,
     GraphName,
+    GraphProgram,
     Job,
     NumberFormat,
-    RuntimeName,
     find_checkpoint,
     read_notes,
     write_contract,
@@ -101,6 +102,19 @@ class ExportReport:
     refused: Mapping[Job, str]
     """Jobs that it does not do, and why."""
 
+    def to_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        before, after = self.timings
+        return {
+            "folder": str(self.folder),
+            "largest_difference_float32": self.difference,
+            "dice": None if self.dice is None else asdict(self.dice),
+            "bytes": dict(zip(("checkpoint", "export"), self.sizes, strict=True)),
+            "jobs": [job for job in JOBS if job not in self.refused],
+            "refused_jobs": dict(self.refused),
+            "milliseconds": {"pytorch": asdict(before), "export": asdict(after)},
+        }
+
 
 @dataclass(frozen=True)
 class _Work:
@@ -109,18 +123,18 @@ class _Work:
     folder: Path
     bar: Progress
 
-    def opened(self, runtime: RuntimeName) -> Segmenter:
+    def opened(self, runtime: GraphProgram) -> Segmenter:
         """The graphs as they are in the folder now."""
         return open_exported(self.folder, self.contract(runtime))
 
-    def contract(self, runtime: RuntimeName) -> ExportContract:
+    def contract(self, runtime: GraphProgram) -> ExportContract:
         """Of the files as they are now."""
         files = {path.name: sha256_of(path) for path in sorted(self.folder.iterdir())}
         return ExportContract(runtime, "float32", self.model.recipe, files, {})
 
 
 def export_model(
-    source: str | Path, out: Path, bar: Progress, *, runtime: RuntimeName = "onnx", calibrate: Path | None = None
+    source: str | Path, out: Path, bar: Progress, *, runtime: GraphProgram = "onnx", calibrate: Path | None = None
 ) -> ExportReport:
     """Write a model's graphs into a folder that ``load_model`` opens, and check that they are the same model.
 
@@ -165,7 +179,7 @@ def _read_split(root: Path, split: str) -> SegmentationDataset:
 
 
 def _fill(
-    work: _Work, runtime: RuntimeName, data: tuple[SegmentationDataset, SegmentationDataset] | None, checkpoint: Path
+    work: _Work, runtime: GraphProgram, data: tuple[SegmentationDataset, SegmentationDataset] | None, checkpoint: Path
 ) -> ExportReport:
     _write_graphs(work)
     found = None
@@ -199,7 +213,7 @@ def _write_graphs(work: _Work) -> None:
         work.bar.advance(task)
 
 
-def _quantise(work: _Work, train: SegmentationDataset, runtime: RuntimeName) -> None:
+def _quantise(work: _Work, train: SegmentationDataset, runtime: GraphProgram) -> None:
     task = work.bar.add_task("Reducing to 8 bits", total=len(work.tracings))
     for graph in work.tracings:
         path = work.folder / f"{graph}{SUFFIX['onnx']}"
@@ -207,7 +221,7 @@ def _quantise(work: _Work, train: SegmentationDataset, runtime: RuntimeName) -> 
         work.bar.advance(task)
 
 
-def _convert(work: _Work, runtime: RuntimeName) -> None:
+def _convert(work: _Work, runtime: GraphProgram) -> None:
     if runtime == "onnx":
         return
     openvino = import_openvino()

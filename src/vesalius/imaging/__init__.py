@@ -7,9 +7,10 @@ and nibabel; nothing here does.
 from vesalius.imaging.formats import IMAGE_SUFFIXES
 from vesalius.imaging.image import MedicalImage
 from vesalius.imaging.intensity import CT_WINDOWS, Window, apply_window
+from vesalius.imaging.memory import as_image
 from vesalius.imaging.orientation import Plane
 from vesalius.imaging.raster import read_mask, write_mask, write_rgb
-from vesalius.imaging.read import as_image, read_image
+from vesalius.imaging.read import read_image
 from vesalius.imaging.safeguards import Notice
 from vesalius.imaging.slices import Slice, SliceStack, from_square_pixels, overlay, to_square_pixels
 

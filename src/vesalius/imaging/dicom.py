@@ -11,7 +11,7 @@ from pathlib import Path
 import pydicom
 
 from vesalius.errors import ImageError
-from vesalius.imaging.dicom_file import DicomStream, check_is_image, is_dicom, open_dicom, reading, sop_class
+from vesalius.imaging.dicom_file import DicomStream, check_is_image, is_dicom, open_dicom, reading_dicom, sop_class
 from vesalius.imaging.dicom_frames import Frame, frames_of
 from vesalius.imaging.dicom_stacks import Stack, build_stacks, describe, load_small
 from vesalius.imaging.formats import DICOM_SUFFIXES, visible_files
@@ -159,7 +159,7 @@ def sort_files(paths: Sequence[Path]) -> SortedFiles:
 def _sort_one(path: Path, series: dict[str, SeriesFiles], indexes: list[Path]) -> None:
     if not is_dicom(path):
         raise ImageError(f"{path}: is not DICOM, or empty; name a DICOM file, or take this one out of the folder.")
-    with reading(path), DicomStream(path) as file:
+    with reading_dicom(path), DicomStream(path) as file:
         header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(SORTING_KEYWORDS))
         if sop_class(header) == DIRECTORY:
             indexes.append(path)

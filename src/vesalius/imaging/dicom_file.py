@@ -61,7 +61,7 @@ _VIDEO = tuple(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109))
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading_dicom(path: Path) -> Iterator[None]:
     """Turn whatever pydicom raises on a damaged or strange file into an error that names it; silence its warnings.
 
     It warns of padded pixel data, odd value representations and a JPEG 2000 signedness it corrects.
@@ -122,7 +122,7 @@ def is_dicom(path: Path) -> bool:
     if start[:2] not in _FIRST_GROUPS:
         return False
     try:
-        with reading(path), DicomStream(path) as file:
+        with reading_dicom(path), DicomStream(path) as file:
             return "SOPClassUID" in pydicom.dcmread(file, stop_before_pixels=True, force=True)
     except ImageError:
         return False
@@ -282,7 +282,7 @@ def open_dicom(path: Path) -> DicomFile:
     """
     if not is_dicom(path):
         raise ImageError(f"{path}: is not DICOM, or empty; name a DICOM file, or take this one out of the folder.")
-    with reading(path), DicomStream(path) as file:
+    with reading_dicom(path), DicomStream(path) as file:
         header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
         _name_transfer_syntax(header)
         check_is_image(header, path)

@@ -12,7 +12,7 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from vesalius.errors import ImageError
 from vesalius.imaging.dicom_attributes import Contrast, FileAttributes, FrameAttributes, Mosaic, find_mosaic
-from vesalius.imaging.dicom_file import DicomFile, StoredPixels, reading
+from vesalius.imaging.dicom_file import DicomFile, StoredPixels, reading_dicom
 from vesalius.imaging.image import Pixels
 from vesalius.imaging.intensity import MISSING_FROM, WindowFunction, zero_missing
 
@@ -87,7 +87,7 @@ class GreyRules:
         return np.where(padding, darkest, values)
 
 
-def grey_rules(frame: FrameAttributes) -> GreyRules:
+def _grey_rules(frame: FrameAttributes) -> GreyRules:
     """Read the rules for a grey frame from its header.
 
     Raises:
@@ -98,7 +98,7 @@ def grey_rules(frame: FrameAttributes) -> GreyRules:
     if not (0 < abs(scale) < LARGEST_SCALE and abs(shift) < MISSING_FROM):
         raise ValueError(f"RescaleSlope {scale:g} and RescaleIntercept {shift:g} scale nothing a scanner measures")
     table = bool(frame.get("ModalityLUTSequence"))
-    hounsfield = is_hounsfield(frame)
+    hounsfield = _is_hounsfield(frame)
     plain_bytes = frame.number("BitsAllocated") in (1, 8) and not frame.number("PixelRepresentation")
     to_voi = frame.window is None and frame.modality not in ("CT", "MR") and bool(frame.get("VOILUTSequence"))
     return GreyRules(
@@ -113,7 +113,7 @@ def grey_rules(frame: FrameAttributes) -> GreyRules:
     )
 
 
-def is_hounsfield(frame: FrameAttributes) -> bool:
+def _is_hounsfield(frame: FrameAttributes) -> bool:
     """Whether the rescaled values of a frame are HU: a CT with a rescaling, to no other unit."""
     if frame.modality != "CT":
         return False
@@ -127,7 +127,7 @@ def is_hounsfield(frame: FrameAttributes) -> bool:
     return intercept is not None and not plain_bytes
 
 
-def colour_values(stored: NDArray[np.generic], dtype: type[np.uint8] | type[np.uint16]) -> Pixels:
+def _colour_values(stored: NDArray[np.generic], dtype: type[np.uint8] | type[np.uint16]) -> Pixels:
     """Convert RGB to 8 or 16 bit; deeper colour keeps its upper bits.
 
     Args:
@@ -189,10 +189,10 @@ class FramePixels:
                 f"{self.stored.path}: its pixels have the shape {list(stored.shape)} where the header says "
                 f"{list(self.shape)}; it is damaged, so copy or export it again."
             )
-        with reading(self.stored.path):
+        with reading_dicom(self.stored.path):
             if self.rules is not None:
                 return self.rules.apply(stored)
-            return colour_values(stored, np.uint8 if self.dtype is np.uint8 else np.uint16)
+            return _colour_values(stored, np.uint8 if self.dtype is np.uint8 else np.uint16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +242,7 @@ def frames_of(file: DicomFile) -> list[Frame]:
     Raises:
         ImageError: If its header is damaged, or does not lay out its mosaic.
     """
-    with reading(file.path):
+    with reading_dicom(file.path):
         whole = FileAttributes(file.header)
         first = FrameAttributes(whole, 0)
         header = first.header
@@ -277,7 +277,7 @@ def _pixels(file: DicomFile, attributes: FrameAttributes) -> FramePixels:
     size = int(file.header.Rows), int(file.header.Columns)
     palette, samples = file.pixels.palette, int(file.header.get("SamplesPerPixel") or 1)
     if palette is None and samples == 1:
-        rules = grey_rules(attributes)
+        rules = _grey_rules(attributes)
         return FramePixels(file.pixels, attributes.index, size, rules.dtype, rules)
     if samples not in (1, 3):
         raise ImageError(f"{file.path}: has {samples} values a pixel; expected 1 (grey) or 3 (colour). Convert it.")

@@ -5,6 +5,7 @@ Suffixes are only a hint; content decides.
 
 import errno
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,11 @@ VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mgz")
 IMAGE_SUFFIXES = (*RASTER_SUFFIXES, *DICOM_SUFFIXES, *VOLUME_SUFFIXES)
 """Every suffix `read_image` expects; DICOM is also recognised without any."""
 
-RASTER_MARKS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM", b"GIF8", b"RIFF")
+RASTER_MARKS = (
+    *(b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM", b"GIF8", b"RIFF"),
+    *(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"P4\n", b"P5\n", b"P6\n"),
+)
+"""First bytes of PNG, JPEG, TIFF, BMP, GIF and WebP; of JPEG 2000 and of portable maps (.ppm)."""
 
 OTHER_FORMATS = {
     b"\x89HDF\r\n\x1a\n": ("HDF5, as MINC 2 (.mnc) is", "mnc2nii of the MINC tools"),
@@ -32,8 +37,16 @@ OTHER_FORMATS = {
 }
 """First bytes of formats that are not read -> what they are, and what converts them."""
 
+_ADDRESS = re.compile(r"(^|/)(https?|ftp|s3|gs|az):/", re.IGNORECASE)
 _PREAMBLE = 128
 _DICOM_MARK = b"DICM"
+
+
+def missing(path: Path) -> ImageError:
+    """The error for a path where nothing is."""
+    if _ADDRESS.search(str(path)):  # of which a path keeps one slash
+        return ImageError(f"{path}: is an address, and only files and folders are read; download it first.")
+    return ImageError(f"{path}: no such file or folder; check the path.")
 
 
 def read_start(path: Path) -> bytes:
@@ -127,21 +140,26 @@ def file_stem(name: str) -> str:
     return name[: len(name) - len(suffix)] or name
 
 
-def visible_files(folder: Path, unlisted: dict[Path, str] | None = None) -> list[Path]:
+def visible_files(
+    folder: Path, unlisted: dict[Path, str] | None = None, broken_links: list[Path] | None = None
+) -> list[Path]:
     """All files of a folder and its subfolders, in the order of their paths; hidden files and folders left out.
 
     Args:
         folder: Where they lie.
         unlisted: Takes every folder that cannot be listed, with a message that says why; without it, each is told as
             an `ImageNotice`.
+        broken_links: Takes every link to nothing.
     """
     found = []
     errors: list[OSError] = []
     for home, folders, names in os.walk(folder, onerror=errors.append):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        here = Path(home)
+        paths = [Path(home) / name for name in names if not name.startswith(".")]
         try:
-            found += [path for name in names if not name.startswith(".") and (path := here / name).is_file()]
+            found += [path for path in paths if path.is_file()]
+            if broken_links is not None:
+                broken_links += [path for path in paths if path.is_symlink() and not path.exists()]
         except OSError as error:  # a folder whose names can be read, and nothing in it
             errors.append(OSError(error.errno, error.strerror, home))
     lost = {Path(each.filename): str(each.strerror) for each in errors if each.errno != errno.ENOENT}  # left meanwhile

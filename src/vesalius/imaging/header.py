@@ -4,13 +4,13 @@ import json
 import math
 import os
 import re
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from vesalius.imaging.formats import VOLUME_SUFFIXES
+from vesalius.imaging.formats import VOLUME_SUFFIXES, in_one_line
+from vesalius.imaging.safeguards import Notice
 
 HEADER_KEYWORDS = (
     "AcquisitionContrast",
@@ -53,6 +53,8 @@ HEADER_KEYWORDS = (
 
 DESCRIPTIONS = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
 """Attributes that describe a series in words."""
+WITHOUT_SLICES = ("projection", "report")
+"""Purposes, see ``find_purpose``, of images that are no slices of a body."""
 
 
 @dataclass(frozen=True)
@@ -113,32 +115,32 @@ IN_SECONDS = ("EchoTime", "InversionTime", "RepetitionTime")
 """Attributes that BIDS gives in seconds and DICOM in milliseconds."""
 
 
-def read_sidecar(volume: Path) -> dict[str, str]:
+def read_sidecar(volume: Path) -> tuple[dict[str, str], tuple[Notice, ...]]:
     """Read the BIDS header beside a volume, in DICOM's terms: times in ms, several values joined by backslashes.
 
-    A file that is no JSON, or too large, is ignored with a warning, as the volume itself is sound.
+    A file that is no JSON object, or too large, is ignored with a notice, as the volume itself is sound.
 
     Args:
         volume: ``scan.nii.gz``, described by ``scan.json`` if that exists.
 
     Returns:
-        Values of `HEADER_KEYWORDS`, absent ones left out.
+        Values of `HEADER_KEYWORDS`, absent ones left out; and the notice.
     """
     path = sidecar_path(volume)
     if path == volume or not os.path.isfile(path):  # nor is one where its name would be too long
-        return {}
+        return {}, ()
     try:
         if path.stat().st_size > LARGEST_SIDECAR:
             raise ValueError("too large")
         content = json.loads(path.read_text(encoding="utf-8-sig"))
+        if not isinstance(content, dict):
+            raise ValueError(f"expected an object, got a {type(content).__name__}")
     except (OSError, ValueError, RecursionError) as error:
-        warnings.warn(f"{path}: is not read, as it is no JSON header ({error}); repair or remove it.", stacklevel=2)
-        return {}
-    if not isinstance(content, dict):
-        return {}
+        why = f"{path.name} is no JSON header ({in_one_line(error)})"
+        return {}, (Notice("header beside the volume is not read", why, "Repair or remove it"),)
     texts = {keyword: _to_text(keyword, content[keyword]) for keyword in HEADER_KEYWORDS if keyword in content}
     texts["Modality"] = modality_code(texts.get("Modality", ""))
-    return {keyword: text for keyword, text in texts.items() if text}
+    return {keyword: text for keyword, text in texts.items() if text}, ()
 
 
 def sidecar_path(volume: Path) -> Path:

@@ -1,6 +1,6 @@
 """`MedicalImage`, which every reader returns, whatever file it came from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
@@ -256,12 +256,12 @@ class MedicalImage:
             )
         return restored, self.source_affine
 
-    def _check_plane(self, plane: Plane | None) -> None:
+    def _check_plane(self, plane: Plane | None, listed: Iterable[str] = get_args(Plane)) -> None:
         if plane not in (*get_args(Plane), None):
-            raise ImageError(f"{self.source}: {unknown_name('plane', str(plane), get_args(Plane))}")
+            raise ImageError(f"{self.source}: {unknown_name('plane', str(plane), listed)}")
 
     def _cut(self, plane: Plane | None) -> tuple[NDArray[np.generic] | LazyPixels, Affine | None]:
-        self._check_plane(plane)
+        self._check_plane(plane, ("axial", "coronal", "sagittal"))
         if plane is None or plane == self.plane:
             return self.pixels, self.affine
         if self.affine is None:

@@ -251,6 +251,11 @@ def asked_range(
         raise ImageError(
             f"{source}: window '{window}' is in HU and the modality is {modality}; give a (center, width) instead."
         )
+    if modality is None and not hounsfield:
+        raise ImageError(
+            f"{source}: window '{window}' is in HU, and nothing says that these values are; give a (center, width) in "
+            "stored values instead."
+        )
     if modality == "CT" and hounsfield is False:
         raise ImageError(
             f"{source}: window '{window}' is in HU, and the file does not say how its values become HU (no rescaling); "

@@ -133,9 +133,9 @@ def read_nifti(path: Path, *, volume: int | None = None) -> MedicalImage:
     stored = _open(path, 1 if volume is None else volume)
     plane = nearest_plane(stored.affine, _slice_axis(stored.shape, stored.affine))
     pixels, placed = _display_pixels(stored, plane)
-    header = read_sidecar(path)
+    header, notices = read_sidecar(path)
     modality = header.get("Modality")
-    notices = _volumes_left_out(stored.volumes, volume)
+    notices += _volumes_left_out(stored.volumes, volume)
     notices += tuple(_tell_place(stored))
     if stored.repaired:
         notices += (Notice("header is damaged and was read as well as it goes", "; ".join(stored.repaired)),)
@@ -271,7 +271,8 @@ def _volumes_left_out(volumes: int, asked: int | None) -> tuple[Notice, ...]:
     if asked is not None or volumes == 1:
         return ()
     why = "the file holds several, and the first is read"
-    return (Notice("volumes left out", why, "Choose another with volume", volumes - 1, volumes),)
+    remedy = "Choose another with volume=2 in Python, --volume 2 on the command line"
+    return (Notice("volumes left out", why, remedy, volumes - 1, volumes),)
 
 
 def _display_pixels(stored: StoredVolume, plane: Plane) -> tuple[LazyPixels, Affine]:
@@ -342,6 +343,8 @@ def _copy_place(source: Path, header: nib.Nifti1Header) -> None:
         for name in PLACING_FIELDS:
             header[name] = image.header[name]
         header["pixdim"][:4] = image.header["pixdim"][:4]
+        if len(image.shape) == 2:
+            header.set_data_shape(image.shape)
 
 
 def _slice_axis(shape: tuple[int, ...], affine: Affine) -> int:

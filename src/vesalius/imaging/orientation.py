@@ -34,6 +34,8 @@ MAX_MM = 1e6
 """Largest distance from the world's origin, and between voxels; numbers beyond come from a damaged header."""
 MIN_SPACING_MM = 1e-6
 """Smallest distance between voxels."""
+SAME_PLACE_MM = 0.1
+"""Difference of affines that is rounding, not another place."""
 MIN_DETERMINANT = 1e-3
 """Smallest volume that unit vectors along the voxel axes span; 1 if they are orthogonal."""
 
@@ -45,6 +47,11 @@ def places_volume(affine: Affine) -> bool:
     axes = affine[:3, :3]
     lengths = np.linalg.norm(axes, axis=0)
     return bool(lengths.min() > MIN_SPACING_MM) and abs(float(np.linalg.det(axes / lengths))) > MIN_DETERMINANT
+
+
+def same_place(one: Affine, other: Affine) -> bool:
+    """Whether two affines [4, 4] place an array alike, but for rounding."""
+    return np.allclose(one, other, rtol=0, atol=SAME_PLACE_MM)
 
 
 def voxel_spacing(affine: Affine) -> tuple[float, float, float]:

@@ -68,13 +68,14 @@ def _left_out(pages: int, count: int, frame: int | None) -> tuple[Notice, ...]:
     if frame is not None or not pages:
         return ()
     why = "they are of another size or type than the first, as thumbnails and reduced copies are"
-    return (Notice("pages left out", why, "Choose one with frame", pages, count),)
+    remedy = "Choose one with frame=2 in Python, --frame 2 on the command line"
+    return (Notice("pages left out", why, remedy, pages, count),)
 
 
-def _pictures_left_out(picture: Image.Image) -> tuple[Notice, ...]:
-    """What an animation (GIF, APNG, WebP) or a camera's file of several pictures holds beside the first."""
+def _pictures_left_out(picture: Image.Image, taken: str = "first") -> tuple[Notice, ...]:
+    """What an animation (GIF, APNG, WebP) or a camera's file of several pictures holds beside the one that is taken."""
     count = int(getattr(picture, "n_frames", 1))
-    why = f"of a {picture.format} only the first picture is read"
+    why = f"of a {picture.format} only the {taken} picture is read"
     return (Notice("pictures left out", why, "Save another as a file of its own", count - 1, count),) * (count > 1)
 
 
@@ -169,11 +170,20 @@ def write_rgb(path: Path, rgb: NDArray[np.floating] | NDArray[np.uint8]) -> None
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3:
         raise ImageError(f"{path}: expected a picture [H, W, 3], got {list(rgb.shape)}.")
-    if path.suffix.lower() not in RASTER_SUFFIXES:
-        raise ImageError(f"{path}: cannot write '{path.suffix}'; use one of {', '.join(RASTER_SUFFIXES)}.")
+    check_picture_name(path)
     levels = rgb if rgb.dtype == np.uint8 else np.rint(np.clip(rgb, 0, 1) * 255)
     with writing(path) as unfinished:
         Image.fromarray(levels.astype(np.uint8)).save(unfinished)
+
+
+def check_picture_name(path: Path) -> None:
+    """Refuse a name of which `write_rgb` could make no picture.
+
+    Raises:
+        ImageError: If its suffix is none of `RASTER_SUFFIXES`.
+    """
+    if path.suffix.lower() not in RASTER_SUFFIXES:
+        raise ImageError(f"{path}: cannot write '{path.suffix}'; use one of {', '.join(RASTER_SUFFIXES)}.")
 
 
 def to_png(rgb: NDArray[np.uint8]) -> bytes:
@@ -194,9 +204,10 @@ def read_pillow(picture: Image.Image) -> MedicalImage:
         raise ImageError(f"{source}: has {picture.width} × {picture.height} pixels; expected a picture.")
     with reading(source, "a picture"):
         PIXELS.check(picture.width * picture.height, source)
+        others = _pictures_left_out(picture, "present")
         picture.load()
         pixels = _turn_upright(_to_array(picture), _stored_orientation(picture))[None]
-        return MedicalImage(pixels, source, notices=_see_through(picture))
+        return MedicalImage(pixels, source, notices=(*others, *_see_through(picture)))
 
 
 def on_black(channels: NDArray[np.uint8]) -> NDArray[np.uint8]:

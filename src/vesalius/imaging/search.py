@@ -4,12 +4,11 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
-from vesalius.errors import ImageError, OutputError
-from vesalius.folders import NAMES_RECORD, RECORD, result_files
+from vesalius.errors import LISTED, ImageError, OutputError, join_first
 from vesalius.imaging import MedicalImage
 from vesalius.imaging.formats import (
     RASTER_SUFFIXES,
@@ -17,11 +16,17 @@ from vesalius.imaging.formats import (
     file_stem,
     has_dicom_mark,
     has_raster_mark,
+    missing,
     read_start,
     visible_files,
 )
 from vesalius.imaging.header import sidecar_path
-from vesalius.imaging.read import find_picture_stacks, load_image, read_picture_stack
+from vesalius.imaging.picture_stacks import find_picture_stacks, read_picture_stack
+from vesalius.imaging.read import load_image
+from vesalius.imaging.safeguards import Notice
+from vesalius.records import KINDS, result_files
+
+PASSED_OVER = Notice("files passed over", "they are not taken for images", "Name one alone to try it")
 
 
 @dataclass(frozen=True)
@@ -167,6 +172,7 @@ def find_series(
     volume: int | None = None,
     frame: int | None = None,
     each: bool = False,
+    notices: list[Notice] | None = None,
 ) -> list[FoundSeries]:
     """List the series of a file or of a folder with its subfolders.
 
@@ -181,37 +187,56 @@ def find_series(
         volume: Number of a volume.
         frame: Number of a frame.
         each: Whether numbered pictures are listed one by one.
+        notices: Takes what is said of files of a folder that are passed over.
 
     Raises:
         ImageError: If nothing is there, or nothing that is an image.
     """
     if not os.path.exists(path):  # nor is there a name that is too long
-        raise ImageError(f"{path}: no such file or folder; check the path.")
+        raise missing(path)
     choices = {"series": series, "stack": stack, "volume": volume, "frame": frame}
     if any(value is not None for value in choices.values()):
         return [FoundSeries(path, _list_chosen(path, series), choices=choices)]
     if not path.is_dir():
         return [FoundSeries(path)]
-    files = visible_files(path)
+    links: list[Path] = []
+    files = visible_files(path, broken_links=links)
     images = _without_results(files)
     found = group_files(images, each=each)
+    others = _count_others(images, links, found)
+    told = join_first((f"{count} {kind}" for kind, count in others.most_common()), LISTED)
     if not found:
         but = "" if len(images) == len(files) else " but results of Vesalius"
-        raise ImageError(f"{path}: holds no image{but}; name a file, or a folder with DICOM, NIfTI or pictures.")
+        passed = f" (passed over: {told})" if told else ""
+        raise ImageError(
+            f"{path}: holds no image{but}{passed}; name a file, or a folder with DICOM, NIfTI or pictures."
+        )
+    if notices is not None and others:
+        why = f"{PASSED_OVER.why} ({told})"
+        notices.append(replace(PASSED_OVER, why=why, count=others.total(), total=len(images) + len(links)))
     return found
+
+
+def _count_others(files: Sequence[Path], links: Sequence[Path], found: Sequence[FoundSeries]) -> Counter[str]:
+    """Ending of files that are no images -> their number, with links to nothing as a kind of their own."""
+    used = {file for one in found for file in (one.source, *one.files)}
+    used |= {sidecar_path(file) for file in used if file.name.lower().endswith(VOLUME_SUFFIXES)}
+    left = [file for file in files if file not in used and file.name != "DICOMDIR"]
+    counts = Counter(file.suffix.lower() or "without an ending" for file in left)
+    return counts + Counter({"broken link": len(links)})
 
 
 def results_in(folder: Path) -> frozenset[Path]:
     """Absolute paths of what the records in a folder name as results; files of their names by others name none."""
     found: set[Path] = set()
-    for record in (RECORD, NAMES_RECORD):
+    for kind in KINDS:
         with suppress(OutputError):
-            found |= result_files(Path(os.path.abspath(folder)), record)
+            found |= result_files(Path(os.path.abspath(folder)), kind)
     return frozenset(found)
 
 
 def _without_results(files: Sequence[Path]) -> Sequence[Path]:
-    homes = {file.parent for file in files if file.name in (RECORD, NAMES_RECORD)}
+    homes = {file.parent for file in files if file.name in {kind.name for kind in KINDS}}
     results = frozenset[Path]().union(*map(results_in, homes))
     return [each for each in files if Path(os.path.abspath(each)) not in results] if results else files
 

@@ -251,3 +251,13 @@ def outline(mask: NDArray[np.bool_], thickness: int = 1) -> NDArray[np.bool_]:
         core = core & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     edge: NDArray[np.bool_] = mask.astype(bool) & ~core
     return edge
+
+
+def mask_overlap(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """Dice of two masks of one shape, 2·|A∩B| / (|A|+|B|); 1 where both are empty.
+
+    >>> mask_overlap(np.array([True, True]), np.array([True, False]))
+    0.6666666666666666
+    """
+    marked = int(one.sum()) + int(other.sum())
+    return 2 * int((one & other).sum()) / marked if marked else 1.0

@@ -37,9 +37,9 @@ FORMAT = 1
 MAX_BYTES = 10_000_000
 """A contract has some kilobytes; a file beyond this is none."""
 
-RuntimeName = Literal["onnx", "openvino"]
-RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
-SUFFIX: Mapping[RuntimeName, str] = {"onnx": ".onnx", "openvino": ".xml"}
+GraphProgram = Literal["onnx", "openvino"]
+GRAPH_PROGRAMS: tuple[GraphProgram, ...] = get_args(GraphProgram)
+SUFFIX: Mapping[GraphProgram, str] = {"onnx": ".onnx", "openvino": ".xml"}
 """Of the file that a program opens."""
 GraphName = Literal["image", "text", "decoder"]
 GRAPHS: tuple[GraphName, ...] = get_args(GraphName)
@@ -54,7 +54,7 @@ Purpose = Job | Literal["train", "train-naming"]
 class ExportContract:
     """``export.json`` of a folder of exported graphs."""
 
-    runtime: RuntimeName
+    runtime: GraphProgram
     precision: NumberFormat
     recipe: ModelRecipe
     """Recipe of the original model, whose tokenizer the export uses."""
@@ -120,10 +120,10 @@ def read_contract(path: Path) -> ExportContract:
         version = content["format"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path}: not a description of an export, or damaged ({error!r}); export again.") from error
-    if version != FORMAT or contract.runtime not in RUNTIMES:
+    if version != FORMAT or contract.runtime not in GRAPH_PROGRAMS:
         found = f"format {version!r} for {contract.runtime!r}"
         raise ModelError(
-            f"{path}: expected format {FORMAT} for one of {', '.join(RUNTIMES)}, got {found}; export again."
+            f"{path}: expected format {FORMAT} for one of {', '.join(GRAPH_PROGRAMS)}, got {found}; export again."
         )
     return contract
 
@@ -278,7 +278,7 @@ def read_header(path: Path) -> dict[str, str]:
         return file.metadata() or {}
 
 
-def read_recipe(path: Path) -> ModelRecipe:
+def read_model_recipe(path: Path) -> ModelRecipe:
     """The recipe that rebuilds the model.
 
     Raises:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from vesalius.console import LOG
-from vesalius.errors import ConfigError, ModelError
+from vesalius.errors import ConfigError, ModelError, join_first
 from vesalius.files import writing
 from vesalius.models.checkpoint_file import (
     CONTRACT_NAME,
@@ -27,7 +27,7 @@ from vesalius.models.checkpoint_file import (
     find_checkpoint,
     open_tensors,
     read_kinds,
-    read_recipe,
+    read_model_recipe,
 )
 from vesalius.models.encoder import Segmenter, VisionLanguageEncoder
 from vesalius.models.exported import load_exported
@@ -80,7 +80,7 @@ def load_model(source: str | Path) -> VisionLanguageEncoder:
     path = find_checkpoint(source)
     if path.name == CONTRACT_NAME:
         return load_exported(path.parent)
-    recipe = read_recipe(path)
+    recipe = read_model_recipe(path)
     LOG.info("%s: %s, in PyTorch", path, recipe.name)
     try:
         with _Undrawn():
@@ -143,14 +143,10 @@ def fill_model(model: _Module, state: Mapping[str, Tensor], place: object) -> _M
         ],
     }
     if any(wrong.values()):
-        counts = "; ".join(f"{len(keys)} {kind}: {_shorten(keys)}" for kind, keys in wrong.items() if keys)
+        counts = "; ".join(f"{len(keys)} {kind}: {join_first(keys, LISTED)}" for kind, keys in wrong.items() if keys)
         raise ModelError(f"{place}: these weights are not those of {type(model).__name__}: {counts}.")
     model.load_state_dict(state)
     return model
-
-
-def _shorten(keys: list[str]) -> str:
-    return ", ".join(keys[:LISTED]) + (", …" if len(keys) > LISTED else "")
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:

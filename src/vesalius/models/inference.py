@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from vesalius.errors import ConfigError
+from vesalius.models.choices import Precision
 from vesalius.models.encoder import (
     ImageFeatures,
     MaskPrediction,
@@ -18,8 +19,6 @@ from vesalius.models.encoder import (
     resize,
 )
 
-Precision = Literal["32", "16-mixed", "bf16-mixed"]
-"""Arithmetic: 32-bit floats, or 16 bits where PyTorch's automatic mixed precision uses them."""
 CPU = torch.device("cpu")
 Model = TypeVar("Model", bound=VisionLanguageEncoder)
 _HALVES = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}

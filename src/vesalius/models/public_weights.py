@@ -11,7 +11,6 @@ with a copy of a weights folder), ``HF_ENDPOINT`` (a mirror of the hub), ``VESAL
 
 import json
 import os
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from datetime import UTC, datetime
 from functools import cache
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 from urllib.error import HTTPError
@@ -27,7 +25,7 @@ from urllib.request import Request, urlopen
 
 from vesalius import __version__
 from vesalius.errors import ConfigError, ModelError, OutputError, unknown_name
-from vesalius.files import sha256_of, write_json
+from vesalius.files import read_package_toml, sha256_of, tell_bytes, write_json
 from vesalius.models.registry import list_encoders
 
 HUB = "https://huggingface.co"
@@ -80,7 +78,7 @@ class WeightSource:
     @property
     def megabytes(self) -> str | None:
         """Size in words, where published."""
-        return f"{self.size / 1e6:.0f} MB" if self.size else None
+        return tell_bytes(self.size) if self.size else None
 
     def fault(self) -> str:
         """Why it cannot be used."""
@@ -112,7 +110,7 @@ def weights_folder() -> Path:
 @cache
 def read_sources() -> Mapping[str, WeightSource]:
     """All rows of the registry by name."""
-    tables = tomllib.loads(files("vesalius.models").joinpath("sources.toml").read_text(encoding="utf-8"))
+    tables = read_package_toml("models/sources.toml")
     return {name: WeightSource(name=name, **row | {"models": tuple(row["models"])}) for name, row in tables.items()}
 
 

@@ -32,7 +32,7 @@ def read_bert() -> Sequence[str]:
     return packed.tobytes().decode().split("\n")
 
 
-def read_pubmedbert() -> Sequence[str]:
+def _read_pubmedbert() -> Sequence[str]:
     """PubMedBERT's word pieces, which BiomedCLIP was trained with.
 
     Raises:
@@ -49,7 +49,7 @@ def read_pubmedbert() -> Sequence[str]:
     return pieces
 
 
-VOCABULARIES: Mapping[VocabularyName, Callable[[], Sequence[str]]] = {"bert": read_bert, "pubmedbert": read_pubmedbert}
+VOCABULARIES: Mapping[VocabularyName, Callable[[], Sequence[str]]] = {"bert": read_bert, "pubmedbert": _read_pubmedbert}
 
 
 @lru_cache(maxsize=4)

@@ -1,6 +1,5 @@
 """Name what slices and series show: modality, protocol, plane, stations and organs."""
 
-from vesalius.imaging.search import FoundSeries, find_series
 from vesalius.naming.audit import AuditLine, audit_series
 from vesalius.naming.labeller import AnatomyLabeller
 from vesalius.naming.labels import Answer, LabelRange, SeriesName, SliceName
@@ -13,7 +12,6 @@ __all__ = [
     "Answer",
     "AuditLine",
     "AuditRule",
-    "FoundSeries",
     "LabelRange",
     "NamingCalibration",
     "NamingResult",
@@ -21,6 +19,5 @@ __all__ = [
     "SliceName",
     "audit_series",
     "draw_strip",
-    "find_series",
     "write_table",
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
+from vesalius.imaging.header import WITHOUT_SLICES
 from vesalius.naming.labels import LabelRange, SeriesName, SliceName
 from vesalius.naming.phrasebook import AuditRule
 from vesalius.prompts.codes import body_part_of, stations_of_body_part
@@ -15,8 +16,6 @@ Verdict = Literal["agrees", "contradicts", "covers a part", "unsure", "missing",
 KEYWORD = "BodyPartExamined"
 JUDGED: tuple[Verdict, ...] = ("agrees", "covers a part", "contradicts", "unsure")
 """Verdicts on headers that were laid beside pixels."""
-NOT_JUDGED = ("report", "projection")
-"""Purposes whose pixels are no slices."""
 NO_RULE = "the model's notes hold no audit thresholds; experiments/pocket/audit_thresholds.py computes them"
 
 
@@ -158,7 +157,7 @@ def _judge(series: SeriesName, margin: float, rule: AuditRule) -> tuple[Verdict,
 
 
 def _why_not_judged(series: SeriesName, rule: AuditRule) -> str | None:
-    if series.purpose.label in NOT_JUDGED:
+    if series.purpose.label in WITHOUT_SLICES:
         return f"a {series.purpose.label} shows no slices"
     count = len(_showing(series))
     if count < rule.least_slices:

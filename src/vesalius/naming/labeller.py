@@ -12,13 +12,14 @@ import numpy as np
 
 from vesalius.errors import ImageError, ModelError, require
 from vesalius.imaging import MedicalImage
+from vesalius.imaging.memory import ImageLike, as_image
 from vesalius.imaging.mr_protocol import find_protocol
 from vesalius.imaging.orientation import common_plane
-from vesalius.imaging.read import ImageLike, as_image
 from vesalius.imaging.safeguards import Notice
 from vesalius.imaging.search import find_series
 from vesalius.imaging.slices import SliceStack, to_square_pixels
 from vesalius.models.checkpoint_file import CONTRACT_NAME, find_checkpoint, read_contract, read_notes
+from vesalius.models.choices import DEFAULT_MODEL, Precision, RuntimeChoice
 from vesalius.models.public_weights import find_encoder_source
 from vesalius.naming.labels import Answer, SeriesName, SliceName
 from vesalius.naming.landmarks import find_landmarks
@@ -32,19 +33,22 @@ from vesalius.naming.series import (
     name_stations,
     smoothing_of,
 )
-from vesalius.predict import DEFAULT_MODEL
-from vesalius.prompts.anatomy import PROTOCOL_MODALITY
+from vesalius.prompts.anatomy import CROSS_SECTIONAL, PROTOCOL_MODALITY
 from vesalius.prompts.modalities import UNTOLD, find_label
 from vesalius.prompts.phrase_vectors import to_unit
-from vesalius.runtime import RuntimeChoice, as_runtime, open_runtime
+from vesalius.runtime import as_runtime, open_runtime
 from vesalius.runtime.contract import Floats, Runtime, resize_rgb
 
 if TYPE_CHECKING:
     from vesalius.models.encoder import VisionLanguageEncoder
-    from vesalius.models.inference import Precision
+    from vesalius.predict import Predictor
 
-CROSS_SECTIONAL = ("CT", "MR")
-"""Modalities whose slices have a plane."""
+SLICES_AT_ONCE = 4
+"""Slices encoded together; 16 take 400 MB more and, on CPUs, are slower."""
+LEAST_CONTRAST = 1 / 255
+"""Difference between the darkest and the brightest pixel, 0 to 1, below which a slice shows nothing."""
+OVERSAMPLING = 2
+"""Large slices are rendered at this multiple of the model's size, so that none is held whole as real numbers."""
 
 
 def header_modality(image: MedicalImage) -> Answer | None:
@@ -90,7 +94,7 @@ def header_plane(stacks: Sequence[MedicalImage], modality: Answer) -> Answer | N
 
 
 def open_namer(
-    model: str | Path, *, runtime: RuntimeChoice, device: str, precision: "Precision", threads: int = 0
+    model: str | Path, *, runtime: RuntimeChoice, device: str, precision: Precision, threads: int = 0
 ) -> tuple[Runtime, NamingCalibration]:
     """Open a model with its calibration.
 
@@ -154,14 +158,6 @@ def read_calibration(model: str | Path) -> NamingCalibration:
     return NamingCalibration.from_notes(read_notes(path), path)
 
 
-SLICES_AT_ONCE = 4
-"""Slices encoded together; 16 take 400 MB more and, on CPUs, are slower."""
-LEAST_CONTRAST = 1 / 255
-"""Difference between the darkest and the brightest pixel, 0 to 1, below which a slice shows nothing."""
-OVERSAMPLING = 2
-"""Large slices are rendered at this multiple of the model's size, so that none is held whole as real numbers."""
-
-
 def render_for_model(slices: SliceStack, index: int, side: int) -> Floats:
     """One slice as a model is shown it: RGB [side, side, 3] in [0, 1], its pixels made square first.
 
@@ -212,7 +208,7 @@ class AnatomyLabeller:
         *,
         runtime: RuntimeChoice = "auto",
         device: str = "auto",
-        precision: "Precision" = "32",
+        precision: Precision = "32",
         threads: int = 0,
     ) -> None:
         own = NamingCalibration({})
@@ -282,7 +278,7 @@ class AnatomyLabeller:
             for place in range(start, min(start + SLICES_AT_ONCE, len(slices))):
                 positions.append(slices.position_mm(place))
                 small.append(render_for_model(slices, place, side))
-                shows.append(bool(np.ptp(small[-1]) >= LEAST_CONTRAST))
+                shows.append(bool(np.ptp(small[-1], axis=(0, 1)).max() >= LEAST_CONTRAST))
             vectors.append(self.runtime.embed_image(np.stack(small)))
             on_slices(len(small))
         return _EncodedStack(image, positions, self._phrases.odds(to_unit(np.concatenate(vectors))), np.array(shows))
@@ -304,7 +300,7 @@ class AnatomyLabeller:
             Probabilities(self._phrases.labels[name], np.where(seen.shows[:, None], values, 0.0))
             for name, values in asked.items()
         )
-        if {"stations", "organs"} <= self.calibration.scalings.keys():
+        if self.calibration.caps_organs:
             organs = cap_organs(organs, stations)
         smoothing = smoothing_of(seen.image) if smooth else None
         least = self.calibration.least_probability
@@ -319,6 +315,19 @@ class AnatomyLabeller:
 
         where = [(position, seen.image.plane or plane) for position in seen.positions]
         return build_names(name(stations, name_stations), name(organs, name_organs), where, first)
+
+
+def labeller_beside(predictor: "Predictor", model: str | Path) -> AnatomyLabeller:
+    """A labeller that shares the weights of a predictor, so that they are in memory once.
+
+    Args:
+        predictor: The opened model.
+        model: What it was opened from.
+
+    Raises:
+        ModelError: If the model does not name, or its notes are damaged.
+    """
+    return AnatomyLabeller(predictor.runtime, read_calibration(model))
 
 
 def _tell_blank(seen: Sequence[_EncodedStack]) -> list[Notice]:

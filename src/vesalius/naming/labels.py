@@ -1,6 +1,6 @@
 """Names of slices and series: answers with their probabilities and sources, where labels begin and end, and codes."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -213,8 +213,23 @@ class SeriesName:
     @property
     def codes(self) -> SeriesCodes:
         """Standard codes of all that is named."""
-        stations, organs = ({each.label for each in found if each.label} for found in (self.stations, self.organs))
-        return code_series(stations, organs, self.plane.label)
+        return code_series(list_labels(self.stations), list_labels(self.organs), self.plane.label)
+
+    @property
+    def facts(self) -> list[str]:
+        """What the series is, in a few words: modality and protocol, plane, purpose, number of slices."""
+        modality = " ".join(word for word in (self.modality.label, self.protocol.label) if word)
+        plane = self.plane.label or (self.plane.evidence if self.stacks > 1 else "")
+        count = len(self.slices)
+        words = [modality or "modality unsure", plane, self.purpose.label or ""]
+        return [*(word for word in words if word), f"{count} slices" if count > 1 else "1 slice"]
+
+    @property
+    def summary(self) -> str:
+        """One line: what the series is, then the stations and organs that are named."""
+        named = [", ".join(list_labels(ranges)) for ranges in (self.stations, self.organs)]
+        shown = [each for each in named if each] or ["nothing named"]
+        return "; ".join([", ".join(self.facts), *shown])
 
     def to_dict(self) -> dict[str, object]:
         """The names as JSON's types, with ranges and standard codes; slices come last."""
@@ -226,10 +241,7 @@ class SeriesName:
         return {**content, **ranges, "codes": asdict(self.codes), "slices": slices}
 
     def __repr__(self) -> str:
-        facts = [each.label or "unsure" for each in (self.modality, self.plane)]
-        named = [name for name in dict.fromkeys(each.label for each in (*self.stations, *self.organs)) if name]
-        told = f"{' '.join(facts)}, {len(self.slices)} slices, {', '.join(named) or 'nothing named'}"
-        return f"{type(self).__name__}({self.source.name!r}: {told})"
+        return f"{type(self).__name__}({self.source.name!r}: {self.summary})"
 
     def _repr_html_(self) -> str:
         def rounded(probability: float | None) -> str | None:
@@ -254,6 +266,11 @@ class SeriesName:
             for label in labels
             for found in find_ranges(self.slices, [label in getattr(each, kind) for each in self.slices], label)
         ]
+
+
+def list_labels(ranges: Iterable[LabelRange]) -> list[str]:
+    """Labels that ranges name, each once, in the order in which they come."""
+    return list(dict.fromkeys(each.label for each in ranges if each.label))
 
 
 def find_ranges(slices: Sequence[SliceName], shown: Sequence[bool], label: str | None) -> list[LabelRange]:

@@ -5,14 +5,13 @@ where the smoothed probability crosses the threshold, by linear interpolation.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.imaging import MedicalImage
 from vesalius.naming.labels import Edge, Landmark, SliceName
-from vesalius.naming.series import average_near, smoothing_of
+from vesalius.naming.series import average_near, runs, smoothing_of
 
 Array = NDArray[np.float64]
 UNCERTAIN_MM = 30.0
@@ -49,7 +48,7 @@ def find_landmarks(
         return [
             _mark(kind, label, run, heights, curve, threshold)
             for label, curve in zip(labels, curves.T, strict=True)
-            for run in _runs([label in shown(each) for each in slices])
+            for run in runs([label in shown(each) for each in slices])
         ]
 
     found = [
@@ -67,14 +66,8 @@ def _heights(image: MedicalImage) -> Array:
     return np.asarray(centre + image.affine[2, 0] * np.array(image.slice_steps or range(count)), np.float64)
 
 
-def _runs(shown: Sequence[bool]) -> list[tuple[int, int]]:
-    """First and last place of each run of slices that show a label."""
-    groups = [list(group) for _, group in groupby(enumerate(shown), key=lambda pair: pair[1])]
-    return [(group[0][0], group[-1][0]) for group in groups if group[0][1]]
-
-
-def _mark(kind: str, label: str, run: tuple[int, int], heights: Array, curve: Array, threshold: float) -> Landmark:
-    first, last = run
+def _mark(kind: str, label: str, run: slice, heights: Array, curve: Array, threshold: float) -> Landmark:
+    first, last = run.start, run.stop - 1
     low = _find_edge(heights[: last + 1][::-1], curve[: last + 1][::-1], last - first, threshold)
     high = _find_edge(heights[first:], curve[first:], last - first, threshold)
     mean = float(curve[first : last + 1].mean())

@@ -7,28 +7,23 @@ one at a time. The record beside them (`vesalius.journal`) says from which files
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from vesalius.errors import OutputError, join_first
-from vesalius.files import check_absent, read_json, to_json, write_text
-from vesalius.folders import NAMES_RECORD, ResultRow, result_files, tell_differences
+from vesalius.files import check_absent, read_json, spare, to_json, write_text
+from vesalius.folders import tell_differences
 from vesalius.imaging.read import Choices
 from vesalius.imaging.search import FoundSeries, SourceImage, list_sources
 from vesalius.journal import ResultsJournal, alone
+from vesalius.models.choices import Precision, RuntimeChoice
 from vesalius.naming.labeller import AnatomyLabeller, choose_stacks
 from vesalius.naming.labels import SeriesName
 from vesalius.naming.strip import try_strip
 from vesalius.processes import Outcome, Work, work_at_once
-from vesalius.runtime import RuntimeChoice
-
-if TYPE_CHECKING:
-    from vesalius.models.inference import Precision
-
-RECORD = NAMES_RECORD
-"""File in the folder of a record that says what each file of names was made from."""
+from vesalius.records import NAMES, ResultRow, result_files
 
 NamedOutcome = Outcome[SourceImage, ResultRow]
 Watch = Callable[[Iterator[NamedOutcome], int], Iterator[NamedOutcome]]
@@ -51,6 +46,7 @@ class NamingRequest:
     place: Path
     """Folder that is named."""
     model: str
+    _: KW_ONLY
     smooth: bool = True
     each: bool = False
     """Whether numbered pictures are named one by one."""
@@ -58,7 +54,7 @@ class NamingRequest:
     """Picture of a series; each series has its own, see ``strip_of``."""
     runtime: RuntimeChoice = "auto"
     device: str = "auto"
-    precision: "Precision" = "32"
+    precision: Precision = "32"
     weights: str = ""
     """Checksum of the model's file; names by other weights are not taken for done."""
     choices: Choices = field(default_factory=dict)
@@ -150,15 +146,15 @@ def name_many(
         OutputError: If a file would take the place of another, the record was made with other settings, or nothing can
             be written.
     """
-    with alone(folder, "name"):
-        journal = ResultsJournal(folder, RECORD, renews=True)
+    with alone(folder, NAMES.command, NAMES.lock):
+        journal = ResultsJournal(folder, NAMES, renews=True)
         _check_settings(journal, request, overwrite)
-        own = result_files(folder, RECORD)
+        own = result_files(folder, NAMES)
         others = [each for each in found if own.isdisjoint(file.absolute() for file in (each.source, *each.files))]
         sources = list_sources(others, journal.stems, journal.known)
         strips = [path for each in sources if (path := request.strip_of(each.stem)) and path not in own]
         check_absent([*(each for each in tables if not journal.made(each)), *strips], overwrite)
-        _check_unread([*tables, *strips], found)
+        spare([*tables, *strips], (file for each in found for file in (each.source, *each.files)))
         if overwrite:
             journal.clear()
         plan = journal.plan(sources, request, overwrite)
@@ -186,17 +182,6 @@ def _check_settings(journal: ResultsJournal, request: NamingRequest, overwrite: 
 def _has_strip(row: ResultRow, source: SourceImage, request: NamingRequest) -> bool:
     strip = request.strip_of(source.stem)
     return strip is None or row.get("strip") == str(strip)
-
-
-def _check_unread(results: Sequence[Path], found: Sequence[FoundSeries]) -> None:
-    """Refuse to replace an image that is to be named.
-
-    Raises:
-        OutputError: If a result would.
-    """
-    read = {file.resolve() for each in found for file in (each.source, *each.files)}
-    if lost := [each for each in results if each.resolve() in read]:
-        raise OutputError(f"{lost[0]}: is an image to be named, and a result would replace it; choose another name.")
 
 
 def _run(
@@ -257,6 +242,6 @@ def _name(labeller: AnatomyLabeller, source: SourceImage, request: NamingRequest
 
 
 @lru_cache(maxsize=1)
-def _open(model: str, runtime: RuntimeChoice, device: str, precision: "Precision", threads: int) -> AnatomyLabeller:
+def _open(model: str, runtime: RuntimeChoice, device: str, precision: Precision, threads: int) -> AnatomyLabeller:
     """The labeller of a process."""
     return AnatomyLabeller(model, runtime=runtime, device=device, precision=precision, threads=threads)

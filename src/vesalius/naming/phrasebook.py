@@ -110,6 +110,11 @@ class NamingCalibration:
     audit: AuditRule | None = None
     """Thresholds by which headers are judged; None for models for which none were measured."""
 
+    @property
+    def caps_organs(self) -> bool:
+        """Whether ``cap_organs`` holds organs against their stations: if the probabilities of both are calibrated."""
+        return {"stations", "organs"} <= self.scalings.keys()
+
     @staticmethod
     def from_notes(notes: Mapping[str, object], place: object) -> "NamingCalibration":
         """Read the notes of a checkpoint.
@@ -233,7 +238,7 @@ def label_phrases(question: str, label: str) -> tuple[str, ...]:
 
 
 def list_naming_phrases() -> list[str]:
-    """All phrases of all labels."""
+    """All phrases of all labels, whose vectors ``experiments/pocket/phrases.py`` stores in the package."""
     return [
         phrase for question, labels in LABELS.items() for label in labels for phrase in label_phrases(question, label)
     ]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.imaging import MedicalImage
+from vesalius.imaging.header import WITHOUT_SLICES
 from vesalius.naming.labels import Answer, SliceName
 from vesalius.prompts.anatomy import PAPER_STATIONS, stations_of
 
@@ -30,6 +31,7 @@ ROUNDING_MM = 1e-6
 """Tolerance of distances, since headers write positions in decimals."""
 CHAIN = PAPER_STATIONS[::-1]
 """Stations that follow one another, from feet to head, as axial slices ascend."""
+Smoothing = Literal["ordered", "averaged"]
 
 
 def order_stations(probabilities: Array, labels: Sequence[str], positions_mm: Sequence[float]) -> NDArray[np.bool_]:
@@ -122,11 +124,6 @@ def _transitions(distance_mm: float, states: NDArray[np.bool_], labels: Sequence
     return found
 
 
-Smoothing = Literal["ordered", "averaged"]
-UNORDERED = ("projection", "report")
-"""Purposes whose slices are no neighbours in the body."""
-
-
 @dataclass(frozen=True, eq=False)
 class Probabilities:
     """Probabilities of L labels on D slices, by each slice alone."""
@@ -143,7 +140,7 @@ def smoothing_of(image: MedicalImage) -> Smoothing | None:
         "ordered" for axial slices, which pass the stations in order; "averaged" for coronal and sagittal ones, which
         show the same stations side by side; None for single slices, pictures, clips, projections and reports.
     """
-    if image.affine is None or len(image.pixels) < 2 or image.purpose.label in UNORDERED:
+    if image.affine is None or len(image.pixels) < 2 or image.purpose.label in WITHOUT_SLICES:
         return None
     return "ordered" if image.nearest_plane == "axial" else "averaged"
 
@@ -168,7 +165,7 @@ def name_stations(
         return found.values >= threshold
     shown = order_stations(found.values, found.labels, positions_mm)
     for column, values in zip(shown.T, found.values.T, strict=True):
-        for run in _runs(column):
+        for run in runs(column.tolist()):
             column[run] &= values[run].mean() >= threshold
     return shown
 
@@ -217,15 +214,15 @@ def build_names(
     return names
 
 
-def _runs(shown: Bools) -> list[slice]:
+def runs(shown: Sequence[bool]) -> list[slice]:
     """Runs of neighbouring slices that show a label."""
-    runs, start = [], 0
-    for value, group in groupby(shown.tolist()):
+    found, start = [], 0
+    for value, group in groupby(shown):
         stop = start + len(list(group))
         if value:
-            runs.append(slice(start, stop))
+            found.append(slice(start, stop))
         start = stop
-    return runs
+    return found
 
 
 def _row(found: Probabilities, named: Bools, row: int) -> tuple[dict[str, float], tuple[str, ...]]:

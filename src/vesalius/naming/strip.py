@@ -104,15 +104,6 @@ def try_strip(path: Path, series: SeriesName, stacks: Sequence[MedicalImage]) ->
     return None
 
 
-def describe(series: SeriesName) -> list[str]:
-    """What a series is, in a few words."""
-    count = len(series.slices)
-    plane = series.plane.label or (series.plane.evidence if series.stacks > 1 else "")
-    modality = " ".join(word for word in (series.modality.label, series.protocol.label) if word)
-    words = [modality or "modality unsure", plane, series.purpose.label or ""]
-    return [*(word for word in words if word), f"{count} slices" if count > 1 else "1 slice"]
-
-
 @dataclass(frozen=True)
 class Axis:
     """Slices from left to right."""
@@ -142,7 +133,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def _draw_title(series: SeriesName) -> Image.Image:
     part, pen = _sheet(TITLE)
     pen.text((0, 0), to_terminal(series.source.name), INK, _font(24))
-    pen.text((0, 34), to_terminal(" · ".join(describe(series))), SOFT, _font(16))
+    pen.text((0, 34), to_terminal(" · ".join(series.facts)), SOFT, _font(16))
     return part
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from vesalius.errors import join_first
-from vesalius.naming.labels import SeriesName
+from vesalius.errors import join_all, join_first
+from vesalius.naming.labels import SeriesName, list_labels
 from vesalius.prompts.anatomy import STATIONS, in_order
 
 LISTED = 6
@@ -55,7 +55,7 @@ def facts_of(series: SeriesName) -> StudyPart:
         protocol=series.protocol.label,
         plane=series.plane.label,
         slices=len(series.slices),
-        stations=tuple(dict.fromkeys(each.label for each in series.stations if each.label)),
+        stations=tuple(list_labels(series.stations)),
         purpose=series.purpose.label,
     )
 
@@ -81,9 +81,9 @@ def summarise_study(series: Sequence[StudyPart]) -> str:
     deciding = shown or [each for each in series if each.purpose != "report"]
     modalities = dict.fromkeys(each.modality for each in deciding if each.modality)
     stations = in_order({name for each in deciding for name in each.stations}, STATIONS)
-    what = _join(list(modalities)) or "images"
+    what = join_all(modalities) or "images"
     if stations or not modalities or modalities.keys() - WITHOUT_STATIONS:
-        what += f" of {_join(stations) or 'unsure stations'}"
+        what += f" of {join_all(stations) or 'unsure stations'}"
     told = [what] if deciding else []
     if listed := [each for each in shown if each.slices > 1 or each.plane]:
         told.append(f"{len(listed)} series ({_list_parts(listed)})")
@@ -102,8 +102,3 @@ def _list_parts(series: Sequence[StudyPart]) -> str:
         parts.append(" ".join(word for word in words if word))
         before = unit
     return join_first(parts, LISTED)
-
-
-def _join(words: Sequence[str]) -> str:
-    """Such as "chest, abdomen and pelvis"."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -9,7 +9,7 @@ from pathlib import Path
 from vesalius.errors import ConfigError
 from vesalius.files import to_sheet, to_utf8, write_json, writing
 from vesalius.naming.audit import AuditLine
-from vesalius.naming.labels import Answer, SeriesName, SliceName
+from vesalius.naming.labels import Answer, SeriesName, SliceName, list_labels
 from vesalius.naming.phrasebook import LEAST_PROBABILITY, AuditRule
 from vesalius.naming.studies import StudyName
 from vesalius.prompts.anatomy import ORGANS, STATIONS
@@ -40,6 +40,8 @@ class NamingResult:
     """A line a series, in their order; None unless it was asked for."""
     rule: AuditRule | None = field(default=None, kw_only=True)
     """The model's thresholds for the audit, with its error rates."""
+    notices: Sequence[Mapping[str, object]] = field(default=(), kw_only=True)
+    """What a folder holds beside images, as notices with their ``source``; those of a series stand in its names."""
 
     def to_dict(self) -> dict[str, object]:
         """All of it as JSON's types, but for the series, which are an iterator; see ``vesalius.files.iter_json``."""
@@ -49,6 +51,7 @@ class NamingResult:
             "series": (each.to_dict() for each in self.series),
             "studies": [each.to_dict() for each in self.studies],
             "failures": list(self.failures),
+            "notices": list(self.notices),
         }
         if self.audit is not None:
             content["audit"] = [line.to_dict() for line in self.audit]
@@ -56,7 +59,7 @@ class NamingResult:
         return content
 
 
-def check_table(path: Path) -> None:
+def check_names_table(path: Path) -> None:
     """Refuse a file that could not be written, before anything is computed.
 
     Raises:
@@ -88,7 +91,7 @@ def write_table(path: Path, result: NamingResult) -> list[Path]:
         ConfigError: If the suffix is none of ``SUFFIXES``.
         OutputError: If a file cannot be written.
     """
-    check_table(path)
+    check_names_table(path)
     files = table_files(path)
     if path.suffix.lower() == ".json":
         write_json(path, result.to_dict())
@@ -130,8 +133,8 @@ def _series_row(series: SeriesName, study: StudyName | None) -> Row:
         **_answer("protocol", series.protocol),
         **_answer("plane", series.plane),
         "obliquity": series.obliquity,
-        "stations": ";".join(dict.fromkeys(each.label for each in series.stations if each.label)),
-        "organs": ";".join(dict.fromkeys(each.label for each in series.organs if each.label)),
+        "stations": ";".join(list_labels(series.stations)),
+        "organs": ";".join(list_labels(series.organs)),
         "body_part": codes.body_part,
         "region_sct": codes.region.value if codes.region else None,
         "ihe_regions": ";".join(each.value for each in codes.ihe_regions),

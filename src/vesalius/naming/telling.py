@@ -1,21 +1,19 @@
 """What a terminal shows of names: one series in full, or a line a series, a line a study, and what the audit found."""
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vesalius.console import print_table, say, say_first
-from vesalius.errors import join_first
+from vesalius.errors import LISTED, join_first
+from vesalius.files import common_folder
 from vesalius.naming.audit import AuditLine, audit_series, tell_audit
-from vesalius.naming.labels import Answer, Edge, LabelRange, Landmark, SeriesName
+from vesalius.naming.labels import Answer, Edge, LabelRange, Landmark, SeriesName, list_labels
 from vesalius.naming.phrasebook import AuditRule
 from vesalius.naming.studies import StudyPart, facts_of, group_studies
 from vesalius.naming.tables import NamingResult
 
 OF_MR_ONLY = "of MR only"
-LISTED = 5
-"""Notices and labels that are listed on the terminal; the rest is counted."""
 
 
 @dataclass
@@ -55,12 +53,18 @@ def print_names(result: NamingResult, kept: Digest) -> None:
         _print_one(kept.first)
     elif kept.lines:
         columns = ("series", "slices", "modality", "plane", "stations", "organs")
-        folder = _home([source for source, _ in kept.lines])
-        print_table(columns, [(_within(source, folder), *cells) for source, cells in kept.lines], title=str(folder))
+        folder = common_folder(source for source, _ in kept.lines)
+        rows = [(_within(source, folder), *cells) for source, cells in kept.lines]
+        print_table(columns, rows, title=folder or None)
         studies = group_studies(kept.facts)
         print_table(("study", "shows"), [(each.study, each.summary) for each in studies])
     if result.audit is not None:
         _print_audit(result.audit, result.rule)
+    say_notices(kept)
+
+
+def say_notices(kept: Digest) -> None:
+    """Print what was left out or guessed."""
     say_first(kept.notices, LISTED, "… and {} more notices, which --json lists.")
 
 
@@ -68,7 +72,7 @@ def _print_audit(lines: Sequence[AuditLine], rule: AuditRule | None) -> None:
     """One series in full; of many, all contradictions in one table, and the other verdicts counted."""
     columns = ("series", "BodyPartExamined", "verdict", "why", "term for the pixels", "error rate")
     shown = lines if len(lines) == 1 else [line for line in lines if line.verdict == "contradicts"]
-    folder = _home([line.source for line in shown])
+    folder = common_folder(line.source for line in shown)
     rows = [
         (
             _within(line.source, folder),
@@ -96,29 +100,22 @@ def _print_audit(lines: Sequence[AuditLine], rule: AuditRule | None) -> None:
 
 
 def _stations(ranges: Sequence[LabelRange]) -> str:
-    return ", ".join(dict.fromkeys(each.label for each in ranges if each.label)) or "unsure"
+    return ", ".join(list_labels(ranges)) or "unsure"
 
 
-def _home(sources: Sequence[Path]) -> Path:
-    """The folder that all lie in."""
-    if len(sources) == 1:
-        return sources[0].parent
-    return Path(os.path.commonpath(sources)) if sources else Path()
-
-
-def _within(source: Path, folder: Path) -> Path:
-    return source.relative_to(folder)
+def _within(source: Path, folder: str) -> Path:
+    return source.relative_to(folder) if folder else source
 
 
 def _summarise(series: SeriesName) -> tuple[object, ...]:
     words = [series.modality.label or "unsure", series.protocol.label, series.purpose.label]
-    stations, organs = (dict.fromkeys(each.label for each in ranges) for ranges in (series.stations, series.organs))
+    stations = dict.fromkeys(each.label or "unsure" for each in series.stations)
     return (
         len(series.slices),
         " ".join(word for word in words if word),
         series.plane.label or series.plane.evidence or "unsure",
-        join_first((label or "unsure" for label in stations), LISTED),
-        join_first((label for label in organs if label), LISTED),
+        join_first(stations, LISTED),
+        join_first(list_labels(series.organs), LISTED),
     )
 
 

@@ -19,9 +19,9 @@ from dicomweb_client.api import DICOMwebClient
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from vesalius.addresses import check_uid, check_url, is_loopback
 from vesalius.errors import ConfigError, OutputError, VesaliusError
 from vesalius.imaging.safeguards import FRAMES, quiet
-from vesalius.pacs.addresses import check_uid, check_url, is_loopback
 
 TIMEOUT_S = 60.0
 """For an answer of any service or node."""

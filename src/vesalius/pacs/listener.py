@@ -18,10 +18,11 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made when it is imported
 
+from vesalius.addresses import UID
 from vesalius.console import say
 from vesalius.errors import ConfigError, OutputError
-from vesalius.imaging.safeguards import quiet
-from vesalius.pacs.addresses import UID
+from vesalius.files import tell_bytes
+from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, quiet
 from vesalius.pacs.guard import ASSOCIATION_S, PDU_S, guard
 from vesalius.pacs.series_queue import SeriesQueue
 from vesalius.pacs.settings import ListenSettings
@@ -44,7 +45,7 @@ def listening(queue: SeriesQueue, settings: ListenSettings) -> Iterator[int]:
         ConfigError: If the address cannot be had.
     """
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # it names patients and files
-    receiver = Receiver(queue, settings.most_megabytes * 2**20)
+    receiver = Receiver(queue, settings.most_megabytes * BYTES_PER_MEGABYTE)
     node = _make_node(settings)
     with quiet("pydicom"):  # on the threads of all associations: it repeats values that are not valid, such as UIDs
         try:
@@ -56,7 +57,7 @@ def listening(queue: SeriesQueue, settings: ListenSettings) -> Iterator[int]:
                     (evt.EVT_C_ECHO, lambda event: SUCCESS),
                     (evt.EVT_C_STORE, receiver.store),
                     (evt.EVT_CONN_OPEN, guard),
-                    (evt.EVT_REJECTED, tell_rejected),
+                    (evt.EVT_REJECTED, _tell_rejected),
                     (evt.EVT_PDU_RECV, receiver.count),
                     (evt.EVT_CONN_CLOSE, receiver.forget),
                 ],
@@ -92,7 +93,7 @@ class Receiver:
             return
         self._received[caller] = self._received.get(caller, 0) + sum(len(each) for each in items)
         if self._received[caller] > self._most_bytes:
-            say(f"An association was broken off: its instance has more than {self._most_bytes // 2**20} MiB.")
+            say(f"An association was broken off: its instance has more than {tell_bytes(self._most_bytes)}.")
             event.assoc.abort()
 
     def forget(self, event: evt.Event) -> None:
@@ -123,7 +124,7 @@ class Receiver:
         return SUCCESS
 
 
-def tell_rejected(event: evt.Event) -> None:
+def _tell_rejected(event: evt.Event) -> None:
     """Say who was turned away and why: many scanners show no more than that it failed."""
     association = event.assoc
     asked, answer = association.requestor.primitive, association.acceptor.primitive

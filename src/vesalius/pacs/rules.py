@@ -3,15 +3,15 @@
 import dataclasses
 import math
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
+from vesalius.addresses import check_aet, check_url
 from vesalius.errors import ConfigError, unknown_name
-from vesalius.models.checkpoint_file import JOBS, Job
-from vesalius.pacs.addresses import check_aet, check_url
+from vesalius.files import read_toml
+from vesalius.models.checkpoint_file import Job
+from vesalius.tables import build, to_table
 
 LONGEST_PATTERN = 500
 NOT_IMAGES = frozenset(
@@ -19,12 +19,6 @@ NOT_IMAGES = frozenset(
 )
 """Modalities of series without images of a patient. Rules only fit them if they ask for them: an archive that forwards
 everything sends results back, too."""
-KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
-    "float": ((int, float), "a number"),
-    "int": ((int,), "a whole number"),
-    "bool": ((bool,), "true or false"),
-}
-"""Type of a field -> types of its values in TOML, and what they are called."""
 SECONDS_PER_DAY = 86400.0
 BYTES_PER_GIGABYTE = 2**30
 
@@ -80,8 +74,8 @@ class Rule:
     """A regular expression that SeriesDescription or StudyDescription has to match somewhere."""
 
     def __post_init__(self) -> None:
-        if self.task not in JOBS:
-            raise ConfigError(unknown_name("task", self.task, JOBS))
+        if any("" in texts for texts in (self.phrases, self.modality, self.body_part)):
+            raise ConfigError("phrases, modality and body_part hold no empty texts.")
         if bool(self.phrases) != (self.task == "segment"):
             raise ConfigError(f'task "{self.task}" {"needs" if self.task == "segment" else "takes no"} phrases.')
         if not self.send_to:
@@ -156,18 +150,15 @@ def read_rules(path: Path) -> PacsRules:
     Raises:
         ConfigError: If it cannot be read, has unknown keys, or values of a wrong kind; the message says where.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML ({error}).") from error
+    tables = read_toml(path)
     if others := sorted(tables.keys() - {"queue", "destination", "rule"}):
         raise ConfigError(f"{path}: {unknown_name('table', others[0], ('queue', 'destination', 'rule'))}")
-    named = _table(tables.get("destination", {}), f"{path} [destination]")
-    destinations = {name: _build(Destination, row, f"{path} [destination.{name}]") for name, row in named.items()}
+    named = to_table(tables.get("destination", {}), f"{path} [destination]")
+    destinations = {name: build(Destination, row, f"{path} [destination.{name}]") for name, row in named.items()}
     rows = tables.get("rule", [])
     if not isinstance(rows, list) or not rows:
         raise ConfigError(f"{path}: has no [[rule]], so nothing would ever be done.")
-    rules = tuple(_build(Rule, row, f"{path} [[rule]] {place}") for place, row in enumerate(rows, start=1))
+    rules = tuple(build(Rule, row, f"{path} [[rule]] {place}") for place, row in enumerate(rows, start=1))
     for rule in rules:
         for name in rule.send_to:
             if name not in destinations:
@@ -175,45 +166,7 @@ def read_rules(path: Path) -> PacsRules:
     names = [rule.name for rule in rules]
     if doubled := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"{path}: two rules are called '{doubled[0]}'; give each a name of its own.")
-    return PacsRules(rules, destinations, _build(QueueSettings, tables.get("queue", {}), f"{path} [queue]"))
-
-
-_Kind = TypeVar("_Kind")
-
-
-def _build(kind: type[_Kind], row: object, place: str) -> _Kind:
-    """A dataclass from a table, strictly."""
-    table = dict(_table(row, place))
-    fields = {each.name: each for each in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if others := sorted(table.keys() - fields.keys()):
-        raise ConfigError(f"{place}: {unknown_name('key', others[0], fields)}")
-    lacking = [name for name, each in fields.items() if each.default is dataclasses.MISSING and name not in table]
-    if lacking:
-        raise ConfigError(f"{place}: {lacking[0]} is missing.")
-    for name, value in table.items():
-        table[name] = _convert(value, getattr(fields[name].type, "__name__", "str"), f"{place} {name}")
-    try:
-        return kind(**table)
-    except ConfigError as error:
-        raise ConfigError(f"{place}: {error}") from error
-
-
-def _convert(value: object, kind: str, place: str) -> object:
-    if kind == "tuple":
-        values = [value] if isinstance(value, str) else value
-        if isinstance(values, list) and all(isinstance(each, str) and each for each in values):
-            return tuple(values)
-        raise ConfigError(f"{place}: expected a string or a list of strings, got {value!r}.")
-    types, expected = KINDS.get(kind, ((str,), "a string"))
-    if isinstance(value, types) and (kind == "bool" or not isinstance(value, bool)):
-        return float(value) if isinstance(value, int) and kind == "float" else value
-    raise ConfigError(f"{place}: expected {expected}, got {value!r}.")
-
-
-def _table(row: object, place: str) -> Mapping[str, Any]:
-    if not isinstance(row, dict):
-        raise ConfigError(f"{place}: expected a table, got {row!r}.")
-    return row
+    return PacsRules(rules, destinations, build(QueueSettings, tables.get("queue", {}), f"{path} [queue]"))
 
 
 def _upper(names: tuple[str, ...]) -> set[str]:

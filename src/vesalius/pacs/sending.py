@@ -1,5 +1,6 @@
 """Results on their way back: C-STORE to a DICOM node, STOW-RS to a DICOMweb service."""
 
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -59,13 +60,24 @@ def _associate(meta: Dataset, destination: Destination, own_aet: str) -> Associa
     node.add_requested_context(meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID)
     node.connection_timeout = node.acse_timeout = node.dimse_timeout = node.network_timeout = TIMEOUT_S
     tls: Any = (ssl.create_default_context(), destination.host) if destination.tls else None
-    return node.associate(
+    kept: list[socket.socket] = []
+    association = node.associate(
         destination.host,
         destination.port,
         ae_title=destination.aet,
         tls_args=tls,
-        evt_handlers=[(evt.EVT_CONN_OPEN, guard)],
+        evt_handlers=[(evt.EVT_CONN_OPEN, guard), (evt.EVT_ACSE_SENT, _keep_socket, [kept])],
     )
+    if not association.is_established:
+        for each in kept:  # pynetdicom drops what it could not connect without closing it
+            each.close()
+    return association
+
+
+def _keep_socket(event: evt.Event, kept: list[socket.socket]) -> None:
+    connection = event.assoc.dul.socket
+    if connection is not None and connection.socket is not None:
+        kept.append(connection.socket)
 
 
 def _tell_refusal(association: Association, meta: Dataset, own_aet: str) -> str:

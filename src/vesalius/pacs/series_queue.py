@@ -26,6 +26,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from vesalius.errors import OutputError, join_first
+from vesalius.files import tell_bytes
 from vesalius.pacs.states import OVER, OtherSeriesError, QueuedSeries, State
 
 SCHEMA = """
@@ -47,12 +48,14 @@ BEGIN UPDATE total SET bytes = bytes - OLD.bytes; END;
 """
 """``total`` holds the bytes of all instances, so that an arrival costs the same however many there are; triggers change
 it within the transaction that changes them."""
-UNDONE = "state = CASE results WHEN '[]' THEN 'receiving' ELSE 'made' END"
+UNDONE = f"state = CASE results WHEN '[]' THEN '{State.RECEIVING}' ELSE '{State.MADE}' END"
 """To be made, or to be sent if it was made."""
-DUE = "((state IN ('receiving', 'claimed') AND changed <= ? AND due <= ?) OR (state = 'made' AND due <= ?))"
+DUE = (
+    f"((state IN ('{State.RECEIVING}', '{State.CLAIMED}') AND changed <= ? AND due <= ?) "
+    f"OR (state = '{State.MADE}' AND due <= ?))"
+)
 """With the time since which nothing may have arrived, and twice the present. A claim is due, too: if its process lives,
 its lock cannot be had."""
-IS_OVER = f"state IN {tuple(map(str, OVER))}"
 ENDED = "The process that worked on it was ended each time, by the system or from outside."
 COLUMNS = "uid, folder, state, revision, changed, attempts, due, reason, results"
 BUSY_S = 30.0
@@ -114,7 +117,7 @@ class SeriesQueue:
                     raise OtherSeriesError(f"Instance {_hash(instance)} was sent before, as one of another series.")
                 return
             if self._bytes(database) + size > self.quota_bytes:
-                raise OutputError(f"{self.root}: the quota of {self.quota_bytes // 2**20} MiB is used up.")
+                raise OutputError(f"{self.root}: the quota of {tell_bytes(self.quota_bytes)} is used up.")
             place = self._place(series, instance)
             folder = place.parent
             if not folder.exists():
@@ -123,15 +126,12 @@ class SeriesQueue:
             os.replace(file, place)
             _sync(folder)
             database.execute(
-                "INSERT INTO series VALUES (?, ?, 'receiving', 0, 0, 0, 0, '', '[]') ON CONFLICT DO NOTHING",
-                (series, folder.name),
+                "INSERT INTO series VALUES (:uid, :folder, :state, 1, :now, 0, 0, '', '[]') ON CONFLICT (uid) DO "
+                "UPDATE SET state = :state, revision = revision + 1, changed = :now, attempts = 0, due = 0, "
+                "reason = '', results = '[]'",
+                {"uid": series, "folder": folder.name, "state": State.RECEIVING, "now": time.time()},
             )
             database.execute("INSERT INTO instances VALUES (?, ?, ?)", (instance, series, size))
-            database.execute(
-                "UPDATE series SET state = 'receiving', revision = revision + 1, changed = ?, attempts = 0, due = 0, "
-                "reason = '', results = '[]' WHERE uid = ?",
-                (time.time(), series),
-            )
 
     @contextmanager
     def claim(self, rest_s: float, attempts: int) -> Iterator[QueuedSeries | None]:
@@ -196,8 +196,9 @@ class SeriesQueue:
         """Try everything again at once that failed, dead, refused or waiting for its next attempt; how many."""
         with self._transaction() as database:
             return database.execute(
-                f"UPDATE series SET {UNDONE}, attempts = 0, due = 0 WHERE state IN ('dead', 'refused') "
-                "OR (reason != '' AND state IN ('receiving', 'made'))"
+                f"UPDATE series SET {UNDONE}, attempts = 0, due = 0 WHERE state IN (?, ?) "
+                "OR (reason != '' AND state IN (?, ?))",
+                (State.DEAD, State.REFUSED, State.RECEIVING, State.MADE),
             ).rowcount
 
     def results_of(self, series: QueuedSeries) -> Path:
@@ -210,7 +211,7 @@ class SeriesQueue:
 
     def list_old(self, older_than_s: float) -> list[QueuedSeries]:
         """Series that were done, refused or given up so long ago."""
-        return self._list(f"{IS_OVER} AND changed <= ?", time.time() - older_than_s)
+        return self._list(f"state IN {tuple(map(str, OVER))} AND changed <= ?", time.time() - older_than_s)
 
     def remove(self, series: QueuedSeries) -> bool:
         """Delete the files and results of a series, and forget it.
@@ -284,8 +285,8 @@ class SeriesQueue:
             found = self._read(row)
             if found.attempts >= attempts:
                 database.execute(
-                    "UPDATE series SET state = 'dead', changed = ?, reason = ? WHERE uid = ?",
-                    (now, found.reason or ENDED, uid),
+                    "UPDATE series SET state = ?, changed = ?, reason = ? WHERE uid = ?",
+                    (State.DEAD, now, found.reason or ENDED, uid),
                 )
                 return None
             state = State.MADE if found.state == State.MADE else State.CLAIMED

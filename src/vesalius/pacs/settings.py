@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from vesalius.addresses import check_aet, is_loopback
 from vesalius.errors import ConfigError
-from vesalius.pacs.addresses import check_aet, is_loopback
 
 
 @dataclass(frozen=True)

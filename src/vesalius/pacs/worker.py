@@ -16,15 +16,16 @@ from vesalius.console import say
 from vesalius.errors import ConfigError, ImageError, OutputError, PromptError, VesaliusError, join_first
 from vesalius.imaging import read_image
 from vesalius.imaging.dicom import read_stacks
-from vesalius.imaging.dicom_file import DicomStream, reading
+from vesalius.imaging.dicom_file import DicomStream, reading_dicom
 from vesalius.imaging.safeguards import quiet
-from vesalius.naming.labeller import AnatomyLabeller, choose_stacks
+from vesalius.knowledge import check_distinct
+from vesalius.naming.labeller import AnatomyLabeller, choose_stacks, labeller_beside
 from vesalius.pacs.listener import read_uids
 from vesalius.pacs.rules import PacsRules, Rule, SeriesFacts
 from vesalius.pacs.sending import check_destination, send
 from vesalius.pacs.series_queue import SeriesQueue
 from vesalius.pacs.states import QueuedSeries, State
-from vesalius.predict import Predictor, check_prompts
+from vesalius.predict import Predictor
 from vesalius.segmenting.request import Request
 
 LOOK_S = 0.5
@@ -61,7 +62,7 @@ class Worker:
             if rule.task == "name":
                 _ = self._labeller
             else:
-                check_prompts(list(rule.phrases))
+                check_distinct(rule.phrases)
                 self._tell_phrases(rule)
         for destination in self.rules.destinations.values():
             check_destination(destination)
@@ -105,7 +106,7 @@ class Worker:
         found = self.queue.list_unlisted()
         for file in found:
             try:
-                with reading(file), DicomStream(file) as content:
+                with reading_dicom(file), DicomStream(file) as content:
                     series, instance = read_uids(content)
                 self.queue.store(series, instance, file)
             except (OSError, ImageError, OutputError) as error:  # others can be taken in
@@ -207,7 +208,9 @@ class Worker:
 
     @cached_property
     def _labeller(self) -> AnatomyLabeller:
-        return AnatomyLabeller(self.model)
+        if any(rule.task == "segment" for rule in self.rules.rules):
+            return labeller_beside(self._predictor, self.model)
+        return AnatomyLabeller(self.model)  # it may be one that only names
 
 
 def _read_facts(folder: Path) -> SeriesFacts:
@@ -219,7 +222,7 @@ def _read_facts(folder: Path) -> SeriesFacts:
     first = min(folder.glob("*.dcm"), default=None)
     if first is None:
         raise ImageError(f"{folder}: holds no DICOM file.")
-    with reading(first), DicomStream(first) as file:
+    with reading_dicom(first), DicomStream(first) as file:
         header = dcmread(file, stop_before_pixels=True, specific_tags=list(FACTS))
         modality, body_part, *descriptions = (str(header.get(name) or "").strip() for name in FACTS)
     return SeriesFacts(modality, body_part, tuple(each for each in descriptions if each))

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from vesalius.errors import PromptError, unknown_name
+from vesalius.errors import PromptError, join_all, unknown_name
 from vesalius.files import read_package_toml
 
 LabelKind = Literal["organs", "stations"]
 """Kinds of labels of which a slice may show any number."""
 PROTOCOL_MODALITY = "MR"
 """The one modality whose protocols have names here."""
+CROSS_SECTIONAL = ("CT", "MR")
+"""Modalities whose images are slices, and have a plane."""
 
 
 @cache
@@ -200,9 +202,9 @@ class Template:
         words = {
             "plane": statement.plane or "",
             "modality": statement.modality_words,
-            "organs": _enumerate(organs),
+            "organs": join_all(organs),
             "organ_list": ", ".join(organs),
-            "stations": _enumerate(stations),
+            "stations": join_all(stations),
             "region": "region" if len(stations) == 1 else "regions",
         }
         known = _known(statement)
@@ -267,10 +269,6 @@ def _known(statement: Statement) -> frozenset[str]:
 
 def _parts(text: str) -> frozenset[str]:
     return frozenset(PARTS[word] for word in SLOT.findall(text) if word in PARTS)
-
-
-def _enumerate(names: Sequence[str]) -> str:
-    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
 def _add_article(match: re.Match[str]) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vesalius.errors import ConfigError, PromptError, unknown_name
 from vesalius.prompts.anatomy import (
+    CROSS_SECTIONAL,
     MODALITIES,
     ORGANS,
     PLANES,
@@ -132,8 +133,6 @@ def _shuffle(names: Iterable[str], generator: np.random.Generator) -> list[str]:
 
 Contradiction = Literal["stations", "organs", "modality", "protocol", "plane"]
 """The part of a statement that is wrong."""
-CROSS_SECTIONAL = ("CT", "MR")
-"""Modalities whose images have a plane."""
 
 
 def contradictions(label: AnatomyLabel, part: Contradiction, said: Statement | None = None) -> tuple[Statement, ...]:

@@ -155,7 +155,7 @@ def list_targets() -> tuple[str, ...]:
 
 
 def list_groups() -> Mapping[str, tuple[str, ...]]:
-    """Names for targets and distractors that images show together, as ``may_show`` has them."""
+    """Names for targets and distractors that images show together, as ``may_show`` has them; for experiments/."""
     return {name: tuple(members) for name, members in read_package_toml(BANK).get(GROUPS, {}).items()}
 
 

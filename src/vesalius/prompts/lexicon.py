@@ -3,25 +3,19 @@
 ``lexicon.toml`` has the word lists, ``unlearnt.toml`` and the prompt bank the names.
 """
 
-import difflib
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from string import ascii_lowercase
 
 from vesalius.files import read_package_toml
 from vesalius.prompts.bank import DISTRACTORS, find_target, list_targets, read_bank, read_families, read_synonyms
 
 Words = tuple[str, ...]
 LEXICON = "prompts/lexicon.toml"
-SHORTEST = 5
-"""Letters of the names that a misspelt word may stand for; the word may have one less."""
 CACHED = 16384
 """Phrases whose words are remembered: all names of the package, some 13,000, and what is asked."""
-ALIKE = 0.79
-"""How alike (difflib) a misspelt word and the name are."""
 _WORD = re.compile(r"[^\W_]+|[,;:(]")
 _POSSESSIVE = re.compile(r"['’`]s?\b")
 _ARTICLES = frozenset({"the", "a", "an", "this", "these", "those", "my", "our", "her", "his", "their", "your"})
@@ -60,6 +54,10 @@ class Lexicon:
     people: frozenset[Words]
     cuts: frozenset[str]
     diseases: tuple[str, ...]
+    within: frozenset[str]
+    """Targets that lie in many organs, which are named to tell where: "liver nuclei"."""
+    holds: Mapping[str, frozenset[str]]
+    """Target -> targets that are pieces of it."""
 
 
 @cache
@@ -88,6 +86,8 @@ def read_lexicon() -> Lexicon:
         people=phrases("people"),
         cuts=words("cuts"),
         diseases=tuple(tables["diseases"]),
+        within=frozenset(tables["within"]),
+        holds={whole: frozenset(pieces) for whole, pieces in tables["holds"].items()},
     )
 
 
@@ -257,7 +257,7 @@ def read_names(known: frozenset[str]) -> Names:
         synonyms=frozenset(synonyms),
         devices=frozenset(key for each in terms["devices"] for key in _keys(each)),
         changing=frozenset(word for each in terms["changing"] for word in to_words(each)),
-        words=frozenset(spelt) | _common_words(),
+        words=frozenset(spelt) | list_common_words(),
         correct=frozenset(word for name in learnt for each in bank[name].nouns for word in to_words(each)),
     )
 
@@ -286,7 +286,7 @@ def _keys(phrase: str) -> set[str]:
     return {join(words), join(strip_request(words))}
 
 
-def _common_words() -> frozenset[str]:
+def list_common_words() -> frozenset[str]:
     """Words that are spelt right, beside those of names."""
     lexicon = read_lexicon()
     phrases = (*lexicon.requests, *lexicon.closings, *lexicon.relations, *lexicon.parts, *lexicon.people)
@@ -297,61 +297,6 @@ def _common_words() -> frozenset[str]:
     vague = (word for each in vague_names for phrase in each for word in to_words(phrase))
     single = lexicon.transparent | lexicon.harmless | lexicon.sides | lexicon.cuts
     return single | frozenset(vague) | frozenset(word for phrase in phrases for word in phrase)
-
-
-def correct(word: str, names: Names) -> str:
-    """The word of a learnt name that a misspelt word stands for; the word itself if it is one, or resembles none."""
-    if not _is_strange(word, names):
-        return word
-    candidates = [each for each in names.correct if each[0] == word[0] and len(each) >= SHORTEST]
-    return next(iter(difflib.get_close_matches(word, candidates, 1, ALIKE)), word)
-
-
-def correct_request(words: Words, names: Names) -> Words:
-    """Without what asks, a word of which may be misspelt; the words themselves if no word for asking is.
-
-    >>> correct_request(to_words("whre is the polyp, pleas"), read_names(frozenset({"polyp"})))
-    ('polyp',)
-    """
-    meant = {place: word for place in range(len(words)) if (word := _find_asking(words, place, names))}
-    spelt = tuple(meant.get(place, word) for place, word in enumerate(words))
-    rest = strip_request(spelt)
-    return words if not meant or set(meant.values()) & set(rest) or join(spelt) in names.unlearnt else rest
-
-
-def _find_asking(words: Words, place: int, names: Names) -> str:
-    """The word for asking that a misspelt one stands for, "" if it is right or may be another.
-
-    Its first letter is right and one slip was made. Other words with one slip less count, too, unless the next word
-    or the one before tells: "whre" may be a wire, "whre is" not.
-    """
-    word = words[place]
-    if not _is_strange(word, names):
-        return ""
-    asking, pairs = _read_asking()
-    near = {each for each in _find_slips(word) & names.words if each[0] == word[0]}
-    told = {each for each in near if {(each, *words[place + 1 : place + 2]), (*words[place - 1 : place], each)} & pairs}
-    return min(told or (near if near <= asking else set()), default="")
-
-
-@cache
-def _read_asking() -> tuple[frozenset[str], frozenset[Words]]:
-    """All words that ask, and all pairs of neighbours among them."""
-    entries = read_lexicon().requests | read_lexicon().closings
-    pairs = frozenset(entry[place : place + 2] for entry in entries for place in range(len(entry) - 1))
-    return frozenset(word for entry in entries for word in entry), pairs
-
-
-def _is_strange(word: str, names: Names) -> bool:
-    return len(word) >= SHORTEST - 1 and word.isalpha() and word not in names.words
-
-
-def _find_slips(word: str) -> set[str]:
-    """All that a word may stand for if one letter is missing, too many or wrong, or two changed places."""
-    cuts = [(word[:place], word[place:]) for place in range(len(word) + 1)]
-    fewer = {a + b[1:] for a, b in cuts if b}
-    changed = {a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1}
-    return fewer | changed | {a + letter + rest for a, b in cuts for letter in ascii_lowercase for rest in (b, b[1:])}
 
 
 def read_unlearnt() -> Mapping[str, Sequence[str]]:

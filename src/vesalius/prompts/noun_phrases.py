@@ -211,7 +211,9 @@ def _read_named(key: str, before: Words, phrase: NounPhrase, names: Names) -> Re
         return Reading("unknown", settled=False)
     if phrase.link == "of" and _is_elsewhere(target, phrase.complement, names):
         return Reading("unknown")
-    certain = _is_harmless(before, target) and _is_fitting(target, phrase.complement, names)
+    certain = _is_harmless(before, target) and (
+        phrase.link.endswith("with") or _is_fitting(target, phrase.complement, names)
+    )
     if key in names.synonyms and not certain:
         return Reading("unknown", settled=False, barred=frozenset({target}))
     qualifier = (_find_sides(before, ()), "" if is_lesion(target) else _find_piece(phrase))

@@ -6,16 +6,17 @@ What they leave open, ``targets.py`` decides by sentence vectors.
 import re
 from dataclasses import replace
 
-from vesalius.prompts.denials import find_all_else, find_bounded, find_denial
+from vesalius.prompts.bank import find_target
+from vesalius.prompts.denials import find_all_else, find_bounded, find_denial, list_denied
+from vesalius.prompts.foreign import translate
 from vesalius.prompts.lexicon import (
     Names,
     Words,
-    correct,
-    correct_request,
     is_lesion,
     join,
     read_lexicon,
     read_names,
+    split_phrase,
     strip_request,
     to_words,
 )
@@ -28,12 +29,18 @@ from vesalius.prompts.noun_phrases import (
     read_family,
     read_noun_phrase,
 )
+from vesalius.prompts.shorthand import spell_out
+from vesalius.prompts.spelling import correct, correct_request
 
 FEWEST = 2
 """Words that a vector needs to decide anything; with only so many, none may be strange."""
 _ABBREVIATION = re.compile(r"\b[A-Z][A-Z0-9]{1,4}\b")
 _LONGEST_NAME = 8
-_JOINED = re.compile(r"\s*[&+/]\s*|\b(?:but also|as well as|along with|then|vs|versus|und|et|y|e)\b", re.IGNORECASE)
+_CLAUSES = frozenset({"that", "which", "where", "who", "whose", "when", "while", "if", "than"})
+_JOINED = re.compile(
+    r"\s*(?:\.|->|\s[–-])\s+|\s*[&+/\\|;•·→]\s*|\b(?:but also|as well as|along with|then|vs|versus|et|y|e)\b",
+    re.IGNORECASE,
+)
 """What stands for "and" between names, and else means nothing that is told apart."""
 
 
@@ -45,16 +52,34 @@ def read_phrase(phrase: str, known: frozenset[str]) -> Reading:
         known: Learnt targets, rows of the prompt bank.
     """
     names = read_names(known)
+    phrase, said = spell_out(phrase), to_words(phrase)
     words = to_words(phrase)
     if not words:
         return Reading("unknown" if phrase.strip() else "vague")
+    if words != said and said[-1:] != (",",) and (found := look_up(said, names)):  # a name with shorthand in it
+        return found
+    if not look_up(words, names) and (english := translate(phrase)):
+        return _read_foreign(english, known)
+    return _read_words(phrase, words, known)
+
+
+def _read_foreign(english: str, known: frozenset[str]) -> Reading:
+    """By words alone, as sentence vectors know no other language than English."""
+    found = _read_words(english, to_words(english), known)
+    if found.kind == "unknown" or not found.settled:
+        return Reading("unknown", strange=True)
+    return replace(found, read_as=find_target(found.target).phrases[0]) if found.target else found
+
+
+def _read_words(phrase: str, words: Words, known: frozenset[str]) -> Reading:
+    names = read_names(known)
     joined = _JOINED.sub(" and ", phrase)
     if joined != phrase and (found := _read_several(strip_request(to_words(joined)), names)):
         return found
     if found := look_up(words, names) or _read_denial(phrase, known) or _read_bounded(phrase, known):
         return found
     words = strip_request(words)
-    if found := look_up(words, names) or _read_several(words, names):
+    if found := look_up(words, names) or _read_several(words, names) or _read_row(words, names):
         return found
     place, length = _find_neighbour(words)
     if length and not place:  # what lies around the liver is not the liver
@@ -109,11 +134,18 @@ def _read_denial(phrase: str, known: frozenset[str]) -> Reading | None:
         return None
     whole, what = found
     denied = read_phrase(what, known)
+    if denied.kind not in ("target", "vague") and len(each := list_denied(what)) > 1:
+        denied = next((one for one in (read_phrase(one, known) for one in each) if _is_named(one)), denied)
+        denied = replace(denied, target=None)  # as there are others
     if whole and (denied.target is None or not is_lesion(denied.target)):
-        return _read_whole(whole, phrase, known)
-    if not denied.settled or denied.kind not in ("target", "vague"):
-        return Reading("unknown")
-    return Reading("denial", denied.target)
+        nothing = len(to_words(whole)) <= FEWEST and any(map(is_lesion, denied.among))  # "breast without a mass"
+        return _read_whole(whole, phrase, known) or (Reading("denial") if nothing else None)
+    return Reading("denial", denied.target) if _is_named(denied) else Reading("unknown")
+
+
+def _is_named(found: Reading) -> bool:
+    """Whether words settle that it is something learnt."""
+    return found.settled and found.kind in ("target", "vague")
 
 
 def _read_bounded(phrase: str, known: frozenset[str]) -> Reading | None:
@@ -134,19 +166,75 @@ def _read_whole(whole: str, phrase: str, known: frozenset[str]) -> Reading | Non
 
 
 def _read_several(words: Words, names: Names) -> Reading | None:
-    """As "liver and spleen"; "SDH or EDH" is one target by two names."""
+    """As "left kidney and spleen"; "SDH or EDH" is one target by two names."""
     pieces = " ".join(words).replace(" , ", " and ").replace(" plus ", " and ").replace(" or ", " and ").split(" and ")
     if len(pieces) < 2:
         return None
     each_words = _share_noun([strip_request(tuple(piece.split())) for piece in pieces if piece])
     found = [look_up(each, names) for each in each_words]
-    named = [_name_one(each) for each in found if each]
-    targets = tuple(dict.fromkeys(filter(None, named)))
-    if None in found or not targets:
-        return None
-    if len(targets) == 1 and all(named):
-        return found[0]
-    return Reading("several", several=targets) if len(targets) > 1 else None
+    if None not in found:
+        named = [_name_one(each) for each in found if each]
+        targets = tuple(dict.fromkeys(filter(None, named)))
+        if len(targets) == 1 and all(named):
+            return found[0]
+        if len(targets) > 1:
+            return Reading("several", several=targets)
+    return None if _is_clause(words) else _read_pieces(each_words, names, listed="," in words)
+
+
+def _is_clause(words: Words) -> bool:
+    """Whether it describes a thing, or tells what it lies near: then not all that it names is asked for."""
+    return bool(_find_neighbour(words)[1] or _CLAUSES & set(words))
+
+
+def _read_pieces(pieces: list[Words], names: Names, *, listed: bool) -> Reading | None:
+    """More than one target with whatever stands beside their names: "enlarged liver and a small left kidney".
+
+    "Tumour and liver" are two, but "liver, tumour" may be one.
+    """
+    targets: dict[str, None] = {}
+    lesion: Words = ()
+    families = placed = False
+    for piece in pieces:
+        found = look_up(piece, names) or read_family(piece, names) or read_noun_phrase(piece, names)
+        target = found.target if found.settled and not _is_aside(piece, found.target) else None
+        if lesion and target and not is_lesion(target):  # a polyp of the stomach and colon
+            target = read_noun_phrase((*lesion, *piece), names).target
+        phrase = split_phrase(piece)
+        placed |= bool(phrase.link)
+        if phrase.link and target and is_lesion(target):
+            lesion = (*phrase.head, *phrase.link.split())
+        families |= found.settled and any(map(is_lesion, found.among))
+        targets |= dict.fromkeys(filter(None, [target]))
+    more = len(targets) > 1 or (families and targets and not listed and not placed and not any(map(is_lesion, targets)))
+    return Reading("several", several=tuple(targets)) if more else None
+
+
+def _is_aside(piece: Words, target: str | None) -> bool:
+    """Whether a piece may say more of what another names: "PA view" of a film, "entire gland", a cell's "nucleus"."""
+    lexicon = read_lexicon()
+    return target in lexicon.within or set(piece) <= lexicon.harmless | lexicon.imaging | lexicon.transparent
+
+
+def _read_row(words: Words, names: Names) -> Reading | None:
+    """Names of several organs in a row, and nothing that is not said of one: "LV RV", "left lung, heart"."""
+    lexicon = read_lexicon()
+    beside = lexicon.harmless | lexicon.sides | lexicon.imaging | {",", "or"}
+    targets: dict[str, None] = {}
+    place = 0
+    while place < len(words):
+        keys = {end: join(words[place:end]) for end in range(min(len(words), place + _LONGEST_NAME), place, -1)}
+        end = next((end for end, key in keys.items() if key in names.targets or key in names.unlearnt), place)
+        if end <= place + 1 and (words[place] in beside or words[place : place + 1] in lexicon.parts):
+            end = place + 1
+        elif end == place:
+            return None
+        elif keys[end] in names.targets:
+            targets[names.targets[keys[end]]] = None
+        place = end
+    organs = [name for name in targets if not is_lesion(name) and name not in lexicon.within]
+    apart = [name for name in organs if not any(name in lexicon.holds.get(other, ()) for other in organs)]
+    return Reading("several", several=tuple(targets)) if len(apart) > 1 else None
 
 
 def _name_one(found: Reading) -> str | None:

@@ -18,6 +18,7 @@ from vesalius.prompts.lexicon import Words, is_lesion, name_words, strip_request
 from vesalius.prompts.noun_phrases import HORIZONTAL, PhraseKind, Reading
 from vesalius.prompts.phrase_vectors import NEAREST, Nearness, PhraseIndex
 from vesalius.prompts.reading import read_phrase
+from vesalius.prompts.shorthand import spell_out
 
 Encode = Callable[[str], NDArray[np.float32]]
 """A phrase's sentence vector, [D]."""
@@ -70,6 +71,8 @@ class Resolution:
         """What a user should know of how it was understood; empty if nothing."""
         if self.kind == "unknown":
             return f"'{self.phrase}' is not among what was learnt; nearest: {_names(self.nearest) or 'nothing'}."
+        if self.kind == "several" and len(self.nearest) == 1:
+            return f"'{self.phrase}' names {_names(self.nearest)} and more; ask for one at a time."
         if self.kind == "several":
             return f"'{self.phrase}' names several targets ({_names(self.nearest)}); ask for one at a time."
         parts = [f"read as '{self.read_as}'"] if self.read_as else []
@@ -114,10 +117,13 @@ def _reword(found: Reading, phrase: str) -> Reading:
     """Read as its plain name where an organ's name stands among words that no training phrase for it has.
 
     So is a "brain without the skull", which would be taken for a skull. A phrase for a lesion stays: pictures of
-    lesions came with descriptions of their own.
+    lesions came with descriptions of their own. Shorthand is not asked as it stands: "isn't there a polyp?"
     """
-    if not found.target or found.kind != "target" or found.read_as or is_lesion(found.target):
+    if not found.target or found.kind != "target" or found.read_as:
         return found
+    if is_lesion(found.target):
+        spelt = set(to_words(spell_out(phrase))) - set(to_words(phrase))
+        return replace(found, read_as=_names([found.target])) if spelt else found
     strange = set(strip_request(to_words(phrase))) - learnt_words(found.target)
     return replace(found, read_as=_names([found.target])) if strange or find_denial(phrase) else found
 

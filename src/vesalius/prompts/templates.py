@@ -1,13 +1,12 @@
 """Sets of prompt families (p0 to p9) and the words for what masks outline, read strictly from TOML files."""
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vesalius.errors import PromptError, unknown_name
-from vesalius.files import read_package_toml
+from vesalius.files import read_package_toml, read_toml
 
 Table = Mapping[str, object]
 
@@ -211,15 +210,7 @@ def read_templates(path: Path | None = None) -> Templates:
     tables = read_package_toml("prompts/templates.toml")
     if path is None:
         return _to_templates(TableReader(tables, "templates.toml"))
-    return _to_templates(TableReader(_merge(tables, _read_tables(path)), str(path)))
-
-
-def _read_tables(path: Path) -> Table:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise PromptError(f"{path}: no templates can be read ({reason}); expected a TOML file.") from error
+    return _to_templates(TableReader(_merge(tables, read_toml(path, PromptError)), str(path)))
 
 
 def _merge(base: Table, extra: Table) -> dict[str, object]:

@@ -1,20 +1,16 @@
 """Programs that run a model: ONNX Runtime, which needs no PyTorch, and PyTorch, which runs every model anywhere."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 from vesalius.console import LOG
 from vesalius.errors import ConfigError, require
-from vesalius.models.checkpoint_file import CONTRACT_NAME, EMBEDDED_GRAPHS, find_checkpoint, read_recipe
+from vesalius.models.checkpoint_file import CONTRACT_NAME, EMBEDDED_GRAPHS, find_checkpoint, read_model_recipe
+from vesalius.models.choices import Precision, RuntimeChoice
 from vesalius.runtime.contract import Runtime
 
 if TYPE_CHECKING:
     from vesalius.models.encoder import VisionLanguageEncoder
-    from vesalius.models.inference import Precision
-
-RuntimeChoice = Literal["auto", "onnx", "torch"]
-PRECISIONS = ("32", "16-mixed", "bf16-mixed")
-"""Of `vesalius.models.inference.Precision`, which only PyTorch's part can import."""
 
 
 def open_runtime(
@@ -22,7 +18,7 @@ def open_runtime(
     *,
     runtime: RuntimeChoice = "auto",
     device: str = "auto",
-    precision: "Precision" = "32",
+    precision: Precision = "32",
     threads: int = 0,
 ) -> Runtime:
     """Open a trained model.
@@ -65,7 +61,7 @@ def as_runtime(
     *,
     runtime: RuntimeChoice = "auto",
     device: str = "auto",
-    precision: "Precision" = "32",
+    precision: Precision = "32",
     threads: int = 0,
 ) -> Runtime:
     """Open a model as `open_runtime` does, or take one in memory, which stays where it is unless a device is named."""
@@ -86,7 +82,7 @@ def _fits(path: Path) -> bool:
     """Whether the package has graphs for a checkpoint."""
     if path.name == CONTRACT_NAME:
         return False
-    recipe = read_recipe(path)
+    recipe = read_model_recipe(path)
     return recipe.name in EMBEDDED_GRAPHS and not recipe.options
 
 
@@ -96,8 +92,8 @@ def _check_settings(runtime: object, precision: object, threads: object) -> None
     Raises:
         ConfigError: Saying what there is.
     """
-    for name, value, known in (("runtime", runtime, get_args(RuntimeChoice)), ("precision", precision, PRECISIONS)):
-        if value not in known:
+    for name, value, choice in (("runtime", runtime, RuntimeChoice), ("precision", precision, Precision)):
+        if value not in (known := get_args(choice)):
             raise ConfigError(f"{name}: expected one of {', '.join(known)}, got {value!r}.")
     if not isinstance(threads, int) or threads < 0:
         raise ConfigError(f"threads: expected a whole number, 0 for all cores, got {threads!r}.")

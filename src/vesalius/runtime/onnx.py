@@ -38,6 +38,10 @@ CONTENTS = "graphs.json"
 
 
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
+PHRASES_AT_ONCE = 8
+"""Phrases decoded together; bounds memory, changes no number."""
+REMEMBERED = 4096
+"""Phrases whose vectors are kept; the least recently asked go first."""
 
 
 class Binding(TypedDict, total=False):
@@ -127,12 +131,6 @@ def read_tensors(path: Path, names: Iterable[str]) -> dict[str, Floats]:
                 value = value * file.get_tensor(name + SCALE).astype(np.float32)
             found[name] = np.asarray(value, np.float32)
     return found
-
-
-PHRASES_AT_ONCE = 8
-"""Phrases decoded together; bounds memory, changes no number."""
-REMEMBERED = 4096
-"""Phrases whose vectors are kept; the least recently asked go first."""
 
 
 class OnnxRuntime:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from vesalius.models.choices import Precision
 from vesalius.models.clip import logit_scale
 from vesalius.models.encoder import ImageFeatures, Segmenter, VisionLanguageEncoder
-from vesalius.models.inference import Precision, TextCache, choose_device, decode_prompts, encode
+from vesalius.models.inference import TextCache, choose_device, decode_prompts, encode
 from vesalius.models.registry import as_segmenter
 from vesalius.runtime.contract import EncodedImages, EncodedPhrases, Floats, Outlines
 

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from vesalius.folders import ResultRow
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.safeguards import Notice
 from vesalius.imaging.search import SourceImage
 from vesalius.knowledge import Understanding
+from vesalius.masks import FoundMasks, LabelMasks, collect_masks
 from vesalius.predict import Predictor
+from vesalius.records import ResultRow
 from vesalius.results import finite, slugs
 from vesalius.segmenting.page import write_overview
-from vesalius.segmenting.request import FoundMasks, LabelMasks, Request, collect_masks
+from vesalius.segmenting.request import Request
 from vesalius.volumes import is_volume, volume_of, write_masks
 
 
@@ -62,7 +63,7 @@ def segment_image(predictor: Predictor, source: SourceImage, request: Request, o
     return [
         {
             **_describe_phrase(each),
-            **_measure(image, slices, found.get(place)),
+            **_measure(slices, found.get(place)),
             "mask": names.get(place),
             **({"label": place + 1} if request.rules.labels else {}),
             **common,
@@ -94,20 +95,19 @@ def _describe_phrase(each: Understanding) -> ResultRow:
     return told | {"answer": each.refusal or "asked", "nearest": list(each.nearest), "remark": each.remark}
 
 
-def _measure(image: MedicalImage, slices: SliceStack, found: FoundMasks | None) -> ResultRow:
+def _measure(slices: SliceStack, found: FoundMasks | None) -> ResultRow:
     """Numbers of a mask; None where there is none, or no spacing is known."""
     if found is None:
         nothing: ResultRow = dict.fromkeys(("existence", "share", "area_mm2", "volume_ml", "slices_marked"))
         return nothing
-    marked = sum(found.masks.marked)
     area = volume = None
-    if is_volume(image, slices):
+    if len(slices) > 1:
         volume = volume_of(slices, found.masks)
     elif slices.pixel_spacing_mm is not None:
-        area = float(marked * np.prod(slices.pixel_spacing_mm))
+        area = float(sum(found.masks.marked) * np.prod(slices.pixel_spacing_mm))
     told: ResultRow = {
         "existence": finite(found.existence),
-        "share": marked / float(np.prod(found.masks.shape)),
+        "share": found.masks.share,
         "area_mm2": area,
         "volume_ml": volume,
         "slices_marked": int(np.count_nonzero(found.masks.marked)),

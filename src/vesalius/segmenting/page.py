@@ -13,11 +13,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vesalius import __version__
 from vesalius.errors import tell_failure
-from vesalius.files import write_text, writing
-from vesalius.folders import ResultRow
+from vesalius.files import common_folder, write_text, writing
 from vesalius.imaging import SliceStack, to_square_pixels
 from vesalius.imaging.slices import AMBER, outline
 from vesalius.pages import render_page
+from vesalius.records import ResultRow
 from vesalius.volumes import PackedMasks, arrange, choose_slices
 
 COLOURS = (AMBER, (86, 180, 233), (255, 120, 220), (0, 200, 140), (60, 110, 255), (255, 255, 255))
@@ -34,6 +34,8 @@ RIM = 0.35
 MIN_COVER = 64
 """Part of a reduced picture's pixel, of 255, that a mask must cover to be drawn."""
 QUALITY = 90
+MAX_LETTERS = 60
+"""Letters of a phrase on the page; the whole phrase stands in the table."""
 
 
 def colour_of(place: int) -> tuple[int, int, int]:
@@ -109,10 +111,6 @@ def _number(tile: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
     return np.asarray(picture)
 
 
-MAX_LETTERS = 60
-"""Letters of a phrase on the page; the whole phrase stands in the table."""
-
-
 def write_page(
     path: Path, rows: Sequence[ResultRow], failures: Sequence[Mapping[str, str]], tables: Iterable[Path]
 ) -> None:
@@ -132,7 +130,7 @@ def write_page(
     for row in rows:
         images.setdefault(str(row["image"]), []).append(row)
         colours.setdefault(str(row["prompt"]), _colour(row))
-    home = _home(images)
+    home = common_folder(images)
     text = render_page(
         "segmenting/page.html",
         folder=path.parent.name,
@@ -151,15 +149,6 @@ def _colour(row: ResultRow) -> tuple[int, int, int]:
     settings = row.get("settings")
     prompts = settings.get("prompts") if isinstance(settings, dict) else None
     return colour_of(prompts.index(row["prompt"]) if isinstance(prompts, list) and row["prompt"] in prompts else 0)
-
-
-def _home(images: Iterable[str]) -> str:
-    """The folder that all images lie in."""
-    folders = [os.path.dirname(each) for each in images]
-    try:
-        return os.path.commonpath(folders) if folders else ""
-    except ValueError:  # on several drives
-        return ""
 
 
 def _describe_image(rows: Sequence[ResultRow], home: str) -> dict[str, object]:

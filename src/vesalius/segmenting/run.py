@@ -9,24 +9,21 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from vesalius.errors import ConfigError, ImageError
+from vesalius.errors import ImageError
 from vesalius.files import check_absent, sha256_of
-from vesalius.folders import FILE_COLUMNS, ResultRow
 from vesalius.imaging.search import SourceImage
 from vesalius.journal import ResultsJournal, WorkPlan, alone
+from vesalius.knowledge import check_distinct
 from vesalius.models.checkpoint_file import find_checkpoint
-from vesalius.predict import Predictor, check_prompts
+from vesalius.models.choices import Precision, RuntimeChoice
+from vesalius.predict import Predictor
 from vesalius.processes import Outcome, Work, check_jobs, work_at_once
-from vesalius.runtime import RuntimeChoice
+from vesalius.records import FILE_COLUMNS, SEGMENTATIONS, ResultRow
 from vesalius.segmenting.one_image import segment_image
 from vesalius.segmenting.page import write_page
 from vesalius.segmenting.request import Request, find_images
 from vesalius.segmenting.table import check_table, write_table
-
-if TYPE_CHECKING:
-    from vesalius.models.inference import Precision
 
 PAGE = "index.html"
 TABLE = "results.csv"
@@ -48,6 +45,8 @@ class RunSummary:
     """Number of images that were done before."""
     failures: list[dict[str, str]]
     """Images that failed, as ``{"source": …, "reason": …}``."""
+    notices: list[dict[str, object]]
+    """What folders hold beside images, as notices with their ``source``; those of an image stand in its rows."""
     page: Path
     table: Path
 
@@ -59,6 +58,7 @@ class RunSummary:
             "done": self.done,
             "skipped": self.skipped,
             "failures": self.failures,
+            "notices": self.notices,
             "page": self.page,
             "table": self.table,
             "results": [row | own for row, own in zip(self.rows, paths, strict=True)],
@@ -98,17 +98,18 @@ def segment_many(
         ImageError: If there is no image at all.
         MissingPackageError, ModelError: If the model cannot be opened.
         OutputError: If the folder cannot be written, or the table or page would replace a file of another origin.
-        PromptError: If there is no phrase, or an empty one.
+        PromptError: If there is no phrase, an empty one, or one that stands twice.
     """
     request = _check(request, jobs)
     target = (out / TABLE if table is None else table).absolute()
     check_table(target)
     out, page = out.absolute(), out.absolute() / PAGE
-    sources, failures = find_images(paths, ResultsJournal(out), choices=request.choices, each=each)
+    before = ResultsJournal(out, SEGMENTATIONS)
+    sources, failures, notices = find_images(paths, before, choices=request.choices, each=each)
     if not sources:
         raise ImageError(failures[0]["reason"] if failures else f"{paths[0]}: holds nothing but results of ours.")
-    with alone(out):
-        journal = ResultsJournal(out)
+    with alone(out, SEGMENTATIONS.command, SEGMENTATIONS.lock):
+        journal = ResultsJournal(out, SEGMENTATIONS)
         check_absent([each for each in (page, target) if not journal.made(each)], overwrite)
         plan = journal.plan(sources, request, overwrite)
         failures += plan.refused
@@ -123,13 +124,11 @@ def segment_many(
             write_page(page, rows, failures, [target] if rows else [])
     wanted = {source.path for source in (*plan.todo, *plan.skipped)}
     told = [row for row in rows if row["image"] in wanted and "stem" in row]
-    return RunSummary(told, done, len(plan.skipped), failures, page, target)
+    return RunSummary(told, done, len(plan.skipped), failures, notices, page, target)
 
 
 def _check(request: Request, jobs: int) -> Request:
-    check_prompts(request.prompts)
-    if len(set(request.prompts)) < len(request.prompts):
-        raise ConfigError("--prompt: a phrase stands twice; name each once.")
+    check_distinct(request.prompts)
     request.rules.check(len(request.prompts))
     check_jobs(jobs)
     return replace(request, weights=sha256_of(find_checkpoint(request.model)))
@@ -179,6 +178,6 @@ def _segment(predictor: Predictor, source: SourceImage, request: Request, out: P
 
 
 @lru_cache(maxsize=1)
-def _open(model: str, runtime: RuntimeChoice, device: str, precision: "Precision", threads: int) -> Predictor:
+def _open(model: str, runtime: RuntimeChoice, device: str, precision: Precision, threads: int) -> Predictor:
     """The model of a process."""
     return Predictor(model, runtime=runtime, device=device, precision=precision, threads=threads)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vesalius.errors import ConfigError, require
 from vesalius.files import to_sheet, to_utf8, writing
-from vesalius.folders import ResultRow
+from vesalius.records import ResultRow
 
 SUFFIXES = (".csv", ".parquet")
 """Formats of the table."""
@@ -17,6 +17,7 @@ COLUMNS = {
     "known": "bool",
     "target": "string",
     "family": "string",
+    "remark": "string",
     "existence": "float64",
     "share_marked": "float64",
     "area_mm2": "float64",

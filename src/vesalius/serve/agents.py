@@ -19,8 +19,9 @@ from vesalius.files import parse_json, to_json
 from vesalius.imaging.formats import visible_files
 from vesalius.imaging.header import sidecar_path
 from vesalius.imaging.search import FoundSeries, find_series
-from vesalius.predict import Predictor, check_prompts
-from vesalius.results import Result, Results
+from vesalius.knowledge import check_distinct
+from vesalius.predict import Predictor
+from vesalius.results import Results, answer_all
 from vesalius.serve.settings import MOST_PHRASES
 
 if TYPE_CHECKING:
@@ -51,23 +52,18 @@ class AgentTools:
 
     def segment(self, image: str, phrases: list[str], out: str) -> dict[str, Any]:
         """Outline phrases in a picture, DICOM file or series, or NIfTI volume, and write masks into the folder out."""
-        check_prompts(phrases)
+        check_distinct(phrases)
         if len(phrases) > MOST_PHRASES:
             raise ConfigError(f"phrases: expected {MOST_PHRASES} at most, got {len(phrases)}.")
         target, (found, others) = self.allowed(out), self.found(image)
         picture = found.read_largest()
         slices = picture.slices()
         understood = self.predictor.understand(slices, phrases)
-        asked = [each for each in understood if each.asked is not None]
-        rows: Iterator[Result] = iter(())
-        if asked:
-            prompts = [each.prompt for each in asked]
-            results = Results(target, picture, slices, prompts, made_by={"model": self.model})
-            for answers in self.predictor.predict_slices(slices, asked):
-                results.add(answers)
-            rows = iter(results.write())
-        told = [each.to_dict() | (next(rows).to_dict() if each.asked is not None else {}) for each in understood]
-        return _plain({"image": image, "results": told, "notices": [*others, *map(str, picture.notices)]})
+        asked = [each.prompt for each in understood if each.asked is not None]
+        results = Results(target, picture, slices, asked, made_by={"model": self.model})
+        told = [each.to_dict() for each in answer_all(self.predictor, understood, results)]
+        notices = [*others, *map(str, (*picture.notices, *results.notices))]
+        return _plain({"image": image, "results": told, "notices": notices})
 
     def name(self, path: str) -> dict[str, Any]:
         """Say which modality, plane, body stations and organs a picture, series or volume shows."""
@@ -78,9 +74,9 @@ class AgentTools:
 
     @cached_property
     def _labeller(self) -> "AnatomyLabeller":
-        from vesalius.naming import AnatomyLabeller
+        from vesalius.naming.labeller import labeller_beside
 
-        return AnatomyLabeller(self.model)
+        return labeller_beside(self.predictor, self.model)
 
     def found(self, path: str) -> tuple[FoundSeries, list[str]]:
         """The first series of a file or folder, and a notice of others.

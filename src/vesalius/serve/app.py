@@ -19,7 +19,7 @@ from vesalius import __version__
 from vesalius.serve.downloads import make_downloads
 from vesalius.serve.guards import LOG, Guard, extra_headers, tell
 from vesalius.serve.monai_label import make_monai_label
-from vesalius.serve.refusals import Refusal, ServiceError, where_of
+from vesalius.serve.refusals import Refusal, ServiceError, deleted_meanwhile, where_of
 from vesalius.serve.routes import make_router
 from vesalius.serve.schemas import ErrorAnswer
 from vesalius.serve.service import Service
@@ -34,7 +34,7 @@ TIDY_S = 60.0
 """Between removals of what has expired."""
 REFUSED = {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{ErrorAnswer.__name__}"}}}}
 """By reference to what `/readyz` describes: models for every code of every route would take most of the start."""
-CODES = (400, 401, 403, 404, 413, 421, 422, 429, 500, 503, 504)
+CODES = (400, 401, 403, 404, 408, 413, 421, 422, 429, 500, 503, 504)
 ERRORS: dict[int | str, dict[str, Any]] = dict.fromkeys(CODES, REFUSED)
 """Refusals that any request may meet."""
 
@@ -118,13 +118,12 @@ async def _tell(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse(error.refusal.to_dict(), error.status, extra_headers(error))
 
 
-async def _tell_missing(uploads: Path, _: Request, error: Exception) -> JSONResponse:
-    """A file of an upload that somebody deleted while another asked for it; of other files it is a fault."""
+async def _tell_missing(uploads: Path, request: Request, error: Exception) -> JSONResponse:
+    """Say of a file of an upload that it was deleted; of other files it is a fault."""
     assert isinstance(error, FileNotFoundError)
     if not Path(str(error.filename)).is_relative_to(uploads):
         raise error
-    refusal = Refusal("The upload was deleted in the meantime", "id", remedy="Upload it again.")
-    return JSONResponse(refusal.to_dict(), 404)
+    return await _tell(request, deleted_meanwhile())
 
 
 async def _tell_invalid(_: Request, error: Exception) -> JSONResponse:

@@ -1,10 +1,9 @@
 """Routes that put files together: results as DICOM and as a zip file, corrections as training data."""
 
-import shutil
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
@@ -17,7 +16,7 @@ from vesalius.results import slugs
 from vesalius.serve.names import safe_name
 from vesalius.serve.refusals import Refusal, ServiceError
 from vesalius.serve.routes import Handle
-from vesalius.serve.service import Service, reading_form, removing, send_file
+from vesalius.serve.service import Service, reading_form, removing, save, send_file
 from vesalius.serve.store import RESULTS, Upload, list_results, size_of
 
 Numbers = Annotated[
@@ -73,7 +72,7 @@ def make_downloads(service: Service) -> APIRouter:
                     raise ServiceError(422, Refusal("Expected one mask", "mask", "one file", f"{len(files)} files"))
                 number = _read_slice(texts.get("slice", ""))
                 path = scratch / safe_name(files[0].filename or "mask.png")
-                await run_in_threadpool(_copy, files[0].file, path)
+                await run_in_threadpool(save, files[0].file, path)
             wanted = {"mask": str(path), "phrase": texts.get("phrase", ""), "slice_number": number}
             made = await service.ask(id, "correct", **wanted)
             return send_file(Path(str(made["path"])), removing(scratch), "application/zip")
@@ -100,11 +99,6 @@ def _read_slice(text: str) -> int | None:
     if not text.isdecimal() or len(text) > 6:
         raise ServiceError(422, Refusal("No such slice", "slice", "a number from 0", text[:20]))
     return int(text)
-
-
-def _copy(source: BinaryIO, path: Path) -> None:
-    with path.open("xb") as file:
-        shutil.copyfileobj(source, file, 2**20)
 
 
 def _zip_results(folder: Path, upload: Upload, path: Path, numbers: Sequence[int]) -> Path:

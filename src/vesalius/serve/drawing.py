@@ -12,8 +12,8 @@ from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.lazy import LazyPixels
 from vesalius.imaging.orientation import Affine
 from vesalius.imaging.safeguards import MEGABYTES, megabytes
+from vesalius.masks import LabelMasks
 from vesalius.segmentation import to_file_order
-from vesalius.segmenting.request import LabelMasks
 from vesalius.volumes import Values, is_volume, write_volume
 
 TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -20,15 +20,17 @@ from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.lazy import LazyPixels
 from vesalius.imaging.raster import write_rgb
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, Notice
+from vesalius.knowledge import check_distinct, distinct_prompts
+from vesalius.masks import FoundMasks, LabelMasks, MaskRules, collect_masks
 from vesalius.models.checkpoint_file import find_checkpoint
-from vesalius.predict import Predictor, check_prompts
+from vesalius.predict import Predictor
 from vesalius.results import finite
 from vesalius.segmentation import THRESHOLD
-from vesalius.segmenting.request import FoundMasks, LabelMasks, MaskRules, Request, collect_masks
+from vesalius.segmenting.request import Request
 from vesalius.serve.corrections import Correction, write_correction
 from vesalius.serve.drawing import StackedPlanes, in_file_order, number_labels, on_screen, read_values, write_label_map
 from vesalius.serve.intake import Budget, take_in
-from vesalius.serve.refusals import Refusal, ServiceError, fault, from_error
+from vesalius.serve.refusals import Refusal, ServiceError, deleted_meanwhile, fault, from_error
 from vesalius.serve.store import (
     HANDLE,
     RECORD,
@@ -45,7 +47,7 @@ from vesalius.volumes import Planes, volume_of, write_masks, write_volume
 
 if TYPE_CHECKING:
     from vesalius.knowledge import Understanding
-    from vesalius.naming import AnatomyLabeller, SeriesName
+    from vesalius.naming import AnatomyLabeller
 
 Job = Mapping[str, object]
 """What is to be done, in JSON's types: "kind" and what the method of that name takes."""
@@ -144,7 +146,7 @@ class Engine:
         except VesaliusError as error:
             raise from_error(error, self._folders(wanted)) from error
         except FileNotFoundError as error:
-            raise ServiceError(404, Refusal("The upload was deleted in the meantime")) from error
+            raise deleted_meanwhile() from error
         except Exception as error:
             raise fault(error) from error
         finally:
@@ -173,7 +175,7 @@ class Engine:
 
     def segment(self, upload: str, phrases: Sequence[str], threshold: float = THRESHOLD) -> dict[str, object]:
         """Outline phrases and write a mask for each that the model was asked."""
-        check_prompts(phrases)
+        check_distinct(phrases)
         rules = MaskRules(threshold)
         rules.check(len(phrases))
         opened = self.open(upload)
@@ -193,7 +195,7 @@ class Engine:
         series = self._labeller.label(opened.stacks)
         content = {**series.to_dict(), "source": opened.upload.name}
         least = self._labeller.calibration.least_probability
-        told = {"model": self.model, "least_probability": least, "summary": summarise(series), "series": [content]}
+        told = {"model": self.model, "least_probability": least, "summary": series.summary, "series": [content]}
         text = to_json(told, indent=None)
         write_text(path, text)
         return dict(json.loads(text))
@@ -246,7 +248,7 @@ class Engine:
         phrases, threshold = asked_in(opened.folder, numbers)
         home = Path(folder)
         files = DicomFiles(home / "seg.dcm", home / "sr.dcm" if form == "sr" else None)
-        request = Request(tuple(phrases), self.model, rules=MaskRules(threshold))
+        request = Request(tuple(distinct_prompts(phrases)), self.model, rules=MaskRules(threshold))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ImageNotice)
             try:
@@ -262,7 +264,7 @@ class Engine:
         """Write one label map of phrases, or of all that was learnt; labels are numbers of learnt targets."""
         opened, knowledge = self.open(upload), self.predictor.knowledge
         wanted = list(phrases) or [each.phrase for each in knowledge.targets]
-        check_prompts(wanted)
+        check_distinct(wanted)
         rules = MaskRules(threshold, existence, labels=True)
         rules.check(len(wanted))
         understood = self.predictor.understand(opened.slices, wanted)
@@ -341,7 +343,7 @@ class Engine:
             notices = opened.write(opened.folder / RESULTS / f"{number}{opened.upload.suffix}", masks)
             row |= {
                 "existence": finite(existence),
-                "share": sum(masks.marked) / float(np.prod(masks.shape)),
+                "share": masks.share,
                 "notices": [str(each) for each in notices],
             }
             if opened.upload.kind == "volume":
@@ -355,28 +357,12 @@ class Engine:
 
     @cached_property
     def _labeller(self) -> "AnatomyLabeller":
-        """Shares the segmenter's weights."""
-        from vesalius.models.checkpoint_file import read_notes
-        from vesalius.naming import AnatomyLabeller
-        from vesalius.naming.phrasebook import NamingCalibration
+        from vesalius.naming.labeller import labeller_beside
 
-        path = find_checkpoint(self.model)
-        return AnatomyLabeller(self.predictor.runtime, NamingCalibration.from_notes(read_notes(path), path))
+        return labeller_beside(self.predictor, self.model)
 
     def _folders(self, wanted: Mapping[str, object]) -> dict[Path, str]:
         """Folders that no message may name -> what stands in their place."""
         home = Path(str(wanted["incoming"])) if "incoming" in wanted else self.uploads / str(wanted.get("upload", ""))
         scratch = Path(tempfile.gettempdir())
         return {home / SOURCE: "the upload", home: "the upload", self.uploads: "the store", scratch: "temporary files"}
-
-
-def summarise(series: "SeriesName") -> str:
-    """What a series shows, in one line."""
-    facts = [each.label for each in (series.modality, series.protocol, series.plane)]
-    shown = [
-        ", ".join(dict.fromkeys(each.label for each in ranges if each.label))
-        for ranges in (series.stations, series.organs)
-    ]
-    told = ", ".join(each for each in facts if each) or "unsure"
-    counted = f"{len(series.slices)} slices" if len(series.slices) > 1 else "1 slice"
-    return "; ".join(each for each in (f"{told}, {counted}", *shown) if each)

@@ -3,6 +3,7 @@
 Nothing of a request's address, names or content is logged: only its route, its status and its time.
 """
 
+import asyncio
 import hmac
 import json
 import logging
@@ -14,9 +15,10 @@ from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from vesalius.addresses import is_loopback
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE
 from vesalius.serve.refusals import Refusal, ServiceError, fault
-from vesalius.serve.settings import LOOPBACK, TOKEN_VARIABLE, ServeSettings
+from vesalius.serve.settings import TOKEN_VARIABLE, ServeSettings
 
 LOG = logging.getLogger("vesalius.serve")
 Scope = MutableMapping[str, Any]
@@ -27,14 +29,14 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SMALL_BODY = BYTES_PER_MEGABYTE
 """Bytes of a body that is no form with files."""
+STANDSTILL_S = 30.0
+"""Seconds that a body may stand still before it is whole."""
 FORMS = re.compile(r"/api/uploads(/[^/]+/corrections)?|/infer/[^/]+|/datastore/(label)?|/session/")
 """Paths that take forms with files; all of them need the token."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """Methods that are counted and logged by their name."""
 GUARDED = ("/api", "/metrics", "/openapi.json", "/info", "/infer", "/datastore", "/session", "/auth/token/valid")
 """Beginnings of paths that need the token; the rest is the page's files."""
-ROOM_S = 60
-"""Seconds after which a full store may have room."""
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -44,7 +46,8 @@ HEADERS = {
     "x-frame-options": "DENY",
 }
 PRIVATE = ("/api", "/infer", "/datastore", "/session")
-"""Beginnings of paths whose answers no cache may keep."""
+"""Beginnings of paths whose answers no cache may keep. Of the page's files, browsers ask whether they still hold, as an
+old script would ask for files that are no longer there."""
 
 
 class Metrics:
@@ -76,8 +79,7 @@ class Guard:
 
     def __init__(self, app: App, settings: ServeSettings, metrics: Metrics) -> None:
         self._app, self._settings, self._metrics = app, settings, metrics
-        own = LOOPBACK if settings.host in LOOPBACK else (settings.host, *LOOPBACK)
-        self._hosts = {each.casefold() for each in (*own, *settings.allowed_hosts)}
+        self._hosts = {each.casefold() for each in (settings.host, "localhost", *settings.allowed_hosts)}
         self._any_host = settings.host in ("0.0.0.0", "::") and not settings.allowed_hosts  # noqa: S104
         self._origins = {each.casefold() for each in settings.allowed_origins}
         self._most = settings.limits.upload_megabytes * BYTES_PER_MEGABYTE
@@ -120,7 +122,7 @@ class Guard:
 
     def _check_host(self, host: str, origin: str) -> None:
         name = _name_of(host)
-        if not self._any_host and name not in self._hosts:
+        if not self._any_host and name not in self._hosts and not is_loopback(name):
             refusal = Refusal(
                 "The service is not known by this name", "Host", ", ".join(sorted(self._hosts)), host[:100],
                 "Add the name with --allow-host.",
@@ -135,7 +137,7 @@ class Guard:
 
     def _check_token(self, scope: Scope, authorization: str) -> None:
         token = self._settings.token
-        if not token or scope["method"] == "OPTIONS" or not needs_token(scope["path"]):
+        if not token or scope["method"] == "OPTIONS" or not _needs_token(scope["path"]):
             return
         scheme, _, shown = authorization.partition(" ")
         if scheme.casefold() != "bearer" or not hmac.compare_digest(shown.strip().encode(), token.encode()):
@@ -188,8 +190,7 @@ class _Exchange:
     def _headers(self) -> list[tuple[bytes, bytes]]:
         told = dict(HEADERS)
         told["cross-origin-resource-policy"] = "cross-origin" if self._origin else "same-origin"
-        if self._path.startswith(PRIVATE):
-            told["cache-control"] = "no-store"
+        told["cache-control"] = "no-store" if self._path.startswith(PRIVATE) else "no-cache"
         if self._origin:
             told |= {
                 "access-control-allow-origin": self._origin,
@@ -200,15 +201,14 @@ class _Exchange:
         return [(name.encode(), value.encode("latin-1")) for name, value in told.items()]
 
 
-def needs_token(path: str) -> bool:
+def _needs_token(path: str) -> bool:
     """Whether a path is one of the service's, not of the page."""
     return any(path == each or path.startswith(f"{each}/") for each in GUARDED)
 
 
 def extra_headers(error: ServiceError) -> dict[str, str]:
     """Headers that go with a refusal."""
-    wait = error.retry_after or (ROOM_S if error.status == 429 else None)  # workers know of none
-    told = {} if wait is None else {"retry-after": str(wait)}
+    told = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
     return {**told, **({"www-authenticate": "Bearer"} if error.status == 401 else {})}
 
 
@@ -227,18 +227,32 @@ def too_large(most: int) -> ServiceError:
 
 
 def _bounded(receive: Receive, most: int) -> Receive:
-    """Receives no more than so many bytes, whatever the request says of its length."""
-    taken = 0
+    """Receives no more than so many bytes, whatever the request says of its length, and does not wait for ever."""
+    taken, is_whole = 0, False
 
     async def receive_part() -> Message:
-        nonlocal taken
-        message = await receive()
+        nonlocal taken, is_whole
+        message = await (receive() if is_whole else _receive_soon(receive))
+        is_whole = not message.get("more_body", False)
         taken += len(message.get("body", b""))
         if taken > most:
             raise too_large(most)
         return message
 
     return receive_part
+
+
+async def _receive_soon(receive: Receive) -> Message:
+    """The next part of a body.
+
+    Raises:
+        ServiceError: If none comes.
+    """
+    try:
+        return await asyncio.wait_for(receive(), STANDSTILL_S)
+    except TimeoutError as error:
+        refusal = Refusal(f"Nothing more of the request came for {STANDSTILL_S:g} s", "body", remedy="Send it again.")
+        raise ServiceError(408, refusal) from error
 
 
 def _route_of(scope: Scope) -> str:

@@ -1,12 +1,13 @@
 """From the files of an upload to images: archives unpacked within bounds, series found, each under its own handle."""
 
 import io
+import re
 import shutil
 import stat
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -15,9 +16,9 @@ from vesalius.files import read_json, write_json
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.formats import VOLUME_SUFFIXES, read_start, reading
 from vesalius.imaging.header import sidecar_path
-from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, FRAMES
+from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, FRAMES, Notice
 from vesalius.imaging.search import FoundSeries, find_series
-from vesalius.serve.names import Places
+from vesalius.serve.names import LONGEST_SHOWN, Places, shown_path
 from vesalius.serve.store import SOURCE, Upload, no_room, write_record
 from vesalius.volumes import is_volume
 
@@ -31,6 +32,8 @@ ARCHIVES = "archives"
 """Folder of archives while what they hold is taken in, beside ``source``."""
 UNPACKED = "+unpacked"
 """Ends the name of the folder of what an archive held, as no name that a client gives."""
+NAMES = "names.json"
+"""What users call the files of ``source``, by their path there, where somebody sent them."""
 PLAN = "plan.json"
 """Which uploads the files become, so that what was begun is finished by whoever tries again."""
 MOST_NOTICES = 30
@@ -77,12 +80,13 @@ class _Archive(io.FileIO):
         return super().read(-1 if size is None else size) or b""
 
 
-def unpack_archives(folder: Path, budget: Budget) -> list[str]:
+def unpack_archives(folder: Path, budget: Budget, shown: dict[str, str]) -> list[str]:
     """Replace zip files by what they hold; they move to a folder beside this one, from which a second try unpacks anew.
 
     Args:
         folder: Of the files that were sent.
         budget: What all may unpack to.
+        shown: What users call the files, by their path in the folder; what archives hold is added.
 
     Returns:
         Notices of what was left out.
@@ -100,25 +104,28 @@ def unpack_archives(folder: Path, budget: Budget) -> list[str]:
             path.rename(packed / path.relative_to(folder))
     notices: list[str] = []
     for path in sorted(each for each in packed.rglob("*") if each.is_file()):
-        skipped = _unpack(path, folder / f"{path.relative_to(packed)}{UNPACKED}", budget)
+        inner = str(path.relative_to(packed))
+        skipped, places = _unpack(path, folder / f"{inner}{UNPACKED}", budget)
+        for place, name in places.items():
+            shown[f"{inner}{UNPACKED}/{place}"] = f"{shown.get(inner, inner)}/{shown_path(name)}"
         if skipped:
             notices.append(f"{skipped} hidden files or links of {path.name} left out.")
     return notices
 
 
-def _unpack(path: Path, target: Path, budget: Budget) -> int:
-    """Unpack one archive; the number of entries left out."""
+def _unpack(path: Path, target: Path, budget: Budget) -> tuple[int, dict[Path, str]]:
+    """Unpack one archive; the number of entries left out, and names of the others by their places."""
     with reading(path, "a zip archive"), _Archive(path) as file, zipfile.ZipFile(file) as archive:
         entries = [each for each in archive.infolist() if not each.is_dir()]
         FRAMES.check(len(entries), path)
         for entry in entries:
             _check_entry(entry, path)
-        kept, places = [each for each in entries if not _is_skipped(each)], Places()
-        for entry in kept:
-            place = target / places.find(entry.filename)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            _write_entry(archive, entry, place, budget, path)
-    return len(entries) - len(kept)
+        places = Places()
+        kept = {places.find(each.filename): each for each in entries if not _is_skipped(each)}
+        for place, entry in kept.items():
+            (target / place).parent.mkdir(parents=True, exist_ok=True)
+            _write_entry(archive, entry, target / place, budget, path)
+    return len(entries) - len(kept), {place: entry.filename for place, entry in kept.items()}
 
 
 def _is_skipped(entry: zipfile.ZipInfo) -> bool:
@@ -180,7 +187,8 @@ def _read_uploads(
 ) -> tuple[list[tuple[FoundSeries, Upload]], list[Path]]:
     """What becomes an upload, the largest first, and all files."""
     source = incoming / SOURCE
-    told = unpack_archives(source, budget)
+    shown = _read_names(incoming / NAMES)
+    told = unpack_archives(source, budget, shown)
     files = [path for path in source.rglob("*") if path.is_file()]
     for path in files:
         _check_volume(path, budget.most)
@@ -195,10 +203,18 @@ def _read_uploads(
     several, now = len(read) > 1, time.time()
     uploads = []
     for each, upload in read[:MOST_SERIES]:
-        shown = f"{name}: {_name_of(each, counts, source)}" if several else name
+        place = _path_of(each, counts, source, shown)
+        own = "series" if place in ("", name) else place.removeprefix(f"{name}/")[-LONGEST_SHOWN:]
         notices = _in_bounds([*told, *upload.notices], incoming)
-        uploads.append((each, replace(upload, id=make_handle(), name=shown, notices=notices, arrived=now)))
+        called = f"{name}: {own}" if several else name
+        uploads.append((each, replace(upload, id=make_handle(), name=called, notices=notices, arrived=now)))
     return uploads, files
+
+
+def _read_names(path: Path) -> dict[str, str]:
+    content = read_json(path) if path.exists() else {}
+    assert isinstance(content, dict)
+    return content
 
 
 def _check_volume(path: Path, most: int) -> None:
@@ -257,10 +273,13 @@ def _tell_others(found: Sequence[FoundSeries], files: Sequence[Path]) -> list[st
     return [f"{len(others)} of {len(files)} files are no images: {join_first(others)}."] if others else []
 
 
-def _name_of(found: FoundSeries, counts: Counter[Path], source: Path) -> str:
-    """A series by its folder, or by its first file where a folder holds several."""
-    named = found.files[0] if counts[found.source] > 1 and found.files else found.source
-    return str(named.relative_to(source)) if named != source else "series"
+def _path_of(found: FoundSeries, counts: Counter[Path], source: Path, shown: Mapping[str, str]) -> str:
+    """A series by its folder as users know it, or by its first file where a folder holds several."""
+    first = found.files[0] if found.files else found.source
+    named = first if counts[found.source] > 1 else found.source
+    place = str(first.relative_to(source))
+    parts = shown.get(place, place).split("/")
+    return "/".join(parts[: len(parts) - len(first.relative_to(named).parts)])
 
 
 def describe(found: FoundSeries, image: MedicalImage, home: Path) -> Upload:
@@ -288,13 +307,20 @@ def describe(found: FoundSeries, image: MedicalImage, home: Path) -> Upload:
         dicom="SOPClassUID" in image.header or bool(image.source_frames),
         slice_axis=axis,
         slice_reversed=axis is not None and grid.backwards[axis],
-        notices=[*map(str, image.notices)],
+        notices=[*map(_tell, image.notices)],
         source=str(found.source.relative_to(home)),
         files=[str(each.relative_to(home)) for each in found.files],
         pictures=found.pictures,
         series_uid=image.header.get("SeriesInstanceUID", ""),
         placed=is_placed(image),
     )
+
+
+def _tell(notice: Notice) -> str:
+    """A notice without the choices that only Python and the command line have."""
+    if re.search("^Choose|--", notice.remedy):
+        notice = replace(notice, remedy="Send what is wanted by itself")
+    return str(notice)
 
 
 def is_placed(image: MedicalImage) -> bool:

@@ -11,7 +11,6 @@ import hmac
 import json
 import re
 import secrets
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -24,19 +23,19 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from vesalius import __version__
+from vesalius.addresses import UID
 from vesalius.errors import ConfigError, DataError, OutputError
 from vesalius.files import parse_json, writing
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE
 from vesalius.serve.names import safe_name
 from vesalius.serve.refusals import Refusal, ServiceError
 from vesalius.serve.schemas import check_text
-from vesalius.serve.service import Arrived, Service, reading_form, removing, send_file
+from vesalius.serve.service import Arrived, Service, reading_form, removing, save, send_file
 from vesalius.serve.settings import LONGEST_PHRASE, MOST_PHRASES
 from vesalius.serve.store import SOURCE, Upload
 
 LABELS = "labels"
 """Folder of submitted labels, within an upload's own."""
-UID = re.compile(r"[0-9.]{1,64}")
 TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Tags of labels, which are names of files."""
 MOST_TAGS = 20
@@ -49,7 +48,7 @@ Params = Mapping[str, Any]
 
 def make_monai_label(service: Service) -> APIRouter:
     """The routes of a service."""
-    router, archive = APIRouter(tags=["MONAI Label"]), _Archive(service)
+    router, archive = APIRouter(tags=["MONAI Label"]), SeriesArchive(service)
     _add_info(router, service)
     _add_datastore(router, service)
     _add_labels(router, service)
@@ -204,7 +203,7 @@ def _add_sessions(router: APIRouter, service: Service) -> None:
         return told
 
 
-class _Archive:
+class SeriesArchive:
     """Finds images, and fetches series that are not here from the archive that the service was given.
 
     A series is fetched once, however many ask for it, and few are at once: an archive may be slow.
@@ -355,8 +354,8 @@ def _keep_label(folder: Path, tag: str, file: UploadFile) -> None:
         refusal = Refusal("Too many labels of one image", "tag", f"{MOST_TAGS} tags at most", remedy="Use one again.")
         raise ServiceError(422, refusal)
     path = folder / f"{tag}{suffix}"
-    with writing(path) as unfinished, unfinished.open("wb") as target:
-        shutil.copyfileobj(file.file, target, 2**20)
+    with writing(path) as unfinished:
+        save(file.file, unfinished)
     for old in folder.glob(f"{tag}.*"):
         if old != path:
             old.unlink()

@@ -1,8 +1,9 @@
-"""Names on disk of files that come in: their own, but in letters that no system minds, and each its own place."""
+"""Names of files that come in: on disk in letters that no system minds, each in its place; and as users know them."""
 
 import re
 from collections import Counter
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
 from vesalius.imaging.header import sidecar_path
 
@@ -14,6 +15,10 @@ LONGEST_STEM, LONGEST_SUFFIX = 80, 20
 """Characters of a name on disk."""
 KEPT_FOLDERS = 3
 """Folders that are kept around a file."""
+LONGEST_SHOWN = 200
+"""Characters of a name that are kept for display."""
+ESCAPED = re.compile("%22|%0A|%0D")
+"""How browsers write a quotation mark and ends of lines in names."""
 
 
 def safe_name(name: str) -> str:
@@ -25,6 +30,30 @@ def safe_name(name: str) -> str:
     named = NAMELESS.sub("file", UNSAFE.sub("_", re.split(r"[/\\]", name)[-1])).lstrip(".")
     stem = _stem_of(named)
     return stem[-LONGEST_STEM:] + named[len(stem) :][-LONGEST_SUFFIX:] or "file"
+
+
+def shown_path(name: str) -> str:
+    r"""The path of a file as its user knows it, for display alone.
+
+    >>> shown_path("a\\say %22hi%22.png"), shown_path("/../é\n.png")
+    ('a/say "hi".png', 'é.png')
+    """
+    known = ESCAPED.sub(lambda found: chr(int(found[0][1:], 16)), name)
+    return "/".join("".join(filter(str.isprintable, each)) for each in _parts_of(known))
+
+
+def shown_name(paths: Sequence[str]) -> str:
+    """What users would call the files with these shown paths: one by its path, several by the folder that holds all.
+
+    >>> shown_name(["a/b/1.dcm", "a/b/c/2.dcm"]), shown_name(["1.dcm", "2.dcm"])
+    ('a/b', '1.dcm and 1 more')
+    """
+    first = paths[0][:LONGEST_SHOWN] or "file"
+    if len(paths) == 1:
+        return first
+    homes = [PurePosixPath(each).parents for each in paths]
+    shared = next((each for each in homes[0] if all(each in others for others in homes)), PurePosixPath())
+    return str(shared)[:LONGEST_SHOWN] if shared.name else f"{first} and {len(paths) - 1} more"
 
 
 class Places:
@@ -44,7 +73,7 @@ class Places:
         Args:
             name: Its path as a client named it; parts that lead elsewhere are left out.
         """
-        *homes, last = parts_of(name) or ["file"]
+        *homes, last = _parts_of(name) or ["file"]
         *kept, own = [_safe_part(each) for each in (*homes[-KEPT_FOLDERS:], last)]
         home, ends = "/".join(homes), range(len(homes) - len(kept) + 1, len(homes) + 1)
         numbers = [self._number("/".join(kept[:depth]), "/".join(homes[:end])) for depth, end in enumerate(ends, 1)]
@@ -61,7 +90,7 @@ class Places:
         return origins.setdefault(origin, len(origins))
 
 
-def parts_of(name: str) -> list[str]:
+def _parts_of(name: str) -> list[str]:
     """The parts of a path as any system writes it, without those that lead elsewhere."""
     return [each for each in re.split(r"[/\\]", name) if each not in ("", ".", "..")]
 

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE
 from vesalius.isolation import Child, ChildEndedError, ChildError, ChildFailedError, ChildLateError, serve_frames
@@ -140,13 +140,13 @@ def _answer(engine: Engine, job: Job) -> dict[str, object]:
     try:
         return {"answer": engine.do(job)}
     except ServiceError as error:
-        return {"error": asdict(error.refusal), "status": error.status, "log": error.log}
+        told = {"status": error.status, "retry_after": error.retry_after, "log": error.log}
+        return {"error": asdict(error.refusal), **told}
 
 
-def _to_answer(told: Mapping[str, object]) -> Answer:
-    error = told.get("error")
-    if isinstance(error, dict):
-        raise ServiceError(int(str(told["status"])), Refusal(**error), log=str(told["log"]))
+def _to_answer(told: Mapping[str, Any]) -> Answer:
+    if "error" in told:
+        raise ServiceError(told["status"], Refusal(**told["error"]), told["retry_after"], told["log"])
     answer = told["answer"]
     assert isinstance(answer, dict)
     return answer
@@ -221,7 +221,7 @@ class WorkerPool:
         """Refuse further jobs, and be ready no more; what was accepted is done."""
         self._stopping = True
 
-    def close(self, grace: float = 30.0) -> None:
+    def close(self, grace: float) -> None:
         """Do what was accepted, accept no more, and end the workers.
 
         Args:

@@ -85,6 +85,11 @@ def from_error(error: VesaliusError, folders: Mapping[Path, str]) -> ServiceErro
     )
 
 
+def deleted_meanwhile() -> ServiceError:
+    """The answer where a file of an upload is no longer there, since somebody deleted it while another asked for it."""
+    return ServiceError(404, Refusal("The upload was deleted in the meantime", "id", remedy="Upload it again."))
+
+
 def fault(error: Exception) -> ServiceError:
     """The answer to a fault of ours; its message may quote a file, so only its kind is told."""
     refusal = Refusal(f"A fault of Vesalius ({type(error).__name__})", remedy="Please report it.")

@@ -94,7 +94,7 @@ def _add_uploads(router: APIRouter, service: Service) -> None:
 
     @router.post("/uploads/{id}/name")
     async def name(id: Handle) -> JSONResponse:  # noqa: A002
-        """Say what the series shows, slice by slice and as a whole, as `vesalius name --json` does."""
+        """Say what the series shows, slice by slice and as a whole; `series` is as `vesalius name --json` prints it."""
         return JSONResponse(await service.ask(id, "name"))
 
 

@@ -41,7 +41,7 @@ def run(settings: ServeSettings, on_start: Callable[[str], None]) -> None:
         OutputError: If the store cannot be used.
     """
     allow_open_files()
-    with opening(settings) as service, _bound(settings) as listening:
+    with opening(settings) as service, bound(settings) as listening:
         app = build_app(service)
         config = uvicorn.Config(
             app,
@@ -101,7 +101,12 @@ def opening(settings: ServeSettings) -> Iterator[Service]:
 
 
 @contextmanager
-def _bound(settings: ServeSettings) -> Iterator[socket.socket]:
+def bound(settings: ServeSettings) -> Iterator[socket.socket]:
+    """The socket that a service listens on, until the block ends.
+
+    Raises:
+        ConfigError: If the address cannot be had.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # asyncio answers without delay only on sockets that name their protocol; on others, each answer waits 40 ms for the
     # client's acknowledgement of its head.

@@ -4,11 +4,11 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from fastapi import Request
 from fastapi.responses import FileResponse
@@ -17,18 +17,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
+from vesalius.files import write_json
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, FRAMES
 from vesalius.knowledge import Knowledge
 from vesalius.serve.engine import Job
 from vesalius.serve.guards import Metrics
-from vesalius.serve.names import Places
+from vesalius.serve.intake import NAMES, PIECE
+from vesalius.serve.names import Places, shown_name, shown_path
 from vesalius.serve.pool import WorkerPool
 from vesalius.serve.refusals import Refusal, ServiceError, fault
 from vesalius.serve.settings import ServeSettings
 from vesalius.serve.store import SOURCE, Upload, UploadStore, no_room, worker_of
 
-LONGEST_SHOWN = 200
-"""Characters of a file's name that are kept for display."""
 FORMS_AT_ONCE = 2
 """Forms of the largest size, or as many bytes of smaller ones, that are received at the same time."""
 
@@ -51,20 +51,27 @@ class Forms:
         self._bytes = 0
 
     @contextmanager
-    def receiving(self, size: int, most: int) -> Iterator[None]:
-        """Receive one of so many bytes at most, unless others take up too much already.
+    def receiving(self, size: int, most: int) -> Iterator[Callable[[int], None]]:
+        """Receive one of so many bytes, or of more: what is given counts them as they come.
 
         Raises:
-            ServiceError: If they do.
+            ServiceError: If others take up too much already.
         """
-        if self._bytes and self._bytes + size > most:
-            refusal = Refusal("Too much is being uploaded at once", remedy="Try again in a few seconds.")
-            raise ServiceError(429, refusal, retry_after=5)
-        self._bytes += size
+        own = 0
+
+        def count(size: int) -> None:
+            nonlocal own
+            if self._bytes > own and self._bytes + size > most:
+                refusal = Refusal("Too much is being uploaded at once", remedy="Try again in a few seconds.")
+                raise ServiceError(429, refusal, retry_after=5)
+            self._bytes += size
+            own += size
+
         try:
-            yield
+            count(size)
+            yield count
         finally:
-            self._bytes -= size
+            self._bytes -= own
 
 
 @dataclass(frozen=True)
@@ -111,11 +118,11 @@ class Service:
             raise ServiceError(422, refusal)
         incoming = await run_in_threadpool(self.store.receive, sum(each.size or 0 for each in files))
         try:
-            await run_in_threadpool(_save, files, incoming / SOURCE)
+            paths = await run_in_threadpool(_save, files, incoming)
         except BaseException:
             await run_in_threadpool(self.store.discard, incoming)
             raise
-        return Arrived(incoming, alias or shown_name(files), alias)
+        return Arrived(incoming, alias or shown_name(paths), alias)
 
     async def take_in(self, arrived: Arrived) -> list[Upload]:
         """Let a worker make uploads of what arrived, whose folder is removed.
@@ -163,19 +170,22 @@ class Service:
             raise ServiceError(429, Refusal("The queue is full", remedy="Try again in a few seconds."), retry_after=5)
 
 
-def shown_name(files: Sequence[UploadFile]) -> str:
-    """What the user called the files, for display alone."""
-    first = "".join(each for each in (files[0].filename or "file") if each.isprintable())[:LONGEST_SHOWN]
-    return first if len(files) == 1 else f"{first} and {len(files) - 1} more"
-
-
-def _save(files: Sequence[UploadFile], folder: Path) -> None:
-    places = Places()
+def _save(files: Sequence[UploadFile], folder: Path) -> list[str]:
+    """Write files to the source of a folder, and beside it what users call them, which is returned."""
+    places, shown = Places(), {}
     for each in files:
-        path = folder / places.find(each.filename or "")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
-            shutil.copyfileobj(each.file, file, 2**20)
+        place = places.find(each.filename or "")
+        shown[str(place)] = shown_path(each.filename or "")
+        (folder / SOURCE / place).parent.mkdir(parents=True, exist_ok=True)
+        save(each.file, folder / SOURCE / place)
+    write_json(folder / NAMES, shown)
+    return [*shown.values()]
+
+
+def save(source: BinaryIO, path: Path) -> None:
+    """Write a file of a form to disk, where there is none of the name."""
+    with path.open("xb") as file:
+        shutil.copyfileobj(source, file, PIECE)
 
 
 def removing(folder: Path) -> BackgroundTask:
@@ -212,12 +222,13 @@ async def reading_form(
     """
     largest = service.settings.limits.upload_megabytes * BYTES_PER_MEGABYTE
     length = request.headers.get("content-length", "")
-    size = int(length) if length.isdecimal() else largest
+    size = int(length) if length.isdecimal() else 0
     service.check_queues()
-    with service.forms.receiving(size, FORMS_AT_ONCE * largest):
-        await run_in_threadpool(service.store.check_room, int(length) if length.isdecimal() else 0)
+    with service.forms.receiving(size, FORMS_AT_ONCE * largest) as count:
+        await run_in_threadpool(service.store.check_room, size)
+        counted = request if size else _counting(request, count)
         try:
-            form = await request.form(max_files=FRAMES.value, max_fields=16)
+            form = await counted.form(max_files=FRAMES.value, max_fields=16)
         except HTTPException as error:
             refusal = Refusal("The form cannot be read", "body", "multipart/form-data", str(error.detail)[:200])
             raise ServiceError(400, refusal) from error
@@ -228,6 +239,17 @@ async def reading_form(
             yield files, {name: value for name, value in form.items() if isinstance(value, str)}
         finally:
             await form.close()
+
+
+def _counting(request: Request, count: Callable[[int], None]) -> Request:
+    """A request that does not say how long it is; its bytes are counted as they come."""
+
+    async def receive() -> MutableMapping[str, Any]:
+        message = await request.receive()
+        count(len(message.get("body", b"")))
+        return message
+
+    return Request(request.scope, receive)
 
 
 def _too_much(error: OSError) -> ServiceError:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
+from vesalius.addresses import is_loopback
 from vesalius.errors import ConfigError, check_at_least, check_positive
-from vesalius.pacs.addresses import is_loopback
+from vesalius.models.choices import DEFAULT_MODEL
 
 TOKEN_VARIABLE = "VESALIUS_SERVE_TOKEN"
 """Environment variable with the token that callers must show."""
@@ -15,8 +16,6 @@ SHORTEST_TOKEN = 16
 """Characters."""
 MAKE_TOKEN = 'make one with: python -c "import secrets; print(secrets.token_urlsafe())"'
 HOST = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-"""Names by which this machine calls itself."""
 MOST_PHRASES = 32
 """Phrases of one request."""
 LONGEST_PHRASE = 500
@@ -60,7 +59,7 @@ class ServeSettings:
 
     store: Path
     """Folder for uploads and results."""
-    model: str = "pocket"
+    model: str = DEFAULT_MODEL
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 1

@@ -90,15 +90,31 @@ class WeightAverage(Callback):
             self._average[name].copy_(kept)
 
 
-class ValidateLastStep(Callback):
-    """Validate after the last of ``max_steps``, wherever in an epoch it falls.
+class EndInTime(Callback):
+    """End a run after its last step, wherever in an epoch that falls, and at once if it is resumed after its end.
 
-    pytorch-lightning validates after whole epochs alone, and would leave the weights of the last steps unjudged.
+    pytorch-lightning's own ``max_steps`` leaves the weights of the last steps without validation and takes up finished
+    epochs when it resumes; and that early stopping ended a run is not part of its state.
+
+    Args:
+        max_steps: Steps at most; -1 for no limit.
     """
+
+    def __init__(self, max_steps: int) -> None:
+        self.max_steps = max_steps
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """See whether the run is over."""
+        patience = trainer.early_stopping_callback
+        trainer.should_stop = patience is not None and patience.stopped_epoch > 0
+        self._stop_after_the_last(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
         """Stop as early stopping does, which validates first."""
-        if trainer.global_step == trainer.max_steps:
+        self._stop_after_the_last(trainer)
+
+    def _stop_after_the_last(self, trainer: Trainer) -> None:
+        if 0 < self.max_steps <= trainer.global_step:
             trainer.fit_loop.min_epochs = 0  # or it would not stop before these
             trainer.should_stop = True
 
@@ -138,9 +154,10 @@ class KeepBest(Callback):
         loss = float(trainer.callback_metrics["val_loss"])
         if not math.isfinite(loss):
             epoch = f"the validation loss of epoch {trainer.current_epoch + 1} is {loss}"
+            kept = "the best weights before it are kept" if self.score >= 0 else "no weights before it could be kept"
             raise ConfigError(
-                f"{self.path.parent}: the training diverged, as {epoch}; the best weights before it are kept. Begin "
-                "anew with --overwrite and a lower learning_rate, or precision 32-true."
+                f"{self.path.parent}: the training diverged, as {epoch}; {kept}. Begin anew with --overwrite and a "
+                "lower learning_rate, or precision 32-true."
             )
         score = float(trainer.callback_metrics[self.monitor])
         if self.keep == "best" and score <= self.score:
@@ -155,8 +172,14 @@ class KeepBest(Callback):
         return {"score": self.score}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Restore ``state_dict``."""
+        """Restore ``state_dict``.
+
+        Raises:
+            ConfigError: If the weights with this score are gone.
+        """
         self.score = state["score"]
+        if self.score >= 0 and not self.path.is_file():
+            raise ConfigError(f"{self.path}: the run's best weights are gone; begin anew with --overwrite.")
 
 
 class History(Callback):

@@ -1,18 +1,19 @@
 """Every setting of a training run, with the paper's recipe as defaults."""
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Literal, TypeVar
 
 from vesalius.console import warn
 from vesalius.data.augment import AugmentConfig
 from vesalius.data.features import StoreConfig
 from vesalius.data.views import PromptMix
-from vesalius.errors import ConfigError, check_at_least, check_below_one, check_positive, unknown_name
+from vesalius.errors import ConfigError, check_at_least, check_below_one, check_positive
+from vesalius.files import read_toml
 from vesalius.models.encoder import Segmenter
+from vesalius.tables import build, to_table
 from vesalius.training.lora import LoraConfig
 from vesalius.training.losses import LossWeights
 
@@ -32,15 +33,6 @@ RENAMED = {
     "views": "cached_augmentations",
 }
 """Settings by their names before 0.1.0, which recipes, ``--set`` and the records of runs may still use, and today's."""
-_TABLES = {
-    "augment": AugmentConfig,
-    "prompts": PromptMix,
-    "loss": LossWeights,
-    "store": StoreConfig,
-    "lora": LoraConfig,
-}
-
-
 LARGEST_SEED = 2**32 - 1
 """NumPy's bound."""
 
@@ -78,7 +70,7 @@ class FitConfig:
     keep: Literal["best", "last"] = "best"
     """Weights to keep: those with the best validation, or, where validation is too small to tell, the last."""
     max_epochs: int = 1000
-    """Passes over the training images at most."""
+    """Passes over the training images at most; each leaves out, by chance, what does not fill a last batch."""
     min_epochs: int = 10
     """Passes before early stopping may end the run."""
     max_steps: int = -1
@@ -109,7 +101,7 @@ class FitConfig:
         )
         check_positive(self, "patience", "epsilon")
         check_positive(self, "gradient_clip_norm", finite=False)
-        check_at_least(self, 0, "weight_decay")
+        check_at_least(self, 0, "weight_decay", "min_epochs")
         check_below_one(self, "ema_decay", "warm_up", "beta2")
         if not 0 < self.layer_decay <= 1:
             raise ConfigError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}.")
@@ -117,6 +109,8 @@ class FitConfig:
             raise ConfigError(f"seed must be from 0 to {LARGEST_SEED}, got {self.seed}.")
         if self.max_steps == 0 or self.max_steps < -1:
             raise ConfigError(f"max_steps must be -1 (no limit) or at least 1, got {self.max_steps}.")
+        if len(set(self.freeze)) < len(self.freeze):
+            raise ConfigError(f"freeze names an encoder twice: {', '.join(self.freeze)}.")
         self._check_lora()
 
     def _check_lora(self) -> None:
@@ -164,7 +158,7 @@ class TrainConfig(FitConfig):
             given: The settings that were chosen, as ``from_dict`` takes them.
         """
         given = rename_settings(given, "recipe")
-        words, chosen = self.prompts, check_table(given.get("prompts", {}), "[prompts]")
+        words, chosen = self.prompts, to_table(given.get("prompts", {}), "[prompts]")
         if model.judges_existence and "absent" not in chosen:
             words = dataclasses.replace(words, absent=min(ABSENT, 1 - words.paraphrases))
         rate = self.learning_rate if "learning_rate" in given else FINE_TUNING_RATE
@@ -172,13 +166,17 @@ class TrainConfig(FitConfig):
         return dataclasses.replace(self, learning_rate=rate, freeze_batch_norm=held, prompts=words)
 
     @classmethod
-    def from_dict(cls, settings: Mapping[str, object]) -> "TrainConfig":
+    def from_dict(cls, settings: Mapping[str, object], place: str = "recipe") -> "TrainConfig":
         """Build from nested tables, as in a recipe file.
+
+        Args:
+            settings: Values by name.
+            place: Where they stand, for messages.
 
         Raises:
             ConfigError: Naming the setting that does not exist or has a value of the wrong kind.
         """
-        return build_settings(cls, settings, _TABLES)
+        return build_settings(cls, settings, place)
 
 
 def read_recipe(path: Path) -> dict[str, object]:
@@ -187,19 +185,11 @@ def read_recipe(path: Path) -> dict[str, object]:
     Raises:
         ConfigError: If it is missing or not TOML.
     """
-    try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such recipe file.") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror or error}); expected a TOML file.") from error
-    except (ValueError, RecursionError) as error:  # TOML's and UTF-8's errors are ValueErrors
-        raise ConfigError(f"{path}: not TOML ({error}).") from error
-    return rename_settings(settings, str(path))
+    return rename_settings(read_toml(path), str(path))
 
 
 def rename_settings(settings: Mapping[str, object], place: str) -> dict[str, object]:
-    """Settings by their names of today; a warning lists those that had old ones.
+    """Settings by their names of today, and the precision "32" by its own; a warning lists those that had old ones.
 
     Args:
         settings: As they were read.
@@ -214,62 +204,21 @@ def rename_settings(settings: Mapping[str, object], place: str) -> dict[str, obj
             raise ConfigError(f"{place}: {name} is called {RENAMED[name]} now, and both are there; remove {name}.")
     if old:
         warn(f"{place}: renamed settings, write {', '.join(f'{RENAMED[name]} for {name}' for name in old)}.")
-    return {RENAMED.get(name, name): value for name, value in settings.items()}
+    named = {RENAMED.get(name, name): value for name, value in settings.items()}
+    if str(named.get("precision")) == "32":  # as the command line's --precision says it
+        named["precision"] = "32-true"
+    return named
 
 
-def build_settings(cls: type[Settings], settings: Mapping[str, object], tables: Mapping[str, type]) -> Settings:
+def build_settings(cls: type[Settings], settings: Mapping[str, object], place: str) -> Settings:
     """Build a dataclass of settings from nested tables, as in a recipe file.
 
     Args:
         cls: What to build.
-        settings: Values by name.
-        tables: Settings that are tables themselves, and what they are built into.
+        settings: Values by name, of today or before 0.1.0.
+        place: Where they stand, for messages.
 
     Raises:
         ConfigError: Naming the setting that does not exist or has a value of the wrong kind.
     """
-    values = rename_settings(settings, "recipe")
-    for name, table in tables.items():
-        if name in values:
-            values[name] = _build(table, values[name], f"[{name}]")
-    built: Settings = _build(cls, values, "recipe")
-    return built
-
-
-def _build(cls: type, values: object, place: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    hints = get_type_hints(cls)
-    table = check_table(values, place)
-    for name, value in table.items():
-        if name not in hints:
-            raise ConfigError(f"{place}: {unknown_name('setting', name, hints)}")
-        _check(value, hints[name], f"{place}: {name}")
-    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in table.items()})
-
-
-def check_table(value: object, place: str) -> Mapping[str, object]:
-    """The value, if it is a table.
-
-    Raises:
-        ConfigError: If it is something else.
-    """
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{place}: expected a table, got {value!r}.")
-    return value
-
-
-def _check(value: object, kind: object, place: str) -> None:
-    """Refuse a value that is not of the kind its setting declares; tables are checked when they are built."""
-    if get_origin(kind) is Literal and value not in get_args(kind):
-        raise ConfigError(f"{place} must be one of {', '.join(map(repr, get_args(kind)))}, got {value!r}.")
-    if get_origin(kind) is tuple:
-        if not isinstance(value, list | tuple):
-            raise ConfigError(f"{place} must be a list, got {value!r}.")
-        for item in value:
-            _check(item, get_args(kind)[0], place)
-    if kind is str and not isinstance(value, str):
-        raise ConfigError(f"{place} must be text, got {value!r}.")
-    if kind is bool and not isinstance(value, bool):
-        raise ConfigError(f"{place} must be true or false, got {value!r}.")
-    accepted = {float: (int, float), int: (int,)}.get(kind)  # type: ignore[call-overload]  # other kinds give None
-    if accepted and (isinstance(value, bool) or not isinstance(value, accepted)):
-        raise ConfigError(f"{place} must be {'a number' if kind is float else 'a whole number'}, got {value!r}.")
+    return build(cls, rename_settings(settings, place), place)

@@ -29,12 +29,9 @@ from vesalius.prompts.anatomy import AnatomyLabel, Statement, phrases_of
 from vesalius.prompts.anatomy_captions import Caption, CaptionMix, match_statements
 from vesalius.training.config import FitConfig, Schedule, build_settings
 from vesalius.training.fit import RunResult, begin, build_loaders, prepare, train_module
-from vesalius.training.lora import LoraConfig
 from vesalius.training.losses import ContrastiveLoss, bound_scale, organ_loss, similarity_logits, start_bias
 from vesalius.training.module import BaseModule, build_optimizer, count_steps
 from vesalius.training.runtime_options import RuntimeOptions
-
-_TABLES = {"augment": SliceAugment, "captions": CaptionMix, "loss": ContrastiveLoss, "lora": LoraConfig}
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ class ContrastiveConfig(FitConfig):
         Raises:
             ConfigError: Naming the setting that does not exist or has a value of the wrong kind.
         """
-        return build_settings(cls, settings, _TABLES)
+        return build_settings(cls, settings, "recipe")
 
 
 LABEL_FIELDS = {"organ": "organs", "station": "stations"}
@@ -282,14 +279,14 @@ def fit_contrastive(
         raise ConfigError("Contrastive training compares all slices of a batch with one another; take one device.")
     # What is wrong is named before anything is written.
     check_patients(open_slices(data, "train"), open_slices(dict.fromkeys(data), "val"))
-    begun = begin(model, data, out, config, running, "train-naming")
-    if isinstance(begun, RunResult):
-        return begun
-    seed_everything(config.seed, verbose=False)
-    prepare(model, config)
-    loaders = _load(model, data, config, begun)
-    module = ContrastiveModule(model, config, count_steps(config, len(loaders[0])))
-    return train_module(module, loaders, data, out, config, begun)
+    with begin(model, data, out, config, running, "train-naming") as begun:
+        if isinstance(begun, RunResult):
+            return begun
+        seed_everything(config.seed, verbose=False)
+        prepare(model, config)
+        loaders = _load(model, data, config, begun)
+        module = ContrastiveModule(model, config, count_steps(config, len(loaders[0])))
+        return train_module(module, loaders, data, out, config, begun)
 
 
 def _load(

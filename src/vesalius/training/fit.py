@@ -7,11 +7,13 @@ import dataclasses
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning import Callback, seed_everything
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
@@ -22,27 +24,28 @@ from vesalius.data.loading import Batches, Pool, ResumableLoader
 from vesalius.data.views import TrainingView, ValidationView, View, collate
 from vesalius.errors import ConfigError, DataError
 from vesalius.files import parse_json, read_json, to_json, write_json
-from vesalius.folders import NOTE, Claim, read_notes, tell_differences
+from vesalius.folders import NOTE, Claim, read_folder_notes, tell_differences
+from vesalius.journal import alone
 from vesalius.models import Segmenter
 from vesalius.models.checkpoint_file import CHECKPOINT_NAME
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.inference import Model
+from vesalius.provenance import describe_command, describe_machine, identify_data, list_versions
 from vesalius.training.callbacks import History, KeepBest, NextEpoch, WeightAverage, quiet_lightning, watch
 from vesalius.training.config import RENAMED, FitConfig, TrainConfig, rename_settings
 from vesalius.training.lora import add_lora, merge_lora
-from vesalius.training.manifest import describe_run, fingerprint
 from vesalius.training.module import BaseModule, SegmentationModule, count_steps, fingerprint_state
 from vesalius.training.runtime_options import RuntimeOptions
 from vesalius.training.stored_features import store_pictures
 from vesalius.training.trainer import LAST, build_trainer
 
-FEATURES, HISTORY, MANIFEST = "features", "metrics.csv", "manifest.json"
+FEATURES, HISTORY, MANIFEST, LOCK = "features", "metrics.csv", "manifest.json", ".train.lock"
 SCORE = "score"
 """Field of the manifest: the validation metric of the best weights."""
 FILES = (CHECKPOINT_NAME, fingerprints_path(Path(CHECKPOINT_NAME)).name, HISTORY, LAST, MANIFEST)
 """What a run leaves in its folder, beside stored features and loggers' folders."""
-LENGTHS = ("config.max_epochs ", "config.max_steps ")
-MAY_CHANGE = ("weights ", *LENGTHS)
+LENGTHS = ("max_epochs", "max_steps")
+MAY_CHANGE = ("weights ", *(f"config.{name} " for name in LENGTHS))
 """What may differ from the beginning of a run when it is resumed."""
 
 
@@ -60,6 +63,7 @@ class RunResult:
     """Whether the same run was finished before, so that nothing was computed."""
 
 
+@contextmanager
 def begin(
     model: VisionLanguageEncoder,
     data: Sequence[Path],
@@ -67,8 +71,8 @@ def begin(
     config: FitConfig,
     running: RuntimeOptions,
     command: str,
-) -> RuntimeOptions | RunResult:
-    """See what the folder of a run holds, before anything is computed.
+) -> Iterator[RuntimeOptions | RunResult]:
+    """Hold the folder of a run, so that no other writes there, and see what it has, before anything is computed.
 
     Args:
         model: As training begins with it.
@@ -78,66 +82,77 @@ def begin(
         running: What does not.
         command: "train" or "train-naming".
 
-    Returns:
+    Yields:
         How to go on, resuming what the same run has left there; or its result, if it is finished.
 
     Raises:
-        ConfigError: If a run is to be resumed that has left no state.
-        OutputError: If the folder holds another run, or other results.
+        DataError: If there is no folder of data.
+        ConfigError: If a run is to be resumed that has left no state, or a damaged one.
+        OutputError: If the folder holds another run, or other results, or another process works there.
     """
+    if not data:
+        raise DataError("There is no folder of data to train on; name one or more.")
     if running.resume and not (out / LAST).is_file():
         raise ConfigError(f"{out / LAST}: nothing to resume; start the run without --resume.")
-    same = rank_zero_only(_claim, default=True)(model, data, out, config, running, command)
-    if running.overwrite or not same:
-        return running
-    finished = None if running.resume else _read_finished(out)
-    return finished or dataclasses.replace(running, resume=running.resume or (out / LAST).is_file())
-
-
-def _claim(
-    model: VisionLanguageEncoder,
-    data: Sequence[Path],
-    out: Path,
-    config: FitConfig,
-    running: RuntimeOptions,
-    command: str,
-) -> bool:
-    """Whether the folder holds this very run."""
-    _renew_record(out, command)
+    files = [identify_data(root) for root in data]
     origin = {
         "model": dataclasses.asdict(model.recipe),
         "weights": fingerprint_state(model.state_dict().items())[:16],
-        "data": [[str(root.resolve()), fingerprint(root)] for root in data],
+        "data": [
+            [str(root.resolve()), each["annotations_sha256"], each["files_sha256"]]
+            for root, each in zip(data, files, strict=True)
+        ],
         "config": config.to_dict(),
     }
-    if running.resume:
-        _check_resumed(out, command, origin)
-        return True
-    if running.overwrite and command in read_notes(out):
+    with nullcontext() if getattr(rank_zero_only, "rank", 0) else alone(out, command, LOCK):
+        rank_zero_only(_renew_record)(out, command, [str(each["files_sha256"]) for each in files])
+        if running.resume:
+            same = _check_resumed(out, command, origin)
+        else:
+            same = rank_zero_only(_claim, default=True)(out, command, origin, running.overwrite)
+        finished = _read_finished(out) if same and not running.overwrite else None
+        resume = running.resume or (same and not running.overwrite and (out / LAST).is_file())
+        yield finished or dataclasses.replace(running, resume=resume)
+
+
+def _claim(out: Path, command: str, origin: Mapping[str, object], overwrite: bool) -> bool:
+    """Whether the folder holds this very run."""
+    if overwrite and command in read_folder_notes(out):
         for name in FILES:
             (out / name).unlink(missing_ok=True)
-    return Claim(out, command, origin, FILES, running.overwrite).make()
+    return Claim(out, command, origin, FILES, overwrite).make()
 
 
-def _renew_record(out: Path, command: str) -> None:
-    """Give the settings in the record of a run the names of today, so that a run of before goes on."""
-    notes = read_notes(out)
+def _renew_record(out: Path, command: str, files: Sequence[str]) -> None:
+    """Bring the record of a run to today's form, so that a run of before goes on.
+
+    Settings get today's names, and data of which the record holds no digest of their files get the present ones.
+    """
+    notes = read_folder_notes(out)
     origin = notes.get(command, {}).get("from")
-    config = origin.get("config") if isinstance(origin, dict) else None
-    if isinstance(origin, dict) and isinstance(config, dict) and RENAMED.keys() & config.keys():
-        origin["config"] = rename_settings(config, str(out / NOTE))
-        write_json(out / NOTE, notes)
-
-
-def _check_resumed(out: Path, command: str, origin: Mapping[str, object]) -> None:
-    """A run may go on for longer, and from its own weights: what is held still is compared when its state is read."""
-    note = read_notes(out).get(command)
-    if note is None:  # left by a version that wrote none
+    if not isinstance(origin, dict):
         return
+    config, data, renewed = origin.get("config"), origin.get("data"), dict(origin)
+    if isinstance(config, dict) and RENAMED.keys() & config.keys():
+        renewed["config"] = rename_settings(config, str(out / NOTE))
+    if isinstance(data, list) and len(data) == len(files) and all(len(each) == 2 for each in data):
+        renewed["data"] = [[*each, digest] for each, digest in zip(data, files, strict=True)]
+    if renewed != origin:
+        write_json(out / NOTE, {**notes, command: {**notes[command], "from": renewed}})
+
+
+def _check_resumed(out: Path, command: str, origin: Mapping[str, object]) -> bool:
+    """Whether nothing was changed since the run was begun.
+
+    It may go on for longer, and from its own weights: what is held still is compared when its state is read.
+    """
+    note = read_folder_notes(out).get(command)
+    if note is None:  # left by a version that wrote none
+        return False
     before, now = note["from"], parse_json(to_json(origin), "origin")
     differences = tell_differences(before, now)
     changes = [each for each in differences if not each.startswith(MAY_CHANGE)]
-    longer = [each for each in differences if each.startswith(LENGTHS)]
+    longer = [each for each in differences if each.startswith(tuple(f"config.{name} " for name in LENGTHS))]
     config = origin["config"]
     if longer and isinstance(config, Mapping) and config["schedule"] == "one_cycle":
         raise ConfigError(
@@ -146,9 +161,11 @@ def _check_resumed(out: Path, command: str, origin: Mapping[str, object]) -> Non
         )
     if changes:
         raise ConfigError(f"{out}: the run to resume was begun with other settings ({'; '.join(changes[:3])}).")
+    return not differences
 
 
 def _read_finished(out: Path) -> RunResult | None:
+    """The result of a finished run; None if there is none."""
     try:
         manifest = read_json(out / MANIFEST)
         epochs = len((out / HISTORY).read_text(encoding="utf-8").splitlines()) - 1
@@ -172,7 +189,7 @@ def prepare(model: VisionLanguageEncoder, config: FitConfig) -> None:
     # Lightning keeps the mode it finds, and loaded models come in evaluation mode.
     model.train()
     if config.freeze_batch_norm:
-        freeze_batch_norms(model)
+        _freeze_batch_norms(model)
 
 
 def check_encoders(model: VisionLanguageEncoder, config: FitConfig) -> None:
@@ -193,7 +210,7 @@ def check_encoders(model: VisionLanguageEncoder, config: FitConfig) -> None:
         raise ConfigError(f"{found}, so that it learns on random features; {remedy}, or insist with --from-scratch.")
 
 
-def freeze_batch_norms(model: nn.Module) -> None:
+def _freeze_batch_norms(model: nn.Module) -> None:
     """Put every batch norm in evaluation mode; its weight and bias still train."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -221,6 +238,19 @@ def build_loaders(
     order = Batches(len(train), config.batch_size, seed=config.seed, drop_rest=full)
     shown = Batches(len(val), config.batch_size, seed=None)
     return ResumableLoader(train, order, workers, join), ResumableLoader(val, shown, workers, join)
+
+
+def describe_run(model: VisionLanguageEncoder, data: Sequence[Path], config: FitConfig) -> dict[str, object]:
+    """Command, configuration, versions, data and machine of a run about to start."""
+    return {
+        "command": describe_command(),
+        "model": dataclasses.asdict(model.recipe),
+        "config": config.to_dict(),
+        "data": {str(root.resolve()): identify_data(root) for root in data},
+        "versions": list_versions("pytorch-lightning"),
+        "machine": describe_machine(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def train_module(
@@ -251,7 +281,7 @@ def train_module(
         trainer = build_trainer(out, config, running, callbacks, monitor=best.monitor)
         for logger in trainer.loggers:
             logger.log_hyperparams(config.to_dict())
-        checkpoint = out / LAST if running.resume else None
+        checkpoint = _check_state(out / LAST) if running.resume else None
         with _passing_interrupts():
             trainer.fit(module, train, val, ckpt_path=checkpoint, weights_only=True)
     merge_lora(model)
@@ -259,6 +289,16 @@ def train_module(
         seconds = round(time.monotonic() - started, 1)
         write_json(out / MANIFEST, best.notes | {best.monitor: best.score, SCORE: best.score, "seconds": seconds})
     return RunResult(best.path, best.score, trainer.current_epoch)
+
+
+def _check_state(path: Path) -> Path:
+    """The file of a run's state, if it can be read."""
+    try:
+        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # PyTorch's reader raises all kinds
+        reason = f"is damaged or no state of a run ({type(error).__name__})"
+        raise ConfigError(f"{path}: {reason}; begin the run anew with --overwrite.") from error
+    return path
 
 
 @contextmanager
@@ -300,17 +340,18 @@ def fit(
             an encoder has nothing that LoRA changes.
         MissingPackageError: If a logger's package is not installed, or LoRA's.
     """
-    for root in data:
-        SegmentationDataset(root, "train")  # a wrong folder is named before anything is written
-    begun = begin(model, data, out, config, running or RuntimeOptions(), "train")
-    if isinstance(begun, RunResult):
-        return begun
-    seed_everything(config.seed, verbose=False)
-    prepare(model, config)
-    loaders = _load(model, data, out, config, begun)
-    rank_zero_only(_note_images)(data, out, before or Fingerprints())
-    module = SegmentationModule(model, config, count_steps(config, len(loaders[0])))
-    return train_module(module, loaders, data, out, config, begun)
+    for root in dict.fromkeys(data):  # what is wrong or missing is named before anything is written
+        for split in ("train", "val"):
+            SegmentationDataset(root, split).check_files()
+    with begin(model, data, out, config, running or RuntimeOptions(), "train") as begun:
+        if isinstance(begun, RunResult):
+            return begun
+        seed_everything(config.seed, verbose=False)
+        prepare(model, config)
+        loaders = _load(model, data, out, config, begun)
+        rank_zero_only(_note_images)(data, out, before or Fingerprints())
+        module = SegmentationModule(model, config, count_steps(config, len(loaders[0])))
+        return train_module(module, loaders, data, out, config, begun)
 
 
 def _note_images(data: Sequence[Path], out: Path, before: Fingerprints) -> None:

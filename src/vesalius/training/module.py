@@ -219,6 +219,14 @@ class BaseModule(LightningModule, Generic[Model]):
         if not isinstance(scheduler, ReduceLROnPlateau):
             super().lr_scheduler_step(scheduler, metric)
 
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as in the class above
+        """Average the last group of an epoch over the batches it has, where Lightning divides by ``accumulate``."""
+        group, batches = self.trainer.accumulate_grad_batches, int(self.trainer.num_training_batches)
+        rest = batches % group
+        if rest and self.trainer.fit_loop.batch_idx >= batches - rest:
+            loss = loss * (group / rest)
+        super().backward(loss, *args, **kwargs)
+
     def log_loss(self, loss: Tensor, count: int) -> None:
         """Remember the loss of a batch of so many examples."""
         self.train_loss.update(loss, count)

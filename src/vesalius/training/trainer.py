@@ -15,7 +15,7 @@ from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
 
 from vesalius.errors import require
-from vesalius.training.callbacks import EpochBar, ValidateLastStep
+from vesalius.training.callbacks import EndInTime, EpochBar
 from vesalius.training.config import FitConfig
 from vesalius.training.runtime_options import RuntimeOptions
 
@@ -65,15 +65,15 @@ def build_trainer(
     patience = EarlyStopping(
         monitor, mode="max", patience=config.patience, min_delta=1e-4, check_on_train_epoch_end=False
     )
+    saving = _save_state(out, running, config.max_steps)
     trainer = Trainer(
         max_epochs=config.max_epochs,
         min_epochs=min(config.min_epochs, config.max_epochs),
-        max_steps=config.max_steps,
         precision=config.precision,
         gradient_clip_val=config.gradient_clip_norm,
         accumulate_grad_batches=config.accumulate,
         num_sanity_val_steps=0,
-        callbacks=[ValidateLastStep(), *callbacks, *_save_state(out, running), patience, EpochBar(monitor)],
+        callbacks=[EndInTime(config.max_steps), *callbacks, *saving, patience, EpochBar(monitor)],
         logger=build_loggers(out, running),
         log_every_n_steps=1,
         enable_model_summary=False,
@@ -86,25 +86,34 @@ def build_trainer(
     return trainer
 
 
-def _save_state(out: Path, running: RuntimeOptions) -> list[Callback]:
+def _save_state(out: Path, running: RuntimeOptions, max_steps: int) -> list[Callback]:
     """One callback saves after epochs, the other inside them: pytorch-lightning allows one occasion each."""
     place: dict[str, Any] = {"dirpath": out, "filename": Path(LAST).stem, "enable_version_counter": False}
     interval = timedelta(minutes=running.save_minutes)
-    return [ModelCheckpoint(**place), SaveInside(**place, train_time_interval=interval)]
+    return [ModelCheckpoint(**place), SaveInside(max_steps, **place, train_time_interval=interval)]
 
 
 class SaveInside(ModelCheckpoint):
     """Save inside an epoch, where it can be resumed without loss.
 
-    After its last batch pytorch-lightning would resume with the next epoch and leave the validation out, and gradients
-    that wait for more batches are not part of the state.
+    After its last batch, or the run's last step, a resumed run would leave the validation out, and gradients that wait
+    for more batches are not part of the state.
+
+    Args:
+        max_steps: Steps of the run at most; -1 for no limit.
+        settings: As pytorch-lightning's class takes them.
     """
+
+    def __init__(self, max_steps: int, **settings: Any) -> None:  # noqa: ANN401 - any of another class
+        super().__init__(**settings)
+        self.max_steps = max_steps
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Save if it is time."""
-        if not trainer.is_last_batch and (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+        over = trainer.is_last_batch or trainer.global_step == self.max_steps
+        if not over and (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
             super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)  # type: ignore[arg-type]
 
 

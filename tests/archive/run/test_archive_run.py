@@ -371,6 +371,8 @@ class TestFailures:
     def test_phrases_must_fit_the_task(self, pictures, tmp_path):
         with pytest.raises(PromptError, match="A prompt is needed"):
             run_archive(ArchiveRequest(str(pictures), "segment"), str(tmp_path / "out"))
+        with pytest.raises(PromptError, match="stands twice"):
+            run_archive(ArchiveRequest(str(pictures), "segment", ("liver", "Liver ")), str(tmp_path / "out"))
         with pytest.raises(ConfigError, match="goes with --task segment"):
             run_archive(ArchiveRequest(str(pictures), "name", ("liver",)), str(tmp_path / "out"))
 

@@ -7,7 +7,7 @@ from tiny_body import BOXES, SHAPE, affine, body_values
 
 from vesalius.data.slices import CutSettings, SeriesDescription, find_volumes
 from vesalius.data.slices.cutting import NEIGHBOURS, choose_slices, cut, distant_organs, to_square, usable_planes
-from vesalius.data.slices.sources import SliceRange
+from vesalius.data.slices.series_table import SliceRange
 from vesalius.errors import ConfigError, DataError, ImageError
 from vesalius.imaging import read_image, write_rgb
 from vesalius.prompts.anatomy import ORGANS, STATIONS, stations_of

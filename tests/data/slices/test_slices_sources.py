@@ -3,7 +3,8 @@ from tiny_body import write_meta
 
 from vesalius.data.prepare.splitting import SplitConfig
 from vesalius.data.slices import SeriesDescription, find_volumes
-from vesalius.data.slices.sources import SliceRange, Subject, assign_split, check_splits
+from vesalius.data.slices.series_table import SliceRange
+from vesalius.data.slices.sources import Subject, assign_split, check_splits
 from vesalius.errors import DataError
 
 
@@ -94,7 +95,7 @@ def test_a_table_of_series_says_what_they_show(tmp_path):
 
 
 WRONG = {
-    "no TOML": ("[[series", "cannot be read as TOML"),
+    "no TOML": ("[[series", "is not TOML"),
     "no series": ("a = 1", r"has no \[\[series\]\]"),
     "no path": ("[[series]]\nname = 'a'", 'series 1: expected path = "…"'),
     "an unknown field": ("[[series]]\npath = 'a'\norgan = ['knee']", "Did you mean 'organs'"),

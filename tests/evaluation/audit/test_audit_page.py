@@ -23,7 +23,7 @@ def test_the_worst_come_first_and_no_image_twice():
     worst = find_worst(lost, 2)
     assert [(each.result.image, each.result.dice) for each in worst] == [("b", 0.1), ("c", 0.5)]
     assert worst[0].why == "Dice 0.80 became 0.10"
-    assert worst[0].name(1) == "wording_1_b.png"
+    assert worst[0].picture == "wording_1_b.png"
 
 
 def test_the_same_answers_in_another_order_give_the_same_pictures():

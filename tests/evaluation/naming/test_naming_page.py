@@ -8,7 +8,7 @@ import pytest
 from vesalius.errors import ConfigError
 from vesalius.evaluation.naming.evaluate import evaluate_naming, evaluate_prevalence, evaluate_probe
 from vesalius.evaluation.naming.figures import draw_preferences, draw_roc, draw_trust
-from vesalius.evaluation.naming.page import write_naming_page
+from vesalius.evaluation.naming.page import FILES, write_naming_page
 from vesalius.imaging.slices import series_colour
 
 pytestmark = pytest.mark.slow
@@ -81,7 +81,7 @@ def test_the_page_has_every_system_in_every_table_and_its_figures_beside_it(syst
     assert text.startswith("# Naming\n\nMade-up vectors.\n\n24 test slices (16 CT, 8 MR) of 6 patients.")
     figures = re.findall(r"\]\((.+?\.svg)\)", text)
     assert len(figures) == 5
-    assert {path.name for path in tmp_path.iterdir()} == {"naming.md", "naming.json", *figures}
+    assert {path.name for path in tmp_path.iterdir()} == {"naming.md", "naming.json", *figures} == set(FILES)
     for name in ("tiny &lt;CLIP>", "probe", "prevalence"):
         assert text.count(f"\n| {name} |") >= 8
     assert "difference from tiny &lt;CLIP>" in text

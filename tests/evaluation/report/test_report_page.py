@@ -70,6 +70,12 @@ def test_the_page_is_well_formed_and_shows_every_part(make_evaluation, gallery):
     assert all(attributes["alt"] for tag, attributes in page.found if tag == "img")
 
 
+def test_commands_in_prose_are_code_and_no_visible_tags(make_evaluation):
+    page = Reader(render_page(build_report(make_evaluation(absent=0), {}, [])))
+    assert "vesalius audit" in page.text
+    assert "<code>" not in page.text
+
+
 def test_nothing_is_loaded_from_elsewhere(make_evaluation, gallery):
     text = render_page(build_report(make_evaluation(), {}, gallery))
     assert "default-src 'none'" in text

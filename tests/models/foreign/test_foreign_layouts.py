@@ -77,7 +77,7 @@ class TestEveryLayout:
             import_checkpoint(path, layout)
         message = str(caught.value)
         assert message.startswith(f"{path}: these weights are not those of ")
-        assert re.search(r"\d+ missing: \S+, .*, …; ", message)
+        assert re.search(r"\d+ missing: \S+, .* and \d+ more; ", message)
         assert re.search(r"1 unexpected: \S*stray\.weight", message)
 
     @pytest.mark.parametrize("layout", GOLDEN)

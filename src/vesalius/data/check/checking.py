@@ -26,7 +26,7 @@ SHOWN = 8
 """Values that a message lists at most."""
 
 
-def check_pixels(rows: Iterable[PlacedRecord], images: Uses, masks: Uses, facts: FileFacts) -> Iterator[CheckFinding]:
+def _check_pixels(rows: Iterable[PlacedRecord], images: Uses, masks: Uses, facts: FileFacts) -> Iterator[CheckFinding]:
     """Sizes, slices and constant values of images; sizes, values and areas of masks."""
     yield from _check_images(images, facts)
     yield from _check_values(masks, facts)
@@ -103,7 +103,7 @@ class Grouping:
         compile_group_regex(self.regex or "")
 
 
-def check_groups(rows: Sequence[PlacedRecord], grouping: Grouping) -> Iterator[CheckFinding]:
+def _check_groups(rows: Sequence[PlacedRecord], grouping: Grouping) -> Iterator[CheckFinding]:
     """Groups in several splits, and images without a group.
 
     Raises:
@@ -190,12 +190,12 @@ def check_dataset(root: Path, settings: CheckSettings | None = None, bar: Progre
     start = time.perf_counter()
     rows, findings = read_rows(root)
     complete = not findings
-    findings += check_groups(rows, settings.grouping)
+    findings += _check_groups(rows, settings.grouping)
     images, masks = gather_uses(rows)
     findings += check_folders(root, images, masks, complete=complete)
     facts = read_files(root, images, masks, jobs=settings.jobs, bar=bar)
     findings += facts.findings
-    findings += check_pixels(rows, images, masks, facts)
+    findings += _check_pixels(rows, images, masks, facts)
     findings += check_wordings(rows, facts)
     groups = find_likenesses(facts.images, settings.similarity, bar)
     findings += check_duplicates(groups, images)

@@ -24,7 +24,9 @@ from vesalius.data.check.similar import (
     reorient,
 )
 from vesalius.data.check.wordings import contradict
+from vesalius.errors import join_first
 from vesalius.imaging import read_mask
+from vesalius.imaging.slices import mask_overlap
 from vesalius.prompts import variants
 
 
@@ -74,7 +76,7 @@ def check_duplicates(groups: Sequence[Sequence[Likeness]], images: Uses) -> Iter
         rows = sorted(((file, row) for file in files for row in images[file]), key=_order)
         splits = [split for split in SPLITS if any(row.split == split for _, row in rows)]
         kind = "duplicate_across_splits" if len(splits) > 1 else "duplicate_in_split"
-        message = f"{len(files)} images that show the same, in {' and '.join(splits)}: {_shorten(files)}."
+        message = f"{len(files)} images that show the same, in {' and '.join(splits)}: {join_first(files, 4)}."
         details = {"pairs": [pair.to_dict() for pair in group]}
         yield CheckFinding(kind, message, tuple(row.at(file) for file, row in rows), details)
     for file, uses in images.items():
@@ -132,11 +134,6 @@ def _order(use: tuple[str, PlacedRecord]) -> tuple[int, int]:
     return SPLITS.index(use[1].split), use[1].number
 
 
-def _shorten(files: Sequence[str]) -> str:
-    shown = ", ".join(files[:4])
-    return shown if len(files) <= 4 else f"{shown} and {len(files) - 4} more"
-
-
 ALIGNED = 0.9
 """Similarity from which two images show the same cut-out, so that their masks can be laid on each other; looser pairs,
 such as later frames of a video, may well differ."""
@@ -187,5 +184,4 @@ def _agreement(one: NDArray[np.bool_], other: NDArray[np.bool_], orientation: in
     """Dice of two masks, the second laid and scaled like the first; 1 if both are empty."""
     laid = Image.fromarray(np.ascontiguousarray(reorient(other, orientation)))
     scaled = np.asarray(laid.resize((one.shape[1], one.shape[0]), Image.Resampling.NEAREST))
-    marked = int(one.sum()) + int(scaled.sum())
-    return round(2 * int((one & scaled).sum()) / marked, 4) if marked else 1.0
+    return round(mask_overlap(one, scaled), 4)

@@ -178,6 +178,10 @@ class FindingCard:
     """Places that have no picture here."""
 
 
+PAGE_NAME, NUMBERS_NAME = "check.html", "check.json"
+FILES = (PAGE_NAME, NUMBERS_NAME)
+
+
 def write_page(report: CheckReport, path: Path, bar: Progress | None = None) -> None:
     """Write the page: verdict, counts, leaks, and each kind of finding with pictures, masks outlined on them.
 

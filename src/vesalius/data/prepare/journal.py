@@ -145,7 +145,7 @@ class PrepareJournal:
             raise OutputError(f"{path}: cannot be written ({error.strerror or error}); free some room.") from error
 
 
-def stamp_of(sample: SourceSample, source: Source, names: Iterable[str]) -> str:
+def stamp_sample(sample: SourceSample, source: Source, names: Iterable[str]) -> str:
     """Changes when a sample, one of its files or the names it shall have change."""
     parts = [repr(sample), *(source.stamp(path) for path in sample.inputs), *names]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]

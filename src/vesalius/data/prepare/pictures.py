@@ -42,7 +42,7 @@ def read_picture(path: Path) -> Picture:
     return Picture((height, width), ".png", pixels=_to_levels(image))
 
 
-def read_label_map(path: Path) -> NDArray[np.int64]:
+def _read_label_map(path: Path) -> NDArray[np.int64]:
     """A single label map, [H, W].
 
     Raises:
@@ -55,7 +55,7 @@ def read_label_map(path: Path) -> NDArray[np.int64]:
     return values
 
 
-def read_outline(path: Path, threshold: float | None = None) -> NDArray[np.bool_]:
+def _read_outline(path: Path, threshold: float | None = None) -> NDArray[np.bool_]:
     """A mask of one object, [H, W], of which it is certain what is inside.
 
     Where two values occur, 0 and another, the other is inside, whatever it is. Black and white with values around them,
@@ -226,14 +226,14 @@ class PictureSample:
         united = np.zeros(shape, bool)
         for path in self.masks:
             with source.open(path) as file:
-                mask = read_outline(file, self.threshold)
+                mask = _read_outline(file, self.threshold)
                 check_size(image, shape, file, mask.shape, source.describe(path))
             united |= mask
         return united
 
     def _read_labels(self, source: Source, image: Path, shape: tuple[int, int]) -> NDArray[np.int64]:
         with source.open(self.masks[0]) as file:
-            values = read_label_map(file)
+            values = _read_label_map(file)
             check_size(image, shape, file, values.shape, source.describe(self.masks[0]))
         return values
 

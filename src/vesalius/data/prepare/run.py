@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vesalius import __version__
 from vesalius.data.annotations import DESCRIPTION, SPLITS, ImageRecord, write_target
-from vesalius.data.prepare.journal import FinishedSample, PrepareJournal, format_records, stamp_of, write_sample
+from vesalius.data.prepare.journal import FinishedSample, PrepareJournal, format_records, stamp_sample, write_sample
 from vesalius.data.prepare.samples import FoundSamples, Outline, PrepareReport, Problem, SourceSample, without_suffix
 from vesalius.data.prepare.sources import Source
 from vesalius.data.prepare.splitting import ExistingAnnotations, SplitConfig, assign_splits
@@ -117,7 +117,7 @@ def _write_samples(
     for sample in samples:
         try:
             names = wanted_names(sample, existing)
-            stamp = stamp_of(sample, source, all_names if names is None else names)
+            stamp = stamp_sample(sample, source, all_names if names is None else names)
             entry = journal.finished(sample, stamp)
             done.resumed += entry is not None
             entry = entry or write_sample(sample, source, journal, lambda outline: _name(outline, existing), stamp)

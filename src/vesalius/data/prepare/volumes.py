@@ -15,6 +15,7 @@ from vesalius.data.prepare.sources import Source
 from vesalius.errors import ConfigError, DataError, ImageError
 from vesalius.files import read_json
 from vesalius.imaging import SliceStack, from_square_pixels, read_image
+from vesalius.imaging.orientation import same_place
 from vesalius.prompts import Variants
 
 
@@ -54,8 +55,6 @@ def _to_pair(key: str, value: object, path: Path) -> tuple[int, str]:
 
 INSIDE_ABOVE = 0.5
 """Values of a mask volume from 0 to 1 above this are inside."""
-SAME_PLACE_MM = 0.1
-"""Difference of affines that is rounding, not another place."""
 
 
 @dataclass(frozen=True)
@@ -199,4 +198,4 @@ def _to_picture(stack: SliceStack, index: int) -> Picture:
 def _same_place(one: SliceStack, other: SliceStack) -> bool:
     if one.affine is None or other.affine is None:
         return one.affine is other.affine
-    return bool(np.allclose(one.affine, other.affine, rtol=0, atol=SAME_PLACE_MM))
+    return same_place(one.affine, other.affine)

@@ -4,6 +4,7 @@
 """
 
 from vesalius.data.slices.run import CutReport, cut_slices
-from vesalius.data.slices.sources import CutSettings, SeriesDescription, find_volumes
+from vesalius.data.slices.series_table import SeriesDescription
+from vesalius.data.slices.sources import CutSettings, find_volumes
 
 __all__ = ["CutReport", "CutSettings", "SeriesDescription", "cut_slices", "find_volumes"]

@@ -13,7 +13,8 @@ from PIL import Image
 
 from vesalius.data.prepare.pictures import to_bytes
 from vesalius.data.slices.outlines import Structures, read_structures
-from vesalius.data.slices.sources import CutSettings, LabelledVolume, SeriesDescription, SliceRange
+from vesalius.data.slices.series_table import SeriesDescription, SliceRange
+from vesalius.data.slices.sources import CutSettings, LabelledVolume
 from vesalius.data.slices.visibility import (
     Rules,
     States,

@@ -13,7 +13,7 @@ from vesalius.data.prepare.volumes import read_label_names
 from vesalius.data.slices.sources import LabelledVolume
 from vesalius.errors import DataError, ImageError
 from vesalius.imaging.nifti import read_label_volume
-from vesalius.imaging.orientation import Affine, voxel_spacing
+from vesalius.imaging.orientation import Affine, same_place, voxel_spacing
 
 Mask = NDArray[np.bool_]
 Areas = NDArray[np.float64]
@@ -116,8 +116,6 @@ class Structures:
 
 
 MASK_SUFFIX = ".nii.gz"
-SAME_PLACE_MM = 0.1
-"""Difference of affines that is rounding, not another place."""
 LARGEST_LABEL = 65535
 
 
@@ -187,7 +185,7 @@ def _read_placed(path: Path, shape: tuple[int, ...], affine: Affine) -> NDArray[
     labels, place = read_label_volume(path)
     if labels.shape != shape:
         raise ImageError(f"{path}: a mask of another size; expected the volume's {list(shape)}, got {labels.shape}.")
-    if not np.allclose(place, affine, rtol=0, atol=SAME_PLACE_MM):
+    if not same_place(place, affine):
         raise ImageError(f"{path}: lies elsewhere in the patient than the volume; resample it.")
     return labels
 

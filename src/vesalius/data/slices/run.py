@@ -1,13 +1,10 @@
 """Cut all volumes of a source into one folder of labelled slices; an interrupted run goes on where it stopped.
 
-``.volumes/NAME.json`` notes what a volume gave once all its pictures are written; the table and ``summary.json`` come
-last.
+The table and ``summary.json`` come last.
 """
 
-import hashlib
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,111 +15,15 @@ from vesalius.data.annotations import SPLITS
 from vesalius.data.prepare.samples import Problem, to_slug
 from vesalius.data.prepare.splitting import SplitConfig
 from vesalius.data.slices.cutting import cut
+from vesalius.data.slices.journal import COMMAND, CutJournal, stamp_volume
 from vesalius.data.slices.outlines import mask_files
 from vesalius.data.slices.sources import CutSettings, LabelledVolume, Subject, assign_split, check_splits
-from vesalius.data.slices.table import PICTURES, TABLE, SliceRow, read_slice_table, to_row, write_table
+from vesalius.data.slices.table import PICTURES, TABLE, SliceRow, read_slice_table, write_table
 from vesalius.data.slices.visibility import read_rules
 from vesalius.errors import DataError, VesaliusError
-from vesalius.files import read_json, write_json, writing
-from vesalius.folders import Claim, read_notes
+from vesalius.files import write_json, writing
+from vesalius.folders import Claim
 from vesalius.prompts.anatomy import ORGANS, STATIONS
-
-COMMAND = "data slices"
-FOLDER = ".volumes"
-
-
-@dataclass(frozen=True)
-class CutJournal:
-    """The journal of one folder of slices.
-
-    Raises:
-        DataError: If the folder holds anything else.
-        OutputError: If its made.json is damaged.
-    """
-
-    dest: Path
-
-    def __post_init__(self) -> None:
-        dest = self.dest
-        if dest.exists() and not dest.is_dir():
-            raise DataError(f"{dest}: is a file; name a folder for the slices.")
-        ours = (dest / FOLDER).is_dir() or (dest / TABLE).is_file() or COMMAND in read_notes(dest)
-        if not ours and dest.is_dir() and any(dest.iterdir()):
-            raise DataError(f"{dest}: holds files that are no slices; name a new or an empty folder.")
-
-    def finished(self, name: str, stamp: str) -> list[SliceRow] | None:
-        """Rows of a volume that was cut from the same files in the same way, if all its pictures are there."""
-        before, rows = self._read(name)
-        there = before == stamp and all((self.dest / row.file).is_file() for row in rows)
-        return rows if there else None
-
-    def _read(self, name: str) -> tuple[object, list[SliceRow]]:
-        """Stamp and rows of a volume; of a damaged note, nothing."""
-        path = self._path(name)
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            return content.get("stamp"), [to_row(row, str(path)) for row in content["rows"]]
-        except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError, DataError):
-            return None, []
-
-    def image_of(self, name: str) -> str | None:
-        """The file that the volume of this name was cut from; None if none is noted."""
-        try:
-            content = read_json(self._path(name))
-        except DataError:
-            return None
-        image = content.get("image") if isinstance(content, dict) else None
-        return image if isinstance(image, str) else None
-
-    def begin(self, name: str) -> set[str]:
-        """Forget what an earlier run made of a volume, as its pictures will be overwritten; gives their files."""
-        files = {row.file for row in self._read(name)[1]}
-        self._path(name).unlink(missing_ok=True)
-        return files
-
-    def add(self, name: str, image: Path, stamp: str, rows: Sequence[SliceRow]) -> None:
-        """Note that a volume is finished.
-
-        Raises:
-            OutputError: If that cannot be written.
-        """
-        note = {"stamp": stamp, "image": str(image.resolve()), "rows": [row.to_dict() for row in rows]}
-        write_json(self._path(name), note)
-
-    def remove_others(
-        self, rows: Iterable[SliceRow], names: Iterable[str], before: Iterable[str], *, everything: bool
-    ) -> None:
-        """Delete pictures that no row names any more.
-
-        Args:
-            rows: All of the table.
-            names: Volumes of this run.
-            before: Pictures that earlier runs made of them.
-            everything: Delete those of all other volumes, too, and the notes on them.
-        """
-        wanted = {self.dest / row.file for row in rows}
-        notes = {self._path(name) for name in names}
-        inside = (self.dest / PICTURES).resolve()
-        paths = [self.dest / file for file in before]
-        if everything:
-            paths = [*(self.dest / PICTURES).glob("*.png"), *(self.dest / FOLDER).glob("*.json")]
-        for path in paths:
-            if path not in wanted and path not in notes and (everything or path.resolve().is_relative_to(inside)):
-                path.unlink(missing_ok=True)
-
-    def _path(self, name: str) -> Path:
-        return self.dest / FOLDER / f"{name}.json"
-
-
-def stamp_of(volume: LabelledVolume, settings: CutSettings) -> str:
-    """Changes when a volume, one of its files, what is said of it or the settings change."""
-    parts = [__version__, repr(volume), repr(settings)]
-    for path in volume.inputs:
-        files = sorted(path.rglob("*")) if path.is_dir() else [path]
-        states = [each.stat() for each in files if each.is_file()]
-        parts.append(f"{len(states)}:{sum(each.st_size for each in states)}:{[each.st_mtime_ns for each in states]}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
-
 
 SUMMARY = "summary.json"
 KINDS: Mapping[str, Sequence[str]] = {"stations": STATIONS, "organs": ORGANS}
@@ -219,7 +120,7 @@ def cut_slices(
     for slug, volume in named.items():
         steps = _Steps(steps_of(volume), on_step)
         try:
-            stamp = stamp_of(volume, settings)
+            stamp = stamp_volume(volume, settings)
             rows = journal.finished(slug, stamp)
             resumed += rows is not None
             if rows is None:

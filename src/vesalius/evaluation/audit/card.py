@@ -1,20 +1,20 @@
 """The score card of an audit: measures with intervals, the verdicts of ``checks.toml``, and a conclusion in words."""
 
-import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 
 import numpy as np
 
+from vesalius.errors import join_all
 from vesalius.evaluation.audit.run import Audit, Trust, weigh_trust
 from vesalius.evaluation.audit.session import SubstitutionResult
 from vesalius.evaluation.metrics import EMPTY_AREA
 from vesalius.evaluation.rows import ScoreTable, number_clusters
 from vesalius.evaluation.statistics import Bootstrap, Interval, find_centres
+from vesalius.files import read_package_toml
 
 Results = Sequence[SubstitutionResult]
 
@@ -61,10 +61,8 @@ class Check:
 @cache
 def read_checks() -> Sequence[Check]:
     """All checks in the order of the card."""
-    rows = tomllib.loads(files("vesalius.evaluation.audit").joinpath("checks.toml").read_text(encoding="utf-8"))
-    return tuple(
-        Check(**{**row, "limits": tuple(row["limits"]), "verdicts": tuple(row["verdicts"])}) for row in rows["checks"]
-    )
+    rows = read_package_toml("evaluation/audit/checks.toml")["checks"]
+    return tuple(Check(**{**row, "limits": tuple(row["limits"]), "verdicts": tuple(row["verdicts"])}) for row in rows)
 
 
 def _change(results: Results) -> float | None:
@@ -109,7 +107,7 @@ IGNORED = 0.01
 """Largest change of masks, on average, that counts as none."""
 
 
-def conclude(lines: Sequence[Line]) -> tuple[str, ...]:
+def _conclude(lines: Sequence[Line]) -> tuple[str, ...]:
     """Say whether a model reads which object is meant, which details it reads, and whether other words move it."""
     changes = [line for line in lines if line.measure == "change"]
     if not changes:
@@ -149,7 +147,7 @@ def _details(changes: Sequence[Line]) -> Iterator[str]:
             kinds.setdefault(_FLIPPED.get(line.verdict, _UNCLEAR), []).append(line.kind)
     for sentence in dict.fromkeys((*_FLIPPED.values(), _UNCLEAR)):
         if sentence in kinds:
-            yield sentence.format(_list(kinds[sentence]))
+            yield sentence.format(join_all(kinds[sentence]))
 
 
 _FLIPPED = {
@@ -167,10 +165,6 @@ def _words(changes: Sequence[Line]) -> Iterator[str]:
         yield "Other words for the same thing leave its masks nearly as they are."
     elif any("unstable" in verdict for verdict in verdicts):
         yield "Other words for the same thing can give another mask."
-
-
-def _list(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 RULE = "masks at threshold 0.5 and the resolution of the files given; change = 1 - Dice of two answers"
@@ -219,7 +213,7 @@ def fill_card(audit: Audit, *, group_regex: str | None = None, settings: Bootstr
         if (test, name) == (check.test, check.measure)
     ]
     return AuditCard(
-        conclusion=conclude(lines),
+        conclusion=_conclude(lines),
         lines=tuple(_temper(lines)),
         plain_dice=intervals[_PLAIN],
         trust=weigh_trust(audit, group_regex, settings),

@@ -18,8 +18,12 @@ from vesalius.evaluation.metrics import EMPTY_AREA
 from vesalius.files import write_text
 from vesalius.imaging import overlay, write_rgb
 from vesalius.models import Segmenter
-from vesalius.models.inference import Precision, TextCache, encode
+from vesalius.models.choices import Precision
+from vesalius.models.inference import TextCache, encode
 
+PAGE_NAME, NUMBERS_NAME, ANSWERS_NAME = "audit.md", "audit.json", "answers.parquet"
+FILES = (PAGE_NAME, NUMBERS_NAME, ANSWERS_NAME)
+"""What an audit leaves in its folder, beside the pictures of `find_worst`."""
 SIDE = 320
 """Width and height of a panel, pixels."""
 TEXT = 15
@@ -39,10 +43,8 @@ class Worst:
 
     why: str
     result: SubstitutionResult
-
-    def name(self, rank: int) -> str:
-        """File name of its picture."""
-        return f"{self.result.test}_{rank}_{Path(self.result.image).stem}.png"
+    picture: str
+    """File name of its picture."""
 
 
 def find_worst(results: Sequence[SubstitutionResult], count: int) -> list[Worst]:
@@ -69,9 +71,10 @@ def _top(
     worst: dict[str, SubstitutionResult] = {}
     for each in sorted(results, key=lambda each: (-badness(each), each.image, each.prompt)):
         worst.setdefault(each.image, each)
-    for each in islice(worst.values(), count):
+    for rank, each in enumerate(islice(worst.values(), count), 1):
         if badness(each) >= EMPTY_AREA:
-            yield Worst(why.format(each.reference_dice, each.dice, each.area, each.change), each)
+            picture = f"{each.test}_{rank}_{Path(each.image).stem}.png"
+            yield Worst(why.format(each.reference_dice, each.dice, each.area, each.change), each, picture)
 
 
 def draw_worst(
@@ -98,14 +101,13 @@ def draw_worst(
     Raises:
         OutputError: If a picture cannot be written.
     """
-    texts, ranks, paths = TextCache(model), dict.fromkeys((each.test for each in results), 0), []
+    texts, paths = TextCache(model), []
     for worst in find_worst(results, count):
-        ranks[worst.result.test] += 1
         sample = dataset[worst.result.record]
         wordings = [each.prompt for each in results if (each.record, each.test) == (worst.result.record, "wording")]
         features = encode(model, sample.image[None], precision)
         panels = _panels(PromptSession(model, sample, features, texts, precision), sample, worst, wordings)
-        paths.append(out / worst.name(ranks[worst.result.test]))
+        paths.append(out / worst.picture)
         write_rgb(paths[-1], np.concatenate(panels, axis=1))
         on_picture()
     return paths

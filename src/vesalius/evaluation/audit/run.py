@@ -21,7 +21,8 @@ from vesalius.evaluation.metrics import dice
 from vesalius.evaluation.rows import number_clusters
 from vesalius.evaluation.statistics import Bootstrap
 from vesalius.models import Segmenter
-from vesalius.models.inference import Precision, TextCache, encode_each
+from vesalius.models.choices import Precision
+from vesalius.models.inference import TextCache, encode_each
 
 
 @dataclass(frozen=True, eq=False)

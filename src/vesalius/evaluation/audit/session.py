@@ -17,8 +17,9 @@ from vesalius.data.datasets import Sample
 from vesalius.evaluation.metrics import dice
 from vesalius.files import to_utf8, writing
 from vesalius.models import Segmenter
+from vesalius.models.choices import Precision
 from vesalius.models.encoder import ImageFeatures, MaskPrediction
-from vesalius.models.inference import PROMPTS_AT_ONCE, Precision, TextCache, decode_prompts
+from vesalius.models.inference import PROMPTS_AT_ONCE, TextCache, decode_prompts
 from vesalius.prompts import find_target, foreign_phrases, mirror_prompt, read_bank, sort_families, swap_words, variants
 
 _BLUE = ("brown", "orange", "pink", "red", "white", "yellow")

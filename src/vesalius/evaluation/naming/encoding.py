@@ -1,10 +1,8 @@
 """Slices to vectors and scores of labels, and how much these depend on the wording of labels."""
 
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib.resources import files
 from itertools import islice
 from typing import Protocol
 
@@ -17,9 +15,11 @@ from vesalius.data.slices.dataset import AnatomySample
 from vesalius.evaluation.naming.label_scores import Bools, LabelScores, truth_of
 from vesalius.evaluation.naming.measures import rank_labels, top1_in_set
 from vesalius.evaluation.statistics import Array
+from vesalius.files import read_package_toml
+from vesalius.models.choices import Precision
 from vesalius.models.clip import label_logits, logit_scale, phrase_vectors
 from vesalius.models.encoder import VisionLanguageEncoder
-from vesalius.models.inference import Precision, encode
+from vesalius.models.inference import encode
 from vesalius.prompts.anatomy import AnatomyLabel, LabelKind, ensemble_phrases
 
 BATCH = 32
@@ -138,8 +138,7 @@ class Sensitivity:
 @cache
 def read_wordings() -> tuple[str, ...]:
     """All wordings, each with a place for the {label}."""
-    text = files(__package__).joinpath("wordings.toml").read_text(encoding="utf-8")
-    return tuple(tomllib.loads(text)["wordings"])
+    return tuple(read_package_toml("evaluation/naming/wordings.toml")["wordings"])
 
 
 def measure_sensitivity(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
+from typing import get_args
 
 from vesalius.console import markdown_table, to_markdown
 from vesalius.errors import ConfigError
@@ -194,6 +195,8 @@ def _cell(interval: Interval | None) -> Number | None:
 
 
 PAGE, NUMBERS = "naming.md", "naming.json"
+FIGURES = [f"{figure}_{kind}.svg" for kind in get_args(LabelKind) for figure in ("roc", "trust")]
+FILES = (PAGE, NUMBERS, *FIGURES, "contradictions.svg")
 
 
 def write_naming_page(

@@ -9,7 +9,9 @@ from vesalius.files import write_text
 PAGE_NAME = "report.html"
 TEXT_NAME = "report.md"
 
-__all__ = ["PAGE_NAME", "TEXT_NAME", "write_report"]
+FILES = (PAGE_NAME, TEXT_NAME)
+
+__all__ = ["FILES", "PAGE_NAME", "TEXT_NAME", "write_report"]
 
 
 def write_report(report: Report, folder: Path) -> None:

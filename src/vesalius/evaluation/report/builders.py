@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from vesalius.evaluation.compare import Comparison, Difference, agree_on_groups, compare, pair
+from vesalius.evaluation.compare import COMPARISON_NAME, Comparison, Difference, agree_on_groups, compare, pair
 from vesalius.evaluation.report.content import (
     ALL,
     Cell,
@@ -30,6 +30,8 @@ GALLERY = (
     "Images ranked by their mean Dice over all prompts, none picked by hand; of each, the answer nearest to that mean."
 )
 FALSE_POSITIVES = " False positives are the images without the target whose masks are largest, by the largest of each."
+PICTURES_ELSEWHERE = "Pictures are in the report of each evaluation."
+MIN_P = 0.001
 
 
 def read_report(folder: Path, *, group_regex: str | None = None) -> Report:
@@ -75,7 +77,7 @@ def build_report(
     shown, note = _check_gallery(evaluation, gallery)
     return Report(
         title=f"{name} on {PurePath(evaluation.data).name}, {evaluation.split}",
-        facts=describe_facts(evaluation, result, everything),
+        facts=_describe_facts(evaluation, result, everything),
         headline=_headline(result, group_regex, present_only=present),
         tables=list(build_score_tables(result, group_regex)),
         strips=build_strips([name], [drawn], evaluation.rows),
@@ -99,7 +101,7 @@ def short_name(model: str) -> str:
     return "/".join(path.parts[-2:]) if path.suffix else path.name
 
 
-def describe_facts(evaluation: StoredEvaluation, result: Evaluation, table: ScoreTable) -> dict[str, str]:
+def _describe_facts(evaluation: StoredEvaluation, result: Evaluation, table: ScoreTable) -> dict[str, str]:
     """Model, data, and how scores were measured."""
     empty = result.empty_images()
     images = f"{result.images():,}" + (f", of which {empty:,} show nothing to find" if empty else "")
@@ -152,11 +154,6 @@ def _check_gallery(evaluation: StoredEvaluation, gallery: Sequence[Shown]) -> tu
     return gallery, GALLERY + (FALSE_POSITIVES if marked else "")
 
 
-PICTURES_ELSEWHERE = "Pictures are in the report of each evaluation."
-MIN_P = 0.001
-COMPARISON_NAME = "comparison.json"
-
-
 def build_comparison_report(
     evaluations: Sequence[StoredEvaluation],
     manifests: Mapping[str, Mapping[str, object]],
@@ -181,7 +178,7 @@ def build_comparison_report(
     names = [each.name for each in evaluations]
     report = Report(
         title=f"{len(evaluations)} evaluations on {PurePath(found.data).name}, {found.split}",
-        facts=_describe_facts(found, evaluations, describe_intervals(found.images, found.clusters)),
+        facts=_describe_compared(found, evaluations, describe_intervals(found.images, found.clusters)),
         headline=[(f"{standing.name}, mean Dice", to_number(standing.overall.mean)) for standing in found.standings],
         tables=[_rank(found), _tabulate_differences(found)],
         strips=build_strips(names, tables, evaluations[0].rows),
@@ -196,7 +193,7 @@ def build_comparison_report(
     return report, found
 
 
-def _describe_facts(found: Comparison, evaluations: Sequence[StoredEvaluation], intervals: str) -> dict[str, str]:
+def _describe_compared(found: Comparison, evaluations: Sequence[StoredEvaluation], intervals: str) -> dict[str, str]:
     empty = f", of which {found.empty_truth:,} show nothing to find" if found.empty_truth else ""
     return {
         **{each.name: each.model for each in evaluations},

@@ -24,7 +24,8 @@ from vesalius.evaluation.rows import Row, tabulate
 from vesalius.files import write_json
 from vesalius.imaging.slices import AMBER, overlay, shrink
 from vesalius.models import Segmenter
-from vesalius.models.inference import Precision, TextCache, decode_prompts, encode
+from vesalius.models.choices import Precision
+from vesalius.models.inference import TextCache, decode_prompts, encode
 from vesalius.prompts import variants
 
 KINDS = ("worst", "median", "best", "false positive")

@@ -51,7 +51,7 @@ def render_page(report: Report) -> str:
 
 def _mark_code(text: str) -> Markup:
     """Text between back ticks as code."""
-    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", escape(to_terminal(text))))
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(to_terminal(text)))))
 
 
 BINS = 40
