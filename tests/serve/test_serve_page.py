@@ -2,187 +2,18 @@
 
 import io
 import json
-import shutil
-import threading
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
+from page_client import AXE, NEEDED, PHONE, WIDE, ask, check_access, coloured, expect, open_file, pixels_of, until
 from PIL import Image
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from vesalius.naming.labels import Answer, SeriesName, SliceName
 from vesalius.prompts.bank import read_synonyms
 
-serve_app = pytest.importorskip("vesalius.serve.app", reason="the extra serve is not installed")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-uvicorn = pytest.importorskip("uvicorn", reason="the extra serve is not installed")
-
-ROOT = Path(__file__).parents[2]
-AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-SOFTWARE = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
-"""WebGL without a graphics card; the sandbox needs rights that containers lack."""
-WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-AMBER = (255, 176, 0)
-"""Colour of the first phrase."""
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (serve_app.PAGE / "index.html").is_file(), reason="the page is not built: make web"),
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
-]
-expect = playwright.expect
-expect.set_options(timeout=60_000)
-
-
-class FakeLabeller:
-    """Names the lower half of a series abdomen with a liver, the upper half chest."""
-
-    class calibration:  # noqa: N801
-        least_probability = 0.5
-
-    def label(self, stacks) -> SeriesName:
-        count = len(stacks[0].slices())
-        slices = tuple(self._slice(index, "abdomen" if index < count / 2 else "chest") for index in range(count))
-        return SeriesName(
-            Path("x"),
-            Answer("CT", 0.9, "pixels"),
-            Answer(None, None, "pixels"),
-            Answer("axial", None, "header"),
-            slices,
-        )
-
-    @staticmethod
-    def _slice(index: int, station: str) -> SliceName:
-        organs = ("liver",) if station == "abdomen" else ()
-        sure = {"abdomen": 0.9, "chest": 0.8}
-        return SliceName(
-            index, 5.0 * index, "axial", Answer(station, 0.9, "pixels"), (station,), organs, sure, {"liver": 0.7}
-        )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with playwright.sync_playwright() as program:
-        opened = program.chromium.launch(executable_path=CHROMIUM, args=SOFTWARE)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def address(serve) -> Iterator[Callable[..., str]]:
-    """Serve on a free port, and say where."""
-    running = []
-
-    def start(**settings) -> str:
-        client = serve(**settings)
-        client.inside.engine.__dict__["_labeller"] = FakeLabeller()
-        server = uvicorn.Server(uvicorn.Config(client.app, port=0, log_level="error", ws="none"))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        running.append((server, thread))
-        while not server.started:
-            assert thread.is_alive()
-        return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-
-    yield start
-    for server, thread in running:
-        server.should_exit = True
-        thread.join(timeout=20)
-
-
-@pytest.fixture
-def visit(browser, address) -> Iterator[Callable[..., object]]:
-    """Open the page; at the end, nothing may have been said on the console and nothing may have failed."""
-    said: list[str] = []
-    contexts = []
-
-    def visit(viewport=WIDE, theme="light", expected=(), **settings):
-        context = browser.new_context(viewport=viewport, color_scheme=theme, accept_downloads=True)
-        contexts.append(context)
-        page = context.new_page()
-        page.on(
-            "console",
-            lambda message: said.append(message.text) if not any(part in message.text for part in expected) else None,
-        )
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
-        page.goto(address(**settings))
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert said == []
-
-
-@pytest.fixture
-def picture(tmp_path) -> Path:
-    """A dark picture of 160 by 120 with a bright square in the middle."""
-    pixels = np.full((120, 160, 3), 30, np.uint8)
-    pixels[30:90, 40:100] = 230
-    path = tmp_path / "scan one.png"
-    Image.fromarray(pixels).save(path)
-    return path
-
-
-@pytest.fixture
-def volume(tmp_path) -> Path:
-    """Ten slices, of which the middle ones show a bright block at the patient's right and front."""
-    import nibabel as nib
-
-    values = np.full((40, 48, 10), 100, np.int16) + np.arange(48, dtype=np.int16)[:, None]
-    values[4:18, 26:44, 3:7] = 1000
-    path = tmp_path / "series.nii.gz"
-    nib.save(nib.Nifti1Image(values, np.diag([-2.0, 2.0, 5.0, 1.0])), path)
-    return path
-
-
-def ask(page, *phrases: str) -> None:
-    for phrase in phrases:
-        page.get_by_label("What to outline").fill(phrase)
-        page.keyboard.press("Enter")
-        named = page.locator(".name").get_by_text(phrase, exact=True)
-        expect(page.locator(".chip[data-state=answered]").filter(has=named)).to_be_visible()
-
-
-def open_file(page, path: Path) -> None:
-    page.set_input_files("#files", path)
-    expect(page.locator("#facts")).to_contain_text(path.name)
-    expect(page.locator(f".pane canvas[aria-label^='{path.name}']")).to_be_visible()
-
-
-def pixels_of(page, place: int = 0) -> np.ndarray:
-    """What a pane shows, [H, W, 3]."""
-    content = page.locator(".pane canvas").nth(place).screenshot()
-    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), dtype=np.int16)
-
-
-def coloured(picture: np.ndarray) -> float:
-    """Share of the pixels that are neither grey nor nearly so."""
-    return float((np.ptp(picture, axis=2) > 40).mean())
-
-
-def hear_corrections(page) -> list[bytes]:
-    """The forms in which masks are sent."""
-    sent: list[bytes] = []
-    page.route("**/corrections", lambda route: (sent.append(route.request.post_data_buffer), route.continue_()))
-    return sent
-
-
-def until(page, hold: Callable[[], bool]) -> None:
-    """Wait until something holds, as canvases are drawn a little after everything else."""
-    for _ in range(60):
-        if hold():
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError("it did not come to hold")
+pytestmark = NEEDED
 
 
 def test_a_picture_is_asked_switched_compared_and_named(visit, picture, tmp_path):
@@ -234,149 +65,6 @@ def test_how_a_phrase_was_understood_is_said_once(visit, picture):
     assert description not in described
 
 
-def test_a_mask_is_corrected_with_the_brush_and_by_keyboard(visit, picture, tmp_path):
-    page = visit()
-    open_file(page, picture)
-    ask(page, "polyp")
-    page.get_by_text("Correct a mask").click()
-    page.get_by_role("button", name="Start").click()
-    box = page.locator(".pane canvas").bounding_box()
-    scale = min(box["width"] / 160, box["height"] / 120)
-
-    def move(column: float, row: float) -> None:
-        left, top = (box["width"] - 160 * scale) / 2, (box["height"] - 120 * scale) / 2
-        page.mouse.move(box["x"] + left + column * scale, box["y"] + top + row * scale, steps=5)
-
-    sent = hear_corrections(page)
-
-    def mask() -> np.ndarray:
-        with page.expect_download() as downloaded:
-            page.get_by_role("button", name="Download for training").click()
-        downloaded.value.save_as(tmp_path / "correction.zip")
-        body = sent[-1]
-        assert b'name="phrase"\r\n\r\npolyp\r\n' in body
-        start = body.index(b"\x89PNG")
-        return np.asarray(Image.open(io.BytesIO(body[start:])).convert("L"))
-
-    before = mask()
-    assert set(np.unique(before)) == {0, 255}
-    assert before[60, 70] == 255
-    assert before[10, 10] == 0
-    move(5, 10)
-    page.mouse.down()
-    move(30, 10)
-    page.mouse.up()
-    painted = mask()
-    assert (painted[10, 5:30] == 255).all()
-    assert ((painted != before).nonzero()[0] < 20).all()
-    page.get_by_label("Erase").check()
-    move(70, 60)
-    page.mouse.down()
-    page.mouse.up()
-    assert mask()[60, 70] == 0
-    page.get_by_role("button", name="Undo").click()
-    assert (mask() == painted).all()
-    page.locator(".pane").focus()
-    page.keyboard.press("b")
-    for _ in range(3):
-        page.keyboard.press("ArrowUp")
-    page.keyboard.press("Space")
-    page.keyboard.press("Control+z")
-    assert (mask() == painted).all()
-    page.keyboard.press("Control+z")
-    assert (mask() == before).all()
-
-
-def test_a_volume_is_scrolled_windowed_masked_and_jumped_in(visit, volume):
-    page = visit()
-    open_file(page, volume)
-    ask(page, "liver")
-    slider = page.get_by_role("slider", name="Slice")
-    expect(page.locator("#slice-text")).to_have_text("6 of 10")
-    until(page, lambda: coloured(pixels_of(page)) > 0.02)
-    seen = pixels_of(page)
-    rows, columns = (np.ptp(seen, axis=2) > 40).nonzero()
-    # The affine's first axis points to the left: low columns of the file are at the patient's right, shown at the left.
-    assert columns.mean() < seen.shape[1] / 2
-    assert rows.mean() < seen.shape[0] / 2
-    slider.fill("10")
-    expect(page.locator("#slice-text")).to_have_text("10 of 10")
-    until(page, lambda: (np.ptp(pixels_of(page), axis=2) > 60).mean() < 0.01)
-    page.get_by_role("button", name="slices 4–7").click()
-    expect(page.locator("#slice-text")).to_have_text("6 of 10")
-
-    page.get_by_role("button", name="Name it").click()
-    page.get_by_role("button", name="abdomen, slices 1 to 5, probability 0.90: go there").click()
-    expect(page.locator("#slice-text")).to_have_text("3 of 10")
-    page.locator(".pane").focus()
-    page.keyboard.press("PageUp")
-    expect(page.locator("#slice-text")).to_have_text("4 of 10")
-    window = page.locator("#window-text").inner_text()
-    box = page.locator(".pane canvas").bounding_box()
-    page.mouse.move(box["x"] + 100, box["y"] + 100)
-    page.mouse.down(button="right")
-    page.mouse.move(box["x"] + 180, box["y"] + 140, steps=3)
-    page.mouse.up(button="right")
-    expect(page.locator("#window-text")).not_to_have_text(window)
-    page.get_by_text("Outline", exact=True).click()
-    until(page, lambda: 0.001 < coloured(pixels_of(page)) < 0.05)
-    page.get_by_label("Plane").select_option("coronal")
-    expect(page.locator("#slice-text")).to_contain_text("of 48")
-
-
-def test_a_mask_of_a_volume_is_corrected_on_the_file_s_grid(visit, volume, tmp_path):
-    import nibabel as nib
-
-    page = visit()
-    open_file(page, volume)
-    ask(page, "liver")
-    sent = hear_corrections(page)
-    page.get_by_text("Correct a mask").click()
-    page.get_by_role("button", name="Start").click()
-    page.get_by_label("Size").fill("1")
-
-    def mask() -> np.ndarray:
-        with page.expect_download():
-            page.get_by_role("button", name="Download for training").click()
-        body = sent[-1]
-        start = body.index(b"\r\n\r\n") + 4
-        path = tmp_path / "mask.nii"
-        path.write_bytes(body[start : body.index(b"\r\n------", start)])
-        image = nib.load(path)
-        np.testing.assert_allclose(image.affine, np.diag([-2.0, 2.0, 5.0, 1.0]))
-        return np.asarray(image.dataobj).copy()  # the next mask has the same file
-
-    before = mask()
-    assert before.shape == (40, 48, 10)
-    assert before[10, 35, 5] == 1
-    assert before.sum() == before[:20, 24:, 3:7].sum()
-    page.locator(".pane").focus()
-    for _ in range(5):
-        page.keyboard.press("ArrowRight")
-    page.keyboard.press("Space")
-    painted = mask()
-    changed = np.argwhere(painted != before)
-    assert 0 < len(changed) < 20
-    assert set(changed[:, 2]) == {5}
-    page.keyboard.press("Control+z")
-    assert (mask() == before).all()
-
-
-def test_a_clip_stands_upright_and_claims_no_sides(visit, tmp_path):
-    frames = [Image.fromarray(np.pad(np.full((20, 20), 230, np.uint8), ((0, 60), (0, 80)), constant_values=30))] * 4
-    frames[0].save(tmp_path / "clip.tif", save_all=True, append_images=frames[1:])
-    page = visit()
-    open_file(page, tmp_path / "clip.tif")
-    until(page, lambda: pixels_of(page).max() > 150)
-    shown = pixels_of(page).max(axis=2) > 150
-    rows, columns = shown.nonzero()
-    assert rows.mean() < shown.shape[0] / 2
-    assert columns.mean() < shown.shape[1] / 2
-    page.locator(".pane canvas").hover()
-    expect(page.locator("#position")).to_contain_text("Voxel")
-    expect(page.locator("#position")).not_to_contain_text("mm")
-
-
 def test_a_phrase_stays_for_the_next_image_and_is_suggested(visit, picture, volume):
     page = visit()
     page.get_by_label("What to outline").press_sequentially("liv")
@@ -389,6 +77,7 @@ def test_a_phrase_stays_for_the_next_image_and_is_suggested(visit, picture, volu
     page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
     open_file(page, picture)
     expect(chip).to_contain_text("existence 0.95")
+    expect(page.locator("#status")).to_contain_text("liver: existence 0.95.")
     assert asked.index("image") < asked.index("segment")  # nobody looks at nothing while the model works
     open_file(page, volume)
     expect(chip).to_contain_text("ml")
@@ -402,7 +91,7 @@ def test_one_of_several_series_is_chosen_and_had_as_dicom_and_zip(visit, picture
     expect(series.locator("option")).to_have_count(2)
     dicom = page.get_by_role("button", name="DICOM segmentation")
     page.get_by_text("Download", exact=True).first.click()
-    names = [f"{picture.name} and 1 more: {each} (1)" for each in ("scan_one.png", "series · CT")]
+    names = [f"{picture.name} (1)", "series · CT (1)"]
     assert sorted(series.locator("option").all_inner_texts()) == names
     series.select_option(label=names[1])
     expect(page.locator("#facts")).to_contain_text("CT")
@@ -421,7 +110,7 @@ def test_one_of_several_series_is_chosen_and_had_as_dicom_and_zip(visit, picture
     with zipfile.ZipFile(download("All results (zip)")) as archive:
         assert "results.json" in archive.namelist()
     series.select_option(label=names[0])
-    expect(page.locator(".pane canvas[aria-label*='scan_one.png']")).to_be_visible()
+    expect(page.locator(".pane canvas[aria-label*='more: scan one.png']")).to_be_visible()
     expect(dicom).to_be_hidden()
 
 
@@ -451,7 +140,8 @@ def test_folders_are_sent_with_their_names(visit, tmp_path):
     page.set_input_files("#folder", tmp_path / "study")
     options = page.locator("#series option")
     expect(options).to_have_count(2)
-    assert sorted(each.rpartition(": ")[2] for each in options.all_inner_texts()) == ["study/p1 (4)", "study/p2 (4)"]
+    assert sorted(options.all_inner_texts()) == ["p1 (4)", "p2 (4)"]
+    expect(page.locator("#facts")).to_contain_text("study: p")
 
 
 def test_a_busy_service_is_asked_again_when_it_says_so(visit, picture):
@@ -524,7 +214,7 @@ def test_what_cannot_be_read_is_said_in_words_wherever_one_looks(visit, picture)
 def test_a_service_with_a_token_is_told_it_once(visit, picture):
     page = visit(expected=["status of 401"], token="a secret of some length")
     alert = page.get_by_role("alert")
-    page.get_by_label("Token").fill("another of some length")
+    page.get_by_label("Token").fill("“another” of some length")
     page.get_by_role("button", name="Continue").click()
     expect(alert).to_contain_text("not the token")
     page.get_by_label("Token").fill("a secret of some length")
@@ -559,17 +249,6 @@ def test_everybody_can_use_it(visit, picture, volume, theme, viewport):
     expect(page.locator(".notice")).to_be_in_viewport()
 
 
-def check_access(page) -> None:
-    """No serious finding of axe."""
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.evaluate("axe.run()")["violations"]
-    assert [
-        (each["id"], [node["html"] for node in each["nodes"]])
-        for each in found
-        if each["impact"] in ("serious", "critical")
-    ] == []
-
-
 def test_the_theme_is_switched_and_kept(visit):
     page = visit(theme="dark")
     paper = "getComputedStyle(document.body).backgroundColor"
@@ -600,3 +279,40 @@ def test_it_is_used_by_keyboard_alone(visit, picture):
     page.keyboard.press("Escape")
     page.keyboard.press("1")
     expect(page.get_by_role("checkbox", name="polyp")).to_be_checked()
+
+
+def test_a_reload_finds_image_and_phrases_until_they_are_deleted(visit, picture):
+    page = visit()
+    open_file(page, picture)
+    ask(page, "polyp")
+    page.reload()
+    expect(page.locator(".chip[data-state=answered]")).to_contain_text("polyp")
+    expect(page.locator(f".pane canvas[aria-label^='{picture.name}']")).to_be_visible()
+    with page.expect_response(lambda answer: answer.request.method == "DELETE") as deleted:
+        page.get_by_role("button", name="Delete from the service").click()
+    assert deleted.value.status == 204
+    expect(page.get_by_role("button", name="Choose files …")).to_be_visible()
+    page.reload()
+    expect(page.locator(".chip")).to_contain_text("waits for an image")
+
+
+def test_a_browser_that_keeps_nothing_has_a_page_all_the_same(visit, picture):
+    page = visit()
+    page.add_init_script(
+        "for (const name of ['localStorage', 'sessionStorage'])"
+        "Object.defineProperty(window, name, { get() { throw new DOMException('denied', 'SecurityError') } })"
+    )
+    page.reload()
+    open_file(page, picture)
+    page.get_by_role("button", name="Dark").click()
+    expect(page.get_by_role("button", name="Dark")).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_picture_wider_than_a_canvas_is_refused_but_asked(visit, tmp_path):
+    Image.new("RGB", (70_000, 8), (200, 200, 200)).save(tmp_path / "wide.png")
+    page = visit()
+    page.set_input_files("#files", tmp_path / "wide.png")
+    expect(page.get_by_role("alert")).to_contain_text("70000 × 8 pixels is too large for this browser")
+    ask(page, "polyp")
+    with page.expect_download():
+        page.get_by_role("button", name="Download the mask of polyp").click()

@@ -1,5 +1,7 @@
 /** The service's interface, as docs/serve.md has it. */
 
+import { recall, remember } from "./storage";
+
 export interface Series {
   id: string;
   kind: "picture" | "volume";
@@ -104,19 +106,31 @@ const TOKEN = "vesalius-token";
 export class Service {
   /** Called when the service is busy and the question waits. */
   onWait: (seconds: number) => void = () => {};
-  private token = sessionStorage.getItem(TOKEN);
+  private token = recall("sessionStorage", TOKEN);
 
   get hasToken(): boolean {
     return this.token !== null;
   }
 
   setToken(token: string): void {
-    this.token = token;
-    sessionStorage.setItem(TOKEN, token);
+    this.token = token.replace(/[^\x20-\x7e]/g, "?"); // no header carries others, and no token has them
+    remember("sessionStorage", TOKEN, this.token);
   }
 
   model(): Promise<Model> {
     return this.json("api/model");
+  }
+
+  /** What is known of an upload. */
+  series(id: string): Promise<Series> {
+    return this.json(`api/uploads/${id}`);
+  }
+
+  /** Delete an upload with all its results; one that has expired is gone already. */
+  async remove(id: string): Promise<void> {
+    await this.call(`api/uploads/${id}`, { method: "DELETE" }).catch((error: unknown) => {
+      if (!(error instanceof ServiceError && error.status === 404)) throw error;
+    });
   }
 
   segment(upload: string, phrases: readonly string[]): Promise<{ results: readonly Answer[] }> {

@@ -44,7 +44,7 @@ export class BrushControls {
   }
 
   private undo(): void {
-    say(this.stage.undo() ? "Taken back." : "Nothing to take back.");
+    say(this.stage.undo() ? "Taken back." : `Nothing more to take back; the last ${this.stage.stepsBack} strokes are kept.`);
   }
 
   private resized(): void {

@@ -1,6 +1,7 @@
 /** Keys that work while nothing is typed, and the list of them. */
 
 import { byId, make } from "./dom";
+import { recall, remember } from "./storage";
 
 export interface Key {
   keys: string;
@@ -23,11 +24,8 @@ export function listenToKeys(keys: readonly Key[]): void {
   }
   const open = () => dialog.showModal();
   byId("keys", HTMLButtonElement).addEventListener("click", open);
-  single.checked = localStorage.getItem(OFF) === null;
-  single.addEventListener("change", () => {
-    if (single.checked) localStorage.removeItem(OFF);
-    else localStorage.setItem(OFF, "yes");
-  });
+  single.checked = recall("localStorage", OFF) === null;
+  single.addEventListener("change", () => remember("localStorage", OFF, single.checked ? null : "yes"));
   const acts = new Map(keys.flatMap(({ keys: all, act }) => (act ? all.split(" ").map((key) => [key, act] as const) : [])));
   acts.set("?", open);
   addEventListener("keydown", (event) => {

@@ -1,5 +1,6 @@
 /** The page: an image goes up, phrases are asked, answers are drawn. */
 
+import { offerSeries, showFacts } from "./about";
 import { type Answer, type Sent, type Series, Service, ServiceError } from "./api";
 import { BrushControls } from "./brush";
 import { byId, make, plain, save } from "./dom";
@@ -7,13 +8,28 @@ import { onFiles } from "./files";
 import { listenToKeys } from "./keys";
 import { clearErrors, say, showError, showProgress } from "./messages";
 import { markSlice, showNames } from "./naming";
-import { existence, type Phrase, Phrases, toLayers } from "./phrases";
+import { caption, describe, type Phrase, Phrases, toLayers } from "./phrases";
 import { Stage } from "./stage";
+import { recall, remember } from "./storage";
 import { setTargets } from "./suggestions";
 import { switchTheme } from "./theme";
 
+/** What a reload of the page finds again. */
+const KEPT = "vesalius-page";
+
+interface Kept {
+  id: string | null;
+  series: readonly Series[];
+  phrases: readonly string[];
+}
+
+const before = JSON.parse(recall("sessionStorage", KEPT) ?? "null") as Kept | null;
 const service = new Service();
 let upload: Series | null = null;
+/** All series that arrived with it. */
+let series: readonly Series[] = [];
+/** Parts of the page that ask about an image. */
+const TASKS = ["naming", "tasks", "about"] as const;
 /** Number of times that files were opened. */
 let opened = 0;
 let isAsking = false;
@@ -27,7 +43,15 @@ const phrases = new Phrases({
   ask: () => void ask(),
   download: (phrase) => void guard(() => saveMask(phrase)),
   go: (slice) => stage.jump(slice),
-  list: () => showTasks(),
+  mayRemove: (phrase) => {
+    const isGoing = mayLose([phrase]);
+    if (isGoing && phrase === edited) endEditing();
+    return isGoing;
+  },
+  list: () => {
+    showTasks();
+    keep();
+  },
 });
 const left = byId("left", HTMLSelectElement);
 const right = byId("right", HTMLSelectElement);
@@ -65,24 +89,68 @@ async function start(): Promise<void> {
   setTargets(model.targets);
   byId("model", HTMLParagraphElement).textContent = plain(`${model.name}, ${model.targets.length} targets`);
   say("");
+  await restore();
+}
+
+/** Keep for this tab what is open and asked; the service has the rest. */
+function keep(): void {
+  const kept: Kept = { id: upload?.id ?? null, series, phrases: phrases.all.map((each) => each.text) };
+  remember("sessionStorage", KEPT, JSON.stringify(kept));
+}
+
+/** Open what was open before the page was loaded anew, if the service still has it. */
+async function restore(): Promise<void> {
+  if (!before || upload || opened > 0) return;
+  for (const each of before.phrases) phrases.add(each);
+  if (!before.id) return;
+  const found = await service.series(before.id).catch((error: unknown) => {
+    if (error instanceof ServiceError && error.status === 404) return null;
+    throw error;
+  });
+  if (!found || opened > 0) return;
+  series = before.series;
+  offerSeries(series, found.id);
+  await show(found);
+}
+
+/** Whether corrections that are not downloaded may go, which the user is asked. */
+function mayLose(some: readonly Phrase[]): boolean {
+  const unsaved = some.filter((each) => each.isUnsaved).map((each) => plain(each.text));
+  return unsaved.length === 0 || confirm(`The corrected mask of ${unsaved.join(", ")} is not downloaded, and will be lost.`);
 }
 
 async function open(files: readonly Sent[]): Promise<void> {
   clearErrors();
-  stopEditing();
   const turn = ++opened;
+  await stopEditing();
   const what = files.length === 1 ? (files[0] as Sent).file.name : `${files.length} files`;
   say(`Sending ${what} …`);
   showProgress(0);
   const sent = await service.upload(files, (share) => showProgress(share === 1 ? undefined : share));
   if (turn !== opened) return; // others were sent meanwhile
-  offerSeries(sent.series);
+  series = sent.series;
+  offerSeries(series, sent.id);
   await show(sent);
+}
+
+/** Delete what arrived, and begin anew. */
+async function removeUpload(): Promise<void> {
+  if (!upload || !mayLose(phrases.all)) return;
+  showProgress(undefined);
+  await Promise.all((series.length > 0 ? series : [upload]).map((each) => service.remove(each.id)));
+  endEditing();
+  upload = null;
+  series = [];
+  opened += 1;
+  phrases.forget();
+  for (const id of TASKS) byId(id, HTMLElement).hidden = true;
+  await stage.leave();
+  say("The image and its results are deleted.");
 }
 
 /** Open one of the series that arrived. */
 async function show(chosen: Series): Promise<void> {
-  stopEditing();
+  endEditing();
   upload = chosen;
   compare.setAttribute("aria-pressed", "false");
   phrases.forget();
@@ -96,38 +164,18 @@ async function show(chosen: Series): Promise<void> {
   const asked = ask(); // after the image, which is sooner there
   const content = await fetched;
   if (upload !== chosen) return; // another was opened meanwhile
+  for (const id of TASKS) byId(id, HTMLElement).hidden = false; // also of what cannot be drawn
   await stage.open(chosen, content);
-  for (const id of ["naming", "tasks", "about"]) byId(id, HTMLElement).hidden = false;
-  say(`${chosen.name} is open.`);
+  say([`${chosen.name} is open.`, ...phrases.all.map(describe)].filter(Boolean).join(" "));
   await draw();
   await asked;
 }
 
-function describeSeries({ name, modality, depth }: Series): string {
-  return `${[name, modality].filter(Boolean).join(" · ")} (${depth})`;
-}
-
-function offerSeries(all: readonly Series[]): void {
+function chooseSeries(): void {
   const list = byId("series", HTMLSelectElement);
-  byId("series-choice", HTMLLabelElement).hidden = all.length < 2;
-  list.replaceChildren(...all.map((each) => make("option", { value: each.id }, describeSeries(each))));
-  list.onchange = () => {
-    const chosen = all.find((each) => each.id === list.value);
-    if (chosen) void guard(() => show(chosen));
-  };
-}
-
-function showFacts({ kind, name, width, height, depth, spacing_mm, modality, expires_at, notices }: Series): void {
-  const rows: [string, string][] = [
-    ["Name", name],
-    ["Size", `${width} × ${height}${kind === "volume" ? ` × ${depth}` : ""}`],
-  ];
-  if (spacing_mm) rows.push(["Spacing", `${spacing_mm.map((each) => Number(each.toPrecision(3))).join(" × ")} mm`]);
-  if (modality) rows.push(["Modality", modality]);
-  const expires = new Date(expires_at);
-  if (!Number.isNaN(expires.valueOf())) rows.push(["Kept until", `${expires.toLocaleTimeString([], { timeStyle: "short" })} at least`]);
-  byId("facts", HTMLDListElement).replaceChildren(...rows.flatMap(([what, value]) => [make("dt", {}, what), make("dd", {}, value)]));
-  byId("notices", HTMLUListElement).replaceChildren(...notices.map((each) => make("li", {}, each)));
+  const chosen = series.find((each) => each.id === list.value);
+  if (chosen && mayLose(phrases.all)) void guard(() => show(chosen));
+  else list.value = upload?.id ?? "";
 }
 
 /** Ask whatever waits; one question at a time, so that answers come in order. */
@@ -148,7 +196,8 @@ async function askSome(about: Series, waiting: readonly Phrase[]): Promise<void>
     const { results } = await service.segment(about.id, waiting.map((each) => each.text));
     await Promise.all(waiting.map((each, place) => take(about, each, results[place] as Answer)));
   } catch (error) {
-    if (upload === about) for (const each of waiting) phrases.set(each, { state: "failed" });
+    if (upload !== about) return;
+    for (const each of waiting) phrases.set(each, { state: "failed" });
     throw error;
   }
   if (upload !== about) return;
@@ -160,12 +209,6 @@ async function askSome(about: Series, waiting: readonly Phrase[]): Promise<void>
 async function take(about: Series, phrase: Phrase, answer: Answer): Promise<void> {
   const mask = answer.mask ? await service.file(answer.mask) : null;
   if (upload === about) phrases.set(phrase, { state: "answered", answer, mask });
-}
-
-function describe({ text, answer }: Phrase): string {
-  if (!answer) return "";
-  if (answer.reason) return `${text}: ${answer.reason}.`;
-  return `${text}: ${existence(answer)}.`;
 }
 
 async function fetchProbabilities(): Promise<void> {
@@ -194,24 +237,20 @@ async function draw(): Promise<void> {
   await guard(() => stage.draw(sides.map(toLayers), sides.map(caption)));
 }
 
-function caption(shown: readonly Phrase[]): string {
-  const said = shown.map(({ text, answer }) => (answer ? `${text} (${existence(answer)})` : text));
-  return said.join(", ") || "no masks shown";
-}
-
 /** What can be compared and corrected: phrases with masks; one that is being corrected stays until that is over. */
 function showTasks(): void {
   const masked = phrases.masked().map((each) => each.text);
   for (const [place, list] of [left, right, corrected].entries()) {
-    const before = list.value;
+    const chosen = list === corrected && edited ? edited.text : (list.dataset["chosen"] ?? "");
     list.replaceChildren(...masked.map((each) => make("option", { value: each }, each)));
-    list.value = masked.includes(before) ? before : (masked[place === 1 ? 1 : 0] ?? masked[0] ?? "");
+    list.value = masked.includes(chosen) ? chosen : (masked[place === 1 ? 1 : 0] ?? masked[0] ?? "");
   }
   if (left.value === right.value) right.value = masked.find((each) => each !== left.value) ?? right.value;
   compare.disabled = edited !== null || masked.length < 2;
   if (compare.disabled) compare.setAttribute("aria-pressed", "false");
   edit.disabled = masked.length === 0 && !edited;
-  edit.textContent = edited ? "Stop" : "Start";
+  const isBegun = phrases.all.some((each) => each.text === corrected.value && each.corrected);
+  edit.textContent = edited ? "Stop" : isBegun ? "Continue" : "Start";
   edit.setAttribute("aria-pressed", String(edited !== null));
   brush.show(edited !== null);
   corrected.disabled = edited !== null;
@@ -224,10 +263,11 @@ async function saveMask({ answer, mask, text }: Phrase): Promise<void> {
 async function startEditing(): Promise<void> {
   const phrase = phrases.all.find((each) => each.text === corrected.value);
   const [layer] = phrase ? toLayers([phrase]) : [];
-  if (!phrase || !layer || !upload || stage.shown !== upload.id) return;
+  if (!phrase || !layer || !upload) return;
+  if (stage.shown !== upload.id) throw new ServiceError("The image is not drawn, so masks cannot be corrected on it.", 0);
   compare.setAttribute("aria-pressed", "false");
   await draw();
-  await stage.edit(layer);
+  await stage.edit({ ...layer, mask: phrase.corrected ?? layer.mask });
   edited = phrase;
   byId("corrected-phrase", HTMLInputElement).value = phrase.text;
   brush.setSize(Math.max(1, Math.round(Math.min(upload.width, upload.height) / (upload.kind === "volume" ? 80 : 50))));
@@ -236,21 +276,37 @@ async function startEditing(): Promise<void> {
   say(`Correcting ${phrase.text}. Drag to paint, or use the arrow keys and the space bar.`);
 }
 
-function stopEditing(): void {
+/** Leave the brush; what was painted is kept, so that it can be gone on with. */
+async function stopEditing(): Promise<void> {
+  if (!edited) return;
+  const phrase = edited;
+  if (phrase.isUnsaved) phrase.corrected = (await stage.edited()).content;
+  if (edited !== phrase) return;
+  endEditing();
+  say(phrase.corrected ? `The corrected mask of ${phrase.text} is kept while this image is open.` : "");
+}
+
+function endEditing(): void {
   if (!edited) return;
   stage.stopEditing();
   edited = null;
   showTasks();
   void draw();
-  say("");
 }
 
 async function saveCorrection(): Promise<void> {
-  if (!upload) return;
+  if (!upload || !edited) return;
+  const corrects = edited;
   const { content, name } = await stage.edited();
+  Object.assign(corrects, { corrected: content, isUnsaved: false });
   const phrase = byId("corrected-phrase", HTMLInputElement).value.trim();
   showProgress(undefined);
-  save(await service.correction(upload.id, content, name, phrase), "correction.zip");
+  try {
+    save(await service.correction(upload.id, content, name, phrase), "correction.zip");
+  } catch (error) {
+    corrects.isUnsaved = true;
+    throw error;
+  }
   say("The corrected mask, the image and the phrase are downloaded.");
 }
 
@@ -278,8 +334,9 @@ async function download(file: string): Promise<void> {
   say("");
 }
 
-onFiles((files) => void guard(() => open(files)), showError);
+onFiles((files) => mayLose(phrases.all) && void guard(() => open(files)), showError);
 service.onWait = (seconds) => say(`The service is busy; asking again in ${Math.ceil(seconds)} s.`);
+stage.onStroke = () => edited && (edited.isUnsaved = true);
 stage.onSlice = (along) => markSlice(named, along);
 byId("interface", HTMLAnchorElement).addEventListener("click", (event) => {
   event.preventDefault(); // a link would show no token
@@ -291,13 +348,24 @@ byId("sign-in", HTMLFormElement).addEventListener("submit", (event) => {
   void guard(start);
 });
 byId("name", HTMLButtonElement).addEventListener("click", () => void guard(nameIt));
+byId("remove", HTMLButtonElement).addEventListener("click", () => void guard(removeUpload));
+byId("series", HTMLSelectElement).addEventListener("change", chooseSeries);
+addEventListener("beforeunload", (event) => {
+  if (phrases.all.some((each) => each.isUnsaved)) event.preventDefault();
+});
 compare.addEventListener("click", () => {
   compare.setAttribute("aria-pressed", String(!isComparing()));
   void draw();
   if (isComparing()) stage.reveal();
 });
-for (const side of [left, right]) side.addEventListener("change", () => void draw());
-edit.addEventListener("click", () => void (edited ? stopEditing() : guard(startEditing)));
+for (const list of [left, right, corrected]) {
+  list.addEventListener("change", () => {
+    list.dataset["chosen"] = list.value;
+    showTasks();
+    void draw();
+  });
+}
+edit.addEventListener("click", () => void guard(edited ? stopEditing : startEditing));
 byId("save-correction", HTMLButtonElement).addEventListener("click", () => void guard(saveCorrection));
 for (const each of document.querySelectorAll<HTMLButtonElement>("[data-download]")) {
   each.addEventListener("click", () => void guard(() => download(each.dataset["download"] as string)));

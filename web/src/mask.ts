@@ -7,7 +7,7 @@ interface Patch {
   values: Uint8Array;
 }
 
-const STEPS_BACK = 50;
+export const STEPS_BACK = 50;
 
 /** The part of a picture that changed. */
 export interface Rectangle {

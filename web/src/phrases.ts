@@ -19,8 +19,16 @@ export interface Phrase {
   answer: Answer | null;
   mask: Blob | null;
   probability: Blob | null;
+  /** The mask as it was corrected by hand. */
+  corrected: Blob | null;
+  /** Whether strokes were made that are not downloaded. */
+  isUnsaved: boolean;
   update: () => void;
 }
+
+const UNANSWERED = {
+  state: "waiting", answer: null, mask: null, probability: null, corrected: null, isUnsaved: false,
+} as const;
 
 interface Actions {
   /** What is drawn has changed. */
@@ -31,6 +39,8 @@ interface Actions {
   download: (phrase: Phrase) => void;
   /** Go to a slice, counted from 0. */
   go: (slice: number) => void;
+  /** Whether a phrase may go, with all that was made of it. */
+  mayRemove: (phrase: Phrase) => boolean;
   /** The list has changed, or an answer has. */
   list: () => void;
 }
@@ -61,7 +71,7 @@ export class Phrases {
     if (!text || known) return;
     const phrase: Phrase = {
       text, colour: COLOURS[this.made++ % COLOURS.length] as string, opacity: 0.4, isOn: true,
-      state: "waiting", answer: null, mask: null, probability: null, update: () => {},
+      ...UNANSWERED, update: () => {},
     };
     this.all.push(phrase);
     this.list.append(this.chip(phrase));
@@ -72,7 +82,7 @@ export class Phrases {
   /** Forget all answers, as another image is opened. */
   forget(): void {
     for (const phrase of this.all) {
-      Object.assign(phrase, { state: "waiting", answer: null, mask: null, probability: null });
+      Object.assign(phrase, UNANSWERED);
       phrase.update();
     }
     this.changed();
@@ -157,6 +167,7 @@ export class Phrases {
   }
 
   private remove(phrase: Phrase, chip: HTMLElement): void {
+    if (!this.actions.mayRemove(phrase)) return;
     this.all.splice(this.all.indexOf(phrase), 1);
     chip.remove();
     for (const each of this.all) each.update();
@@ -212,8 +223,21 @@ function remark(answer: Answer): string {
 }
 
 /** How probable it is that the image shows what was asked for, in words. */
-export function existence(answer: Answer): string {
+function existence(answer: Answer): string {
   return answer.existence === null ? "existence not judged" : `existence ${probability(answer.existence)}`;
+}
+
+/** The answer as a sentence; empty while there is none. */
+export function describe({ text, answer }: Phrase): string {
+  if (!answer) return "";
+  if (answer.reason) return `${text}: ${answer.reason}.`;
+  return `${text}: ${existence(answer)}.`;
+}
+
+/** What a pane shows. */
+export function caption(shown: readonly Phrase[]): string {
+  const said = shown.map(({ text, answer }) => (answer ? `${text} (${existence(answer)})` : text));
+  return said.join(", ") || "no masks shown";
 }
 
 /** What of the phrases is drawn. */

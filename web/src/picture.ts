@@ -1,6 +1,6 @@
 /** Pictures, and single slices: a canvas with masks over it. */
 
-import { EditedMask, type Rectangle } from "./mask";
+import { EditedMask, type Rectangle, STEPS_BACK } from "./mask";
 import type { Brush, Colour, Layer, Point, Style, Viewer, Window } from "./viewer";
 
 const OPENED: Window = { centre: 127.5, width: 255 };
@@ -15,6 +15,7 @@ interface Drawn {
 
 export class PictureView implements Viewer {
   onChange: () => void = () => {};
+  readonly stepsBack = STEPS_BACK;
   private readonly context: CanvasRenderingContext2D;
   private readonly shown: OffscreenCanvas;
   private range: Window = OPENED;
@@ -65,7 +66,7 @@ export class PictureView implements Viewer {
       const content = style === "probability" ? layer.probability : layer.mask;
       const key = [style, content === null, ...layer.colour, layer.opacity].join(" ");
       if (this.drawn.get(layer.number)?.key === key) continue;
-      const canvas = content && draw(await decode(content), style, layer.colour, layer.opacity);
+      const canvas = content && draw(await decodeGrey(content), style, layer.colour, layer.opacity);
       if (canvas) this.drawn.set(layer.number, { key, canvas });
     }
     for (const number of this.drawn.keys()) if (!kept.has(number)) this.drawn.delete(number);
@@ -134,9 +135,8 @@ export class PictureView implements Viewer {
   }
 
   async startEditing(layer: Layer): Promise<void> {
-    const { data, width, height } = await decode(layer.mask);
-    const values = new Uint8Array(width * height);
-    for (let place = 0; place < values.length; place++) values[place] = (data[4 * place] ?? 0) > 127 ? 255 : 0;
+    const { values: found, width, height } = await decodeGrey(layer.mask);
+    const values = found.map((each) => (each > 127 ? 255 : 0));
     const canvas = new OffscreenCanvas(width, height);
     this.editing = { mask: new EditedMask(values, width, height), colour: layer.colour, canvas, number: layer.number };
     this.repaint({ left: 0, top: 0, width, height });
@@ -209,10 +209,10 @@ export class PictureView implements Viewer {
     if (!this.editing || width === 0 || height === 0) return;
     const { mask, colour, canvas } = this.editing;
     const pixels = new ImageData(width, height);
+    const [words, painted] = [new Uint32Array(pixels.data.buffer), word(colour, 140)];
     for (let row = 0; row < height; row++) {
       for (let column = 0; column < width; column++) {
-        if (!mask.values[(top + row) * mask.width + left + column]) continue;
-        pixels.data.set([...colour, 140], 4 * (row * width + column));
+        if (mask.values[(top + row) * mask.width + left + column]) words[row * width + column] = painted;
       }
     }
     context(canvas).putImageData(pixels, left, top);
@@ -299,33 +299,65 @@ function context(canvas: OffscreenCanvas): OffscreenCanvasRenderingContext2D {
 /** Pixels of a file, as they are stored. */
 async function decode(content: Blob): Promise<ImageData> {
   const bitmap = await createImageBitmap(content, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
-  const pen = context(new OffscreenCanvas(bitmap.width, bitmap.height));
+  const { width, height } = bitmap;
+  const pen = context(new OffscreenCanvas(width, height));
+  pen.fillRect(width - 1, height - 1, 1, 1);
+  // Canvases that are too large stay empty, and nothing else tells.
+  if (pen.getImageData(width - 1, height - 1, 1, 1).data[3] !== 255) {
+    bitmap.close();
+    throw new Error(
+      `This picture of ${width} × ${height} pixels is too large for this browser to draw. ` +
+        "Phrases can be asked all the same, and their masks downloaded.",
+    );
+  }
+  pen.globalCompositeOperation = "copy";
   pen.drawImage(bitmap, 0, 0);
-  const pixels = pen.getImageData(0, 0, bitmap.width, bitmap.height);
   bitmap.close();
-  return pixels;
+  return pen.getImageData(0, 0, width, height);
+}
+
+/** Values of masks and probabilities, which are drawn anew with every colour and opacity. */
+const decoded = new WeakMap<Blob, GreyImage>();
+
+interface GreyImage {
+  values: Uint8Array;
+  width: number;
+  height: number;
+}
+
+async function decodeGrey(content: Blob): Promise<GreyImage> {
+  const known = decoded.get(content);
+  if (known) return known;
+  const { data, width, height } = await decode(content);
+  const values = new Uint8Array(width * height);
+  for (let place = 0; place < values.length; place++) values[place] = data[4 * place] ?? 0;
+  decoded.set(content, { values, width, height });
+  return { values, width, height };
+}
+
+/** Colour and opacity, 0 to 255, of a pixel of an ImageData that is seen as 32-bit numbers. */
+function word([red, green, blue]: Colour, alpha: number): number {
+  return new Uint32Array(Uint8ClampedArray.of(red, green, blue, alpha).buffer)[0] ?? 0;
 }
 
 /** A mask or probabilities in one colour. */
-function draw(source: ImageData, style: Style, colour: Colour, opacity: number): OffscreenCanvas {
-  const { width, height } = source;
-  const values = new Uint8Array(width * height);
-  for (let place = 0; place < values.length; place++) values[place] = source.data[4 * place] ?? 0;
+function draw({ values, width, height }: GreyImage, style: Style, colour: Colour, opacity: number): OffscreenCanvas {
   const rim = Math.max(1, Math.round(Math.min(width, height) / 400));
   const pixels = new ImageData(width, height);
+  const words = new Uint32Array(pixels.data.buffer);
+  const graded = Uint32Array.from({ length: 256 }, (_, value) => word(colour, value * opacity));
+  const edge = word(colour, 255 * Math.max(opacity, Math.min(1, 2 * opacity)));
+  const inside = style === "fill" ? word(colour, 255 * opacity) : 0;
   for (let row = 0, place = 0; row < height; row++) {
     for (let column = 0; column < width; column++, place++) {
       const value = values[place] ?? 0;
-      let alpha = value * opacity;
-      if (style !== "probability") {
-        if (value < 128) continue;
-        const isRim =
-          column < rim || row < rim || column >= width - rim || row >= height - rim ||
-          (values[place - rim] ?? 0) < 128 || (values[place + rim] ?? 0) < 128 ||
-          (values[place - rim * width] ?? 0) < 128 || (values[place + rim * width] ?? 0) < 128;
-        alpha = isRim ? 255 * Math.max(opacity, Math.min(1, 2 * opacity)) : style === "fill" ? 255 * opacity : 0;
-      }
-      pixels.data.set([...colour, alpha], 4 * place);
+      if (style === "probability") words[place] = graded[value] ?? 0;
+      if (style === "probability" || value < 128) continue;
+      const isRim =
+        column < rim || row < rim || column >= width - rim || row >= height - rim ||
+        (values[place - rim] ?? 0) < 128 || (values[place + rim] ?? 0) < 128 ||
+        (values[place - rim * width] ?? 0) < 128 || (values[place + rim * width] ?? 0) < 128;
+      words[place] = isRim ? edge : inside;
     }
   }
   const canvas = new OffscreenCanvas(width, height);

@@ -3,7 +3,7 @@
 import type { Series } from "./api";
 import { byId, choices, make, plain } from "./dom";
 import { PictureView } from "./picture";
-import type { Brush, Layer, Point, Style, Viewer, Window } from "./viewer";
+import { type Brush, type Layer, type Point, pinch, type Style, type Viewer, type Window } from "./viewer";
 import type { Plane, VolumeView } from "./volume";
 
 export type Tool = "point" | "pan" | "window" | "brush";
@@ -31,6 +31,8 @@ interface Pane {
 export class Stage {
   /** Called with the place of the slice along the series, 0 to 1; null in another plane than the series'. */
   onSlice: (along: number | null) => void = () => {};
+  /** Called after every stroke of the brush, and when one is taken back. */
+  onStroke: () => void = () => {};
   brush: Brush = { radius: 8, erase: false };
   private panes: Pane[] = [];
   private upload: Series | null = null;
@@ -84,6 +86,15 @@ export class Stage {
     return this.inTurn(async () => this.close());
   }
 
+  /** Ask for an image, as at first. */
+  leave(): Promise<void> {
+    return this.inTurn(async () => {
+      this.close();
+      byId("drop", HTMLDivElement).hidden = false;
+      byId("viewer", HTMLDivElement).hidden = true;
+    });
+  }
+
   /** Show an image, without masks. */
   open(upload: Series, content: Blob): Promise<void> {
     return this.inTurn(() => this.openNow(upload, content));
@@ -102,6 +113,8 @@ export class Stage {
     byId("plane-choice", HTMLLabelElement).hidden = !isVolume;
     byId("preset-choice", HTMLLabelElement).hidden = !isVolume || upload.modality !== "CT";
     byId("preset", HTMLSelectElement).value = "";
+    byId("slice-choice", HTMLLabelElement).hidden = true; // of the image before; this one may fail
+    this.tell("");
     this.panes = [await this.makePane()];
     if (isFocused) this.panes[0]?.figure.focus({ preventScroll: true });
     this.plane = "axial";
@@ -162,7 +175,13 @@ export class Stage {
   }
 
   undo(): boolean {
-    return this.first?.undo() ?? false;
+    const isTaken = this.first?.undo() ?? false;
+    if (isTaken) this.onStroke();
+    return isTaken;
+  }
+
+  get stepsBack(): number {
+    return this.first?.stepsBack ?? 0;
   }
 
   edited(): Promise<{ content: Blob; name: string }> {
@@ -223,7 +242,7 @@ export class Stage {
 
   /** The plane in which the series was taken. */
   private acquired(): Plane {
-    return this.upload?.kind === "volume" ? (this.first as VolumeView).acquired() : "axial";
+    return this.upload?.kind === "volume" ? ((this.first as VolumeView | undefined)?.acquired() ?? "axial") : "axial";
   }
 
   private async makePane(): Promise<Pane> {
@@ -276,7 +295,8 @@ export class Stage {
 
   private typeWindow(): void {
     const [centre, width] = ["centre", "width"].map((id) => byId(id, HTMLInputElement).valueAsNumber);
-    if (Number.isFinite(centre) && Number.isFinite(width)) this.first?.setWindow({ centre, width } as Window);
+    if (Number.isFinite(centre) && Number(width) > 0) this.first?.setWindow({ centre, width } as Window);
+    else if (this.panes[0]) this.heard(this.panes[0]); // which writes the window that is shown
   }
 
   private offer(tool: Tool, isOffered: boolean): void {
@@ -316,7 +336,9 @@ export class Stage {
       if (from) pointers.set(event.pointerId, to);
     });
     const end = (event: PointerEvent) => {
-      if (pointers.delete(event.pointerId) && tool === "brush") viewer.endStroke();
+      if (!pointers.delete(event.pointerId) || tool !== "brush") return;
+      viewer.endStroke();
+      this.onStroke();
     };
     canvas.addEventListener("pointerup", end);
     canvas.addEventListener("pointercancel", end);
@@ -350,6 +372,12 @@ export class Stage {
     }
   }
 
+  private dab(viewer: Viewer): void {
+    if (this.tool !== "brush") return;
+    viewer.dab(this.brush);
+    this.onStroke();
+  }
+
   private key(viewer: Viewer, event: KeyboardEvent): void {
     const steps: Readonly<Record<string, () => void>> = {
       ArrowLeft: () => viewer.step(-1, 0),
@@ -360,20 +388,11 @@ export class Stage {
       PageDown: () => viewer.showSlice(viewer.slice() - (event.shiftKey ? 10 : 1)),
       Home: () => viewer.showSlice(0),
       End: () => viewer.showSlice(viewer.sliceCount() - 1),
-      " ": () => this.tool === "brush" && viewer.dab(this.brush),
+      " ": () => this.dab(viewer),
     };
     const act = steps[event.key];
     if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     act();
   }
-}
-
-/** Two fingers: their distance zooms, their middle moves. */
-function pinch(viewer: Viewer, pointers: ReadonlyMap<number, Point>, moving: number, to: Point): void {
-  const from = pointers.get(moving) as Point;
-  const [, other] = [...pointers].find(([id]) => id !== moving) as [number, Point];
-  const apart = (point: Point) => Math.hypot(point.x - other.x, point.y - other.y);
-  viewer.zoom(apart(to) / Math.max(1, apart(from)), { x: (to.x + other.x) / 2, y: (to.y + other.y) / 2 });
-  viewer.pan({ x: from.x / 2, y: from.y / 2 }, { x: to.x / 2, y: to.y / 2 });
 }

@@ -1,19 +1,20 @@
 /** Light or dark: the system's choice until the switch is used. */
 
 import { byId } from "./dom";
+import { recall, remember } from "./storage";
 
 const KEY = "vesalius-theme";
 const toggle = byId("theme", HTMLButtonElement);
 const system = matchMedia("(prefers-color-scheme: dark)");
+let chosen = recall("localStorage", KEY);
 
 export function switchTheme(): void {
-  const chosen = isDark() ? "light" : "dark";
-  localStorage.setItem(KEY, chosen);
+  chosen = isDark() ? "light" : "dark";
+  remember("localStorage", KEY, chosen);
   show();
 }
 
 function isDark(): boolean {
-  const chosen = localStorage.getItem(KEY);
   return chosen ? chosen === "dark" : system.matches;
 }
 

@@ -68,6 +68,8 @@ export interface Viewer {
   endStroke(): void;
   /** Show the brush's size under the pointer, where that helps; null hides it. */
   showBrush(at: Point | null, radius: number): void;
+  /** Number of strokes that are kept to be taken back. */
+  readonly stepsBack: number;
   undo(): boolean;
   edited(): Promise<{ content: Blob; name: string }>;
   stopEditing(): void;
@@ -81,4 +83,13 @@ export interface Viewer {
 export function toColour(text: string): Colour {
   const value = Number.parseInt(text.slice(1), 16);
   return [(value >> 16) & 255, (value >> 8) & 255, value & 255];
+}
+
+/** Two fingers: their distance zooms, their middle moves. */
+export function pinch(viewer: Viewer, pointers: ReadonlyMap<number, Point>, moving: number, to: Point): void {
+  const from = pointers.get(moving) as Point;
+  const [, other] = [...pointers].find(([id]) => id !== moving) as [number, Point];
+  const apart = (point: Point) => Math.hypot(point.x - other.x, point.y - other.y);
+  viewer.zoom(apart(to) / Math.max(1, apart(from)), { x: (to.x + other.x) / 2, y: (to.y + other.y) / 2 });
+  viewer.pan({ x: from.x / 2, y: from.y / 2 }, { x: to.x / 2, y: to.y / 2 });
 }

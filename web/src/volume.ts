@@ -1,6 +1,7 @@
 /** Volumes and series, drawn by NiiVue. This module is loaded when the first volume is opened. */
 
-import { cmapper, MULTIPLANAR_TYPE, NVImage, Niivue, SHOW_RENDER, SLICE_TYPE } from "@niivue/niivue";
+import { cmapper, MULTIPLANAR_TYPE, type NVImage, Niivue, SHOW_RENDER, SLICE_TYPE } from "@niivue/niivue";
+import { checkSize, keepRim, read } from "./grid";
 import type { Brush, Colour, Layer, Point, Style, Viewer, Window } from "./viewer";
 
 export type Plane = "axial" | "coronal" | "sagittal" | "all";
@@ -24,11 +25,14 @@ const STEPS = {
   sagittal: { right: [0, -1, 0], down: [0, 0, -1] },
 } as const;
 const STEPS_BACK = 16;
+/** Width of the crosshair's lines in percent of the image, at zoom 1. */
+const CROSSHAIR = 0.3;
 
 type Triple = [number, number, number];
 
 export class VolumeView implements Viewer {
   onChange: () => void = () => {};
+  readonly stepsBack = STEPS_BACK - 1;
   private plane: Plane = "axial";
   private readonly overlays = new Map<number, { image: NVImage; style: Style }>();
   /** Number of the answer whose mask is corrected. */
@@ -56,7 +60,7 @@ export class VolumeView implements Viewer {
       multiplanarShowRender: SHOW_RENDER.ALWAYS,
       backColor: [0, 0, 0, 1],
       crosshairColor: [0.39, 0.73, 0.9, 0.8],
-      crosshairWidth: 0.3,
+      crosshairWidth: CROSSHAIR,
       crosshairWidthUnit: "percent",
       crosshairGap: 6,
       fontColor: [0.75, 0.75, 0.75, 1],
@@ -69,8 +73,16 @@ export class VolumeView implements Viewer {
     await niivue.attachToCanvas(canvas, false);
     const image = await read(content, "image.nii.gz");
     image.colorbarVisible = false;
-    niivue.addVolume(image);
-    return new VolumeView(canvas, niivue, toWindow(image), sliceAxis, placed);
+    const view = new VolumeView(canvas, niivue, toWindow(image), sliceAxis, placed);
+    try {
+      checkSize(image, niivue.gl);
+      niivue.addVolume(image);
+    } catch (error) {
+      view.close();
+      throw error;
+    }
+    view.goTo(view.voxel()); // of an even number of slices, NiiVue shows the middle two at once
+    return view;
   }
 
   setPlane(plane: Plane): void {
@@ -116,21 +128,22 @@ export class VolumeView implements Viewer {
     const zoom = this.view()[3];
     const [before, after] = [triple(this.niivue.frac2mm(start.place)), triple(this.niivue.frac2mm(end.place))];
     const moved = triple(this.view().map((value, axis) => value + zoom * ((after[axis] ?? 0) - (before[axis] ?? 0))));
-    this.niivue.setPan2Dxyzmm([...moved, zoom]);
+    this.show([...moved, zoom]);
     this.onChange();
   }
 
-  zoom(factor: number): void {
+  zoom(factor: number, at: Point | null): void {
     const view = this.view();
     const next = Math.min(Math.max(view[3] * factor, 0.25), 32);
-    const millimetres = triple(this.niivue.frac2mm(this.niivue.scene.crosshairPos));
+    const centre = (at && this.at(at)?.place) ?? this.niivue.scene.crosshairPos;
+    const millimetres = triple(this.niivue.frac2mm(centre));
     const moved = triple(view.map((value, axis) => value + (view[3] - next) * (millimetres[axis] ?? 0)));
-    this.niivue.setPan2Dxyzmm([...moved, next]);
+    this.show([...moved, next]);
     this.onChange();
   }
 
   reset(): void {
-    this.niivue.setPan2Dxyzmm([0, 0, 0, 1]);
+    this.show([0, 0, 0, 1]);
     this.setWindow(this.opened);
   }
 
@@ -152,10 +165,7 @@ export class VolumeView implements Viewer {
 
   pointAt(at: Point): void {
     const found = this.at(at);
-    if (!found) return;
-    this.niivue.scene.crosshairPos = found.place;
-    this.niivue.drawScene();
-    this.onChange();
+    if (found) this.goTo(triple(this.niivue.frac2vox(found.place)));
   }
 
   describe(at: Point | null): string {
@@ -210,7 +220,7 @@ export class VolumeView implements Viewer {
   endStroke(): void {
     if (this.edits === null) return;
     this.niivue.drawAddUndoBitmap();
-    this.strokes = Math.min(this.strokes + 1, STEPS_BACK - 1);
+    this.strokes = Math.min(this.strokes + 1, this.stepsBack);
   }
 
   showBrush(): void {}
@@ -247,7 +257,7 @@ export class VolumeView implements Viewer {
       this.image().cal_max = other.image().cal_max as number;
       this.niivue.updateGLVolume();
     }
-    this.niivue.setPan2Dxyzmm([...other.view()]);
+    this.show(other.view());
   }
 
   close(): void {
@@ -331,6 +341,11 @@ export class VolumeView implements Viewer {
     return [...triple(view), view[3] ?? 1];
   }
 
+  private show(view: [number, number, number, number]): void {
+    this.niivue.setCrosshairWidth(CROSSHAIR / view[3]); // as wide as before on the screen
+    this.niivue.setPan2Dxyzmm([...view]);
+  }
+
   private voxel(): Triple {
     return triple(this.niivue.frac2vox(this.niivue.scene.crosshairPos));
   }
@@ -346,28 +361,6 @@ export class VolumeView implements Viewer {
 
 function triple(vector: ArrayLike<number>): Triple {
   return [vector[0] ?? 0, vector[1] ?? 0, vector[2] ?? 0];
-}
-
-/** Keep those voxels of a mask that touch its outside within their slice. */
-function keepRim(image: NVImage, sliceAxis: number): void {
-  const values = image.img as Uint8Array;
-  const [, width = 1, height = 1, depth = 1] = image.hdr?.dims ?? [];
-  const strides = [1, width, width * height];
-  const sizes = [width, height, depth];
-  const within = [0, 1, 2].filter((axis) => axis !== sliceAxis);
-  image.img = values.map((value, place) => {
-    if (!value) return 0;
-    const isRim = within.some((axis) => {
-      const [stride, size] = [strides[axis] as number, sizes[axis] as number];
-      const at = Math.floor(place / stride) % size;
-      return at === 0 || at === size - 1 || !values[place - stride] || !values[place + stride];
-    });
-    return isRim ? 1 : 0;
-  });
-}
-
-async function read(content: Blob, name: string): Promise<NVImage> {
-  return NVImage.loadFromUrl({ url: name, name, buffer: await content.arrayBuffer() });
 }
 
 function toWindow(image: NVImage): Window {
