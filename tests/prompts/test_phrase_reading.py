@@ -251,6 +251,8 @@ def test_a_size_says_no_more(phrase):
     ("phrase", "target", "qualifier"),
     [
         ("Tumor der Leber", "liver_tumour", ""),
+        ("CT der Milz", "spleen", ""),
+        ("IRM du cerveau", "brain", ""),
         ("cáncer de hígado", "liver_tumour", ""),
         ("tumore al fegato", "liver_tumour", ""),
         ("tumor in de lever", "liver_tumour", ""),
@@ -271,6 +273,23 @@ def test_phrases_in_other_languages_are_read_word_by_word(phrase, target, qualif
     assert (found.kind, found.target, found.settled) == ("target", target, True)
     assert found.qualifier == qualifier
     assert found.read_as == find_target(target).phrases[0]
+
+
+@pytest.mark.parametrize(
+    ("phrase", "target"),
+    [
+        ("mama's liver", "liver"),
+        ("de Quervain thyroid", "thyroid_gland"),
+        ("peau d'orange breast tumour", "breast_tumour"),
+        ("mamma sin tumor", "breast_tumour"),
+        ("SAN right atrium", "right_atrium"),
+    ],
+)
+def test_a_word_of_another_language_makes_no_english_or_latin_phrase_foreign(phrase, target):
+    found = read_phrase(phrase, ALL)
+    assert found.kind != "denial"
+    assert not found.strange
+    assert found.target in (target, None)
 
 
 @pytest.mark.parametrize(

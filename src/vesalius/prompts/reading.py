@@ -59,16 +59,35 @@ def read_phrase(phrase: str, known: frozenset[str]) -> Reading:
     if words != said and said[-1:] != (",",) and (found := look_up(said, names)):  # a name with shorthand in it
         return found
     if not look_up(words, names) and (english := translate(phrase)):
-        return _read_foreign(english, known)
+        translated = to_words(english)
+        found = _read_words(english, _without_imaging(translated), known)
+        if found.kind != "unknown" and found.settled:
+            return replace(found, read_as=find_target(found.target).phrases[0]) if found.target else found
+        if not _ends_in_english(words, translated, names):  # sentence vectors know no other language
+            return Reading("unknown", strange=True)
     return _read_words(phrase, words, known)
 
 
-def _read_foreign(english: str, known: frozenset[str]) -> Reading:
-    """By words alone, as sentence vectors know no other language than English."""
-    found = _read_words(english, to_words(english), known)
-    if found.kind == "unknown" or not found.settled:
-        return Reading("unknown", strange=True)
-    return replace(found, read_as=find_target(found.target).phrases[0]) if found.target else found
+def _without_imaging(words: Words) -> Words:
+    """Without what says that it is a picture: "ct of spleen"."""
+    imaging = read_lexicon().imaging
+    place = next((place for place, word in enumerate(words) if word not in imaging), 0)
+    return words[place + 1 :] if place and words[place] in ("of", "in") else words
+
+
+def _ends_in_english(words: Words, translated: Words, names: Names) -> bool:
+    """Whether other words come before a target's English name, as in "de Quervain thyroid", and none that links it."""
+    return any(
+        words[-length:] == translated[-length:]
+        and translated[-length - 1] not in read_lexicon().cuts
+        and _is_english(join(words[-length:]), names)
+        for length in range(1, min(len(words), len(translated)))
+    )
+
+
+def _is_english(key: str, names: Names) -> bool:
+    """Whether the bank itself names a target so, and no table of synonyms."""
+    return key in names.targets and key not in names.synonyms
 
 
 def _read_words(phrase: str, words: Words, known: frozenset[str]) -> Reading:
@@ -111,7 +130,7 @@ def _is_telling(phrase: str, words: Words, names: Names) -> bool:
     empty = lexicon.harmless | lexicon.sides | lexicon.cuts | lexicon.imaging
     telling = [word for word in words if word not in empty and not NUMBERED.fullmatch(word)]
     strange = [word for word in telling if word not in names.words]
-    named = any(key in names.targets and key not in names.synonyms for key in map(join, list_spans(words)))
+    named = any(_is_english(join(span), names) for span in list_spans(words))
     return not strange or len(strange) < len(telling) > FEWEST or named
 
 
