@@ -103,17 +103,20 @@ def test_a_volume_too_large_to_draw_is_refused_but_asked(visit, tmp_path):
 def test_what_lies_under_the_pointer_stays_there_when_it_zooms(visit, volume):
     page = visit()
     open_file(page, volume)
-    box = page.locator(".pane canvas").bounding_box()
-    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.3 * box["height"])
     position = page.locator("#position")
     expect(position).to_contain_text("Voxel")
-    before = position.inner_text()
+    crosshair = position.inner_text()
+    box = page.locator(".pane canvas").bounding_box()
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.3 * box["height"])
+    expect(position).not_to_have_text(crosshair)
+    voxel = position.inner_text().partition(":")[0]
+    seen = pixels_of(page)
     page.keyboard.down("Control")
     page.mouse.wheel(0, -400)
     page.keyboard.up("Control")
+    until(page, lambda: not np.array_equal(pixels_of(page), seen))
     page.mouse.move(box["x"] + 0.6 * box["width"] + 1, box["y"] + 0.3 * box["height"])
-    page.wait_for_timeout(300)
-    assert position.inner_text().partition(":")[0] == before.partition(":")[0]
+    expect(position).to_contain_text(f"{voxel}:")
 
 
 def test_a_window_without_width_is_refused(visit, volume):
