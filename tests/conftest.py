@@ -310,7 +310,7 @@ KINDS = {
 @pytest.fixture(scope="session")
 def tiny_slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three kinds of slices, told apart by their brightness: nine to train on, three for validation, three to test."""
-    from vesalius.data.slices.table import PICTURES, SliceRow, write_table
+    from vesalius.data.slices.table import PICTURES, SliceRow, write_slice_table
 
     root, rng, rows = tmp_path_factory.mktemp("slices"), np.random.default_rng(0), []
     (root / PICTURES).mkdir()
@@ -321,7 +321,7 @@ def tiny_slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 Image.fromarray((rng.random((32, 32)) * 20 + shade).astype(np.uint8)).save(root / file)
                 patient = f"{kind}-{split}-{index}"
                 rows.append(SliceRow(file, patient, patient, split, float(index), index, None, 0.0, label))
-    write_table(root, rows)
+    write_slice_table(root, rows)
     return root
 
 

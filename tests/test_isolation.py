@@ -14,6 +14,7 @@ import pytest
 
 from vesalius import isolation
 from vesalius.isolation import Child, ChildEndedError, ChildError, ChildFailedError, ChildLateError, ChildStoppedError
+from waiting import PATIENCE_S, is_alive, until
 
 ANSWERING = """
 import os, signal, sys, tempfile, time
@@ -24,7 +25,7 @@ def prepare(settings):
     if settings == b"heavy":
         raise ModuleNotFoundError("No module named 'heavy'")
     if settings == b"slow":
-        time.sleep(60)
+        time.sleep(600)
     return answer
 
 def answer(content):
@@ -60,11 +61,11 @@ if __name__ == "__main__":
 PARENT = """
 import sys, time
 from vesalius.isolation import Child
-Child("answering", b"").ask(f"study mark {sys.argv[1]}".encode(), time.monotonic() + 60)
+Child("answering", b"").ask(f"study mark {sys.argv[1]}".encode(), time.monotonic() + 600)
 """
 
 
-def soon(seconds: float = 30) -> float:
+def soon(seconds: float = PATIENCE_S) -> float:
     return time.monotonic() + seconds
 
 
@@ -155,21 +156,20 @@ def test_an_error_that_concerns_all_messages_keeps_its_message(open_child):
     assert (caught.value.kind, caught.value.message) == ("ModelError", "bad weights")
 
 
-def test_stopping_in_the_middle_of_a_message_is_told_as_such_and_nothing_starts_again(open_child):
+def test_stopping_in_the_middle_of_a_message_is_told_as_such_and_nothing_starts_again(open_child, tmp_path):
     child, told = open_child(), []
 
     def ask():
         try:
-            child.ask(b"hang", soon())
+            child.ask(f"mark {tmp_path / 'busy'}".encode(), soon())
         except ChildError as error:
             told.append(error)
 
-    child.start(soon())
     asking = threading.Thread(target=ask)
     asking.start()
-    time.sleep(0.05)
+    until((tmp_path / "busy").exists)
     child.stop()
-    asking.join(10)
+    asking.join(PATIENCE_S)
     assert [type(each) for each in told] == [ChildStoppedError]
     with pytest.raises(ChildStoppedError):
         child.ask(b"who", soon())
@@ -205,23 +205,11 @@ def test_a_busy_process_ends_with_a_killed_caller_and_removes_its_files(temporar
     paths = os.pathsep.join(each for each in sys.path if each)
     environment = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(temporary)}
     caller = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path / "busy")], env=environment)
-    end = soon()
-    while not (tmp_path / "busy").exists() or not (tmp_path / "busy").read_text():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    process = int((tmp_path / "busy").read_text())
-    assert list(temporary.rglob("study.dcm"))
-    caller.kill()
-    caller.wait()
-    while list(temporary.iterdir()) or is_alive(process):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-def is_alive(process: int) -> bool:
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    state = Path(f"/proc/{process}/stat")  # an orphan that nobody waits for is a zombie
-    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
+        until(lambda: (tmp_path / "busy").exists() and (tmp_path / "busy").read_text())
+        process = int((tmp_path / "busy").read_text())
+        assert list(temporary.rglob("study.dcm"))
+    finally:
+        caller.kill()
+        caller.wait()
+    until(lambda: not list(temporary.iterdir()) and not is_alive(process))

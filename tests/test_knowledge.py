@@ -6,7 +6,7 @@ import pytest
 from vesalius.cli import main
 from vesalius.errors import ModelError
 from vesalius.imaging import MedicalImage, write_rgb
-from vesalius.knowledge import Knowledge, LearntTarget, list_targets
+from vesalius.knowledge import Knowledge, LearntTarget, parse_learnt_targets
 from vesalius.models.checkpoints import save_model
 from vesalius.predict import Predictor
 from vesalius.prompts.bank import KnownTarget
@@ -137,8 +137,8 @@ def test_a_model_that_tells_nothing_is_asked_everything():
 
 
 def test_notes_tell_what_was_learnt():
-    assert list_targets(NOTES) == TARGETS
-    assert list_targets({}) == []
+    assert parse_learnt_targets(NOTES) == TARGETS
+    assert parse_learnt_targets({}) == []
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import pytest
 
 from vesalius import processes
 from vesalius.processes import Work, work_at_once
+from waiting import PATIENCE_S, until
 
 HANGING = """
 import os, signal, sys, time
@@ -38,7 +38,7 @@ if __name__ == "__main__":
     items = [Item(each) for each in sys.argv[3:]]
     with closing(work_at_once(items, Work(prepare, apply), 2)) as outcomes:
         for outcome in outcomes:
-            Path(sys.argv[2]).touch()
+            Path(sys.argv[2]).write_text("begun")
             time.sleep(float(sys.argv[1]))
 """
 
@@ -89,14 +89,14 @@ def test_ctrl_c_ends_what_hangs(tmp_path, names):
     paths = [str(tmp_path / name) for name in names]
     command = [sys.executable, str(tmp_path / "hanging.py"), "600", str(tmp_path / "result"), *paths]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 120
     needed = [tmp_path / name for name in ("result" if names[0] == "quick" else "one", "two")]
-    while not all(each.exists() for each in needed):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    time.sleep(0.2)
-    hanging = int((tmp_path / "two").read_text())
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) != 0
+    try:
+        until(lambda: all(each.exists() and each.read_text() for each in needed))
+        hanging = int((tmp_path / "two").read_text())
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) != 0
+    finally:
+        process.kill()
+        process.wait()
     with pytest.raises(ProcessLookupError):
         os.kill(hanging, 0)

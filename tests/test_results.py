@@ -7,10 +7,10 @@ import pytest
 
 from vesalius.errors import OutputError
 from vesalius.imaging import MedicalImage, read_image, read_mask
+from vesalius.imaging.mask_volumes import PackedMasks, contact_sheet
 from vesalius.records import SEGMENTATIONS
 from vesalius.results import Result, Results, file_names
 from vesalius.segmentation import Segmentation
-from vesalius.volumes import PackedMasks, contact_sheet
 
 AFFINE = np.array([[0, 0, -0.5, 4], [0, -1.0, 0, 6], [2.0, 0, 0, -5], [0, 0, 0, 1]])
 """Axial and displayed radiologically: rows go back, columns to the patient's left, 2 mm apart upwards."""

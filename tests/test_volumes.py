@@ -8,11 +8,11 @@ from PIL import Image
 
 from vesalius.errors import ImageError, ImageNotice, OutputError, PromptError
 from vesalius.imaging import MedicalImage, read_image
+from vesalius.imaging.mask_volumes import PackedMasks, volume_of
 from vesalius.imaging.orientation import MaskGrid
 from vesalius.predict import Predictor, segment_volume
 from vesalius.results import Results
 from vesalius.segmentation import Segmentation, smooth_across
-from vesalius.volumes import PackedMasks, volume_of
 
 AXES = {
     "LPS": np.diag([-2.0, -2.0, 3.0]),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vesalius.console import progress_bar
 from vesalius.data.augment import SliceAugment, augment_slice
-from vesalius.data.slices.table import TABLE, SliceRow, read_slice_table, write_table
+from vesalius.data.slices.table import TABLE, SliceRow, read_slice_table, write_slice_table
 from vesalius.files import writing
 from vesalius.models.encoder import resize
 from vesalius.prompts.anatomy import AnatomyLabel
@@ -97,7 +97,7 @@ def _make(shared: Path, folder: Path) -> None:
         SliceRow(VIEWS, each.series, each.patient, str(fold_of[each.patient]), None, place, None, 0.0, each.label)
         for place, each in enumerate(kept)
     ]
-    write_table(folder, rows)
+    write_slice_table(folder, rows)
 
 
 def draw_views(rgb: Tensor, place: int) -> NDArray[np.uint8]:

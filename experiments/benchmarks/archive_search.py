@@ -31,7 +31,7 @@ from vesalius.archive.facts import IndexFacts
 from vesalius.archive.index import FILES, ArchiveIndex, FileState, IndexedSeries, SlicePlace
 from vesalius.archive.indexing import update_index
 from vesalius.archive.query import read_where
-from vesalius.archive.search import VECTOR_WEIGHT, ArchiveSearch, SearchRequest, compare
+from vesalius.archive.search import VECTOR_WEIGHT, ArchiveSearch, SearchRequest, cosine_similarities
 from vesalius.console import markdown_table
 from vesalius.files import read_json, write_json, write_text
 from vesalius.knowledge import Knowledge
@@ -275,7 +275,7 @@ def find_exactly(vectors: np.ndarray, queries: np.ndarray) -> tuple[list[set[int
     gc.collect()
     for query in queries:
         started = time.perf_counter()
-        np.argpartition(-compare(vectors, query, every), 10)[:10]
+        np.argpartition(-cosine_similarities(vectors, query, every), 10)[:10]
         seconds.append(time.perf_counter() - started)
     return exact, 1000 * statistics.median(seconds)
 
@@ -284,7 +284,7 @@ def measure_exact(vectors: np.ndarray, queries: np.ndarray) -> dict[str, float]:
     """Exact search in 16 bits, against 32 bits."""
     exact, latency = find_exactly(vectors, queries)
     every = np.arange(len(vectors))
-    found = [set(np.argsort(-compare(vectors, query, every))[:10].tolist()) for query in queries]
+    found = [set(np.argsort(-cosine_similarities(vectors, query, every))[:10].tolist()) for query in queries]
     return {
         "vectors": len(vectors),
         "recall": recall(found, exact),

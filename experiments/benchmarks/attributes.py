@@ -25,7 +25,7 @@ from vesalius.data.prompting import PromptPlan, generate_prompts
 from vesalius.files import write_text
 from vesalius.imaging import read_image, read_mask
 from vesalius.prompts import RULES, read_templates, variants
-from vesalius.prompts.attributes import Measurements, measure, to_words
+from vesalius.prompts.attributes import Measurements, describe_measurements, measure
 
 POLYPS = ("kvasir_polyp", "clinicdb_polyp", "bkai_polyp")
 SPLITS = ("train", "val", "test")
@@ -127,7 +127,8 @@ def measure_speed(folder: Path) -> tuple[float, int]:
 def agreement(cases: Sequence[Case], attribute: str, rules: str) -> float:
     """Share of cases with the benchmark's very words."""
     same: list[bool] = [
-        each.words[attribute] == getattr(to_words(each.measured, RULES[rules]), attribute) for each in cases
+        each.words[attribute] == getattr(describe_measurements(each.measured, RULES[rules]), attribute)
+        for each in cases
     ]
     return sum(same) / len(same)
 
@@ -206,7 +207,8 @@ def _pooled_rows(cases: Sequence[Case]) -> Iterator[str]:
 def _confusion_rows(cases: Sequence[Case]) -> Iterator[str]:
     for attribute in ATTRIBUTES:
         pairs = (
-            (each.words[attribute], getattr(to_words(each.measured, RULES["benchmark"]), attribute)) for each in cases
+            (each.words[attribute], getattr(describe_measurements(each.measured, RULES["benchmark"]), attribute))
+            for each in cases
         )
         wrong = Counter(pair for pair in pairs if pair[0] != pair[1])
         listed = "; ".join(f"{theirs} → {ours} ({times})" for (theirs, ours), times in wrong.most_common(LISTED))

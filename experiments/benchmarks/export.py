@@ -22,7 +22,7 @@ from vesalius.console import progress_bar
 from vesalius.data.catalog import read_catalog
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.export.checking import DiceChange, check_dice
-from vesalius.export.run import Timing, export_model, measure
+from vesalius.export.run import Timing, export_model, time_models
 from vesalius.files import write_text
 from vesalius.models import build_model
 from vesalius.models.checkpoint_file import GRAPH_PROGRAMS, GraphProgram, find_checkpoint
@@ -66,7 +66,7 @@ def score(entries: list[Entry], data: Path) -> None:
 
 def time_all(entries: list[Entry], rounds: int) -> None:
     """All of them in turns."""
-    timings = measure([load_segmenter(entry.source) for entry in entries], rounds)
+    timings = time_models([load_segmenter(entry.source) for entry in entries], rounds)
     for entry, timing in zip(entries, timings, strict=True):
         entry.timing = timing
 

@@ -18,6 +18,7 @@ from vesalius.models.checkpoint_file import PHRASES, find_checkpoint, read_notes
 from vesalius.prompts.bank import KnownTarget, find_target
 from vesalius.prompts.modalities import UNTOLD, modalities
 from vesalius.prompts.phrase_vectors import PhraseIndex, list_phrases, to_unit
+from vesalius.prompts.user_prompts import check_prompt_text
 from vesalius.runtime.contract import Floats, Runtime
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ MIN_LIKENESS = 0.7
 """Probability from which pixels tell the kind of a picture; chosen on validation pictures of all targets."""
 PRESENT = 0.5
 """Existence above which something is said to be there."""
-NO_PROMPT = 'A prompt is needed: say what to outline, for example "polyp" or "lungs".'
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Knowledge:
         """
         path = find_checkpoint(model)
         try:
-            return cls(list_targets(read_notes(path)), runtime)
+            return cls(parse_learnt_targets(read_notes(path)), runtime)
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError, PromptError) as error:
             raise ModelError(f"{path}: what it says of its targets is damaged ({error!r}).") from error
 
@@ -173,7 +173,7 @@ class Knowledge:
         Raises:
             PromptError: If it is no text.
         """
-        _check_text(prompt)
+        check_prompt_text(prompt)
         if not self.targets or not prompt.strip():
             return Understanding(prompt, prompt)
         if (prompt, modality) not in self._understood:
@@ -306,76 +306,6 @@ class Knowledge:
         return vector
 
 
-def list_prompts(prompts: str | Iterable[str]) -> list[str]:
-    """List one phrase, or several; they may be empty.
-
-    Raises:
-        PromptError: If there is none, or one that is no text.
-    """
-    alone = isinstance(prompts, str | bytes) or not isinstance(prompts, Iterable)
-    listed = list(map(_check_text, [prompts] if alone else prompts))
-    if not listed:
-        raise PromptError(NO_PROMPT)
-    return listed
-
-
-def check_prompts(prompts: str | Iterable[str]) -> list[str]:
-    """List one phrase or several, as `list_prompts` does, and refuse empty ones.
-
-    Raises:
-        PromptError: If there is no prompt, an empty one, or one that is no text.
-    """
-    listed = list_prompts(prompts)
-    if not all(each.strip() for each in listed):
-        raise PromptError(NO_PROMPT)
-    return listed
-
-
-def check_distinct(prompts: str | Iterable[str]) -> list[str]:
-    """List phrases as `check_prompts` does, and refuse one that is given twice: its results would be written twice.
-
-    Raises:
-        PromptError: As `check_prompts`, or if two phrases differ in nothing but case and the spaces around them.
-    """
-    listed = check_prompts(prompts)
-    names = list(map(_fold, listed))
-    twice = next((each for each, name in zip(listed, names, strict=True) if names.count(name) > 1), None)
-    if twice is not None:
-        raise PromptError(f"phrases: '{twice}' stands twice; name each once, in whatever case.")
-    return listed
-
-
-def distinct_prompts(prompts: Iterable[str]) -> list[str]:
-    """Phrases each once, as first written, by the rule of `check_distinct`.
-
-    >>> distinct_prompts(["polyp", "lungs", " Polyp"])
-    ['polyp', 'lungs']
-    """
-    found: dict[str, str] = {}
-    for each in prompts:
-        found.setdefault(_fold(each), each)
-    return list(found.values())
-
-
-def _fold(prompt: str) -> str:
-    return prompt.strip().casefold()
-
-
-def _check_text(prompt: object) -> str:
-    """Refuse a prompt that no model can read.
-
-    Raises:
-        PromptError: If it is no string, or none that UTF-8 can hold, as where a shell gave other bytes.
-    """
-    if not isinstance(prompt, str):
-        raise PromptError(f"Expected a prompt as text, or several, got {prompt!r} ({type(prompt).__name__}).")
-    try:
-        prompt.encode()
-    except UnicodeEncodeError as error:
-        raise PromptError(f"{prompt!r}: the prompt is not valid text (UTF-8); type it anew.") from error
-    return prompt
-
-
 def tells_kind(modality: str | None) -> bool:
     """Whether DICOM's code of a modality says what kind of picture it is."""
     return modality is not None and modality not in ANY_KIND
@@ -387,7 +317,7 @@ def _refuse_family(understood: Understanding, learnt: Iterable[LearntTarget], wh
     return replace(understood, asked=None, expected=False, candidates=(), remark=remark)
 
 
-def list_targets(notes: Mapping[str, object]) -> list[LearntTarget]:
+def parse_learnt_targets(notes: Mapping[str, object]) -> list[LearntTarget]:
     """The targets in a checkpoint's notes; none if the notes do not name them.
 
     Raises:

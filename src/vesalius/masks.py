@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from vesalius.errors import ConfigError
 from vesalius.imaging import SliceStack
+from vesalius.imaging.mask_volumes import PackedMasks
 from vesalius.segmentation import THRESHOLD, Segmentation, best_gate
-from vesalius.volumes import PackedMasks
 
 if TYPE_CHECKING:
     from vesalius.knowledge import Understanding

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from vesalius.errors import ImageError, ModelError
 from vesalius.imaging import Plane, SliceStack
 from vesalius.imaging.memory import ImageLike, as_image
-from vesalius.knowledge import Knowledge, Understanding, check_prompts, list_candidates, list_prompts, tells_kind
+from vesalius.knowledge import Knowledge, Understanding, list_candidates, tells_kind
 from vesalius.models.choices import DEFAULT_MODEL, Precision, RuntimeChoice
+from vesalius.prompts.user_prompts import check_prompts, list_prompts
 from vesalius.runtime import as_runtime
 from vesalius.runtime.contract import EncodedImages, FeatureCache, Runtime, sigmoid
 from vesalius.segmentation import MAX_LOG_ODDS, Segmentation, decide_together, run_length, series_existence

@@ -11,13 +11,13 @@ from vesalius.errors import OutputError
 from vesalius.files import tell_too_long
 from vesalius.imaging import MedicalImage, SliceStack, overlay, write_rgb
 from vesalius.imaging.formats import file_stem
+from vesalius.imaging.mask_volumes import PackedMasks, contact_sheet, is_volume, volume_of, write_masks
 from vesalius.imaging.safeguards import Notice
 from vesalius.knowledge import Understanding
 from vesalius.masks import Collector, MaskRules
 from vesalius.predict import Predictor
 from vesalius.records import SEGMENTATIONS, locked, read_record, write_record
 from vesalius.segmentation import OVERLAY_SIDE, Segmentation
-from vesalius.volumes import PackedMasks, contact_sheet, is_volume, volume_of, write_masks
 
 LONGEST_SLUG = 40
 """Letters of a phrase in a file's name."""

@@ -17,8 +17,8 @@ from vesalius.console import html_figure
 from vesalius.errors import ImageError, OutputError
 from vesalius.files import check_absent
 from vesalius.imaging import SliceStack, overlay, write_mask, write_rgb
-from vesalius.imaging.orientation import Scalar, grid_order
 from vesalius.imaging.raster import check_picture_name, to_png
+from vesalius.imaging.slices import to_file_order
 from vesalius.knowledge import Understanding
 from vesalius.runtime.contract import resize_plane, sigmoid
 
@@ -171,27 +171,6 @@ def check_files(path: str | Path, overlay_path: str | Path | None, overwrite: bo
         check_picture_name(each)
     check_absent(paths, overwrite, ASK_OVERWRITE)
     return paths
-
-
-def to_file_order(mask: NDArray[Scalar], slices: SliceStack) -> NDArray[Scalar]:
-    """A mask of a slice in the rows and columns of its file, of which the display may have exchanged or turned some.
-
-    Args:
-        mask: As displayed, [H, W].
-        slices: What the slice is one of.
-
-    Returns:
-        The same values as the file orders them; as displayed, where the slice is cut across the file's own or the file
-        does not say where it lies.
-    """
-    if slices.affine is None or slices.source_affine is None:
-        return mask
-    order, backwards = grid_order(slices.affine, slices.source_affine)
-    if order[2] != 0:  # cut across the file's own slices
-        return mask
-    stored = mask if order[1] == 1 else mask.T  # rows j, columns i
-    turned = tuple(axis for axis, back in enumerate((backwards[1], backwards[0])) if back)
-    return np.ascontiguousarray(np.flip(stored, turned))
 
 
 def describe_existence(existence: float | None, understanding: Understanding | None) -> str:

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from vesalius.archive import indexing
+from vesalius.archive import encoding, indexing
+from vesalius.archive.encoding import hash_slice
 from vesalius.archive.facts import IndexFacts
 from vesalius.archive.index import DATABASE, FILES, LABELS, VECTORS, ArchiveIndex
-from vesalius.archive.indexing import LOCK, hash_slice, update_index
+from vesalius.archive.indexing import LOCK, update_index
 from vesalius.errors import ConfigError, DataError, ModelError, OutputError
 
 
@@ -132,7 +133,7 @@ def test_what_has_no_series_uid_belongs_to_its_own_folder_alone(write_mr, reinde
 
 def test_a_killed_run_goes_on_where_it_was(write_picture, reindex, folder, namer, monkeypatch):
     monkeypatch.setattr(indexing, "AT_MOST_LOST", 2)
-    monkeypatch.setattr(indexing, "AT_ONCE", 1)
+    monkeypatch.setattr(encoding, "AT_ONCE", 1)
     for number in range(9):
         write_picture(f"{number}.png", 20 * number)
     namer.patience = 5
@@ -153,7 +154,7 @@ def test_a_killed_run_goes_on_where_it_was(write_picture, reindex, folder, namer
 @pytest.mark.parametrize("writes", [1, 2, 3, 6])
 def test_a_run_that_is_killed_while_it_writes_leaves_a_sound_index(write_picture, reindex, folder, monkeypatch, writes):
     monkeypatch.setattr(indexing, "AT_MOST_LOST", 2)
-    monkeypatch.setattr(indexing, "AT_ONCE", 1)
+    monkeypatch.setattr(encoding, "AT_ONCE", 1)
     for number in range(9):
         write_picture(f"{number}.png", 20 * number)
     die_after(writes, os, "fsync", reindex)

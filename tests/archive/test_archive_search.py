@@ -8,8 +8,8 @@ import pytest
 
 from vesalius.archive.encoding import SliceEncoder
 from vesalius.archive.index import ArchiveIndex
-from vesalius.archive.query import Where, read_phrase, read_where
-from vesalius.archive.search import ArchiveSearch, SearchRequest, best_first, compare, encode_picture
+from vesalius.archive.query import Where, read_search_phrase, read_where
+from vesalius.archive.search import ArchiveSearch, SearchRequest, best_first, cosine_similarities, encode_picture
 from vesalius.archive.sheet import _Pictures, write_sheet
 from vesalius.errors import ConfigError, ImageError, OutputError
 from vesalius.knowledge import Knowledge, LearntTarget
@@ -37,7 +37,7 @@ TARGETS = ["polyp", "liver_tumour", "optic_disc"]
     ],
 )
 def test_words_for_labels_are_understood(phrase, labels):
-    assert list(read_phrase(phrase, HEADER_WORDS, TARGETS).labels) == labels
+    assert list(read_search_phrase(phrase, HEADER_WORDS, TARGETS).labels) == labels
 
 
 @pytest.mark.parametrize(
@@ -52,19 +52,19 @@ def test_words_for_labels_are_understood(phrase, labels):
     ],
 )
 def test_other_words_go_to_headers_to_the_vector_or_are_not_understood(phrase, header, targets, unknown, vector):
-    reading = read_phrase(phrase, HEADER_WORDS, TARGETS)
+    reading = read_search_phrase(phrase, HEADER_WORDS, TARGETS)
     assert (reading.words("header"), reading.words("target")) == (header, targets)
     assert (reading.words("unknown"), reading.vector_phrase) == (unknown, vector)
 
 
 def test_the_reading_is_told_in_words():
-    lines = read_phrase("knee MR with cartilage and effusion", HEADER_WORDS, TARGETS).tell()
+    lines = read_search_phrase("knee MR with cartilage and effusion", HEADER_WORDS, TARGETS).tell()
     assert lines == [
         "Read as knee: organ knee, mr: modality MR.",
         "Looked for in descriptions of series: cartilage.",
         "Not understood: effusion; no label, no description's word, nothing the model learnt.",
     ]
-    assert "so the order of what follows is a guess" in read_phrase("zebra", (), ()).tell()[0]
+    assert "so the order of what follows is a guess" in read_search_phrase("zebra", (), ()).tell()[0]
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,9 @@ def test_the_search_is_exact(share, monkeypatch):
     vectors = rng.standard_normal((100, 16)).astype(np.float16)
     vector = rng.standard_normal(16).astype(np.float32)
     rows = np.flatnonzero(rng.random(100) <= share)
-    np.testing.assert_allclose(compare(vectors, vector, rows), vectors[rows].astype(np.float32) @ vector, rtol=1e-5)
+    np.testing.assert_allclose(
+        cosine_similarities(vectors, vector, rows), vectors[rows].astype(np.float32) @ vector, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("at_once", [3, 10, 100])

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from vesalius.benchmark.recipe import Publication
-from vesalius.benchmark.report import BenchmarkReport, Score, arrange, build_report, collect_scores, write_benchmark
+from vesalius.benchmark.report import (
+    BenchmarkReport,
+    Score,
+    build_benchmark_report,
+    collect_scores,
+    tabulate_scores,
+    write_benchmark,
+)
 from vesalius.benchmark.running import CellOutcome
 from vesalius.evaluation.rows import write_rows
 from vesalius.evaluation.statistics import Interval
@@ -77,7 +84,7 @@ def score(label, data, value=0.5, **changes):
 
 
 def test_a_row_a_model_and_two_columns_a_data_set():
-    table = arrange(
+    table = tabulate_scores(
         [score("a", "busi", published=0.75), score("b", "busi", 0.6), score("a", "x"), score("b", "x")], PAPER
     )
     assert table.columns == ("model", "Breast Ultrasound Images (BUSI)", "paper", "x", "paper")
@@ -89,29 +96,29 @@ def test_a_row_a_model_and_two_columns_a_data_set():
 
 
 def test_without_a_publication_there_is_no_column_for_it():
-    assert arrange([score("a", "x")]).columns == ("model", "x")
+    assert tabulate_scores([score("a", "x")]).columns == ("model", "x")
 
 
 def test_several_seeds_show_how_far_they_lie_apart():
-    (row,) = arrange([score("a", "x", seeds={0: 0.45, 1: 0.55})]).rows
+    (row,) = tabulate_scores([score("a", "x", seeds={0: 0.45, 1: 0.55})]).rows
     assert row[1] == "0.500 [0.400, 0.600]; seeds 0.450 to 0.550"
 
 
 def test_what_is_missing_is_a_dash_with_a_note():
     failed = [score("a", "x", mean=None, seeds={}, failures=("s0", "s1")), score("b", "x", failures=("s2",))]
-    table = arrange(failed, PAPER)
+    table = tabulate_scores(failed, PAPER)
     assert table.rows == (("a", "–¹ ²", "–"), ("b", "0.500 [0.400, 0.600]³", "–"))
     assert table.notes == ("s0", "s1", "s2")
 
 
 def test_the_second_table_has_means_over_images_that_show_something():
-    table = arrange([score("a", "x", present=Interval(0.3, None, None, 1))], present_only=True)
+    table = tabulate_scores([score("a", "x", present=Interval(0.3, None, None, 1))], present_only=True)
     assert table.rows == (("a", "0.300 [–]"),)
 
 
 @pytest.fixture
 def report(run_tiny) -> BenchmarkReport:
-    return build_report(run_tiny.recipe, run_tiny.outcomes)
+    return build_benchmark_report(run_tiny.recipe, run_tiny.outcomes)
 
 
 def test_it_has_a_score_for_each_place_in_the_table_and_a_making_for_each_finished_cell(report):

@@ -8,7 +8,7 @@ import pytest
 
 from vesalius.benchmark import running
 from vesalius.benchmark import running as preflight
-from vesalius.benchmark.running import Cost, check_prompts, inspect, run_cells
+from vesalius.benchmark.running import Cost, check_prompt_families, inspect, run_cells
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import PromptError
 from vesalius.evaluation.stored import read_evaluation
@@ -50,9 +50,9 @@ def test_a_model_without_public_weights_is_told_before_it_fails(run_tiny):
 
 def test_records_about_absent_things_need_no_family(write_dataset, add_absent):
     dataset = SegmentationDataset(add_absent(write_dataset(), "test"), "test")
-    check_prompts(dataset, ["p1", "p3"])
+    check_prompt_families(dataset, ["p1", "p3"])
     with pytest.raises(PromptError, match=r"record of 'test_0\.png'.*'p7'"):
-        check_prompts(dataset, ["p7"])
+        check_prompt_families(dataset, ["p7"])
 
 
 @pytest.mark.parametrize("name", ["clipseg", "cris", "pocket", "ensemble_c"])

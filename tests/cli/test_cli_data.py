@@ -40,9 +40,9 @@ def test_a_bad_set_gives_1_a_table_and_examples_with_split_and_record(run, good)
 
 def test_by_default_a_process_reads_for_each_core_that_may_be_used(run, good, monkeypatch):
     asked = []
-    read = checking.read_files
+    read = checking.examine_files
     monkeypatch.setattr(
-        checking, "read_files", lambda *args, jobs, bar: (asked.append(jobs), read(*args, jobs=1, bar=bar))[1]
+        checking, "examine_files", lambda *args, jobs, bar: (asked.append(jobs), read(*args, jobs=1, bar=bar))[1]
     )
     monkeypatch.setattr("vesalius.processes.count_cores", lambda: 3)
     run("data", "check", good)

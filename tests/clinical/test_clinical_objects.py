@@ -249,7 +249,7 @@ def test_nothing_is_written_if_the_report_cannot_be(exact, files, write_series, 
     def fail(*_, **__):
         raise ValueError("Invalid value")
 
-    monkeypatch.setattr(work, "build_report", fail)
+    monkeypatch.setattr(work, "build_structured_report", fail)
     with pytest.raises(ImageError, match="values of which no DICOM result can be made"):
         segment_to_dicom(read_image(write_series()), exact, Request(("liver",)), files)
     assert [each.exists() for each in files.paths] == [False] * 3

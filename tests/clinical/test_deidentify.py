@@ -15,7 +15,8 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
 
 from vesalius.cli.deidentify import deidentified
-from vesalius.clinical.deidentify import Change, deidentify, deidentify_folder, read_deidentified
+from vesalius.clinical.cleaning import Change
+from vesalius.clinical.deidentify import deidentify, deidentify_folder, read_deidentified
 from vesalius.clinical.work import DicomFiles, segment_to_dicom
 from vesalius.errors import ImageError, OutputError
 from vesalius.files import write_text

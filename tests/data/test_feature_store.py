@@ -13,6 +13,7 @@ from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.features import DTYPES, FeatureStore, RowLayout, StoreConfig, StoredView, fingerprint_files
 from vesalius.data.views import PromptMix, TrainingView, View, collate
 from vesalius.errors import ConfigError, DataError, OutputError
+from waiting import PATIENCE_S
 
 SHAPES = {"image_tap0": (5, 3), "image_tap1": (2, 2, 2)}
 SIDE, ROWS = 7, 4
@@ -127,7 +128,7 @@ def fill_slowly(root: Path, begun: object, release: object) -> None:
     store = open_store(root)
     with store.building():
         begun.set()
-        release.wait(10)
+        release.wait(PATIENCE_S)
         tensors, masks = draw()
         store.write(range(ROWS), tensors, masks)
 
@@ -152,7 +153,7 @@ class TestProcesses:
         begun, release, waits = context.Event(), context.Event(), []
         process = context.Process(target=fill_slowly, args=(tmp_path, begun, release))
         process.start()
-        assert begun.wait(10)
+        assert begun.wait(PATIENCE_S)
 
         def on_wait() -> None:
             waits.append(True)

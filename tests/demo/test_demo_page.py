@@ -15,7 +15,7 @@ from vesalius.demo.page import (
     TargetRegion,
     percent,
     render_pages,
-    summarise,
+    summarise_findings,
 )
 from vesalius.knowledge import Knowledge, LearntTarget
 
@@ -61,13 +61,13 @@ def portrayed(existence=0.93, share=0.05):
 
 
 def test_a_phrase_is_summed_up_over_its_pictures(results):
-    rows = {(pictures, asked): outcome for pictures, asked, outcome in summarise(results)}
+    rows = {(pictures, asked): outcome for pictures, asked, outcome in summarise_findings(results)}
     assert rows["2 × Heads & <script>", "“brain”"] == "mean Dice 0.800 (lowest 0.700)"
     assert rows["2 × Heads & <script>", "“polyp”"] == "marks 2.5 % of pixels; under 1 % in 1 of 2"
 
 
 def test_names_are_counted_by_where_they_come_from(results):
-    rows = {pictures: (asked, outcome) for pictures, asked, outcome in summarise(results)}
+    rows = {pictures: (asked, outcome) for pictures, asked, outcome in summarise_findings(results)}
     assert rows["1 × sample, by its header"] == ("modality", "1 of 1 right")
     assert rows["1 × sample, by its pixels"] == ("modality, plane, station", "1 of 3 right, 1 unsure")
 
@@ -78,7 +78,7 @@ def test_no_answer_is_neither_right_nor_wrong():
 
 
 def test_a_demo_without_pictures_has_an_empty_summary():
-    assert summarise(Findings("m", (), (), ())) == []
+    assert summarise_findings(Findings("m", (), (), ())) == []
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from scipy import stats
 from scipy.stats import false_discovery_control
 
 from vesalius.errors import ConfigError, DataError
-from vesalius.evaluation.compare import compare, correct_holm, find_stability, pair, rank_biserial, signed_rank_test
+from vesalius.evaluation.compare import compare, correct_holm, find_stability, rank_biserial, signed_rank_test
+from vesalius.evaluation.pairing import pair
 from vesalius.evaluation.statistics import Bootstrap
 from vesalius.evaluation.stored import StoredEvaluation
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from vesalius.evaluation.metrics import dice, iou, outline, precision, recall, surface_distances
+from vesalius.evaluation.metrics import boundary_pixels, dice, iou, precision, recall, surface_distances
 from vesalius.imaging.slices import mask_overlap
 
 FULL, EMPTY = torch.ones(1, 4, 4, dtype=torch.bool), torch.zeros(1, 4, 4, dtype=torch.bool)
@@ -188,13 +188,13 @@ def test_the_outline_is_what_touches_the_outside_by_a_side():
     mask[0, 0] = True
     expected = mask.copy()
     expected[2:4, 2:5] = False
-    assert (outline(mask) == expected).all()
+    assert (boundary_pixels(mask) == expected).all()
 
 
 def test_beyond_the_image_is_outside():
     expected = WHOLE.copy()
     expected[1:-1, 1:-1] = False
-    assert (outline(WHOLE) == expected).all()
+    assert (boundary_pixels(WHOLE) == expected).all()
 
 
 def test_distances_by_hand():

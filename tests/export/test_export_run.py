@@ -12,7 +12,7 @@ import torch
 from vesalius import Predictor
 from vesalius.console import progress_bar
 from vesalius.errors import DataError, ModelError, OutputError
-from vesalius.export.run import Timing, export_model, measure
+from vesalius.export.run import Timing, export_model, time_models
 from vesalius.imaging import MedicalImage
 from vesalius.models.checkpoint_file import find_checkpoint, read_notes
 from vesalius.models.checkpoints import load_segmenter, save_model
@@ -189,7 +189,7 @@ def test_openvino_reports_nothing_to_its_makers(checkpoint, tmp_path):
 
 
 def test_models_are_timed_in_turns(build_tiny):
-    first, second = measure([build_tiny("unet_d"), build_tiny("unet_d")], rounds=1)
+    first, second = time_models([build_tiny("unet_d"), build_tiny("unet_d")], rounds=1)
     assert min(first.image, first.decoder, second.image, second.decoder) > 0
 
 

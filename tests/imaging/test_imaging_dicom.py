@@ -155,12 +155,12 @@ class TestSilence:
         read, refused, slow = [], [], []
         tracemalloc.start()
         for path in sorted(path for path in sample("CT_small.dcm").parent.rglob("*") if path.is_file()):
-            start = time.monotonic()
+            start = time.process_time()
             try:
                 read.append(read_image(path).slices()[0].rgb.ndim == 3)
             except ImageError as error:
                 refused.append(str(error).startswith(f"{path}: "))
-            slow += [path.name] if time.monotonic() - start > 10 else []
+            slow += [path.name] if time.process_time() - start > 10 else []
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert len(read) > 80

@@ -11,7 +11,13 @@ from vesalius.errors import MissingPackageError, ModelError
 from vesalius.files import sha256_of
 from vesalius.imaging import MedicalImage
 from vesalius.models import EncoderSpec, ImageFeatures, TextFeatures
-from vesalius.models.checkpoint_file import CONTRACT_NAME, ExportContract, check_files, read_contract, write_contract
+from vesalius.models.checkpoint_file import (
+    CONTRACT_NAME,
+    ExportContract,
+    read_contract,
+    verify_checksums,
+    write_contract,
+)
 from vesalius.models.exported import (
     ExportedSegmenter,
     flatten_image,
@@ -94,7 +100,7 @@ def test_what_is_written_is_read_again(folder):
     assert (contract.precision, contract.notes) == ("int8", {"epochs": 3})
     assert contract.graph_file("image") == "image.onnx"
     assert contract.graph_file("text") is None
-    check_files(folder, contract)
+    verify_checksums(folder, contract)
 
 
 def test_jobs_that_an_export_does_not_do_are_remembered(folder):
@@ -115,14 +121,14 @@ def test_others_can_read_how_pixels_are_prepared(folder):
 def test_a_file_that_changed_is_refused(folder):
     (folder / "image.onnx").write_bytes(b"another")
     with pytest.raises(ModelError, match=r"image\.onnx: not the file that was exported"):
-        check_files(folder, read_contract(folder / CONTRACT_NAME))
+        verify_checksums(folder, read_contract(folder / CONTRACT_NAME))
 
 
 @pytest.mark.parametrize("name", ["absent.onnx", "../export.json", "/etc/hostname"])
 def test_a_file_that_is_missing_or_elsewhere_is_refused(folder, name):
     change(folder, files={name: "0"})
     with pytest.raises(ModelError, match="named in export.json and not there"):
-        check_files(folder, read_contract(folder / CONTRACT_NAME))
+        verify_checksums(folder, read_contract(folder / CONTRACT_NAME))
 
 
 @pytest.mark.parametrize("fields", [{"format": 9}, {"runtime": "tensorrt"}])

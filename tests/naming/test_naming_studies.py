@@ -6,7 +6,7 @@ import pytest
 
 from vesalius.naming.studies import StudyPart, facts_of, group_studies, summarise_study
 from vesalius.naming.tables import NamingResult
-from vesalius.naming.telling import digest, print_names
+from vesalius.naming.telling import digest_series, print_names
 
 
 def facts(modality="CT", plane="axial", slices=312, stations=("chest", "abdomen"), purpose=None, protocol=None):
@@ -69,6 +69,6 @@ def test_series_are_told_by_their_paths_within_the_folder_they_share_if_any(
     labeller, make_volume, capsys, sources, told
 ):
     series = [labeller.label(make_volume("head", source=Path(source))) for source in sources]
-    print_names(NamingResult(series), digest(series, None, audit=False))
+    print_names(NamingResult(series), digest_series(series, None, audit=False))
     words = capsys.readouterr().out.split()
     assert [word for word in words if word.endswith(".dcm")] == list(told)

@@ -7,6 +7,8 @@ from types import ModuleType
 
 import pytest
 
+from waiting import PATIENCE_S
+
 pytest.importorskip("pynetdicom", reason="needs the extra pacs")
 
 
@@ -29,5 +31,5 @@ def dropped_sockets() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     for each in set(threading.enumerate()) - before:
-        each.join(10)
+        each.join(PATIENCE_S)
     gc.collect()

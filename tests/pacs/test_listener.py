@@ -38,8 +38,11 @@ from vesalius.pacs.rules import Destination, PacsRules, QueueSettings, Rule  # n
 from vesalius.pacs.series_queue import SeriesQueue  # noqa: E402
 from vesalius.pacs.settings import ListenSettings  # noqa: E402
 from vesalius.pacs.states import State  # noqa: E402
+from waiting import PATIENCE_S, until  # noqa: E402
 
 STATUSES = (SUCCESS, OUT_OF_RESOURCES, MISMATCH, NOT_UNDERSTOOD, OTHER_SERIES)
+SOON_S = 30
+"""Less than what stands still may take where nothing shortens it."""
 AT_ONCE = QueueSettings(rest_seconds=0, retry_seconds=0, attempts=1)
 
 
@@ -64,6 +67,12 @@ def send(port: int, *datasets: Dataset, called: str = "VESALIUS", calling: str =
     found = [association.send_c_store(each).get("Status") for each in datasets]
     association.release()
     return found
+
+
+def hear(capsys, words: str) -> None:
+    """Wait until a thread of the listener says something, which it may do after its answer."""
+    said: list[str] = []
+    until(lambda: said.append(capsys.readouterr().err) or words in " ".join("".join(said).split()))
 
 
 def test_echo_is_answered(port):
@@ -127,8 +136,7 @@ def test_an_instance_of_another_series_is_refused_for_good(port, make_slice):
 
 def test_only_calls_to_its_title_are_taken(port, make_slice, capsys):
     assert send(port, make_slice("1.2.3.4"), called="ANOTHER") == []
-    said = " ".join(capsys.readouterr().err.split())
-    assert "turned away (Called AE title not recognised): from 'TEST' at 127.0.0.1 to 'ANOTHER'." in said
+    hear(capsys, "turned away (Called AE title not recognised): from 'TEST' at 127.0.0.1 to 'ANOTHER'.")
 
 
 def test_values_that_pydicom_repeats_are_not_said(queue):
@@ -144,8 +152,7 @@ def test_values_that_pydicom_repeats_are_not_said(queue):
 def test_only_known_callers_are_let_in(queue, make_slice, capsys):
     with listening(queue, ListenSettings(port=0, callers=("KNOWN",))) as bound:
         assert send(bound, make_slice("1.2.3.4"), calling="STRANGER") == []
-        said = " ".join(capsys.readouterr().err.split())
-        assert "turned away (Calling AE title not recognised): from 'STRANGER'" in said
+        hear(capsys, "turned away (Calling AE title not recognised): from 'STRANGER'")
         assert send(bound, make_slice("1.2.3.4"), calling="KNOWN") == [0]
 
 
@@ -178,7 +185,7 @@ def test_an_instance_that_is_too_large_ends_its_association_alone(port, queue, m
 def test_noise_does_not_end_the_listener(port, make_slice):
     draws = random.Random(0)
     for length in (1, 6, 10, 74, 500, 5000):
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as stranger:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as stranger:
             kind = bytes([draws.randrange(1, 8)])
             stranger.sendall(kind + b"\0" + draws.randrange(0, 2**32).to_bytes(4, "big") + draws.randbytes(length))
     assert send(port, make_slice("1.2.3.4")) == [0]
@@ -194,7 +201,7 @@ def test_a_caller_that_breaks_the_protocol_leaves_no_association_behind(capsys):
     dul = Mock(state_machine=SimpleNamespace(do_action=act))
     guard(SimpleNamespace(assoc=SimpleNamespace(dul=dul, kill=ended.set)))
     dul.state_machine.do_action("Evt7")
-    assert ended.wait(5)
+    assert ended.wait(PATIENCE_S)
     dul.kill_dul.assert_called_once()
     dul.socket.close.assert_called_once()
     assert "does not keep to the protocol" in capsys.readouterr().err
@@ -218,7 +225,7 @@ def test_callers_that_stop_in_the_middle_lose_their_place(queue, monkeypatch, ma
     for each in (guarding, listener):
         monkeypatch.setattr(each, "ASSOCIATION_S", 0.2)
     with listening(queue, ListenSettings(port=0, most_associations=1)) as bound:
-        with socket.create_connection(("127.0.0.1", bound), timeout=5) as stranger:
+        with socket.create_connection(("127.0.0.1", bound), timeout=SOON_S) as stranger:
             stranger.sendall(said)
             assert ends(stranger)
         monkeypatch.undo()
@@ -229,7 +236,7 @@ def test_callers_that_stop_in_the_middle_lose_their_place(queue, monkeypatch, ma
 def test_a_caller_that_stops_in_the_middle_of_an_instance_loses_its_place(queue, recorded, monkeypatch, make_slice):
     monkeypatch.setattr(guarding, "PDU_S", 0.5)
     with listening(queue, ListenSettings(port=0, most_associations=1)) as bound:
-        with socket.create_connection(("127.0.0.1", bound), timeout=10) as stranger:
+        with socket.create_connection(("127.0.0.1", bound), timeout=SOON_S) as stranger:
             stranger.sendall(recorded[0])
             assert stranger.recv(1) == b"\x02"  # accepted
             stranger.sendall(b"\x04\x00\x00\x01\x00\x00abcd")
@@ -240,9 +247,8 @@ def test_a_caller_that_stops_in_the_middle_of_an_instance_loses_its_place(queue,
 
 def answers_soon(port: int, dataset: Dataset) -> bool:
     """Whether an instance is taken as soon as the thread of a former association has gone."""
-    patience = time.monotonic() + 10
-    while not (answers := send(port, dataset)) and time.monotonic() < patience:
-        time.sleep(0.1)
+    answers = []
+    until(lambda: answers.extend(send(port, dataset)) or answers)
     return answers == [0]
 
 
@@ -259,10 +265,9 @@ def test_a_caller_that_sends_byte_by_byte_has_no_more_time(monkeypatch):
     monkeypatch.setattr(guarding, "PDU_S", 0.2)
     connection = Mock()
     connection.recv.side_effect = lambda size: time.sleep(0.02) or b"x"
-    began = time.monotonic()
     with pytest.raises(TimeoutError):
         guarding._reader(connection, lambda: True)(1000)
-    assert time.monotonic() - began < 5
+    assert connection.recv.call_count < 1000
 
 
 @pytest.fixture(scope="module")
@@ -281,10 +286,10 @@ def certificate(tmp_path_factory) -> ListenSettings:
 
 @pytest.mark.slow
 def test_callers_over_tls_that_say_nothing_keep_nobody_waiting(queue, certificate, make_slice):
-    with listening(queue, certificate) as bound, socket.create_connection(("127.0.0.1", bound), timeout=5):
+    with listening(queue, certificate) as bound, socket.create_connection(("127.0.0.1", bound)):
         node = pynetdicom.AE()
         node.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
-        node.connection_timeout = node.acse_timeout = node.dimse_timeout = 10
+        node.connection_timeout = node.acse_timeout = node.dimse_timeout = SOON_S
         trusted = ssl.create_default_context(cafile=str(certificate.certificate))
         association = node.associate("127.0.0.1", bound, ae_title="VESALIUS", tls_args=(trusted, "localhost"))
         assert association.is_established
@@ -308,7 +313,7 @@ def test_the_file_that_tls_cannot_use_is_named(certificate, tmp_path):
 def test_dcmtk_sends_to_it(port, queue, tmp_path, make_slice):
     file = tmp_path / "slice.dcm"
     make_slice("1.2.3.4").save_as(file, enforce_file_format=True)
-    subprocess.run(["storescu", "-aec", "VESALIUS", "127.0.0.1", str(port), str(file)], check=True, timeout=30)
+    subprocess.run(["storescu", "-aec", "VESALIUS", "127.0.0.1", str(port), str(file)], check=True, timeout=PATIENCE_S)
     assert len(queue.list_series()) == 1
 
 
@@ -333,8 +338,15 @@ def test_a_port_in_use_is_said(queue, port):
         pass
 
 
+@pytest.fixture
+def roomy_port(queue):
+    """Of a listener that turns nobody away for lack of places, though threads of former callers take their time."""
+    with listening(queue, ListenSettings(port=0, most_megabytes=1, most_associations=200)) as bound:
+        yield bound
+
+
 @pytest.mark.slow
-def test_whatever_a_node_is_sent_it_goes_on(port, queue, make_slice, monkeypatch):
+def test_whatever_a_node_is_sent_it_goes_on(roomy_port, queue, make_slice, monkeypatch):
     """All files that pydicom brings, as they are: accepted or refused, and what was accepted is named or refused."""
     statuses: dict[str, int | None] = {}
     for path in sorted(Path(pydicom.data.get_testdata_file("CT_small.dcm")).parent.rglob("*")):
@@ -345,7 +357,7 @@ def test_whatever_a_node_is_sent_it_goes_on(port, queue, make_slice, monkeypatch
             continue  # no file that a node could announce
         node = pynetdicom.AE()
         node.add_requested_context(sop_class, syntax)
-        association = node.associate("127.0.0.1", port, ae_title="VESALIUS")
+        association = node.associate("127.0.0.1", roomy_port, ae_title="VESALIUS")
         if not association.is_established:
             continue
         try:
@@ -354,7 +366,7 @@ def test_whatever_a_node_is_sent_it_goes_on(port, queue, make_slice, monkeypatch
             statuses[path.name] = None  # the sender's own library refuses
         association.abort()
     assert sum(status == 0 for status in statuses.values()) > 50
-    assert send(port, make_slice("1.2.3.4")) == [0]
+    assert send(roomy_port, make_slice("1.2.3.4")) == [0]
     sent = []
     monkeypatch.setattr(worker, "send", lambda file, destination, own_aet: sent.append(file))
     rules = PacsRules((Rule("all", "name", ("web",)),), {"web": Destination(url="https://web.example.org")}, AT_ONCE)
@@ -400,17 +412,14 @@ def test_an_association_with_wrong_bytes_does_not_end_the_listener(port, queue, 
     """A recorded association with bytes changed, left out or doubled, 150 times; then a sound one is served."""
     draws = random.Random(0)
     for _ in range(150):
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as stranger:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as stranger:
             stranger.settimeout(0.2)
             for piece in recorded:
                 with suppress(OSError):
                     stranger.sendall(spoil(piece, draws))
                     stranger.recv(2**16)
-    patience = time.monotonic() + 30  # all places may be taken until the last of the 150 is given up
-    while not (answers := send(port, make_slice("1.2.3.5"))) and time.monotonic() < patience:
-        time.sleep(0.5)
-    assert answers == [0]
-    assert list(queue.unfinished.iterdir()) == []
+    assert answers_soon(port, make_slice("1.2.3.5"))  # all places may be taken until the last of the 150 is given up
+    until(lambda: list(queue.unfinished.iterdir()) == [])
     stored = [pydicom.dcmread(path) for series in queue.list_series() for path in series.folder.iterdir()]
     assert len(stored) >= 2
 

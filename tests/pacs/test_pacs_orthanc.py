@@ -34,6 +34,12 @@ def vesalius(*arguments, capsys):
     return capsys.readouterr().out
 
 
+@pytest.fixture(autouse=True)
+def _series_are_whole_before_they_are_worked_on(trials, monkeypatch):
+    """However long the next slice of a series is on its way."""
+    monkeypatch.setattr(trials, "RULES", trials.RULES.replace("rest_seconds = 1\n", "rest_seconds = 5\n"))
+
+
 @pytest.fixture
 def archive(trials, tmp_path):
     found = trials.Archive(tmp_path / "orthanc")
@@ -87,7 +93,7 @@ def test_series_that_arrive_are_worked_on_once_whatever_is_killed(trials):
 def test_it_stops_when_it_is_told_and_says_what_it_did(trials, tmp_path, capsys):
     with trials.running(tmp_path) as (archive, program, port):
         trials.send(trials.make_series(1), port)
-        assert trials.wait_for(lambda: len(archive.results()) == 3 - 1, 120)
+        assert trials.wait_for(lambda: len(archive.results()) == 3 - 1, trials.PATIENCE_S)
         program.kill(signal.SIGTERM)
         assert program.process.returncode == 0
         told = json.loads(vesalius("pacs", "status", tmp_path / "queue", "--json", capsys=capsys))

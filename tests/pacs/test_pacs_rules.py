@@ -2,7 +2,7 @@ import pytest
 
 from vesalius.addresses import check_aet, check_url
 from vesalius.errors import ConfigError
-from vesalius.pacs.rules import SeriesFacts, read_rules
+from vesalius.pacs.rules import SeriesFacts, read_pacs_rules
 
 RULES = """
 [queue]
@@ -37,7 +37,7 @@ def read(tmp_path):
     def read_text(text: str):
         path = tmp_path / "rules.toml"
         path.write_text(text)
-        return read_rules(path)
+        return read_pacs_rules(path)
 
     return read_text
 

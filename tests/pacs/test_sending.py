@@ -14,6 +14,7 @@ from vesalius.errors import OutputError  # noqa: E402
 from vesalius.pacs import guard, sending  # noqa: E402
 from vesalius.pacs.rules import Destination  # noqa: E402
 from vesalius.pacs.sending import send  # noqa: E402
+from waiting import PATIENCE_S  # noqa: E402
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_a_node_that_stops_in_the_middle_of_its_answer_is_given_up(file, monkeyp
     def answer(server: socket.socket) -> None:
         caller, _ = server.accept()
         with caller:
-            caller.settimeout(30)
+            caller.settimeout(PATIENCE_S)
             caller.sendall(b"\x02\x00\x00\x01\x00\x00abcd")
             with suppress(ConnectionError):
                 while caller.recv(2**16):

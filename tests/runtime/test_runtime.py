@@ -229,7 +229,7 @@ main(["segment", {str(picture)!r}, "-p", "polyp", "-o", {str(tmp_path / "many")!
 main(["name", {str(picture)!r}])
 main(["models", "pocket"])
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     assert len(list(Path(tmp_path / "out").glob("*.mask.png"))) == 2
     assert len(list(Path(tmp_path / "many").glob("*.mask.png"))) == 1
@@ -248,7 +248,7 @@ main({arguments})
         ["evaluate", "pocket", "--data", "folder"],
     ):
         code = script.replace("{arguments}", repr(arguments))
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 2
         assert "pip install 'vesalius[train]'" in done.stderr
         assert "Traceback" not in done.stderr

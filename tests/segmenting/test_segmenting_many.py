@@ -20,7 +20,7 @@ from vesalius.records import SEGMENTATIONS
 from vesalius.segmenting import run as many
 from vesalius.segmenting.request import Request
 from vesalius.segmenting.run import segment_many
-from vesalius.segmenting.table import write_table
+from vesalius.segmenting.table import write_mask_table
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_a_run_that_was_killed_leaves_what_the_next_one_finishes(ask, pictures, 
     with monkeypatch.context() as patch:  # as a kill does: files are there that no row tells of
         patch.setattr(ResultsJournal, "add", lambda self, rows: None)
         patch.setattr(ResultsJournal, "end", lambda self: None)
-        patch.setattr(many, "write_table", lambda *_: None)
+        patch.setattr(many, "write_mask_table", lambda *_: None)
         ask(pictures, tmp_path / "out")
     (tmp_path / "out" / f".{'0' * 32}.red.polyp.mask.png").write_bytes(b"half")
     (tmp_path / "out" / f".{'0' * 32}.mine.png").write_bytes(b"mine")
@@ -327,7 +327,7 @@ def test_the_table_may_be_elsewhere_and_parquet(ask, pictures, tmp_path):
 
 
 def test_what_users_and_files_say_is_no_formula_in_the_table(tmp_path):
-    write_table(tmp_path / "t.csv", [{"image": "@x.png", "prompt": "=1+1", "share": -0.5}])
+    write_mask_table(tmp_path / "t.csv", [{"image": "@x.png", "prompt": "=1+1", "share": -0.5}])
     (row,) = read_rows(tmp_path / "t.csv")
     assert (row["source"], row["phrase"], row["share_marked"]) == ("'@x.png", "'=1+1", "-0.5")
 

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from vesalius.imaging import MedicalImage
-from vesalius.segmenting.page import COLOURS, colour_of, write_overview, write_page
-from vesalius.volumes import PackedMasks, choose_slices
+from vesalius.imaging.mask_volumes import PackedMasks, choose_shown_slices
+from vesalius.segmenting.page import COLOURS, colour_of, write_overview, write_results_page
 
 
 def packed(*planes: np.ndarray) -> PackedMasks:
@@ -57,8 +57,8 @@ def test_large_pictures_are_drawn_small_and_thin_marks_stay(tmp_path):
 def test_a_series_shows_its_marked_slices_with_their_numbers(tmp_path):
     masks = packed(*(square() if 10 <= place < 14 else np.zeros((64, 80), bool) for place in range(30)))
     empty = packed(*np.zeros((30, 64, 80), bool))
-    assert choose_slices(masks.marked) == [10, 11, 12, 13]
-    assert len(choose_slices(empty.marked)) == 12
+    assert choose_shown_slices(masks.marked) == [10, 11, 12, 13]
+    assert len(choose_shown_slices(empty.marked)) == 12
     for of_all in ({}, {0: empty}):
         assert draw(tmp_path / "b.jpg", np.zeros((30, 64, 80), np.uint8), of_all).shape == (3 * 192, 4 * 240, 3)
     drawn = draw(tmp_path / "a.jpg", np.zeros((30, 64, 80), np.uint8), {0: masks, 3: empty})
@@ -78,7 +78,7 @@ def test_the_page_says_what_is_empty_and_what_was_never_learnt(tmp_path):
     volume = row(
         image="/in/v.nii.gz", slices=30, slices_marked=4, volume_ml=3.0, label=2, notices=["9 slices left out."]
     )
-    write_page(tmp_path / "index.html", [*rows, volume], [], [tmp_path / "results.csv"])
+    write_results_page(tmp_path / "index.html", [*rows, volume], [], [tmp_path / "results.csv"])
     text = html.unescape(re.sub(r"<[^>]+>", "", (tmp_path / "index.html").read_text()))
     for told in (
         "polyp: existence 0.90; 50.00 % marked; 12.5 mm²; mask",
@@ -96,7 +96,9 @@ def test_the_page_says_what_is_empty_and_what_was_never_learnt(tmp_path):
 def test_the_page_needs_no_network_and_no_script_and_escapes_what_comes_from_outside(tmp_path):
     name = '<script>alert("x")</script> #1%.png'
     odd = row(image=f"/in/{name}", prompt='<b onclick="x">', mask=name, overlay=name, notices=["<i>"], remark="<u>")
-    write_page(tmp_path / "index.html", [odd], [{"source": "<s>", "reason": "\x1b[31m"}], [tmp_path / "results.csv"])
+    write_results_page(
+        tmp_path / "index.html", [odd], [{"source": "<s>", "reason": "\x1b[31m"}], [tmp_path / "results.csv"]
+    )
     text = (tmp_path / "index.html").read_text()
     assert not re.search(r"<script|<b onclick|<u>|<s>|https?:|\x1b", text)
     (target,) = set(re.findall(r'src="([^"]+)"', text))
@@ -104,6 +106,6 @@ def test_the_page_needs_no_network_and_no_script_and_escapes_what_comes_from_out
 
 
 def test_colours_on_the_page_are_those_of_the_pictures(tmp_path):
-    write_page(tmp_path / "index.html", [row(), row(prompt="lungs")], [], [])
+    write_results_page(tmp_path / "index.html", [row(), row(prompt="lungs")], [], [])
     legend = (tmp_path / "index.html").read_text().split('<div class="legend">')[1]
     assert legend.index(f"rgb{colour_of(0)}") < legend.index("polyp") < legend.index(f"rgb{colour_of(1)}")

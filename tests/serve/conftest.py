@@ -23,6 +23,7 @@ from vesalius.serve.pool import WorkerPool
 from vesalius.serve.service import Service
 from vesalius.serve.settings import Limits, ServeSettings
 from vesalius.serve.store import UploadStore
+from waiting import PATIENCE_S, until
 
 MEGABYTE = 2**20
 Serve = Callable[..., TestClient]
@@ -83,7 +84,7 @@ def serve(tmp_path, bright) -> Iterator[Serve]:
 
     yield start
     for pool, keeping, client in opened:
-        pool.close(30)
+        pool.close(PATIENCE_S)
         keeping.__exit__(None, None, None)
         client.close()
 
@@ -98,7 +99,7 @@ def browser() -> Iterator[object]:
     from page_client import CHROMIUM, SOFTWARE, playwright
 
     with playwright.sync_playwright() as program:
-        opened = program.chromium.launch(executable_path=CHROMIUM, args=SOFTWARE)
+        opened = program.chromium.launch(executable_path=CHROMIUM, args=SOFTWARE, timeout=1000 * PATIENCE_S)
         yield opened
         opened.close()
 
@@ -118,20 +119,19 @@ def address(serve) -> Iterator[Callable[..., str]]:
         thread = threading.Thread(target=server.run)
         thread.start()
         running.append((server, thread))
-        while not server.started:
-            assert thread.is_alive()
+        until(lambda: server.started or not thread.is_alive())
         return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
 
     yield start
     for server, thread in running:
         server.should_exit = True
-        thread.join(timeout=20)
+        thread.join(PATIENCE_S)
 
 
 @pytest.fixture
 def visit(browser, address) -> Iterator[Callable[..., object]]:
     """Open the page; at the end, nothing may have been said on the console and nothing may have failed."""
-    from page_client import WIDE
+    from page_client import WIDE, expect
 
     said: list[str] = []
     contexts = []
@@ -143,11 +143,14 @@ def visit(browser, address) -> Iterator[Callable[..., object]]:
 
         context = browser.new_context(viewport=viewport, color_scheme=theme, accept_downloads=True)
         contexts.append(context)
+        context.set_default_timeout(1000 * PATIENCE_S)
         page = context.new_page()
         page.on("console", lambda message: note(message.text))
         page.on("pageerror", lambda error: note(str(error)))
         page.on("dialog", lambda dialog: (note(dialog.message), dialog.dismiss()))
         page.goto(address(**settings))
+        if "token" not in settings:
+            expect(page.locator("#model")).not_to_be_empty()  # before, nothing is suggested, and what is said is lost
         return page
 
     yield visit

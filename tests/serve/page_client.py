@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from vesalius.naming.labels import Answer, SeriesName, SliceName
+from waiting import PATIENCE_S
 
 serve_app = pytest.importorskip("vesalius.serve.app", reason="the extra serve is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -31,8 +33,10 @@ NEEDED = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
 ]
 """What tests of the page are marked with."""
+FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""What was drawn before this is on the screen after it."""
 expect = playwright.expect
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=1000 * PATIENCE_S)
 
 
 class FakeLabeller:
@@ -70,13 +74,21 @@ def ask(page, *phrases: str) -> None:
 
 
 def open_file(page, path: Path) -> None:
+    """Open a file, and wait until it is drawn: its canvas stands there before, and says what is drawn only then."""
     page.set_input_files("#files", path)
     expect(page.locator("#facts")).to_contain_text(path.name)
-    expect(page.locator(f".pane canvas[aria-label^='{path.name}']")).to_be_visible()
+    expect(page.locator(f".pane canvas[aria-label^='{path.name}: ']")).to_be_visible()
+
+
+def correct(page, button: str = "Start") -> None:
+    """Take up the brush, and wait until strokes count: before, keys move the image."""
+    page.get_by_role("button", name=button, exact=True).click()
+    expect(page.locator("#status")).to_contain_text("Correcting ")
 
 
 def pixels_of(page, place: int = 0) -> np.ndarray:
-    """What a pane shows, [H, W, 3]."""
+    """What a pane shows, [H, W, 3], with all that was drawn until now."""
+    page.evaluate(FRAMES)
     content = page.locator(".pane canvas").nth(place).screenshot()
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), dtype=np.int16)
 
@@ -95,11 +107,10 @@ def hear_corrections(page) -> list[bytes]:
 
 def until(page, hold: Callable[[], bool]) -> None:
     """Wait until something holds, as canvases are drawn a little after everything else."""
-    for _ in range(60):
-        if hold():
-            return
+    end = time.monotonic() + PATIENCE_S
+    while not hold():
+        assert time.monotonic() < end, "it did not come to hold"
         page.wait_for_timeout(100)
-    raise AssertionError("it did not come to hold")
 
 
 def check_access(page) -> None:

@@ -8,8 +8,8 @@ from serve_client import half_bright, nifti, png
 pytest.importorskip("mcp", reason="the extra mcp is not installed")
 
 from vesalius.errors import ConfigError, OutputError, PromptError
+from vesalius.imaging.mask_volumes import STRAIGHTENED
 from vesalius.serve.agents import AgentTools
-from vesalius.volumes import STRAIGHTENED
 
 START = "import sys; from vesalius.cli import main; main(sys.argv[1:])"
 

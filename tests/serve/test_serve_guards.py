@@ -13,6 +13,7 @@ from vesalius.serve import guards, running
 from vesalius.serve.refusals import ServiceError
 from vesalius.serve.running import MOST_FILES, allow_open_files
 from vesalius.serve.settings import ServeSettings
+from waiting import PATIENCE_S
 
 TOKEN = "a token that is long enough"
 
@@ -254,7 +255,6 @@ def test_forms_that_take_up_too_much_together_are_told_to_come_back(serve):
 
 
 def test_an_upload_that_stands_still_is_given_up(client, monkeypatch):
-    monkeypatch.setattr(guards, "STANDSTILL_S", 0.2)
     parts = [{"type": "http.request", "body": b"--x\r\n", "more_body": True}]
     headers = [(b"host", b"127.0.0.1"), (b"content-type", b"multipart/form-data; boundary=x")]
     scope = {"type": "http", "method": "POST", "path": "/api/uploads", "query_string": b"", "headers": headers}
@@ -268,7 +268,9 @@ def test_an_upload_that_stands_still_is_given_up(client, monkeypatch):
     async def send_on(message):
         told.append(message)
 
-    asyncio.run(asyncio.wait_for(client.app(scope, receive, send_on), 20))
+    with monkeypatch.context() as patch:
+        patch.setattr(guards, "STANDSTILL_S", 0.2)
+        asyncio.run(asyncio.wait_for(client.app(scope, receive, send_on), PATIENCE_S))
     assert told[0]["status"] == 408
     send(client, png(half_bright()))
 

@@ -21,7 +21,8 @@ from vesalius.errors import ImageError
 from vesalius.imaging.dicom import read_dicom
 from vesalius.imaging.search import FoundSeries
 from vesalius.serve import app, intake
-from vesalius.serve.store import UploadStore, new_handle, no_room, size_of
+from vesalius.serve.store import UploadStore, no_room, size_of
+from vesalius.serve.uploads import new_handle
 
 
 def drop(client, **contents: bytes) -> list[dict]:
@@ -144,7 +145,7 @@ def test_whoever_tries_again_unpacks_and_places_what_another_began(client, monke
     store, budget = client.inside.store, intake.Budget(10**9, lambda: 10**9)
     incoming = store.receive(0)
     (incoming / "source/two.zip").write_bytes(pack({"a.png": png(half_bright()), "b.png": png(half_bright(8, 8))}))
-    for name, calls in (("_write_entry", 2), ("_read_all", 1), ("write_record", 2), ("_move", 2)):
+    for name, calls in (("_write_entry", 2), ("_read_all", 1), ("write_upload", 2), ("_move", 2)):
         once(name, calls)
         with pytest.raises(Ended):
             intake.take_in(incoming, "two.zip", budget, lambda: new_handle(0, 1))

@@ -19,7 +19,8 @@ from serve_client import half_bright, nifti, png, send
 from vesalius.masks import MaskRules
 from vesalius.serve import engine
 from vesalius.serve.monai_label import SeriesArchive
-from vesalius.serve.store import Upload, UploadStore, new_handle, write_record
+from vesalius.serve.store import UploadStore
+from vesalius.serve.uploads import Upload, new_handle, write_upload
 
 LIMIT = "----------lImIt_of_THE_fIle_eW_$"
 """Boundary of Slicer's forms."""
@@ -238,7 +239,7 @@ def keep_upload(store: UploadStore, minutes_ago: float, asked: float = 0, **fact
     known = {"kind": "volume", "name": "a", "width": 8, "height": 8, "depth": 1, "spacing_mm": None, "modality": "CT"}
     known |= {"plane": None, "dicom": True, "slice_axis": 0, "slice_reversed": False, "notices": [], "source": "source"}
     (store.uploads / handle).mkdir()
-    write_record(store.uploads / handle, Upload(handle, arrived=1e9 - 60 * minutes_ago, **{**known, **facts}))
+    write_upload(store.uploads / handle, Upload(handle, arrived=1e9 - 60 * minutes_ago, **{**known, **facts}))
     os.utime(store.uploads / handle / "upload.json", (time.time() - 60 * asked,) * 2)
     return handle
 

@@ -6,7 +6,20 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from page_client import AXE, NEEDED, PHONE, WIDE, ask, check_access, coloured, expect, open_file, pixels_of, until
+from page_client import (
+    AXE,
+    NEEDED,
+    PHONE,
+    WIDE,
+    ask,
+    check_access,
+    coloured,
+    correct,
+    expect,
+    open_file,
+    pixels_of,
+    until,
+)
 from PIL import Image
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
@@ -147,23 +160,23 @@ def test_folders_are_sent_with_their_names(visit, tmp_path):
 def test_a_busy_service_is_asked_again_when_it_says_so(visit, picture):
     page = visit(expected=["status of 429"])
     open_file(page, picture)
-    refused = []
+    asked = []
 
     def refuse_once(route) -> None:
-        if refused:
-            route.continue_()
-            return
-        refused.append(route.request.url)
-        route.fulfill(status=429, headers={"Retry-After": "1"}, json={"error": {"what": "The queue is full"}})
+        asked.append(route)
+        if len(asked) == 1:
+            route.fulfill(status=429, headers={"Retry-After": "1"}, json={"error": {"what": "The queue is full"}})
 
     page.route("**/segment", refuse_once)
     page.get_by_label("What to outline").fill("polyp")
     page.keyboard.press("Enter")
     progress = page.get_by_role("progressbar", name="Progress")
+    until(page, lambda: len(asked) == 2)
     expect(progress).to_be_visible()
+    asked[1].continue_()
     expect(page.locator(".chip[data-state=answered]")).to_be_visible()
     expect(progress).to_be_hidden()
-    assert len(refused) == 1
+    assert len(asked) == 2
     expect(page.get_by_role("alert")).to_be_empty()
 
 
@@ -181,9 +194,11 @@ def test_an_image_that_arrives_late_does_not_replace_a_newer_one(visit, picture,
     page.set_input_files("#files", picture)
     until(page, lambda: bool(held))
     open_file(page, volume)
+    progress = page.get_by_role("progressbar", name="Progress")
+    expect(progress).to_be_visible()  # until all that was begun is over
     with page.expect_response("**/image"):
         held[0].continue_()
-    page.wait_for_timeout(500)
+    expect(progress).to_be_hidden()
     expect(page.locator(".pane")).to_have_count(1)
     expect(page.locator(f".pane canvas[aria-label^='{volume.name}']")).to_be_visible()
 
@@ -237,7 +252,7 @@ def test_everybody_can_use_it(visit, picture, volume, theme, viewport):
     ask(page, "polyp", "kidney stone")
     for title in ("Correct a mask", "Download", "Compare two phrases"):
         page.get_by_text(title, exact=True).first.click()
-    page.get_by_role("button", name="Start").click()
+    correct(page)
     check_access(page)
     open_file(page, volume)
     page.get_by_role("button", name="Name it").click()

@@ -3,7 +3,7 @@
 import io
 
 import numpy as np
-from page_client import NEEDED, ask, coloured, expect, hear_corrections, open_file, pixels_of, until
+from page_client import NEEDED, ask, coloured, correct, expect, hear_corrections, open_file, pixels_of, until
 from PIL import Image
 
 pytestmark = NEEDED
@@ -14,11 +14,11 @@ def test_a_mask_is_corrected_with_the_brush_and_by_keyboard(visit, picture, tmp_
     open_file(page, picture)
     ask(page, "polyp")
     page.get_by_text("Correct a mask").click()
-    page.get_by_role("button", name="Start").click()
-    box = page.locator(".pane canvas").bounding_box()
-    scale = min(box["width"] / 160, box["height"] / 120)
+    correct(page)
 
     def move(column: float, row: float) -> None:
+        box = page.locator(".pane canvas").bounding_box()
+        scale = min(box["width"] / 160, box["height"] / 120)
         left, top = (box["width"] - 160 * scale) / 2, (box["height"] - 120 * scale) / 2
         page.mouse.move(box["x"] + left + column * scale, box["y"] + top + row * scale, steps=5)
 
@@ -70,7 +70,7 @@ def test_a_mask_of_a_volume_is_corrected_on_the_file_s_grid(visit, volume, tmp_p
     ask(page, "liver")
     sent = hear_corrections(page)
     page.get_by_text("Correct a mask").click()
-    page.get_by_role("button", name="Start").click()
+    correct(page)
     page.get_by_label("Size").fill("1")
 
     def mask() -> np.ndarray:
@@ -112,7 +112,7 @@ def test_strokes_are_kept_and_lost_only_when_that_is_agreed_to(visit, picture, v
     open_file(page, picture)
     ask(page, "polyp", "liver")
     page.get_by_text("Correct a mask").click()
-    page.get_by_role("button", name="Start").click()
+    correct(page)
     page.locator(".pane").focus()
     page.keyboard.press("e")
     dab(page)
@@ -125,7 +125,7 @@ def test_strokes_are_kept_and_lost_only_when_that_is_agreed_to(visit, picture, v
     expect(page.locator("#facts")).to_contain_text(picture.name)
 
     sent = hear_corrections(page)
-    page.get_by_role("button", name="Continue").click()
+    correct(page, "Continue")
     with page.expect_download():
         page.get_by_role("button", name="Download for training").click()
     mask = np.asarray(Image.open(io.BytesIO(sent[-1][sent[-1].index(b"\x89PNG") :])).convert("L"))
@@ -142,15 +142,13 @@ def test_a_corrected_volume_is_gone_on_with_and_says_how_far_back_it_goes(visit,
     open_file(page, volume)
     ask(page, "liver")
     page.get_by_text("Correct a mask").click()
-    page.get_by_role("button", name="Start").click()
-    page.wait_for_timeout(500)
+    correct(page)
     before = coloured(pixels_of(page))
     dab(page, 16)
-    page.wait_for_timeout(500)
     after = coloured(pixels_of(page))
     assert after > 1.05 * before
     page.get_by_role("button", name="Stop").click()
-    page.get_by_role("button", name="Continue").click()
+    correct(page, "Continue")
     until(page, lambda: coloured(pixels_of(page)) > 0.98 * after)
     dab(page, 16)
     for _ in range(16):
@@ -167,6 +165,7 @@ def test_the_first_phrase_is_offered_first_whichever_mask_comes_first(visit, pic
         page.keyboard.press("Enter")
     page.set_input_files("#files", picture)
     expect(page.locator("#corrected option")).to_have_count(1)
+    until(page, lambda: bool(held))
     held[0].continue_()
     expect(page.locator("#corrected option")).to_have_count(2)
     expect(page.locator("#corrected")).to_have_value("polyp")

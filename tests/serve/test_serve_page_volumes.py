@@ -77,9 +77,11 @@ def test_of_an_even_number_of_slices_one_is_shown_from_the_start(visit, tmp_path
     until(page, lambda: blocks()[-1] > 200)
     assert blocks()[-2] < 100
     page.locator(".pane canvas").click()
+    axial = pixels_of(page)
     page.get_by_label("Plane").select_option("sagittal")
+    until(page, lambda: not np.array_equal(pixels_of(page), axial))
     page.get_by_label("Plane").select_option("axial")
-    page.wait_for_timeout(300)
+    until(page, lambda: blocks()[-1] > 200)
     assert blocks()[-2] < 100
 
 

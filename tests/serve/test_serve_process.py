@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -17,6 +17,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 from serve_client import ask, half_bright, nifti, png, send
+
+from waiting import PATIENCE_S, is_alive, seconds_worked, until
 
 pytestmark = [
     pytest.mark.slow,
@@ -41,16 +43,19 @@ def serving(store: Path, *options: str):
     address = re.search(r"http://[^; ]+", process.stderr.readline())[0]
     drain = threading.Thread(target=process.stderr.read, daemon=True)
     drain.start()
-    with httpx.Client(base_url=address, timeout=120) as client:
-        client.process = process
-        while not is_ready(client):
-            time.sleep(0.05)
-        yield client
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-    process.wait(60)
-    drain.join()
-    process.stderr.close()
+    try:
+        with httpx.Client(base_url=address, timeout=5 * PATIENCE_S) as client:
+            client.process = process
+            until(partial(is_ready, client))
+            yield client
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE_S)
+    finally:  # where a test failed, too: what goes on would be in the way of the next
+        process.kill()
+        process.wait()
+        drain.join()
+        process.stderr.close()
 
 
 def workers(process) -> list[int]:
@@ -65,8 +70,13 @@ def workers(process) -> list[int]:
     return found
 
 
+def wait_until_busy(worker: int, rested: float) -> None:
+    """Wait until a process has begun to work, after so many seconds of processor time."""
+    until(lambda: seconds_worked(worker) > rested + 0.05)
+
+
 def test_killed_workers_lose_nothing_and_a_restart_keeps_uploads(tmp_path):
-    values = np.random.default_rng(0).integers(0, 1000, (64, 64, 12)).astype(np.int16)
+    values = np.random.default_rng(0).integers(0, 1000, (64, 64, 50)).astype(np.int16)
     volume = nifti(values, np.diag([-2.0, 2, 5, 1]), tmp_path)
     with serving(tmp_path / "store") as client:
         upload = send(client, png(half_bright()))
@@ -78,8 +88,9 @@ def test_killed_workers_lose_nothing_and_a_restart_keeps_uploads(tmp_path):
         series = send(client, volume, "head.nii.gz")
         answers = []
         asking = threading.Thread(target=lambda: answers.append(ask(client, series, "brain")))
+        rested = seconds_worked(second)
         asking.start()
-        time.sleep(0.2)
+        wait_until_busy(second, rested)
         os.kill(second, signal.SIGKILL)
         asking.join()
         assert answers[0][0]["existence"] is not None
@@ -91,19 +102,15 @@ def test_killed_workers_lose_nothing_and_a_restart_keeps_uploads(tmp_path):
         (worker,) = workers(client.process)
         client.process.kill()
         client.process.wait()
-        for _ in range(200):
-            if not Path(f"/proc/{worker}").exists():
-                break
-            time.sleep(0.05)
-        assert not Path(f"/proc/{worker}").exists()
+        until(lambda: not is_alive(worker))
 
 
 def test_what_takes_too_long_is_stopped_and_the_next_request_is_answered(tmp_path):
-    values = np.random.default_rng(0).integers(0, 1000, (64, 64, 200)).astype(np.int16)
-    volume = nifti(values, np.diag([-2.0, 2, 5, 1]), tmp_path)
-    with serving(tmp_path / "store", "--timeout-seconds", "6") as client:
-        series = send(client, volume, "head.nii.gz")
-        answer = client.post(f"/api/uploads/{series['id']}/segment", json={"phrases": ["brain"]})
+    with serving(tmp_path / "store", "--timeout-seconds", "20") as client:  # in which a worker has to start, too
+        upload = send(client, png(half_bright()))
+        (worker,) = workers(client.process)
+        os.kill(worker, signal.SIGSTOP)
+        answer = client.post(f"/api/uploads/{upload['id']}/segment", json={"phrases": ["polyp"]})
         assert answer.status_code == 504
         assert "too long" in answer.json()["error"]["what"]
         assert send(client, png(half_bright()))["kind"] == "picture"
@@ -149,14 +156,11 @@ def test_a_busy_worker_ends_with_a_killed_service(tmp_path):
             with suppress(httpx.HTTPError):
                 client.post(f"/api/uploads/{series['id']}/segment", json={"phrases": ["brain"]})
 
-        asking = threading.Thread(target=ask_in_vain)
-        asking.start()
-        time.sleep(0.3)
         (worker,) = workers(client.process)
+        asking, rested = threading.Thread(target=ask_in_vain), seconds_worked(worker)
+        asking.start()
+        wait_until_busy(worker, rested)
         client.process.kill()
         client.process.wait()
         asking.join()
-        end = time.monotonic() + 5
-        while Path(f"/proc/{worker}").exists() and time.monotonic() < end:
-            time.sleep(0.05)
-        assert not Path(f"/proc/{worker}").exists()
+        until(lambda: not is_alive(worker))

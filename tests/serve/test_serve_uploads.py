@@ -11,7 +11,8 @@ from pydicom.data import get_testdata_file
 from serve_client import ask, half_bright, nifti, pack, png, send
 
 from vesalius.errors import OutputError
-from vesalius.serve.store import UploadStore, new_handle, worker_of
+from vesalius.serve.store import UploadStore
+from vesalius.serve.uploads import new_handle, worker_of
 
 
 def refused(client, content: bytes, name: str = "images.zip") -> dict:

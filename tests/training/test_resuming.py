@@ -209,7 +209,7 @@ def test_a_killed_process_is_resumed_to_the_last_bit(tiny_dataset, tmp_path, max
 
     assert start("unbroken", resume=False).wait() == 0
     process, state = start("killed", resume=False), tmp_path / "killed" / "last.ckpt"
-    while not (state.is_file() and len(history(state.parent)) == 3):
+    while not (state.is_file() and len(history(state.parent)) >= 3):
         assert process.poll() is None, "the run was over before it was killed"
         time.sleep(0.005)
     time.sleep(0.1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
 
-from vesalius.data.slices.table import read_slice_table, write_table
+from vesalius.data.slices.table import read_slice_table, write_slice_table
 from vesalius.errors import ConfigError, DataError, ModelError
 from vesalius.models.checkpoint_file import read_notes
 from vesalius.models.checkpoints import load_model
@@ -214,7 +214,7 @@ def test_a_patient_who_is_trained_on_and_validated_on_is_refused_before_anything
     build_tiny, tiny_slices, tmp_path
 ):
     (tmp_path / "slices").symlink_to(tiny_slices / "slices")
-    write_table(tmp_path, [replace(row, patient="one") for row in read_slice_table(tiny_slices)])
+    write_slice_table(tmp_path, [replace(row, patient="one") for row in read_slice_table(tiny_slices)])
     with pytest.raises(DataError, match="1 patients are in train and val, the first is 'one'; split by patient"):
         fit(build_tiny, tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -224,6 +224,6 @@ def test_validation_slices_of_which_nothing_is_known_are_refused(build_tiny, tin
     rows = read_slice_table(tiny_slices)
     bare = [replace(row, label=replace(row.label, stations=frozenset(), organs=frozenset())) for row in rows]
     (tmp_path / "slices").symlink_to(tiny_slices / "slices")
-    write_table(tmp_path, [bare[place] if row.split == "val" else row for place, row in enumerate(rows)])
+    write_slice_table(tmp_path, [bare[place] if row.split == "val" else row for place, row in enumerate(rows)])
     with pytest.raises(DataError, match="no validation slice shows a known organ or station"):
         fit(build_tiny, tmp_path, tmp_path / "out")

@@ -15,6 +15,7 @@ from vesalius.training.config import TrainConfig
 from vesalius.training.fit import fit
 from vesalius.training.runtime_options import RuntimeOptions
 from vesalius.training.trainer import build_loggers
+from waiting import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
@@ -109,7 +110,7 @@ def test_two_machines_come_to_what_one_does(write_dataset, tmp_path, how):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     started = [start_on_machine(how, number, port, script, data, tmp_path / "2", 1, 4, 2) for number in (0, 1)]
-    told = [each.communicate(timeout=300)[0] for each in started]
+    told = [each.communicate(timeout=5 * PATIENCE_S)[0] for each in started]
     assert [each.returncode for each in started] == [0, 0], told
     for alone, shared in zip(rows(tmp_path / "1"), rows(tmp_path / "2"), strict=True):
         assert shared == pytest.approx(alone, rel=1e-4, abs=1e-5)

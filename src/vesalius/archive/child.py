@@ -10,7 +10,7 @@ from vesalius.files import parse_json
 from vesalius.isolation import serve_frames
 
 
-def prepare(settings: bytes) -> Callable[[bytes], bytes]:
+def open_worker(settings: bytes) -> Callable[[bytes], bytes]:
     """Open the model, and return what works on an item as JSON: an `ItemOutcome` in bytes."""
     from vesalius.archive.work import ItemWorker
 
@@ -26,4 +26,4 @@ def prepare(settings: bytes) -> Callable[[bytes], bytes]:
 
 
 if __name__ == "__main__":
-    serve_frames(prepare)
+    serve_frames(open_worker)

@@ -1,10 +1,12 @@
 """A model at the work of an index: slices to unit vectors, vectors and headers to probabilities of labels."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from vesalius.archive.index import Halves
 from vesalius.imaging import MedicalImage
 from vesalius.models.checkpoint_file import identify_model
 from vesalius.models.choices import Precision, RuntimeChoice
@@ -15,6 +17,11 @@ from vesalius.naming.series import Probabilities, cap_organs
 from vesalius.prompts.anatomy import CROSS_SECTIONAL, PROTOCOL_MODALITY
 from vesalius.prompts.phrase_vectors import to_unit
 from vesalius.runtime.contract import Floats, Runtime
+
+AT_ONCE = 8
+"""Slices encoded together."""
+KEY_BYTES = 16
+"""Of a hash that tells slices, or series, apart."""
 
 KnownLabels = Mapping[str, tuple[str | None, float]]
 """Question that a header answers -> its label, None if it has none of ours, and the confidence in it."""
@@ -122,3 +129,62 @@ def read_labels_of_header(image: MedicalImage) -> KnownLabels:
     protocol = None if modality is None else header_protocol(image, modality)
     answers = {"modality": modality, "protocol": protocol, "plane": plane}
     return {name: (each.label, each.confidence or 1.0) for name, each in answers.items() if each is not None}
+
+
+class PendingSlices:
+    """Slices that are encoded and not yet written; pictures are kept until there are enough to encode together.
+
+    Args:
+        encoder: What encodes and labels them.
+    """
+
+    def __init__(self, encoder: SliceEncoder) -> None:
+        self._encoder = encoder
+        self._pictures: list[Floats] = []
+        self._known: list[KnownLabels] = []
+        self._keys: dict[bytes, None] = {}
+        self._vectors: list[Floats] = []
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._keys
+
+    def add(self, key: bytes, rgb: Floats, known: KnownLabels) -> None:
+        """Take a slice in.
+
+        Args:
+            key: Its `hash_slice`.
+            rgb: As the model is shown it, [side, side, 3] in [0, 1].
+            known: What its header tells.
+        """
+        self._keys[key] = None
+        self._pictures.append(rgb)
+        self._known.append(known)
+        if len(self._pictures) >= AT_ONCE:
+            self._encode()
+
+    def finish(self) -> tuple[list[bytes], Halves, Halves]:
+        """Keys, vectors and labels of all, which are forgotten here."""
+        self._encode()
+        keys = list(self._keys)
+        vectors = np.concatenate(self._vectors) if keys else np.zeros((0, self._encoder.width), np.float32)
+        labels = self._encoder.label(vectors, self._known)
+        self._keys, self._vectors, self._known = {}, [], []
+        return keys, vectors.astype(np.float16), labels.astype(np.float16)
+
+    def _encode(self) -> None:
+        if self._pictures:
+            self._vectors.append(self._encoder.encode(self._pictures))
+            self._pictures = []
+
+
+def hash_slice(rgb: Floats) -> bytes:
+    """A key that slices share only if the model is shown the same, to 1/255 of brightness.
+
+    Args:
+        rgb: A slice as the model is shown it, [side, side, 3] in [0, 1].
+    """
+    levels = np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
+    return hashlib.blake2b(levels.tobytes(), digest_size=KEY_BYTES).digest()

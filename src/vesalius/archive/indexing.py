@@ -6,9 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
-from vesalius.archive.encoding import KnownLabels, SliceEncoder, read_labels_of_header
+from vesalius.archive.encoding import KEY_BYTES, PendingSlices, SliceEncoder, hash_slice, read_labels_of_header
 from vesalius.archive.facts import IndexFacts
 from vesalius.archive.index import (
     DATABASE,
@@ -17,7 +15,6 @@ from vesalius.archive.index import (
     VECTORS,
     ArchiveIndex,
     FileState,
-    Halves,
     IndexedSeries,
     SlicePlace,
 )
@@ -28,17 +25,12 @@ from vesalius.imaging.safeguards import FILES_LEFT_OUT
 from vesalius.imaging.search import FoundSeries, group_files
 from vesalius.journal import alone
 from vesalius.naming.labeller import render_for_model
-from vesalius.runtime.contract import Floats
 
 LOCK = ".index.lock"
-AT_ONCE = 8
-"""Slices encoded together."""
 AT_MOST_LOST = 128
 """New slices, or series, after which what is done is on disk; a killed run loses no more, or one series."""
 HEADERS_AT_ONCE = 1000
 """Headers after which what they tell is on disk; a killed run reads no more of them again."""
-KEY_BYTES = 16
-"""Of a hash that tells slices, or series, apart."""
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is read, "headers" or "series", how many of them are done, and of how many."""
@@ -140,7 +132,7 @@ class _Run:
         self._states: dict[str, FileState] = {}
         self._held: set[int] = set()
         """Series with files in folders that cannot be listed now; they stay as they are."""
-        self._pending = _Pending(encoder)
+        self._pending = PendingSlices(encoder)
         self._finished: list[tuple[IndexedSeries, list[_Seen]]] = []
 
     def update(self) -> IndexReport:
@@ -308,44 +300,6 @@ class _Run:
         return self._states[self._name(path)]
 
 
-class _Pending:
-    """Slices that are encoded and not yet written; pictures are kept until there are enough to encode together."""
-
-    def __init__(self, encoder: SliceEncoder) -> None:
-        self._encoder = encoder
-        self._pictures: list[Floats] = []
-        self._known: list[KnownLabels] = []
-        self._keys: dict[bytes, None] = {}
-        self._vectors: list[Floats] = []
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def __contains__(self, key: bytes) -> bool:
-        return key in self._keys
-
-    def add(self, key: bytes, rgb: Floats, known: KnownLabels) -> None:
-        self._keys[key] = None
-        self._pictures.append(rgb)
-        self._known.append(known)
-        if len(self._pictures) >= AT_ONCE:
-            self._encode()
-
-    def finish(self) -> tuple[list[bytes], Halves, Halves]:
-        """Keys, vectors and labels of all, which are forgotten here."""
-        self._encode()
-        keys = list(self._keys)
-        vectors = np.concatenate(self._vectors) if keys else np.zeros((0, self._encoder.width), np.float32)
-        labels = self._encoder.label(vectors, self._known)
-        self._keys, self._vectors, self._known = {}, [], []
-        return keys, vectors.astype(np.float16), labels.astype(np.float16)
-
-    def _encode(self) -> None:
-        if self._pictures:
-            self._vectors.append(self._encoder.encode(self._pictures))
-            self._pictures = []
-
-
 def _files_of(series: FoundSeries) -> tuple[Path, ...]:
     return series.files or (series.source,)
 
@@ -371,16 +325,6 @@ def _split_copies(series: FoundSeries) -> list[FoundSeries]:
         else:
             parts.append((instances, files))
     return [replace(series, source=files[0].parent, files=tuple(files)) for _, files in parts]
-
-
-def hash_slice(rgb: Floats) -> bytes:
-    """A key that slices share only if the model is shown the same, to 1/255 of brightness.
-
-    Args:
-        rgb: A slice as the model is shown it, [side, side, 3] in [0, 1].
-    """
-    levels = np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
-    return hashlib.blake2b(levels.tobytes(), digest_size=KEY_BYTES).digest()
 
 
 def _read_text(path: Path, keyword: str) -> str:

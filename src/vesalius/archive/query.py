@@ -107,10 +107,10 @@ def _labels_of(part: ReadWords) -> list[tuple[str, str]]:
     return [(each.question, each.label) for each in inner if each.use == "label"]
 
 
-def read_phrase(phrase: str, header_words: Collection[str], targets: Collection[str]) -> PhraseReading:
+def read_search_phrase(phrase: str, header_words: Collection[str], targets: Collection[str]) -> PhraseReading:
     """Read a phrase from left to right, the longest name first.
 
-    >>> [part.label for part in read_phrase("sagittal knee T2", (), ()).parts]
+    >>> [part.label for part in read_search_phrase("sagittal knee T2", (), ()).parts]
     ['sagittal', 'knee', 'T2']
 
     Args:

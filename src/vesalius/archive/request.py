@@ -5,9 +5,9 @@ from dataclasses import KW_ONLY, asdict, dataclass, replace
 from typing import Any
 
 from vesalius.errors import ConfigError, require
-from vesalius.knowledge import check_distinct
 from vesalius.models.checkpoint_file import JOBS, Job, identify_model
 from vesalius.models.choices import DEFAULT_MODEL, Precision, RuntimeChoice
+from vesalius.prompts.user_prompts import check_distinct
 
 LONGEST_S = 1_000_000
 """Longest time that an item may be given, s; clocks of operating systems take no more than some years."""

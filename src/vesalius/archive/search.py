@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vesalius.archive.encoding import SliceEncoder
 from vesalius.archive.index import ArchiveIndex, FoundPlace, Halves
-from vesalius.archive.query import TEXT_FIELDS, PhraseReading, Where, read_phrase
+from vesalius.archive.query import TEXT_FIELDS, PhraseReading, Where, read_search_phrase
 from vesalius.errors import ConfigError, ImageError
 from vesalius.imaging.search import find_series
 from vesalius.knowledge import Knowledge
@@ -176,7 +176,7 @@ class ArchiveSearch:
             yield
 
     def _read(self, phrase: str) -> PhraseReading:
-        return read_phrase(phrase, self._texts.series_of_words, [each.name for each in self._knowledge.targets])
+        return read_search_phrase(phrase, self._texts.series_of_words, [each.name for each in self._knowledge.targets])
 
     def _allowed(self, where: Where) -> NDArray[np.bool_]:
         """Which rows meet the conditions."""
@@ -202,11 +202,13 @@ class ArchiveSearch:
             scores += self._label_scores(reading, rows) + self._header_scores(reading, rows)
             scores += self._kind_scores(reading, rows)
             if reading.vector_phrase:
-                likeness = compare(self._index.vectors(), self._encoder.encode_phrase(reading.vector_phrase), rows)
+                likeness = cosine_similarities(
+                    self._index.vectors(), self._encoder.encode_phrase(reading.vector_phrase), rows
+                )
                 weight = self._weight if reading.labels else 1.0
                 scores += np.float32(weight * self._encoder.runtime.logit_scale) * likeness
         if like is not None:
-            likeness = compare(self._index.vectors(), like, rows)
+            likeness = cosine_similarities(self._index.vectors(), like, rows)
             scores += np.float32(self._encoder.runtime.logit_scale) * likeness
         return scores, likeness
 
@@ -275,7 +277,7 @@ def _text_of(header: Mapping[str, str]) -> str:
     return " ".join(header[name] for name in TEXT_FIELDS)
 
 
-def compare(vectors: Halves, vector: Floats, rows: NDArray[np.int64]) -> Floats:
+def cosine_similarities(vectors: Halves, vector: Floats, rows: NDArray[np.int64]) -> Floats:
     """Cosines of rows and one vector, exactly, by all cores.
 
     Args:

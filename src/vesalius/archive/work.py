@@ -23,10 +23,11 @@ from vesalius.errors import ImageError, ModelError, OutputError, VesaliusError, 
 from vesalius.files import parse_json, sha256_of, to_json, to_utf8
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.search import FoundSeries, group_files
+from vesalius.imaging.slices import to_file_order
 from vesalius.models.checkpoint_file import find_checkpoint
 from vesalius.naming.labeller import AnatomyLabeller
 from vesalius.predict import Predictor
-from vesalius.segmentation import Segmentation, to_file_order
+from vesalius.segmentation import Segmentation
 
 Row = dict[str, object]
 LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)

@@ -99,7 +99,7 @@ class ResultTable:
     """Footnotes, to which raised numbers in cells refer from 1."""
 
 
-def arrange(
+def tabulate_scores(
     scores: Sequence[Score], publication: Publication | None = None, *, present_only: bool = False
 ) -> ResultTable:
     """Put scores where readers look for them.
@@ -158,14 +158,14 @@ class BenchmarkReport:
     @property
     def table(self) -> ResultTable:
         """Means over all images."""
-        return arrange(self.scores, self.recipe.publication)
+        return tabulate_scores(self.scores, self.recipe.publication)
 
     @property
     def present_table(self) -> ResultTable | None:
         """Means over images that show something, of data sets where others do not; None if there are none."""
         sets = {score.data for score in self.scores if score.present}
         kept = [score for score in self.scores if score.data in sets]
-        return arrange(kept, present_only=True) if kept else None
+        return tabulate_scores(kept, present_only=True) if kept else None
 
     def explain(self) -> list[str]:
         """What the numbers are, ours and the published ones, a sentence or two each."""
@@ -196,7 +196,7 @@ class BenchmarkReport:
         }
 
 
-def build_report(
+def build_benchmark_report(
     recipe: BenchmarkRecipe, outcomes: Sequence[CellOutcome], *, on_score: Callable[[], None] = lambda: None
 ) -> BenchmarkReport:
     """Read what cells left on disk.

@@ -22,7 +22,7 @@ from vesalius.models.inference import CPU, describe_device, place, wait
 from vesalius.models.public_weights import find_source
 from vesalius.models.registry import as_segmenter, build_model
 from vesalius.models.start import needed_weights, start_model
-from vesalius.training.fit import fit, prepare
+from vesalius.training.fit import fit, prepare_model
 from vesalius.training.losses import segmentation_loss
 from vesalius.training.runtime_options import RuntimeOptions
 from vesalius.training.trainer import LAST
@@ -122,14 +122,14 @@ def _look(cell: Cell) -> tuple[list[str], dict[str, int]]:
     """What is wrong with a cell's data, and the images of its splits."""
     try:
         splits = {split: SegmentationDataset(cell.data, split) for split in SPLITS}
-        check_prompts(splits["test"], cell.prompts or ())
+        check_prompt_families(splits["test"], cell.prompts or ())
         check_unchanged(cell)
     except VesaliusError as error:
         return [str(error)], {}
     return [], {split: len(dataset) for split, dataset in splits.items()}
 
 
-def check_prompts(dataset: SegmentationDataset, families: Sequence[str]) -> None:
+def check_prompt_families(dataset: SegmentationDataset, families: Sequence[str]) -> None:
     """See that every record has the families that are asked; those about absent things need none of them.
 
     Raises:
@@ -162,7 +162,7 @@ def _measure(entry: ModelEntry, device: torch.device) -> Cost | str:
     try:
         needed_weights(entry.model, entry.options, pretrained=entry.pretrained and entry.model not in EMBEDDED)
         model = _build(entry, device)
-        prepare(model, entry.config(seed=0))
+        prepare_model(model, entry.config(seed=0))
         return _time(model, entry, device)
     except VesaliusError as error:
         return str(error)
@@ -248,7 +248,7 @@ def _attempt(cell: Cell, device: torch.device, on_step: Callable[[str], None]) -
 
 def _finish(cell: Cell, device: torch.device, on_step: Callable[[str], None]) -> None:
     dataset = SegmentationDataset(cell.data, "test")
-    check_prompts(dataset, cell.prompts or ())
+    check_prompt_families(dataset, cell.prompts or ())
     check_unchanged(cell)
     if cell.finished:
         on_step("finished earlier")

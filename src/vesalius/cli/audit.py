@@ -61,7 +61,7 @@ def audit(
         PAGE_NAME,
         draw_worst,
         find_worst,
-        write_page,
+        write_audit_page,
     )
     from vesalius.evaluation.audit.session import write_results
     from vesalius.evaluation.rows import name_clusters
@@ -104,7 +104,7 @@ def audit(
             drawn = draw(trained, dataset, found.results, out)
         write_results(found.results, out / ANSWERS_NAME)
         write_json(out / NUMBERS_NAME, content)
-        write_page(card, title, drawn, out / PAGE_NAME)
+        write_audit_page(card, title, drawn, out / PAGE_NAME)
     if as_json:
         print_json(content)
     else:

@@ -158,7 +158,7 @@ def data_check(
         as_json: Print one JSON object.
     """
     from vesalius.data.check import CheckSettings, Grouping, check_dataset
-    from vesalius.data.check.report import FILES, NUMBERS_NAME, PAGE_NAME, write_page
+    from vesalius.data.check.report import FILES, NUMBERS_NAME, PAGE_NAME, write_check_page
     from vesalius.processes import count_cores
 
     settings = CheckSettings(similarity, Grouping(group_regex, group_field), count_cores() if jobs is None else jobs)
@@ -170,7 +170,7 @@ def data_check(
         claim.make()
         if out is not None:
             write_json(out / NUMBERS_NAME, report.to_dict())
-            write_page(report, out / PAGE_NAME, bar)
+            write_check_page(report, out / PAGE_NAME, bar)
     if as_json:
         print_json(report.to_dict())
     else:

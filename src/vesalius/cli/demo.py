@@ -73,7 +73,7 @@ def demo(
 
 def _report(findings: "Findings") -> None:
     """Print every number and the summary."""
-    from vesalius.demo.page import summarise
+    from vesalius.demo.page import summarise_findings
 
     for section in findings.sections:
         rows = [
@@ -90,7 +90,7 @@ def _report(findings: "Findings") -> None:
     print_table(("picture", "label kind", "said", "truth", "verdict"), judged, title="Names")
     asked = [(entry.learnt.phrase, answer.title, answer.result) for entry, answer in findings.portrayed]
     print_table(("target", "picture", "answer"), asked, title="What it learnt, no test: there is no truth to compare")
-    print_table(("pictures", "asked", "result"), summarise(findings), title="Summary")
+    print_table(("pictures", "asked", "result"), summarise_findings(findings), title="Summary")
     for line in findings.skipped:
         say(line)
     say("The MNI152 template is skull-stripped: an easy case. For research, not for diagnosis.")

@@ -291,10 +291,15 @@ def _measure(
     bar: "Progress",
 ) -> "list[AnatomyEvaluation]":
     """The model, and the baselines where there are train slices."""
-    from vesalius.evaluation.naming.evaluate import count_steps, evaluate_naming, evaluate_prevalence, evaluate_probe
+    from vesalius.evaluation.naming.evaluate import (
+        count_evaluation_steps,
+        evaluate_naming,
+        evaluate_prevalence,
+        evaluate_probe,
+    )
 
     val, test = encoded["val"], encoded["test"]
-    task = bar.add_task("Measuring", total=count_steps(val, test, settings))
+    task = bar.add_task("Measuring", total=count_evaluation_steps(val, test, settings))
     found = [evaluate_naming(trained, val, test, name, settings, partial(bar.advance, task))]
     if (train := encoded.get("train")) is not None:
         found.append(evaluate_probe(train, val, test, f"linear probe of {name}", settings))

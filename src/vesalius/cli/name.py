@@ -273,9 +273,9 @@ def _digest(
 ) -> "tuple[NamingResult, Digest]":
     from vesalius.naming.studies import group_studies
     from vesalius.naming.tables import NamingResult
-    from vesalius.naming.telling import digest
+    from vesalius.naming.telling import digest_series
 
-    kept = digest(named.series, calibration.audit, audit=audit)
+    kept = digest_series(named.series, calibration.audit, audit=audit)
     result = NamingResult(
         named.series,
         model,

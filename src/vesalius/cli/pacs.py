@@ -92,8 +92,8 @@ def pacs_segment(
     require_pacs()
     from vesalius.clinical.work import DicomFiles, ReportOnlyError, check_outputs, segment_to_dicom
     from vesalius.imaging import read_image
-    from vesalius.knowledge import check_distinct
     from vesalius.predict import Predictor
+    from vesalius.prompts.user_prompts import check_distinct
     from vesalius.segmenting.request import Request
 
     check_distinct(prompt)

@@ -68,11 +68,11 @@ def pacs_listen(
     """
     require_pacs()
     from vesalius.pacs.listener import listening
-    from vesalius.pacs.rules import read_rules
+    from vesalius.pacs.rules import read_pacs_rules
     from vesalius.pacs.series_queue import SeriesQueue
     from vesalius.pacs.worker import Worker
 
-    known = read_rules(rules)
+    known = read_pacs_rules(rules)
     settings = ListenSettings(
         aet, host, port, caller, certificate, key, client_ca, most_associations=associations, most_megabytes=megabytes
     )

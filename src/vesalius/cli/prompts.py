@@ -173,12 +173,12 @@ def _find_splits(folder: Path) -> list[Split]:
 
 
 def _generate(folder: Path, plan: "PromptPlan", splits: Sequence[Split], out: Path | None) -> list["PromptReport"]:
-    from vesalius.data.prompting import generate_prompts, read_rows
+    from vesalius.data.prompting import generate_prompts, read_annotation_rows
 
     reports = []
     with progress_bar() as bar:
         for split in splits:
-            task = bar.add_task(f"Describing {split}", total=len(read_rows(folder, split)))
+            task = bar.add_task(f"Describing {split}", total=len(read_annotation_rows(folder, split)))
             advance = partial(bar.advance, task)
             reports.append(generate_prompts(folder, split, plan, out=out, on_record=advance))
     return reports

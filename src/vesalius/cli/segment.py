@@ -115,8 +115,8 @@ def segment(
         deidentify: New folder for de-identified copies of the DICOM images; the results are made from them.
         as_json: Print one JSON object.
     """
-    from vesalius.knowledge import check_distinct
     from vesalius.masks import MaskRules
+    from vesalius.prompts.user_prompts import check_distinct
     from vesalius.segmenting.request import Request
 
     choices = {"series": series, "stack": stack, "volume": volume, "frame": frame}

@@ -126,7 +126,7 @@ def train(
     from vesalius.models.registry import to_options
     from vesalius.models.start import start_model
     from vesalius.tables import to_table
-    from vesalius.training.callbacks import tell
+    from vesalius.training.callbacks import say_once
     from vesalius.training.config import TrainConfig
     from vesalius.training.fit import check_encoders, fit
 
@@ -138,9 +138,11 @@ def train(
     config = config.for_trained(start, given) if origin == "trained" else config
     if origin == "untrained" and not from_scratch:
         check_encoders(start, config)
-    tell(f"{model}: {origin} weights; results in {folder}")
+    say_once(f"{model}: {origin} weights; results in {folder}")
     if running.features and not config.cached_augmentations:
-        tell("--features has no effect: nothing is stored without cached_augmentations, as an option or in the recipe.")
+        say_once(
+            "--features has no effect: nothing is stored without cached_augmentations, as an option or in the recipe."
+        )
     result = fit(start, data, folder, config, running, _read_seen(model, origin))
     _tell(result, "val_dice", "Best validation Dice", as_json=as_json)
 
@@ -160,14 +162,14 @@ def _tell(result: "RunResult", key: str, title: str, *, as_json: bool) -> None:
     """
     from pytorch_lightning.utilities import rank_zero_only
 
-    from vesalius.training.callbacks import tell
+    from vesalius.training.callbacks import say_once
 
     if as_json:
         told = {"checkpoint": str(result.checkpoint), key: result.score, "epochs": result.epochs}
         rank_zero_only(print_json)({**told, "earlier": result.earlier})
     else:
         earlier = " (finished earlier; train it anew with --overwrite)" if result.earlier else ""
-        tell(f"{title} {result.score:.3f} after {result.epochs} epochs: {result.checkpoint}{earlier}")
+        say_once(f"{title} {result.score:.3f} after {result.epochs} epochs: {result.checkpoint}{earlier}")
 
 
 def _read_seen(model: str, origin: str) -> "Fingerprints | None":
@@ -215,7 +217,7 @@ def train_naming(
     from vesalius.models.registry import to_options
     from vesalius.models.start import start_encoder
     from vesalius.tables import to_table
-    from vesalius.training.callbacks import tell
+    from vesalius.training.callbacks import say_once
     from vesalius.training.contrastive import ContrastiveConfig, fit_contrastive
 
     given = settings.read()
@@ -223,7 +225,7 @@ def train_naming(
     config = ContrastiveConfig.from_dict(given)
     folder = out or _default_folder(model, data)
     start, origin = start_encoder(model, seed=config.seed, options=options)
-    tell(f"{model}: {origin} weights; results in {folder}")
+    say_once(f"{model}: {origin} weights; results in {folder}")
     result = fit_contrastive(start, data, folder, config.for_model(start, given), RuntimeOptions(**asdict(running)))
     _tell(result, "val_top1", "Right first names on validation slices", as_json=as_json)
 
@@ -266,7 +268,7 @@ def benchmark(
     """
     from vesalius.benchmark.cells import list_cells
     from vesalius.benchmark.recipe import read_benchmark
-    from vesalius.benchmark.report import JSON_NAME, SHEET_NAME, TEXT_NAME, build_report, write_benchmark
+    from vesalius.benchmark.report import JSON_NAME, SHEET_NAME, TEXT_NAME, build_benchmark_report, write_benchmark
     from vesalius.benchmark.running import inspect, run_cells
     from vesalius.models.inference import choose_device
 
@@ -289,7 +291,7 @@ def benchmark(
     outcomes = run_cells(cells, say, place)
     with progress_bar() as bar:
         task = bar.add_task("Drawing resamples", total=len(plan.sets) * len(plan.entries))
-        report = build_report(plan, outcomes, on_score=lambda: bar.advance(task))
+        report = build_benchmark_report(plan, outcomes, on_score=lambda: bar.advance(task))
     write_benchmark(report, folder)
     if as_json:
         print_json(report.to_dict())

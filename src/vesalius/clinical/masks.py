@@ -18,10 +18,10 @@ from vesalius.clinical.coding import Maker, concept_of, scheme, to_label
 from vesalius.clinical.source import ReferencedFrame, SourceSeries
 from vesalius.errors import ConfigError, ImageError
 from vesalius.imaging import MedicalImage, SliceStack
+from vesalius.imaging.mask_volumes import PackedMasks, Planes, Values
 from vesalius.imaging.orientation import grid_order
 from vesalius.imaging.safeguards import MEGABYTES, megabytes
 from vesalius.masks import MOST_LABELS, LabelMasks
-from vesalius.volumes import PackedMasks, Planes, Values
 
 SERIES_NUMBER = 9001
 MOST_PROBABLE = 255

@@ -95,7 +95,7 @@ class ReportedFinding:
     """How the phrase was understood, if it was not as it stands."""
 
 
-def build_report(
+def build_structured_report(
     sources: Sequence[SourceSeries],
     findings: Sequence[ReportedFinding],
     maker: Maker,

@@ -21,20 +21,21 @@ from vesalius.clinical.masks import (
     stack_probabilities,
     to_stored,
 )
-from vesalius.clinical.report import Likelihood, Presence, ReportedFinding, build_report, findings_of
+from vesalius.clinical.report import Likelihood, Presence, ReportedFinding, build_structured_report, findings_of
 from vesalius.clinical.source import ReferencedFrame, SourceSeries, building, read_source, write_dataset
 from vesalius.errors import ConfigError, PromptError
 from vesalius.files import check_absent, spare
 from vesalius.imaging import MedicalImage, SliceStack
+from vesalius.imaging.mask_volumes import PackedMasks, volume_of
 from vesalius.imaging.safeguards import Notice, warn_of
-from vesalius.knowledge import Understanding, check_distinct
+from vesalius.knowledge import Understanding
 from vesalius.masks import Collector, MaskRules
 from vesalius.naming.labels import SeriesName
 from vesalius.predict import Predictor
+from vesalius.prompts.user_prompts import check_distinct
 from vesalius.segmentation import Segmentation, describe_existence
 from vesalius.segmenting.page import colour_of, draw_overview
 from vesalius.segmenting.request import Request
-from vesalius.volumes import PackedMasks, volume_of
 
 Watch = Callable[[Iterable[list[Segmentation]], int], Iterable[list[Segmentation]]]
 """Goes through the answers, of which there are so many, and may tell how far they are."""
@@ -215,7 +216,7 @@ def report_names(
     spare([path], (frame.path for each in images for frame in each.source_frames))
     findings = findings_of(series, images, sources)
     with building(series.source):
-        write_dataset(path, build_report(sources, findings, Maker.of(model)))
+        write_dataset(path, build_structured_report(sources, findings, Maker.of(model)))
 
 
 class _Gathered:
@@ -301,7 +302,7 @@ def _build(
         results[files.segmentation] = build_segmentation(source, segments, pixels, kind, maker)
     if files.report is not None:
         findings = [_finding(each, image, slices, source) for each in found]
-        results[files.report] = build_report([source], findings, maker, others=list(results.values()))
+        results[files.report] = build_structured_report([source], findings, maker, others=list(results.values()))
     if files.capture is not None:
         results[files.capture] = build_capture(source, draw_overview(slices, drawn), maker)
     return results

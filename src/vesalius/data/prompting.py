@@ -89,7 +89,7 @@ def generate_prompts(
         PromptError: If the plan's set is not among its templates.
         OutputError: If the result cannot be written.
     """
-    rows = read_rows(root, split)
+    rows = read_annotation_rows(root, split)
     report = PromptReport(f"anns/{split}.json", records=sum(not asks_for_absent(row) for row in rows))
     entries = _read_entries(root, rows, plan, report, on_record)
     report.complete = report.records - len(entries) - len(report.problems)
@@ -103,7 +103,7 @@ def generate_prompts(
     return report
 
 
-def read_rows(root: Path, split: str) -> list[object]:
+def read_annotation_rows(root: Path, split: str) -> list[object]:
     """The rows of an annotation file, unchecked.
 
     Raises:

@@ -1,7 +1,7 @@
 """What the demo found, summed up, and the HTML pages of it: index.html (page.html) and targets.html.
 
 The demo asks the model for phrases on pictures of one origin after the other (`DemoSection`), and names further
-pictures (`NamedPicture`). `summarise` counts both. All that the model learnt is listed by part of the body
+pictures (`NamedPicture`). `summarise_findings` counts both. All that the model learnt is listed by part of the body
 (`TargetRegion`). `render_pages` fills the pages.
 """
 
@@ -157,7 +157,7 @@ class Findings:
         return tuple((entry, answer) for entry in entries for answer in entry.answers)
 
 
-def summarise(findings: Findings) -> list[tuple[str, str, str]]:
+def summarise_findings(findings: Findings) -> list[tuple[str, str, str]]:
     """Pictures, question and result: a row for every phrase of every section, and one for each source of names."""
     rows = [row for section in findings.sections for row in _summarise_section(section)]
     for source in ("header", "pixels"):
@@ -217,7 +217,7 @@ def render_pages(
     index = render_page(
         "demo/page.html",
         **told,
-        summary=summarise(findings),
+        summary=summarise_findings(findings),
         skipped=findings.skipped,
         sections=findings.sections,
         named=findings.named,

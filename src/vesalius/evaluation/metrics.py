@@ -130,11 +130,11 @@ def surface_distances(
     """
     if prediction.shape != target.shape:
         raise ValueError(f"masks of different shapes: {prediction.shape} and {target.shape}")
-    ours, theirs = (np.argwhere(outline(mask)) * np.asarray(spacing) for mask in (prediction, target))
+    ours, theirs = (np.argwhere(boundary_pixels(mask)) * np.asarray(spacing) for mask in (prediction, target))
     return SurfaceDistances(KDTree(theirs).query(ours)[0], KDTree(ours).query(theirs)[0])
 
 
-def outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def boundary_pixels(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The pixels of a mask [H, W] that have a pixel outside of it above, below, left or right."""
     around = np.pad(mask, 1)
     within = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]

@@ -55,7 +55,7 @@ class Timing:
         return self.image + self.decoder
 
 
-def measure(models: Sequence[Segmenter], rounds: int = ROUNDS) -> list[Timing]:
+def time_models(models: Sequence[Segmenter], rounds: int = ROUNDS) -> list[Timing]:
     """Time models that work on the same size.
 
     Args:
@@ -196,7 +196,7 @@ def _fill(
         task = work.bar.add_task("Comparing Dice", total=min(len(val), CHECKED))
         found = check_dice(work.model, exported, val, lambda: work.bar.advance(task))
     work.bar.add_task("Measuring", total=None)
-    before, after = measure([work.model, exported])
+    before, after = time_models([work.model, exported])
     reason = why_not_naming(work.model, exported, None if data is None else data[1])
     refused: dict[Job, str] = {} if reason is None else {"name": reason}
     precision: NumberFormat = "float32" if data is None else "int8"

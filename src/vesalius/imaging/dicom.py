@@ -13,7 +13,7 @@ import pydicom
 from vesalius.errors import ImageError
 from vesalius.imaging.dicom_file import DicomStream, check_is_image, is_dicom, open_dicom, reading_dicom, sop_class
 from vesalius.imaging.dicom_frames import Frame, frames_of
-from vesalius.imaging.dicom_stacks import Stack, build_stacks, describe, load_small
+from vesalius.imaging.dicom_stacks import Stack, build_stacks, describe_stacks, load_small
 from vesalius.imaging.formats import DICOM_SUFFIXES, visible_files
 from vesalius.imaging.image import MedicalImage
 from vesalius.imaging.safeguards import FILES_LEFT_OUT, Notice
@@ -99,13 +99,13 @@ def choose_stack(stacks: Sequence[Stack], source: Path, number: int | None = Non
     """
     if number is not None:
         if not 1 <= number <= len(stacks):
-            raise ImageError(f"{source}: has no stack {number}; there are {len(stacks)}: {describe(stacks)}.")
+            raise ImageError(f"{source}: has no stack {number}; there are {len(stacks)}: {describe_stacks(stacks)}.")
         return stacks[number - 1].image
     image = stacks[0].image
     if len(stacks) == 1:
         return image
     total = sum(len(stack.frames) for stack in stacks)
-    why = f"the largest of {len(stacks)} stacks is taken: {describe(stacks)}"
+    why = f"the largest of {len(stacks)} stacks is taken: {describe_stacks(stacks)}"
     remedy = "Choose another with stack=2 in Python, --stack 2 on the command line"
     notice = Notice("slices left out", why, remedy, total - len(stacks[0].frames), total)
     return replace(image, notices=(*image.notices, notice))

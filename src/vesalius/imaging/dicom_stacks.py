@@ -99,7 +99,7 @@ def load_small(stacks: Sequence[Stack], only: int | None = None) -> list[Stack]:
     return kept
 
 
-def describe(stacks: Sequence[Stack]) -> str:
+def describe_stacks(stacks: Sequence[Stack]) -> str:
     """The first stacks in words, numbered from 1, and how many there are beyond them."""
     some = [f"{number} ({stack})" for number, stack in enumerate(stacks[:LISTED_STACKS], start=1)]
     return "; ".join(some) + (f"; and {len(stacks) - LISTED_STACKS} more" if len(stacks) > LISTED_STACKS else "")

@@ -11,7 +11,7 @@ from PIL import Image
 from vesalius.errors import ImageError
 from vesalius.imaging.intensity import DisplayRange, to_display_values
 from vesalius.imaging.lazy import LazyPixels
-from vesalius.imaging.orientation import Affine, Plane, slice_normal, voxel_spacing
+from vesalius.imaging.orientation import Affine, Plane, Scalar, grid_order, slice_normal, voxel_spacing
 
 MAX_SPACING_RATIO = 100.0
 """Ratio of pixel spacings beyond which the header is damaged."""
@@ -233,6 +233,27 @@ def overlay(
     canvas[outline(mask, thickness=1 + (min(mask.shape) >= THICK_FROM))] = paint
     drawn: NDArray[np.uint8] = np.rint(np.clip(canvas, 0, 255)).astype(np.uint8)
     return drawn
+
+
+def to_file_order(mask: NDArray[Scalar], slices: SliceStack) -> NDArray[Scalar]:
+    """A mask of a slice in the rows and columns of its file, of which the display may have exchanged or turned some.
+
+    Args:
+        mask: As displayed, [H, W].
+        slices: What the slice is one of.
+
+    Returns:
+        The same values as the file orders them; as displayed, where the slice is cut across the file's own or the file
+        does not say where it lies.
+    """
+    if slices.affine is None or slices.source_affine is None:
+        return mask
+    order, backwards = grid_order(slices.affine, slices.source_affine)
+    if order[2] != 0:  # cut across the file's own slices
+        return mask
+    stored = mask if order[1] == 1 else mask.T  # rows j, columns i
+    turned = tuple(axis for axis, back in enumerate((backwards[1], backwards[0])) if back)
+    return np.ascontiguousarray(np.flip(stored, turned))
 
 
 def shrink(levels: NDArray[np.uint8], side: int, how: Image.Resampling) -> NDArray[np.uint8]:

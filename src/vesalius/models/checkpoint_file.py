@@ -128,7 +128,7 @@ def read_contract(path: Path) -> ExportContract:
     return contract
 
 
-def check_files(folder: Path, contract: ExportContract) -> None:
+def verify_checksums(folder: Path, contract: ExportContract) -> None:
     """Compare the files with their checksums.
 
     Raises:
@@ -241,7 +241,7 @@ def open_tensors(path: Path, framework: str = "numpy") -> Iterator[safe_open]:
         raise ModelError(f"{path}: not a safetensors file, or a damaged one ({error}).") from error
 
 
-def read_kinds(file: safe_open, path: Path) -> dict[str, str]:
+def read_dtypes(file: safe_open, path: Path) -> dict[str, str]:
     """Kinds of numbers of a checkpoint's tensors, by safetensors' names; scales are left out.
 
     Only the file's header is read.

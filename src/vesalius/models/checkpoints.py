@@ -26,7 +26,7 @@ from vesalius.models.checkpoint_file import (
     SCALE,
     find_checkpoint,
     open_tensors,
-    read_kinds,
+    read_dtypes,
     read_model_recipe,
 )
 from vesalius.models.encoder import Segmenter, VisionLanguageEncoder
@@ -152,7 +152,7 @@ def fill_model(model: _Module, state: Mapping[str, Tensor], place: object) -> _M
 def _read_state(path: Path) -> dict[str, Tensor]:
     with open_tensors(path, "pt") as file:
         state = {}
-        for key, kind in read_kinds(file, path).items():
+        for key, kind in read_dtypes(file, path).items():
             value = file.get_tensor(key)
             if kind == "I8":
                 value = value.float() * file.get_tensor(key + SCALE).float()

@@ -27,10 +27,10 @@ from vesalius.models.checkpoint_file import (
     ExportContract,
     GraphName,
     OnnxGraph,
-    check_files,
     read_contract,
     refuse_graph,
     select_inputs,
+    verify_checksums,
 )
 from vesalius.models.encoder import ImageFeatures, MaskPrediction, Part, Segmenter, TextFeatures
 from vesalius.models.registry import as_segmenter, build_model
@@ -239,7 +239,7 @@ def load_exported(folder: Path) -> ExportedSegmenter:
         ModelError: If a file is missing, damaged or changed.
     """
     contract = read_contract(folder / CONTRACT_NAME)
-    check_files(folder, contract)
+    verify_checksums(folder, contract)
     return open_exported(folder, contract)
 
 

@@ -28,7 +28,7 @@ class Digest:
     first: SeriesName | None = None
 
 
-def digest(series: Iterable[SeriesName], rule: AuditRule | None, *, audit: bool) -> Digest:
+def digest_series(series: Iterable[SeriesName], rule: AuditRule | None, *, audit: bool) -> Digest:
     """Go through all series once.
 
     Args:

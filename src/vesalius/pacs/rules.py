@@ -144,7 +144,7 @@ class PacsRules:
         return [rule for rule in self.rules if rule.fits(series)]
 
 
-def read_rules(path: Path) -> PacsRules:
+def read_pacs_rules(path: Path) -> PacsRules:
     """Read a file of rules.
 
     Raises:

@@ -18,7 +18,6 @@ from vesalius.imaging import read_image
 from vesalius.imaging.dicom import read_stacks
 from vesalius.imaging.dicom_file import DicomStream, reading_dicom
 from vesalius.imaging.safeguards import quiet
-from vesalius.knowledge import check_distinct
 from vesalius.naming.labeller import AnatomyLabeller, choose_stacks, labeller_beside
 from vesalius.pacs.listener import read_uids
 from vesalius.pacs.rules import PacsRules, Rule, SeriesFacts
@@ -26,6 +25,7 @@ from vesalius.pacs.sending import check_destination, send
 from vesalius.pacs.series_queue import SeriesQueue
 from vesalius.pacs.states import QueuedSeries, State
 from vesalius.predict import Predictor
+from vesalius.prompts.user_prompts import check_distinct
 from vesalius.segmenting.request import Request
 
 LOOK_S = 0.5

@@ -1,6 +1,6 @@
 """Words for number, size, location, shape and colour of an object, from its mask and the picture.
 
-`AttributeRules` holds every threshold; `measure` measures once, `to_words` applies the rules.
+`AttributeRules` holds every threshold; `measure` measures once, `describe_measurements` applies the rules.
 """
 
 import colorsys
@@ -302,7 +302,7 @@ def describe(mask: NDArray[np.bool_], rgb: NDArray[np.floating], rules: Attribut
         None if the mask is empty.
     """
     measured = measure(mask, rgb)
-    return to_words(measured, rules) if measured else None
+    return describe_measurements(measured, rules) if measured else None
 
 
 def measure(mask: NDArray[np.bool_], rgb: NDArray[np.floating]) -> Measurements | None:
@@ -318,7 +318,7 @@ def measure(mask: NDArray[np.bool_], rgb: NDArray[np.floating]) -> Measurements 
     return Measurements(parts, measure_shape(max(parts, key=lambda part: part.area)), (red, green, blue))
 
 
-def to_words(measured: Measurements, rules: AttributeRules) -> Attributes:
+def describe_measurements(measured: Measurements, rules: AttributeRules) -> Attributes:
     """Apply the rules."""
     solid = [part for part in measured.parts if part.share >= rules.speck] or [measured.largest]
     counted = measured.parts if rules.count_specks else solid

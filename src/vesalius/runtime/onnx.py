@@ -27,7 +27,7 @@ from vesalius.models.checkpoint_file import (
     SCALE,
     OnnxGraph,
     open_tensors,
-    read_kinds,
+    read_dtypes,
 )
 from vesalius.models.registry import LOGIT_SCALE
 from vesalius.prompts.phrase_vectors import read_phrase_vectors
@@ -100,7 +100,7 @@ def check_tensors(path: Path, names: set[str]) -> None:
         ModelError: If the file is damaged, or has other tensors.
     """
     with open_tensors(path) as file:
-        kinds = read_kinds(file, path)
+        kinds = read_dtypes(file, path)
     wrong = {
         "missing": names - kinds.keys(),
         "unexpected": {name for name in kinds.keys() - names if not name.endswith(".num_batches_tracked")},

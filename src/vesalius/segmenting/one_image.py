@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vesalius.imaging import MedicalImage, SliceStack
+from vesalius.imaging.mask_volumes import is_volume, volume_of, write_masks
 from vesalius.imaging.safeguards import Notice
 from vesalius.imaging.search import SourceImage
 from vesalius.knowledge import Understanding
@@ -16,7 +17,6 @@ from vesalius.records import ResultRow
 from vesalius.results import finite, slugs
 from vesalius.segmenting.page import write_overview
 from vesalius.segmenting.request import Request
-from vesalius.volumes import is_volume, volume_of, write_masks
 
 
 def segment_image(predictor: Predictor, source: SourceImage, request: Request, out: Path) -> list[ResultRow]:

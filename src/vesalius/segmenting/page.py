@@ -15,10 +15,10 @@ from vesalius import __version__
 from vesalius.errors import tell_failure
 from vesalius.files import common_folder, write_text, writing
 from vesalius.imaging import SliceStack, to_square_pixels
+from vesalius.imaging.mask_volumes import PackedMasks, arrange_tiles, choose_shown_slices
 from vesalius.imaging.slices import AMBER, outline
 from vesalius.pages import render_page
 from vesalius.records import ResultRow
-from vesalius.volumes import PackedMasks, arrange, choose_slices
 
 COLOURS = (AMBER, (86, 180, 233), (255, 120, 220), (0, 200, 140), (60, 110, 255), (255, 255, 255))
 """Colours of the first, second … phrase, then again from the first. With their dark rim all are seen on grey, on white
@@ -62,12 +62,12 @@ def write_overview(path: Path, slices: SliceStack, masks: Mapping[int, PackedMas
 def draw_overview(slices: SliceStack, masks: Mapping[int, PackedMasks]) -> NDArray[np.uint8]:
     """The picture that `write_overview` writes, RGB [H, W, 3], 0–255."""
     marked = [sum(each.marked[index] for each in masks.values()) for index in range(len(slices))]
-    chosen = choose_slices(marked)
+    chosen = choose_shown_slices(marked)
     side = PICTURE_SIDE if len(slices) == 1 else TILE_SIDE
     tiles = [_tile(slices, index, masks, side) for index in chosen]
     if len(slices) > 1:
         tiles = [_number(tile, f"{index + 1}/{len(slices)}") for tile, index in zip(tiles, chosen, strict=True)]
-    return arrange(tiles)
+    return arrange_tiles(tiles)
 
 
 def _tile(slices: SliceStack, index: int, masks: Mapping[int, PackedMasks], side: int) -> NDArray[np.uint8]:
@@ -111,7 +111,7 @@ def _number(tile: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
     return np.asarray(picture)
 
 
-def write_page(
+def write_results_page(
     path: Path, rows: Sequence[ResultRow], failures: Sequence[Mapping[str, str]], tables: Iterable[Path]
 ) -> None:
     """Write the page of all rows of a record.

@@ -14,16 +14,16 @@ from vesalius.errors import ImageError
 from vesalius.files import check_absent, sha256_of
 from vesalius.imaging.search import SourceImage
 from vesalius.journal import ResultsJournal, WorkPlan, alone
-from vesalius.knowledge import check_distinct
 from vesalius.models.checkpoint_file import find_checkpoint
 from vesalius.models.choices import Precision, RuntimeChoice
 from vesalius.predict import Predictor
 from vesalius.processes import Outcome, Work, check_jobs, work_at_once
+from vesalius.prompts.user_prompts import check_distinct
 from vesalius.records import FILE_COLUMNS, SEGMENTATIONS, ResultRow
 from vesalius.segmenting.one_image import segment_image
-from vesalius.segmenting.page import write_page
+from vesalius.segmenting.page import write_results_page
 from vesalius.segmenting.request import Request, find_images
-from vesalius.segmenting.table import check_table, write_table
+from vesalius.segmenting.table import check_table, write_mask_table
 
 PAGE = "index.html"
 TABLE = "results.csv"
@@ -119,9 +119,9 @@ def segment_many(
         images = sorted(sorted(journal.rows), key=lambda image: order.get(image, len(order)))
         rows = [row for image in images for row in journal.rows[image]]
         if rows:
-            write_table(target, rows)
+            write_mask_table(target, rows)
         if rows or failures:
-            write_page(page, rows, failures, [target] if rows else [])
+            write_results_page(page, rows, failures, [target] if rows else [])
     wanted = {source.path for source in (*plan.todo, *plan.skipped)}
     told = [row for row in rows if row["image"] in wanted and "stem" in row]
     return RunSummary(told, done, len(plan.skipped), failures, notices, page, target)

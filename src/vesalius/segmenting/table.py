@@ -52,7 +52,7 @@ def check_table(path: Path) -> None:
         require("pyarrow", extra="train")
 
 
-def write_table(path: Path, rows: Sequence[ResultRow]) -> None:
+def write_mask_table(path: Path, rows: Sequence[ResultRow]) -> None:
     """Write all rows of a folder's record.
 
     Args:

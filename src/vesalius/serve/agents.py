@@ -19,8 +19,8 @@ from vesalius.files import parse_json, to_json
 from vesalius.imaging.formats import visible_files
 from vesalius.imaging.header import sidecar_path
 from vesalius.imaging.search import FoundSeries, find_series
-from vesalius.knowledge import check_distinct
 from vesalius.predict import Predictor
+from vesalius.prompts.user_prompts import check_distinct
 from vesalius.results import Results, answer_all
 from vesalius.serve.settings import MOST_PHRASES
 

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from vesalius import __version__
 from vesalius.serve.downloads import make_downloads
-from vesalius.serve.guards import LOG, Guard, extra_headers, tell
+from vesalius.serve.guards import LOG, Guard, extra_headers, log_fault
 from vesalius.serve.monai_label import make_monai_label
 from vesalius.serve.refusals import Refusal, ServiceError, deleted_meanwhile, where_of
 from vesalius.serve.routes import make_router
@@ -114,7 +114,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
 
 async def _tell(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ServiceError)
-    tell(error)
+    log_fault(error)
     return JSONResponse(error.refusal.to_dict(), error.status, extra_headers(error))
 
 

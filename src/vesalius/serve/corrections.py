@@ -15,8 +15,8 @@ from vesalius.imaging import MedicalImage, SliceStack, read_mask, to_square_pixe
 from vesalius.imaging.formats import VOLUME_SUFFIXES, reading
 from vesalius.imaging.orientation import Affine, MaskGrid, onto_grid
 from vesalius.imaging.raster import to_png
+from vesalius.imaging.slices import to_file_order
 from vesalius.results import slugs
-from vesalius.segmentation import to_file_order
 from vesalius.serve.intake import is_placed
 
 

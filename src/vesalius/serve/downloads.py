@@ -17,7 +17,8 @@ from vesalius.serve.names import safe_name
 from vesalius.serve.refusals import Refusal, ServiceError
 from vesalius.serve.routes import Handle
 from vesalius.serve.service import Service, reading_form, removing, save, send_file
-from vesalius.serve.store import RESULTS, Upload, list_results, size_of
+from vesalius.serve.store import size_of
+from vesalius.serve.uploads import RESULTS, Upload, list_results
 
 Numbers = Annotated[
     list[Annotated[int, Field(ge=1, le=10**9)]], Query(description="results to take; all by default", max_length=1000)

@@ -10,11 +10,11 @@ from vesalius.errors import ConfigError, PromptError
 from vesalius.files import writing
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.lazy import LazyPixels
+from vesalius.imaging.mask_volumes import Values, is_volume, write_volume
 from vesalius.imaging.orientation import Affine
 from vesalius.imaging.safeguards import MEGABYTES, megabytes
+from vesalius.imaging.slices import to_file_order
 from vesalius.masks import LabelMasks
-from vesalius.segmentation import to_file_order
-from vesalius.volumes import Values, is_volume, write_volume
 
 TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """From RAS+, nibabel's world, to LPS+, that of DICOM, ITK and NRRD."""

@@ -18,12 +18,13 @@ from vesalius.errors import ImageError, ImageNotice, PromptError, VesaliusError,
 from vesalius.files import sha256_of, to_json, write_json, write_text
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.lazy import LazyPixels
+from vesalius.imaging.mask_volumes import Planes, volume_of, write_masks, write_volume
 from vesalius.imaging.raster import write_rgb
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, Notice
-from vesalius.knowledge import check_distinct, distinct_prompts
 from vesalius.masks import FoundMasks, LabelMasks, MaskRules, collect_masks
 from vesalius.models.checkpoint_file import find_checkpoint
 from vesalius.predict import Predictor
+from vesalius.prompts.user_prompts import check_distinct, distinct_prompts
 from vesalius.results import finite
 from vesalius.segmentation import THRESHOLD
 from vesalius.segmenting.request import Request
@@ -31,7 +32,8 @@ from vesalius.serve.corrections import Correction, write_correction
 from vesalius.serve.drawing import StackedPlanes, in_file_order, number_labels, on_screen, read_values, write_label_map
 from vesalius.serve.intake import Budget, take_in
 from vesalius.serve.refusals import Refusal, ServiceError, deleted_meanwhile, fault, from_error
-from vesalius.serve.store import (
+from vesalius.serve.store import size_of
+from vesalius.serve.uploads import (
     HANDLE,
     RECORD,
     RESULTS,
@@ -39,11 +41,9 @@ from vesalius.serve.store import (
     Upload,
     asked_in,
     new_handle,
-    read_record,
     read_result,
-    size_of,
+    read_upload,
 )
-from vesalius.volumes import Planes, volume_of, write_masks, write_volume
 
 if TYPE_CHECKING:
     from vesalius.knowledge import Understanding
@@ -290,7 +290,7 @@ class Engine:
             self._opened.move_to_end(handle)
             return self._opened[handle]
         folder = self.uploads / handle
-        upload = read_record(folder)
+        upload = read_upload(folder)
         stacks = upload.found(folder).read()
         opened = OpenImage(upload, folder, stacks, stacks[0].slices())
         self._opened[handle] = opened

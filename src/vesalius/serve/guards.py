@@ -101,7 +101,7 @@ class Guard:
         except ServiceError as error:
             await exchange.refuse(error)
         except Exception as error:
-            await exchange.refuse(tell(fault(error)))
+            await exchange.refuse(log_fault(fault(error)))
         finally:
             self._count(scope, exchange.status, time.monotonic() - start)
 
@@ -212,7 +212,7 @@ def extra_headers(error: ServiceError) -> dict[str, str]:
     return {**told, **({"www-authenticate": "Bearer"} if error.status == 401 else {})}
 
 
-def tell(error: ServiceError) -> ServiceError:
+def log_fault(error: ServiceError) -> ServiceError:
     """Log what is a fault of the service."""
     if error.log:
         LOG.error("%s", error.log)

@@ -16,11 +16,12 @@ from vesalius.files import read_json, write_json
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.formats import VOLUME_SUFFIXES, read_start, reading
 from vesalius.imaging.header import sidecar_path
+from vesalius.imaging.mask_volumes import is_volume
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, FRAMES, Notice
 from vesalius.imaging.search import FoundSeries, find_series
 from vesalius.serve.names import LONGEST_SHOWN, Places, shown_path
-from vesalius.serve.store import SOURCE, Upload, no_room, write_record
-from vesalius.volumes import is_volume
+from vesalius.serve.store import no_room
+from vesalius.serve.uploads import SOURCE, Upload, write_upload
 
 MOST_SERIES = 50
 """Series of one upload that get a handle; there are notices of others."""
@@ -248,7 +249,7 @@ def _read_all(found: Sequence[FoundSeries], home: Path) -> tuple[list[tuple[Foun
     for each in found:
         try:
             image = each.read_largest()
-            read.append((image.pixels.size, each, describe(each, image, home)))
+            read.append((image.pixels.size, each, describe_image(each, image, home)))
         except VesaliusError as error:
             left_out.append(str(error))
     read.sort(key=lambda one: -one[0])
@@ -282,7 +283,7 @@ def _path_of(found: FoundSeries, counts: Counter[Path], source: Path, shown: Map
     return "/".join(parts[: len(parts) - len(first.relative_to(named).parts)])
 
 
-def describe(found: FoundSeries, image: MedicalImage, home: Path) -> Upload:
+def describe_image(found: FoundSeries, image: MedicalImage, home: Path) -> Upload:
     """What callers are told of an image, but for its handle and its name.
 
     Args:
@@ -369,7 +370,7 @@ def _fill(incoming: Path, upload: Upload, files: Iterable[str]) -> None:
         if (incoming / name).exists():  # not moved yet
             (own / name).parent.mkdir(parents=True, exist_ok=True)
             (incoming / name).rename(own / name)
-    write_record(own, upload)
+    write_upload(own, upload)
 
 
 def _move(own: Path, place: Path) -> None:

@@ -32,7 +32,7 @@ from vesalius.serve.refusals import Refusal, ServiceError
 from vesalius.serve.schemas import check_text
 from vesalius.serve.service import Arrived, Service, reading_form, removing, save, send_file
 from vesalius.serve.settings import LONGEST_PHRASE, MOST_PHRASES
-from vesalius.serve.store import SOURCE, Upload
+from vesalius.serve.uploads import SOURCE, Upload
 
 LABELS = "labels"
 """Folder of submitted labels, within an upload's own."""

@@ -121,7 +121,7 @@ def _refuse(error: ChildError) -> NoReturn:
     raise ServiceError(503, refusal, retry_after=5, log=f"a worker could not load the model; {error}") from error
 
 
-def prepare(settings: bytes) -> Callable[[bytes], bytes]:
+def open_engine(settings: bytes) -> Callable[[bytes], bytes]:
     """Load the model of a worker, and return what does jobs.
 
     Args:
@@ -296,4 +296,4 @@ def worker_settings(settings: ServeSettings, uploads: Path) -> list[WorkerSettin
 
 
 if __name__ == "__main__":
-    serve_frames(prepare)
+    serve_frames(open_engine)

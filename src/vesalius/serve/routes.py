@@ -15,7 +15,7 @@ from vesalius.prompts.bank import find_target
 from vesalius.serve.refusals import Refusal, ServiceError
 from vesalius.serve.schemas import ModelInfo, ResultInfo, SegmentAnswer, SegmentRequest, TargetInfo, UploadInfo
 from vesalius.serve.service import Service, reading_form, send_file
-from vesalius.serve.store import RESULTS, Upload, read_result
+from vesalius.serve.uploads import RESULTS, Upload, read_result
 
 Handle = Annotated[str, InPath(description="id of an upload, 32 hexadecimal digits")]
 Number = Annotated[int, InPath(ge=1, le=10**9)]

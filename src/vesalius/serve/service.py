@@ -27,7 +27,8 @@ from vesalius.serve.names import Places, shown_name, shown_path
 from vesalius.serve.pool import WorkerPool
 from vesalius.serve.refusals import Refusal, ServiceError, fault
 from vesalius.serve.settings import ServeSettings
-from vesalius.serve.store import SOURCE, Upload, UploadStore, no_room, worker_of
+from vesalius.serve.store import UploadStore, no_room
+from vesalius.serve.uploads import SOURCE, Upload, worker_of
 
 FORMS_AT_ONCE = 2
 """Forms of the largest size, or as many bytes of smaller ones, that are received at the same time."""

@@ -1,90 +1,29 @@
-"""Uploads on disk: handles that nobody can guess, what is known of each, and their end.
+"""All uploads on disk: how they are found again, what room they have, and their end.
 
-``STORE/uploads/ID/`` holds ``upload.json``, ``source/`` with the files as they came, and ``results/``. The time of
-``upload.json`` is that of the last request, so that uploads expire after a restart, too. Nothing but folders that are
-named by a handle is ever removed, under another name first, so that an upload goes all at once.
+``STORE/uploads/ID/`` is the folder of an upload, see `vesalius.serve.uploads`. The time of its ``upload.json`` is that
+of the last request, so that uploads expire after a restart, too. Nothing but folders that are named by a handle is ever
+removed, under another name first, so that an upload goes all at once.
 """
 
-import json
 import os
 import re
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from vesalius.errors import ConfigError, OutputError, PromptError
-from vesalius.files import read_json, write_json
+from vesalius.errors import OutputError
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE
-from vesalius.imaging.search import FoundSeries
 from vesalius.serve.refusals import Refusal, ServiceError
+from vesalius.serve.uploads import HANDLE, RECORD, SOURCE, Upload, read_upload
 
-HANDLE = re.compile(r"[0-9a-f]{32}")
 INCOMING = re.compile(r"\.[0-9a-f]{32}")
-RECORD = "upload.json"
-SOURCE = "source"
-RESULTS = "results"
-
-
-@dataclass(frozen=True)
-class Upload:
-    """What is known of an upload."""
-
-    id: str
-    kind: str
-    """"picture", or "volume" for series, clips and volume files."""
-    name: str
-    """Name of the file as it was sent, or of the folder or archive of a series."""
-    width: int
-    height: int
-    depth: int
-    """Columns and rows of a slice as displayed, and number of slices."""
-    spacing_mm: list[float] | None
-    """Distance of columns, of rows and, in volumes, of slices; None if unknown."""
-    modality: str | None
-    plane: str | None
-    dicom: bool
-    """Whether results can be had as DICOM objects."""
-    slice_axis: int | None
-    """Axis of the volume file along which slices lie, from 0; None for pictures."""
-    slice_reversed: bool
-    """Whether the first slice as displayed is the last along that axis."""
-    notices: list[str]
-    source: str
-    """File or folder of the image, within the upload's own."""
-    files: list[str] = field(default_factory=list)
-    """DICOM files of the series, or numbered pictures."""
-    pictures: bool = False
-    """Whether the files are numbered pictures."""
-    series_uid: str = ""
-    """SeriesInstanceUID of a DICOM series."""
-    alias: str = ""
-    """Name by which a client of MONAI Label's protocol calls it."""
-    placed: bool = True
-    """Whether the file says where the image lies in the patient."""
-    arrived: float = 0.0
-    """When it was sent or fetched, in seconds since 1970; requests do not change it."""
-
-    @property
-    def suffix(self) -> str:
-        """Of its masks and of its image."""
-        return ".png" if self.kind == "picture" else ".nii.gz"
-
-    def found(self, folder: Path) -> FoundSeries:
-        """The image to read."""
-        return FoundSeries(folder / self.source, tuple(folder / each for each in self.files), self.pictures)
-
-    def to_dict(self) -> dict[str, object]:
-        """What callers are told."""
-        hidden = ("source", "files", "pictures", "series_uid", "alias", "arrived")
-        return {name: value for name, value in asdict(self).items() if name not in hidden}
 
 
 class UploadStore:
@@ -155,7 +94,7 @@ class UploadStore:
         Raises:
             ServiceError: If there is none, or it has expired.
         """
-        return read_record(self.folder(handle))
+        return read_upload(self.folder(handle))
 
     def find(self, name: str, *, by_series: bool = False) -> str:
         """The handle of the upload with a handle or alias, of several the one that arrived last.
@@ -180,7 +119,7 @@ class UploadStore:
         for path in self._folders(HANDLE):
             with suppress(OSError, ServiceError):  # removed in the meantime, or damaged
                 if self._age(path / RECORD) <= self.keep_seconds:
-                    found.append(read_record(path))
+                    found.append(read_upload(path))
         return sorted(found, key=lambda each: -each.arrived)
 
     def expires_at(self, handle: str) -> str:
@@ -324,75 +263,3 @@ def no_room() -> ServiceError:
     """The answer where the store is full."""
     refusal = Refusal("There is no room in the store", remedy="Delete uploads, or wait until some have expired.")
     return ServiceError(429, refusal, retry_after=60)
-
-
-def new_handle(worker: int, workers: int) -> str:
-    """A handle that nobody can guess, of an upload that this worker is to see to."""
-    while worker_of(handle := secrets.token_hex(16), workers) != worker:
-        pass
-    return handle
-
-
-def worker_of(handle: str, workers: int) -> int:
-    """The worker that sees to an upload, and that has its features."""
-    return int(handle, 16) % workers
-
-
-def read_record(folder: Path) -> Upload:
-    """Read what is known of an upload from its folder.
-
-    Raises:
-        ServiceError: If the record is damaged, or of another version.
-        FileNotFoundError: If it was deleted in the meantime.
-    """
-    try:
-        upload = Upload(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        refusal = Refusal("What is known of this upload cannot be read", "id", remedy="Upload it again.")
-        raise ServiceError(404, refusal) from error
-    return upload
-
-
-def write_record(folder: Path, upload: Upload) -> None:
-    """Write what is known of an upload; it exists from then on."""
-    write_json(folder / RECORD, asdict(upload))
-
-
-def read_result(folder: Path, number: int) -> dict[str, object]:
-    """What was found for one phrase.
-
-    Raises:
-        ServiceError: If there is no such result.
-    """
-    path = folder / RESULTS / f"{number}.json"
-    if not path.is_file():
-        raise ServiceError(404, Refusal("No such result", "number", "the number of a result", str(number)))
-    content = read_json(path)
-    assert isinstance(content, dict)
-    return content
-
-
-def list_results(folder: Path, numbers: Sequence[int] = ()) -> list[dict[str, object]]:
-    """Results of an upload by their numbers, each once; all of them, in their order, where none is named.
-
-    Raises:
-        ServiceError: If there is none of a number.
-    """
-    found = sorted(int(path.stem) for path in (folder / RESULTS).glob("*.json") if path.stem.isdecimal())
-    return [read_result(folder, number) for number in dict.fromkeys(numbers or found)]
-
-
-def asked_in(folder: Path, numbers: Sequence[int]) -> tuple[list[str], float]:
-    """The phrases of results, each once, and their threshold.
-
-    Raises:
-        ConfigError: If they have several.
-        PromptError: If there are none.
-    """
-    results = list_results(folder, numbers)
-    if not results:
-        raise PromptError("results: there are none yet; segment something first.")
-    thresholds = {float(str(each["threshold"])) for each in results}
-    if len(thresholds) > 1:
-        raise ConfigError("numbers: expected results of one threshold, got several; name the results to take.")
-    return list(dict.fromkeys(str(each["phrase"]) for each in results)), thresholds.pop()

@@ -250,7 +250,7 @@ class EpochBar(Callback):
         """Put a line in its place."""
         self._stop()
         line = "  ".join(f"{name} {float(trainer.callback_metrics[name]):.3f}" for name in self._metrics)
-        tell(f"epoch {trainer.current_epoch + 1}: {line}")
+        say_once(f"epoch {trainer.current_epoch + 1}: {line}")
 
     def on_exception(self, trainer: Trainer, *_: object) -> None:
         """Give the terminal back."""
@@ -263,7 +263,7 @@ class EpochBar(Callback):
 
 
 @rank_zero_only
-def tell(message: str) -> None:
+def say_once(message: str) -> None:
     """One line for people, on stderr, from one of a run's processes."""
     say(message)
 

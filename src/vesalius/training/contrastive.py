@@ -28,7 +28,7 @@ from vesalius.models.registry import LOGIT_SCALE
 from vesalius.prompts.anatomy import AnatomyLabel, Statement, phrases_of
 from vesalius.prompts.anatomy_captions import Caption, CaptionMix, match_statements
 from vesalius.training.config import FitConfig, Schedule, build_settings
-from vesalius.training.fit import RunResult, begin, build_loaders, prepare, train_module
+from vesalius.training.fit import RunResult, begin, build_loaders, prepare_model, train_module
 from vesalius.training.losses import ContrastiveLoss, bound_scale, organ_loss, similarity_logits, start_bias
 from vesalius.training.module import BaseModule, build_optimizer, count_steps
 from vesalius.training.runtime_options import RuntimeOptions
@@ -283,7 +283,7 @@ def fit_contrastive(
         if isinstance(begun, RunResult):
             return begun
         seed_everything(config.seed, verbose=False)
-        prepare(model, config)
+        prepare_model(model, config)
         loaders = _load(model, data, config, begun)
         module = ContrastiveModule(model, config, count_steps(config, len(loaders[0])))
         return train_module(module, loaders, data, out, config, begun)

@@ -177,7 +177,7 @@ def _read_finished(out: Path) -> RunResult | None:
     return RunResult(out / CHECKPOINT_NAME, score, epochs, earlier=True)
 
 
-def prepare(model: VisionLanguageEncoder, config: FitConfig) -> None:
+def prepare_model(model: VisionLanguageEncoder, config: FitConfig) -> None:
     """Freeze encoders, add LoRA's matrices, and set training mode.
 
     Raises:
@@ -347,7 +347,7 @@ def fit(
         if isinstance(begun, RunResult):
             return begun
         seed_everything(config.seed, verbose=False)
-        prepare(model, config)
+        prepare_model(model, config)
         loaders = _load(model, data, out, config, begun)
         rank_zero_only(_note_images)(data, out, before or Fingerprints())
         module = SegmentationModule(model, config, count_steps(config, len(loaders[0])))

@@ -18,7 +18,7 @@ from vesalius.data.views import View
 from vesalius.errors import ConfigError
 from vesalius.models import Segmenter
 from vesalius.models.exported import flatten_image
-from vesalius.training.callbacks import tell, watch
+from vesalius.training.callbacks import say_once, watch
 from vesalius.training.config import TrainConfig
 from vesalius.training.module import fingerprint_encoders
 
@@ -49,7 +49,7 @@ def store_pictures(
         return views
     if "image" not in model.frozen or not model.encoder_modules("image"):
         reason = "the image encoder trains" if model.encoder_modules("image") else "the model has no encoder to freeze"
-        tell(f"Features are not stored: {reason}.")
+        say_once(f"Features are not stored: {reason}.")
         return views
     model.to(torch.accelerator.current_accelerator(check_available=True) or "cpu")
     stores = _name_stores(model, views, config, folder)
@@ -103,14 +103,14 @@ def _check_size(stores: Collection[FeatureStore], limit_gb: float, folder: Path)
     room = shutil.disk_usage(existing).free / 1e9
     if missing > room:
         raise ConfigError(f"{folder}: features need {missing:.2f} GB more, and {room:.2f} GB are free there.")
-    tell(f"Features of {size}, in {folder}, which may be deleted after the run.")
+    say_once(f"Features of {size}, in {folder}, which may be deleted after the run.")
 
 
 def _fill(model: Segmenter, view: View, stores: Sequence[FeatureStore], batch_size: int) -> StoredView:
     """Encode what the stores lack."""
     for number, store in zip(view.picture_numbers, stores, strict=True):
         name = store.folder.name.rpartition("-")[0]
-        wait = partial(tell, f"Another process is encoding {name}; waiting for it ...")
+        wait = partial(say_once, f"Another process is encoding {name}; waiting for it ...")
         with store.building(wait) as missing, watch(f"Encoding {name}", store.rows) as advance:
             advance(store.rows - len(missing))
             for start in range(0, len(missing), batch_size):

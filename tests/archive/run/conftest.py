@@ -55,6 +55,8 @@ def patch(module):
             time.sleep(3600)
         if "slow" in item.name:
             time.sleep(0.05)
+        while "held" in item.name and os.path.exists({held!r}):
+            time.sleep(0.05)
         return run(self, item)
     module.ItemWorker.run = poisoned
 
@@ -141,10 +143,13 @@ def bright_here(bright, monkeypatch) -> None:
 
 @pytest.fixture
 def bright_everywhere(tmp_path, monkeypatch) -> Path:
-    """The same in all processes that are started; names of files break ("crash") or hang ("hang") what reads them."""
+    """The same in all processes that are started; names of files break ("crash") or hang ("hang") what reads them.
+
+    What is called "held" hangs while there is a file "held" in the folder that is returned.
+    """
     home = tmp_path / "site"
     home.mkdir()
-    (home / "sitecustomize.py").write_text(CUSTOMIZE.format(tests=str(home)))
+    (home / "sitecustomize.py").write_text(CUSTOMIZE.format(tests=str(home), held=str(home / "held")))
     source = Path(__file__).parents[2] / "conftest.py"
     text = source.read_text()
     begin = text.index("class BrightRuntime")

@@ -1,7 +1,6 @@
 """What a worker says of a process of its own that gives no answer."""
 
 import threading
-import time
 
 import pytest
 
@@ -16,6 +15,7 @@ from vesalius.archive.work import ItemOutcome
 from vesalius.archive.worker import ShardWorker
 from vesalius.errors import ConfigError, ModelError
 from vesalius.isolation import ChildEndedError, ChildFailedError, ChildLateError, ChildStoppedError
+from waiting import PATIENCE_S, until
 
 REQUEST = ArchiveRequest("in", "segment", ("square",))
 ITEM = WorkItem.make("a.png", "in", [FileFact("a.png", 1, "1")])
@@ -71,7 +71,7 @@ def test_an_error_that_concerns_all_items_is_raised_as_it_was():
 
 def test_closing_stops_a_batch_in_the_middle_of_an_item_and_before_its_first(bright_everywhere, tmp_path):
     site = bright_everywhere / "sitecustomize.py"
-    site.write_text("import time\nif 'vesalius.archive.child' in __import__('sys').orig_argv: time.sleep(60)")
+    site.write_text("import time\nif 'vesalius.archive.child' in __import__('sys').orig_argv: time.sleep(600)")
     told = []
 
     def work():
@@ -83,10 +83,9 @@ def test_closing_stops_a_batch_in_the_middle_of_an_item_and_before_its_first(bri
     at_work = ShardWorker(REQUEST, str(tmp_path / "out"), WorkerOptions(1))
     working = threading.Thread(target=work)
     working.start()
-    while at_work._isolated._child._process is None:
-        time.sleep(0.001)
+    until(lambda: at_work._isolated._child._process is not None)
     at_work.close()
-    working.join(10)
+    working.join(PATIENCE_S)
     assert len(told) == 1
     with pytest.raises(ChildStoppedError):
         at_work.run([ITEM])

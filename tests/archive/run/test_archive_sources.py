@@ -15,6 +15,7 @@ from vesalius.archive.request import ArchiveRequest
 from vesalius.archive.run import run_archive
 from vesalius.archive.sources import ArchiveSource
 from vesalius.errors import ConfigError, DataError, ImageError
+from waiting import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("bright_here")
 
@@ -275,7 +276,7 @@ class TestReadAhead:
 
         def batches():
             yield ["first"]
-            stalled.wait(10)
+            stalled.wait(PATIENCE_S)
             yield ["second"]
 
         taken = ReadAhead(batches(), 1)
@@ -283,8 +284,8 @@ class TestReadAhead:
         waiting = threading.Thread(target=lambda: next(taken, None))
         waiting.start()
         taken.close()
-        waiting.join(5)
+        waiting.join(PATIENCE_S)
         stalled.set()
-        taken._thread.join(5)
+        taken._thread.join(PATIENCE_S)
         assert not waiting.is_alive()
         assert not taken._thread.is_alive()

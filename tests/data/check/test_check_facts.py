@@ -10,8 +10,8 @@ from rich.progress import Progress
 
 from vesalius.data.check import check_dataset
 from vesalius.data.check import facts as reading
-from vesalius.data.check.facts import ValueKind, check_folders, examine_image, examine_mask, gather_uses, read_files
-from vesalius.data.check.findings import read_rows
+from vesalius.data.check.facts import ValueKind, check_folders, examine_files, examine_image, examine_mask, gather_uses
+from vesalius.data.check.findings import read_splits
 from vesalius.errors import DataError
 
 
@@ -86,7 +86,7 @@ def test_share_values_and_size_are_those_of_the_file(tmp_path):
 
 
 def found(root) -> list[tuple[str, str]]:
-    rows, _ = read_rows(root)
+    rows, _ = read_splits(root)
     return [(each.kind, each.message) for each in check_folders(root, *gather_uses(rows))]
 
 
@@ -101,7 +101,7 @@ def test_a_missing_file_is_named_with_what_may_be_meant(root):
 def test_a_missing_file_is_found_once_with_all_its_records(root, change):
     change("train", lambda records: records.append(records[0]))
     (root / "images/train_0.png").unlink()
-    rows, _ = read_rows(root)
+    rows, _ = read_splits(root)
     (finding,) = check_folders(root, *gather_uses(rows))
     assert [(place.split, place.record) for place in finding.places] == [("train", 0), ("train", 3)]
 
@@ -119,7 +119,7 @@ def test_where_a_split_cannot_be_read_nobody_knows_what_is_extra(root):
 
 
 def read(root, jobs=1):
-    return read_files(root, *gather_uses(read_rows(root)[0]), jobs=jobs, bar=Progress(disable=True))
+    return examine_files(root, *gather_uses(read_splits(root)[0]), jobs=jobs, bar=Progress(disable=True))
 
 
 def test_each_file_is_read_once_and_missing_ones_are_left_out(root, change, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 import vesalius.data.check
 from vesalius.data.check import CheckFinding, Place, Severity, read_kinds
 from vesalius.data.check.facts import ValueKind
-from vesalius.data.check.findings import read_rows
+from vesalius.data.check.findings import read_splits
 from vesalius.errors import DataError
 
 FOREIGN = {
@@ -24,7 +24,7 @@ FOREIGN = {
 
 def test_records_keep_their_place_and_their_own_fields(root, change):
     change("val", lambda records: records[1].update(patient="p7"))
-    rows, findings = read_rows(root)
+    rows, findings = read_splits(root)
     assert findings == []
     assert [(row.split, row.number) for row in rows[2:6]] == [("train", 2), ("val", 0), ("val", 1), ("test", 0)]
     assert rows[4].fields["patient"] == "p7"
@@ -33,7 +33,7 @@ def test_records_keep_their_place_and_their_own_fields(root, change):
 
 def test_a_bad_record_is_named_and_the_others_are_read(root, change):
     change("train", lambda records: records[1].update(img_name="../secret.png"))
-    rows, (finding,) = read_rows(root)
+    rows, (finding,) = read_splits(root)
     assert len(rows) == 6
     assert finding.kind == "bad_record"
     assert "anns/train.json, record 1: img_name must stay inside its folder" in finding.message
@@ -43,7 +43,7 @@ def test_a_bad_record_is_named_and_the_others_are_read(root, change):
 @pytest.mark.parametrize("tool", FOREIGN)
 def test_json_of_another_tool_is_recognised(root, tool):
     (root / "anns/val.json").write_text(json.dumps(FOREIGN[tool]))
-    rows, (finding,) = read_rows(root)
+    rows, (finding,) = read_splits(root)
     assert {row.split for row in rows} == {"train", "test"}
     assert finding.kind == "foreign_annotations"
     assert tool in finding.message
@@ -61,19 +61,19 @@ def test_json_of_another_tool_is_recognised(root, tool):
 )
 def test_files_that_are_no_list_of_records_are_named(root, text, message):
     (root / "anns/val.json").write_text(text)
-    _, (finding,) = read_rows(root)
+    _, (finding,) = read_splits(root)
     assert finding.kind == "unreadable_annotations"
     assert message in finding.message
 
 
 def test_a_missing_split_is_named_and_a_folder_without_any_is_refused(root):
     (root / "anns/test.json").unlink()
-    _, (finding,) = read_rows(root)
+    _, (finding,) = read_splits(root)
     assert (finding.kind, finding.places[0].split) == ("missing_split", "test")
     (root / "anns/train.json").unlink()
     (root / "anns/val.json").unlink()
     with pytest.raises(DataError, match=r"anns: no annotation file in it; expected train\.json, val\.json, test\.json"):
-        read_rows(root)
+        read_splits(root)
 
 
 SOURCE = Path(vesalius.data.check.__file__).parent

@@ -28,7 +28,7 @@ class Outline(HTMLParser):
 
 
 def read(root, path) -> tuple[str, Outline]:
-    page.write_page(check_dataset(root), path)
+    page.write_check_page(check_dataset(root), path)
     text, outline = path.read_text(encoding="utf-8"), Outline()
     outline.feed(text)
     assert outline.open == []
@@ -81,13 +81,13 @@ def test_test_comes_first_and_the_rest_is_counted(root, tmp_path, change, monkey
 def test_a_page_that_cannot_be_written_is_an_error(root, tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(OutputError, match="taken"):
-        page.write_page(check_dataset(root), tmp_path / "taken" / "check.html")
+        page.write_check_page(check_dataset(root), tmp_path / "taken" / "check.html")
 
 
 def test_what_the_page_shows_the_json_has(root, tmp_path):
     shutil.copy(root / "images/train_1.png", root / "images/train_2.png")
     report = check_dataset(root)
-    page.write_page(report, tmp_path / "check.html")
+    page.write_check_page(report, tmp_path / "check.html")
     text = (tmp_path / "check.html").read_text(encoding="utf-8")
     (finding,) = json.loads(json.dumps(report.to_dict()))["findings"]
     assert finding["message"] in text

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vesalius.data.check import check_dataset
-from vesalius.data.check.wordings import contradict, denials
+from vesalius.data.check.wordings import denials, find_contradiction
 from vesalius.imaging import write_mask
 
 
@@ -84,4 +84,4 @@ def test_denials_name_the_first_wording_of_each_family():
     ],
 )
 def test_prompts_exclude_each_other_by_class_or_by_denial(one, other, how):
-    assert contradict({"p1": one}, {"p1": other}) == how
+    assert find_contradiction({"p1": one}, {"p1": other}) == how

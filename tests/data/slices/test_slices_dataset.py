@@ -7,7 +7,7 @@ from PIL import Image
 
 from vesalius.data.augment import SliceAugment
 from vesalius.data.slices.dataset import AnatomySlices, SliceView, check_patients, collate_slices, open_slices
-from vesalius.data.slices.table import PICTURES, SliceRow, write_table
+from vesalius.data.slices.table import PICTURES, SliceRow, write_slice_table
 from vesalius.errors import DataError
 from vesalius.prompts.anatomy import AnatomyLabel
 from vesalius.prompts.anatomy_captions import CaptionMix, entails
@@ -23,7 +23,7 @@ def slices(tmp_path) -> AnatomySlices:
         file = f"{PICTURES}/{index}.png"
         Image.fromarray(np.random.default_rng(index).integers(0, 255, (32, 32), np.uint8)).save(tmp_path / file)
         rows.append(SliceRow(file, "v", "p", "train", None, index, None, 0.0, LABEL))
-    write_table(tmp_path, rows)
+    write_slice_table(tmp_path, rows)
     return AnatomySlices(tmp_path, "train")
 
 
@@ -60,7 +60,7 @@ def test_examples_are_joined(slices):
 def test_folders_without_a_split_are_passed_over(slices, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
-    write_table(other, [replace(slices.rows[0], split="val")])
+    write_slice_table(other, [replace(slices.rows[0], split="val")])
     assert [len(each) for each in open_slices([tmp_path, other], "train")] == [3]
     assert [each.root for each in open_slices([tmp_path, other], "val")] == [other]
     with pytest.raises(DataError, match="and the other folders have no slice of split 'test'"):
@@ -70,10 +70,10 @@ def test_folders_without_a_split_are_passed_over(slices, tmp_path):
 def test_a_patient_is_not_validated_on_where_trained_on(slices, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
-    write_table(other, [replace(slices.rows[0], split="val")])
+    write_slice_table(other, [replace(slices.rows[0], split="val")])
     with pytest.warns(UserWarning, match=r"1 validation patients have the names of training patients .* \(p\)"):
         check_patients([slices], [AnatomySlices(other)])
     with pytest.raises(DataError, match="1 patients are in train and val, the first is 'p'; split by patient"):
         check_patients([slices], [AnatomySlices(tmp_path)])
-    write_table(other, [replace(slices.rows[0], split="val", patient="q")])
+    write_slice_table(other, [replace(slices.rows[0], split="val", patient="q")])
     check_patients([slices], [AnatomySlices(other)])

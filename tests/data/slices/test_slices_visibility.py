@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from vesalius.data.slices.outlines import Structures, crop
-from vesalius.data.slices.visibility import ABSENT, PRESENT, UNCERTAIN, organ_states, read_rules, station_levels
+from vesalius.data.slices.visibility import (
+    ABSENT,
+    PRESENT,
+    UNCERTAIN,
+    organ_states,
+    read_visibility_rules,
+    station_levels,
+)
 from vesalius.prompts.anatomy import ORGANS, STATIONS
 
 SHAPE = (40, 20, 20)
@@ -26,11 +33,11 @@ def structures(predicted=False, solid=1.0, **boxes) -> Structures:
 
 
 def axial(organ: str, given: Structures) -> list[int]:
-    return organ_states(given, 0, read_rules())[organ].tolist()
+    return organ_states(given, 0, read_visibility_rules())[organ].tolist()
 
 
 def test_the_table_rules_every_organ_and_names_only_stations():
-    rules = read_rules()
+    rules = read_visibility_rules()
     assert set(rules.organs) == set(ORGANS)
     assert set(rules.levels) <= set(STATIONS)
     assert {"vertebrae_C2", "tibia", "heart_atrium_left", "hip_left"} <= rules.structures
@@ -68,7 +75,7 @@ def test_a_model_is_not_trusted_on_the_first_and_last_slice():
 
 
 def test_coronal_slices_need_half_the_area():
-    rules = read_rules()
+    rules = read_visibility_rules()
     mask = np.zeros(SHAPE, bool)
     mask[10:13, 5] = [[True] + [False] * 19] * 3
     given = Structures(SHAPE, structures().affine, {"liver": crop(mask)}, {"liver": crop(mask)}, predicted=False)
@@ -117,7 +124,7 @@ def test_a_knee_is_a_patella_or_femur_and_tibia():
     ],
 )
 def test_vertebrae_hips_and_femurs_tell_the_station(names, expected):
-    levels = station_levels(structures(**names), {}, read_rules())
+    levels = station_levels(structures(**names), {}, read_visibility_rules())
     for stations, places in expected.items():
         for place in places:
             present, uncertain = levels.on_level(place)
@@ -127,7 +134,7 @@ def test_vertebrae_hips_and_femurs_tell_the_station(names, expected):
 
 
 def test_without_single_vertebrae_the_organs_vote():
-    rules = read_rules()
+    rules = read_visibility_rules()
     given = structures(vertebrae=(0, 39, 9), liver=(10, 19, 12), colon=(5, 15, 12), lung_left=(18, 30, 12))
     levels = station_levels(given, organ_states(given, 0, rules), rules)
     assert levels.on_level(12) == (frozenset({"abdomen"}), frozenset())
@@ -137,7 +144,7 @@ def test_without_single_vertebrae_the_organs_vote():
 
 
 def test_a_coronal_slice_meets_the_stations_its_tissue_runs_through():
-    rules = read_rules()
+    rules = read_visibility_rules()
     levels = station_levels(structures(vertebrae_T8=(20, 29, 9), vertebrae_L2=(10, 19, 9)), {}, rules)
     tissue = np.zeros(SHAPE[0])
     tissue[18:30] = 100.0

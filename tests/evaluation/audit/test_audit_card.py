@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vesalius.evaluation.audit.card import MEASURES, UNCLEAR, AuditCard, Check, fill_card, read_checks
-from vesalius.evaluation.audit.page import describe_trust, write_page
+from vesalius.evaluation.audit.page import describe_trust, write_audit_page
 from vesalius.evaluation.audit.run import Audit
 from vesalius.evaluation.audit.session import SubstitutionResult
 from vesalius.evaluation.calibration import Reliability
@@ -134,7 +134,7 @@ class TestTrust:
 class TestPage:
     def test_every_line_is_there_with_its_verdict_and_what_is_good(self, tmp_path):
         card = fill_card(interview({"absent": 1.0}, marked=0, existence=0.0), settings=FEW)
-        write_page(card, "pocket on kvasir, test", [tmp_path / "flip_1 a.png"], tmp_path / "audit.md")
+        write_audit_page(card, "pocket on kvasir, test", [tmp_path / "flip_1 a.png"], tmp_path / "audit.md")
         page = (tmp_path / "audit.md").read_text(encoding="utf-8")
         assert page.startswith("# pocket on kvasir, test\n\n**Reads which object is meant")
         assert "12 of 100 records" in page

@@ -4,7 +4,12 @@ from dataclasses import replace
 import pytest
 
 from vesalius.errors import DataError
-from vesalius.evaluation.naming.evaluate import count_steps, evaluate_naming, evaluate_prevalence, evaluate_probe
+from vesalius.evaluation.naming.evaluate import (
+    count_evaluation_steps,
+    evaluate_naming,
+    evaluate_prevalence,
+    evaluate_probe,
+)
 from vesalius.prompts.anatomy import ORGANS, AnatomyLabel
 
 pytestmark = pytest.mark.slow
@@ -19,7 +24,7 @@ def parts(make_slices):
 def evaluation(build_tiny, parts, few):
     steps: list[int] = []
     found = evaluate_naming(build_tiny("clip_vit_b32"), *parts[1:], "tiny", few, steps.append)
-    assert sum(steps) == count_steps(*parts[1:])
+    assert sum(steps) == count_evaluation_steps(*parts[1:])
     return found
 
 

@@ -11,7 +11,7 @@ from vesalius.evaluation.ranking import ExistenceCurve
 from vesalius.evaluation.report.builders import build_report
 from vesalius.evaluation.report.content import NamedCurve, Number, Strip, Table
 from vesalius.evaluation.report.gallery import KINDS, MOST, SIDE, Shown, choose_examples, draw_tiles
-from vesalius.evaluation.report.page import draw_curves, draw_strip, render_markdown, render_page
+from vesalius.evaluation.report.page import draw_curves, draw_strip_plot, render_html, render_markdown
 from vesalius.evaluation.statistics import Interval
 from vesalius.imaging.slices import PALETTE, series_colour
 
@@ -52,7 +52,7 @@ def gallery(make_evaluation):
 
 
 def test_the_page_is_well_formed_and_shows_every_part(make_evaluation, gallery):
-    page = Reader(render_page(build_report(make_evaluation(), {"command": "vesalius evaluate"}, gallery)))
+    page = Reader(render_html(build_report(make_evaluation(), {"command": "vesalius evaluate"}, gallery)))
     for words in (
         "Scores",
         "Prompt by prompt",
@@ -71,13 +71,13 @@ def test_the_page_is_well_formed_and_shows_every_part(make_evaluation, gallery):
 
 
 def test_commands_in_prose_are_code_and_no_visible_tags(make_evaluation):
-    page = Reader(render_page(build_report(make_evaluation(absent=0), {}, [])))
+    page = Reader(render_html(build_report(make_evaluation(absent=0), {}, [])))
     assert "vesalius audit" in page.text
     assert "<code>" not in page.text
 
 
 def test_nothing_is_loaded_from_elsewhere(make_evaluation, gallery):
-    text = render_page(build_report(make_evaluation(), {}, gallery))
+    text = render_html(build_report(make_evaluation(), {}, gallery))
     assert "default-src 'none'" in text
     for _, attributes in Reader(text).found:
         assert all(
@@ -91,13 +91,13 @@ def test_words_from_files_stay_words(make_evaluation, make_row):
     rows = tuple(replace(row, image=NASTY + row.image, family=NASTY, prompt=NASTY) for row in evaluation.rows)
     nasty = replace(evaluation, name=NASTY, model=NASTY, data=NASTY, rule=NASTY, rows=rows)
     gallery = [Shown(each, {"image": b"x"}) for each in choose_examples(rows, 1)]
-    page = Reader(render_page(build_report(nasty, {NASTY: NASTY}, gallery)))
+    page = Reader(render_html(build_report(nasty, {NASTY: NASTY}, gallery)))
     assert "script" not in {tag for tag, _ in page.found}
     assert page.text.count("alert(1)") > 10
 
 
 def test_a_page_without_pictures_says_so(report):
-    page = Reader(render_page(report))
+    page = Reader(render_html(report))
     assert "img" not in {tag for tag, _ in page.found}
     assert "No pictures: rows hold no masks." in page.text
 
@@ -108,7 +108,7 @@ def test_the_fullest_page_stays_below_three_megabytes(make_evaluation):
     tiles = draw_tiles(noise, noise[..., 0] > 0.5, noise[..., 0] < 0.5)
     evaluation = make_evaluation()
     shown = Shown(choose_examples(evaluation.rows, 1)[0], tiles)
-    page = render_page(build_report(evaluation, {}, [shown] * len(KINDS) * MOST))
+    page = render_html(build_report(evaluation, {}, [shown] * len(KINDS) * MOST))
     assert 1_000_000 < len(page) < 3_000_000
 
 
@@ -145,7 +145,7 @@ def strip():
 
 
 def test_a_strip_has_its_mean_interval_and_bars_where_they_belong(strip):
-    svg = draw_strip(strip)
+    svg = draw_strip_plot(strip)
     (dot,) = elements(svg, "circle")
     assert dot["cx"] == "50.00%"
     assert [(line["x1"], line["x2"]) for line in elements(svg, "line") if line.get("stroke") == series_colour(0)] == [
@@ -157,12 +157,12 @@ def test_a_strip_has_its_mean_interval_and_bars_where_they_belong(strip):
 
 
 def test_names_cannot_leave_their_attribute(strip):
-    (svg,) = elements(draw_strip(strip), "svg")
+    (svg,) = elements(draw_strip_plot(strip), "svg")
     assert svg["aria-label"] == "a <b> & c: mean Dice 0.500 [0.250, 0.750], median 0.500, 4 images"
 
 
 def test_a_mean_of_one_image_has_no_interval():
-    svg = draw_strip(Strip("a", 0, (0.5,), Interval(0.5, None, None, n=1), 0.5))
+    svg = draw_strip_plot(Strip("a", 0, (0.5,), Interval(0.5, None, None, n=1), 0.5))
     assert [line["x1"] == line["x2"] for line in elements(svg, "line") if line.get("stroke") == series_colour(0)] == [
         True
     ]
@@ -182,7 +182,7 @@ def test_a_curve_runs_from_corner_to_corner():
 
 
 def test_the_axis_is_well_formed(report):
-    (axis,) = re.findall(r'<svg class="axis".*?</svg>', render_page(report), re.DOTALL)
+    (axis,) = re.findall(r'<svg class="axis".*?</svg>', render_html(report), re.DOTALL)
     assert [each["x"] for each in elements(axis, "text")] == ["0%", "25%", "50%", "75%", "100%"]
 
 

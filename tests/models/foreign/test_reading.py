@@ -12,13 +12,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vesalius.errors import ModelError
-from vesalius.models.foreign.reading import read_tensors
+from vesalius.models.foreign.reading import read_foreign_tensors
 
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3).half(), "b": torch.tensor([3, 4])}
 
 
 def assert_read(path: Path, expected: dict[str, Tensor] = WEIGHTS) -> None:
-    tensors = read_tensors(path)
+    tensors = read_foreign_tensors(path)
     assert tensors.keys() == expected.keys()
     for name, value in tensors.items():
         assert value.dtype == (torch.float32 if expected[name].is_floating_point() else expected[name].dtype)
@@ -60,7 +60,7 @@ class TestFilesThatAreRead:
 
     def test_parameters_come_without_their_gradients(self, tmp_path):
         torch.save({"w": nn.Parameter(torch.ones(2))}, tmp_path / "model.bin")
-        assert not read_tensors(tmp_path / "model.bin")["w"].requires_grad
+        assert not read_foreign_tensors(tmp_path / "model.bin")["w"].requires_grad
 
     @pytest.mark.parametrize(
         "settings",
@@ -125,7 +125,7 @@ class TestMalice:
         path = tmp_path / "model.pt"
         write(content, path)
         try:
-            assert set(read_tensors(path)) <= WEIGHTS.keys()
+            assert set(read_foreign_tensors(path)) <= WEIGHTS.keys()
         except ModelError as error:
             assert "model.pt" in str(error)  # noqa: PT017 - either is right, as long as nothing ran
         assert not proof.exists()
@@ -147,7 +147,7 @@ class TestMalice:
     def test_what_was_allowed_for_one_file_is_not_allowed_afterwards(self, tmp_path):
         torch.save({"hyper_parameters": Settings(), "state_dict": WEIGHTS}, tmp_path / "best.ckpt")
         before = torch.serialization.get_safe_globals()
-        read_tensors(tmp_path / "best.ckpt")
+        read_foreign_tensors(tmp_path / "best.ckpt")
         assert torch.serialization.get_safe_globals() == before
 
 
@@ -157,7 +157,7 @@ class TestFilesThatAreRefused:
     def test_files_of_another_kind_are_named(self, tmp_path, name, content):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ModelError, match=rf"{name}: damaged, not a file of weights"):
-            read_tensors(tmp_path / name)
+            read_foreign_tensors(tmp_path / name)
 
     @pytest.mark.parametrize("name", ["model.pt", "model.safetensors"])
     @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
@@ -166,41 +166,41 @@ class TestFilesThatAreRefused:
         (save_file if name.endswith("safetensors") else torch.save)({"w": torch.rand(100)}, path)
         path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
         with pytest.raises(ModelError, match=f"{name}: damaged"):
-            read_tensors(path)
+            read_foreign_tensors(path)
 
     def test_other_archives_are_named(self, tmp_path):
         with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:
             archive.writestr("word/document.xml", "<text/>")
         with pytest.raises(ModelError, match=r"model\.pt: damaged, not a file of weights"):
-            read_tensors(tmp_path / "model.pt")
+            read_foreign_tensors(tmp_path / "model.pt")
 
     @pytest.mark.parametrize("content", [{}, {"epoch": 3}, [torch.ones(2)], torch.ones(2), "text"])
     def test_a_file_without_named_tensors_is_named(self, tmp_path, content):
         torch.save(content, tmp_path / "model.pt")
         with pytest.raises(ModelError, match=r"model\.pt: holds no tensors by name"):
-            read_tensors(tmp_path / "model.pt")
+            read_foreign_tensors(tmp_path / "model.pt")
 
     @pytest.mark.parametrize("settings", [defaultdict(int, a=1), deque([1]), Row(a=1)], ids=["default", "deque", "own"])
     def test_settings_that_cannot_be_read_safely_are_told_with_what_to_do(self, tmp_path, settings):
         torch.save({"hyper_parameters": settings, "state_dict": WEIGHTS}, tmp_path / "best.ckpt")
         with pytest.raises(ModelError, match=r"best\.ckpt: .*save the state_dict alone where it was made: torch\.save"):
-            read_tensors(tmp_path / "best.ckpt")
+            read_foreign_tensors(tmp_path / "best.ckpt")
 
     def test_a_module_that_holds_itself_is_named(self, tmp_path):
         tower = Settings()
         tower.itself = tower
         torch.save(tower, tmp_path / "model.pt")
         with pytest.raises(ModelError, match=r"model\.pt: damaged, .* \(RecursionError\)"):
-            read_tensors(tmp_path / "model.pt")
+            read_foreign_tensors(tmp_path / "model.pt")
 
     def test_a_missing_file_and_a_folder_are_named(self, tmp_path):
         for path in (tmp_path / "absent.pt", tmp_path):
             with pytest.raises(ModelError, match=f"{path.name}: no such file"):
-                read_tensors(path)
+                read_foreign_tensors(path)
 
     def test_nobody_is_told_to_read_it_unsafely(self, tmp_path):
         write_old(Attack(os.getcwd), tmp_path / "model.pt")
         with pytest.raises(ModelError) as caught:
-            read_tensors(tmp_path / "model.pt")
+            read_foreign_tensors(tmp_path / "model.pt")
         assert "weights_only" not in str(caught.value)
         assert "safe_globals" not in str(caught.value)

@@ -13,8 +13,8 @@ from rich.progress import Progress
 
 from vesalius.data.annotations import SPLITS, compile_group_regex, find_group, tell_size
 from vesalius.data.check.duplicates import check_contradictions, check_duplicates, count_leaks, find_likenesses
-from vesalius.data.check.facts import FileFacts, MaskFacts, Uses, ValueKind, check_folders, gather_uses, read_files
-from vesalius.data.check.findings import CheckFinding, PlacedRecord, read_rows
+from vesalius.data.check.facts import FileFacts, MaskFacts, Uses, ValueKind, check_folders, examine_files, gather_uses
+from vesalius.data.check.findings import CheckFinding, PlacedRecord, read_splits
 from vesalius.data.check.report import CheckReport
 from vesalius.data.check.wordings import check_wordings, denials
 from vesalius.errors import ConfigError
@@ -188,12 +188,12 @@ def check_dataset(root: Path, settings: CheckSettings | None = None, bar: Progre
     """
     settings, bar = settings or CheckSettings(), bar or Progress(disable=True)
     start = time.perf_counter()
-    rows, findings = read_rows(root)
+    rows, findings = read_splits(root)
     complete = not findings
     findings += _check_groups(rows, settings.grouping)
     images, masks = gather_uses(rows)
     findings += check_folders(root, images, masks, complete=complete)
-    facts = read_files(root, images, masks, jobs=settings.jobs, bar=bar)
+    facts = examine_files(root, images, masks, jobs=settings.jobs, bar=bar)
     findings += facts.findings
     findings += _check_pixels(rows, images, masks, facts)
     findings += check_wordings(rows, facts)

@@ -23,7 +23,7 @@ from vesalius.data.check.similar import (
     join_pairs,
     reorient,
 )
-from vesalius.data.check.wordings import contradict
+from vesalius.data.check.wordings import find_contradiction
 from vesalius.errors import join_first
 from vesalius.imaging import read_mask
 from vesalius.imaging.slices import mask_overlap
@@ -158,7 +158,7 @@ def _compare(
     root: Path, one: PlacedRecord, other: PlacedRecord, orientation: int, facts: FileFacts
 ) -> Iterator[CheckFinding]:
     names = f"{one.image} and {other.image}" if one.image != other.image else one.image
-    words = contradict(one.record.prompts, other.record.prompts)
+    words = find_contradiction(one.record.prompts, other.record.prompts)
     if words:
         message = f"{names}: prompted as {words}."
         yield CheckFinding("contradictory_prompts", message, (one.at(one.image), other.at(other.image)))

@@ -232,7 +232,7 @@ class FileFacts:
     """Files that cannot be read."""
 
 
-def read_files(root: Path, images: Uses, masks: Uses, *, jobs: int, bar: Progress) -> FileFacts:
+def examine_files(root: Path, images: Uses, masks: Uses, *, jobs: int, bar: Progress) -> FileFacts:
     """Examine each file that records name; missing ones are left out.
 
     Args:

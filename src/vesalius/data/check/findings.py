@@ -121,7 +121,7 @@ class PlacedRecord:
         return Place(file, self.split, self.number)
 
 
-def read_rows(root: Path) -> tuple[list[PlacedRecord], list[CheckFinding]]:
+def read_splits(root: Path) -> tuple[list[PlacedRecord], list[CheckFinding]]:
     """Read every split that is there.
 
     Returns:

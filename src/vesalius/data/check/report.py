@@ -182,7 +182,7 @@ PAGE_NAME, NUMBERS_NAME = "check.html", "check.json"
 FILES = (PAGE_NAME, NUMBERS_NAME)
 
 
-def write_page(report: CheckReport, path: Path, bar: Progress | None = None) -> None:
+def write_check_page(report: CheckReport, path: Path, bar: Progress | None = None) -> None:
     """Write the page: verdict, counts, leaks, and each kind of finding with pictures, masks outlined on them.
 
     Args:

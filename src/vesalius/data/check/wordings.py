@@ -49,14 +49,14 @@ def denials(prompts: Mapping[str, Variants], *, firm: bool = False) -> dict[str,
     return {family: wording for family, wording in found.items() if wording is not None}
 
 
-def contradict(one: Mapping[str, Variants], other: Mapping[str, Variants]) -> str | None:
+def find_contradiction(one: Mapping[str, Variants], other: Mapping[str, Variants]) -> str | None:
     """How two records' prompts exclude each other, for images that show the same.
 
     They do if one names the class that excludes the other's, or denies in the other's words.
 
-    >>> contradict({"p1": "benign tumor"}, {"p1": "malignant tumor"})
+    >>> find_contradiction({"p1": "benign tumor"}, {"p1": "malignant tumor"})
     'benign and malignant'
-    >>> contradict({"p1": "No tumor"}, {"p1": "one small tumor"})
+    >>> find_contradiction({"p1": "No tumor"}, {"p1": "one small tumor"})
     '“No tumor” and “one small tumor”'
     """
     first, second = _classes(one), _classes(other)

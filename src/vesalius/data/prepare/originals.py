@@ -268,7 +268,7 @@ def _read(layout: OriginalLayout, slicing: SliceConfig) -> FoundSamples:
     if layout.card.reader == "chexlocalize":
         return find_findings(layout)
     if layout.card.reader == "volumes":
-        return find_volumes(layout, slicing)
+        return find_volume_samples(layout, slicing)
     return find_pictures(layout)
 
 
@@ -294,7 +294,7 @@ def find_pictures(layout: OriginalLayout) -> FoundSamples:
     return FoundSamples(tuple(samples), tuple(layout.half_pairs()))
 
 
-def find_volumes(layout: OriginalLayout, slicing: SliceConfig) -> FoundSamples:
+def find_volume_samples(layout: OriginalLayout, slicing: SliceConfig) -> FoundSamples:
     """Every volume, with the mask volumes of the structures asked for.
 
     Raises:

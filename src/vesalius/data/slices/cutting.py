@@ -21,7 +21,7 @@ from vesalius.data.slices.visibility import (
     StationLevels,
     organ_states,
     organs_of,
-    read_rules,
+    read_visibility_rules,
     station_levels,
 )
 from vesalius.errors import DataError, join_first
@@ -150,7 +150,7 @@ def cut(
     if volume.description is not None:
         label = _described(volume.description, image)
     else:
-        rules = read_rules()
+        rules = read_visibility_rules()
         structures = read_structures(volume, values, affine, rules.structures, on_mask)
         label = OutlinedLabeller(image, structures, tissue, rules)
     yield from _pictures(image, tissue, settings, label)

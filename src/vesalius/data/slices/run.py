@@ -18,8 +18,8 @@ from vesalius.data.slices.cutting import cut
 from vesalius.data.slices.journal import COMMAND, CutJournal, stamp_volume
 from vesalius.data.slices.outlines import mask_files
 from vesalius.data.slices.sources import CutSettings, LabelledVolume, Subject, assign_split, check_splits
-from vesalius.data.slices.table import PICTURES, TABLE, SliceRow, read_slice_table, write_table
-from vesalius.data.slices.visibility import read_rules
+from vesalius.data.slices.table import PICTURES, TABLE, SliceRow, read_slice_table, write_slice_table
+from vesalius.data.slices.visibility import read_visibility_rules
 from vesalius.errors import DataError, VesaliusError
 from vesalius.files import write_json, writing
 from vesalius.folders import Claim
@@ -137,7 +137,7 @@ def cut_slices(
     rows = [*kept, *(row for own in cut_rows.values() for row in own)]
     rows = sorted(rows, key=lambda row: to_slug(row.volume)) if kept else rows
     report = CutReport(dest, rows, len(cut_rows), resumed, problems, len(kept))
-    write_table(dest, rows)
+    write_slice_table(dest, rows)
     described = {key: value for key, value in report.to_dict().items() if key not in ("dest", "resumed")}
     write_json(
         dest / SUMMARY,
@@ -166,7 +166,7 @@ def steps_of(volume: LabelledVolume) -> int:
     """Steps of progress that a volume takes: one, and one for each mask volume."""
     if volume.outlines is None or volume.names is not None:
         return 1
-    return 1 + len(mask_files(volume.outlines, read_rules().structures))
+    return 1 + len(mask_files(volume.outlines, read_visibility_rules().structures))
 
 
 class _Steps:

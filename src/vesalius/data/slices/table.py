@@ -72,7 +72,7 @@ def to_row(content: Mapping[str, object], place: str) -> SliceRow:
         raise DataError(f"{place}: is no row of {TABLE} ({error}); cut the slices again.") from error
 
 
-def write_table(folder: Path, rows: Iterable[SliceRow]) -> None:
+def write_slice_table(folder: Path, rows: Iterable[SliceRow]) -> None:
     """Write ``slices.jsonl``.
 
     Raises:

@@ -91,7 +91,7 @@ class Rules:
 
 
 @cache
-def read_rules() -> Rules:
+def read_visibility_rules() -> Rules:
     """The rules that come with the package."""
     tables = read_package_toml("data/slices/visibility.toml")
     return Rules(

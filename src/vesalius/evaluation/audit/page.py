@@ -157,7 +157,7 @@ def _fold(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     return "\n".join(lines[:LINES]) + (" …" if len(lines) > LINES else "")
 
 
-def write_page(card: AuditCard, title: str, pictures: Sequence[Path], path: Path) -> None:
+def write_audit_page(card: AuditCard, title: str, pictures: Sequence[Path], path: Path) -> None:
     """Write the card as a page of Markdown.
 
     Args:

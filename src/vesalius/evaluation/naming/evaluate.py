@@ -45,7 +45,7 @@ class AnatomyEvaluation:
         }
 
 
-def count_steps(val: EncodedSlices, test: EncodedSlices, settings: NamingSettings | None = None) -> int:
+def count_evaluation_steps(val: EncodedSlices, test: EncodedSlices, settings: NamingSettings | None = None) -> int:
     """Steps of progress that ``evaluate_naming`` reports."""
     return len(find_shared_kinds(val, test, settings or NamingSettings())) * (len(test.shown) + 3)
 
@@ -66,7 +66,7 @@ def evaluate_naming(
         test: Slices to measure on.
         name: What to call the model.
         settings: What counts, and how intervals are drawn.
-        on_step: Called with a number of finished ``count_steps``, for progress.
+        on_step: Called with a number of finished ``count_evaluation_steps``, for progress.
 
     Raises:
         DataError: If a patient is in both, or nothing is known of both.

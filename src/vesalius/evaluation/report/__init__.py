@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vesalius.evaluation.report.content import Report
-from vesalius.evaluation.report.page import render_markdown, render_page
+from vesalius.evaluation.report.page import render_html, render_markdown
 from vesalius.files import write_text
 
 PAGE_NAME = "report.html"
@@ -20,5 +20,5 @@ def write_report(report: Report, folder: Path) -> None:
     Raises:
         OutputError: If they cannot be written.
     """
-    for name, text in ((PAGE_NAME, render_page(report)), (TEXT_NAME, render_markdown(report))):
+    for name, text in ((PAGE_NAME, render_html(report)), (TEXT_NAME, render_markdown(report))):
         write_text(folder / name, text)

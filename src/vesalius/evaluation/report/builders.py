@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from vesalius.evaluation.compare import COMPARISON_NAME, Comparison, Difference, agree_on_groups, compare, pair
+from vesalius.evaluation.compare import COMPARISON_NAME, Comparison, Difference, compare
+from vesalius.evaluation.pairing import agree_on_groups, pair
 from vesalius.evaluation.report.content import (
     ALL,
     Cell,

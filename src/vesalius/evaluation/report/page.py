@@ -27,7 +27,7 @@ KINDS = {
 CAPTIONS = {"image": "image", "truth": "truth", "prediction": "prediction", "errors": "agreement"}
 
 
-def render_page(report: Report) -> str:
+def render_html(report: Report) -> str:
     """The whole page; all text is escaped, pictures are within."""
     return pages.render_page(
         "evaluation/report/page.html",
@@ -37,7 +37,7 @@ def render_page(report: Report) -> str:
         error_colours=ERROR_COLOURS,
         ticks=TICKS,
         draw_curves=draw_curves,
-        draw_strip=draw_strip,
+        draw_strip_plot=draw_strip_plot,
         series_colour=series_colour,
         tell_curve=tell_curve,
         to_number=to_number,
@@ -65,7 +65,7 @@ SQUARE = 320
 """Pixels of the plot of curves."""
 
 
-def draw_strip(strip: Strip) -> Markup:
+def draw_strip_plot(strip: Strip) -> Markup:
     """Histogram of images, their median as a tick, and their mean as a dot on its interval."""
     counts, _ = np.histogram(strip.values, bins=BINS, range=(0, 1))
     heights = counts / max(1, counts.max()) * (GROUND - 2)

@@ -6,7 +6,7 @@ from vesalius.errors import ModelError, unknown_name
 from vesalius.models.checkpoints import fill_model
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.foreign.layouts import LAYOUTS
-from vesalius.models.foreign.reading import read_tensors
+from vesalius.models.foreign.reading import read_foreign_tensors
 from vesalius.models.registry import build_model
 
 __all__ = ["LAYOUTS", "import_checkpoint"]
@@ -24,7 +24,7 @@ def import_checkpoint(path: Path, layout: str) -> VisionLanguageEncoder:
     """
     if layout not in LAYOUTS:
         raise ModelError(unknown_name("layout", layout, LAYOUTS))
-    tensors = read_tensors(path)
+    tensors = read_foreign_tensors(path)
     try:
         recipe, renamed = LAYOUTS[layout].convert(tensors)
     except ModelError as error:

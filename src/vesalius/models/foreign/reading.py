@@ -35,7 +35,7 @@ class Inert:
         self.state = state
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_foreign_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, a PyTorch file, a Lightning checkpoint or a TorchScript archive.
 
     Args:
