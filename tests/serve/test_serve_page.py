@@ -203,6 +203,22 @@ def test_an_image_that_arrives_late_does_not_replace_a_newer_one(visit, picture,
     expect(page.locator(f".pane canvas[aria-label^='{volume.name}']")).to_be_visible()
 
 
+def test_a_model_that_is_told_late_takes_no_error_away_and_suggests_for_what_is_typed(visit, tmp_path):
+    page = visit(expected=("415", "422", "400"))
+    held = []
+    page.route("**/api/model", lambda route: held.append(route))
+    page.reload()
+    until(page, lambda: bool(held))
+    (tmp_path / "notes.txt").write_text("no image")
+    page.set_input_files("#files", tmp_path / "notes.txt")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("notes.txt")
+    page.get_by_label("What to outline").fill("pol")
+    held[0].continue_()
+    expect(page.get_by_role("option").first).to_contain_text("polyp")
+    expect(alert).to_contain_text("notes.txt")
+
+
 def test_names_of_files_and_phrases_are_only_text(visit, picture):
     page = visit()
     name = "<img src=x onerror=alert(1)>.png"

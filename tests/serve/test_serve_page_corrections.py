@@ -3,10 +3,20 @@
 import io
 
 import numpy as np
-from page_client import NEEDED, ask, coloured, correct, expect, hear_corrections, open_file, pixels_of, until
+from page_client import FRAMES, NEEDED, ask, coloured, correct, expect, hear_corrections, open_file, pixels_of, until
 from PIL import Image
 
 pytestmark = NEEDED
+
+HOLD_ONE_MASK = """() => {
+    const read = Blob.prototype.arrayBuffer;
+    Blob.prototype.arrayBuffer = async function () {
+        Blob.prototype.arrayBuffer = read;
+        await new Promise((goOn) => { window.goOn = goOn; });
+        return read.call(this);
+    };
+}"""
+"""The mask that is read next is there once ``goOn`` is called."""
 
 
 def test_a_mask_is_corrected_with_the_brush_and_by_keyboard(visit, picture, tmp_path):
@@ -135,6 +145,20 @@ def test_strokes_are_kept_and_lost_only_when_that_is_agreed_to(visit, picture, v
     expect(page.get_by_role("button", name="Start")).to_be_enabled()
     expect(page.locator("#corrected")).to_have_value("liver")
     open_file(page, volume)
+
+
+def test_no_brush_is_taken_up_on_an_image_that_is_opened_meanwhile(visit, picture, volume):
+    page = visit()
+    open_file(page, volume)
+    ask(page, "liver")
+    page.get_by_text("Correct a mask").click()
+    page.evaluate(HOLD_ONE_MASK)
+    page.get_by_role("button", name="Start").click()
+    until(page, lambda: page.evaluate("window.goOn !== undefined"))
+    open_file(page, picture)
+    page.evaluate("window.goOn()")
+    page.evaluate(FRAMES)
+    correct(page)
 
 
 def test_a_corrected_volume_is_gone_on_with_and_says_how_far_back_it_goes(visit, volume):

@@ -83,12 +83,12 @@ function askForToken(): void {
 }
 
 async function start(): Promise<void> {
+  clearErrors();
+  say("");
   const model = await service.model();
   byId("sign-in", HTMLFormElement).hidden = true;
-  clearErrors();
   setTargets(model.targets);
   byId("model", HTMLParagraphElement).textContent = plain(`${model.name}, ${model.targets.length} targets`);
-  say("");
   await restore();
 }
 
@@ -263,14 +263,16 @@ async function saveMask({ answer, mask, text }: Phrase): Promise<void> {
 async function startEditing(): Promise<void> {
   const phrase = phrases.all.find((each) => each.text === corrected.value);
   const [layer] = phrase ? toLayers([phrase]) : [];
-  if (!phrase || !layer || !upload) return;
-  if (stage.shown !== upload.id) throw new ServiceError("The image is not drawn, so masks cannot be corrected on it.", 0);
+  const about = upload;
+  if (!phrase || !layer || !about) return;
+  if (stage.shown !== about.id) throw new ServiceError("The image is not drawn, so masks cannot be corrected on it.", 0);
   compare.setAttribute("aria-pressed", "false");
   await draw();
-  await stage.edit({ ...layer, mask: phrase.corrected ?? layer.mask });
+  if (upload === about) await stage.edit({ ...layer, mask: phrase.corrected ?? layer.mask });
+  if (upload !== about) return; // another was opened meanwhile
   edited = phrase;
   byId("corrected-phrase", HTMLInputElement).value = phrase.text;
-  brush.setSize(Math.max(1, Math.round(Math.min(upload.width, upload.height) / (upload.kind === "volume" ? 80 : 50))));
+  brush.setSize(Math.max(1, Math.round(Math.min(about.width, about.height) / (about.kind === "volume" ? 80 : 50))));
   showTasks();
   await draw();
   say(`Correcting ${phrase.text}. Drag to paint, or use the arrow keys and the space bar.`);

@@ -162,7 +162,9 @@ export class Stage {
   }
 
   async edit(layer: Layer): Promise<void> {
-    await this.first?.startEditing(layer);
+    const viewer = this.first;
+    await viewer?.startEditing(layer);
+    if (viewer !== this.first) return; // another image was opened meanwhile
     this.offer("brush", true);
     this.chooseTool("brush");
     this.reveal();

@@ -18,6 +18,7 @@ export function setTargets(learnt: readonly Target[]): void {
     names: each.names.join(" "),
     about: each.learnt_on.join(", "),
   }));
+  if (document.activeElement === input && input.value.trim() !== "") show();
 }
 
 /** Targets all of whose typed words start one of their own; those that start with the text come first. */
