@@ -5,7 +5,7 @@ from filelock import Timeout
 
 from vesalius.errors import OutputError
 from vesalius.folders import Claim, read_folder_notes, tell_differences
-from vesalius.records import SEGMENTATIONS, locked, read_record, write_record
+from vesalius.records import SEGMENTATIONS, acquire, locked, read_record, write_record
 
 FILES = ["a.json", "b.png"]
 
@@ -141,7 +141,7 @@ def test_what_is_no_record_is_refused_with_the_way_out(tmp_path, content):
 
 def test_one_process_at_a_time_changes_a_record(tmp_path):
     with locked(tmp_path, SEGMENTATIONS), pytest.raises(Timeout):
-        locked(tmp_path, SEGMENTATIONS).acquire(blocking=False)
+        acquire(tmp_path, f".{SEGMENTATIONS.name}.lock", timeout=0)
     assert [path.name for path in tmp_path.iterdir()] in ([], [".segmentation.json.lock"])
 
 

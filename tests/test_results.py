@@ -8,6 +8,7 @@ import pytest
 from vesalius.errors import OutputError
 from vesalius.imaging import MedicalImage, read_image, read_mask
 from vesalius.imaging.mask_volumes import PackedMasks, contact_sheet
+from vesalius.knowledge import Understanding
 from vesalius.records import SEGMENTATIONS
 from vesalius.results import Result, Results, file_names
 from vesalius.segmentation import Segmentation
@@ -158,6 +159,23 @@ class TestNothingIsReplacedUnasked:
             ("b.png", "b.polyp.mask.png", "polyp", "mine"),
         ]
         assert all(Path(row["image"]).is_absolute() for row in rows)
+
+    def test_a_phrase_that_the_model_was_not_asked_has_one_row_and_loses_no_mask_unasked(self, tmp_path):
+        def say(*phrases: str, **options: object) -> list[tuple[object, ...]]:
+            refused = [Understanding(each, None, known=False) for each in phrases]
+            picture = MedicalImage(np.zeros((1, 4, 4), np.uint8), source=Path("scan.png"))
+            Results(tmp_path / "new", picture, picture.slices(), [], **options).write(refused)
+            rows = json.loads((tmp_path / "new" / SEGMENTATIONS.name).read_text())["results"]
+            return [(row["prompt"], row["answer"], row["mask"]) for row in rows]
+
+        unknown, found = ("kidney stone", "not learnt", None), ("polyp", "asked", "scan.polyp.mask.png")
+        assert say("kidney stone") == say("kidney stone") == [unknown]
+        self.write(tmp_path / "new", "scan.png")
+        assert say("polyp") == [unknown, ("polyp", "not learnt", None), found]
+        self.write(tmp_path / "new", "scan.png", overwrite=True)
+        assert say("kidney stone") == [unknown, found]
+        assert say("polyp", overwrite=True) == [unknown, ("polyp", "not learnt", None)]
+        assert not list((tmp_path / "new").glob("*.png"))
 
     @pytest.mark.parametrize("content", ["no json", "[]", '{"results": [1]}', '{"other": 1}'])
     def test_a_record_of_another_kind_is_left_alone(self, tmp_path, content):

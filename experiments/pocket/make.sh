@@ -107,3 +107,4 @@ mapfile -t learnt < <(find "$shared/targets" -mindepth 1 -maxdepth 1 -type d ! -
 python $here/fingerprints.py --out src/vesalius/models/weights/pocket.seen.safetensors \
     "$shared/segmentation" "${learnt[@]}" $made/brain_mr $made/brain_absent $made/brain_sequences $made/trunk_ct \
     $made/heads_mr $made/heads_ct $made/people_ct $made/people_mr $made/abdomens_mr $made/abdomens_painted
+python demo/hero.py

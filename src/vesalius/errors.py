@@ -75,8 +75,17 @@ def require(module: str, *, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        message = f"{module} is not installed and is needed here; install it with: pip install 'vesalius[{extra}]'"
-        raise MissingPackageError(message) from error
+        raise MissingPackageError(not_installed(module, extra)) from error
+
+
+def not_installed(module: object, extra: str) -> str:
+    """Message for a package that is absent."""
+    return f"{module} is not installed and is needed here; install it with: {install_command(extra)}"
+
+
+def install_command(extra: str) -> str:
+    """Command that installs an extra of ``vesalius``."""
+    return f"pip install 'vesalius[{extra}]'"
 
 
 def unknown_name(kind: str, name: str, available: Iterable[str]) -> str:
@@ -143,8 +152,16 @@ def fail_with(failures: Sequence[str], what: str, where: str, total: int | None 
         raise ImageError(f"{number} {what}: {join_first(failures, LISTED, '; ', where)}")
 
 
-def unexpected(place: object, error: Exception) -> str:
-    """Reason of a failure that is a fault of Vesalius, in one image of many."""
+def reason_of(place: object, error: Exception) -> str:
+    """Why one image of many failed, which stops no other; what is no error of ours is a fault of Vesalius.
+
+    Raises:
+        ModelError: If it is one, which would befall all others, too.
+    """
+    if isinstance(error, ModelError):
+        raise error
+    if isinstance(error, VesaliusError):
+        return str(error)
     kind = type(error).__name__
     return f"{place}: unexpected {kind} ({error}): a fault of Vesalius; please report it with the file."
 

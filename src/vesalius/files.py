@@ -186,16 +186,18 @@ def to_json(content: object, *, indent: int | None = 2, ascii_only: bool = True)
     >>> to_json({"dice": float("nan")}, indent=None)
     '{"dice": null}'
     """
-    text = json.dumps(_to_plain(content), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
+    text = json.dumps(to_plain(content), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
     return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def escape_surrogates(text: str) -> str:
+    """A text that fits into UTF-8: lone surrogates, from file names that are not UTF-8, become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def to_utf8(row: Mapping[str, object]) -> dict[str, object]:
-    """A row whose texts fit into UTF-8: lone surrogates, from file names that are not UTF-8, become escapes."""
-    return {
-        name: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
-        for name, value in row.items()
-    }
+    """A row whose texts fit into UTF-8, see `escape_surrogates`."""
+    return {name: escape_surrogates(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def to_sheet(row: Mapping[str, object]) -> dict[str, object]:
@@ -210,26 +212,26 @@ def to_sheet(row: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def _to_plain(value: object) -> object:
-    """The same in the types of JSON."""
+def to_plain(value: object) -> object:
+    """The same in the types of JSON, as `to_json` writes it."""
     if isinstance(value, Enum):
-        return _to_plain(value.value)
+        return to_plain(value.value)
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {_to_key(key): _to_plain(each) for key, each in value.items()}
+        return {_to_key(key): to_plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_to_plain(each) for each in value]
+        return [to_plain(each) for each in value]
     if isinstance(value, (set, frozenset)):
-        return sorted((_to_plain(each) for each in value), key=str)
+        return sorted((to_plain(each) for each in value), key=str)
     to_list = getattr(value, "tolist", None)  # of arrays and numbers of NumPy and PyTorch
-    return str(value) if to_list is None else _to_plain(to_list())
+    return str(value) if to_list is None else to_plain(to_list())
 
 
 def _to_key(key: object) -> str:
-    plain = _to_plain(key)
+    plain = to_plain(key)
     return plain if isinstance(plain, str) else json.dumps(plain)
 
 

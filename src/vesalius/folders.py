@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vesalius import __version__
 from vesalius.errors import DataError, OutputError, join_first
-from vesalius.files import parse_json, read_json, to_json, write_json
+from vesalius.files import read_json, to_json, to_plain, write_json
 
 NOTE = "made.json"
 """File in every folder of results: command -> what it was made from, and the files it wrote."""
@@ -50,7 +50,7 @@ class Claim:
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"{folder}: is a file; name a folder for the results.")
         notes = read_folder_notes(folder)
-        before, now = _find_before(notes, self.command, folder), _plain(self.origin)
+        before, now = _find_before(notes, self.command, folder), to_plain(self.origin)
         if before is not None and before["from"] == now:
             return True
         if before is not None and not self.overwrite:
@@ -78,7 +78,7 @@ class Claim:
         notes = read_folder_notes(folder)
         for name in _files(_find_before(notes, self.command, folder)):
             remove_inside(folder / name, folder)
-        note = {"from": _plain(self.origin), "files": sorted(self.files), "vesalius": __version__}
+        note = {"from": to_plain(self.origin), "files": sorted(self.files), "vesalius": __version__}
         write_json(folder / NOTE, {**notes, self.command: note})
         return False
 
@@ -150,8 +150,3 @@ def remove_inside(path: Path, folder: Path) -> None:
             path.unlink(missing_ok=True)
     except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
         raise OutputError(f"{path}: cannot be replaced ({getattr(error, 'strerror', None) or error}).") from error
-
-
-def _plain(origin: Origin) -> object:
-    """As it comes back from the file."""
-    return parse_json(to_json(origin), "origin")

@@ -1,4 +1,4 @@
-"""A process of its own for work that may crash, hang or run out of memory; one message at a time, answered by a time.
+"""A process of its own for work that may crash, hang or run out of memory; each message is answered by a deadline.
 
 `Child` is the side that asks, and `serve_frames` the main function of the side that answers. Messages are frames: eight
 bytes of length, then so many bytes. The first names a folder for temporary files, which is removed when the process

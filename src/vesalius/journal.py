@@ -8,22 +8,37 @@ moment leaves files that the next run recognises as its own.
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from vesalius.errors import OutputError, join_first
 from vesalius.files import UNFINISHED, end_of_name, tell_replaced, tell_too_long
 from vesalius.folders import remove_inside, tell_differences
 from vesalius.imaging.search import SourceImage
-from vesalius.records import FILE_COLUMNS, RecordKind, ResultRow, ResultsRecord, locked, read_record, write_record
+from vesalius.processes import Outcome, Tool, Work, work_at_once
+from vesalius.records import (
+    RecordKind,
+    ResultRow,
+    ResultsRecord,
+    acquire,
+    locked,
+    named_files,
+    read_record,
+    write_record,
+)
 
 WRITING_SHARE = 20
 """Multiple of the time of its last writing after which the record is written again; a second at least."""
+
+RunOutcome = Outcome[SourceImage, list[ResultRow]]
+"""What became of an image: its rows for the record, or why it failed."""
+RunWatch = Callable[[Iterator[RunOutcome], int], Iterator[RunOutcome]]
+"""Passes outcomes on and shows how many of how many have come."""
 
 
 class Asked(Protocol):
@@ -79,14 +94,14 @@ class ResultsJournal:
 
     def clear(self) -> None:
         """Forget everything but the tables, and remove the files of all images."""
-        self._remove({name for rows in self.rows.values() for row in rows for name in _files(row)})
+        self._remove({name for rows in self.rows.values() for row in rows for name in named_files(row)})
         self.rows, self.begun = {}, {}
         write_record(self.out, {"results": [], "tables": self.tables}, self._kind)
 
     def plan(self, sources: Sequence[SourceImage], request: Asked, overwrite: bool) -> WorkPlan:
         """Sort the images into those to do, those done before, and those whose results would replace others."""
         plan = WorkPlan([], [], [])
-        owners = {name: image for image, rows in self.rows.items() for row in rows for name in _files(row)}
+        owners = {name: image for image, rows in self.rows.items() for row in rows for name in named_files(row)}
         read = {file.resolve() for source in sources for file in (source.found.source, *source.found.files)}
         for source in sources:
             files = [self.out / name for name in request.files(source)]
@@ -112,6 +127,34 @@ class ResultsJournal:
         self.tables = sorted({*self.tables, *map(self._relative, tables)})
         self._write()
 
+    def work_off(
+        self, todo: Sequence[SourceImage], work: Work[Tool, SourceImage, list[ResultRow]], jobs: int, watch: RunWatch
+    ) -> tuple[dict[str, list[ResultRow]], dict[str, str]]:
+        """Work on images that were begun, add their rows as they come, and end; one that fails stops no other.
+
+        Args:
+            todo: The images.
+            work: What is done to each; it returns the rows.
+            jobs: Number of processes.
+            watch: For a progress bar.
+
+        Returns:
+            Path of each image that succeeded -> its rows, and path of each that failed -> reason.
+        """
+        rows: dict[str, list[ResultRow]] = {}
+        failed: dict[str, str] = {}
+        try:
+            with closing(work_at_once(todo, work, jobs)) as outcomes:
+                for outcome in watch(outcomes, len(todo)):
+                    if outcome.result is None:
+                        failed[outcome.source.path] = outcome.reason
+                    else:
+                        rows[outcome.source.path] = outcome.result
+                        self.add(outcome.result)
+        finally:
+            self.end()
+        return rows, failed
+
     def add(self, rows: Sequence[ResultRow]) -> None:
         """Add the rows of an image whose files are written."""
         self._new[str(rows[0]["image"])] = list(rows)
@@ -128,11 +171,11 @@ class ResultsJournal:
     def _write(self) -> None:
         start = time.monotonic()
         new = [row for rows in self._new.values() for row in rows]
-        names = {name for row in new for name in _files(row)}
+        names = {name for row in new for name in named_files(row)}
         with locked(self.out, self._kind):
             before = read_record(self.out, self._kind)["results"]  # another command may have added a row
             replaced = [row for row in before if self._is_replaced(row)]
-            others = [row for row in before if not self._is_replaced(row) and names.isdisjoint(_files(row))]
+            others = [row for row in before if not self._is_replaced(row) and names.isdisjoint(named_files(row))]
             self.begun = {image: files for image, files in self.begun.items() if image not in self._new}
             whole: ResultsRecord = {"results": [*others, *new]}
             if self.begun:
@@ -140,7 +183,7 @@ class ResultsJournal:
             if self.tables:
                 whole["tables"] = self.tables
             write_record(self.out, whole, self._kind)
-        self._remove({name for row in replaced for name in _files(row)} - names)  # of other phrases or settings
+        self._remove({name for row in replaced for name in named_files(row)} - names)  # of other phrases or settings
         self.rows = _by_image(whole)
         self._due = time.monotonic() + max(1.0, WRITING_SHARE * (time.monotonic() - start))
 
@@ -151,7 +194,9 @@ class ResultsJournal:
                 remove_inside(self.out / name, self.out)
 
     def _is_replaced(self, row: ResultRow) -> bool:
-        return row.get("image") in self._new and "stem" in row
+        new = self._new.get(str(row.get("image")), [])
+        said = not named_files(row) and row.get("prompt") in [each.get("prompt") for each in new]
+        return bool(new) and ("stem" in row or said)
 
     def made(self, table: Path) -> bool:
         """Whether a table or page was written by an earlier run, and may be made anew."""
@@ -161,10 +206,10 @@ class ResultsJournal:
         return str(table.relative_to(self.out)) if table.is_relative_to(self.out) else str(table)
 
     def _is_done(self, source: SourceImage, request: Asked) -> bool:
-        rows = self.rows.get(source.path, [])
+        rows = [row for row in self.rows.get(source.path, []) if named_files(row)]
         if source.path in self.begun or not rows or any("settings" not in row for row in rows):
             return False
-        whole = all(os.path.isfile(self.out / name) for row in rows for name in _files(row))
+        whole = all(os.path.isfile(self.out / name) for row in rows for name in named_files(row))
         return whole and rows[0]["settings"] == request.settings() and rows[0].get("state") == source.state()
 
     def _reason(self, source: SourceImage, request: Asked, owners: dict[str, str]) -> str | None:
@@ -201,24 +246,17 @@ def alone(out: Path, command: str, lock: str) -> Iterator[None]:
         OutputError: If another run holds the lock, or the folder cannot be made.
     """
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        held = FileLock(out / lock).acquire(timeout=0)
+        held = acquire(out, lock, timeout=0)
     except Timeout as error:
         message = f"{out}: another vesalius {command} writes there; wait for it, or name another --out."
         raise OutputError(message) from error
-    except (OSError, NotImplementedError) as error:  # the latter where a file system has no locks
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"{out}: cannot be made or written ({reason}); name another --out.") from error
     with held:
         yield
 
 
-def _files(row: ResultRow) -> list[str]:
-    return [str(row[kind]) for kind in FILE_COLUMNS if row.get(kind)]
-
-
 def _by_image(content: ResultsRecord) -> dict[str, list[ResultRow]]:
+    """Rows of each image; first those that name files, then what a single image was not asked."""
     rows: dict[str, list[ResultRow]] = defaultdict(list)
-    for row in content["results"]:
+    for row in sorted(content["results"], key=lambda row: not named_files(row)):
         rows[str(row.get("image"))].append(row)
     return dict(rows)

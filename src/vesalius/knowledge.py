@@ -103,6 +103,11 @@ class Understanding:
         return "a denial" if self.expected else "not expected here"
 
     @property
+    def answer(self) -> str:
+        """Whether the model is asked: "asked", or the refusal."""
+        return self.refusal or "asked"
+
+    @property
     def told_existence(self) -> str:
         """Existence of each member of the family that was looked for: "breast tumour 0.93, liver tumour 0.03"."""
         return ", ".join(f"{name} {existence:.2f}" for name, existence in self.considered)
@@ -137,7 +142,7 @@ class Knowledge:
     def __init__(self, targets: Sequence[LearntTarget] = (), runtime: Runtime | None = None) -> None:
         self.targets = tuple(targets)
         self._by_phrase = {each.phrase: each for each in targets}
-        self._known = [KnownTarget(each.name, frozenset(each.modalities)) for each in targets]
+        self._known = {each.name: KnownTarget(each.name, frozenset(each.modalities)) for each in targets}
         self._runtime = runtime
         self._by_words = runtime is None
         self._index: PhraseIndex | None = None
@@ -188,7 +193,7 @@ class Knowledge:
         from vesalius.prompts.targets import resolve  # and the tables that it reads
 
         self._open_index()
-        found = resolve(prompt, self._known, self._index, self._encode if self._index is not None else None)
+        found = resolve(prompt, [*self._known.values()], self._index, self._encode if self._index is not None else None)
         if not found.known:
             nearest = tuple(find_target(each).phrases[0] for each in found.nearest)
             return Understanding(prompt, None, known=False, nearest=nearest, remark=found.remark)
@@ -213,8 +218,7 @@ class Knowledge:
         return Understanding(prompt, None, expected=False, target=target.phrase, remark=remark)
 
     def _is_expected(self, target: LearntTarget, modality: str | None) -> bool:
-        known = next(each for each in self._known if each.name == target.name)
-        return known.is_expected(modality if tells_kind(modality) else None)
+        return self._known[target.name].is_expected(modality if tells_kind(modality) else None)
 
     def _match_family(self, found: "Resolution", modality: str | None) -> Understanding:
         """A word for several targets: those that are expected, one of which is still to be chosen."""

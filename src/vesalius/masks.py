@@ -1,6 +1,6 @@
 """How a model's answers become masks: the rules of what is marked, and label maps of masks that share no pixel."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MOST_LABELS = 255
 """Phrases of a label map at most; it has one byte a pixel."""
+Watch = Callable[[Iterable[list[Segmentation]], int], Iterable[list[Segmentation]]]
+"""Goes through the answers, of which there are so many, and may tell how far they are."""
 
 
 @dataclass(frozen=True)
@@ -129,13 +131,17 @@ class FoundMasks(NamedTuple):
 
     masks: PackedMasks
     existence: float | None
-    """That of its best run of slices."""
+    """Existence in its best run of slices."""
     slice_existence: list[float | None]
-    """Of each slice alone."""
+    """Existence in each slice alone."""
 
 
 def collect_masks(
-    predictor: "Predictor", slices: SliceStack, understood: "Sequence[Understanding]", rules: MaskRules
+    predictor: "Predictor",
+    slices: SliceStack,
+    understood: "Sequence[Understanding]",
+    rules: MaskRules,
+    watch: Watch = lambda answers, total: answers,
 ) -> list[FoundMasks | None]:
     """Ask the model for the masks of phrases; each slice is encoded once for all of them.
 
@@ -144,13 +150,14 @@ def collect_masks(
         slices: Slices of an image.
         understood: Phrases as `Predictor.understand` understood them.
         rules: Settings that decide the masks.
+        watch: See `Watch`.
 
     Returns:
         What was found for each phrase; None for those that the model is not asked.
     """
     asked = [each for each in understood if each.asked is not None]
     collector = Collector((slices.pixels.shape[1], slices.pixels.shape[2]), len(asked), rules)
-    for answers in predictor.predict_slices(slices, asked) if asked else ():
+    for answers in watch(predictor.predict_slices(slices, asked), len(slices)) if asked else ():
         collector.add(answers)
     found = map(FoundMasks, collector.finish(), collector.existence, collector.slice_existence)
     return [None if each.asked is None else next(found) for each in understood]

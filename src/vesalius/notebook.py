@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from vesalius.errors import ImageError, require
 from vesalius.imaging import SliceStack
 from vesalius.imaging.memory import ImageLike, as_image
+from vesalius.imaging.slices import to_bytes
 from vesalius.segmentation import Segmentation
 from vesalius.volumes import VolumeSegmentation
 
@@ -21,7 +22,7 @@ COLOURS = ("red", "blue", "green", "warm", "cool", "copper", "violet")
 NOWHERE = np.array([[0.0, 0, -1, 0], [0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
 """Affine of what has no place in space: shown as it is, a millimetre a pixel."""
 HEIGHT = 400
-"""Of the widget, in CSS pixels."""
+"""Height of the widget, in CSS pixels."""
 
 
 def view(image: ImageLike, results: Answers = (), *, opacity: float = 0.5) -> "NiiVue":
@@ -66,7 +67,7 @@ def _mask_of(answer: Segmentation | VolumeSegmentation) -> NDArray[np.bool_]:
 def _draw(slices: SliceStack) -> dict[str, object]:
     """The image; colours as bytes, grey as stored, so that its values can be read."""
     if slices.pixels.ndim == 4:
-        return _layer("image", np.rint(255 * np.stack([each.rgb for each in slices])).astype(np.uint8), slices)
+        return _layer("image", np.stack([to_bytes(each.rgb) for each in slices]), slices)
     sign = -1 if slices.inverted else 1
     black, white = sorted(sign * float(each) for each in slices.display_range)
     values = np.asarray(slices.pixels).astype(np.float32) * sign

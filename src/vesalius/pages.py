@@ -4,10 +4,15 @@ Whatever a template prints is escaped, and characters that a browser would obey 
 ``link`` makes a relative path the target of a link.
 """
 
+from base64 import b64encode
 from functools import cache
+from io import BytesIO
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image
 
 from vesalius.console import to_link, to_terminal
 
@@ -26,6 +31,18 @@ def render_page(template: str, **values: object) -> str:
         jinja2.UndefinedError: If the template prints a value that is not given.
     """
     return _environment().get_template(template).render(values)
+
+
+def jpeg_address(levels: NDArray[np.uint8], quality: int) -> Markup:
+    """A picture as the address of an image within the page.
+
+    Args:
+        levels: [H, W] or [H, W, 3], 0–255.
+        quality: JPEG quality, 1 to 95.
+    """
+    file = BytesIO()
+    Image.fromarray(levels).save(file, "JPEG", quality=quality)
+    return Markup("data:image/jpeg;base64," + b64encode(file.getvalue()).decode())
 
 
 @cache

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.errors import ImageError, ModelError
+from vesalius.errors import ImageError
 from vesalius.imaging import Plane, SliceStack
 from vesalius.imaging.memory import ImageLike, as_image
 from vesalius.knowledge import Knowledge, Understanding, list_candidates, tells_kind
 from vesalius.models.choices import DEFAULT_MODEL, Precision, RuntimeChoice
 from vesalius.prompts.user_prompts import check_prompts, list_prompts
 from vesalius.runtime import as_runtime
-from vesalius.runtime.contract import EncodedImages, FeatureCache, Runtime, sigmoid
+from vesalius.runtime.contract import EncodedImages, FeatureCache, Runtime, check_finite, sigmoid
 from vesalius.segmentation import MAX_LOG_ODDS, Segmentation, decide_together, run_length, series_existence
 from vesalius.volumes import VolumeSegmentation
 
@@ -266,9 +266,7 @@ class Predictor:
             return {}
         found = self.runtime.decode(image, self.runtime.encode_text(different))
         odds = [None] * len(different) if found.existence is None else found.existence
-        if not (np.isfinite(found.logits).all() and np.isfinite([each for each in odds if each is not None]).all()):
-            why = "its weights are damaged, or their training diverged"
-            raise ModelError(f"{self._name}: the model's answer is not a number; {why}. Use other weights.")
+        check_finite(self._name, found.logits, [each for each in odds if each is not None])
         existence = [None if each is None else float(sigmoid(each)) for each in odds]
         return dict(zip(different, zip(found.logits, existence, strict=True), strict=True))
 

@@ -14,7 +14,7 @@ from multiprocessing.connection import wait as wait_for
 from typing import Generic, Protocol, TypeVar
 
 from vesalius.console import is_quiet, keeping_quiet, showing_all_as_text
-from vesalius.errors import ConfigError, ModelError, VesaliusError, unexpected
+from vesalius.errors import ConfigError, reason_of
 
 ENDED = "its process was ended from outside, probably for lack of memory; try --jobs 1, or a smaller image"
 SAFE_PATH = "PYTHONSAFEPATH"
@@ -68,6 +68,11 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def share_cores(processes: int) -> int:
+    """Threads for each of several processes at work at once, 1 or more."""
+    return max(1, count_cores() // processes)
+
+
 def work_at_once(
     items: Sequence[Item], work: Work[Tool, Item, Result], jobs: int = 1
 ) -> Generator[Outcome[Item, Result], None, None]:
@@ -93,7 +98,7 @@ def work_at_once(
         for item in items:
             yield _do(work, item, 0)
         return
-    threads = max(1, count_cores() // jobs)
+    threads = share_cores(jobs)
     left = iter(items)
     while True:
         suspects = yield from _at_once(left, work, jobs, threads)
@@ -137,12 +142,8 @@ def _do(work: Work[Tool, Item, Result], item: Item, threads: int) -> Outcome[Ite
     tool = work.prepare(threads)
     try:
         return Outcome(item, work.apply(tool, item))
-    except ModelError:  # it would befall all others, too
-        raise
-    except VesaliusError as error:
-        return Outcome(item, reason=str(error))
-    except Exception as error:  # a fault of ours in one image must not lose all others
-        return Outcome(item, reason=unexpected(item.path, error))
+    except Exception as error:  # even a fault of ours in one image must not lose all others
+        return Outcome(item, reason=reason_of(item.path, error))
 
 
 @contextmanager

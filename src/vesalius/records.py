@@ -1,11 +1,12 @@
 """The record of a folder of results: which image each file was made from, and with which settings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NotRequired, TypedDict, cast
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from vesalius import __version__
 from vesalius.errors import DataError, OutputError
@@ -48,9 +49,37 @@ class ResultsRecord(TypedDict):
     """Tables and pages that are made from the rows, and may be made anew."""
 
 
-def locked(folder: Path, kind: RecordKind) -> FileLock:
-    """The lock that a process holds while it changes the record."""
-    return FileLock(folder / f".{kind.name}.lock")
+@contextmanager
+def locked(folder: Path, kind: RecordKind) -> Iterator[None]:
+    """Hold the lock of a folder's record while it is changed; the folder is made if it is not there.
+
+    Raises:
+        OutputError: If the folder cannot be made or written.
+    """
+    with acquire(folder, f".{kind.name}.lock"):
+        yield
+
+
+def acquire(folder: Path, name: str, timeout: float = -1) -> AbstractContextManager[object]:
+    """Acquire a lock in a folder of results, which is made if it is not there.
+
+    Args:
+        folder: Folder of the results.
+        name: Name of the lock's file.
+        timeout: Seconds to wait for whoever holds it; below 0 without end.
+
+    Raises:
+        OutputError: If the folder cannot be made or written.
+        Timeout: If another holds the lock.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / name).acquire(timeout=timeout)
+    except Timeout:
+        raise
+    except (OSError, NotImplementedError) as error:  # the latter where a file system has no locks
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{folder}: cannot be made or written ({reason}); name another --out.") from error
 
 
 def read_record(folder: Path, kind: RecordKind) -> ResultsRecord:
@@ -78,10 +107,15 @@ def result_files(folder: Path, kind: RecordKind) -> frozenset[Path]:
         OutputError: As `read_record`.
     """
     content = read_record(folder, kind)
-    names = {str(row[kind]) for row in content["results"] for kind in FILE_COLUMNS if row.get(kind)}
+    names = {name for row in content["results"] for name in named_files(row)}
     names |= {name for files in content.get("begun", {}).values() for name in files}
     names |= {kind.name, *content.get("tables", [])}
     return frozenset(folder / name for name in names)
+
+
+def named_files(row: ResultRow) -> list[str]:
+    """Files of a row of the record, by the names that stand there."""
+    return [str(row[column]) for column in FILE_COLUMNS if row.get(column)]
 
 
 def _is_record(content: Mapping[str, object], needed: Sequence[str]) -> bool:

@@ -1,7 +1,7 @@
 """The files of one segmented image: masks on the image's own grid, overlays, and the folder's record of them."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import isfinite
@@ -9,19 +9,19 @@ from pathlib import Path
 
 from vesalius.errors import OutputError
 from vesalius.files import tell_too_long
+from vesalius.folders import remove_inside
 from vesalius.imaging import MedicalImage, SliceStack, overlay, write_rgb
-from vesalius.imaging.formats import file_stem
+from vesalius.imaging.formats import path_stem
 from vesalius.imaging.mask_volumes import PackedMasks, contact_sheet, is_volume, volume_of, write_masks
 from vesalius.imaging.safeguards import Notice
 from vesalius.knowledge import Understanding
-from vesalius.masks import Collector, MaskRules
+from vesalius.masks import Collector, MaskRules, Watch
 from vesalius.predict import Predictor
-from vesalius.records import SEGMENTATIONS, locked, read_record, write_record
+from vesalius.records import SEGMENTATIONS, ResultRow, locked, read_record, write_record
 from vesalius.segmentation import OVERLAY_SIDE, Segmentation
 
 LONGEST_SLUG = 40
 """Letters of a phrase in a file's name."""
-Watch = Callable[[Iterable[list[Segmentation]], int], Iterable[list[Segmentation]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +48,7 @@ class Result:
         return {
             **({} if self.understanding is None else self.understanding.to_dict()),
             "prompt": self.prompt,
+            "answer": "asked",
             "existence": finite(self.existence),
             "share": self.share,
             "volume_ml": finite(self.volume_ml),
@@ -67,7 +68,9 @@ class Answered:
 
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON."""
-        return self.understanding.to_dict() | ({} if self.result is None else self.result.to_dict())
+        if self.result is not None:
+            return self.understanding.to_dict() | self.result.to_dict()
+        return self.understanding.to_dict() | {"answer": self.understanding.answer}
 
 
 class Results:
@@ -118,15 +121,18 @@ class Results:
         self._collector.add(answers)
         self._last = answers
 
-    def write(self) -> list[Result]:
+    def write(self, refused: Sequence[Understanding] = ()) -> list[Result]:
         """Write mask and overlay of every phrase, and the folder's record.
+
+        Args:
+            refused: Further phrases, of which the record is to say why the model was not asked.
 
         Raises:
             OutputError: If the folder cannot be written, or a file has come to be there in the meantime.
         """
         self._check_free()
         found = [self._write_one(place, masks) for place, masks in enumerate(self._collector.finish())]
-        self._record(found)
+        self._record(found, refused)
         return found
 
     def paths(self, name: str) -> tuple[Path, Path]:
@@ -169,18 +175,35 @@ class Results:
                 f"{taken[0]}: is there already{origin}. Name another folder with --out, or replace it with --overwrite."
             )
 
-    def _record(self, found: Sequence[Result]) -> None:
+    def _record(self, found: Sequence[Result], refused: Sequence[Understanding]) -> None:
         """Add to the folder's record; several processes may do so at once."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         told = [notice.to_dict()["message"] for notice in (*self.image.notices, *self.notices)]
+        image = str(self.image.source.absolute())
+        origin = {"image": image, **self._made_by, "notices": told, "made": now}
+        new = [each.to_dict() | {"mask": each.mask.name, "overlay": each.overlay.name} | origin for each in found]
+        new += [Answered(each, None).to_dict() | {"mask": None, "overlay": None} | origin for each in refused]
         with locked(self.out, SEGMENTATIONS):
             content = read_record(self.out, SEGMENTATIONS)
-            rows = [each for each in content["results"] if each.get("mask") not in {one.mask.name for one in found}]
-            for result in found:
-                files = {"mask": result.mask.name, "overlay": result.overlay.name}
-                origin = {"image": str(self.image.source.absolute()), **self._made_by, "notices": told, "made": now}
-                rows.append(result.to_dict() | files | origin)
+            replaced = [row for row in content["results"] if self._is_replaced(row, new)]
+            rows = [*(row for row in content["results"] if row not in replaced), *new]
             write_record(self.out, {**content, "results": rows}, SEGMENTATIONS)
+        for name in _files(row for row in replaced if "stem" not in row) - _files(rows):
+            remove_inside(self.out / name, self.out)
+
+    def _is_replaced(self, row: ResultRow, new: Sequence[ResultRow]) -> bool:
+        """Whether new rows take a row's mask, or its image and phrase where that loses no mask unasked."""
+        if row.get("mask") and row["mask"] in {each["mask"] for each in new}:
+            return True
+        same = [each for each in new if (each["image"], each["prompt"]) == (row["image"], row["prompt"])]
+        if "stem" in row or not same:  # of a run over many images, which keeps its rows
+            return False
+        return not row.get("mask") or (self._overwrite and not same[0]["mask"])
+
+
+def _files(rows: Iterable[ResultRow]) -> set[str]:
+    """Files that rows name."""
+    return {str(row[kind]) for row in rows for kind in ("mask", "overlay") if row.get(kind)}
 
 
 def answer_all(
@@ -195,7 +218,7 @@ def answer_all(
         predictor: The model.
         understood: Phrases as `Predictor.understand` understood them.
         results: Of those that the model is asked, in their order; ``results.notices`` tells what writing them changed.
-        watch: Goes through the answers, of which there are so many, and may tell how far they are.
+        watch: See `vesalius.masks.Watch`.
 
     Raises:
         OutputError: As `Results.write`.
@@ -203,7 +226,7 @@ def answer_all(
     asked = [each for each in understood if each.asked is not None]
     for answers in watch(predictor.predict_slices(results.slices, asked), len(results.slices)) if asked else ():
         results.add(answers)
-    written = iter(results.write() if asked else ())
+    written = iter(results.write([each for each in understood if each.asked is None]))
     return [Answered(each, None if each.asked is None else next(written)) for each in understood]
 
 
@@ -213,7 +236,7 @@ def file_names(source: Path, prompts: Sequence[str]) -> list[str]:
     >>> file_names(Path("scan.2.nii.gz"), ["left lung", "left lung!"])
     ['scan.2.left-lung', 'scan.2.left-lung-2']
     """
-    stem = source.resolve().name if source.is_dir() else file_stem(source.name)
+    stem = path_stem(source.resolve() if source.is_dir() else source)
     return [f"{stem or 'image'}.{slug}" for slug in slugs(prompts)]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from vesalius.errors import ConfigError, unknown_name
+from vesalius.errors import ConfigError, VesaliusError, unknown_name
 
 Kind = TypeVar("Kind")
 PLAIN: Mapping[object, tuple[type | tuple[type, ...], str]] = {
@@ -17,7 +17,7 @@ PLAIN: Mapping[object, tuple[type | tuple[type, ...], str]] = {
 """Type of a field -> types of its values, and what they are called."""
 
 
-def build(kind: type[Kind], table: object, place: str) -> Kind:
+def build(kind: type[Kind], table: object, place: str, refusal: type[VesaliusError] = ConfigError) -> Kind:
     """A dataclass from a table: no setting is unknown, none is missing, and each value is of its field's type.
 
     Fields that are dataclasses are tables within. Of a tuple a single text stands for a list of one.
@@ -27,10 +27,18 @@ def build(kind: type[Kind], table: object, place: str) -> Kind:
             one of these or None.
         table: The parsed table.
         place: Where it stands, for messages.
+        refusal: The error that is raised.
 
     Raises:
-        ConfigError: Naming the setting that does not exist, is missing, or has a value of the wrong kind.
+        VesaliusError: Naming the setting that does not exist, is missing, or has a value of the wrong kind.
     """
+    try:
+        return _build(kind, table, place)
+    except ConfigError as error:
+        raise refusal(str(error)) from error
+
+
+def _build(kind: type[Kind], table: object, place: str) -> Kind:
     given, hints = to_table(table, place), get_type_hints(kind)
     fields = {each.name: each for each in dataclasses.fields(kind)}  # type: ignore[arg-type]  # not every type has some
     for name in given:
@@ -71,9 +79,10 @@ def _convert(value: object, kind: Any, place: str, name: str) -> object:  # noqa
         return tuple(_convert(item, within[0], place, name) for item in items)  # type: ignore[attr-defined]
     if origin is not None and issubclass(origin, Mapping):
         rows = to_table(value, f"{place} [{name}]").items()
-        return {key: _convert(each, within[1], place, f"{name}.{key}") for key, each in rows}
+        to_key = within[0] if within[0] is int else str  # keys of TOML and JSON are texts
+        return {to_key(key): _convert(each, within[1], place, f"{name}.{key}") for key, each in rows}
     if dataclasses.is_dataclass(kind):
-        return build(kind, value, f"{place} [{name}]")  # type: ignore[arg-type]  # a class, not one of its objects
+        return _build(kind, value, f"{place} [{name}]")  # type: ignore[arg-type]  # a class, not one of its objects
     if kind is object:
         return value
     types, expected = PLAIN[kind]

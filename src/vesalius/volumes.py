@@ -12,7 +12,7 @@ from vesalius.console import html_figure
 from vesalius.errors import ImageError
 from vesalius.imaging import MedicalImage, SliceStack, write_rgb
 from vesalius.imaging.mask_volumes import TILE_SIDE, PackedMasks, contact_sheet, volume_of, write_volume
-from vesalius.imaging.orientation import Affine, Scalar, grid_order
+from vesalius.imaging.orientation import Affine, Scalar, flip_axes, grid_order
 from vesalius.imaging.raster import to_png
 from vesalius.imaging.safeguards import MEGABYTES, megabytes, warn_of
 from vesalius.knowledge import Understanding
@@ -142,8 +142,7 @@ class VolumeSegmentation:
         shown, stored = self.slices.affine, self.affine
         order, backwards = ([0, 1, 2], [False] * 3) if shown is None or stored is None else grid_order(shown, stored)
         whole = np.empty([shape[axis] for axis in order], dtype)
-        turned = np.flip(whole, tuple(axis for axis, back in enumerate(backwards) if back))
-        for place, plane in zip(turned.transpose(np.argsort(order)), planes, strict=True):
+        for place, plane in zip(flip_axes(whole, backwards).transpose(np.argsort(order)), planes, strict=True):
             place[...] = plane
         return whole
 

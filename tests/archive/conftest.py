@@ -90,12 +90,14 @@ WritePicture = Callable[..., Path]
 
 @pytest.fixture
 def write_picture(archive: Path) -> WritePicture:
-    """Write a grey picture into the archive."""
+    """Write a grey picture into the archive, with a somewhat brighter edge unless it is blank."""
 
-    def write(name: str, level: int) -> Path:
+    def write(name: str, level: int, *, blank: bool = False) -> Path:
         path = archive / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (12, 12), level).save(path)
+        pixels = np.full((12, 12), level, np.uint8)
+        pixels[0] += 0 if blank else 4
+        Image.fromarray(pixels).save(path)
         return path
 
     return write

@@ -341,6 +341,15 @@ def test_another_models_index_is_refused_with_the_remedy(write_picture, reindex,
         update_index(archive, folder, other)
 
 
+def test_a_model_that_computes_what_is_not_a_number_leaves_no_entry(write_picture, reindex, folder, namer, monkeypatch):
+    write_picture("hand.png", 40)
+    monkeypatch.setattr(namer, "embed_image", lambda rgb: np.full((len(rgb), len(namer.columns) + 1), np.nan))
+    with pytest.raises(ModelError, match="the model's answer is not a number; its weights are damaged"):
+        reindex()
+    monkeypatch.undo()
+    assert reindex().encoded == 1
+
+
 def test_an_index_of_other_labels_is_refused_though_its_model_is_the_same(encoder, folder):
     before = IndexFacts("/archive", encoder.model, encoder.weights, encoder.width, encoder.labels[1:])
     with pytest.raises(ModelError, match="other labels than fake has now; index into another folder"):
@@ -420,11 +429,24 @@ def test_headers_decide_over_pixels(write_mr, reindex, folder, encoder):
     assert known["stations", "chest"] > 0.5
 
 
+def test_pixels_of_a_slice_that_holds_one_value_tell_nothing(write_picture, reindex, folder):
+    write_picture("blank.png", 80, blank=True)
+    write_picture("chest.png", 80)
+    reindex()
+    with ArchiveIndex.open(folder) as index:
+        kept = {index.places(row)[0].place.file: row for row in range(index.rows)}
+        vectors, labels = np.array(index.vectors()), np.array(index.labels())
+    assert not vectors[kept["blank.png"]].any()
+    assert not labels[kept["blank.png"]].any()
+    assert vectors[kept["chest.png"]].any()
+    assert labels[kept["chest.png"]].max() > 0.5
+
+
 def test_only_mr_has_a_protocol_and_only_cross_sections_a_plane(encoder):
     vector = np.zeros((1, encoder.width), np.float32)
     for pair in (("modality", "X-ray"), ("plane", "axial"), ("protocol", "T1")):
         vector[0, encoder.labels.index(pair)] = 1
-    known = dict(zip(encoder.labels, encoder.label(vector, [{}])[0].tolist(), strict=True))
+    known = dict(zip(encoder.labels, encoder.label(vector, [{}], np.ones(1, np.bool_))[0].tolist(), strict=True))
     assert known["modality", "X-ray"] > 0.9
     assert max(known["plane", "axial"], known["protocol", "T1"]) < 0.01
 

@@ -120,6 +120,13 @@ def test_what_is_finished_is_left_alone(run_tiny, forbid):
     assert steps == ["[1/1] unet_d on kvasir_polyp, seed 0: finished earlier"]
 
 
+def test_the_state_of_a_run_that_was_killed_when_it_had_scored_is_removed(run_tiny, cell):
+    shutil.copytree(run_tiny.cells[0].folder, cell.folder)
+    (cell.folder / LAST).write_bytes(b"as large as weights")
+    run_cells([cell], lambda _: None)
+    assert not (cell.folder / LAST).exists()
+
+
 def test_what_is_trained_is_only_scored(run_tiny, cell, forbid):
     cell.folder.mkdir()
     for name in ("cell.json", "manifest.json", "metrics.csv", "model.safetensors"):

@@ -163,6 +163,11 @@ def test_several_evaluations_are_put_side_by_side(run, evaluated, tmp_path):
     page = (tmp_path / "both" / "report.html").read_text()
     assert "first − second" in page
     assert json.loads((tmp_path / "both" / "comparison.json").read_text())["metric"] == "dice"
+    page = (other / "report.html").read_bytes()
+    code, _, err = run("report", copy, other, "--out", other)
+    assert code == 2
+    assert "report.html" in err
+    assert (other / "report.html").read_bytes() == page
 
 
 def test_what_cannot_be_reported_gives_2_and_one_line(run, evaluated, tmp_path):

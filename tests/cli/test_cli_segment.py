@@ -1,5 +1,6 @@
 """`vesalius segment`, of one image and of many, called as a user would."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -38,6 +39,7 @@ def test_segment_writes_what_it_says(run, picture, weights, tmp_path):
     assert len(names) == 5
     (row, _) = json.loads((tmp_path / "o" / "segmentation.json").read_text())["results"]
     assert (row["image"], row["mask"], row["model"]) == (str(picture), "scan.lungs.mask.png", str(weights))
+    assert (row["answer"], results[0]["answer"], row["precision"]) == ("asked", "asked", "32")
 
 
 @pytest.mark.slow
@@ -327,6 +329,26 @@ def test_a_single_image_leaves_the_rows_of_many_alone(call):
         ("b.polyp.mask.png", "polyp"),
     ]
     assert call("a.png", "-p", "polyp", "-p", "lungs", "--labels")[2].count("done before") == 1
+
+
+def test_what_one_image_was_not_asked_is_recorded_and_stands_in_no_ones_way(run, call, build_tiny):
+    polyps = Path("polyps.safetensors")
+    save_model(build_tiny("pocket"), polyps, {"targets": {"polyp": {"modalities": ["endoscopy"], "pictures": 9}}})
+    ask = ("segment", "a.png", "--model", polyps, "-o", "out")
+    assert run(*ask, "kidney stone")[0] == 0
+    (row,) = json.loads(Path("out/segmentation.json").read_text())["results"]
+    assert (row["prompt"], row["known"], row["answer"], row["mask"]) == ("kidney stone", False, "not learnt", None)
+    many = (*ask, "-p", "polyp", "-p", "kidney stone")
+    assert "1 segmented" in run(*many)[2]
+    assert run(*ask, "bone fracture")[0] == 0  # named by no file, so the run over many is done all the same
+    assert "1 done before" in run(*many)[2]
+    with Path("out/results.csv").open(encoding="utf-8", newline="") as file:
+        rows = [(each["phrase"], each["known"], each["answer"]) for each in csv.DictReader(file)]
+    assert sorted(rows) == [
+        ("bone fracture", "False", "not learnt"),
+        ("kidney stone", "False", "not learnt"),
+        ("polyp", "True", "asked"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from vesalius.cli.train import RecipeOptions
 from vesalius.errors import ConfigError
+from vesalius.journal import alone
 from vesalius.models.checkpoint_file import read_notes
 from vesalius.models.checkpoints import save_model
 
@@ -215,6 +216,15 @@ def test_missing_numbers_give_1_and_their_reason(run, write_recipe, tmp_path):
     assert "–¹" in out
     assert "nowhere: no such data folder" in err
     assert "1. unet_d on nowhere, seed 0" in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+
+
+def test_a_second_benchmark_in_one_folder_is_refused(run, write_recipe, tmp_path):
+    recipe = write_recipe(RECIPE.format(root=f'root = "{tmp_path}"', sets="nowhere"))
+    with alone(tmp_path / "out", "benchmark", ".benchmark.lock"):
+        code, _, err = run("benchmark", recipe, "--out", "out")
+    assert code == 2
+    assert "out: another vesalius benchmark writes there; wait for it, or name another --out." in err
+    assert not (tmp_path / "out" / "table.md").exists()
 
 
 def test_a_recipe_without_data_folder_asks_for_one(run, write_recipe):

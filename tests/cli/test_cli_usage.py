@@ -361,3 +361,17 @@ def test_a_shell_that_is_none_is_refused(run):
     code, _, err = run("--install-completion", "tcsh")
     assert code == 2
     assert "bash" in err
+
+
+@pytest.mark.parametrize(
+    ("command", "place"),
+    [
+        ("data prepare custom mine --masks m --images=", "--images"),
+        ("train --model pocket --data d --recipe=", "--recipe"),
+        ("pacs listen --rules r --queue q --key k --certificate=", "--certificate"),
+    ],
+)
+def test_an_empty_path_among_settings_is_not_the_current_folder(run, command, place):
+    code, _, err = run(*command.split())
+    assert code == 2
+    assert f"{place}: is empty" in err

@@ -10,8 +10,8 @@ import pytest
 
 SAMPLES = Path(pydicom.__file__).parent / "data"
 PARTS = ("test_files", "charset_files")
-MOST_SECONDS = 10.0
-"""Of processor time, which does not grow where a machine does other things, too."""
+MOST_SECONDS = 60.0
+"""Of processor time, which does not grow where a machine does other things, too; three for the slowest."""
 MOST_MEBIBYTES = 1200
 
 ONE_AFTER_ANOTHER = r"""

@@ -59,7 +59,9 @@ def test_a_wrong_record_is_named_with_its_file_and_field(tmp_path, bad, message)
         read_annotations(write(tmp_path, [GOOD, bad]))
 
 
-@pytest.mark.parametrize(("rows", "got"), [([], "an empty one"), ({}, "dict"), ("text", "str"), (None, "NoneType")])
+@pytest.mark.parametrize(
+    ("rows", "got"), [([], "an empty list"), ({}, "an object"), ("text", "str"), (None, "NoneType")]
+)
 def test_a_file_that_is_no_list_of_records_is_named(tmp_path, rows, got):
     with pytest.raises(DataError, match=rf"val\.json: expected a JSON list of one record or more, got {got}"):
         read_annotations(write(tmp_path, rows))

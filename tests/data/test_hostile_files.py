@@ -9,7 +9,6 @@ from vesalius.data.check.findings import read_splits as check_rows
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.prepare.splitting import read_existing
 from vesalius.data.prepare.volumes import read_label_names
-from vesalius.data.prompting import read_annotation_rows
 from vesalius.data.slices.table import read_slice_table
 from vesalius.errors import ConfigError, DataError
 from vesalius.evaluation.stored import read_evaluation
@@ -17,7 +16,6 @@ from vesalius.training.config import read_recipe
 
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "data set": ("anns/train.json", lambda root: SegmentationDataset(root, "train")),
-    "prompts": ("anns/train.json", lambda root: read_annotation_rows(root, "train")),
     "given annotations": ("anns/train.json", read_existing),
     "labels": ("labels.json", lambda root: read_label_names(root / "labels.json")),
     "slices": ("slices.jsonl", read_slice_table),

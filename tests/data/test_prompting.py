@@ -188,8 +188,8 @@ def test_bad_rows_are_named_and_stay_while_the_rest_goes_on(folder):
     ("content", "message"),
     [
         ("{", r"train\.json: is not JSON"),
-        ("[]", r"expected a list of records with img_name and mask_name, got list"),
-        ('{"images": [], "annotations": []}', r"got dict with images, annotations; it may be of another tool"),
+        ("[]", r"expected a JSON list of one record or more, got an empty list"),
+        ('{"images": [], "annotations": []}', r"train\.json: looks like JSON of COCO; expected a list of records"),
     ],
 )
 def test_a_file_that_holds_no_records_is_named(folder, content, message):

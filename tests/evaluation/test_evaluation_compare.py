@@ -10,6 +10,7 @@ from scipy.stats import false_discovery_control
 from vesalius.errors import ConfigError, DataError
 from vesalius.evaluation.compare import compare, correct_holm, find_stability, rank_biserial, signed_rank_test
 from vesalius.evaluation.pairing import pair
+from vesalius.evaluation.segmentation import Evaluation
 from vesalius.evaluation.statistics import Bootstrap
 from vesalius.evaluation.stored import StoredEvaluation
 
@@ -30,7 +31,9 @@ def make(make_row):
             for number, base in enumerate(BASE)
             for family in FAMILIES
         ]
-        return StoredEvaluation(name, f"model of {name}", "/data/kvasir", "test", "threshold 0.5", rows)
+        return StoredEvaluation(
+            name, f"model of {name}", "/data/kvasir", "test", "threshold 0.5", Evaluation(tuple(rows))
+        )
 
     return make
 
@@ -121,9 +124,8 @@ def test_of_distances_the_smaller_is_first(make):
 
 
 def test_images_without_the_target_are_counted_and_can_be_left_out(make, make_row):
-    one, two = make("one", 0), make("two", 0.01, seed=1)
-    for each in (one, two):
-        each.rows.extend(make_row("9_normal", family, 1.0, true_pixels=0) for family in FAMILIES)
+    normal = tuple(make_row("9_normal", family, 1.0, true_pixels=0) for family in FAMILIES)
+    one, two = (of_rows(each, each.rows + normal) for each in (make("one", 0), make("two", 0.01, seed=1)))
     found = compare([one, two], settings=QUICK)
     assert (found.images, found.empty_truth, overall(found)[0].equal) == (25, 1, 1)
     found = compare([one, two], present_only=True, settings=QUICK)
@@ -153,11 +155,15 @@ def evaluation(make_row):
     """Three images, two families; scores count up."""
     scores = iter(range(6))
     rows = [make_row(image, family, next(scores) / 10) for image in IMAGES for family in PAIRED_FAMILIES]
-    return StoredEvaluation("one", "pocket", "/data/kvasir", "test", "threshold 0.5", rows)
+    return StoredEvaluation("one", "pocket", "/data/kvasir", "test", "threshold 0.5", Evaluation(tuple(rows)))
 
 
-def other(evaluation, **changes):
-    return replace(evaluation, name="two", **changes)
+def other(evaluation, rows=None, **changes):
+    return replace(of_rows(evaluation, evaluation.rows if rows is None else rows), name="two", **changes)
+
+
+def of_rows(evaluation, rows):
+    return replace(evaluation, evaluation=Evaluation(tuple(rows)))
 
 
 def test_images_are_paired_by_name_whatever_their_order(evaluation):
@@ -185,7 +191,7 @@ def test_a_gap_in_one_is_a_gap_in_all(evaluation, make_row):
         replace(row, hd95=None) if (row.image, row.family) in {("a", "p0"), ("b", "p0"), ("b", "p1")} else row
         for row in rows
     ]
-    found = pair([replace(evaluation, rows=rows), other(evaluation, rows=gaps)], "hd95")
+    found = pair([of_rows(evaluation, rows), other(evaluation, rows=gaps)], "hd95")
     assert found.tables[0].images == ("a", "c")
     assert np.isnan(found.tables[0].scores).tolist() == [[True, False], [False, False]]
     assert "1 of one's 3 images are not in every evaluation; left out." in found.notes
@@ -219,6 +225,21 @@ def test_masks_that_changed_are_refused(evaluation):
     rows = [replace(row, true_pixels=2000) if row.image == "b" else row for row in evaluation.rows]
     with pytest.raises(DataError, match=r"that of 'b' has 1 pixels in one and 2,000 in two"):
         pair([evaluation, other(evaluation, rows=rows)])
+
+
+def made_with(evaluation, **hashes):
+    return replace(evaluation, manifest={"data": {"files_sha256": "f", "annotations_sha256": "a", **hashes}})
+
+
+def test_other_files_of_the_same_names_are_refused(evaluation):
+    with pytest.raises(DataError, match=r"different data .* images and masks of one have other names or sizes .* two"):
+        pair([made_with(evaluation), made_with(other(evaluation), files_sha256="g")])
+    assert pair([made_with(evaluation), other(evaluation)]).notes == ()  # nobody knows of which files
+
+
+def test_other_annotations_of_the_same_files_are_told(evaluation):
+    (note,) = pair([made_with(evaluation), made_with(other(evaluation), annotations_sha256="b")]).notes
+    assert note == "two was made with other annotations than one; the words are the same."
 
 
 def test_evaluations_that_share_no_prompt_are_told_what_each_asked(evaluation):

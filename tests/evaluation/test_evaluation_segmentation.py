@@ -8,7 +8,7 @@ import torch
 from pydicom.dataset import Dataset
 
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.errors import ConfigError, DataError, PromptError
+from vesalius.errors import ConfigError, DataError, ModelError, PromptError
 from vesalius.evaluation.metrics import dice, precision, recall, surface_distances
 from vesalius.evaluation.rows import METRICS, Row
 from vesalius.evaluation.segmentation import Evaluation, Truth, evaluate
@@ -152,6 +152,13 @@ class TestImagesWithNothingToFind:
         assert scored.hd95 == hd95
         assert scored.true_pixels == 0
 
+    def test_what_is_not_a_number_is_no_empty_answer(self, build_tiny, half_empty):
+        model = build_tiny("unet_d")
+        with torch.no_grad():
+            model.unet.to_logits.bias.fill_(torch.nan)
+        with pytest.raises(ModelError, match="the model's answer is not a number; its weights are damaged"):
+            evaluate(model, half_empty, ["p1"])
+
 
 class TestAbsentThings:
     @pytest.fixture
@@ -271,6 +278,13 @@ class TestSummary:
             assert told[f"mean{suffix}_interval"] == [known.mean.low, known.mean.high]
             assert told[f"median{suffix}_interval"] == [known.median.low, known.median.high]
         assert (told["images"], told["images_present"]) == (8, 7)
+
+    def test_intervals_are_drawn_once_and_once_more_where_some_masks_are_empty(self, evaluation):
+        assert evaluation.summarise("dice") is evaluation.summarise("dice")
+        assert evaluation.summarise("dice") is not evaluation.summarise("dice", group_regex="^.")
+        assert evaluation.summarise("dice") != evaluation.summarise("dice", present_only=True)
+        shown = Evaluation(tuple(each for each in evaluation.rows if each.true_pixels))
+        assert shown.summarise("dice") is shown.summarise("dice", present_only=True)
 
     def test_what_has_no_score_is_none(self, evaluation):
         told = evaluation.to_dict()["prompts"]["p2"]["hd95"]

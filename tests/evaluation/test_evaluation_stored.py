@@ -3,7 +3,8 @@ from dataclasses import asdict
 import pytest
 
 from vesalius.errors import ConfigError, DataError
-from vesalius.evaluation.stored import read_evaluation, read_evaluations
+from vesalius.evaluation.segmentation import Evaluation
+from vesalius.evaluation.stored import read_evaluation, read_evaluations, write_evaluation
 
 
 @pytest.fixture
@@ -15,8 +16,28 @@ def test_an_evaluation_comes_back(store, rows, tmp_path):
     found = read_evaluation(store(tmp_path / "mine", rows, model="runs/x"))
     assert asdict(found) == {
         "name": "mine", "model": "runs/x", "data": "/data/kvasir", "split": "test", "rule": "threshold 0.5", "seen": "",
-        "rows": [asdict(row) for row in rows], "group_regex": None,
+        "evaluation": asdict(Evaluation(tuple(rows))), "group_regex": None, "manifest": {},
     }  # fmt: skip
+
+
+def test_what_was_written_keeps_the_evaluation_itself(rows, tmp_path):
+    evaluation = Evaluation(tuple(rows))
+    about = {"model": "runs/x", "data": "/data/kvasir", "split": "test", "rule": "r", "manifest": {"seconds": 3}}
+    written = write_evaluation(evaluation, about, tmp_path / "mine")
+    assert written == read_evaluation(tmp_path / "mine")
+    assert written.evaluation is evaluation
+
+
+@pytest.mark.parametrize(
+    ("about", "expected"),
+    [
+        ({"manifest": {"seconds": 3}, "versions": {"scipy": "1"}}, {"seconds": 3, "versions": {"scipy": "1"}}),
+        ({}, {}),
+        ({"manifest": "text"}, {}),
+    ],
+)
+def test_the_manifest_comes_with_the_versions(store, rows, tmp_path, about, expected):
+    assert read_evaluation(store(tmp_path, rows, **about)).manifest == expected
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from rich.progress import Progress
 
 from vesalius import Predictor
 from vesalius.console import progress_bar
 from vesalius.errors import DataError, ModelError, OutputError
 from vesalius.export.run import Timing, export_model, time_models
 from vesalius.imaging import MedicalImage
+from vesalius.journal import alone
 from vesalius.models.checkpoint_file import find_checkpoint, read_notes
 from vesalius.models.checkpoints import load_segmenter, save_model
 from vesalius.naming import AnatomyLabeller
@@ -116,6 +118,26 @@ def test_a_wrong_export_is_not_left_behind(report, checkpoint, tmp_path, monkeyp
     with pytest.raises(ModelError, match="the export is not the same model"), progress_bar() as bar:
         export_model(checkpoint, tmp_path / "made" / "out", bar)
     assert list((tmp_path / "made").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_what_a_killed_export_left_goes_with_the_next_and_what_one_that_runs_needs_stays(
+    checkpoint, tmp_path, monkeypatch
+):
+    def stop(work, *_):
+        assert list(work.folder.iterdir()) == []
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vesalius.export.run._fill", stop)
+    graphs = tmp_path / ".export-out" / "graphs"
+    graphs.mkdir(parents=True)
+    (graphs / "image.onnx").write_bytes(b"half of a graph")
+    with alone(graphs.parent, "export", ".lock"), pytest.raises(OutputError, match="another vesalius export writes"):
+        export_model(checkpoint, tmp_path / "out", Progress(disable=True))
+    assert (graphs / "image.onnx").exists()
+    with pytest.raises(KeyboardInterrupt):
+        export_model(checkpoint, tmp_path / "out", Progress(disable=True))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

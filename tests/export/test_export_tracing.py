@@ -1,10 +1,13 @@
+import logging
+
 import numpy as np
 import pytest
+from onnx.checker import ValidationError
 
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import ModelError
 from vesalius.export import tracing as quantising
-from vesalius.export.tracing import CalibrationReader, check_exportable, trace_model
+from vesalius.export.tracing import CalibrationReader, check_exportable, quantise, trace_model
 
 
 def test_a_model_has_three_graphs(build_tiny):
@@ -58,3 +61,14 @@ def test_calibration_images_are_spread_over_the_data_set(build_tiny, train, monk
     np.testing.assert_array_equal(arrays[0], expected[0])
     if images > 1:
         np.testing.assert_array_equal(arrays[-1], expected[1])
+
+
+@pytest.mark.parametrize("disabled", [logging.NOTSET, logging.WARNING, logging.ERROR])
+def test_what_was_quiet_before_a_graph_is_quantised_is_quiet_afterwards(build_tiny, train, tmp_path, disabled):
+    logging.disable(disabled)
+    try:
+        with pytest.raises(ValidationError, match=r"none\.onnx"):
+            quantise(tmp_path / "none.onnx", "text", build_tiny("clipseg"), train)
+        assert logging.root.manager.disable == disabled
+    finally:
+        logging.disable(logging.NOTSET)

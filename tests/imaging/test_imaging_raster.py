@@ -256,11 +256,20 @@ def test_masks_are_read_back_as_written(tmp_path, suffix):
         (np.array([[0, 255, 0]], np.uint16), [[False, True, False]]),
         (np.array([[0, 2, 100]], np.uint8), [[False, False, False]]),
         (np.array([[255, 255]], np.uint8), [[True, True]]),
+        (np.array([[100, 100]], np.uint8), [[True, True]]),
+        (np.array([[255, 255]], np.uint16), [[True, True]]),
     ],
 )
 def test_foreground_is_the_one_value_besides_0_or_the_upper_half_of_the_range(tmp_path, values, expected):
     Image.fromarray(values).save(tmp_path / "m.png")
     np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), expected)
+
+
+@pytest.mark.parametrize(("level", "inside"), [(0, False), (255, True)])
+def test_black_that_jpeg_has_lifted_a_little_stays_outside(tmp_path, level, inside):
+    Image.new("L", (16, 16), level).save(tmp_path / "m.jpg", quality=5)
+    assert Image.open(tmp_path / "m.jpg").getextrema() not in ((0, 0), (255, 255))
+    assert (read_mask(tmp_path / "m.jpg") == inside).all()
 
 
 def test_rgb_is_written_from_bytes_and_from_shades(tmp_path):

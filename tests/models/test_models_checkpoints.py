@@ -324,6 +324,16 @@ def test_models_of_two_sizes_are_refused(models, build_tiny):
         interpolate_weights(models[0], build_tiny("clip_rn50", text_width=128))
 
 
+def test_models_of_two_kinds_of_numbers_are_refused(build_tiny):
+    with pytest.raises(ModelError, match="the two models differ in .* one kind of numbers"):
+        interpolate_weights(build_tiny("unet_d"), build_tiny("unet_d").double())
+
+
+def test_models_of_one_set_of_tensors_that_were_built_otherwise_are_refused(build_tiny):
+    with pytest.raises(ModelError, match=r'built otherwise, as .*"image_size": 32.* and as .*"image_size": 64'):
+        interpolate_weights(build_tiny("unet_d"), build_tiny("unet_d", image_size=64))
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.1])
 def test_a_share_out_of_range_is_refused(models, share):
     with pytest.raises(ConfigError, match="between 0"):

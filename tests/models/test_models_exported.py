@@ -23,6 +23,7 @@ from vesalius.models.exported import (
     flatten_image,
     flatten_text,
     import_openvino,
+    open_exported,
     open_graph,
     restore_image,
     restore_text,
@@ -205,6 +206,21 @@ def test_a_graph_of_another_model_is_refused_when_it_is_run(tmp_path, suffix):
         graph({"in": torch.ones(1, 4)})
     with pytest.raises(ModelError, match=rf"image\.{suffix}: takes in, which the model does not have"):
         graph({"other": torch.ones(1, 3)})
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("unet_d", {"image_size": 100_000}, "image_size must be a whole number"),
+        ("unet_d", {"size": 32}, "size"),
+        ("unet_e", {}, "No model named 'unet_e'"),
+        ("clip_vit_b32", {}, "encodes"),
+    ],
+)
+def test_a_recipe_that_no_model_fits_is_refused_with_its_file(tmp_path, model, options, message):
+    contract = ExportContract("onnx", "float32", ModelRecipe(model, options), {}, {})
+    with pytest.raises(ModelError, match=rf"export\.json: .*{message}.* Export the model again\."):
+        open_exported(tmp_path, contract)
 
 
 def test_a_decoder_without_logits_is_refused(pair):

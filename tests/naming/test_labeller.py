@@ -147,6 +147,16 @@ def test_models_that_only_outline_are_refused(build_tiny, clairvoyant):
         labeller.label(MedicalImage(np.zeros((1, 8, 8), np.uint8), source=Path("x")))
 
 
+@pytest.mark.parametrize("broken", ["encode_image", "encode_text"])
+def test_names_that_rest_on_what_is_not_a_number_are_refused(clairvoyant, make_volume, monkeypatch, broken):
+    features = getattr(clairvoyant, broken)
+    monkeypatch.setattr(
+        clairvoyant, broken, lambda given: replace(found := features(given), embedding=found.embedding * np.nan)
+    )
+    with pytest.raises(ModelError, match="Clairvoyant: the model's answer is not a number; its weights are damaged"):
+        AnatomyLabeller(clairvoyant).label(make_volume("chest"))
+
+
 def test_pocket_names_at_any_size(build_tiny):
     named = AnatomyLabeller(build_tiny("pocket")).label(
         MedicalImage(500 * np.random.default_rng(0).random((3, 40, 48)), Path("x"), affine=np.eye(4), modality="CT")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from vesalius.errors import ConfigError
+from vesalius.errors import ConfigError, MissingPackageError
 from vesalius.naming import AuditRule, NamingResult, audit_series, write_table
 from vesalius.naming.labels import SeriesName, code_series, find_ranges
 from vesalius.naming.studies import facts_of, group_studies
-from vesalius.naming.tables import AUDIT_COLUMNS, LANDMARK_COLUMNS, SERIES_COLUMNS, SLICE_COLUMNS
+from vesalius.naming.tables import AUDIT_COLUMNS, LANDMARK_COLUMNS, SERIES_COLUMNS, SLICE_COLUMNS, check_names_table
 from vesalius.prompts.anatomy import ORGANS, STATIONS
 
 FAILURE = {"source": "in/b.dcm", "reason": "in/b.dcm: is damaged."}
@@ -145,6 +146,13 @@ def test_json_holds_everything(series, tmp_path):
 def test_another_suffix_is_refused(series, tmp_path):
     with pytest.raises(ConfigError, match=r"ends in \.csv, \.json, \.parquet"):
         write_table(tmp_path / "found.xlsx", NamingResult(series))
+
+
+def test_parquet_without_pyarrow_is_refused_before_anything_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'vesalius\[archive\]'"):
+        check_names_table(tmp_path / "found.parquet")
+    check_names_table(tmp_path / "found.csv")
 
 
 def test_every_column_is_described():

@@ -13,6 +13,7 @@ from pydicom.data import get_testdata_file
 from vesalius.errors import ModelError, OutputError
 from vesalius.files import sha256_of
 from vesalius.imaging import write_rgb
+from vesalius.imaging.read import NO_CHOICES, Choices
 from vesalius.imaging.search import find_series
 from vesalius.journal import ResultsJournal, alone
 from vesalius.models.checkpoint_file import find_checkpoint
@@ -40,11 +41,11 @@ def pictures(tmp_path) -> Path:
 def ask(tiny_model, pictures, tmp_path):
     """Name the folder's pictures."""
 
-    def ask(folder=pictures, strip=None, model=tiny_model, choices=None, **options):
+    def ask(folder=pictures, strip=None, model=tiny_model, choices=NO_CHOICES, **options):
         weights = sha256_of(find_checkpoint(model, "name"))
-        request = NamingRequest(folder, model, strip=strip, weights=weights, choices=choices or {})
+        request = NamingRequest(folder, model, strip=strip, weights=weights, choices=choices)
         out = options.pop("out", tmp_path / "names.record")
-        return name_many(find_series(folder, **request.choices), request, out, **options)
+        return name_many(find_series(folder, request.choices), request, out, **options)
 
     return ask
 
@@ -112,11 +113,11 @@ def test_names_of_a_chosen_series_are_not_taken_for_those_of_another(ask, tmp_pa
     for name in ("CT_small.dcm", "MR_small.dcm"):
         (tmp_path / "two").mkdir(exist_ok=True)
         shutil.copy(get_testdata_file(name, download=False), tmp_path / "two" / name)
-    run = ask(tmp_path / "two", choices={"series": "1", "stack": None})
+    run = ask(tmp_path / "two", choices=Choices("1"))
     assert [each.modality.label for each in run.series] == ["CT"]
-    assert ask(tmp_path / "two", choices={"series": "1"}).skipped == 1
+    assert ask(tmp_path / "two", choices=Choices("1")).skipped == 1
     with pytest.raises(OutputError, match='series was "1", is "2"'):
-        ask(tmp_path / "two", choices={"series": "2"})
+        ask(tmp_path / "two", choices=Choices("2"))
     with pytest.raises(OutputError, match='series was "1", is not given'):
         ask(tmp_path / "two")
 

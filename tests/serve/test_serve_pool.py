@@ -109,7 +109,7 @@ def test_a_failure_is_told_to_whoever_asked_and_the_next_job_is_done():
 
 
 def test_workers_have_equal_shares_of_cache_and_cores(tmp_path, monkeypatch):
-    monkeypatch.setattr("vesalius.serve.pool.count_cores", lambda: 5)
+    monkeypatch.setattr("vesalius.processes.count_cores", lambda: 5)
     shared = worker_settings(ServeSettings(tmp_path, workers=2, limits=Limits(cache_megabytes=10)), tmp_path)
     assert [(each.place, each.cache_bytes, each.threads) for each in shared] == [(0, 5 * 2**20, 2), (1, 5 * 2**20, 2)]
     assert [each.threads for each in worker_settings(ServeSettings(tmp_path), tmp_path)] == [0]  # all cores

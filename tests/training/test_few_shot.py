@@ -99,9 +99,10 @@ def test_the_last_step_of_sstext_plus_by_hand():
     torch.testing.assert_close(found, F.normalize(vectors - delta, dim=1))
 
 
-def test_a_scale_that_is_none_is_refused():
-    with pytest.raises(ConfigError, match="scale must be above 0, got -1"):
-        ss_text(support_of(unit(2, 4), torch.eye(2).bool()), unit(2, 4), -1)
+@pytest.mark.parametrize("scale", [-1, 0, float("nan"), float("inf")])
+def test_a_scale_that_is_none_is_refused(scale):
+    with pytest.raises(ConfigError, match=f"scale must be above 0 and finite, got {scale}"):
+        ss_text(support_of(unit(2, 4), torch.eye(2).bool()), unit(2, 4), scale)
 
 
 def test_labels_and_prompts_have_to_fit():
@@ -203,6 +204,28 @@ def test_a_start_without_words_or_with_too_many_is_refused(build_tiny, start):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda made: Support(made.images[:0], made.present[:0], made.known[:0]), "none of the 0 images shows a label"),
+        (lambda made: Support(made.images, ~made.known, made.known), "none of the 12 images shows a label"),
+        (lambda made: Support(made.images, made.present[:, :2], made.known[:, :2]), r"labels and images ask for \[2, "),
+        (lambda made: Support(made.images[:, :5], made.present, made.known), r"labels and images ask for \[3, 5\]"),
+    ],
+)
+def test_images_that_teach_nothing_or_do_not_fit_are_refused(encoder, support, change, message):
+    with pytest.raises(DataError, match=message):
+        fit_prompts(encoder, LearnedPrompts.from_words(encoder, LABELS), change(support), QUICK)
+
+
+def test_labels_are_needed_and_a_tower_with_tokens(build_tiny):
+    with pytest.raises(ConfigError, match="labels: expected one or more, got none"):
+        LearnedPrompts.from_words(build_tiny("pocket"), [])
+    with pytest.raises(ModelError, match="PocketSegmenter has no table of tokens"):
+        LearnedPrompts.from_words(build_tiny("pocket"), LABELS)
+
+
+@pytest.mark.slow
 def test_a_text_tower_without_tokens_is_refused(build_tiny):
     encoder = build_tiny("clip_vit_b32")
     encoder.text = torch.nn.Identity()
@@ -210,8 +233,9 @@ def test_a_text_tower_without_tokens_is_refused(build_tiny):
         LearnedPrompts.from_words(encoder, LABELS)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("settings", [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"keep": -1.0}])
+@pytest.mark.parametrize(
+    "settings", [{"epochs": 0}, {"epochs": 1.5}, {"batch_size": 0}, {"learning_rate": 0.0}, {"keep": -1.0}]
+)
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ConfigError, match="must be"):
         PromptLearning(**settings)

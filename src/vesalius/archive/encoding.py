@@ -8,12 +8,20 @@ import numpy as np
 
 from vesalius.archive.index import Halves
 from vesalius.imaging import MedicalImage
+from vesalius.imaging.slices import to_bytes
 from vesalius.models.checkpoint_file import identify_model
 from vesalius.models.choices import Precision, RuntimeChoice
-from vesalius.naming.labeller import header_modality, header_plane, header_protocol, open_namer
+from vesalius.naming.labeller import (
+    header_modality,
+    header_plane,
+    header_protocol,
+    label_slices,
+    open_namer,
+    shows_anything,
+)
 from vesalius.naming.labels import Answer
 from vesalius.naming.phrasebook import NamingCalibration, Phrasebook
-from vesalius.naming.series import Probabilities, cap_organs
+from vesalius.naming.series import Bools
 from vesalius.prompts.anatomy import CROSS_SECTIONAL, PROTOCOL_MODALITY
 from vesalius.prompts.phrase_vectors import to_unit
 from vesalius.runtime.contract import Floats, Runtime
@@ -21,7 +29,7 @@ from vesalius.runtime.contract import Floats, Runtime
 AT_ONCE = 8
 """Slices encoded together."""
 KEY_BYTES = 16
-"""Of a hash that tells slices, or series, apart."""
+"""Bytes of a hash that tells slices, or series, apart."""
 
 KnownLabels = Mapping[str, tuple[str | None, float]]
 """Question that a header answers -> its label, None if it has none of ours, and the confidence in it."""
@@ -62,7 +70,7 @@ class SliceEncoder:
         """
         opened, calibration = open_namer(model, runtime=runtime, device=device, precision=precision)
         name, weights = identify_model(model, "name")
-        return cls(opened, Phrasebook(opened, calibration), name, weights)
+        return cls(opened, Phrasebook(opened, calibration, name), name, weights)
 
     @property
     def side(self) -> int:
@@ -92,12 +100,13 @@ class SliceEncoder:
         """The unit vector of a phrase, [width]."""
         return np.asarray(to_unit(self.runtime.encode_text([phrase]).vectors)[0])
 
-    def label(self, vectors: Floats, known: Sequence[KnownLabels]) -> Floats:
+    def label(self, vectors: Floats, known: Sequence[KnownLabels], shows: Bools) -> Floats:
         """Probability of each label: the header's answer where it has one, else the pixels'.
 
         Args:
             vectors: Unit vectors [N, width].
             known: What the header of each slice tells.
+            shows: Slices that show anything, [N]; pixels of the others tell nothing, so their labels get 0.
 
         Returns:
             [N, labels].
@@ -105,11 +114,8 @@ class SliceEncoder:
         Raises:
             ModelError: If the model cannot name.
         """
-        odds = self.phrases.odds(vectors)
-        found = {question: self.phrases.probabilities(question, odds[question]) for question in self.phrases.labels}
-        if self.calibration.caps_organs:
-            pair = (Probabilities(self.phrases.labels[name], found[name]) for name in ("organs", "stations"))
-            found["organs"] = cap_organs(*pair).values
+        labelled = label_slices(self.phrases, self.phrases.odds(vectors), shows)
+        found = {question: each.values for question, each in labelled.items()}
         # Only MR has protocols, and only cross-sections have planes.
         for question, modalities in (("protocol", (PROTOCOL_MODALITY,)), ("plane", CROSS_SECTIONAL)):
             columns = [self.phrases.labels["modality"].index(each) for each in modalities]
@@ -142,6 +148,7 @@ class PendingSlices:
         self._encoder = encoder
         self._pictures: list[Floats] = []
         self._known: list[KnownLabels] = []
+        self._shows: list[bool] = []
         self._keys: dict[bytes, None] = {}
         self._vectors: list[Floats] = []
 
@@ -162,16 +169,19 @@ class PendingSlices:
         self._keys[key] = None
         self._pictures.append(rgb)
         self._known.append(known)
+        self._shows.append(shows_anything(rgb))
         if len(self._pictures) >= AT_ONCE:
             self._encode()
 
     def finish(self) -> tuple[list[bytes], Halves, Halves]:
-        """Keys, vectors and labels of all, which are forgotten here."""
+        """Keys, vectors and labels of all, which are forgotten here; of slices that show nothing the vectors are 0."""
         self._encode()
         keys = list(self._keys)
         vectors = np.concatenate(self._vectors) if keys else np.zeros((0, self._encoder.width), np.float32)
-        labels = self._encoder.label(vectors, self._known)
-        self._keys, self._vectors, self._known = {}, [], []
+        shows = np.array(self._shows, np.bool_)
+        labels = self._encoder.label(vectors, self._known, shows)
+        vectors = np.where(shows[:, None], vectors, np.float32(0))
+        self._keys, self._vectors, self._known, self._shows = {}, [], [], []
         return keys, vectors.astype(np.float16), labels.astype(np.float16)
 
     def _encode(self) -> None:
@@ -186,5 +196,4 @@ def hash_slice(rgb: Floats) -> bytes:
     Args:
         rgb: A slice as the model is shown it, [side, side, 3] in [0, 1].
     """
-    levels = np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
-    return hashlib.blake2b(levels.tobytes(), digest_size=KEY_BYTES).digest()
+    return hashlib.blake2b(to_bytes(rgb).tobytes(), digest_size=KEY_BYTES).digest()

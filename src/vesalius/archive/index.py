@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from vesalius.archive.facts import IndexFacts
 from vesalius.errors import DataError, OutputError
+from vesalius.files import escape_surrogates
 
 Halves = NDArray[np.float16]
 DATABASE, VECTORS, LABELS = "index.sqlite", "vectors.f16", "labels.f16"
@@ -56,7 +57,7 @@ class FileState:
     """A file by its size and time, which tell whether it changed."""
 
     path: str
-    """Relative to the archive."""
+    """Path relative to the archive."""
     bytes: int
     changed: int
     """Time of the last change, ns."""
@@ -67,7 +68,7 @@ class IndexedSeries:
     """A series, volume or picture of the archive."""
 
     files: tuple[FileState, ...]
-    """At least one; the first is what it is called by."""
+    """Its files, at least one; it is called by the first."""
     uid: str
     """Hash of the SeriesInstanceUID; "" if there is none."""
     header: Mapping[str, str]
@@ -257,7 +258,7 @@ class ArchiveIndex:
     def add_series(self, series: IndexedSeries, places: Iterable[SlicePlace]) -> None:
         """Add a series whose slices are there; call inside ``changing``."""
         marks = ", ".join("?" * (2 + len(HEADER_FIELDS)))
-        values = [_storable(series.header.get(name, "")) for name in HEADER_FIELDS]
+        values = [escape_surrogates(series.header.get(name, "")) for name in HEADER_FIELDS]
         cursor = self._database.execute(
             f"INSERT INTO series (source, uid, {', '.join(HEADER_FIELDS)}) VALUES ({marks})",
             (_encode(series.files[0].path), series.uid, *values),
@@ -380,7 +381,7 @@ def _column(rows: Iterable[tuple[int]]) -> NDArray[np.int64]:
 
 def _encode(path: str) -> str | bytes:
     """A path as SQLite takes it: as bytes if it is not UTF-8."""
-    return path if _storable(path) == path else os.fsencode(path)
+    return path if escape_surrogates(path) == path else os.fsencode(path)
 
 
 def _decode(path: str | bytes) -> str:
@@ -391,7 +392,3 @@ def _decoded(rows: Iterable[tuple[object, ...]]) -> Iterator[tuple]:  # type: ig
     """Rows whose first value is a path."""
     for path, *rest in rows:
         yield (_decode(cast("str | bytes", path)), *rest)
-
-
-def _storable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()

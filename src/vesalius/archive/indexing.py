@@ -18,7 +18,7 @@ from vesalius.archive.index import (
     IndexedSeries,
     SlicePlace,
 )
-from vesalius.errors import DataError, ImageError, ModelError, OutputError, VesaliusError, unexpected
+from vesalius.errors import DataError, ImageError, OutputError, reason_of
 from vesalius.imaging import MedicalImage
 from vesalius.imaging.formats import reading, visible_files
 from vesalius.imaging.safeguards import FILES_LEFT_OUT
@@ -239,12 +239,8 @@ class _Run:
             stacks = found.read()
             seen = list(self._render(stacks, files[0]))
             header = self._header(stacks[0], found)
-        except ModelError:
-            raise
-        except VesaliusError as error:
-            self._fail(files[0], str(error))
-        except Exception as error:  # a fault of ours in one image must not stop all others
-            self._fail(files[0], unexpected(files[0], error))
+        except Exception as error:  # even a fault of ours in one image must not stop all others
+            self._fail(files[0], reason_of(files[0], error))
         else:
             kept = self._without_damaged(files, stacks)
             self._finished.append((IndexedSeries(tuple(map(self._state, kept)), found.uid, header), seen))

@@ -24,7 +24,7 @@ class FileFact:
     name: str
     """Name in its folder."""
     size: int
-    """Bytes."""
+    """Size in bytes."""
     version: str
     """Time of its last change in nanoseconds, or the store's tag; differs once the content was changed."""
     broken: bool = False

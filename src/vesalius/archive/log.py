@@ -19,7 +19,7 @@ from vesalius import __version__
 from vesalius.archive.items import KEY_BYTES, NAME_BYTES, KeySet
 from vesalius.archive.store import ArchiveStore
 from vesalius.errors import OutputError, join_first
-from vesalius.files import parse_json, to_json
+from vesalius.files import parse_json, to_json, to_plain
 from vesalius.folders import tell_differences
 
 SETTINGS = "archive.json"
@@ -192,7 +192,7 @@ def claim(store: ArchiveStore, settings: Mapping[str, object]) -> None:
         store.create(SETTINGS, text.encode())
     there = read_settings(store)
     assert there is not None
-    now = parse_json(to_json(settings), "settings")
+    now = to_plain(settings)
     if there["settings"] != now:
         changes = join_first(tell_differences(there["settings"], now), separator="; ")
         raise OutputError(f"{store.address}: was made with other settings: {changes}. Name another --out.")

@@ -11,10 +11,10 @@ from itertools import islice
 from vesalius.archive.items import KeyState, WorkItem
 from vesalius.archive.log import CommitLog, Failure, name_of
 from vesalius.archive.request import ShardLimits
-from vesalius.files import to_utf8
+from vesalius.files import escape_surrogates, to_utf8
 
 LISTED_TOGETHER = 512
-"""Items that are looked up together."""
+"""Number of items that are looked up together."""
 POLL_S = 0.2
 """Seconds after which a listing notices that nobody waits for it any more."""
 
@@ -100,7 +100,7 @@ class ArchivePlan:
 
 def _below(folder: str) -> str:
     """How the sources of failures begin that lie in a folder, as failures write them."""
-    name = str(to_utf8({"name": folder})["name"]).rstrip("/")
+    name = escape_surrogates(folder).rstrip("/")
     return "" if name == "." else f"{name}/"
 
 

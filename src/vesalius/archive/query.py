@@ -1,4 +1,4 @@
-"""How a search is read: words that name labels, words of headers, learnt targets, and words that nothing here knows."""
+"""How a search is read: words that name labels, words of headers, learnt targets, and unknown words."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass

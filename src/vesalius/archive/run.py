@@ -37,7 +37,7 @@ class RunProgress:
     """What a run tells while it works."""
 
     totals: ArchiveTotals
-    """Of all runs."""
+    """Sums over all runs."""
     left: int = 0
     """Items that are listed and wait."""
     complete: bool = False
@@ -67,7 +67,7 @@ class ArchiveSummary:
     done: int
     """Items done by this run."""
     slices: int
-    """Their slices."""
+    """Slices of those items."""
     skipped: int
     """Items done by former runs, or listed twice."""
     failures: tuple[dict[str, object], ...]
@@ -228,9 +228,9 @@ def write_failed(log: CommitLog) -> None:
 def _execute_here(request: ArchiveRequest, out: str, workers: int, options: WorkerOptions) -> Execute:
     """Work in this process, or in several of this machine."""
     from vesalius.archive.worker import ShardWorker
-    from vesalius.processes import count_cores
+    from vesalius.processes import share_cores
 
-    threads = options.threads or max(1, count_cores() // max(1, workers))
+    threads = options.threads or share_cores(max(1, workers))
     how = replace(options, threads=threads, isolated=workers > 0)
 
     def execute(batches: Iterator[Batch]) -> Generator[ShardResult, None, None]:

@@ -36,7 +36,7 @@ SORTED_AT_ONCE = 1000
 LEAST = 1e-3
 """Least probability that a label or description is given, so that one that is missed does not rule a slice out."""
 PLACES = 5
-"""Most places listed of one slice."""
+"""Largest number of places listed of one slice."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class SearchRequest:
     """Unit vector of a picture, [width]."""
     where: Where = Where()
     limit: int = 10
-    """Most answers."""
+    """Largest number of answers."""
     per_series: bool = False
     """Whether only the best slice of each series is an answer."""
 

@@ -1,11 +1,8 @@
 """A contact sheet: what was found as one page of pictures, which are read anew from the archive."""
 
-from base64 import b64encode
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from vesalius import __version__
@@ -16,8 +13,8 @@ from vesalius.errors import VesaliusError
 from vesalius.files import write_text
 from vesalius.imaging import MedicalImage
 from vesalius.imaging.search import FoundSeries
-from vesalius.imaging.slices import shrink, to_square_pixels
-from vesalius.pages import render_page
+from vesalius.imaging.slices import shrink, to_bytes, to_square_pixels
+from vesalius.pages import jpeg_address, render_page
 
 SIDE = 224
 """Pixels of the longer side of a picture."""
@@ -91,10 +88,7 @@ class _Pictures:
             raise OSError(f"{found.place.file}: changed since it was indexed; index again.")
         slices = stacks[stack - 1].slices()
         rgb = to_square_pixels(slices.render_small(number - 1, SIDE), slices.pixel_spacing_mm)
-        levels = shrink(np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8), SIDE, Image.Resampling.BILINEAR)
-        file = BytesIO()
-        Image.fromarray(levels).save(file, "JPEG", quality=QUALITY)
-        return f"data:image/jpeg;base64,{b64encode(file.getvalue()).decode()}"
+        return jpeg_address(shrink(to_bytes(rgb), SIDE, Image.Resampling.BILINEAR), QUALITY)
 
     def _read(self, source: str, files: tuple[str, ...]) -> list[MedicalImage]:
         if self._kept[0] != (source, files):

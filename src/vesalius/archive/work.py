@@ -19,8 +19,8 @@ from vesalius.archive.items import WorkItem
 from vesalius.archive.request import ArchiveRequest
 from vesalius.archive.schema import MASKS, ROWS
 from vesalius.archive.store import is_remote, open_filesystem, tell_error
-from vesalius.errors import ImageError, ModelError, OutputError, VesaliusError, unexpected
-from vesalius.files import parse_json, sha256_of, to_json, to_utf8
+from vesalius.errors import ImageError, ModelError, OutputError, reason_of
+from vesalius.files import escape_surrogates, parse_json, sha256_of, to_json, to_utf8
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.search import FoundSeries, group_files
 from vesalius.imaging.slices import to_file_order
@@ -107,14 +107,12 @@ class ItemWorker:
         try:
             with tempfile.TemporaryDirectory(prefix="vesalius-", ignore_cleanup_errors=True) as temporary:
                 return self._run(item, Path(temporary))
-        except ModelError:  # it would befall all other items, too
-            raise
         except OSError as error:
             where = "" if error.filename is None else f"{Path(os.fsdecode(error.filename)).name}: "
             reason = f"{item.name}: cannot be read ({where}{error.strerror or error}); check the file and its access."
             return ItemOutcome.failed(self.request, item.name, reason, again=not isinstance(error, LASTING))
-        except Exception as error:  # a fault of ours in one item must not lose all others
-            return ItemOutcome.failed(self.request, item.name, unexpected(item.name, error))
+        except Exception as error:  # even a fault of ours in one item must not lose all others
+            return ItemOutcome.failed(self.request, item.name, reason_of(item.name, error))
 
     def _run(self, item: WorkItem, temporary: Path) -> ItemOutcome:
         begin = time.perf_counter()
@@ -152,12 +150,8 @@ class ItemWorker:
             else:
                 told.segment(stacks, self._asked)
             told.outcome.slices += sum(len(image.pixels) for image in stacks)
-        except ModelError:  # it would befall all other items, too
-            raise
-        except VesaliusError as error:
-            told.fail(source, str(error))
-        except Exception as error:  # a fault of ours in one item must not lose all others
-            told.fail(source, unexpected(source, error))
+        except Exception as error:  # even a fault of ours in one item must not lose all others
+            told.fail(source, reason_of(source, error))
 
 
 class _Teller:
@@ -180,7 +174,7 @@ class _Teller:
         """What is to be worked on: all, or what failed before; that is told where it cannot be tried alone."""
         if not self.item.only:
             return list(groups)
-        names = {to_utf8({"name": self.name_of(each)})["name"]: each for each in groups}
+        names = {escape_surrogates(self.name_of(each)): each for each in groups}
         for source in self.item.only:
             if source not in names:
                 remedy = "it belongs to a series that was done without it; name another --out to do it again"

@@ -22,7 +22,7 @@ from vesalius.isolation import Child, ChildEndedError, ChildFailedError, ChildLa
 START_S = 600.0
 """Seconds that a process may take to open its model."""
 STARTS = 3
-"""Starts in a row that may fail."""
+"""Largest number of starts in a row, if all fail."""
 
 
 class IsolatedItemWorker:

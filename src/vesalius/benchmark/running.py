@@ -9,7 +9,7 @@ import torch
 
 from vesalius.benchmark.cells import Cell, check_unchanged, read_run_info, remember
 from vesalius.benchmark.recipe import ModelEntry
-from vesalius.console import progress_bar
+from vesalius.console import watch
 from vesalius.data.annotations import SPLITS
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import ModelError, PromptError, VesaliusError, join_first, unknown_name
@@ -254,13 +254,13 @@ def _finish(cell: Cell, device: torch.device, on_step: Callable[[str], None]) ->
         on_step("finished earlier")
         read_run_info(cell)  # damage is told here, where it costs one cell, and not when the table is made
         read_evaluation(cell.folder)
-        return
-    if not cell.trained:
-        on_step("training goes on" if cell.interrupted else "training")
-        _train(cell, device)
-    on_step("scoring")
-    _score(cell, dataset, device)
-    # Optimiser states are as large as weights, and nothing goes on from here.
+    else:
+        if not cell.trained:
+            on_step("training goes on" if cell.interrupted else "training")
+            _train(cell, device)
+        on_step("scoring")
+        _score(cell, dataset, device)
+    # Optimiser states are as large as weights, and nothing goes on from here. A run that was killed may have left one.
     (cell.folder / LAST).unlink(missing_ok=True)
 
 
@@ -275,9 +275,8 @@ def _train(cell: Cell, device: torch.device) -> None:
 def _score(cell: Cell, dataset: SegmentationDataset, device: torch.device) -> None:
     checkpoint, started = cell.folder / CHECKPOINT_NAME, time.monotonic()
     model = place(load_segmenter(checkpoint), str(device), cell.precision)
-    with progress_bar() as bar:
-        task = bar.add_task(f"Scoring {cell}", total=len(dataset))
-        found = evaluate(model, dataset, cell.prompts, precision=cell.precision, on_image=lambda: bar.advance(task))
+    with watch(f"Scoring {cell}", len(dataset)) as advance:
+        found = evaluate(model, dataset, cell.prompts, precision=cell.precision, on_image=advance)
     manifest = {
         "settings": {
             "prompts": list(cell.prompts or ["all"]),

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from pathlib import Path
 
 from cyclopts import App, Parameter
@@ -24,7 +25,7 @@ from vesalius.cli.usage import (
     write_epilogue,
 )
 from vesalius.console import LOG, complain, keeping_quiet, open_console, say, showing_all_as_text
-from vesalius.errors import EMPTY_PATH, ConfigError, VesaliusError
+from vesalius.errors import EMPTY_PATH, ConfigError, VesaliusError, not_installed
 
 EXAMPLES = """vesalius segment scan.png "polyp"
 vesalius name head.nii.gz
@@ -56,7 +57,7 @@ COMMANDS = {
     "evaluate-naming": "Measure how well a model names slices: organs, stations, contradictions, calibration.",
     "compare": "Compare evaluations: intervals, paired tests, stability of the ranking.",
     "report": "Put one evaluation, or several side by side, on a page with figures and pictures.",
-    "audit": "Find out whether a model reads its prompts: swaps, paraphrases, absent objects.",
+    "audit": "Find out whether a model reads its prompts: substitutions, paraphrases, absent objects.",
     "benchmark": "Train and score a grid of models and data sets, and put the numbers beside published ones.",
     "models": "List the named models, or what one of them learnt to outline.",
     "deidentify": "Write de-identified copies of DICOM images, and list what was changed.",
@@ -196,10 +197,11 @@ def _refuse_empty_paths(arguments: Sequence[str]) -> None:
     if "." in arguments or not any(not each or each.endswith("=") for each in arguments):
         return
     _, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
-    for name, value in bound.arguments.items():
-        if Path() in (value if isinstance(value, tuple | list) else (value,)):
-            option = bound.signature.parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
-            raise ConfigError(f"{f'--{name}' if option else name.upper()}: {EMPTY_PATH}".replace("_", "-"))
+    for parameter, given in bound.arguments.items():
+        option = bound.signature.parameters[parameter].kind is inspect.Parameter.KEYWORD_ONLY
+        for name, value in (vars(given) if is_dataclass(given) else {parameter: given}).items():
+            if Path() in (value if isinstance(value, tuple | list) else (value,)):
+                raise ConfigError(f"{f'--{name}' if option else name.upper()}: {EMPTY_PATH}".replace("_", "-"))
 
 
 def _stop(message: object) -> None:
@@ -210,7 +212,7 @@ def _stop(message: object) -> None:
 def _stop_at_package(error: ModuleNotFoundError) -> None:
     if (error.name or "").partition(".")[0] not in TRAIN_PACKAGES:
         _stop_at_fault(error)
-    _stop(f"{error.name} is not installed and is needed here; install it with: pip install 'vesalius[train]'")
+    _stop(not_installed(error.name, "train"))
 
 
 def _stop_at_file(error: OSError) -> None:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from vesalius.cli.usage import AsJson, InPrecision, OnDevice, WithRuntime
 from vesalius.console import print_json, print_table, progress_bar, say, say_first
-from vesalius.errors import LISTED, ConfigError, fail_with, tell_failure
+from vesalius.errors import LISTED, ConfigError, fail_with, require, tell_failure
 from vesalius.files import tell_bytes
 from vesalius.models.choices import DEFAULT_MODEL
 
@@ -82,8 +82,6 @@ def archive_run(
         price_per_hour: Price of all machines together, to tell the cost.
         as_json: Print JSON.
     """
-    from vesalius.errors import require
-
     require("pyarrow", extra="archive")
     from vesalius.archive.request import ArchiveRequest, ShardLimits, WorkerOptions
     from vesalius.archive.run import run_archive

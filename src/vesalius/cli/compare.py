@@ -92,6 +92,8 @@ def _print(found: "Comparison") -> None:
 
 
 def _print_differences(found: "Comparison") -> None:
+    from vesalius.evaluation.compare import tell_p
+
     columns = ("first − second", "mean", "median", "higher / equal / lower", "effect", "p", "p (Holm)")
     rows = (
         (
@@ -100,8 +102,8 @@ def _print_differences(found: "Comparison") -> None:
             _cell(each.centre.median),
             f"{each.higher} / {each.equal} / {each.lower}",
             f"{each.rank_biserial:+.2f}",
-            _p(each.p),
-            _p(each.p_holm),
+            tell_p(each.p),
+            tell_p(each.p_holm),
         )
         for each in found.differences
         if each.family is None
@@ -111,13 +113,15 @@ def _print_differences(found: "Comparison") -> None:
 
 def _print_families(found: "Comparison") -> None:
     """A table for each pair: both means of each prompt, and their difference."""
+    from vesalius.evaluation.compare import tell_p
+
     families = {each.name: each.families for each in found.standings}
     rows: dict[tuple[str, str], list[tuple[object, ...]]] = {}
     for each in found.differences:
         if each.family is not None:
             means = [families[name][each.family].mean for name in (each.first, each.second)]
             cells = [_cell(value) for value in (*means, each.centre.mean)]
-            row = (each.family, *cells, f"{each.rank_biserial:+.2f}", _p(each.p_holm))
+            row = (each.family, *cells, f"{each.rank_biserial:+.2f}", tell_p(each.p_holm))
             rows.setdefault((each.first, each.second), []).append(row)
     for (first, second), lines in rows.items():
         columns = ("prompt", first, second, "difference", "effect", "p (Holm)")
@@ -155,10 +159,6 @@ def _explain(found: "Comparison") -> list[str]:
 
 def _cell(interval: "Interval") -> str:
     return str(interval).replace(", ", ",")  # so that a narrow table folds before the bracket, not inside
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def report(
@@ -223,12 +223,12 @@ def _check(evaluations: Sequence[Path], out: Path | None) -> None:
 
 
 def _claim(evaluations: Sequence[Path], group_regex: str | None, folder: Path, overwrite: bool) -> Claim:
-    """The claim on the folder of a report; that of the evaluation itself is not claimed."""
+    """The claim on the folder of a report; the page of an evaluation itself, alone, is its own, and is not claimed."""
     from vesalius.evaluation.compare import COMPARISON_NAME
     from vesalius.evaluation.report import FILES
     from vesalius.evaluation.stored import identify_evaluation
 
-    own = folder.resolve() in [each.resolve() for each in evaluations]
+    own = [each.resolve() for each in evaluations] == [folder.resolve()]
     files = [*FILES, *([COMPARISON_NAME] if len(evaluations) > 1 else [])]
     origin = {"evaluations": list(map(identify_evaluation, evaluations)), "group_regex": group_regex}
     return Claim(None if own else folder, "report", origin, files, overwrite)
@@ -236,10 +236,7 @@ def _claim(evaluations: Sequence[Path], group_regex: str | None, folder: Path, o
 
 def _report_several(folders: Sequence[Path], group_regex: str | None) -> "tuple[Report, dict[str, object]]":
     from vesalius.evaluation.report.builders import build_comparison_report
-    from vesalius.evaluation.report.content import read_manifest
     from vesalius.evaluation.stored import read_evaluations
 
-    stored = read_evaluations(folders)
-    manifests = {each.name: read_manifest(folder) for each, folder in zip(stored, folders, strict=True)}
-    found, comparison = build_comparison_report(stored, manifests, group_regex=group_regex)
+    found, comparison = build_comparison_report(read_evaluations(folders), group_regex=group_regex)
     return found, comparison.to_dict()

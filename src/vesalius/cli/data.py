@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from vesalius.cli.usage import AsJson, Flat, GroupRegex, OutPath, Overwrite
-from vesalius.console import print_json, print_table, progress_bar, say, say_first
+from vesalius.console import print_json, print_table, progress_bar, say, say_first, watch
 from vesalius.data.annotations import SPLITS
 from vesalius.data.prepare import CustomConfig, FoundSamples, PrepareReport, SliceConfig, Source, SplitConfig
 from vesalius.data.slices import CutSettings, SeriesDescription
@@ -72,10 +72,9 @@ def data_prepare(
     dest = _check_paths(name, paths, custom)
     existing = read_existing(annotations) if annotations else None
     found, source = find_custom(custom, slices) if name == CUSTOM else _find_original(name, paths[0], slices)
-    with source, progress_bar() as bar:
-        task = bar.add_task(f"Preparing {name}", total=len(found.samples))
+    with source, watch(f"Preparing {name}", len(found.samples)) as advance:
         plan = PreparePlan(name, split, existing, _describe(annotations, slices, custom), overwrite)
-        report = prepare(found, source, dest, plan, on_sample=lambda: bar.advance(task))
+        report = prepare(found, source, dest, plan, on_sample=advance)
     if as_json:
         print_json(report.to_dict())
     else:
@@ -271,9 +270,8 @@ def data_slices(
     )
     check_description(description, "command line")
     volumes = find_volumes(source, description if description != SeriesDescription() else None)
-    with progress_bar() as bar:
-        task = bar.add_task("Cutting volumes", total=sum(steps_of(volume) for volume in volumes))
-        report = cut_slices(volumes, out, settings, split, lambda steps: bar.advance(task, steps), overwrite=overwrite)
+    with watch("Cutting volumes", sum(steps_of(volume) for volume in volumes)) as advance:
+        report = cut_slices(volumes, out, settings, split, advance, overwrite=overwrite)
     if as_json:
         print_json(report.to_dict())
     else:

@@ -1,7 +1,7 @@
 """``vesalius deidentify SOURCE --out FOLDER``, and what ``--deidentify FOLDER`` does for other commands."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -66,10 +66,7 @@ def check_copies(out: Path) -> None:
 
 @contextmanager
 def deidentified(
-    images: "Sequence[MedicalImage]",
-    out: Path | None,
-    results: Sequence[Path],
-    choices: Mapping[str, object] | None = None,
+    images: "Sequence[MedicalImage]", out: Path | None, results: Sequence[Path], frame: int | None = None
 ) -> "Iterator[list[MedicalImage]]":
     """Read the stacks of a series again from de-identified copies of its files, and say what there is.
 
@@ -79,7 +76,7 @@ def deidentified(
         images: Read from DICOM.
         out: Folder for the copies; None for the images as they are.
         results: Files that will be written, none of which may replace one that was read.
-        choices: A frame that was chosen, as ``frame``.
+        frame: Number of the frame that was chosen.
 
     Raises:
         ImageError: If they cannot be de-identified, or make other stacks without what was removed.
@@ -92,8 +89,8 @@ def deidentified(
     from vesalius.imaging.safeguards import warn_of
 
     spare(results, (frame.path for each in images for frame in each.source_frames))
-    before, frame = _states(results), (choices or {}).get("frame")
-    again, copies = read_deidentified(images, out, frame=frame if isinstance(frame, int) else None)
+    before = _states(results)
+    again, copies = read_deidentified(images, out, frame=frame)
     try:
         warn_of(copies.notices, images[0].source)
         yield again

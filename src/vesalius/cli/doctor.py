@@ -18,7 +18,7 @@ from typing import Literal
 from vesalius import __version__
 from vesalius.cli.usage import AsJson
 from vesalius.console import print_json, print_table, say
-from vesalius.errors import REINSTALL, ModelError
+from vesalius.errors import REINSTALL, ModelError, install_command
 from vesalius.files import sha256_of, tell_bytes
 
 CORE = {
@@ -131,7 +131,9 @@ def _versions() -> Iterator[HealthCheck]:
     if find_spec("torch"):
         yield HealthCheck(group, "torch", "ok", version("torch"))
     else:
-        yield HealthCheck(group, "torch", "missing", "not needed to segment and name with pocket", _pip("train"))
+        yield HealthCheck(
+            group, "torch", "missing", "not needed to segment and name with pocket", install_command("train")
+        )
 
 
 def _decoders() -> Iterator[HealthCheck]:
@@ -157,7 +159,7 @@ def _devices() -> Iterator[HealthCheck]:
     yield HealthCheck(group, "cpu", "ok", f"{count_cores()} cores")
     if not find_spec("torch"):
         told = "only PyTorch computes on GPUs, and it is not installed"
-        yield HealthCheck(group, "GPU", "missing", told, _pip("train"))
+        yield HealthCheck(group, "GPU", "missing", told, install_command("train"))
         return
     try:
         import torch
@@ -236,7 +238,7 @@ def _extras() -> Iterator[HealthCheck]:
     for extra, packages in _read_extras().items():
         lacking = [each for each in packages if not _is_installed(each)]
         if lacking:
-            yield HealthCheck("Extras", extra, "missing", f"lacks {', '.join(lacking)}", _pip(extra))
+            yield HealthCheck("Extras", extra, "missing", f"lacks {', '.join(lacking)}", install_command(extra))
         else:
             yield HealthCheck("Extras", extra, "ok", ", ".join(f"{each} {version(each)}" for each in packages))
 
@@ -303,10 +305,6 @@ def _attempt(group: str, name: str, step: Callable[[], str], *, timed: bool = Fa
         return HealthCheck(group, name, "ok", detail)
     took = 1000 * (time.perf_counter() - started)
     return HealthCheck(group, name, "ok", f"{took:.0f} ms: {detail}", milliseconds=took)
-
-
-def _pip(extra: str) -> str:
-    return f"pip install 'vesalius[{extra}]'"
 
 
 def _one_line(error: Exception) -> str:

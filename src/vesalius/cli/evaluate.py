@@ -131,16 +131,16 @@ def _write(
 ) -> None:
     """Rows, summary and report with its pictures."""
     from vesalius.evaluation.report import write_report
-    from vesalius.evaluation.report.builders import read_report
+    from vesalius.evaluation.report.builders import build_report
     from vesalius.evaluation.report.gallery import GALLERY_NAME, choose_examples, draw_gallery, write_gallery
     from vesalius.evaluation.stored import write_evaluation
 
     examples = choose_examples(evaluation.rows, pictures)
     task = bar.add_task("Drawing pictures", total=len(examples))
     shown = draw_gallery(trained, dataset, examples, precision=precision, on_image=lambda: bar.advance(task))
-    write_evaluation(evaluation, content, out)
+    stored = write_evaluation(evaluation, content, out)
     write_gallery(shown, out / GALLERY_NAME)
-    write_report(read_report(out), out)
+    write_report(build_report(stored, shown), out)
 
 
 def _find_seen(weights: Path, dataset: "SegmentationDataset", bar: "Progress") -> "Seen":
@@ -188,7 +188,7 @@ def _print_evaluation(evaluation: "Evaluation", title: str, group_regex: str | N
 
 
 def _print_table(evaluation: "Evaluation", title: str, group_regex: str | None, *, present_only: bool) -> None:
-    from vesalius.evaluation.rows import TITLES
+    from vesalius.evaluation.report.content import name_columns
 
     names = [name for name in COLUMNS if name in evaluation.metrics]
     found = [evaluation.summarise(name, present_only=present_only, group_regex=group_regex) for name in names]
@@ -197,18 +197,17 @@ def _print_table(evaluation: "Evaluation", title: str, group_regex: str | None, 
         for family in evaluation.families()
     ]
     rows.append(("mean", *(_cell(each.overall, name) for each, name in zip(found, names, strict=True))))
-    heads = [f"HD95 ({evaluation.distance_unit})" if name == "hd95" else TITLES[name] for name in names]
-    print_table(("prompt", *heads), rows, title=title)
+    print_table(("prompt", *name_columns(evaluation, names)), rows, title=title)
 
 
 def _cell(centre: "Centre | None", metric: str) -> tuple[str, ...] | None:
     """The mean, and below it the interval."""
+    from vesalius.evaluation.report.content import to_number
+
     if centre is None:
         return None
-    digits = 1 if metric == "hd95" else 3
-    mean = centre.mean
-    ends = "–" if mean.low is None else f"{mean.low:.{digits}f}–{mean.high:.{digits}f}"
-    return f"{mean.value:.{digits}f}", ends
+    number = to_number(centre.mean, metric)
+    return number.value, number.ends or "–"
 
 
 def evaluate_naming(

@@ -4,6 +4,7 @@ from importlib.util import find_spec
 
 from vesalius.cli.usage import AsJson
 from vesalius.console import print_json, print_table, say
+from vesalius.errors import install_command
 
 
 def models(model: str | None = None, /, *, as_json: AsJson = False) -> None:
@@ -34,7 +35,7 @@ def models(model: str | None = None, /, *, as_json: AsJson = False) -> None:
     uncounted = find_spec("torch") is None
     kinds = {"segmenter": list_models(), "encoder": list_encoders()}
     rows = [_describe_model(name, kind, uncounted) for kind, names in kinds.items() for name in names]
-    remark = "Parameters are not counted: that needs PyTorch; install it with: pip install 'vesalius[train]'"
+    remark = f"Parameters are not counted: that needs PyTorch; install it with: {install_command('train')}"
     if as_json:
         print_json({"models": rows, **({"remark": remark} if uncounted else {})})
         return

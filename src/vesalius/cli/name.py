@@ -12,17 +12,7 @@ from cyclopts import Parameter
 from vesalius.cli.deidentify import deidentified
 from vesalius.cli.usage import AsJson, InPrecision, OnDevice, OutPath, WithRuntime
 from vesalius.console import print_json, progress_bar, say
-from vesalius.errors import (
-    LISTED,
-    ConfigError,
-    ModelError,
-    VesaliusError,
-    fail_with,
-    join_first,
-    require,
-    tell_failure,
-    unexpected,
-)
+from vesalius.errors import LISTED, ConfigError, fail_with, join_first, reason_of, require, tell_failure
 from vesalius.files import check_absent, sha256_of, spare
 from vesalius.models.choices import DEFAULT_MODEL
 
@@ -102,6 +92,7 @@ def name(
         jobs: Processes that name at once, each with an equal share of the cores; each needs a model's memory.
         as_json: Print one JSON object, with every slice.
     """
+    from vesalius.imaging.read import Choices
     from vesalius.naming.labeller import read_calibration
     from vesalius.naming.many import NamingRequest
     from vesalius.naming.strip import check_strip
@@ -124,7 +115,7 @@ def name(
         runtime=runtime,
         device=device,
         precision=precision,
-        choices={"series": series, "stack": stack, "volume": volume, "frame": frame},
+        choices=Choices(series, stack, volume, frame),
     )
     options = _Options(request=request, out=out, sr=sr, deidentify=deidentify, overwrite=overwrite, jobs=jobs)
     with TemporaryDirectory() as scratch:
@@ -179,8 +170,7 @@ def _find_and_name(options: _Options, scratch: Path) -> _Named:
         task = bar.add_task("Looking for series", total=None)
         request = options.request
         notices: list[Notice] = []
-        chosen = {"each": request.each, "notices": notices, **request.choices}
-        found = find_series(request.place, **chosen)  # type: ignore[arg-type]  # as given
+        found = find_series(request.place, request.choices, each=request.each, notices=notices)
         bar.remove_task(task)
         if options.sr is not None:
             _check_report(options.sr, found, options.overwrite)
@@ -234,7 +224,7 @@ def _name_one(found: "FoundSeries", options: _Options, bar: "Progress") -> _Name
     results = [] if options.sr is None else [options.sr]
     with (
         _remembering(found.source, named.failures),
-        deidentified(found.read(), options.deidentify, results, request.choices) as stacks,
+        deidentified(found.read(), options.deidentify, results, request.choices.frame) as stacks,
     ):
         series = _label(labeller, stacks, request.smooth, bar)
         named.series, named.count = [series], 1
@@ -295,12 +285,8 @@ def _remembering(place: Path, failures: list[dict[str, str]]) -> Iterator[None]:
     """Go on after an error in one image or result; a model that cannot name is no such error."""
     try:
         yield
-    except ModelError:
-        raise
-    except VesaliusError as error:
-        failures.append({"source": str(place), "reason": str(error)})
-    except Exception as error:  # a fault of ours in one result must not lose the others
-        failures.append({"source": str(place), "reason": unexpected(place, error)})
+    except Exception as error:  # even a fault of ours in one result must not lose the others
+        failures.append({"source": str(place), "reason": reason_of(place, error)})
 
 
 def _check_results(options: _Options, found: "FoundSeries") -> None:

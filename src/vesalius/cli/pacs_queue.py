@@ -6,10 +6,10 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from vesalius.cli.pacs import require_pacs
-from vesalius.cli.usage import AsJson
+from vesalius.cli.usage import AsJson, Flat
 from vesalius.console import print_json, print_table, say
 from vesalius.errors import ConfigError, OutputError
 from vesalius.files import tell_bytes
@@ -23,22 +23,14 @@ if TYPE_CHECKING:
 FAILURE = ("series", "state", "attempts", "next_attempt", "reason")
 """What is told of a series that failed."""
 LEAST_LETTERS = 8
-"""Of a series' number, as the listener says it."""
+"""Smallest number of letters by which a series may be called, of its number as the listener says it."""
 
 
 def pacs_listen(
     *,
     rules: Path,
     queue: Path,
-    aet: str = ListenSettings.aet,
-    host: str = ListenSettings.host,
-    port: int = ListenSettings.port,
-    caller: tuple[str, ...] = ListenSettings.callers,
-    certificate: Path | None = ListenSettings.certificate,
-    key: Path | None = ListenSettings.key,
-    client_ca: Path | None = ListenSettings.client_ca,
-    associations: int = ListenSettings.most_associations,
-    megabytes: int = ListenSettings.most_megabytes,
+    settings: Annotated[ListenSettings, Flat] = ListenSettings(),  # noqa: B008 - frozen
     model: str = DEFAULT_MODEL,
 ) -> None:
     """Accept series by C-STORE, work on them by rules, and send results back, until it is stopped.
@@ -55,15 +47,7 @@ def pacs_listen(
     Args:
         rules: TOML file: which series, what to do, where results go.
         queue: Folder for what arrives and what is made of it.
-        aet: Own AE title; calls to others are turned away.
-        host: Address to listen on; this machine alone by default.
-        port: TCP port; 0 takes a free one.
-        caller: AE title that may call; repeat it for several. Needed to listen to other machines.
-        certificate: PEM file; with it, and --key, only TLS is spoken.
-        key: PEM file of the certificate's key.
-        client_ca: PEM file of the authorities whose certificates callers must show.
-        associations: Most at a time.
-        megabytes: Most of one instance.
+        settings: Where to listen, and to whom.
         model: A model's name, or a checkpoint.
     """
     require_pacs()
@@ -73,16 +57,13 @@ def pacs_listen(
     from vesalius.pacs.worker import Worker
 
     known = read_pacs_rules(rules)
-    settings = ListenSettings(
-        aet, host, port, caller, certificate, key, client_ca, most_associations=associations, most_megabytes=megabytes
-    )
     waiting = SeriesQueue(queue, known.queue.quota_bytes)
-    worker, stopped = Worker(waiting, known, model, aet), threading.Event()
+    worker, stopped = Worker(waiting, known, model, settings.aet), threading.Event()
     worker.check()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stopped.set())
     with listening(waiting, settings) as bound:
-        say(f"{aet} listens on {host}:{bound}; Ctrl-C stops it after the series it works on.")
+        say(f"{settings.aet} listens on {settings.host}:{bound}; Ctrl-C stops it after the series it works on.")
         worker.run(stopped)
     say("Stopped; what was accepted waits in the queue.")
 

@@ -3,14 +3,13 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from vesalius.cli.usage import AsJson, OutPath, Split
-from vesalius.console import print_json, print_table, progress_bar, say, say_first
+from vesalius.console import print_json, print_table, say, say_first, watch
 from vesalius.errors import DataError
 from vesalius.files import check_absent
 
@@ -163,23 +162,24 @@ def prompts_generate(
 
 
 def _find_splits(folder: Path) -> list[Split]:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such data folder; expected images/, masks/ and anns/ in it.")
-    found = [split for split in SPLITS if (folder / "anns" / f"{split}.json").is_file()]
+    from vesalius.data.annotations import annotations_path, check_data_folder
+    from vesalius.data.prompting import TO_THE_LAYOUT
+
+    check_data_folder(folder)
+    found = [split for split in SPLITS if annotations_path(folder, split).is_file()]
     if not found:
-        remedy = "bring images and masks into this layout with `vesalius data prepare custom`"
-        raise DataError(f"{folder}/anns: no annotation file; expected one of {', '.join(SPLITS)}; {remedy}.")
+        raise DataError(f"{folder}/anns: no annotation file; expected one of {', '.join(SPLITS)}; {TO_THE_LAYOUT}.")
     return found
 
 
 def _generate(folder: Path, plan: "PromptPlan", splits: Sequence[Split], out: Path | None) -> list["PromptReport"]:
-    from vesalius.data.prompting import generate_prompts, read_annotation_rows
+    from vesalius.data.annotations import annotations_path, read_annotation_list
+    from vesalius.data.prompting import TO_THE_LAYOUT, generate_prompts
 
     reports = []
-    with progress_bar() as bar:
-        for split in splits:
-            task = bar.add_task(f"Describing {split}", total=len(read_annotation_rows(folder, split)))
-            advance = partial(bar.advance, task)
+    for split in splits:
+        rows = read_annotation_list(annotations_path(folder, split), TO_THE_LAYOUT)
+        with watch(f"Describing {split}", len(rows)) as advance:
             reports.append(generate_prompts(folder, split, plan, out=out, on_record=advance))
     return reports
 

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -58,7 +59,7 @@ def segment(
 
     Pictures get a mask (PNG, at the picture's own size) and an overlay for each phrase; series and volumes a mask
     volume (NIfTI, on the file's own voxel grid) and a sheet of overlays. segmentation.json in the folder of results
-    says what each file was made from.
+    has a row for each phrase: what was found, or why nothing was asked, and what it was made from.
 
     What the model never learnt ("fracture"), or learnt on other kinds of pictures, gets no mask and no probability, but
     "not learnt" or "not expected here" and a line that says why; `vesalius models pocket` lists what it learnt. Nor
@@ -115,18 +116,18 @@ def segment(
         deidentify: New folder for de-identified copies of the DICOM images; the results are made from them.
         as_json: Print one JSON object.
     """
+    from vesalius.imaging.read import Choices
     from vesalius.masks import MaskRules
     from vesalius.prompts.user_prompts import check_distinct
     from vesalius.segmenting.request import Request
 
-    choices = {"series": series, "stack": stack, "volume": volume, "frame": frame}
     asked = Request(
         tuple(prompt or prompts),
         model=model,
         plane=plane,
         window=_to_window(window),
         rules=MaskRules(threshold, existence, keep_largest, min_size, labels),
-        choices={name: value for name, value in choices.items() if value is not None},
+        choices=Choices(series, stack, volume, frame),
         runtime=runtime,
         device=device,
         precision=precision,
@@ -149,7 +150,7 @@ def segment(
         paths: list[str | Path] = [image, *(prompts if prompt else ())]
         _segment_many(paths, asked, out, table, jobs=jobs, each=each, overwrite=overwrite, as_json=as_json)
     else:
-        made_by = {"model": model, "plane": plane, "window": window, **choices}
+        made_by = {"model": model, "plane": plane, "window": window, **asked.choices.to_dict()}
         _segment_one(image, asked, out, made_by, overwrite=overwrite, as_json=as_json)
 
 
@@ -173,7 +174,7 @@ def _segment_one(
     from vesalius.results import Results, answer_all
 
     try:
-        picture = read_image(image, **request.choices)  # type: ignore[arg-type]  # as the command line gave them
+        picture = read_image(image, **asdict(request.choices))
     except ImageError as error:
         if not os.path.isdir(image) or request.choices:
             raise
@@ -181,7 +182,7 @@ def _segment_one(
     slices = picture.slices(request.plane, request.window)
     predictor = Predictor(request.model, runtime=request.runtime, device=request.device, precision=request.precision)
     told_by = {name: value for name, value in made_by.items() if value is not None}
-    told_by |= {"runtime": predictor.runtime.name, "device": predictor.runtime.device}
+    told_by |= {"runtime": predictor.runtime.name, "device": predictor.runtime.device, "precision": request.precision}
     with progress_bar() as bar:
         understood = predictor.understand(slices, request.prompts, watch=partial(_track, bar, "Looking"))
         asked = [each.prompt for each in understood if each.asked is not None]
@@ -195,7 +196,7 @@ def _segment_one(
         told = [each.to_dict() for each in answered]
         print_json({"image": str(image), "model": request.model, "notices": notices, "results": told})
         return
-    print_table(("prompt", "presence", "area", "overlay"), list(map(_row, answered)))
+    print_table(("prompt", "existence", "share", "overlay"), list(map(_row, answered)))
     _say_remarks(understood)
 
 
@@ -221,10 +222,10 @@ def _segment_dicom(
     check_outputs(files.paths, image, overwrite)
     if deidentify is not None:
         check_copies(deidentify)
-    picture = read_image(image, **request.choices)  # type: ignore[arg-type]  # as the command line gave them
+    picture = read_image(image, **asdict(request.choices))
     predictor = Predictor(request.model, runtime=request.runtime, device=request.device, precision=request.precision)
     notices = list(picture.notices)
-    with deidentified([picture], deidentify, files.paths, request.choices) as (shown,), progress_bar() as bar:
+    with deidentified([picture], deidentify, files.paths, request.choices.frame) as (shown,), progress_bar() as bar:
         found = segment_to_dicom(
             shown,
             predictor,
@@ -241,7 +242,7 @@ def _segment_dicom(
         remarks = [notice.to_dict() for notice in notices]
         print_json({"image": image, "model": request.model, "notices": remarks, "files": written, "results": told})
         return
-    print_table(("prompt", "segment", "presence", "area"), [each.to_row() for each in found])
+    print_table(("prompt", "segment", "existence", "share"), [each.to_row() for each in found])
     _say_remarks([each.understanding for each in found])
     say(f"Written: {', '.join(map(str, files.paths))}")
 

@@ -4,14 +4,17 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from inspect import signature
 from pathlib import Path
+from typing import Annotated
 
+from vesalius.cli.usage import Flat
 from vesalius.console import say
 from vesalius.errors import ConfigError, require
 from vesalius.serve.settings import TOKEN_VARIABLE, Limits, ServeSettings, default_store
 
-OF_AGENTS = ("mcp", "model", "folder")
+OF_AGENTS = {"mcp", "model", "folder"}
 """Options that mean something with --mcp."""
 
 
@@ -25,13 +28,7 @@ def serve(
     allow_host: tuple[str, ...] = ServeSettings.allowed_hosts,
     allow_origin: tuple[str, ...] = ServeSettings.allowed_origins,
     dicomweb: str | None = None,
-    upload_megabytes: int = Limits.upload_megabytes,
-    unpacked_megabytes: int = Limits.unpacked_megabytes,
-    store_megabytes: int = Limits.store_megabytes,
-    cache_megabytes: int = Limits.cache_megabytes,
-    queue: int = Limits.queue,
-    timeout_seconds: float = Limits.timeout_seconds,
-    keep_minutes: float = Limits.keep_minutes,
+    limits: Annotated[Limits, Flat] = Limits(),  # noqa: B008 - frozen
     mcp: bool = False,
     folder: tuple[Path, ...] = (),
 ) -> None:
@@ -57,19 +54,13 @@ def serve(
         allow_host: Further name under which the service is reached, as behind a reverse proxy; may be repeated.
         allow_origin: Origin of another page that may ask it, such as http://localhost:3000; may be repeated.
         dicomweb: DICOMweb service from which OHIF's series are fetched; needs `vesalius[pacs]`.
-        upload_megabytes: Most of one upload, as sent.
-        unpacked_megabytes: Most that an upload may unpack to.
-        store_megabytes: Most that all uploads and their results take on disk.
-        cache_megabytes: Most that features of images take in memory, so that further phrases are answered at once.
-        queue: Most requests that wait for each worker; more are told to come back (429).
-        timeout_seconds: Seconds after which a request is stopped.
-        keep_minutes: How long an upload that nobody asks for is kept.
+        limits: How much it takes in.
         mcp: Offer three tools to an agent over the Model Context Protocol on stdin and stdout instead; needs
             `vesalius[mcp]`. Goes with --model and --folder alone.
         folder: With --mcp, a folder that the agent may read and write in; may be repeated.
     """
     if mcp:
-        _refuse_unused(locals())
+        _refuse_unused(locals() | asdict(limits))
         require("mcp", extra="mcp")
         from vesalius.serve.agents import AgentTools, make_server
 
@@ -86,9 +77,6 @@ def serve(
         DicomWeb(dicomweb)  # refuses what is no address, before anybody asks
     from vesalius.serve.running import run
 
-    limits = Limits(
-        upload_megabytes, unpacked_megabytes, store_megabytes, cache_megabytes, queue, timeout_seconds, keep_minutes
-    )
     settings = ServeSettings(
         store=store or default_store(),
         model=model,
@@ -113,8 +101,9 @@ def _refuse_unused(given: Mapping[str, object]) -> None:
     Raises:
         ConfigError: Naming all options that were set and are none of theirs.
     """
-    options = signature(serve).parameters
-    unused = [name for name, value in given.items() if name not in OF_AGENTS and value != options[name].default]
+    defaults = {name: each.default for name, each in signature(serve).parameters.items()}
+    defaults |= asdict(defaults.pop("limits"))
+    unused = [name for name, default in defaults.items() if name not in OF_AGENTS and given[name] != default]
     if unused:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
         raise ConfigError(f"{names}: of the service over HTTP, which --mcp does not start; leave out these, or --mcp.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from vesalius.cli.usage import AsJson, Flat, InPrecision, OnDevice, OutPath
-from vesalius.console import print_json, print_table, progress_bar, say
+from vesalius.console import print_json, print_table, say, watch
 from vesalius.errors import ConfigError
 from vesalius.folders import Claim
 from vesalius.training.runtime_options import RuntimeOptions, SavingOptions
@@ -270,6 +270,7 @@ def benchmark(
     from vesalius.benchmark.recipe import read_benchmark
     from vesalius.benchmark.report import JSON_NAME, SHEET_NAME, TEXT_NAME, build_benchmark_report, write_benchmark
     from vesalius.benchmark.running import inspect, run_cells
+    from vesalius.journal import alone
     from vesalius.models.inference import choose_device
 
     plan, place = read_benchmark(recipe), choose_device(device)
@@ -287,12 +288,12 @@ def benchmark(
         return
     for line in found.lines():
         say(line)
-    claim.make()
-    outcomes = run_cells(cells, say, place)
-    with progress_bar() as bar:
-        task = bar.add_task("Drawing resamples", total=len(plan.sets) * len(plan.entries))
-        report = build_benchmark_report(plan, outcomes, on_score=lambda: bar.advance(task))
-    write_benchmark(report, folder)
+    with alone(folder, "benchmark", ".benchmark.lock"):
+        claim.make()
+        outcomes = run_cells(cells, say, place)
+        with watch("Drawing resamples", len(plan.sets) * len(plan.entries)) as advance:
+            report = build_benchmark_report(plan, outcomes, on_score=advance)
+        write_benchmark(report, folder)
     if as_json:
         print_json(report.to_dict())
     else:

@@ -3,7 +3,6 @@
 import numpy as np
 from highdicom.sc import SCImage
 from numpy.typing import NDArray
-from pydicom.uid import generate_uid
 
 from vesalius.clinical.coding import Maker
 from vesalius.clinical.source import SourceSeries
@@ -26,12 +25,7 @@ def build_capture(source: SourceSeries, rgb: NDArray[np.uint8], maker: Maker) ->
         coordinate_system="PATIENT",
         patient_orientation=("L", "P"),
         study_instance_uid=source.header.StudyInstanceUID,
-        series_instance_uid=generate_uid(prefix=None),
-        series_number=SERIES_NUMBER,
-        sop_instance_uid=generate_uid(prefix=None),
-        instance_number=1,
-        series_description="Vesalius overlay",
-        **maker.equipment(),
+        **maker.new_object(SERIES_NUMBER, "Vesalius overlay"),
     )
     result.PatientOrientation = []  # a sheet of slices has none
     result.Laterality = source.header.get("Laterality")

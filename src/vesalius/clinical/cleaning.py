@@ -56,7 +56,7 @@ class AttributeChange:
     """How often an attribute was changed in all copies; values are told nowhere."""
 
     tag: str
-    """As (gggg,eeee); private ones as (gggg,xxxx)."""
+    """Its tag as (gggg,eeee); of a private one as (gggg,xxxx)."""
     attribute: str
     change: Change
     count: int

@@ -11,6 +11,7 @@ from highdicom import AlgorithmIdentificationSequence
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
+from pydicom.uid import generate_uid
 
 from vesalius import __version__
 from vesalius.errors import PromptError
@@ -21,7 +22,7 @@ SCHEME = "99VESALIUS"
 """Designator of the private scheme; those that are registered do not begin with 99."""
 MANUFACTURER = "Vesalius"
 LONGEST = 64
-"""Of DICOM's short texts (labels, meanings, names); meant are characters, and some readers count bytes."""
+"""Longest short text of DICOM (labels, meanings, names); meant are characters, and some readers count bytes."""
 
 STRUCTURE = "AnatomicalStructure"
 ABNORMAL = "MorphologicallyAbnormalStructure"
@@ -65,7 +66,7 @@ class Concept:
     """What something is called in codes."""
 
     kind: Code
-    """The thing itself."""
+    """Code of the thing itself."""
     category: Code
     """Anatomical structure, abnormal structure, or not classified."""
     region: Code | None = None
@@ -153,9 +154,19 @@ class Maker:
             name=self.name, family=codes.DCM.ArtificialIntelligence, version=__version__, source=MANUFACTURER
         )
 
-    def equipment(self) -> dict[str, Any]:
-        """Arguments with which highdicom names the maker of an object."""
+    def new_object(self, series_number: int, description: str) -> dict[str, Any]:
+        """Arguments with which highdicom makes a new object, the only one of its series, and names its maker.
+
+        Args:
+            series_number: Number of the series.
+            description: What the series is called.
+        """
         return {
+            "series_instance_uid": generate_uid(prefix=None),
+            "series_number": series_number,
+            "series_description": description,
+            "sop_instance_uid": generate_uid(prefix=None),
+            "instance_number": 1,
             "manufacturer": MANUFACTURER,
             "manufacturer_model_name": self.name,
             "software_versions": __version__,

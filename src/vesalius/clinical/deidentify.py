@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -18,7 +18,7 @@ from vesalius.imaging.dicom import read_dicom, read_files, sort_files
 from vesalius.imaging.formats import visible_files
 
 OFTEN_SHOW_TEXT = ("US", "IVUS", "SC", "OT", "XC", "ES", "RF", "XA", "DOC", "ECG")
-"""Modalities."""
+"""Modalities whose pictures often show texts."""
 
 MAY_SHOW_TEXT = Notice(
     "files may show text in their pixels",
@@ -35,12 +35,12 @@ class Deidentified:
     files: tuple[Path, ...]
     changes: tuple[AttributeChange, ...]
     refused: tuple[str, ...] = ()
-    """Why others were left out."""
+    """Reasons why other files were left out."""
     notices: tuple[Notice, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON."""
-        rows = [dict(zip(("tag", "attribute", "change", "count"), each.to_row(), strict=True)) for each in self.changes]
+        rows = [asdict(each) for each in self.changes]
         notices = [each.to_dict() for each in self.notices]
         told = {"folder": self.folder, "files": len(self.files), "changes": rows, "notices": notices}
         return {**told, "left_out": self.refused}

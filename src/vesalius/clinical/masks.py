@@ -18,8 +18,7 @@ from vesalius.clinical.coding import Maker, concept_of, scheme, to_label
 from vesalius.clinical.source import ReferencedFrame, SourceSeries
 from vesalius.errors import ConfigError, ImageError
 from vesalius.imaging import MedicalImage, SliceStack
-from vesalius.imaging.mask_volumes import PackedMasks, Planes, Values
-from vesalius.imaging.orientation import grid_order
+from vesalius.imaging.mask_volumes import PackedMasks, Planes, StackedPlanes, Values
 from vesalius.imaging.safeguards import MEGABYTES, megabytes
 from vesalius.masks import MOST_LABELS, LabelMasks
 
@@ -37,11 +36,11 @@ class SegmentationType(StrEnum):
     """How a segmentation stores its segments."""
 
     BINARY = "BINARY"
-    """A bit a pixel for each segment; segments may overlap."""
+    """One bit per pixel for each segment; segments may overlap."""
     FRACTIONAL = "FRACTIONAL"
     """A probability for each segment, in 255 steps."""
     LABELMAP = "LABELMAP"
-    """One segment's number a pixel; younger than the others (DICOM 2024d)."""
+    """The number of one segment per pixel; younger than the others (DICOM 2024d)."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Segment:
     name: str
     """What its codes are looked up by, see `concept_of`."""
     colour: tuple[int, int, int]
-    """Recommended for display, 0–255."""
+    """Colour that is recommended for display, 0–255."""
 
 
 def build_segmentation(
@@ -95,17 +94,12 @@ def build_segmentation(
         pixels,
         kind.value,
         [_describe(number, each, maker) for number, each in enumerate(segments, start=1)],
-        series_instance_uid=generate_uid(prefix=None),
-        series_number=SERIES_NUMBER,
-        sop_instance_uid=generate_uid(prefix=None),
-        instance_number=1,
         max_fractional_value=MOST_PROBABLE,
         omit_empty_frames=kind is SegmentationType.LABELMAP or _are_all_marked(pixels, len(segments)),
         content_label="SEGMENTATION",
         content_description="What phrases name, outlined by an algorithm",
         coding_schemes=[scheme()],
-        series_description="Vesalius segmentation",
-        **maker.equipment(),
+        **maker.new_object(SERIES_NUMBER, "Vesalius segmentation"),
     )
     result.ContentCreatorName = ""  # highdicom leaves it out where nobody is named, and it may only be empty
     _refer(result, meant)
@@ -140,9 +134,8 @@ def to_stored(image: MedicalImage, slices: SliceStack, masks: Planes) -> Iterato
     Returns:
         A mask or labels [H, W] for each of `MedicalImage.source_frames`.
     """
-    if slices.affine is None or image.source_affine is None:
-        return masks.planes([2, 1, 0], [False] * 3)
-    return masks.planes(*grid_order(slices.affine, image.source_affine))
+    grid = image.mask_grid(slices)
+    return masks.planes(grid.order, grid.backwards)
 
 
 def stack_masks(image: MedicalImage, slices: SliceStack, masks: Sequence[PackedMasks]) -> NDArray[np.uint8]:
@@ -174,12 +167,8 @@ def stack_probabilities(
         slices: Of it, in any plane.
         levels: For each segment probabilities times 255 [D, H, W], in display order.
     """
-
-    def planes(place: int) -> Iterator[NDArray[np.generic]]:
-        stored, _ = image.to_source_grid(levels[place], slices.affine)
-        return iter(stored if slices.affine is None or image.source_affine is None else stored.T)
-
-    whole = _stack(image, len(levels), np.float32, planes)
+    stacks = [StackedPlanes(each) for each in levels]
+    whole = _stack(image, len(levels), np.float32, lambda place: to_stored(image, slices, stacks[place]))
     whole /= MOST_PROBABLE
     return whole
 

@@ -42,7 +42,7 @@ NUMBERS = re.compile("(ID|IDs|Identifier|Identification|EntityID)$|Number|^RTIma
 """Keywords of texts that may number a single person, order or device."""
 NUMBERS_OF_KINDS = ("StackID", "OpticalPathIdentifier", "ReferencedOpticalPathIdentifier", "FiducialIdentifier",
                     "CodingSchemeExternalID")  # fmt: skip
-"""Of these, those by which the parts of one image refer to each other, or kinds of things are meant."""
+"""Those of them by which the parts of one image refer to each other, or which number kinds of things."""
 SCREENING = 0x4010
 """Group of attributes of passengers and their luggage."""
 FREE_TEXTS = ("AE", "AS", "LO", "LT", "SH", "ST", "UC", "UT")

@@ -30,7 +30,6 @@ from vesalius.clinical.coding import MANUFACTURER, Maker, concept_of, private, s
 from vesalius.clinical.source import ReferencedFrame, SourceSeries
 from vesalius.errors import ImageError
 from vesalius.imaging import MedicalImage
-from vesalius.imaging.orientation import grid_order
 from vesalius.naming.labels import LabelRange, SeriesName
 from vesalius.prompts.anatomy import ORGANS, STATIONS
 
@@ -86,7 +85,7 @@ class ReportedFinding:
     """What its codes are looked up by, see `concept_of`."""
     presence: Presence
     frames: tuple[ReferencedFrame, ...] = ()
-    """That show it; of what is not there, none."""
+    """Frames that show it; none where it is not there."""
     likelihood: float | None = None
     kind: Likelihood = Likelihood.PROBABILITY
     """What that number is."""
@@ -132,14 +131,9 @@ def build_structured_report(
     result = EnhancedSR(
         evidence=[*(dataset for each in sources for dataset in each.instances()), *others],
         content=content,
-        series_instance_uid=generate_uid(prefix=None),
-        series_number=SERIES_NUMBER,
-        sop_instance_uid=generate_uid(prefix=None),
-        instance_number=1,
         is_complete=True,
         coding_schemes=[scheme()],
-        series_description="Vesalius report",
-        **maker.equipment(),
+        **maker.new_object(SERIES_NUMBER, "Vesalius report"),
     )
     sources[0].adopt(result)
     return result
@@ -160,7 +154,7 @@ def findings_of(
         to show it), undetermined or not learnt; for slices of which no station is named, one for each range.
     """
     frames = [
-        frame for image, source in zip(images, sources, strict=True) for frame in _in_display_order(image, source)
+        frame for image, source in zip(images, sources, strict=True) for frame in image.in_display_order(source.frames)
     ]
     found = []
     for kind, ranges in (("stations", series.stations), ("organs", series.organs)):
@@ -192,13 +186,6 @@ def _not_shown(series: SeriesName, kind: str, calibrated: bool) -> Iterator[Repo
 
 def _kind(calibrated: bool) -> Likelihood:
     return Likelihood.PROBABILITY if calibrated else Likelihood.SHARE
-
-
-def _in_display_order(image: MedicalImage, source: SourceSeries) -> Sequence[ReferencedFrame]:
-    if image.affine is None or image.source_affine is None:
-        return source.frames
-    _, backwards = grid_order(image.affine, image.source_affine)
-    return source.frames[::-1] if backwards[2] else source.frames
 
 
 def _group(finding: ReportedFinding, maker: Maker) -> MeasurementsAndQualitativeEvaluations:

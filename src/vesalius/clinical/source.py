@@ -32,9 +32,9 @@ PATIENT_AND_STUDY = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
     "StudyTime", "ReferringPhysicianName",
 )  # fmt: skip
-"""What every object has, empty if need be."""
+"""Attributes that every object has, empty if need be."""
 GROUPS = (0x0008, 0x0010, 0x0012, 0x0020, 0x0028, 0x0032, 0x0038, 0x0040)
-"""Of attributes, those that speak of more than an acquisition."""
+"""Groups of attributes that speak of more than an acquisition."""
 UNICODE = "ISO_IR 192"
 
 UNPLACED = Notice(
@@ -50,13 +50,13 @@ class ReferencedFrame:
     sop_class: str
     instance: str
     number: int | None
-    """In its file, from 1; None if that has one frame only."""
+    """Number in its file, from 1; None if that has one frame only."""
     position: tuple[float, ...]
     """Centre of the first pixel, [3]; () if unknown."""
     orientation: tuple[float, ...]
     """Direction of growing column index, then of growing row index, [6]; () if unknown."""
     spacing: tuple[float, float] | None
-    """Row and column distance."""
+    """Distance of rows, then of columns; None if unknown."""
     thickness: float
 
 
@@ -65,11 +65,11 @@ class SourceSeries:
     """The frames of one stack, and the patient and study they belong to."""
 
     path: Path
-    """What was read."""
+    """File or folder that was read."""
     header: Dataset
     """What the first file says of patient, study and series, in Unicode."""
     frames: tuple[ReferencedFrame, ...]
-    """In the order of the slices of the file's own grid, see `MedicalImage.source_frames`."""
+    """Its frames in the order of the slices of the file's own grid, see `MedicalImage.source_frames`."""
     size: tuple[int, int]
     """Rows and columns."""
     placed: bool

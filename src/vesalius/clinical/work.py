@@ -1,8 +1,7 @@
 """From a request to DICOM files: a segmentation of one series, and its report and overlay if asked."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +28,15 @@ from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.mask_volumes import PackedMasks, volume_of
 from vesalius.imaging.safeguards import Notice, warn_of
 from vesalius.knowledge import Understanding
-from vesalius.masks import Collector, MaskRules
+from vesalius.masks import FoundMasks, MaskRules, Watch, collect_masks
 from vesalius.naming.labels import SeriesName
 from vesalius.predict import Predictor
 from vesalius.prompts.user_prompts import check_distinct
+from vesalius.results import finite
 from vesalius.segmentation import Segmentation, describe_existence
 from vesalius.segmenting.page import colour_of, draw_overview
 from vesalius.segmenting.request import Request
 
-Watch = Callable[[Iterable[list[Segmentation]], int], Iterable[list[Segmentation]]]
-"""Goes through the answers, of which there are so many, and may tell how far they are."""
 _REFUSED = {
     "not learnt": Presence.NOT_LEARNT,
     "not expected here": Presence.NOT_EXPECTED,
@@ -75,7 +73,7 @@ class PhraseResult:
     masks: PackedMasks | None = None
     existence: float | None = None
     share: float | None = None
-    """Of all pixels that are marked."""
+    """Share of all pixels that are marked, 0 to 1."""
     volume_ml: float | None = None
 
     @property
@@ -149,7 +147,7 @@ def segment_to_dicom(
         fractional: Store probabilities, not masks.
         overwrite: Replace files that are there.
         slices: Slices of the image, whose features may be kept; by default those that the request asks for.
-        watch: Told of each slice.
+        watch: See `vesalius.masks.Watch`.
         notices: Takes what the segmentation cannot say, which is issued as `ImageNotice` all the same.
 
     Returns:
@@ -174,13 +172,13 @@ def segment_to_dicom(
     check_room(image, len(asked), kind)
     _refuse_unlearnt(understood, files.report is not None)
     maker = Maker.of(request.model)
-    answers = predictor.predict_slices(slices, asked) if asked else iter(())
-    gathered = _Gathered(slices, len(asked), request.rules, fractional)
-    for answer in watch(answers, len(slices)):
-        gathered.add(answer)
-    found = _found(understood, gathered, slices)
+    levels = _Levels(slices, len(asked) if fractional else 0)
+    masks = collect_masks(
+        predictor, slices, understood, request.rules, lambda answers, total: levels.keep(watch(answers, total))
+    )
+    found = _tell(understood, masks, slices)
     with building(image.source):
-        results = _build(files, image, slices, source, found, gathered, kind, maker)
+        results = _build(files, image, slices, source, found, levels, kind, maker)
         for path, dataset in results.items():
             write_dataset(path, dataset)
     warn_of(source.notices, image.source)
@@ -219,27 +217,18 @@ def report_names(
         write_dataset(path, build_structured_report(sources, findings, Maker.of(model)))
 
 
-class _Gathered:
-    """The answers of all slices, as masks and, if asked, as probabilities."""
+class _Levels:
+    """Probabilities times 255 [D, H, W] of each phrase; of none, where masks alone are asked for."""
 
-    def __init__(self, slices: SliceStack, phrases: int, rules: MaskRules, fractional: bool) -> None:
-        size = slices.pixels.shape[1], slices.pixels.shape[2]
-        self._collector = Collector(size, phrases, rules)
-        self._count = 0
-        self.levels: list[NDArray[np.uint8]] = []
-        """Of each phrase probabilities times 255, [D, H, W]."""
-        if fractional:
-            self.levels = [np.zeros((len(slices), *size), np.uint8) for _ in range(phrases)]
+    def __init__(self, slices: SliceStack, phrases: int) -> None:
+        self.volumes = [np.zeros(slices.pixels.shape[:3], np.uint8) for _ in range(phrases)]
 
-    def add(self, answers: list[Segmentation]) -> None:
-        self._collector.add(answers)
-        for volume, answer in zip(self.levels, answers, strict=False):
-            volume[self._count] = np.rint(answer.probability * MOST_PROBABLE)
-        self._count += 1
-
-    def finish(self) -> list[tuple[PackedMasks, float | None]]:
-        """Mask and existence of each phrase."""
-        return list(zip(self._collector.finish(), self._collector.existence, strict=True)) if self._count else []
+    def keep(self, answers: Iterable[list[Segmentation]]) -> Iterator[list[Segmentation]]:
+        """Go through the answers of all slices."""
+        for index, several in enumerate(answers):
+            for volume, answer in zip(self.volumes, several, strict=False):
+                volume[index] = np.rint(answer.probability * MOST_PROBABLE)
+            yield several
 
 
 def _kind(request: Request, fractional: bool) -> SegmentationType:
@@ -264,19 +253,19 @@ def _refuse_unlearnt(understood: Sequence[Understanding], reported: bool) -> Non
         )
 
 
-def _found(understood: Sequence[Understanding], gathered: _Gathered, slices: SliceStack) -> list[PhraseResult]:
-    answers = iter(gathered.finish())
-    found: list[PhraseResult] = []
+def _tell(
+    understood: Sequence[Understanding], found: Sequence[FoundMasks | None], slices: SliceStack
+) -> list[PhraseResult]:
+    told: list[PhraseResult] = []
     number = 0
-    for each in understood:
-        if each.asked is None:
-            found.append(PhraseResult(each))
+    for each, one in zip(understood, found, strict=True):
+        if one is None:
+            told.append(PhraseResult(each))
             continue
-        masks, existence = next(answers)
         number += 1
-        sure = existence if existence is not None and isfinite(existence) else None
-        found.append(PhraseResult(each, number, masks, sure, masks.share, volume_of(slices, masks)))
-    return found
+        masks = one.masks
+        told.append(PhraseResult(each, number, masks, finite(one.existence), masks.share, volume_of(slices, masks)))
+    return told
 
 
 def _build(
@@ -285,7 +274,7 @@ def _build(
     slices: SliceStack,
     source: SourceSeries,
     found: Sequence[PhraseResult],
-    gathered: _Gathered,
+    levels: _Levels,
     kind: SegmentationType,
     maker: Maker,
 ) -> dict[Path, Dataset]:
@@ -295,7 +284,7 @@ def _build(
     if drawn:
         pixels: NDArray[np.uint8] | NDArray[np.float32]
         if kind is SegmentationType.FRACTIONAL:
-            pixels = stack_probabilities(image, slices, gathered.levels)
+            pixels = stack_probabilities(image, slices, levels.volumes)
         else:
             pixels = stack_masks(image, slices, list(drawn.values()))
         segments = [_segment(found[place], colour_of(place)) for place in drawn]

@@ -27,7 +27,7 @@ FIELDS = ("img_name", "mask_name", "prompts")
 ABSENT = "absent"
 """Field of records that ask for what their image does not show, and folder of their masks, which are empty."""
 TARGET = "target"
-"""Field of records that says what their mask outlines."""
+"""Field of records, and of ``dataset.json``, that says what masks outline."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,31 @@ class ImageRecord:
     target: str = ""
     """What its mask outlines, in plain words; empty where the record does not say."""
 
+    def files(self, root: Path) -> tuple[Path, Path]:
+        """Its image and its mask in a data set's folder."""
+        return root / "images" / self.img_name, root / "masks" / self.mask_name
+
+    def to_dict(self) -> dict[str, object]:
+        """Its row of an annotation file, without what is not said."""
+        target = {TARGET: self.target} if self.target else {}
+        names = {"img_name": self.img_name, "mask_name": self.mask_name}
+        return {**names, **target, "prompts": self.prompts, **({ABSENT: True} if self.absent else {})}
+
+
+def annotations_path(root: Path, split: str) -> Path:
+    """The annotation file of a split in a data set's folder."""
+    return root / "anns" / f"{split}.json"
+
+
+def check_data_folder(root: Path) -> None:
+    """See that a data set's folder is there.
+
+    Raises:
+        DataError: If it is not.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such data folder; expected images/, masks/ and anns/ in it.")
+
 
 def read_annotations(path: Path) -> list[ImageRecord]:
     """Read and check a JSON list of records.
@@ -52,11 +77,61 @@ def read_annotations(path: Path) -> list[ImageRecord]:
     Raises:
         DataError: Naming the file, the record and the field that is wrong.
     """
-    rows = read_json(path, "annotation files are DIR/anns/{train,val,test}.json")
-    if not isinstance(rows, list) or not rows:
-        got = "an empty one" if rows == [] else type(rows).__name__
-        raise DataError(f"{path}: expected a JSON list of one record or more, got {got}.")
-    return [to_record(row, f"{path}, record {index}") for index, row in enumerate(rows)]
+    return [to_record(row, f"{path}, record {index}") for index, row in enumerate(read_annotation_list(path))]
+
+
+FOREIGN = {
+    "COCO": {"images", "annotations"},
+    "LabelMe": {"shapes", "imagePath"},
+    "VGG Image Annotator": {"_via_img_metadata"},
+    "nnU-Net": {"channel_names", "labels", "numTraining"},
+    "the Medical Segmentation Decathlon or MONAI": {"training"},
+    "GeoJSON, e.g. QuPath": {"features"},
+    "Label Studio": {"data", "annotations"},
+    "Labelbox": {"data_row"},
+}
+"""Tools by keys that their JSON has at the top, or in the first object of a list."""
+
+
+class ForeignAnnotationsError(DataError):
+    """An annotation file is of another tool."""
+
+
+def read_annotation_list(
+    path: Path, remedy: str = "annotation files are DIR/anns/{train,val,test}.json", *, may_be_empty: bool = False
+) -> list[object]:
+    """The rows of an annotation file, unchecked.
+
+    Args:
+        path: The file.
+        remedy: What to do if it is missing.
+        may_be_empty: Whether a list without rows will do.
+
+    Raises:
+        ForeignAnnotationsError: If it is JSON of another tool, with its name.
+        DataError: If it is missing, or no list of rows.
+    """
+    rows = read_json(path, remedy)
+    if tool := _name_tool(rows):
+        expected = "expected a list of records with img_name, mask_name and prompts"
+        raise ForeignAnnotationsError(f"{path}: looks like JSON of {tool}; {expected}.")
+    if not isinstance(rows, list) or not (rows or may_be_empty):
+        expected = "records" if may_be_empty else "one record or more"
+        raise DataError(f"{path}: expected a JSON list of {expected}, got {_describe(rows)}.")
+    return rows
+
+
+def _name_tool(content: object) -> str | None:
+    top = content[0] if isinstance(content, list) and content else content
+    if not isinstance(top, dict) or "img_name" in top:
+        return None
+    return next((tool for tool, keys in FOREIGN.items() if keys <= top.keys()), None)
+
+
+def _describe(content: object) -> str:
+    if isinstance(content, dict):
+        return f"an object with {', '.join(list(map(str, content))[:6]) or 'nothing in it'}"
+    return "an empty list" if isinstance(content, list) else type(content).__name__
 
 
 def to_record(row: object, place: str) -> ImageRecord:
@@ -106,13 +181,18 @@ def _check_prompts(prompts: object, place: str) -> dict[str, Variants]:
     if not isinstance(prompts, dict) or not prompts:
         raise DataError(f"{place}: prompts must be an object such as {{'p1': 'polyp'}}, got {reprlib.repr(prompts)}.")
     for family, value in prompts.items():
-        several = isinstance(value, list) and value and all(isinstance(item, str) for item in value)
-        if not (isinstance(value, str) or several):
+        if not is_wordings(value):
             got = reprlib.repr(value)
             raise DataError(f"{place}: prompt '{family}' must be a string or a list of strings, got {got}.")
         for text in (family, *([value] if isinstance(value, str) else value)):
             _check_text(text, f"{place}: prompt '{family!a}'")
     return dict(prompts)
+
+
+def is_wordings(value: object) -> bool:
+    """Whether a prompt is of the right form: a text, or a list of one text or more."""
+    several = isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
+    return isinstance(value, str) or several
 
 
 def _check_text(text: object, place: str) -> str:
@@ -143,10 +223,8 @@ def ask_for_absent(root: Path, images: Iterable[tuple[ImageRecord, tuple[int, in
         mask_name = f"{ABSENT}/{height}x{width}.png"
         if not (root / "masks" / mask_name).exists():
             write_mask(root / "masks" / mask_name, np.zeros((height, width), dtype=bool))
-        prompts = {"p1": list(never)}
-        rows[record.img_name] = {
-            "img_name": record.img_name, "mask_name": mask_name, "prompts": prompts, ABSENT: True,
-        }  # fmt: skip
+        asked = ImageRecord(record.img_name, mask_name, {"p1": list(never)}, absent=True)
+        rows[record.img_name] = asked.to_dict()
     return list(rows.values())
 
 
@@ -184,7 +262,6 @@ def find_group(pattern: re.Pattern[str], name: str) -> str | None:
 
 
 DESCRIPTION = "dataset.json"
-FIELD = "target"
 
 
 def read_target(root: Path) -> str:
@@ -198,7 +275,7 @@ def read_target(root: Path) -> str:
     path = root / DESCRIPTION
     if path.is_file():
         content = read_json(path)
-        told = content.get(FIELD) or "" if isinstance(content, dict) else None
+        told = content.get(TARGET) or "" if isinstance(content, dict) else None
         if not isinstance(told, str):
             raise DataError(f'{path}: expected an object such as {{"target": "polyp"}}, got {content!r:.80}.')
         return told.strip()
@@ -216,7 +293,7 @@ def write_target(root: Path, target: str) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    write_json(root / DESCRIPTION, {FIELD: target or None})
+    write_json(root / DESCRIPTION, {TARGET: target or None})
 
 
 @cache
@@ -260,7 +337,7 @@ def read_pair(root: Path, record: ImageRecord) -> tuple[Slice, NDArray[np.bool_]
         ImageError: If one of them cannot be read.
         DataError: If they differ in size.
     """
-    image, outlined = root / "images" / record.img_name, root / "masks" / record.mask_name
+    image, outlined = record.files(root)
     picture, mask = read_image(image).slices()[0], read_mask(outlined)
     check_size(image, picture.rgb.shape[:2], outlined, mask.shape, str(outlined))
     return picture, mask

@@ -16,7 +16,7 @@ from torch import Tensor
 from vesalius.errors import ConfigError, check_at_least
 
 LARGEST_EXPONENT = 5
-"""Of zoom and gamma, both drawn from exp(±limit)."""
+"""Largest limit of zoom and gamma, which are both drawn from exp(±limit)."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class AugmentConfig:
 
 
 STILL = AugmentConfig(**{field.name: 0.0 for field in fields(AugmentConfig)})
-"""Changes nothing."""
+"""Settings that change nothing."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Geometry:
     """One drawn change of shape."""
 
     matrix: Tensor
-    """From output to input coordinates in [-1, 1], [2, 3]."""
+    """Map from output to input coordinates in [-1, 1], [2, 3]."""
     flipped_horizontally: bool
     flipped_vertically: bool
 

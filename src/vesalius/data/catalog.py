@@ -1,12 +1,13 @@
 """Cards of the public data sets, read from ``catalog.toml``: licence, layout of the download, masks, splits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
 from vesalius.errors import DataError, unknown_name
 from vesalius.files import read_package_toml
+from vesalius.tables import build
 
 Reader = Literal["pictures", "volumes", "chexlocalize"]
 
@@ -87,7 +88,8 @@ class DataSetCard:
 @cache
 def read_catalog() -> Mapping[str, DataSetCard]:
     """All data sets by the name of their folder."""
-    return {name: _to_card(row) for name, row in read_package_toml("data/catalog.toml").items()}
+    rows = read_package_toml("data/catalog.toml").items()
+    return {name: build(DataSetCard, row, f"catalog.toml [{name}]") for name, row in rows}
 
 
 def find_card(name: str) -> DataSetCard:
@@ -100,21 +102,3 @@ def find_card(name: str) -> DataSetCard:
     if name not in cards:
         raise DataError(unknown_name("data set to prepare", name, [*cards, "custom"]))
     return cards[name]
-
-
-def _to_card(row: Mapping[str, object]) -> DataSetCard:
-    plain = {each.name: row[each.name] for each in fields(DataSetCard) if each.name in row}
-    return DataSetCard(**{**plain, **_nested(row)})  # type: ignore[arg-type]  # the tests construct every row
-
-
-def _nested(row: Mapping[str, object]) -> dict[str, object]:
-    made: dict[str, object] = {}
-    if isinstance(patterns := row.get("files"), list):
-        made["files"] = tuple(FilePattern(**pattern) for pattern in patterns)
-    if isinstance(table := row.get("table"), dict):
-        made["table"] = MetadataTable(**table)
-    if isinstance(labels := row.get("labels"), dict):
-        made["labels"] = {int(number): name for number, name in labels.items()}
-    if isinstance(structures := row.get("structures"), list):
-        made["structures"] = tuple(structures)
-    return made

@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vesalius.data.annotations import ImageRecord, find_row, read_annotations, read_pair, read_target
+from vesalius.data.annotations import (
+    ImageRecord,
+    annotations_path,
+    check_data_folder,
+    find_row,
+    read_annotations,
+    read_pair,
+    read_target,
+)
 from vesalius.errors import DataError
 
 
@@ -80,11 +88,10 @@ class SegmentationDataset(Dataset[Sample]):
     """
 
     def __init__(self, root: Path, split: str) -> None:
-        if not root.is_dir():
-            raise DataError(f"{root}: no such data folder; expected images/, masks/ and anns/ in it.")
+        check_data_folder(root)
         self.root = root
         self.split = split
-        self.records = read_annotations(root / "anns" / f"{split}.json")
+        self.records = read_annotations(annotations_path(root, split))
 
     def check_files(self) -> None:
         """See that every image and mask is there.
@@ -93,7 +100,7 @@ class SegmentationDataset(Dataset[Sample]):
             DataError: Naming the first that is not.
         """
         for record in self.records:
-            for path in (self.root / "images" / record.img_name, self.root / "masks" / record.mask_name):
+            for path in record.files(self.root):
                 if not path.is_file():
                     named = f"no such file, and anns/{self.split}.json names it"
                     raise DataError(f"{path}: {named}; `vesalius data check` lists what is missing.")

@@ -280,7 +280,7 @@ def fingerprint_files(source: SegmentationDataset, on_image: Callable[[int], Non
     """
     digest = hashlib.sha256()
     for record in source.records:
-        for path in (source.root / "images" / record.img_name, source.root / "masks" / record.mask_name):
+        for path in record.files(source.root):
             digest.update(_hash(path))
         on_image(1)
     return digest.hexdigest()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from vesalius.data.check.facts import to_levels
 from vesalius.data.check.similar import ORIENTATIONS, lay, signature
@@ -152,13 +152,8 @@ def write_fingerprints(known: Fingerprints, path: Path) -> None:
     """
     notes = {"vesalius": FORMAT, "complete": "yes" if known.complete else "no"}
     with writing(path) as unfinished:
-        unfinished.touch()
-        usual = unfinished.stat().st_mode
-        try:
-            save_file({"images": np.ascontiguousarray(known.images)}, unfinished, notes)
-            unfinished.chmod(usual)  # save_file makes it readable by its owner alone
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
+        # save_file would make it readable by its owner alone
+        unfinished.write_bytes(save({"images": np.ascontiguousarray(known.images)}, notes))
 
 
 def read_fingerprints(path: Path) -> Fingerprints | None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from vesalius.data.draws import seed_of
 from vesalius.data.views import collate
 from vesalius.errors import ConfigError
 
@@ -102,7 +103,7 @@ class Batches(Sampler[list[int]]):
     def _order(self) -> list[int]:
         if self.seed is None:
             return list(range(self.count))
-        draws = torch.Generator().manual_seed(hash((self.seed, self.epoch)) % 2**63)
+        draws = torch.Generator().manual_seed(seed_of(self.seed, self.epoch))
         order: list[int] = torch.randperm(self.count, generator=draws).tolist()
         return order
 

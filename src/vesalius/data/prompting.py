@@ -5,14 +5,23 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from vesalius.data.annotations import ImageRecord, ask_for_absent, asks_for_absent, read_pair, to_record
+from vesalius.data.annotations import (
+    ImageRecord,
+    annotations_path,
+    ask_for_absent,
+    asks_for_absent,
+    read_annotation_list,
+    read_pair,
+    to_record,
+)
 from vesalius.data.prepare.samples import Problem
 from vesalius.errors import DataError, ImageError, MissingPackageError
-from vesalius.files import read_json, to_json, write_text
+from vesalius.files import to_json, write_text
 from vesalius.prompts import AttributeRules, FamilySet, ObjectWords, Templates, sort_families, variants, write_prompts
 from vesalius.prompts.attributes import Attributes, describe
 
 Row = dict[str, object]
+TO_THE_LAYOUT = "bring images and masks into this layout with `vesalius data prepare custom`"
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,7 @@ def generate_prompts(
         PromptError: If the plan's set is not among its templates.
         OutputError: If the result cannot be written.
     """
-    rows = read_annotation_rows(root, split)
+    rows = read_annotation_list(annotations_path(root, split), TO_THE_LAYOUT)
     report = PromptReport(f"anns/{split}.json", records=sum(not asks_for_absent(row) for row in rows))
     entries = _read_entries(root, rows, plan, report, on_record)
     report.complete = report.records - len(entries) - len(report.problems)
@@ -99,23 +108,8 @@ def generate_prompts(
         extra = ask_for_absent(root, asked)
         rows, report.absent = [row for row in rows if not asks_for_absent(row)] + extra, len(extra)
     if out or report.written or plan.absent:
-        _write_rows((out or root / "anns") / f"{split}.json", rows)
+        _write_rows(out / f"{split}.json" if out else annotations_path(root, split), rows)
     return report
-
-
-def read_annotation_rows(root: Path, split: str) -> list[object]:
-    """The rows of an annotation file, unchecked.
-
-    Raises:
-        DataError: If there is no such file, or it is no list of one row or more.
-    """
-    path = root / "anns" / f"{split}.json"
-    rows = read_json(path, "bring images and masks into this layout with `vesalius data prepare custom`")
-    if not isinstance(rows, list) or not rows:
-        keys = f" with {', '.join(list(rows)[:6])}" if isinstance(rows, dict) else ""
-        expected = "expected a list of records with img_name and mask_name"
-        raise DataError(f"{path}: {expected}, got {type(rows).__name__}{keys}; it may be of another tool.")
-    return rows
 
 
 def _write_rows(path: Path, rows: Sequence[object]) -> None:

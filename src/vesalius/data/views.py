@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from vesalius.data.annotations import ImageRecord, read_target
 from vesalius.data.augment import STILL, AugmentConfig, change_intensity, draw_geometry, resample
 from vesalius.data.datasets import SegmentationDataset
+from vesalius.data.draws import seed_of
 from vesalius.errors import ConfigError, check_at_least
 from vesalius.prompts import find_target, foreign_phrases, list_targets, mirror_prompt, sort_families, variants
 
@@ -175,8 +176,9 @@ class TrainingView(View):
         return mirror_prompt(prompt, **flips), present
 
     def picture_key(self, number: int) -> Mapping[str, object]:
-        """Augmentation, seed and number."""
-        return {"size": self.size, "augment": asdict(self.augment), "seed": self.seed, "number": number}
+        """Augmentation, number and the seed of its first draw, which changes where draws are made another way."""
+        seed = seed_of(self.seed, number, 0)
+        return {"size": self.size, "augment": asdict(self.augment), "seed": seed, "number": number}
 
     def _warn(self) -> None:
         """Say of how many records the mix has no effect, unless they are asked for absent things as they are."""
@@ -194,7 +196,7 @@ class TrainingView(View):
 
     def _draws(self, *place: int) -> torch.Generator:
         """Random numbers of their own for a place."""
-        return torch.Generator().manual_seed(hash((self.seed, *place)) % 2**63)
+        return torch.Generator().manual_seed(seed_of(self.seed, *place))
 
     def _draw_prompt(self, index: int, generator: torch.Generator) -> tuple[str, bool]:
         record, row = self.source.records[index], self._rows[index]

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.console import progress_bar, say
-from vesalius.data.annotations import read_annotations
+from vesalius.console import say, watch
+from vesalius.data.annotations import annotations_path, read_annotations, read_pair
 from vesalius.data.catalog import read_catalog
 from vesalius.demo.page import (
     AskedPicture,
@@ -34,8 +34,8 @@ from vesalius.demo.samples import (
     read_brain,
     read_dicom_sample,
 )
-from vesalius.imaging import MedicalImage, read_image, read_mask
-from vesalius.imaging.slices import mask_overlap
+from vesalius.imaging import MedicalImage
+from vesalius.imaging.slices import mask_overlap, to_bytes
 from vesalius.knowledge import Knowledge, LearntTarget
 from vesalius.naming import AnatomyLabeller, Answer
 from vesalius.naming.labeller import labeller_beside
@@ -110,9 +110,8 @@ def _segment_all(
 def bar(title: str, total: int) -> Iterator[Step]:
     """A line on stderr and a bar under it."""
     say(f"{title} …")
-    with progress_bar() as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda: progress.advance(task)
+    with watch(title, total) as advance:
+        yield advance
 
 
 def _segment_brain(predictor: Predictor, brain: Brain, album: Album, on_image: Step) -> DemoSection:
@@ -134,17 +133,16 @@ def _segment_brain(predictor: Predictor, brain: Brain, album: Album, on_image: S
 
 def segment_held_out(predictor: Predictor, folder: Path, album: Album, on_image: Step) -> DemoSection:
     """The right and a wrong phrase on a few test images of a data set, none of which the model was trained on."""
-    records = read_annotations(folder / "anns" / "test.json")
+    records = read_annotations(annotations_path(folder, "test"))
     target = find_target(read_catalog()[folder.name].target).phrases[0]
     pictures, empty = [], 0
     for place in spread(len(records)):
         record = records[place]
-        rgb = read_image(folder / "images" / record.img_name).slices()[0].rgb
-        truth = read_mask(folder / "masks" / record.mask_name).astype(bool)
+        picture, truth = read_pair(folder, record)
         questions = {target: truth, WRONG_PHRASES[folder.name]: None}
         empty += not truth.any()
         name = f"{folder.name}-{place:03d}"
-        pictures.append(ask(predictor, album, record.img_name, name, rgb, questions))
+        pictures.append(ask(predictor, album, record.img_name, name, picture.rgb, questions))
         on_image()
     title = read_catalog()[folder.name].title
     intro = (
@@ -213,7 +211,7 @@ def name_picture(
     """Name a picture with its header, and once more as bare pixels, as if it were a screenshot."""
     rgb = image.slices()[0].rgb_square()
     whole = labeller.label(image)
-    bare = labeller.label(MedicalImage(np.rint(rgb * 255).astype(np.uint8)[None], image.source))
+    bare = labeller.label(MedicalImage(to_bytes(rgb)[None], image.source))
     judgements = [
         *_judge("modality", str(truth.modality), whole.modality, bare.modality),
         *_judge("plane", str(truth.plane), whole.plane, bare.plane),

@@ -15,7 +15,7 @@ from pydicom.data import get_testdata_file
 from vesalius.errors import require
 from vesalius.files import writing
 from vesalius.imaging import MedicalImage, Plane, overlay, read_image
-from vesalius.imaging.slices import AMBER, outline
+from vesalius.imaging.slices import AMBER, SKY, outline, to_bytes
 from vesalius.prompts import AnatomyLabel
 
 SLICES = 9
@@ -30,8 +30,6 @@ SIDE = 512
 """Pixels of a picture's shorter side."""
 THICKNESS = 4
 """Width of outlines in these pixels; the page shows them at about a third of that."""
-TRUTH = (86, 180, 233)
-"""Sky blue, which colour-blind readers can tell from amber."""
 QUALITY = 88
 Rgb = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -148,7 +146,7 @@ class Album:
 
 def enlarge(rgb: NDArray[np.floating]) -> Rgb:
     """Scale RGB [H, W, 3] in [0, 1] until the shorter side has 512 pixels."""
-    picture = Image.fromarray(np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8))
+    picture = Image.fromarray(to_bytes(rgb))
     return np.array(picture.resize(_size(rgb.shape), Image.Resampling.BICUBIC))
 
 
@@ -162,7 +160,7 @@ def draw(rgb: NDArray[np.floating], found: Mask, truth: Mask | None = None) -> R
     """
     canvas = enlarge(rgb)
     if truth is not None:
-        canvas[outline(_enlarge_mask(truth), THICKNESS)] = TRUTH
+        canvas[outline(_enlarge_mask(truth), THICKNESS)] = SKY
     marked = _enlarge_mask(found)
     canvas = overlay(canvas, marked)
     canvas[outline(marked, THICKNESS)] = AMBER

@@ -9,12 +9,21 @@ what is uncertain sets aside what is wrong.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.evaluation.statistics import Array, Bootstrap, Interval, draw_weights, find_interval, share
+from vesalius.evaluation.statistics import (
+    USUAL_DRAWS,
+    Array,
+    Bootstrap,
+    Interval,
+    draw_weights,
+    find_interval,
+    over_draws,
+    share,
+)
 
 BINS = 15
 """Bins of equal width; the first and last hold the confident probabilities."""
@@ -44,10 +53,6 @@ class Calibration:
     """Mean squared difference of probability and truth; also rewards being sure and right."""
     curve: tuple[ReliabilityPoint, ...]
     """Bins that hold something, lowest first."""
-
-    def to_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,19 +129,17 @@ class Reliability:
             for bin_ in np.flatnonzero(counts)
         )
 
-    def summarise(self, clusters: NDArray[np.intp], settings: Bootstrap | None = None) -> Calibration:
+    def summarise(self, clusters: NDArray[np.intp], settings: Bootstrap = USUAL_DRAWS) -> Calibration:
         """Errors with bootstrap intervals.
 
         Args:
             clusters: Number of each row's cluster, [I], from 0 without gaps.
             settings: Draws, confidence and seed.
         """
-        settings = settings or Bootstrap()
-        blocks = [
-            (self.ece(weights), self.ece(weights, doubtful=True), self.brier(weights))
-            for weights in draw_weights(clusters, settings)
-        ]
-        drawn = [np.concatenate(kind) for kind in zip(*blocks, strict=True)]
+        drawn = over_draws(
+            draw_weights(clusters, settings),
+            lambda weights: (self.ece(weights), self.ece(weights, doubtful=True), self.brier(weights)),
+        )
         values = [float(value) for value in (self.ece(), self.ece(doubtful=True), self.brier())]
         count = int(clusters.max()) + 1
         ece, doubtful, brier = (
@@ -204,7 +207,7 @@ def risk_coverage(
     confidence: Sequence[float],
     risk: Sequence[float],
     clusters: NDArray[np.intp] | None = None,
-    settings: Bootstrap | None = None,
+    settings: Bootstrap = USUAL_DRAWS,
     draws: Iterable[Array] | None = None,
 ) -> RiskCoverage:
     """Measure how well confidence predicts risk.
@@ -218,8 +221,7 @@ def risk_coverage(
     """
     if len(confidence) != len(risk) or not len(risk):
         raise ValueError(f"expected as many confidences as risks, got {len(confidence)} and {len(risk)}")
-    settings, sure = settings or Bootstrap(), np.asarray(confidence, np.float64)
-    wrong = np.asarray(risk, np.float64)
+    sure, wrong = np.asarray(confidence, np.float64), np.asarray(risk, np.float64)
     groups = np.arange(len(wrong)) if clusters is None else clusters
     kept, left = _curve(sure, wrong, np.ones((1, len(wrong))))
     draws = draw_weights(groups, settings) if draws is None else draws

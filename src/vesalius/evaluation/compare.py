@@ -10,10 +10,20 @@ from scipy.stats import rankdata, wilcoxon
 
 from vesalius.evaluation.pairing import pair
 from vesalius.evaluation.rows import DECIMALS, LOWER_IS_BETTER, ScoreTable
-from vesalius.evaluation.statistics import Array, Bootstrap, Centre, draw_weights, find_centres, weighted_means
+from vesalius.evaluation.statistics import (
+    USUAL_DRAWS,
+    Array,
+    Bootstrap,
+    Centre,
+    draw_weights,
+    find_centres,
+    weighted_means,
+)
 from vesalius.evaluation.stored import StoredEvaluation
 
 COMPARISON_NAME = "comparison.json"
+MIN_P = 0.001
+"""Smallest p value that readers are told."""
 
 
 def find_stability(scores: Array, clusters: NDArray[np.intp], settings: Bootstrap) -> tuple[list[float], float]:
@@ -77,6 +87,15 @@ def correct_holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
         corrected[place] = largest
     return corrected
+
+
+def tell_p(value: float) -> str:
+    """A p value for readers.
+
+    >>> tell_p(0.00042), tell_p(0.0426)
+    ('< 0.001', '0.043')
+    """
+    return f"< {MIN_P}" if value < MIN_P else f"{value:.3f}"
 
 
 def _without_zeros(differences: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -154,7 +173,7 @@ def compare(
     *,
     present_only: bool = False,
     group_regex: str | None = None,
-    settings: Bootstrap | None = None,
+    settings: Bootstrap = USUAL_DRAWS,
     on_step: Callable[[], None] = lambda: None,
 ) -> Comparison:
     """Compare evaluations of the same data, split and rule, every one with every other.
@@ -173,7 +192,6 @@ def compare(
             agreed on.
         DataError: If data, split, rule or true masks differ, or fewer than two images are left.
     """
-    settings = settings or Bootstrap()
     pairing = pair(evaluations, metric, present_only=present_only, group_regex=group_regex)
     tables, reference = pairing.tables, pairing.tables[0]
     direction = -1 if metric in LOWER_IS_BETTER else 1

@@ -1,6 +1,6 @@
 """Scores of several evaluations side by side, on the images and prompts that all of them have."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
@@ -57,7 +57,8 @@ def pair(
 
     Raises:
         ConfigError: As for ``compare``.
-        DataError: If data, split, rule or true masks differ, no prompt is shared, or fewer than two images are left.
+        DataError: If data (names and sizes of files), split, rule or true masks differ, no prompt is shared, or fewer
+            than two images are left.
     """
     if len(evaluations) < 2:
         raise ConfigError(f"Comparing needs two evaluations or more; got {len(evaluations)}.")
@@ -103,6 +104,17 @@ def _check_same(one: StoredEvaluation, other: StoredEvaluation) -> None:
                 f"Evaluations of different masks cannot be paired: that of '{image}' has {_list(truths[image])} pixels "
                 f"in {one.name} and {_list(pixels)} in {other.name}. Evaluate both on the same files."
             )
+    if _differ("files_sha256", one, other):
+        raise DataError(
+            f"Evaluations of different data cannot be paired: images and masks of {one.name} have other names or sizes "
+            f"than those of {other.name}. Evaluate both on the same files."
+        )
+
+
+def _differ(kind: str, *evaluations: StoredEvaluation) -> bool:
+    """Whether data are known to differ, by a hash of ``provenance.identify_data``."""
+    told = (each.manifest.get("data") for each in evaluations)
+    return len({data[kind] for data in told if isinstance(data, Mapping) and isinstance(data.get(kind), str)}) > 1
 
 
 def _true_pixels(rows: Iterable[Row]) -> dict[str, set[int]]:
@@ -156,6 +168,8 @@ def _tell_other_words(evaluations: Sequence[StoredEvaluation], images: set[str])
                 f"{each.name} was asked in other words than {evaluations[0].name} in {len(other)} pairs of image and "
                 "prompt; the difference is one of models and words together."
             )
+        elif _differ("annotations_sha256", evaluations[0], each):
+            yield f"{each.name} was made with other annotations than {evaluations[0].name}; the words are the same."
 
 
 def _wordings(rows: Iterable[Row], images: set[str]) -> dict[tuple[str, str], list[str]]:

@@ -21,12 +21,8 @@ from scipy.sparse import csr_array
 from scipy.special import expit, logit, stdtrit
 
 from vesalius.evaluation.rows import Row, number_clusters
-from vesalius.evaluation.statistics import Array, Interval, share
+from vesalius.evaluation.statistics import CELLS, Array, Bools, Interval, share
 from vesalius.prompts import sort_families
-
-Bools = NDArray[np.bool_]
-_CELLS = 2**22
-"""Numbers held in memory at a time; 32 MB."""
 
 
 class Areas(NamedTuple):
@@ -61,9 +57,9 @@ class _Steps(NamedTuple):
     """Entries of each image from one present score to the next, as matrices [T, N] that weights are multiplied with."""
 
     present: csr_array
-    """At each of the T different scores of present entries, highest first."""
+    """Present entries at each of their T different scores, highest first."""
     absent: csr_array
-    """At or above it, but below the one before; all that lie below the last in a row of their own, [T + 1, N]."""
+    """Absent entries at or above it, but below the one before; a row more for those below the last, [T + 1, N]."""
     ties: csr_array
     """Absent entries of the very same score."""
 
@@ -79,9 +75,9 @@ class Ranking:
     """
 
     scores: Array
-    """[M]."""
+    """Score of each entry, [M]."""
     present: Bools
-    """[M]."""
+    """Whether each entry is present, [M]."""
     images: NDArray[np.intp]
     """Image of each entry, [M]."""
 
@@ -131,7 +127,7 @@ class Ranking:
 
     def _blocks(self, weights: Array) -> Iterator[Array]:
         """Weights in blocks of draws, turned: [N, r]."""
-        turned, step = weights.T[: int(self.images.max()) + 1], max(1, _CELLS // int(self.present.sum()))
+        turned, step = weights.T[: int(self.images.max()) + 1], max(1, CELLS // int(self.present.sum()))
         yield from (turned[:, start : start + step] for start in range(0, len(weights), step))
 
 

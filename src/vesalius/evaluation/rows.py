@@ -52,7 +52,16 @@ def number_clusters(images: Sequence[str], regex: str | None = None) -> NDArray[
     return np.unique(np.array(name_clusters(images, regex), dtype=np.str_), return_inverse=True)[1]
 
 
-METRICS = ("dice", "iou", "precision", "recall", "nsd", "hd95")
+TITLES = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "precision": "Precision",
+    "recall": "Recall",
+    "nsd": "NSD",
+    "hd95": "HD95",
+}
+"""Metrics as readers know them."""
+METRICS = tuple(TITLES)
 """Columns that say how good a mask was; all but the last lie in 0 to 1, and more is better."""
 LARGEST = 10_000_000
 """Rows of a file that is still read; a damaged one may claim any number."""
@@ -126,15 +135,6 @@ def _check(file: pq.ParquetFile, path: Path) -> None:
         raise DataError(f"{path}: expected {LARGEST:,} rows at most, got {file.metadata.num_rows:,}.")
 
 
-TITLES = {
-    "dice": "Dice",
-    "iou": "IoU",
-    "precision": "Precision",
-    "recall": "Recall",
-    "nsd": "NSD",
-    "hd95": "HD95",
-}
-"""Metrics as readers know them."""
 LOWER_IS_BETTER = frozenset({"hd95"})
 DISTANCES = frozenset({"hd95", "nsd"})
 """Metrics that depend on the unit of distances."""

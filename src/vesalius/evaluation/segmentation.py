@@ -6,7 +6,7 @@ that ask for what their image does not show are counted apart: they say nothing 
 """
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -21,9 +21,10 @@ from vesalius.evaluation.rows import DISTANCES, METRICS, Row, tabulate
 from vesalius.evaluation.statistics import Centre, Summary, summarise
 from vesalius.models import Segmenter
 from vesalius.models.choices import Precision
-from vesalius.models.encoder import ImageFeatures, MaskPrediction
+from vesalius.models.encoder import ImageFeatures, MaskPrediction, height_width
 from vesalius.models.inference import TextCache, decode_prompts, encode_each
 from vesalius.prompts import sort_families, variants
+from vesalius.runtime.contract import check_finite
 
 RULE = "threshold 0.5, resolution of the files given, both masks empty = 1"
 """The rule of every score; printed beside it."""
@@ -54,7 +55,7 @@ class Truth:
         Returns:
             A row of no family yet.
         """
-        found = (answer.logits[:, 0] > 0).to(self.mask.device)
+        found = answer.mask.to(self.mask.device)
         distances = surface_distances(found[0].numpy(), self.mask[0].numpy(), self.spacing_mm or (1.0, 1.0))
         hd95 = distances.hd95()
         return Row(
@@ -167,8 +168,21 @@ class Evaluation:
         return float(known.mean()) if known.size else None
 
     def summarise(self, metric: str, *, present_only: bool = False, group_regex: str | None = None) -> Summary:
-        """Means and medians with intervals, see ``statistics.summarise``."""
-        return summarise(self.rows, metric, present_only=present_only, group_regex=group_regex)
+        """Means and medians with intervals, see ``statistics.summarise``; each is computed once."""
+        asked = (metric, present_only and self._shows_empty, group_regex)
+        if asked not in self._summaries:
+            metric, present_only, group_regex = asked
+            self._summaries[asked] = summarise(self.rows, metric, present_only=present_only, group_regex=group_regex)
+        return self._summaries[asked]
+
+    @cached_property
+    def _summaries(self) -> dict[tuple[str, bool, str | None], Summary]:
+        return {}
+
+    @cached_property
+    def _shows_empty(self) -> bool:
+        """Whether some true masks are empty; where none is, leaving them out changes nothing."""
+        return not all(row.true_pixels for row in self.rows)
 
     def to_dict(
         self, *, group_regex: str | None = None, on_metric: Callable[[], None] = lambda: None
@@ -250,6 +264,7 @@ def evaluate(
         ConfigError: If the tolerance is negative.
         DataError: If a file is missing or does not fit, or all records are about absent things.
         ImageError: If a file cannot be read.
+        ModelError: If the model answers what is not a number.
         PromptError: If a record lacks a family.
     """
     if not (math.isfinite(tolerance) and tolerance >= 0):
@@ -302,7 +317,8 @@ def _score_image(
     # A model that reads no text gives one mask, whatever it is asked.
     prompts = {each.prompt: each.prompt if model.reads_text else "" for each in asked}
     distinct = sorted(set(prompts.values()))
-    answers = decode_prompts(model, features, distinct, texts, _size(truth), precision)
+    answers = decode_prompts(model, features, distinct, texts, height_width(truth.mask), precision)
+    check_answers(model, answers)
     scored = {prompt: truth.score(answer, prompt) for prompt, answer in zip(distinct, answers, strict=True)}
     return [
         replace(scored[prompts[each.prompt]], family=each.family, variant=each.variant, prompt=each.prompt)
@@ -310,5 +326,12 @@ def _score_image(
     ]
 
 
-def _size(truth: Truth) -> tuple[int, int]:
-    return truth.mask.shape[-2], truth.mask.shape[-1]
+def check_answers(model: Segmenter, answers: Iterable[MaskPrediction]) -> None:
+    """Refuse to score what is not a number, which would count as masks of nothing.
+
+    Raises:
+        ModelError: As ``check_finite``.
+    """
+    for each in answers:
+        numbers = [each.logits] if each.existence is None else [each.logits, each.existence]
+        check_finite(type(model).__name__, *(value.numpy() for value in numbers))

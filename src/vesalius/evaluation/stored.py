@@ -1,8 +1,9 @@
 """The folder that ``vesalius evaluate --out`` leaves: what was scored, by which rule, and every row."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.fingerprints import Seen
@@ -23,7 +24,7 @@ FILES = (EVALUATION_NAME, ROWS_NAME)
 
 @dataclass(frozen=True)
 class StoredEvaluation:
-    """One model on one split, read from disk."""
+    """One model on one split, and what its folder says of it."""
 
     name: str
     """Name of the evaluation beside others."""
@@ -33,11 +34,19 @@ class StoredEvaluation:
     split: str
     rule: str
     """Threshold, resolution and what empty masks count."""
-    rows: Sequence[Row]
+    evaluation: Evaluation
+    """All rows. One that was read does not know its tolerance; ``rule`` has it."""
+    manifest: Mapping[str, object] = field(default_factory=dict)
+    """How it was made, and with which versions; empty if nothing says so."""
     seen: str = ""
     """How many of the images the model was trained on, in words; "" if unknown."""
     group_regex: str | None = None
     """Expression that named the patient in an image's file name when it was made."""
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """One an image, prompt family and wording."""
+        return self.evaluation.rows
 
 
 def describe_evaluation(
@@ -77,14 +86,18 @@ def _describe_seen(evaluation: Evaluation, seen: Seen) -> dict[str, object]:
     return {**seen.to_dict(), "mean_dice_of_others": others.mean("dice") if seen.known and others.rows else None}
 
 
-def write_evaluation(evaluation: Evaluation, content: Mapping[str, object], folder: Path) -> None:
+def write_evaluation(evaluation: Evaluation, content: Mapping[str, object], folder: Path) -> StoredEvaluation:
     """Write the rows and what ``describe_evaluation`` said of them.
+
+    Returns:
+        What ``read_evaluation`` would read, with the evaluation itself, which keeps the intervals that it has drawn.
 
     Raises:
         OutputError: If the folder cannot be written.
     """
     write_rows(evaluation.rows, folder / ROWS_NAME)
     write_json(folder / EVALUATION_NAME, content)
+    return StoredEvaluation(name=folder.resolve().name, evaluation=evaluation, **_read_about(folder / EVALUATION_NAME))
 
 
 def read_evaluations(folders: Sequence[Path]) -> list[StoredEvaluation]:
@@ -122,11 +135,10 @@ def read_evaluation(folder: Path, *, name: str | None = None) -> StoredEvaluatio
         DataError: If the folder is missing or holds no evaluation.
     """
     remedy = _check_there(folder)
-    about, group_regex = _read_about(folder / EVALUATION_NAME)
-    rows = read_rows(folder / ROWS_NAME)
+    about, rows = _read_about(folder / EVALUATION_NAME), read_rows(folder / ROWS_NAME)
     if not rows:
         raise DataError(f"{folder / ROWS_NAME}: no rows; {remedy}")
-    return StoredEvaluation(name=name or folder.resolve().name, rows=rows, group_regex=group_regex, **about)
+    return StoredEvaluation(name=name or folder.resolve().name, evaluation=Evaluation(tuple(rows)), **about)
 
 
 def _check_there(folder: Path) -> str:
@@ -138,19 +150,24 @@ def _check_there(folder: Path) -> str:
     return remedy
 
 
-def _read_about(path: Path) -> tuple[dict[str, str], str | None]:
-    """Texts of the description, and the expression that named patients."""
+def _read_about(path: Path) -> dict[str, Any]:
+    """Fields of ``StoredEvaluation`` that the description tells."""
     content = read_json(path)
-    if not isinstance(content, dict) or not all(isinstance(content.get(field), str) for field in FIELDS):
+    if not isinstance(content, dict) or not all(isinstance(content.get(each), str) for each in FIELDS):
         got = ", ".join(content) if isinstance(content, dict) else type(content).__name__
         raise DataError(f"{path}: expected an object with the texts {', '.join(FIELDS)}; got {got}.")
-    seen = content.get(SEEN)
+    seen, made, versions = (content.get(name) for name in (SEEN, MANIFEST, "versions"))
     text = seen.get("text") if isinstance(seen, dict) else None
-    about = {**{field: content[field] for field in FIELDS}, "seen": text if isinstance(text, str) else ""}
-    return about, _find_group_regex(content.get(MANIFEST))
+    manifest = made if isinstance(made, dict) else {}
+    return {
+        **{each: content[each] for each in FIELDS},
+        "manifest": manifest | ({"versions": versions} if versions else {}),
+        "seen": text if isinstance(text, str) else "",
+        "group_regex": _find_group_regex(manifest),
+    }
 
 
-def _find_group_regex(manifest: object) -> str | None:
-    settings = manifest.get("settings") if isinstance(manifest, dict) else None
+def _find_group_regex(manifest: Mapping[str, object]) -> str | None:
+    settings = manifest.get("settings")
     regex = settings.get("group_regex") if isinstance(settings, dict) else None
     return regex if isinstance(regex, str) else None

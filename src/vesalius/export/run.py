@@ -1,13 +1,14 @@
 """Export a trained segmenter to a folder of graphs, checked against the model and timed; or write nothing."""
 
 import os
+import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 
 import torch
 from rich.progress import Progress
@@ -17,7 +18,8 @@ from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import DataError, OutputError, require
 from vesalius.export.checking import CHECKED, DiceChange, check_dice, check_numbers, why_not_naming
 from vesalius.export.tracing import Tracing, check_exportable, quantise, trace_model, write_graph
-from vesalius.files import sha256_of
+from vesalius.files import end_of_name, sha256_of
+from vesalius.journal import alone
 from vesalius.models import Segmenter
 from vesalius.models.checkpoint_file import (
     JOBS,
@@ -43,11 +45,11 @@ class Timing:
     """Median milliseconds of one model, for one image at its working size and one prompt."""
 
     image: float
-    """To encode an image."""
+    """Time to encode an image."""
     prompt: float
-    """To encode a prompt, which is done once for any number of images."""
+    """Time to encode a prompt, which is done once for any number of images."""
     decoder: float
-    """To answer one prompt about one image."""
+    """Time to answer one prompt about one image."""
 
     @property
     def answer(self) -> float:
@@ -146,7 +148,7 @@ def export_model(
         calibrate: A data set: 8-bit graphs, calibrated on its training images and checked on its validation images.
 
     Raises:
-        OutputError: If ``out`` is there already or cannot be written.
+        OutputError: If ``out`` is there already, cannot be written, or another process exports to it.
         MissingPackageError: If the extra ``export`` is not installed.
         ModelError: If the model cannot be exported, or the export would not be the same model.
         DataError: If the data set cannot be read.
@@ -159,16 +161,28 @@ def export_model(
     model = load_segmenter(source)
     check_exportable(model)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=out.parent, prefix=".export-") as temporary:
-            folder = Path(temporary) / out.name
-            folder.mkdir()
+        with _unfinished(out) as folder:
             report = _fill(_Work(model, trace_model(model), folder, bar), runtime, data, checkpoint)
             os.replace(folder, out)
     except OSError as error:
         remedy = "check that the folder can be written and has room"
         raise OutputError(f"{out}: cannot be written ({error.strerror or error}); {remedy}.") from error
     return replace(report, folder=out)
+
+
+@contextmanager
+def _unfinished(out: Path) -> Iterator[Path]:
+    """A new folder beside ``out``, removed in the end; what an export left there that was killed is removed first."""
+    place = out.with_name(f".export-{end_of_name(out.name)}")
+    with alone(place, "export", ".lock"):
+        folder = place / "graphs"
+        try:
+            if folder.exists():
+                shutil.rmtree(folder)
+            folder.mkdir()
+            yield folder
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _read_split(root: Path, split: str) -> SegmentationDataset:

@@ -239,8 +239,9 @@ def quantise(
 @contextmanager
 def _without_advice() -> Iterator[None]:
     """Silence the quantiser's advice, which is followed where it matters."""
-    logging.disable(logging.WARNING)
+    before = logging.root.manager.disable  # as --quiet sets it
+    logging.disable(max(before, logging.WARNING))
     try:
         yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)

@@ -10,8 +10,16 @@ from pathlib import Path
 
 import pydicom
 
-from vesalius.errors import ImageError
-from vesalius.imaging.dicom_file import DicomStream, check_is_image, is_dicom, open_dicom, reading_dicom, sop_class
+from vesalius.errors import ImageError, join_first
+from vesalius.imaging.dicom_file import (
+    DicomStream,
+    check_is_dicom,
+    check_is_image,
+    is_dicom,
+    open_dicom,
+    reading_dicom,
+    sop_class,
+)
 from vesalius.imaging.dicom_frames import Frame, frames_of
 from vesalius.imaging.dicom_stacks import Stack, build_stacks, describe_stacks, load_small
 from vesalius.imaging.formats import DICOM_SUFFIXES, visible_files
@@ -149,16 +157,17 @@ def sort_files(paths: Sequence[Path]) -> SortedFiles:
     indexes: list[Path] = []
     for path in paths:
         try:
-            if path.suffix.lower() in DICOM_SUFFIXES or is_dicom(path):
-                _sort_one(path, series, indexes)
+            if path.suffix.lower() in DICOM_SUFFIXES:
+                check_is_dicom(path)
+            elif not is_dicom(path):
+                continue
+            _sort_one(path, series, indexes)
         except ImageError as error:
             broken.append((path, error))
     return SortedFiles(list(series.values()), broken, indexes)
 
 
 def _sort_one(path: Path, series: dict[str, SeriesFiles], indexes: list[Path]) -> None:
-    if not is_dicom(path):
-        raise ImageError(f"{path}: is not DICOM, or empty; name a DICOM file, or take this one out of the folder.")
     with reading_dicom(path), DicomStream(path) as file:
         header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(SORTING_KEYWORDS))
         if sop_class(header) == DIRECTORY:
@@ -271,6 +280,5 @@ def _undecodable(frames: Sequence[Frame]) -> dict[Path, ImageError]:
 def _left_out(failed: Sequence[tuple[Path, ImageError]], total: int) -> list[Notice]:
     if not failed:
         return []
-    listed = [str(error).replace(f"{path}: ", f"{path.name} ", 1).rstrip(".") for path, error in failed[:LISTED_FILES]]
-    more = f"; and {len(failed) - LISTED_FILES} more" if len(failed) > LISTED_FILES else ""
-    return [Notice(FILES_LEFT_OUT, "; ".join(listed) + more, count=len(failed), total=total)]
+    told = (str(error).replace(f"{path}: ", f"{path.name} ", 1).rstrip(".") for path, error in failed)
+    return [Notice(FILES_LEFT_OUT, join_first(told, LISTED_FILES, "; "), count=len(failed), total=total)]

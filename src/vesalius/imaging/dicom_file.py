@@ -270,6 +270,12 @@ class DicomFile:
     """Number of frames."""
 
 
+def check_is_dicom(path: Path) -> None:
+    """Refuse what is not DICOM, by an ImageError."""
+    if not is_dicom(path):
+        raise ImageError(f"{path}: is not DICOM, or empty; name a DICOM file, or take this one out of the folder.")
+
+
 def open_dicom(path: Path) -> DicomFile:
     """Parse the header of an image file and find its pixels.
 
@@ -280,8 +286,7 @@ def open_dicom(path: Path) -> DicomFile:
         ImageError: If it is not DICOM, damaged, cut off, too large, or of a kind that is no image (segmentation,
             report, whole-slide image).
     """
-    if not is_dicom(path):
-        raise ImageError(f"{path}: is not DICOM, or empty; name a DICOM file, or take this one out of the folder.")
+    check_is_dicom(path)
     with reading_dicom(path), DicomStream(path) as file:
         header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
         _name_transfer_syntax(header)

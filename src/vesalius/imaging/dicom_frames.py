@@ -217,7 +217,7 @@ class Frame:
     modality: str | None
     header: Mapping[str, str]
     instance: str = ""
-    """SOPInstanceUID."""
+    """SOPInstanceUID of its file."""
     window_function: WindowFunction = "LINEAR"
     """Function that applies the window."""
     hounsfield: bool = False

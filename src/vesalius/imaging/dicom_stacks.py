@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vesalius.errors import join_first
 from vesalius.imaging.dicom_frames import Frame
 from vesalius.imaging.image import MedicalImage, SourceFrame
 from vesalius.imaging.lazy import LazyPixels
-from vesalius.imaging.orientation import Affine, nearest_plane, places_volume, plane_of, to_display_order
+from vesalius.imaging.orientation import LPS_TO_RAS, Affine, nearest_plane, places_volume, plane_of, to_display_order
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, FRAMES, KEPT_MEGABYTES, Notice
-
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""DICOM's world axes to nibabel's."""
 
 SAME_DIRECTION = 1e-3
 """Difference of direction cosines up to which orientations count as equal."""
@@ -101,8 +99,7 @@ def load_small(stacks: Sequence[Stack], only: int | None = None) -> list[Stack]:
 
 def describe_stacks(stacks: Sequence[Stack]) -> str:
     """The first stacks in words, numbered from 1, and how many there are beyond them."""
-    some = [f"{number} ({stack})" for number, stack in enumerate(stacks[:LISTED_STACKS], start=1)]
-    return "; ".join(some) + (f"; and {len(stacks) - LISTED_STACKS} more" if len(stacks) > LISTED_STACKS else "")
+    return join_first((f"{number} ({stack})" for number, stack in enumerate(stacks, start=1)), LISTED_STACKS, "; ")
 
 
 def _without_copies(frames: Sequence[Frame]) -> list[Frame]:

@@ -72,6 +72,21 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in RASTER_SUFFIXES
 
 
+def is_volume_file(path: Path) -> bool:
+    """Whether a file's name is that of a volume."""
+    return path.name.lower().endswith(VOLUME_SUFFIXES)
+
+
+def is_gzip(start: bytes) -> bool:
+    """Whether a file that starts so is compressed by gzip."""
+    return start.startswith(b"\x1f\x8b")
+
+
+def is_jpeg(path: Path) -> bool:
+    """Whether a path is a JPEG file by its content, so that its values are not quite what was drawn."""
+    return path.is_file() and read_start(path).startswith(b"\xff\xd8\xff")
+
+
 def has_raster_mark(start: bytes) -> bool:
     """Whether a file that starts so is a picture, however damaged behind its first bytes."""
     return start.startswith(RASTER_MARKS)
@@ -138,6 +153,11 @@ def file_stem(name: str) -> str:
     lower = name.lower()
     suffix = max((each for each in IMAGE_SUFFIXES if lower.endswith(each)), key=len, default="")
     return name[: len(name) - len(suffix)] or name
+
+
+def path_stem(path: Path) -> str:
+    """What a file or folder is called: of a file without the suffix of its format, of a folder the whole name."""
+    return path.name if path.is_dir() else file_stem(path.name)
 
 
 def visible_files(

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
-from typing import get_args
+from typing import TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.errors import ImageError, unknown_name
-from vesalius.imaging.formats import VOLUME_SUFFIXES
+from vesalius.imaging.formats import is_volume_file
 from vesalius.imaging.header import Finding, HeaderFacts, find_purpose
 from vesalius.imaging.intensity import WindowFunction, asked_range, default_range
 from vesalius.imaging.lazy import LazyPixels, Pixels
@@ -33,6 +33,7 @@ __all__ = ["MedicalImage", "Pixels"]
 
 NO_SHEAR = 1e-3
 """Cosine between voxel axes up to which they count as orthogonal."""
+Frame = TypeVar("Frame")
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class SourceFrame:
     """Where one slice lies on disk."""
 
     path: Path
-    """DICOM file."""
+    """The DICOM file that it lies in."""
     index: int
     """Frame of the file, from 0."""
     whole: bool = True
@@ -143,6 +144,11 @@ class MedicalImage:
         return None if self.affine is None else nearest_plane(self.affine)
 
     @property
+    def is_placed(self) -> bool:
+        """Whether the file says where it lies in the patient; a volume's file that does not still has an affine."""
+        return (self.plane if is_volume_file(self.source) else self.affine) is not None
+
+    @property
     def protocol(self) -> Finding | None:
         """Protocol of an MR series by its header; None for other modalities."""
         if self.modality != "MR":
@@ -159,9 +165,10 @@ class MedicalImage:
     @property
     def frames_in_display_order(self) -> tuple[SourceFrame, ...]:
         """Frame of each slice in display order; empty where slices do not come from a frame each."""
-        frames = self.source_frames
-        if len(frames) != len(self.pixels):
-            return ()
+        return self.in_display_order(self.source_frames) if len(self.source_frames) == len(self.pixels) else ()
+
+    def in_display_order(self, frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
+        """What there is of each of `source_frames`, in the order in which slices are displayed."""
         if self.affine is not None and self.source_affine is not None:
             order, backwards = grid_order(self.affine, self.source_affine)
             return frames[::-1] if order[2] == 0 and backwards[2] else frames
@@ -225,7 +232,7 @@ class MedicalImage:
             slices: Slices of this image, in any plane.
         """
         depth, height, width = slices.pixels.shape[:3]
-        straighten = self.sheared and not self.source.name.lower().endswith(VOLUME_SUFFIXES)
+        straighten = self.sheared and not is_volume_file(self.source)
         return MaskGrid.of((depth, height, width), slices.affine, self.source_affine, straighten=straighten)
 
     def to_source_grid(

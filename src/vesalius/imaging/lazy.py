@@ -100,10 +100,15 @@ class LazyPixels:
         MEGABYTES.check(megabytes(self.size * 2), self.source)
         whole = np.empty(self.shape, np.int16)
         for index, values in enumerate(self):
-            if values.min() < INT16.min or values.max() > INT16.max or (values != np.rint(values)).any():
+            if not fits_int16(values):
                 return np.asarray(self)
             whole[index] = values
         return whole
+
+
+def fits_int16(values: NDArray[np.generic]) -> bool:
+    """Whether all values are whole numbers of 16 bit."""
+    return bool(values.min() >= INT16.min and values.max() <= INT16.max and (values == np.rint(values)).all())
 
 
 def keep_small(pixels: LazyPixels) -> Pixels | LazyPixels:

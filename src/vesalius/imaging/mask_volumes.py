@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from vesalius.imaging.formats import VOLUME_SUFFIXES
+from vesalius.imaging.formats import is_volume_file
 from vesalius.imaging.image import MedicalImage
-from vesalius.imaging.orientation import Affine
+from vesalius.imaging.orientation import Affine, flip_axes
 from vesalius.imaging.raster import write_labels, write_mask
 from vesalius.imaging.safeguards import Notice
 from vesalius.imaging.slices import SliceStack, overlay, to_file_order, to_square_pixels
@@ -126,7 +126,33 @@ class PackedMasks:
             stop = min(start + BLOCK, length)
             part = slice(length - stop, length - start) if backwards[2] else slice(start, stop)
             block = np.transpose(self.cut(order[2], part), order[::-1])
-            yield from np.flip(block, tuple(axis for axis, turned in enumerate(reversed(backwards)) if turned))
+            yield from flip_axes(block, reversed(backwards))
+
+
+class StackedPlanes:
+    """Values of a whole volume whose slices can be read in any order.
+
+    Args:
+        values: [D, H, W].
+    """
+
+    def __init__(self, values: Values) -> None:
+        self._values = values
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """[D, H, W]."""
+        depth, height, width = self._values.shape
+        return depth, height, width
+
+    def __getitem__(self, index: int) -> Values:
+        plane: Values = self._values[index]
+        return plane
+
+    def planes(self, order: Sequence[int], backwards: Sequence[bool]) -> Iterator[Values]:
+        """See `PackedMasks.planes`."""
+        turned = flip_axes(self._values.transpose(order), backwards)
+        return (turned[:, :, index].T for index in range(turned.shape[2]))
 
 
 def write_volume(
@@ -162,14 +188,14 @@ def write_volume(
     planes = masks.planes(grid.order, grid.backwards)
     if grid.straight is not None:
         planes = grid.straight.move(planes)
-    like = image.source if image.source.name.lower().endswith(VOLUME_SUFFIXES) and image.source.is_file() else None
+    like = image.source if is_volume_file(image.source) and image.source.is_file() else None
     write_mask_volume(path, planes, grid.shape, grid.affine, like=like, dtype=dtype, slope=slope, screen=screen)
     return () if grid.straight is None else (STRAIGHTENED,)
 
 
 def is_volume(image: MedicalImage, slices: SliceStack) -> bool:
     """Whether the mask of an image is a volume: for series, clips and volume files, but not for single pictures."""
-    return len(slices) > 1 or image.source.name.lower().endswith(VOLUME_SUFFIXES)
+    return len(slices) > 1 or is_volume_file(image.source)
 
 
 def write_masks(path: Path, image: MedicalImage, slices: SliceStack, masks: Planes) -> tuple[Notice, ...]:

@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from vesalius.errors import ImageError
 from vesalius.files import writing
-from vesalius.imaging.formats import read_start, reading, refuse_other_formats
+from vesalius.imaging.formats import is_gzip, read_start, reading, refuse_other_formats
 from vesalius.imaging.header import read_sidecar
 from vesalius.imaging.image import MedicalImage
 from vesalius.imaging.intensity import REACHES_AIR, looks_like_hounsfield, zero_missing
@@ -319,7 +319,7 @@ def _open(path: Path, number: int) -> StoredVolume:
 
 
 def _check_compression(path: Path, start: bytes) -> None:
-    name, packed = path.name.lower(), start.startswith(b"\x1f\x8b")
+    name, packed = path.name.lower(), is_gzip(start)
     if packed and name.endswith(".nii"):
         raise ImageError(f"{path}: is compressed by gzip, which its name does not say; rename it to end in .nii.gz.")
     if start.startswith(HEADER_SIZES) and name.endswith(".nii.gz"):

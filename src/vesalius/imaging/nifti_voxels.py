@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.errors import ImageError
-from vesalius.imaging.formats import read_start
+from vesalius.imaging.formats import is_gzip, read_start
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, KEPT_MEGABYTES, megabytes
 
 READ_AT_ONCE = 2**20
@@ -43,7 +43,7 @@ def find_voxels(
     number, volumes = which
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
     start, end = offset + number * size, offset + volumes * size
-    if not read_start(path).startswith(b"\x1f\x8b"):
+    if not is_gzip(read_start(path)):
         present = path.stat().st_size
         if present < end:
             raise ImageError(

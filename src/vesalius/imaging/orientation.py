@@ -27,6 +27,9 @@ WORLD_AXES: Mapping[Plane, tuple[int, int, int]] = MappingProxyType(
 DISPLAY_SIGNS = (1, -1, -1)
 """Sign of the world coordinate's change along slices, rows and columns."""
 
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""World axes of DICOM, ITK and NRRD to nibabel's, and back."""
+
 OBLIQUE_BELOW = 0.8
 """Largest component of the slice normal below which a plane is oblique (36.9°; Clunie's rule)."""
 
@@ -143,7 +146,12 @@ def to_grid(pixels: NDArray[Scalar], affine: Affine, target: Affine) -> NDArray[
         The volume (a view) with the axes of ``target``.
     """
     order, backwards = grid_order(affine, target)
-    return np.flip(np.transpose(pixels, order), tuple(axis for axis, turned in enumerate(backwards) if turned))
+    return flip_axes(np.transpose(pixels, order), backwards)
+
+
+def flip_axes(array: NDArray[Scalar], backwards: Iterable[bool]) -> NDArray[Scalar]:
+    """Mirror an array (a view) along its first axes, along each that runs backwards."""
+    return np.flip(array, tuple(axis for axis, back in enumerate(backwards) if back))
 
 
 def onto_grid(pixels: NDArray[Scalar], affine: Affine, target: Affine) -> NDArray[Scalar] | None:
@@ -232,9 +240,9 @@ class MaskGrid:
     """The grid (i, j, k) of the mask volumes of an image, and how slices as displayed lie on it."""
 
     order: Sequence[int]
-    """For each of i, j and k, the axis of the slices [D, H, W], 0 to 2."""
+    """Axis of the slices [D, H, W], 0 to 2, for each of i, j and k."""
     backwards: Sequence[bool]
-    """For each of i, j and k, whether it runs the other way."""
+    """Whether that axis runs the other way, for each of i, j and k."""
     shape: tuple[int, int, int]
     """Voxels along i, j and k."""
     affine: Affine | None
@@ -267,5 +275,4 @@ class MaskGrid:
     def to_display(self, volume: NDArray[Scalar]) -> NDArray[Scalar]:
         """A volume [i, j, k] of this grid as slices [D, H, W]."""
         stored = volume if self.straight is None else self.straight.move_back(volume)
-        turned = np.flip(stored, tuple(axis for axis, back in enumerate(self.backwards) if back))
-        return turned.transpose(np.argsort(self.order))
+        return flip_axes(stored, self.backwards).transpose(np.argsort(self.order))

@@ -10,12 +10,19 @@ from PIL import Image
 
 from vesalius.errors import ImageError
 from vesalius.files import writing
-from vesalius.imaging.formats import LOSSLESS_SUFFIXES, RASTER_SUFFIXES, has_raster_mark, read_start, reading
+from vesalius.imaging.formats import (
+    LOSSLESS_SUFFIXES,
+    RASTER_SUFFIXES,
+    has_raster_mark,
+    is_jpeg,
+    read_start,
+    reading,
+)
 from vesalius.imaging.image import MedicalImage
 from vesalius.imaging.intensity import zero_missing
 from vesalius.imaging.lazy import LazyPixels, Pixels, keep_small
 from vesalius.imaging.safeguards import FRAMES, PIXELS, Notice, quiet, read_stated_size
-from vesalius.imaging.slices import BAND_PIXELS
+from vesalius.imaging.slices import BAND_PIXELS, to_bytes
 
 ORIENTATION_TAG = 0x0112
 """EXIF tag of the camera's orientation."""
@@ -104,7 +111,7 @@ def is_raster(path: Path) -> bool:
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
-    """Read a mask: where a file holds 0 and one other value, that is foreground, else the type's upper half.
+    """Read a mask: where a file holds 0 and one other value, that is foreground (`part_values`), else the upper half.
 
     So 0 and 1, 0 and 100, and 0 and 255 in 16 bit are masks; of more values (blurred or compressed ones), more than 127
     of 8 bit and more than 32767 of 16 bit is foreground. Colour masks count by their brightest channel. Only the first
@@ -118,10 +125,34 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     """
     values = _read_one(path, 0)
     grey = values.max(axis=2) if values.ndim == 3 else values
-    largest = grey.max()
-    if not ((grey != 0) & (grey != largest)).any() and (largest <= 1 or not grey.all()):
-        return np.asarray(grey > 0)
-    return np.asarray(grey > (32767 if grey.dtype == np.uint16 else 127))
+    found = part_values(grey, lossy=is_jpeg(path))
+    return above_half(grey) if found is None else found
+
+
+def part_values(
+    values: NDArray[np.generic], threshold: float | None = None, *, lossy: bool = False
+) -> NDArray[np.bool_] | None:
+    """What is inside, where the values of a mask leave no doubt; None where they do.
+
+    Of 0 and one other value, the other is inside; a single value is wholly inside, or outside if it is 0.
+
+    Args:
+        values: Of any shape.
+        threshold: Values above it are inside; None if the values decide.
+        lossy: Whether they were compressed with losses: black may have become 1 to 8, so a single value is parted at
+            half of the range.
+    """
+    if threshold is not None:
+        return np.asarray(values.astype(np.float64) > threshold)
+    background, highest = values == 0, values.max()
+    if lossy and bool((values == highest).all()):
+        return above_half(values)
+    return ~background if bool((background | (values == highest)).all()) else None
+
+
+def above_half(values: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Which values are in the upper half of the range of their type, 8 or 16 bit."""
+    return np.asarray(np.greater(values, 32767 if values.dtype == np.uint16 else 127), np.bool_)
 
 
 def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
@@ -171,9 +202,8 @@ def write_rgb(path: Path, rgb: NDArray[np.floating] | NDArray[np.uint8]) -> None
     if rgb.ndim != 3 or rgb.shape[2] != 3:
         raise ImageError(f"{path}: expected a picture [H, W, 3], got {list(rgb.shape)}.")
     check_picture_name(path)
-    levels = rgb if rgb.dtype == np.uint8 else np.rint(np.clip(rgb, 0, 1) * 255)
     with writing(path) as unfinished:
-        Image.fromarray(levels.astype(np.uint8)).save(unfinished)
+        Image.fromarray(to_bytes(rgb)).save(unfinished)
 
 
 def check_picture_name(path: Path) -> None:

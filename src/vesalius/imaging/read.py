@@ -1,19 +1,17 @@
 """The way in: any file or folder becomes a `MedicalImage`; content decides, not names."""
 
-import importlib
 import os
-from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
 
 from vesalius.errors import ImageError, MissingPackageError
 from vesalius.imaging.formats import (
     DICOM_SUFFIXES,
     IMAGE_SUFFIXES,
     RASTER_SUFFIXES,
-    VOLUME_SUFFIXES,
     has_dicom_mark,
     is_picture,
+    is_volume_file,
     missing,
     read_start,
     refuse_other_formats,
@@ -24,9 +22,6 @@ from vesalius.imaging.picture_stacks import find_picture_stacks, read_picture_st
 from vesalius.imaging.raster import is_raster, read_raster
 from vesalius.imaging.safeguards import warn_of
 
-Choices = Mapping[str, int | str | None]
-"""The caller's choices by name: series, stack, volume and frame; None for none."""
-
 CHOSEN_AMONG = {
     "series": "a folder of several DICOM series",
     "stack": "a DICOM file or series of several stacks of slices",
@@ -34,6 +29,30 @@ CHOSEN_AMONG = {
     "frame": "a multi-frame DICOM file or a TIFF of several pages",
 }
 """The files among whose parts each choice is made."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the caller chose of a file or folder that holds several images; see `read_image`."""
+
+    series: str | int | None = None
+    """SeriesInstanceUID or number of a DICOM series."""
+    stack: int | None = None
+    """Number of a stack of slices."""
+    volume: int | None = None
+    """Number of a volume."""
+    frame: int | None = None
+    """Number of a frame."""
+
+    def __bool__(self) -> bool:
+        return bool(self.to_dict())
+
+    def to_dict(self) -> dict[str, int | str]:
+        """The choices that were made, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+NO_CHOICES = Choices()
 
 
 def read_image(
@@ -68,21 +87,21 @@ def read_image(
         >>> from vesalius.imaging.read import read_image
         >>> read_image("knee/").slices("sagittal")  # doctest: +SKIP
     """
-    image = load_image(Path(path), {"series": series, "stack": stack, "volume": volume, "frame": frame})
+    image = load_image(Path(path), Choices(series, stack, volume, frame))
     warn_of(image.notices, image.source)
     return image
 
 
-def load_image(path: Path, choices: Choices) -> MedicalImage:
-    """Read as `read_image` does, without warnings, for callers that show the notices themselves.
-
-    Args:
-        path: File or folder.
-        choices: Series, stack, volume and frame; absent ones are None.
-    """
+def load_image(path: Path, choices: Choices = NO_CHOICES) -> MedicalImage:
+    """Read as `read_image` does, without warnings, for callers that show the notices themselves."""
     if not os.path.exists(path):  # nor is there a name that is too long
         raise missing(path)
-    return _read_folder(path, choices) if path.is_dir() else _read_file(path, choices)
+    try:
+        return _read_folder(path, choices) if path.is_dir() else _read_file(path, choices)
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            f"{path}: reading it needs {error.name}, which is not installed; install it with: pip install {error.name}"
+        ) from error
 
 
 def _read_file(path: Path, choices: Choices) -> MedicalImage:
@@ -92,17 +111,30 @@ def _read_file(path: Path, choices: Choices) -> MedicalImage:
         raise ImageError(f"{path}: is empty; copy or export it again.")
     start = read_start(path)
     if has_dicom_mark(start):
-        return _read_with("dicom", "read_dicom", path, _only(path, choices, "stack", "frame"))
+        return _read_dicom(path, choices)
     refuse_other_formats(path, start)
-    if path.name.lower().endswith(VOLUME_SUFFIXES):
-        return _read_with("nifti", "read_nifti", path, _only(path, choices, "volume"))
+    if is_volume_file(path):
+        from vesalius.imaging.nifti import read_nifti  # nibabel loads slowly
+
+        _allow(path, choices, "volume")
+        return read_nifti(path, volume=choices.volume)
     if is_raster(path) or path.suffix.lower() in RASTER_SUFFIXES:
-        return read_raster(path, **_only(path, choices, "frame"))  # type: ignore[arg-type]  # a number or None
-    if _module("dicom_file", path).is_dicom(path):
-        return _read_with("dicom", "read_dicom", path, _only(path, choices, "stack", "frame"))
+        _allow(path, choices, "frame")
+        return read_raster(path, frame=choices.frame)
+    from vesalius.imaging.dicom_file import is_dicom  # pydicom loads slowly
+
+    if is_dicom(path):
+        return _read_dicom(path, choices)
     raise ImageError(
         f"{path}: is no image Vesalius reads; expected DICOM or one of {', '.join(IMAGE_SUFFIXES)}. Convert it first."
     )
+
+
+def _read_dicom(path: Path, choices: Choices) -> MedicalImage:
+    from vesalius.imaging.dicom import read_dicom
+
+    _allow(path, choices, "stack", "frame")
+    return read_dicom(path, stack=choices.stack, frame=choices.frame)
 
 
 def _read_folder(folder: Path, choices: Choices) -> MedicalImage:
@@ -112,14 +144,17 @@ def _read_folder(folder: Path, choices: Choices) -> MedicalImage:
     pictures = [file for file in files if is_picture(file)]
     stacks = [] if any(map(_is_marked, files)) else find_picture_stacks(pictures)
     if len(stacks) == 1 and len(stacks[0]) == len(pictures):
-        _only(folder, choices)
+        _allow(folder, choices)
         return read_picture_stack(stacks[0], folder)
     if files and len(pictures) == len(files):
         raise ImageError(
             f"{folder}: holds no DICOM image; name a folder with a series, or a single picture file (its "
             f"{len(pictures)} pictures are not numbered slices of one size and prefix)."
         )
-    return _read_with("dicom", "read_series", folder, _only(folder, choices, "series", "stack"))
+    from vesalius.imaging.dicom import read_series
+
+    _allow(folder, choices, "series", "stack")
+    return read_series(folder, series=choices.series, stack=choices.stack)
 
 
 def _is_marked(path: Path) -> bool:
@@ -127,30 +162,15 @@ def _is_marked(path: Path) -> bool:
     return not is_picture(path) and (path.suffix.lower() in DICOM_SUFFIXES or has_dicom_mark(read_start(path)))
 
 
-def _only(path: Path, choices: Choices, *allowed: str) -> Choices:
-    """The choices that a reader takes.
+def _allow(path: Path, choices: Choices, *allowed: str) -> None:
+    """Refuse choices that a reader does not take.
 
     Raises:
-        ImageError: If another choice was made.
+        ImageError: If one was made.
     """
-    for name, value in choices.items():
-        if value is not None and name not in allowed:
+    for name in choices.to_dict():
+        if name not in allowed:
             raise ImageError(
                 f"{path}: '{name}' (on the command line --{name}) chooses among {CHOSEN_AMONG[name]}, which this is "
                 "not; leave it out."
             )
-    return {name: choices.get(name) for name in allowed}
-
-
-def _read_with(module: str, function: str, path: Path, choices: Choices) -> MedicalImage:
-    image: MedicalImage = getattr(_module(module, path), function)(path, **choices)
-    return image
-
-
-def _module(name: str, path: Path) -> ModuleType:
-    try:
-        return importlib.import_module(f"vesalius.imaging.{name}")
-    except ModuleNotFoundError as error:
-        raise MissingPackageError(
-            f"{path}: reading it needs {error.name}, which is not installed; install it with: pip install {error.name}"
-        ) from error

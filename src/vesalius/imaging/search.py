@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -16,13 +16,14 @@ from vesalius.imaging.formats import (
     file_stem,
     has_dicom_mark,
     has_raster_mark,
+    is_volume_file,
     missing,
     read_start,
     visible_files,
 )
 from vesalius.imaging.header import sidecar_path
 from vesalius.imaging.picture_stacks import find_picture_stacks, read_picture_stack
-from vesalius.imaging.read import load_image
+from vesalius.imaging.read import NO_CHOICES, Choices, load_image
 from vesalius.imaging.safeguards import Notice
 from vesalius.records import KINDS, result_files
 
@@ -41,8 +42,8 @@ class FoundSeries:
     """Whether the files are numbered pictures."""
     uid: str = ""
     """SeriesInstanceUID of DICOM files; "" if they have none, or are damaged."""
-    choices: Mapping[str, int | str | None] = field(default_factory=dict)
-    """Chosen series, stack, volume and frame, as `read_image` takes them."""
+    choices: Choices = NO_CHOICES
+    """What was chosen of the source."""
 
     @property
     def first(self) -> str:
@@ -67,7 +68,7 @@ class FoundSeries:
 
             return [stack.image for stack in read_files(self.files, self.source)]
         if not self.source.is_file() or not has_dicom_mark(read_start(self.source)):
-            image = load_image(self.source, {})
+            image = load_image(self.source)
             if "SOPClassUID" not in image.header:
                 return [image]
         from vesalius.imaging.dicom import read_stacks
@@ -103,7 +104,7 @@ class SourceImage:
         """Number, bytes and newest time (ns) of its files and BIDS headers, which differ once the image was changed."""
         source = self.found.source
         files = self.found.files or (visible_files(source) if source.is_dir() else [source])
-        headers = [sidecar_path(each) for each in files if each.name.lower().endswith(VOLUME_SUFFIXES)]
+        headers = [sidecar_path(each) for each in files if is_volume_file(each)]
         facts = [each.stat() for each in dict.fromkeys([*files, *headers]) if os.path.exists(each)]
         newest = max((each.st_mtime_ns for each in facts), default=0)
         return {"files": len(facts), "bytes": sum(each.st_size for each in facts), "changed": newest}
@@ -165,14 +166,7 @@ def list_sources(
 
 
 def find_series(
-    path: Path,
-    *,
-    series: str | int | None = None,
-    stack: int | None = None,
-    volume: int | None = None,
-    frame: int | None = None,
-    each: bool = False,
-    notices: list[Notice] | None = None,
+    path: Path, choices: Choices = NO_CHOICES, *, each: bool = False, notices: list[Notice] | None = None
 ) -> list[FoundSeries]:
     """List the series of a file or of a folder with its subfolders.
 
@@ -182,10 +176,7 @@ def find_series(
 
     Args:
         path: File or folder.
-        series: See `read_image`, as for the next three.
-        stack: Number of a stack.
-        volume: Number of a volume.
-        frame: Number of a frame.
+        choices: See `read_image`.
         each: Whether numbered pictures are listed one by one.
         notices: Takes what is said of files of a folder that are passed over.
 
@@ -194,9 +185,8 @@ def find_series(
     """
     if not os.path.exists(path):  # nor is there a name that is too long
         raise missing(path)
-    choices = {"series": series, "stack": stack, "volume": volume, "frame": frame}
-    if any(value is not None for value in choices.values()):
-        return [FoundSeries(path, _list_chosen(path, series), choices=choices)]
+    if choices:
+        return [FoundSeries(path, _list_chosen(path, choices.series), choices=choices)]
     if not path.is_dir():
         return [FoundSeries(path)]
     links: list[Path] = []
@@ -220,7 +210,7 @@ def find_series(
 def _count_others(files: Sequence[Path], links: Sequence[Path], found: Sequence[FoundSeries]) -> Counter[str]:
     """Ending of files that are no images -> their number, with links to nothing as a kind of their own."""
     used = {file for one in found for file in (one.source, *one.files)}
-    used |= {sidecar_path(file) for file in used if file.name.lower().endswith(VOLUME_SUFFIXES)}
+    used |= {sidecar_path(file) for file in used if is_volume_file(file)}
     left = [file for file in files if file not in used and file.name != "DICOMDIR"]
     counts = Counter(file.suffix.lower() or "without an ending" for file in left)
     return counts + Counter({"broken link": len(links)})

@@ -11,7 +11,7 @@ from PIL import Image
 from vesalius.errors import ImageError
 from vesalius.imaging.intensity import DisplayRange, to_display_values
 from vesalius.imaging.lazy import LazyPixels
-from vesalius.imaging.orientation import Affine, Plane, Scalar, grid_order, slice_normal, voxel_spacing
+from vesalius.imaging.orientation import Affine, Plane, Scalar, flip_axes, grid_order, slice_normal, voxel_spacing
 
 MAX_SPACING_RATIO = 100.0
 """Ratio of pixel spacings beyond which the header is damaged."""
@@ -186,8 +186,19 @@ def _stretch(rgb: NDArray[np.float32], axis: int, length: int) -> NDArray[np.flo
     return stretched
 
 
+def to_bytes(rgb: NDArray[np.floating] | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Display values in [0, 1], of any shape, as 0–255, those beyond cut off; bytes stay as they are."""
+    if rgb.dtype == np.uint8:
+        return rgb.astype(np.uint8, copy=False)
+    levels: NDArray[np.uint8] = np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
+    return levels
+
+
 AMBER = (255, 176, 0)
 """Visible on grey and on mucosa, and to colour-blind readers."""
+
+SKY = (86, 180, 233)
+"""A blue that colour-blind readers tell from amber."""
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Colours that colour-blind readers tell apart (Okabe and Ito)."""
@@ -252,8 +263,7 @@ def to_file_order(mask: NDArray[Scalar], slices: SliceStack) -> NDArray[Scalar]:
     if order[2] != 0:  # cut across the file's own slices
         return mask
     stored = mask if order[1] == 1 else mask.T  # rows j, columns i
-    turned = tuple(axis for axis, back in enumerate((backwards[1], backwards[0])) if back)
-    return np.ascontiguousarray(np.flip(stored, turned))
+    return np.ascontiguousarray(flip_axes(stored, (backwards[1], backwards[0])))
 
 
 def shrink(levels: NDArray[np.uint8], side: int, how: Image.Resampling) -> NDArray[np.uint8]:

@@ -21,7 +21,7 @@ class PlattScaling:
     offsets: tuple[float, ...]
 
     def probabilities(self, scores: Array) -> Array:
-        """That a label shows.
+        """Probability that each label shows.
 
         Args:
             scores: [N, L].

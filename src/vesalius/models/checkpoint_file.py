@@ -40,7 +40,7 @@ MAX_BYTES = 10_000_000
 GraphProgram = Literal["onnx", "openvino"]
 GRAPH_PROGRAMS: tuple[GraphProgram, ...] = get_args(GraphProgram)
 SUFFIX: Mapping[GraphProgram, str] = {"onnx": ".onnx", "openvino": ".xml"}
-"""Of the file that a program opens."""
+"""Ending of the file that a program opens."""
 GraphName = Literal["image", "text", "decoder"]
 GRAPHS: tuple[GraphName, ...] = get_args(GraphName)
 NumberFormat = Literal["float32", "int8"]

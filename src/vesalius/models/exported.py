@@ -248,13 +248,17 @@ def open_exported(folder: Path, contract: ExportContract) -> ExportedSegmenter:
 
     Raises:
         MissingPackageError: If the program that runs the graphs is not installed.
-        ModelError: If a graph is missing or cannot be read.
+        ModelError: If a graph is missing or cannot be read, or there is no such model.
     """
-    with torch.device("meta"):  # its tokenizer and sizes are wanted, not its weights
-        original = as_segmenter(build_model(contract.recipe.name, **contract.recipe.options))
+    place = folder / CONTRACT_NAME
+    try:
+        with torch.device("meta"):  # its tokenizer and sizes are wanted, not its weights
+            original = as_segmenter(build_model(contract.recipe.name, **contract.recipe.options))
+    except ModelError as error:
+        raise ModelError(f"{place}: {error} Export the model again.") from error
     files = {graph: contract.graph_file(graph) for graph in GRAPHS}
     missing = [graph for graph in GRAPHS if files[graph] is None and (graph != "text" or original.reads_text)]
     if missing:
-        raise ModelError(f"{folder / CONTRACT_NAME}: has no graph for {', '.join(missing)}; export the model again.")
+        raise ModelError(f"{place}: has no graph for {', '.join(missing)}; export the model again.")
     graphs = {graph: open_graph(folder / file) for graph, file in files.items() if file is not None}
     return ExportedSegmenter(original, graphs).eval()

@@ -109,7 +109,7 @@ class TextCache:
 
     Args:
         model: Its text encoder must stay as it is for as long as the cache is used.
-        at_once: New prompts that are encoded together. With 1, a prompt's features do not depend on its company, not
+        at_once: New prompts that are encoded together. With 1, a prompt's features do not depend on its batch, not
             even in the last bit.
         limit_bytes: Memory of all that is cached between two calls.
     """
@@ -161,9 +161,9 @@ def count_bytes(features: TextFeatures) -> int:
 PROMPTS_AT_ONCE = 4
 """Prompts decoded together; bounds memory, changes no number."""
 IMAGES_AT_ONCE = 16
-"""Images encoded together on a GPU; on a CPU, where numbers are published, none depends on an image's company."""
+"""Images encoded together on a GPU; on a CPU, where numbers are published, none depends on an image's batch."""
 PIXELS_AT_ONCE = 2**24
-"""Of images encoded together, all in all; 200 MB of RGB."""
+"""Largest number of pixels of all images encoded together; 200 MB of RGB."""
 Item = TypeVar("Item")
 
 

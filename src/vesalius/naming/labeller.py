@@ -3,7 +3,7 @@
 First what headers say, then models with their calibration, then the labeller.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -170,6 +170,31 @@ def render_for_model(slices: SliceStack, index: int, side: int) -> Floats:
     return resize_rgb(rgb, side)
 
 
+def shows_anything(rgb: Floats) -> bool:
+    """Whether a slice, as `render_for_model` gives it, holds more than one value; of others no model can tell."""
+    return bool(np.ptp(rgb, axis=(0, 1)).max() >= LEAST_CONTRAST)
+
+
+def label_slices(phrases: Phrasebook, odds: Mapping[str, Floats], shows: Bools) -> dict[str, Probabilities]:
+    """What pixels tell of slices, each alone; a slice that shows nothing gets 0 throughout.
+
+    Args:
+        phrases: The phrases that slices were compared with.
+        odds: Question -> log-odds [D, L]; with organs, stations too.
+        shows: Slices that show anything, [D].
+
+    Returns:
+        Question -> probabilities [D, L].
+    """
+    found = {
+        name: Probabilities(phrases.labels[name], np.where(shows[:, None], phrases.probabilities(name, rows), 0.0))
+        for name, rows in odds.items()
+    }
+    if phrases.calibration.caps_organs:
+        found["organs"] = cap_organs(found["organs"], found["stations"])
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class _EncodedStack:
     """One stack and the scores of its slices."""
@@ -218,7 +243,7 @@ class AnatomyLabeller:
             self.runtime = as_runtime(model, device=device, precision=precision)
         self._name = str(model) if isinstance(model, str | Path) else type(model).__name__
         self.calibration = calibration or own
-        self._phrases = Phrasebook(self.runtime, self.calibration)
+        self._phrases = Phrasebook(self.runtime, self.calibration, self._name)
 
     def label(
         self,
@@ -278,7 +303,7 @@ class AnatomyLabeller:
             for place in range(start, min(start + SLICES_AT_ONCE, len(slices))):
                 positions.append(slices.position_mm(place))
                 small.append(render_for_model(slices, place, side))
-                shows.append(bool(np.ptp(small[-1], axis=(0, 1)).max() >= LEAST_CONTRAST))
+                shows.append(shows_anything(small[-1]))
             vectors.append(self.runtime.embed_image(np.stack(small)))
             on_slices(len(small))
         return _EncodedStack(image, positions, self._phrases.odds(to_unit(np.concatenate(vectors))), np.array(shows))
@@ -295,26 +320,21 @@ class AnatomyLabeller:
         return Answer(self._phrases.labels[question][best] if sure else None, probability, "pixels")
 
     def _name_slices(self, seen: _EncodedStack, plane: str | None, first: int, smooth: bool) -> list[SliceName]:
-        asked = {name: self._phrases.probabilities(name, seen.odds[name]) for name in ("stations", "organs")}
-        stations, organs = (
-            Probabilities(self._phrases.labels[name], np.where(seen.shows[:, None], values, 0.0))
-            for name, values in asked.items()
-        )
-        if self.calibration.caps_organs:
-            organs = cap_organs(organs, stations)
+        asked = {name: seen.odds[name] for name in ("stations", "organs")}
+        found = label_slices(self._phrases, asked, seen.shows)
         smoothing = smoothing_of(seen.image) if smooth else None
         least = self.calibration.least_probability
         places = [position or 0.0 for position, shows in zip(seen.positions, seen.shows, strict=True) if shows]
 
-        def name(found: Probabilities, decide: Callable[..., Bools]) -> tuple[Probabilities, Bools]:
-            named = np.zeros(found.values.shape, np.bool_)
+        def name(each: Probabilities, decide: Callable[..., Bools]) -> tuple[Probabilities, Bools]:
+            named = np.zeros(each.values.shape, np.bool_)
             if places:
-                kept = Probabilities(found.labels, found.values[seen.shows])
+                kept = Probabilities(each.labels, each.values[seen.shows])
                 named[seen.shows] = decide(kept, places, smoothing, least)
-            return found, named
+            return each, named
 
         where = [(position, seen.image.plane or plane) for position in seen.positions]
-        return build_names(name(stations, name_stations), name(organs, name_organs), where, first)
+        return build_names(name(found["stations"], name_stations), name(found["organs"], name_organs), where, first)
 
 
 def labeller_beside(predictor: "Predictor", model: str | Path) -> AnatomyLabeller:

@@ -30,6 +30,11 @@ class Answer:
     confidence: float | None = None
     """Confidence of the header rule, 0 to 1; for protocols only."""
 
+    @property
+    def sureness(self) -> float | None:
+        """Probability by the model, or confidence of the header rule; None if neither is known."""
+        return self.confidence if self.probability is None else self.probability
+
 
 @dataclass(frozen=True, repr=False)
 class SliceName:

@@ -5,9 +5,8 @@ one at a time. The record beside them (`vesalius.journal`) says from which files
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import KW_ONLY, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import cast
@@ -15,19 +14,15 @@ from typing import cast
 from vesalius.errors import OutputError, join_first
 from vesalius.files import check_absent, read_json, spare, to_json, write_text
 from vesalius.folders import tell_differences
-from vesalius.imaging.read import Choices
+from vesalius.imaging.read import NO_CHOICES, Choices
 from vesalius.imaging.search import FoundSeries, SourceImage, list_sources
-from vesalius.journal import ResultsJournal, alone
+from vesalius.journal import ResultsJournal, RunWatch, alone
 from vesalius.models.choices import Precision, RuntimeChoice
 from vesalius.naming.labeller import AnatomyLabeller, choose_stacks
 from vesalius.naming.labels import SeriesName
 from vesalius.naming.strip import try_strip
-from vesalius.processes import Outcome, Work, work_at_once
+from vesalius.processes import Work
 from vesalius.records import NAMES, ResultRow, result_files
-
-NamedOutcome = Outcome[SourceImage, ResultRow]
-Watch = Callable[[Iterator[NamedOutcome], int], Iterator[NamedOutcome]]
-"""Passes outcomes on and shows how many of how many have come."""
 
 
 def record_folder(table: Path) -> Path:
@@ -57,15 +52,13 @@ class NamingRequest:
     precision: Precision = "32"
     weights: str = ""
     """Checksum of the model's file; names by other weights are not taken for done."""
-    choices: Choices = field(default_factory=dict)
-    """Chosen series, stack, volume and frame; absent ones are None."""
+    choices: Choices = NO_CHOICES
 
     def settings(self) -> dict[str, object]:
         """Everything but the series that decides the names: ready for JSON, and unchanged when read back."""
         made = {"path": os.path.abspath(self.place), "weights": self.weights, "smoothing": self.smooth}
-        chosen = {name: value for name, value in self.choices.items() if value is not None}
         precision = {} if self.precision == "32" else {"precision": self.precision}
-        return {**made, "each": self.each, **chosen, **precision}
+        return {**made, "each": self.each, **self.choices.to_dict(), **precision}
 
     def files(self, source: SourceImage) -> list[str]:
         """Name of the file of a series, and the whole path of its strip."""
@@ -125,7 +118,7 @@ def name_many(
     tables: Sequence[Path] = (),
     jobs: int = 1,
     overwrite: bool = False,
-    watch: Watch = lambda outcomes, _: outcomes,
+    watch: RunWatch = lambda outcomes, _: outcomes,
 ) -> NamingRun:
     """Name series after series, or several at once; one that fails stops no other.
 
@@ -161,7 +154,9 @@ def name_many(
         undrawn = [each for each in plan.skipped if not _has_strip(journal.rows[each.path][0], each, request)]
         todo = [*plan.todo, *undrawn]
         journal.begin(todo, request, tables)
-        rows, failed = _run(todo, request, journal, jobs, watch)
+        opening = partial(_open, request.model, request.runtime, request.device, request.precision)
+        work = Work(opening, partial(_name, request=request, folder=journal.out))
+        rows, failed = journal.work_off(todo, work, jobs, watch)
     failed |= {each["source"]: each["reason"] for each in plan.refused}
     named = [each for each in sources if each.path in journal.rows and each.path not in failed]
     files = [(folder / request.files(each)[0], each.found.source) for each in named]
@@ -184,29 +179,11 @@ def _has_strip(row: ResultRow, source: SourceImage, request: NamingRequest) -> b
     return strip is None or row.get("strip") == str(strip)
 
 
-def _run(
-    todo: Sequence[SourceImage], request: NamingRequest, journal: ResultsJournal, jobs: int, watch: Watch
-) -> tuple[dict[str, ResultRow], dict[str, str]]:
-    """Path -> row of what was named, and path -> reason of what failed."""
-    rows: dict[str, ResultRow] = {}
-    failed: dict[str, str] = {}
-    opening = partial(_open, request.model, request.runtime, request.device, request.precision)
-    outcomes = work_at_once(todo, Work(opening, partial(_name, request=request, folder=journal.out)), jobs)
-    try:
-        with closing(outcomes):
-            for outcome in watch(outcomes, len(todo)):
-                if outcome.result is None:
-                    failed[outcome.source.path] = outcome.reason
-                else:
-                    rows[outcome.source.path] = outcome.result
-                    journal.add([outcome.result])
-    finally:
-        journal.end()
-    return rows, failed
-
-
 def _tell(
-    sources: Sequence[SourceImage], request: NamingRequest, failed: Mapping[str, str], rows: Mapping[str, ResultRow]
+    sources: Sequence[SourceImage],
+    request: NamingRequest,
+    failed: Mapping[str, str],
+    rows: Mapping[str, Sequence[ResultRow]],
 ) -> tuple[list[dict[str, str]], list[Path]]:
     """Failures, and strips that were drawn, in the order of the series."""
     failures, written = [], []
@@ -214,14 +191,14 @@ def _tell(
         if each.path in failed:
             failures.append({"source": str(each.found.source), "reason": failed[each.path]})
         elif each.path in rows and (strip := request.given_strip_of(each.stem)):
-            if reason := rows[each.path].get("undrawn"):
+            if reason := rows[each.path][0].get("undrawn"):
                 failures.append({"source": str(strip), "reason": str(reason)})
             else:
                 written.append(strip)
     return failures, written
 
 
-def _name(labeller: AnatomyLabeller, source: SourceImage, request: NamingRequest, folder: Path) -> ResultRow:
+def _name(labeller: AnatomyLabeller, source: SourceImage, request: NamingRequest, folder: Path) -> list[ResultRow]:
     """Name one series, write its file and draw its strip."""
     state = source.state()
     stacks = source.found.read()
@@ -229,7 +206,7 @@ def _name(labeller: AnatomyLabeller, source: SourceImage, request: NamingRequest
     name, strip = request.files(source)[0], request.strip_of(source.stem)
     write_text(folder / name, to_json(series.to_dict(), indent=None) + "\n")
     reason = None if strip is None else try_strip(strip, series, choose_stacks(stacks))
-    return {
+    row: ResultRow = {
         "image": source.path,
         "first": source.found.first,
         "stem": source.stem,
@@ -239,6 +216,7 @@ def _name(labeller: AnatomyLabeller, source: SourceImage, request: NamingRequest
         "state": state,
         **({"undrawn": reason} if reason else {}),
     }
+    return [row]
 
 
 @lru_cache(maxsize=1)

@@ -19,7 +19,7 @@ from vesalius.errors import DataError, ModelError
 from vesalius.models.calibration import PlattScaling
 from vesalius.prompts.anatomy import MODALITIES, ORGANS, PLANES, PROTOCOLS, STATIONS, ensemble_phrases, phrases_of
 from vesalius.prompts.phrase_vectors import to_unit
-from vesalius.runtime.contract import Floats, Runtime
+from vesalius.runtime.contract import Floats, Runtime, check_finite
 
 LEAST_PROBABILITY = 0.5
 """Default probability from which a label is named; a model's notes may give another."""
@@ -169,13 +169,14 @@ class Phrasebook:
     Args:
         runtime: A model whose image and text vectors share a space.
         calibration: The calibration of that model.
+        model: What messages call it.
 
     Raises:
         ModelError: If the model reads no text.
     """
 
-    def __init__(self, runtime: Runtime, calibration: NamingCalibration) -> None:
-        self.calibration = calibration
+    def __init__(self, runtime: Runtime, calibration: NamingCalibration, model: str = "This model") -> None:
+        self.calibration, self._model = calibration, model
         own = {name: scaling.labels for name, scaling in calibration.scalings.items()}
         self.labels: dict[str, tuple[str, ...]] = {**LABELS, **own}
         self._scale = runtime.logit_scale
@@ -196,7 +197,7 @@ class Phrasebook:
             Question -> [D, L].
 
         Raises:
-            ModelError: If image and text vectors share no space.
+            ModelError: If image and text vectors share no space, or hold what is not a number.
         """
         for rows in self._vectors.values():
             if rows.shape[1] != vectors.shape[1] or not rows.shape[1]:
@@ -204,7 +205,9 @@ class Phrasebook:
                     "This model outlines, but its image and text vectors share no space, so it cannot name; "
                     "use --model pocket, or a model that encodes (vesalius models lists them)."
                 )
-        return {name: np.asarray(self._scale * vectors @ rows.T, np.float32) for name, rows in self._vectors.items()}
+        odds = {name: np.asarray(self._scale * vectors @ rows.T, np.float32) for name, rows in self._vectors.items()}
+        check_finite(self._model, *odds.values())
+        return odds
 
     def probabilities(self, question: str, odds: Floats) -> NDArray[np.float64]:
         """Probability that each label shows: calibrated where the model is, otherwise a softmax over the labels.

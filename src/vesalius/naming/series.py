@@ -130,7 +130,7 @@ class Probabilities:
 
     labels: tuple[str, ...]
     values: Array
-    """[D, L]."""
+    """Probability of each label on each slice, [D, L]."""
 
 
 def smoothing_of(image: MedicalImage) -> Smoothing | None:

@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from vesalius.console import to_terminal
-from vesalius.errors import ConfigError, VesaliusError, unexpected
+from vesalius.errors import ConfigError, reason_of
 from vesalius.imaging import MedicalImage, write_rgb
 from vesalius.imaging.formats import RASTER_SUFFIXES
-from vesalius.imaging.slices import PALETTE, shrink
+from vesalius.imaging.slices import PALETTE, shrink, to_bytes
 from vesalius.naming.labels import LabelRange, SeriesName, SliceName
 from vesalius.prompts.anatomy import STATIONS
 
@@ -97,10 +97,8 @@ def try_strip(path: Path, series: SeriesName, stacks: Sequence[MedicalImage]) ->
     """
     try:
         write_strip(path, series, stacks)
-    except VesaliusError as error:
-        return str(error)
-    except Exception as error:  # a fault of ours
-        return unexpected(path, error)
+    except Exception as error:  # a fault of ours, too
+        return reason_of(path, error)
     return None
 
 
@@ -155,7 +153,7 @@ def _draw_thumbnails(stacks: Sequence[MedicalImage], axis: Axis) -> Image.Image:
 def _tile(stacks: Sequence[MedicalImage], place: int, side: int) -> Image.Image:
     for stack in stacks:
         if place < len(stack.pixels):
-            levels = np.rint(stack.slices()[place].rgb_square() * 255).astype(np.uint8)
+            levels = to_bytes(stack.slices()[place].rgb_square())
             small = Image.fromarray(shrink(levels, side, Image.Resampling.BOX))
             tile = Image.new("RGB", (side, side))
             tile.paste(small, ((side - small.width) // 2, (side - small.height) // 2))

@@ -1,27 +1,20 @@
 """Everything that a run named, and the tables that it is written to."""
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from vesalius.errors import ConfigError
-from vesalius.files import to_sheet, to_utf8, write_json, writing
+from vesalius.files import write_json
 from vesalius.naming.audit import AuditLine
 from vesalius.naming.labels import Answer, SeriesName, SliceName, list_labels
 from vesalius.naming.phrasebook import LEAST_PROBABILITY, AuditRule
 from vesalius.naming.studies import StudyName
 from vesalius.prompts.anatomy import ORGANS, STATIONS
+from vesalius.spreadsheets import Columns, check_spreadsheet, write_spreadsheet
 
 Row = Mapping[str, str | int | float | None]
 SUFFIXES = (".csv", ".json", ".parquet")
-REAL_SUFFIXES = (")", "_mm", "_probability", "obliquity", "probability", "margin", "wrong_share")
-"""Endings of columns of real numbers."""
-INTEGERS = ("slice", "slices", "stacks", "first_slice", "last_slice")
-"""Columns of whole numbers; all others are text, even where every value is missing."""
-BATCH = 10_000
-"""Rows of a Parquet file that lie in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +57,12 @@ def check_names_table(path: Path) -> None:
 
     Raises:
         ConfigError: If its suffix is none of ``SUFFIXES``.
+        MissingPackageError: If Parquet is asked for without pyarrow.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"--out {path}: expected a name that ends in {', '.join(SUFFIXES)}, got '{path.suffix}'.")
+    if path.suffix.lower() != ".json":
+        check_spreadsheet(path, "--out")
 
 
 def table_files(path: Path) -> list[Path]:
@@ -89,6 +85,7 @@ def write_table(path: Path, result: NamingResult) -> list[Path]:
 
     Raises:
         ConfigError: If the suffix is none of ``SUFFIXES``.
+        MissingPackageError: If Parquet is asked for without pyarrow.
         OutputError: If a file cannot be written.
     """
     check_names_table(path)
@@ -96,14 +93,13 @@ def write_table(path: Path, result: NamingResult) -> list[Path]:
     if path.suffix.lower() == ".json":
         write_json(path, result.to_dict())
         return files
-    write = _write_csv if path.suffix.lower() == ".csv" else _write_parquet
-    tables: list[tuple[Sequence[str], Iterable[Row]]] = [
+    tables: list[tuple[Columns, Iterable[Row]]] = [
         (SLICE_COLUMNS, (_slice_row(each, one) for each in result.series for one in each.slices)),
-        ([*SERIES_COLUMNS, *(AUDIT_COLUMNS if result.audit is not None else ())], _series_rows(result)),
+        ({**SERIES_COLUMNS, **(AUDIT_COLUMNS if result.audit is not None else {})}, _series_rows(result)),
         (LANDMARK_COLUMNS, (row for each in result.series for row in _landmark_rows(each))),
     ]
     for file, (columns, rows) in zip(files, tables, strict=True):
-        write(file, columns, rows)
+        write_spreadsheet(file, columns, rows)
     return files
 
 
@@ -152,7 +148,7 @@ def _answer(name: str, answer: Answer) -> Row:
         name: answer.label,
         f"{name}_source": answer.source,
         f"{name}_evidence": answer.evidence or None,
-        f"{name}_probability": answer.confidence if answer.probability is None else answer.probability,
+        f"{name}_probability": answer.sureness,
     }
 
 
@@ -197,44 +193,23 @@ def _landmark_rows(series: SeriesName) -> Iterator[Row]:
         }
 
 
-SLICE_COLUMNS = (
-    "source", "series_uid", "slice", "position_mm", "plane", "stations", "organs",
-    *(f"p({label})" for label in (*STATIONS, *ORGANS)),
-)  # fmt: skip
-SERIES_COLUMNS = (
-    "source", "series_uid", "slices", "stacks", "purpose",
-    *(f"{name}{part}" for name in ("modality", "protocol", "plane")
-      for part in ("", "_source", "_evidence", "_probability")),
-    "obliquity", "stations", "organs", "body_part", "region_sct", "ihe_regions", "header_body_part", "calibrated",
-    "study", "study_summary", "notices", "failure",
-)  # fmt: skip
-AUDIT_COLUMNS = (
-    "audit_verdict", "audit_reason", "audit_margin", "audit_term_for_pixels", "audit_wrong_share", "audit_error_rate",
-)  # fmt: skip
-LANDMARK_COLUMNS = (
-    "source", "series_uid", "kind", "label", "first_slice", "last_slice", "low_mm", "low_edge", "low_within_mm",
-    "high_mm", "high_edge", "high_within_mm", "probability",
-)  # fmt: skip
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    with writing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(map(to_sheet, rows))
-
-
-def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    import pyarrow as pa  # loads slowly, and most tables are CSV
-    import pyarrow.parquet as pq
-
-    def type_of(name: str) -> "pa.DataType":
-        if name in INTEGERS:
-            return pa.int64()
-        return pa.float64() if name.endswith(REAL_SUFFIXES) else pa.string()
-
-    schema = pa.schema([(name, type_of(name)) for name in columns])
-    left = map(to_utf8, rows)
-    with writing(path) as unfinished, pq.ParquetWriter(unfinished, schema) as writer:
-        while batch := list(islice(left, BATCH)):
-            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+SLICE_COLUMNS: Columns = {
+    "source": str, "series_uid": str, "slice": int, "position_mm": float, "plane": str, "stations": str, "organs": str,
+    **{f"p({label})": float for label in (*STATIONS, *ORGANS)},
+}  # fmt: skip
+SERIES_COLUMNS: Columns = {
+    "source": str, "series_uid": str, "slices": int, "stacks": int, "purpose": str,
+    **{f"{name}{part}": kind for name in ("modality", "protocol", "plane")
+       for part, kind in {"": str, "_source": str, "_evidence": str, "_probability": float}.items()},
+    "obliquity": float, "stations": str, "organs": str, "body_part": str, "region_sct": str, "ihe_regions": str,
+    "header_body_part": str, "calibrated": str, "study": str, "study_summary": str, "notices": str, "failure": str,
+}  # fmt: skip
+AUDIT_COLUMNS: Columns = {
+    "audit_verdict": str, "audit_reason": str, "audit_margin": float, "audit_term_for_pixels": str,
+    "audit_wrong_share": float, "audit_error_rate": str,
+}  # fmt: skip
+LANDMARK_COLUMNS: Columns = {
+    "source": str, "series_uid": str, "kind": str, "label": str, "first_slice": int, "last_slice": int,
+    "low_mm": float, "low_edge": str, "low_within_mm": float, "high_mm": float, "high_edge": str,
+    "high_within_mm": float, "probability": float,
+}  # fmt: skip

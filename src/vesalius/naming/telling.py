@@ -140,10 +140,9 @@ def _print_one(series: SeriesName) -> None:
 
 def _row(question: str, answer: Answer, calibrated: bool) -> tuple[object, ...]:
     nothing = "–" if answer.evidence else "unsure"
-    sure = answer.confidence if answer.probability is None else answer.probability
     uncalibrated = answer.source == "pixels" and not calibrated
     told = answer.evidence or ("uncalibrated" if uncalibrated else "")
-    return question, answer.label or nothing, sure, f"{answer.source}: {told}" if told else answer.source
+    return question, answer.label or nothing, answer.sureness, f"{answer.source}: {told}" if told else answer.source
 
 
 def _range_row(found: LabelRange) -> tuple[object, ...]:

@@ -24,19 +24,19 @@ from vesalius.errors import ConfigError, OutputError, VesaliusError
 from vesalius.imaging.safeguards import FRAMES, quiet
 
 TIMEOUT_S = 60.0
-"""For an answer of any service or node."""
+"""Longest wait for an answer of any service or node."""
 TOKEN, USER, PASSWORD = "VESALIUS_PACS_TOKEN", "VESALIUS_PACS_USER", "VESALIUS_PACS_PASSWORD"
 AUTHORITIES = "SSL_CERT_FILE"
-"""Of OpenSSL, which C-STORE over TLS goes by."""
+"""Environment variable of OpenSSL, which C-STORE over TLS goes by."""
 DUPLICATE = 0x0111
 """Status of an instance whose UID is there already (PS3.7 annex C)."""
 CONFLICT = 409
-"""Of HTTP, where nothing was stored."""
+"""Status of HTTP where nothing was stored."""
 REMEDIES = dict.fromkeys((401, 403), f"; see whether {TOKEN}, or {USER} and {PASSWORD}, are right for it") | {
     404: "; is this its address?",
     206: ", so it did not send all of the series; try again",
 }
-"""By status of HTTP."""
+"""Status of HTTP -> end of the message."""
 ANSWERS = ("application/dicom+json", "application/json", "application/dicom+xml", "application/xml")
 """Media types of answers to STOW-RS."""
 PLAIN = {"%2A": "*", "%3F": "?", "%2C": ",", "+": "%20"}

@@ -45,7 +45,7 @@ def listening(queue: SeriesQueue, settings: ListenSettings) -> Iterator[int]:
         ConfigError: If the address cannot be had.
     """
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # it names patients and files
-    receiver = Receiver(queue, settings.most_megabytes * BYTES_PER_MEGABYTE)
+    receiver = Receiver(queue, settings.megabytes * BYTES_PER_MEGABYTE)
     node = _make_node(settings)
     with quiet("pydicom"):  # on the threads of all associations: it repeats values that are not valid, such as UIDs
         try:
@@ -174,7 +174,7 @@ def _make_node(settings: ListenSettings) -> AE:
         assert context.abstract_syntax is not None
         node.add_supported_context(context.abstract_syntax, syntaxes)
     node.require_called_aet = True
-    node.require_calling_aet = list(settings.callers)
-    node.maximum_associations = settings.most_associations
+    node.require_calling_aet = list(settings.caller)
+    node.maximum_associations = settings.associations
     node.acse_timeout, node.dimse_timeout, node.network_timeout = ASSOCIATION_S, PDU_S, SILENCE_S
     return node

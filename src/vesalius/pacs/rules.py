@@ -37,13 +37,13 @@ class Destination:
     """Where results go."""
 
     aet: str = ""
-    """Of a C-STORE provider."""
+    """AE title of a C-STORE provider."""
     host: str = ""
     port: int = 0
     tls: bool = False
-    """Speak TLS with a C-STORE provider; its certificate is verified."""
+    """Whether TLS is spoken with a C-STORE provider; its certificate is verified."""
     url: str = ""
-    """Of a DICOMweb service, such as https://pacs.example.org/dicom-web."""
+    """Address of a DICOMweb service, such as https://pacs.example.org/dicom-web."""
 
     def __post_init__(self) -> None:
         if bool(self.url) == bool(self.aet):
@@ -67,9 +67,9 @@ class Rule:
     send_to: tuple[str, ...]
     phrases: tuple[str, ...] = ()
     modality: tuple[str, ...] = ()
-    """Any of them; all images if none is given."""
+    """Modalities that it is for; all images if none is given."""
     body_part: tuple[str, ...] = ()
-    """Any of them; all if none is given. A series without BodyPartExamined fits only rules that do not ask for it."""
+    """Body parts that it is for; all if none is given. Only such rules fit series without BodyPartExamined."""
     description: str = ""
     """A regular expression that SeriesDescription or StudyDescription has to match somewhere."""
 
@@ -104,15 +104,15 @@ class QueueSettings:
     """How long the queue waits, and how much it keeps."""
 
     rest_seconds: float = 30.0
-    """A series is whole when nothing of it has arrived for so long."""
+    """Time after which a series is whole if nothing of it has arrived."""
     quota_gigabytes: float = 50.0
-    """Of all instances together; more are refused."""
+    """Largest size of all instances together; more are refused."""
     attempts: int = 5
-    """At making results, and as many at sending them; then a series is a dead letter."""
+    """Attempts to make results, and as many to send them; then a series is a dead letter."""
     retry_seconds: float = 60.0
-    """Before the second attempt, then twice as long each time."""
+    """Wait before the second attempt, which doubles each time."""
     keep_days: float = 7.0
-    """After a series was done, refused or given up."""
+    """Time that a series is kept after it was done, refused or given up."""
 
     def __post_init__(self) -> None:
         for each in dataclasses.fields(self):

@@ -49,13 +49,13 @@ BEGIN UPDATE total SET bytes = bytes - OLD.bytes; END;
 """``total`` holds the bytes of all instances, so that an arrival costs the same however many there are; triggers change
 it within the transaction that changes them."""
 UNDONE = f"state = CASE results WHEN '[]' THEN '{State.RECEIVING}' ELSE '{State.MADE}' END"
-"""To be made, or to be sent if it was made."""
+"""State of a series whose results are to be made or, once they are made, to be sent."""
 DUE = (
     f"((state IN ('{State.RECEIVING}', '{State.CLAIMED}') AND changed <= ? AND due <= ?) "
     f"OR (state = '{State.MADE}' AND due <= ?))"
 )
-"""With the time since which nothing may have arrived, and twice the present. A claim is due, too: if its process lives,
-its lock cannot be had."""
+"""Condition of what is due; takes the time since which nothing may have arrived, and twice the present. A claim is due,
+too: if its process lives, its lock cannot be had."""
 ENDED = "The process that worked on it was ended each time, by the system or from outside."
 COLUMNS = "uid, folder, state, revision, changed, attempts, due, reason, results"
 BUSY_S = 30.0
@@ -63,9 +63,9 @@ BUSY_S = 30.0
 ABANDONED_S = 3600.0
 """Unfinished files this old are nobody's."""
 MOST_DOUBLINGS = 20
-"""Of the time between attempts."""
+"""Largest number of doublings of the time between attempts."""
 HASH_LETTERS = 24
-"""Of names of files and folders, which tell nothing of a patient."""
+"""Letters of the names of files and folders, which tell nothing of a patient."""
 DIGIT = "[0-9a-f]"
 OWN_UNFINISHED, OWN_INSTANCE = f"{32 * DIGIT}.dcm", "/".join([HASH_LETTERS * DIGIT] * 2) + ".dcm"
 """Patterns of what the listener writes, and of instances; whatever else lies beside them is left alone."""

@@ -20,36 +20,36 @@ class ListenSettings:
     """
 
     aet: str = "VESALIUS"
-    """Own AE title; others are turned away."""
+    """Own AE title; calls to others are turned away."""
     host: str = "127.0.0.1"
     """Address to listen on; this machine alone by default."""
     port: int = 11112
-    """0 takes a free one."""
-    callers: tuple[str, ...] = ()
-    """AE titles that may call; needed to listen to other machines."""
+    """TCP port; 0 takes a free one."""
+    caller: tuple[str, ...] = ()
+    """AE title that may call; repeat it for several. Needed to listen to other machines."""
     certificate: Path | None = None
-    """PEM file; with it the listener speaks TLS alone."""
+    """PEM file; with it, and --key, only TLS is spoken."""
     key: Path | None = None
     """PEM file of the certificate's key."""
     client_ca: Path | None = None
     """PEM file of the authorities whose certificates callers must show."""
-    most_associations: int = 10
-    """At a time."""
-    most_megabytes: int = 512
-    """Of one instance."""
+    associations: int = 10
+    """Most at a time."""
+    megabytes: int = 512
+    """Most of one instance."""
 
     def __post_init__(self) -> None:
-        for title in (self.aet, *self.callers):
+        for title in (self.aet, *self.caller):
             check_aet(title)
-        if not self.callers and not is_loopback(self.host):
+        if not self.caller and not is_loopback(self.host):
             raise ConfigError(f"--host {self.host} listens to other machines; name those that may call with --caller.")
         if (self.certificate is None) != (self.key is None):
             raise ConfigError("--certificate and --key belong together.")
         if self.client_ca is not None and self.certificate is None:
             raise ConfigError("--client-ca needs --certificate and --key.")
-        for option, value in (("--associations", self.most_associations), ("--megabytes", self.most_megabytes)):
-            if value < 1:
-                raise ConfigError(f"{option}: expected 1 or more, got {value}.")
+        for name in ("associations", "megabytes"):
+            if (value := getattr(self, name)) < 1:
+                raise ConfigError(f"--{name}: expected 1 or more, got {value}.")
 
     def tls(self) -> ssl.SSLContext | None:
         """What encrypts, if wanted.

@@ -35,12 +35,12 @@ class QueuedSeries:
 
     uid: str
     folder: Path
-    """Of its instances."""
+    """Folder of its instances."""
     state: State
     revision: int
     """Grows with every instance that is added."""
     attempts: int
-    """That were begun: at making its results, or, once they are made, at sending them."""
+    """Attempts begun: to make its results or, once they are made, to send them."""
     due: float
     """When it may be tried, in seconds since 1970; it waits after a failure alone."""
     reason: str

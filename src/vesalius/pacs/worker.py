@@ -29,11 +29,11 @@ from vesalius.prompts.user_prompts import check_distinct
 from vesalius.segmenting.request import Request
 
 LOOK_S = 0.5
-"""Between looks into an empty queue."""
+"""Wait between looks into an empty queue."""
 TIDY_S = 600.0
-"""Between looks for what is old, and for what the queue's database does not know of."""
+"""Wait between looks for what is old, and for what the queue's database does not know of."""
 TROUBLE_S = 30.0
-"""After the queue itself could not be used."""
+"""Wait after the queue itself could not be used."""
 FACTS = ("Modality", "BodyPartExamined", "SeriesDescription", "StudyDescription")
 
 

@@ -29,7 +29,7 @@ class NounPhrase:
     head: Words
     """Up to the first word that ends a name; its last word says what it is."""
     complement: Words
-    """From there to the next such word."""
+    """Words from there to the next such word."""
     link: str
     """What lies between them, empty if nothing does."""
     rest: Words = field(default=(), repr=False)

@@ -16,7 +16,7 @@ class Modality:
     """A kind of pictures, as finely as targets are learnt by it."""
 
     dicom: tuple[str, ...]
-    """DICOM's codes."""
+    """Codes of DICOM for it."""
     label: str
     """What naming calls such pictures; dermoscopy is a photograph to it."""
     pictures: str

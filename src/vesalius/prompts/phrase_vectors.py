@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from vesalius.errors import REINSTALL, PromptError
 from vesalius.files import writing
@@ -40,9 +40,9 @@ class PhraseClassifier:
     owners: tuple[str, ...]
     """Rows of the bank and ``UNLEARNT``, [C]."""
     weights: NDArray[np.float32]
-    """[C, D], for unit vectors."""
+    """Weights of unit vectors, [C, D]."""
     offsets: NDArray[np.float32]
-    """[C]."""
+    """Offset of each row's score, [C]."""
 
     def shares(self, vector: NDArray[np.float32]) -> dict[str, float]:
         """Share of each owner, together 1, of a unit vector [D]."""
@@ -155,7 +155,7 @@ def write_phrase_vectors(
     tensors = {"vectors": vectors, "weights": weights, "offsets": classifier.offsets}
     facts = {"phrases": json.dumps(distinct), "owners": json.dumps(classifier.owners)}
     with writing(path) as unfinished:
-        save_file(tensors, unfinished, metadata=facts)
+        unfinished.write_bytes(save(tensors, facts))  # save_file would make it readable by its owner alone
     return len(distinct)
 
 

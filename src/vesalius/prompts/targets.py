@@ -29,7 +29,7 @@ NEXT_LEAD = 0.02
 SURE_LEAD, SURE_NEXT_LEAD = 0.12, 0.1
 """The same leads with which the sentence of a whole description decides against single words of it."""
 DESCRIBED = 6
-"""Words that a description has at least."""
+"""Smallest number of words of a description."""
 LOCATED_LEAD = 0.1
 """Both where the phrase tells by a word such as "beside" where a thing is, as "the muscle under the heart"."""
 VAGUE_NEAREST = 0.6
@@ -57,9 +57,9 @@ class Resolution:
     nearest: tuple[str, ...] = ()
     """Rows of the bank: learnt targets that it resembles, the nearest first."""
     family: str | None = None
-    """Of a vague phrase the family of targets that it names, see ``families.toml``; None if it names none."""
+    """Family of targets that a vague phrase names, see ``families.toml``; None if it names none."""
     members: frozenset[str] = frozenset()
-    """Of a vague phrase the rows of the bank that it may mean; empty where it may mean anything."""
+    """Rows of the bank that a vague phrase may mean; empty where it may mean anything."""
 
     @property
     def known(self) -> bool:

@@ -1,105 +1,15 @@
 """Sets of prompt families (p0 to p9) and the words for what masks outline, read strictly from TOML files."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vesalius.errors import PromptError, unknown_name
 from vesalius.files import read_package_toml, read_toml
+from vesalius.tables import build
 
 Table = Mapping[str, object]
-
-
-class TableReader:
-    """One table.
-
-    Args:
-        row: The parsed table.
-        source: File it stands in.
-        path: Names of the tables that lead to it.
-
-    Raises:
-        PromptError: If it is no table.
-    """
-
-    def __init__(self, row: object, source: str, path: Sequence[str] = ()) -> None:
-        self._row, self._source, self._path = row if isinstance(row, dict) else {}, source, tuple(path)
-        self._asked: set[str] = set()
-        if not isinstance(row, dict):
-            raise PromptError(f"{self.place}: expected a table, got {row!r}.")
-
-    @property
-    def place(self) -> str:
-        """File and table, for messages."""
-        return f"{self._source} [{'.'.join(self._path)}]" if self._path else self._source
-
-    def rest(self) -> list[str]:
-        """Keys that have not been read yet."""
-        return [key for key in self._row if key not in self._asked]
-
-    def table(self, key: str) -> "TableReader":
-        """A table within, empty if there is none."""
-        return TableReader(self._take(key, {}), self._source, (*self._path, key))
-
-    def tables(self) -> Iterator[tuple[str, "TableReader"]]:
-        """All tables within, by name."""
-        for key in self.rest():
-            yield key, self.table(key)
-
-    def text(self, key: str, default: str | None = None) -> str:
-        """A string.
-
-        Raises:
-            PromptError: If it is none, or is missing and has no default.
-        """
-        value = self._take(key, default)
-        if not isinstance(value, str):
-            raise self._refusal(key, "a string", value)
-        return value
-
-    def texts(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
-        """A string or a list of strings.
-
-        Raises:
-            PromptError: If it is neither, or is missing and has no default.
-        """
-        value = self._take(key, default)
-        if value is default and default is not None:
-            return default
-        values = [value] if isinstance(value, str) else value
-        if not (isinstance(values, list) and values and all(isinstance(each, str) for each in values)):
-            raise self._refusal(key, "a string or a list of strings", value)
-        return tuple(values)
-
-    def flag(self, key: str) -> bool:
-        """True or false, false if missing.
-
-        Raises:
-            PromptError: If it is neither.
-        """
-        value = self._take(key, False)
-        if not isinstance(value, bool):
-            raise self._refusal(key, "true or false", value)
-        return value
-
-    def refuse_others(self) -> None:
-        """Refuse keys that have not been read.
-
-        Raises:
-            PromptError: If there is one, with the closest that would be understood.
-        """
-        if others := self.rest():
-            raise PromptError(f"{self.place}: {unknown_name('key', others[0], self._asked)}")
-
-    def _take(self, key: str, default: object) -> object:
-        self._asked.add(key)
-        return self._row.get(key, default)
-
-    def _refusal(self, key: str, expected: str, got: object) -> PromptError:
-        return PromptError(f"{self.place}: {key} must be {expected}, got {'nothing' if got is None else repr(got)}.")
-
-
 Variants = str | Sequence[str]
 
 
@@ -198,6 +108,36 @@ class Templates:
         return ObjectWords(name, f"{name}s")
 
 
+@dataclass(frozen=True)
+class _SetTable:
+    """A set of families as a file has it, see `FamilySet`."""
+
+    absent: tuple[str, ...]
+    families: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    title: str = ""
+    never: tuple[str, ...] = ()
+    sentence: bool = False
+    file_words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _ObjectTable:
+    """Words for an object as a file has them, see `ObjectWords`."""
+
+    name: str
+    plural: str = ""
+    set: str = ANY_SET
+    definitions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _TemplatesFile:
+    """The tables of a file."""
+
+    sets: Mapping[str, _SetTable] = field(default_factory=dict)
+    classes: Mapping[str, _ObjectTable] = field(default_factory=dict)
+
+
 def read_templates(path: Path | None = None) -> Templates:
     """The templates of the package, extended by a user's file.
 
@@ -209,8 +149,8 @@ def read_templates(path: Path | None = None) -> Templates:
     """
     tables = read_package_toml("prompts/templates.toml")
     if path is None:
-        return _to_templates(TableReader(tables, "templates.toml"))
-    return _to_templates(TableReader(_merge(tables, read_toml(path, PromptError)), str(path)))
+        return _to_templates(tables, "templates.toml")
+    return _to_templates(_merge(tables, read_toml(path, PromptError)), str(path))
 
 
 def _merge(base: Table, extra: Table) -> dict[str, object]:
@@ -222,43 +162,27 @@ def _merge(base: Table, extra: Table) -> dict[str, object]:
     return merged
 
 
-def _to_templates(top: TableReader) -> Templates:
-    sets = {name: _to_set(name, row) for name, row in top.table("sets").tables()}
-    classes = {name: _to_object(row, sets) for name, row in top.table("classes").tables()}
-    top.refuse_others()
+def _to_templates(tables: Table, source: str) -> Templates:
+    file = build(_TemplatesFile, tables, source, PromptError)
+    sets = {name: _to_set(name, row, f"{source} [sets.{name}]") for name, row in file.sets.items()}
+    classes = {name: _to_object(row, sets, f"{source} [classes.{name}]") for name, row in file.classes.items()}
     return Templates(sets, classes)
 
 
-def _to_set(name: str, row: TableReader) -> FamilySet:
-    families = row.table("families")
-    made = FamilySet(
-        name,
-        title=row.text("title", name),
-        families={family: families.texts(family) for family in families.rest()},
-        absent=row.texts("absent"),
-        never=row.texts("never", ()),
-        sentence=row.flag("sentence"),
-        file_words={word: _to_pieces(pieces) for word, pieces in row.table("file_words").tables()},
-    )
-    row.refuse_others()
+def _to_set(name: str, row: _SetTable, place: str) -> FamilySet:
+    made = FamilySet(name, row.title or name, row.families, row.absent, row.never, row.sentence, row.file_words)
     for family, templates in {**made.families, "absent": made.absent}.items():
+        if not templates:
+            raise PromptError(f"{place}, {family}: expected one template or more, got none.")
         for template in templates:
-            _check_template(template, made, f"{row.place}, {family}")
+            _check_template(template, made, f"{place}, {family}")
     return made
 
 
-def _to_pieces(row: TableReader) -> dict[str, str]:
-    return {piece: row.text(piece) for piece in row.rest()}
-
-
-def _to_object(row: TableReader, sets: Mapping[str, FamilySet]) -> ObjectWords:
-    name = row.text("name")
-    plural, family_set = row.text("plural", f"{name}s"), row.text("set", ANY_SET)
-    made = ObjectWords(name, plural, family_set, row.texts("definitions", ()))
-    row.refuse_others()
-    if family_set not in sets:
-        raise PromptError(f"{row.place}, set: {unknown_name('set of prompt families', family_set, sets)}")
-    return made
+def _to_object(row: _ObjectTable, sets: Mapping[str, FamilySet], place: str) -> ObjectWords:
+    if row.set not in sets:
+        raise PromptError(f"{place}, set: {unknown_name('set of prompt families', row.set, sets)}")
+    return ObjectWords(row.name, row.plural or f"{row.name}s", row.set, row.definitions)
 
 
 def _check_template(template: str, family_set: FamilySet, place: str) -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from vesalius.errors import ModelError
 from vesalius.imaging.slices import SliceStack
 
 Floats = NDArray[np.float32]
@@ -50,6 +51,21 @@ def sigmoid(logits: NDArray[_Real]) -> NDArray[_Real]:
     """Log-odds to probabilities, whatever their size."""
     probabilities: NDArray[_Real] = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
     return probabilities
+
+
+def check_finite(model: str, *answers: ArrayLike) -> None:
+    """Refuse answers of a model that computes NaN, which would pass for masks of nothing and for names it is unsure of.
+
+    Args:
+        model: What the message calls it.
+        answers: Numbers of any shape.
+
+    Raises:
+        ModelError: If one of them is infinite or not a number.
+    """
+    if not all(np.isfinite(each).all() for each in answers):
+        why = "its weights are damaged, or their training diverged"
+        raise ModelError(f"{model}: the model's answer is not a number; {why}. Use other weights.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,6 +54,7 @@ def segment_image(predictor: Predictor, source: SourceImage, request: Request, o
         "model": request.model,
         "runtime": predictor.runtime.name,
         "device": predictor.runtime.device,
+        "precision": request.precision,
         "settings": request.settings(),
         "state": state,
         "notices": [str(each) for each in dict.fromkeys([*image.notices, *told])],
@@ -92,7 +93,7 @@ def _write(
 def _describe_phrase(each: Understanding) -> ResultRow:
     told: ResultRow = {"prompt": each.prompt, "known": each.known, "expected": each.expected, "target": each.target}
     told |= {"family": each.family, "considered": dict(each.considered)} if each.family else {}
-    return told | {"answer": each.refusal or "asked", "nearest": list(each.nearest), "remark": each.remark}
+    return told | {"answer": each.answer, "nearest": list(each.nearest), "remark": each.remark}
 
 
 def _measure(slices: SliceStack, found: FoundMasks | None) -> ResultRow:

@@ -16,11 +16,11 @@ from vesalius.errors import tell_failure
 from vesalius.files import common_folder, write_text, writing
 from vesalius.imaging import SliceStack, to_square_pixels
 from vesalius.imaging.mask_volumes import PackedMasks, arrange_tiles, choose_shown_slices
-from vesalius.imaging.slices import AMBER, outline
+from vesalius.imaging.slices import AMBER, SKY, outline, to_bytes
 from vesalius.pages import render_page
 from vesalius.records import ResultRow
 
-COLOURS = (AMBER, (86, 180, 233), (255, 120, 220), (0, 200, 140), (60, 110, 255), (255, 255, 255))
+COLOURS = (AMBER, SKY, (255, 120, 220), (0, 200, 140), (60, 110, 255), (255, 255, 255))
 """Colours of the first, second … phrase, then again from the first. With their dark rim all are seen on grey, on white
 and on mucosa, by colour-blind readers, too."""
 PICTURE_SIDE = 640
@@ -74,8 +74,7 @@ def _tile(slices: SliceStack, index: int, masks: Mapping[int, PackedMasks], side
     rgb = to_square_pixels(slices.render_small(index, side), slices.pixel_spacing_mm)
     factor = min(1.0, side / max(rgb.shape[:2])) if len(slices) == 1 else side / max(rgb.shape[:2])
     size = max(1, round(rgb.shape[1] * factor)), max(1, round(rgb.shape[0] * factor))
-    levels = np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
-    canvas = np.asarray(Image.fromarray(levels).resize(size, Image.Resampling.BILINEAR)).astype(np.float32)
+    canvas = np.asarray(Image.fromarray(to_bytes(rgb)).resize(size, Image.Resampling.BILINEAR)).astype(np.float32)
     small = {place: _shrink(each[index], size) for place, each in masks.items() if each.marked[index]}
     for place, mask in small.items():
         canvas[mask] = canvas[mask] * (1 - FILL) + np.array(colour_of(place), np.float32) * FILL

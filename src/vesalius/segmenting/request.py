@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from vesalius.errors import EMPTY_PATH, ImageError, VesaliusError
 from vesalius.imaging import Plane
-from vesalius.imaging.read import Choices
+from vesalius.imaging.read import NO_CHOICES, Choices
 from vesalius.masks import MaskRules
 from vesalius.models.choices import DEFAULT_MODEL, Precision, RuntimeChoice
 from vesalius.results import slugs
@@ -32,7 +32,7 @@ class Request:
     plane: Plane | None = None
     window: str | tuple[float, float] | None = None
     rules: MaskRules = field(default_factory=MaskRules)
-    choices: Choices = field(default_factory=dict)
+    choices: Choices = NO_CHOICES
     runtime: RuntimeChoice = "auto"
     device: str = "auto"
     precision: Precision = "32"
@@ -40,7 +40,7 @@ class Request:
     def settings(self) -> dict[str, object]:
         """Everything but the image that decides the results: ready for JSON, and unchanged when read back."""
         window = list(self.window) if isinstance(self.window, tuple) else self.window
-        chosen = {"plane": self.plane, "window": window, **self.choices}
+        chosen = {"plane": self.plane, "window": window, **self.choices.to_dict()}
         told = {name: value for name, value in chosen.items() if value is not None}
         precision = {} if self.precision == "32" else {"precision": self.precision}
         made = {"prompts": list(self.prompts), "weights": self.weights}
@@ -57,7 +57,7 @@ def find_images(
     paths: Sequence[str | Path],
     journal: "ResultsJournal",
     *,
-    choices: Choices | None = None,
+    choices: Choices = NO_CHOICES,
     each: bool = False,
 ) -> tuple[list["SourceImage"], list[dict[str, str]], list[dict[str, object]]]:
     """List the images of files, folders and patterns, without results of Vesalius, but for other runs' that are named.
@@ -83,8 +83,7 @@ def find_images(
             for place in _expand(path):
                 if place not in (own if named else results(place.parent)):
                     notices: list[Notice] = []
-                    chosen = {"each": each, "notices": notices, **(choices or {})}
-                    found += find_series(place, **chosen)  # type: ignore[arg-type]  # as read_image
+                    found += find_series(place, choices, each=each, notices=notices)
                     told += [{"source": str(path), **notice.to_dict()} for notice in notices]
         except VesaliusError as error:
             failures.append({"source": str(path), "reason": str(error)})

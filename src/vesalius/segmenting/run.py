@@ -1,36 +1,31 @@
 """Segment many images: from paths to masks, a table and a page.
 
-`segment_many` does what is left of a request; `segment_images` segments one image after the other, or several at once
-in processes of their own, so that an image that fails or breaks its process stops no other.
+`segment_many` does what is left of a request, one image after the other, or several at once in processes of their own,
+so that an image that fails or breaks its process stops no other.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
 from vesalius.errors import ImageError
 from vesalius.files import check_absent, sha256_of
-from vesalius.imaging.search import SourceImage
-from vesalius.journal import ResultsJournal, WorkPlan, alone
+from vesalius.journal import ResultsJournal, RunWatch, alone
 from vesalius.models.checkpoint_file import find_checkpoint
 from vesalius.models.choices import Precision, RuntimeChoice
 from vesalius.predict import Predictor
-from vesalius.processes import Outcome, Work, check_jobs, work_at_once
+from vesalius.processes import Work, check_jobs
 from vesalius.prompts.user_prompts import check_distinct
 from vesalius.records import FILE_COLUMNS, SEGMENTATIONS, ResultRow
 from vesalius.segmenting.one_image import segment_image
 from vesalius.segmenting.page import write_results_page
 from vesalius.segmenting.request import Request, find_images
-from vesalius.segmenting.table import check_table, write_mask_table
+from vesalius.segmenting.table import write_mask_table
+from vesalius.spreadsheets import check_spreadsheet
 
 PAGE = "index.html"
 TABLE = "results.csv"
-
-ImageOutcome = Outcome[SourceImage, list[ResultRow]]
-Watch = Callable[[Iterator[ImageOutcome], int], Iterator[ImageOutcome]]
-"""Passes outcomes on and shows how many of how many have come."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,7 @@ def segment_many(
     jobs: int = 1,
     each: bool = False,
     overwrite: bool = False,
-    watch: Watch = lambda outcomes, _: outcomes,
+    watch: RunWatch = lambda outcomes, _: outcomes,
 ) -> RunSummary:
     """Segment the images of files, folders and patterns.
 
@@ -102,7 +97,7 @@ def segment_many(
     """
     request = _check(request, jobs)
     target = (out / TABLE if table is None else table).absolute()
-    check_table(target)
+    check_spreadsheet(target, "--table")
     out, page = out.absolute(), out.absolute() / PAGE
     before = ResultsJournal(out, SEGMENTATIONS)
     sources, failures, notices = find_images(paths, before, choices=request.choices, each=each)
@@ -114,7 +109,10 @@ def segment_many(
         plan = journal.plan(sources, request, overwrite)
         failures += plan.refused
         journal.begin(plan.todo, request, [page, target])
-        done = _run(plan, request, journal, failures, jobs, watch)
+        opening = partial(_open, request.model, request.runtime, request.device, request.precision)
+        work = Work(opening, partial(segment_image, request=request, out=out))
+        done, failed = journal.work_off(plan.todo, work, jobs, watch)
+        failures += [{"source": source, "reason": reason} for source, reason in failed.items()]
         order = {source.path: place for place, source in enumerate(sources)}
         images = sorted(sorted(journal.rows), key=lambda image: order.get(image, len(order)))
         rows = [row for image in images for row in journal.rows[image]]
@@ -124,7 +122,7 @@ def segment_many(
             write_results_page(page, rows, failures, [target] if rows else [])
     wanted = {source.path for source in (*plan.todo, *plan.skipped)}
     told = [row for row in rows if row["image"] in wanted and "stem" in row]
-    return RunSummary(told, done, len(plan.skipped), failures, notices, page, target)
+    return RunSummary(told, len(done), len(plan.skipped), failures, notices, page, target)
 
 
 def _check(request: Request, jobs: int) -> Request:
@@ -132,49 +130,6 @@ def _check(request: Request, jobs: int) -> Request:
     request.rules.check(len(request.prompts))
     check_jobs(jobs)
     return replace(request, weights=sha256_of(find_checkpoint(request.model)))
-
-
-def _run(
-    plan: WorkPlan, request: Request, journal: ResultsJournal, failures: list[dict[str, str]], jobs: int, watch: Watch
-) -> int:
-    """Segment the images that are left, and count those that succeeded."""
-    done = 0
-    try:
-        with closing(segment_images(plan.todo, request, journal.out, jobs)) as outcomes:
-            for outcome in watch(outcomes, len(plan.todo)):
-                if outcome.result is not None:
-                    journal.add(outcome.result)
-                    done += 1
-                else:
-                    failures.append({"source": outcome.source.path, "reason": outcome.reason})
-    finally:
-        journal.end()
-    return done
-
-
-def segment_images(
-    sources: Sequence[SourceImage], request: Request, out: Path, jobs: int = 1
-) -> Generator[ImageOutcome, None, None]:
-    """Segment each image; one that fails stops no other.
-
-    Args:
-        sources: Images to segment.
-        request: Phrases and settings.
-        out: Folder of the results; the record there is left to the caller.
-        jobs: Number of processes, see `vesalius.processes.work_at_once`.
-
-    Returns:
-        What became of each image, in the order in which they end; the result is the rows for the record.
-
-    Raises:
-        ConfigError, MissingPackageError, ModelError: If the model cannot be opened.
-    """
-    opening = partial(_open, request.model, request.runtime, request.device, request.precision)
-    return work_at_once(sources, Work(opening, partial(_segment, request=request, out=out)), jobs)
-
-
-def _segment(predictor: Predictor, source: SourceImage, request: Request, out: Path) -> list[ResultRow]:
-    return segment_image(predictor, source, request, out)
 
 
 @lru_cache(maxsize=1)

@@ -15,7 +15,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 
 from vesalius import __version__
 from vesalius.errors import ConfigError, ImageNotice, VesaliusError, join_first
-from vesalius.files import parse_json, to_json
+from vesalius.files import to_plain
 from vesalius.imaging.formats import visible_files
 from vesalius.imaging.header import sidecar_path
 from vesalius.imaging.search import FoundSeries, find_series
@@ -114,7 +114,7 @@ class AgentTools:
 
 def _plain(content: dict[str, Any]) -> dict[str, Any]:
     """The same in JSON's own types."""
-    plain = parse_json(to_json(content), "results")
+    plain = to_plain(content)
     assert isinstance(plain, dict)
     return plain
 

@@ -31,7 +31,7 @@ NO_PAGE = (
     "The service itself works; /openapi.json describes it.\n"
 )
 TIDY_S = 60.0
-"""Between removals of what has expired."""
+"""Seconds between removals of what has expired."""
 REFUSED = {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{ErrorAnswer.__name__}"}}}}
 """By reference to what `/readyz` describes: models for every code of every route would take most of the start."""
 CODES = (400, 401, 403, 404, 408, 413, 421, 422, 429, 500, 503, 504)

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from vesalius.errors import DataError, ImageError, PromptError
 from vesalius.files import writing
 from vesalius.imaging import MedicalImage, SliceStack, read_mask, to_square_pixels
-from vesalius.imaging.formats import VOLUME_SUFFIXES, reading
+from vesalius.imaging.formats import is_volume_file, reading
 from vesalius.imaging.orientation import Affine, MaskGrid, onto_grid
 from vesalius.imaging.raster import to_png
-from vesalius.imaging.slices import to_file_order
+from vesalius.imaging.slices import to_bytes, to_file_order
 from vesalius.results import slugs
-from vesalius.serve.intake import is_placed
 
 
 class Correction(NamedTuple):
@@ -69,7 +68,7 @@ def write_correction(
             name = f"{correction.stem}_{index:04d}.png"
             mask_name = f"{correction.stem}_{index:04d}_{suffix}.png"
             rgb = to_square_pixels(slices[index].rgb, slices.pixel_spacing_mm)
-            archive.writestr(f"images/{name}", to_png(np.rint(rgb * 255).astype(np.uint8)))
+            archive.writestr(f"images/{name}", to_png(to_bytes(rgb)))
             archive.writestr(f"masks/{mask_name}", to_png(_to_square(plane, slices).astype(np.uint8) * 255))
             records.append(_record(name, mask_name, correction, bool(plane.any())))
         if not records:
@@ -94,7 +93,7 @@ def _marked_slices(
 ) -> Iterator[tuple[int, NDArray[np.bool_]]]:
     """Masks of slices in display order."""
     size = slices.pixels.shape[1], slices.pixels.shape[2]
-    if not mask.name.lower().endswith(VOLUME_SUFFIXES):
+    if not is_volume_file(mask):
         if len(slices) > 1 and place is None:
             raise DataError(
                 f"{mask.name}: is a picture, and the image a volume; name the slice, or send a .nii.gz mask."
@@ -160,7 +159,7 @@ def _place_of(image: MedicalImage, mask: Path) -> Affine | None:
 
     placed = read_nifti(mask)
     unknown = placed.source_affine is not None and np.array_equal(placed.source_affine, np.eye(4))
-    return placed.source_affine if is_placed(image) and is_placed(placed) and not unknown else None
+    return placed.source_affine if image.is_placed and placed.is_placed and not unknown else None
 
 
 def _misfit(mask: Path, shape: tuple[int, ...], grid: MaskGrid) -> DataError:

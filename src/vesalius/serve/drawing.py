@@ -1,6 +1,6 @@
 """Images and label maps as files on the grid of an image's masks: values as stored, and labels as NIfTI or NRRD."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,44 +9,16 @@ from numpy.typing import NDArray
 from vesalius.errors import ConfigError, PromptError
 from vesalius.files import writing
 from vesalius.imaging import MedicalImage, SliceStack
-from vesalius.imaging.lazy import LazyPixels
+from vesalius.imaging.lazy import LazyPixels, fits_int16
 from vesalius.imaging.mask_volumes import Values, is_volume, write_volume
-from vesalius.imaging.orientation import Affine
+from vesalius.imaging.orientation import LPS_TO_RAS, Affine
 from vesalius.imaging.safeguards import MEGABYTES, megabytes
 from vesalius.imaging.slices import to_file_order
 from vesalius.masks import LabelMasks
 
-TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""From RAS+, nibabel's world, to LPS+, that of DICOM, ITK and NRRD."""
 LABEL_SUFFIXES = (".nii.gz", ".nrrd")
 LABEL_TYPES = {"uint8": "unsigned char", "uint16": "unsigned short"}
 """Types of label maps, and what they are called in NRRD."""
-
-
-class StackedPlanes:
-    """Values of a whole volume whose slices can be read in any order.
-
-    Args:
-        values: [D, H, W].
-    """
-
-    def __init__(self, values: Values) -> None:
-        self._values = values
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """[D, H, W]."""
-        depth, height, width = self._values.shape
-        return depth, height, width
-
-    def __getitem__(self, index: int) -> Values:
-        plane: Values = self._values[index]
-        return plane
-
-    def planes(self, order: Sequence[int], backwards: Sequence[bool]) -> Iterator[Values]:
-        """See `PackedMasks.planes`."""
-        turned = np.flip(self._values.transpose(order), tuple(axis for axis, back in enumerate(backwards) if back))
-        return (turned[:, :, index].T for index in range(turned.shape[2]))
 
 
 def on_screen(slices: SliceStack) -> Affine:
@@ -68,10 +40,8 @@ def read_values(image: MedicalImage) -> Values:
         return np.rint(grey).astype(np.uint8 if whole.dtype == np.uint8 else np.float32)
     if whole.dtype in (np.uint8, np.int16):
         return whole.astype(whole.dtype, copy=False)
-    bounds = np.iinfo(np.int16)
     real = whole.astype(np.float32, copy=False)
-    whole_numbers = real.min() >= bounds.min and real.max() <= bounds.max and (real == np.rint(real)).all()
-    return real.astype(np.int16) if whole_numbers else real
+    return real.astype(np.int16) if fits_int16(real) else real
 
 
 def in_file_order(rgb: NDArray[np.float32], slices: SliceStack) -> NDArray[np.float32]:
@@ -141,7 +111,7 @@ def _read_labels(path: Path, kind: str) -> tuple[NDArray[np.integer], Affine]:
 
 def _write_nrrd(path: Path, labels: NDArray[np.integer], affine: Affine) -> None:
     """Write labels [i, j, k] without compression, which some viewers do not read."""
-    placed = TO_LPS @ affine
+    placed = LPS_TO_RAS @ affine  # the same matrix in either direction
     columns = (placed[:3, axis] for axis in range(4))
     *directions, origin = ("(" + ",".join(f"{value:.12g}" for value in each) + ")" for each in columns)
     header = {

@@ -18,7 +18,7 @@ from vesalius.errors import ImageError, ImageNotice, PromptError, VesaliusError,
 from vesalius.files import sha256_of, to_json, write_json, write_text
 from vesalius.imaging import MedicalImage, SliceStack
 from vesalius.imaging.lazy import LazyPixels
-from vesalius.imaging.mask_volumes import Planes, volume_of, write_masks, write_volume
+from vesalius.imaging.mask_volumes import Planes, StackedPlanes, volume_of, write_masks, write_volume
 from vesalius.imaging.raster import write_rgb
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, Notice
 from vesalius.masks import FoundMasks, LabelMasks, MaskRules, collect_masks
@@ -29,7 +29,7 @@ from vesalius.results import finite
 from vesalius.segmentation import THRESHOLD
 from vesalius.segmenting.request import Request
 from vesalius.serve.corrections import Correction, write_correction
-from vesalius.serve.drawing import StackedPlanes, in_file_order, number_labels, on_screen, read_values, write_label_map
+from vesalius.serve.drawing import in_file_order, number_labels, on_screen, read_values, write_label_map
 from vesalius.serve.intake import Budget, take_in
 from vesalius.serve.refusals import Refusal, ServiceError, deleted_meanwhile, fault, from_error
 from vesalius.serve.store import size_of

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from vesalius.errors import DataError, ImageError, VesaliusError, join_first
 from vesalius.files import read_json, write_json
 from vesalius.imaging import MedicalImage, SliceStack
-from vesalius.imaging.formats import VOLUME_SUFFIXES, read_start, reading
+from vesalius.imaging.formats import is_gzip, is_volume_file, read_start, reading
 from vesalius.imaging.header import sidecar_path
 from vesalius.imaging.mask_volumes import is_volume
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE, FRAMES, Notice
@@ -40,7 +40,7 @@ PLAN = "plan.json"
 MOST_NOTICES = 30
 """Notices of one upload; they say how many there are beyond."""
 LONGEST_NOTICE = 500
-"""Characters."""
+"""Largest number of characters of a notice."""
 
 
 @dataclass
@@ -48,12 +48,12 @@ class Budget:
     """Bytes that an upload may unpack to, counted as they come."""
 
     most: int
-    """By the service's limit."""
+    """Largest number of bytes, by the service's limit."""
     room: Callable[[], int]
     """Says what the store has left; asked before the first byte."""
     used: int = 0
     left: int | None = None
-    """What the store had left then."""
+    """Bytes that the store had left then."""
 
     def take(self, size: int, path: Path) -> None:
         """Count bytes that are about to be written.
@@ -224,7 +224,7 @@ def _check_volume(path: Path, most: int) -> None:
     Raises:
         ImageError: If so.
     """
-    if not path.name.lower().endswith(VOLUME_SUFFIXES) or not read_start(path).startswith(b"\x1f\x8b"):
+    if not is_volume_file(path) or not is_gzip(read_start(path)):
         return
     import nibabel as nib
     import numpy as np
@@ -313,7 +313,7 @@ def describe_image(found: FoundSeries, image: MedicalImage, home: Path) -> Uploa
         files=[str(each.relative_to(home)) for each in found.files],
         pictures=found.pictures,
         series_uid=image.header.get("SeriesInstanceUID", ""),
-        placed=is_placed(image),
+        placed=image.is_placed,
     )
 
 
@@ -322,12 +322,6 @@ def _tell(notice: Notice) -> str:
     if re.search("^Choose|--", notice.remedy):
         notice = replace(notice, remedy="Send what is wanted by itself")
     return str(notice)
-
-
-def is_placed(image: MedicalImage) -> bool:
-    """Whether the file says where the image lies in the patient."""
-    is_file_of_volume = image.source.name.lower().endswith(VOLUME_SUFFIXES)
-    return image.plane is not None if is_file_of_volume else image.affine is not None
 
 
 def _spacing(image: MedicalImage, slices: SliceStack) -> list[float] | None:

@@ -8,9 +8,11 @@ the upload until it expires.
 
 import asyncio
 import hmac
+import itertools
 import json
 import re
 import secrets
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -39,7 +41,7 @@ LABELS = "labels"
 TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Tags of labels, which are names of files."""
 MOST_TAGS = 20
-"""Labels of one image."""
+"""Largest number of labels of one image."""
 MOST_FETCHES = 2
 """Series that are fetched from the archive at once; further ones wait."""
 Name = Annotated[str, Query(max_length=200)]
@@ -366,12 +368,9 @@ def _model_name(service: Service) -> str:
 
 
 def _count(service: Service, uploads: list[Upload]) -> dict[str, Any]:
-    tags: dict[str, int] = {}
-    for upload in uploads:
-        for tag in _tags(service, upload):
-            tags[tag] = tags.get(tag, 0) + 1
-    completed = sum(1 for each in uploads if _tags(service, each))
-    return {"total": len(uploads), "completed": completed, "label_tags": tags}
+    tags = [_tags(service, each) for each in uploads]
+    counts = Counter(itertools.chain.from_iterable(tags))
+    return {"total": len(uploads), "completed": sum(map(bool, tags)), "label_tags": dict(counts)}
 
 
 def _tags(service: Service, upload: Upload) -> dict[str, str]:

@@ -12,9 +12,9 @@ UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 NAMELESS = re.compile(r"^[._-]+(?=\.|$)")
 """What is left of a name without a letter."""
 LONGEST_STEM, LONGEST_SUFFIX = 80, 20
-"""Characters of a name on disk."""
+"""Largest numbers of characters of a name on disk."""
 KEPT_FOLDERS = 3
-"""Folders that are kept around a file."""
+"""Largest number of folders that are kept around a file."""
 LONGEST_SHOWN = 200
 """Characters of a name that are kept for display."""
 ESCAPED = re.compile("%22|%0A|%0D")

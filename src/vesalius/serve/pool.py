@@ -20,7 +20,7 @@ from typing import Any, NoReturn, Protocol
 
 from vesalius.imaging.safeguards import BYTES_PER_MEGABYTE
 from vesalius.isolation import Child, ChildEndedError, ChildError, ChildFailedError, ChildLateError, serve_frames
-from vesalius.processes import count_cores
+from vesalius.processes import share_cores
 from vesalius.serve.engine import Engine, Job
 from vesalius.serve.refusals import Refusal, ServiceError, where_of
 from vesalius.serve.settings import ServeSettings
@@ -29,7 +29,7 @@ LOG = logging.getLogger("vesalius.serve")
 ATTEMPTS = 2
 """How often a job is tried whose worker ended while it was at it."""
 GRACE_S = 10.0
-"""Time to end by itself."""
+"""Seconds that a worker has to end by itself."""
 LONGEST_WAIT = 60
 """Seconds that callers are told to wait at most."""
 MEAN_SHARE = 0.2
@@ -288,7 +288,7 @@ def worker_settings(settings: ServeSettings, uploads: Path) -> list[WorkerSettin
         uploads=str(uploads),
         unpacked_bytes=limits.unpacked_megabytes * BYTES_PER_MEGABYTE,
         cache_bytes=limits.cache_megabytes * BYTES_PER_MEGABYTE // count,
-        threads=0 if count == 1 else max(1, count_cores() // count),
+        threads=0 if count == 1 else share_cores(count),
         place=0,
         workers=count,
     )

@@ -34,7 +34,7 @@ FILES = {
     }
 }
 """The form of an upload, for /openapi.json; it is read part by part."""
-MEDIA = {".png": "image/png", ".gz": "application/gzip", ".json": "application/json", ".zip": "application/zip"}
+MEDIA = {".png": "image/png", ".gz": "application/gzip"}
 
 
 def make_router(service: Service) -> APIRouter:

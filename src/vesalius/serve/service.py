@@ -38,11 +38,11 @@ class Arrived(NamedTuple):
     """Files that were received, and are to become uploads."""
 
     folder: Path
-    """Of `UploadStore.receive`."""
+    """Folder that `UploadStore.receive` made."""
     name: str
     """What the user called them."""
     alias: str = ""
-    """Further name of the largest."""
+    """Further name of the largest of them."""
 
 
 class Forms:

@@ -13,13 +13,13 @@ from vesalius.models.choices import DEFAULT_MODEL
 TOKEN_VARIABLE = "VESALIUS_SERVE_TOKEN"
 """Environment variable with the token that callers must show."""
 SHORTEST_TOKEN = 16
-"""Characters."""
+"""Smallest number of characters of a token."""
 MAKE_TOKEN = 'make one with: python -c "import secrets; print(secrets.token_urlsafe())"'
 HOST = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 MOST_PHRASES = 32
-"""Phrases of one request."""
+"""Largest number of phrases of one request."""
 LONGEST_PHRASE = 500
-"""Characters."""
+"""Largest number of characters of a phrase."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Limits:
     store_megabytes: int = 20480
     """Most that all uploads and their results take on disk."""
     cache_megabytes: int = 1024
-    """Most that features of images take in memory, in all workers together."""
+    """Most that features of images take in memory, so that further phrases are answered at once."""
     queue: int = 32
-    """Most jobs that wait for each worker."""
+    """Most requests that wait for each worker; more are told to come back (429)."""
     timeout_seconds: float = 300
-    """Longest time for one job."""
+    """Seconds after which a request is stopped."""
     keep_minutes: float = 60
     """How long an upload that nobody asks for is kept."""
 

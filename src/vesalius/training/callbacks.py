@@ -7,9 +7,8 @@ import csv
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from vesalius.console import progress_bar, say
+from vesalius.data.draws import seed_of
 from vesalius.data.loading import ResumableLoader
 from vesalius.errors import ConfigError
 from vesalius.models.checkpoints import save_model
@@ -269,13 +269,6 @@ def say_once(message: str) -> None:
 
 
 @contextmanager
-def watch(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr while the block lasts; yields the function that advances it by some steps."""
-    with progress_bar() as bar:
-        yield partial(bar.advance, bar.add_task(name, total=total))
-
-
-@contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Keep back Lightning's advice on hardware, worker processes and log folders; errors still come through."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
@@ -321,5 +314,4 @@ class NextEpoch(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: object, batch_idx: int) -> None:
         """Restart the random numbers behind dropout."""
-        place = (self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
-        torch.manual_seed(hash(place) % 2**63)
+        torch.manual_seed(seed_of(self.seed, trainer.current_epoch, batch_idx, trainer.global_rank))

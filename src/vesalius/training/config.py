@@ -34,7 +34,7 @@ RENAMED = {
 }
 """Settings by their names before 0.1.0, which recipes, ``--set`` and the records of runs may still use, and today's."""
 LARGEST_SEED = 2**32 - 1
-"""NumPy's bound."""
+"""Largest seed that NumPy takes."""
 
 
 @dataclass(frozen=True)

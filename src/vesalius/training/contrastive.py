@@ -58,7 +58,7 @@ class ContrastiveConfig(FitConfig):
     patience: int = 10
     """Epochs without better validation before the run ends."""
     schedule: Schedule = "cosine"
-    """See ``FitConfig``."""
+    """Course of the learning rate, see ``FitConfig``."""
     gradient_clip_norm: float = 1.0
     """Gradients of a larger norm are scaled down to it."""
     freeze: tuple[Literal["image", "text"], ...] = ()
@@ -68,7 +68,7 @@ class ContrastiveConfig(FitConfig):
     captions: CaptionMix = field(default_factory=CaptionMix)
     """How captions vary."""
     loss: ContrastiveLoss = field(default_factory=ContrastiveLoss)
-    """Which loss."""
+    """Loss that is minimised."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

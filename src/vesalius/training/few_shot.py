@@ -8,6 +8,7 @@ that train. They take the place of a hand-written start, so token ids, their num
 at are the hand-written prompt's; and before the first step the labels' vectors are the hand-written prompts' own.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def ss_text(support: Support, texts: Tensor, scale: float, *, repel: bool = Fals
         Unit vectors [C, E].
 
     Raises:
-        ConfigError: If the scale is not above 0.
+        ConfigError: If the scale is not above 0, or infinite.
         DataError: If images, labels and text vectors do not fit together.
 
     >>> present = torch.tensor([[True, False]])
@@ -78,11 +79,9 @@ def ss_text(support: Support, texts: Tensor, scale: float, *, repel: bool = Fals
     tensor([[0.7071, 0.7071],
             [0.0000, 1.0000]])
     """
-    if scale <= 0:
-        raise ConfigError(f"scale must be above 0, got {scale}; it is exp(log_scale) of the encoder.")
-    if texts.shape != (support.present.shape[1], support.images.shape[1]):
-        expected = [support.present.shape[1], support.images.shape[1]]
-        raise DataError(f"text vectors are {list(texts.shape)}, but labels and images ask for {expected}.")
+    if not 0 < scale < math.inf:
+        raise ConfigError(f"scale must be above 0 and finite, got {scale}; it is exp(log_scale) of the encoder.")
+    _check_shape(texts, support)
     counts = support.present.sum(0)
     weights = scale * counts.clamp(max=MOST_IMAGES) / counts.sum().clamp(min=1)
     vectors = weights[:, None] * (support.present.to(texts.dtype).T @ support.images) + texts
@@ -90,6 +89,12 @@ def ss_text(support: Support, texts: Tensor, scale: float, *, repel: bool = Fals
         away = F.normalize(2 * vectors - vectors.mean(0), dim=-1)
         vectors = torch.where(counts[:, None] > 0, vectors - away, vectors)
     return F.normalize(vectors, dim=-1)
+
+
+def _check_shape(texts: Tensor, support: Support) -> None:
+    expected = support.present.shape[1], support.images.shape[1]
+    if texts.shape != expected:
+        raise DataError(f"text vectors are {list(texts.shape)}, but labels and images ask for {list(expected)}.")
 
 
 START = "an image of"
@@ -115,6 +120,9 @@ class PromptLearning:
     """Decides the order."""
 
     def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "seed"):
+            if type(value := getattr(self, name)) is not int:
+                raise ConfigError(f"{name} must be a whole number, got {value!r}.")
         check_positive(self, "epochs", "batch_size", "learning_rate")
         check_at_least(self, 0, "keep")
 
@@ -138,9 +146,11 @@ class LearnedPrompts:
             start: The words before each; its number of tokens is M.
 
         Raises:
-            ConfigError: If the start has no token, or more than 16.
+            ConfigError: If there is no label, or the start has no token, or more than 16.
             ModelError: If the encoder has no table of tokens.
         """
+        if not labels:
+            raise ConfigError("labels: expected one or more, got none.")
         length = int(encoder.tokenizer([start]).attention_mask.sum()) - 2
         if not 1 <= length <= MOST_VECTORS:
             raise ConfigError(f"start: expected words of 1 to {MOST_VECTORS} tokens, got {length} in '{start}'.")
@@ -170,11 +180,17 @@ def fit_prompts(
 
     Returns:
         Mean loss of every epoch.
+
+    Raises:
+        DataError: If no image shows a label, or images, labels and the encoder's vectors do not fit together.
     """
     generator = torch.Generator().manual_seed(config.seed)
     optimizer = torch.optim.SGD([prompts.context], config.learning_rate, momentum=MOMENTUM)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs)
     hand = prompts.encode(encoder).detach()
+    _check_shape(hand, support)
+    if not bool(support.present.any()):
+        raise DataError(f"none of the {len(support.images)} images shows a label; there is nothing to learn from.")
     losses = []
     with progress_bar() as bar:
         for _ in bar.track(range(config.epochs), description="learning prompts"):
@@ -208,10 +224,11 @@ def _take(support: Support, rows: Tensor) -> Support:
 
 
 def _token_table(encoder: ContrastiveEncoder) -> nn.Embedding:
-    table = getattr(encoder.text, "tokens", None)
+    tower = getattr(encoder, "text", encoder)
+    table = getattr(tower, "tokens", None)
     if isinstance(table, nn.Embedding):
         return table
-    raise ModelError(f"{type(encoder.text).__name__} has no table of tokens whose place learned vectors could take.")
+    raise ModelError(f"{type(tower).__name__} has no table of tokens whose place learned vectors could take.")
 
 
 @contextmanager

@@ -18,12 +18,13 @@ from pytorch_lightning import Callback, seed_everything
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
+from vesalius.console import watch
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.data.fingerprints import Fingerprints, fingerprints_path, take_fingerprints, write_fingerprints
 from vesalius.data.loading import Batches, Pool, ResumableLoader
 from vesalius.data.views import TrainingView, ValidationView, View, collate
 from vesalius.errors import ConfigError, DataError
-from vesalius.files import parse_json, read_json, to_json, write_json
+from vesalius.files import read_json, to_plain, write_json
 from vesalius.folders import NOTE, Claim, read_folder_notes, tell_differences
 from vesalius.journal import alone
 from vesalius.models import Segmenter
@@ -31,7 +32,7 @@ from vesalius.models.checkpoint_file import CHECKPOINT_NAME
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.inference import Model
 from vesalius.provenance import describe_command, describe_machine, identify_data, list_versions
-from vesalius.training.callbacks import History, KeepBest, NextEpoch, WeightAverage, quiet_lightning, watch
+from vesalius.training.callbacks import History, KeepBest, NextEpoch, WeightAverage, quiet_lightning
 from vesalius.training.config import RENAMED, FitConfig, TrainConfig, rename_settings
 from vesalius.training.lora import add_lora, merge_lora
 from vesalius.training.module import BaseModule, SegmentationModule, count_steps, fingerprint_state
@@ -149,7 +150,7 @@ def _check_resumed(out: Path, command: str, origin: Mapping[str, object]) -> boo
     note = read_folder_notes(out).get(command)
     if note is None:  # left by a version that wrote none
         return False
-    before, now = note["from"], parse_json(to_json(origin), "origin")
+    before, now = note["from"], to_plain(origin)
     differences = tell_differences(before, now)
     changes = [each for each in differences if not each.startswith(MAY_CHANGE)]
     longer = [each for each in differences if each.startswith(tuple(f"config.{name} " for name in LENGTHS))]
@@ -193,7 +194,7 @@ def prepare_model(model: VisionLanguageEncoder, config: FitConfig) -> None:
 
 
 def check_encoders(model: VisionLanguageEncoder, config: FitConfig) -> None:
-    """Refuse to hold still what was never trained: a decoder on random features learns next to nothing.
+    """Refuse to freeze what was never trained: a decoder on random features learns next to nothing.
 
     Args:
         model: Built anew, no weights loaded.
@@ -360,7 +361,7 @@ def _note_images(data: Sequence[Path], out: Path, before: Fingerprints) -> None:
     if path.is_file():  # of the part of this run that was interrupted
         return
     splits = [SegmentationDataset(root, "train") for root in dict.fromkeys(data)]
-    images = list(dict.fromkeys(each.root / "images" / record.img_name for each in splits for record in each.records))
+    images = list(dict.fromkeys(record.files(each.root)[0] for each in splits for record in each.records))
     with watch("Fingerprinting", len(images)) as advance:
         write_fingerprints(before.join(take_fingerprints(images, advance)), path)
 

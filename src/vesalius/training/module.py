@@ -23,7 +23,7 @@ from vesalius.data.views import Batch
 from vesalius.errors import ConfigError
 from vesalius.evaluation.metrics import dice
 from vesalius.models import ImageFeatures, MaskPrediction, Segmenter, TextFeatures
-from vesalius.models.encoder import PARTS, Part, VisionLanguageEncoder, resize
+from vesalius.models.encoder import PARTS, Part, VisionLanguageEncoder, height_width, resize
 from vesalius.models.exported import restore_image
 from vesalius.models.inference import Model, TextCache
 from vesalius.training.config import FitConfig, TrainConfig
@@ -282,7 +282,7 @@ class SegmentationModule(BaseModule[Segmenter]):
         super().__init__(model)
         self.config = config
         self.steps = steps
-        # A resumed run meets prompts in other company, and is to end with the same weights.
+        # A resumed run meets prompts in other batches, and is to end with the same weights.
         self._texts = TextCache(model, at_once=1)
         self.val_dice, self.val_loss = ExampleMean(), ExampleMean()
 
@@ -295,7 +295,7 @@ class SegmentationModule(BaseModule[Segmenter]):
     def validation_step(self, batch: Batch, index: int) -> None:
         """Loss and Dice (threshold 0.5, working resolution, both empty = 1) of one batch."""
         prediction = self._predict(batch)
-        scores = dice(prediction.logits[:, 0] > 0, batch.masks[:, 0] > 0.5)
+        scores = dice(prediction.mask, batch.masks[:, 0] > 0.5)
         loss = segmentation_loss(prediction, batch.masks, self.config.loss)
         for name, mean, value in ((self.monitor, self.val_dice, scores.mean()), ("val_loss", self.val_loss, loss)):
             mean.update(value, len(batch.prompts))
@@ -313,7 +313,7 @@ class SegmentationModule(BaseModule[Segmenter]):
     def _predict(self, batch: Batch, text_noise: float = 0.0) -> MaskPrediction:
         text = self._encode_text(batch.prompts)
         prediction = self.model.decode(self._encode_images(batch), text.add_noise(text_noise) if text_noise else text)
-        size = (batch.masks.shape[-2], batch.masks.shape[-1])
+        size = height_width(batch.masks)
         return MaskPrediction(resize(prediction.logits, size), prediction.existence)
 
     def _encode_images(self, batch: Batch) -> ImageFeatures:

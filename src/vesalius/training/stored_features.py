@@ -13,12 +13,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vesalius.console import watch
 from vesalius.data.features import FeatureStore, RowLayout, StoredView, fingerprint_files
 from vesalius.data.views import View
 from vesalius.errors import ConfigError
 from vesalius.models import Segmenter
 from vesalius.models.exported import flatten_image
-from vesalius.training.callbacks import say_once, watch
+from vesalius.training.callbacks import say_once
 from vesalius.training.config import TrainConfig
 from vesalius.training.module import fingerprint_encoders
 

@@ -128,7 +128,7 @@ def test_many_values_are_shortened(root):
     assert "holds the values 0, 3, 6, 9 … 228, 231, 234, 237;" in single(root).message
 
 
-@pytest.mark.parametrize(("value", "kind"), [(0, "empty_mask"), (255, "full_mask")])
+@pytest.mark.parametrize(("value", "kind"), [(0, "empty_mask"), (100, "full_mask"), (255, "full_mask")])
 def test_masks_of_one_value_are_named(root, value, kind):
     Image.new("L", (80, 60), value).save(root / "masks/val_0.png")
     assert single(root).kind == kind

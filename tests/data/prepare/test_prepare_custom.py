@@ -389,6 +389,11 @@ class TestMaskValues:
         report, mask = self.prepare(run, tmp_path, np.zeros((20, 24), np.uint8))
         assert (report.empty, mask.any()) == (1, False)
 
+    @pytest.mark.parametrize(("level", "share"), [(3, 1), (100, 1), (0, 0)])
+    def test_one_value_is_read_alike_before_and_after(self, run, tmp_path, level, share):
+        _, mask = self.prepare(run, tmp_path, np.full((20, 24), level, np.uint8))
+        assert mask.mean() == read_mask(tmp_path / "masks/a.png").mean() == share
+
     def test_what_jpeg_leaves_of_black_and_white_is_parted_at_half(self, run, tmp_path):
         levels = blob(3).astype(np.uint8) * 240 + 5
         levels[0, 0] = 20

@@ -150,9 +150,9 @@ def test_given_rows_without_a_picture_are_named_by_file_and_record(kvasir, tmp_p
     [
         (
             '{"images": [], "annotations": [], "categories": []}',
-            r"train\.json: is COCO JSON; expected a list",
+            r"train\.json: looks like JSON of COCO; expected a list",
         ),
-        ('{"a": 1}', r"train\.json: expected a list of records, got dict"),
+        ('{"a": 1}', r"train\.json: expected a JSON list of records, got an object with a"),
         ("[1, 2", r"train\.json: is not JSON"),
         (None, r"train\.json: no such file; --annotations needs train\.json, val\.json and test\.json"),
     ],

@@ -94,6 +94,17 @@ def test_a_table_of_series_says_what_they_show(tmp_path):
     assert trunk.subject == Subject("trunk")
 
 
+def test_names_keep_the_dots_that_are_no_suffix(tmp_path):
+    for uid in ("1.2.840.1", "1.2.840.2"):
+        (tmp_path / uid).mkdir()
+    paths = ("1.2.840.1", "1.2.840.2", "case.001.nii.gz", "case.002.nii.gz")
+    (tmp_path / "series.toml").write_text("".join(f"[[series]]\npath = '{path}'\n" for path in paths))
+    volumes = find_volumes(tmp_path / "series.toml")
+    assert [each.name for each in volumes] == ["1.2.840.1", "1.2.840.2", "case.001", "case.002"]
+    assert [each.subject.patient for each in volumes] == [each.name for each in volumes]
+    assert find_volumes(tmp_path / "1.2.840.1", SeriesDescription())[0].name == "1.2.840.1"
+
+
 WRONG = {
     "no TOML": ("[[series", "is not TOML"),
     "no series": ("a = 1", r"has no \[\[series\]\]"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vesalius.data.datasets import SegmentationDataset
-from vesalius.errors import ConfigError, OutputError, PromptError
+from vesalius.errors import ConfigError, ModelError, OutputError, PromptError
 from vesalius.evaluation.audit.run import audit, choose
 from vesalius.evaluation.audit.session import write_results
 from vesalius.evaluation.metrics import dice
@@ -50,6 +50,14 @@ def test_a_model_that_reads_no_text_is_asked_once_and_never_changes(build_tiny, 
     assert {each.existence for each in found.results} == {None}
 
 
+def test_answers_that_are_no_numbers_are_not_audited(build_tiny, dataset):
+    model = build_tiny("unet_d")
+    with torch.no_grad():
+        model.unet.to_logits.bias.fill_(torch.nan)
+    with pytest.raises(ModelError, match="the model's answer is not a number; its weights are damaged"):
+        audit(model, dataset)
+
+
 @pytest.mark.slow
 def test_pixels_and_confidence_are_those_of_the_plain_name(build_tiny, dataset):
     found = audit(build_tiny("pocket"), dataset)
@@ -65,6 +73,12 @@ def test_what_could_not_be_asked_is_said(build_tiny, write_dataset):
     notes = " ".join(audit(build_tiny("unet_d"), data).notes)
     for lacking in ("Paraphrases were not asked", "Denials and other targets", "The swap was left out", "Nothing was"):
         assert lacking in notes
+
+
+@pytest.mark.parametrize("name", ["lungs", "Lung-Fields"])
+def test_what_the_data_do_not_say_the_plain_name_does(build_tiny, write_dataset, name):
+    data = SegmentationDataset(write_dataset("unknown", prompts={"p0": "", "p1": name}), "test")
+    assert "lung fields" in {each.prompt for each in audit(build_tiny("unet_d"), data, limit=1).results}
 
 
 def test_an_image_that_shows_nothing_is_only_asked_for_what_is_absent(build_tiny, write_dataset):

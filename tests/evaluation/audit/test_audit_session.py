@@ -6,7 +6,6 @@ from vesalius.evaluation.audit.session import (
     ATTRIBUTES,
     UNRELATED,
     Substitution,
-    find_target_of,
     flip,
     plain_name,
     plan,
@@ -97,16 +96,6 @@ class TestAbsent:
         own = of(asked, "absent", "prompts of empty images")
         assert [(each.reference, each.prompt) for each in own] == [("", "no polyp"), ("", "healthy mucosa")]
         assert {each.test for each in asked} == {"absent"}
-
-
-class TestTarget:
-    def test_the_catalog_knows_best(self):
-        assert find_target_of(RECORDS[0], "brain") == "brain"
-
-    def test_else_the_plain_name_is_looked_up(self):
-        assert find_target_of(RECORDS[0], None) == "polyp"
-        assert find_target_of(ImageRecord("a.png", "a.png", {"p1": "Lung Fields"}), None) == "lungs"
-        assert find_target_of(ImageRecord("a.png", "a.png", {"p1": "toe"}), None) is None
 
 
 @pytest.mark.parametrize(

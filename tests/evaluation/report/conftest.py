@@ -1,8 +1,11 @@
 """Reports of made-up rows."""
 
+from dataclasses import replace
+
 import pytest
 
 from vesalius.evaluation.report.builders import build_report
+from vesalius.evaluation.segmentation import Evaluation
 from vesalius.evaluation.stored import StoredEvaluation
 
 
@@ -23,11 +26,14 @@ def make_evaluation(make_row):
                     "existence": (0.2 + 0.06 * n if present else 0.3) if existence else None,
                 }
                 rows.append(make_row(f"{n:02}.png", family, score, **facts))
-        return StoredEvaluation(name, f"model of {name}", "/data/kvasir", "test", "threshold 0.5", tuple(rows))
+        return StoredEvaluation(
+            name, f"model of {name}", "/data/kvasir", "test", "threshold 0.5", Evaluation(tuple(rows))
+        )
 
     return make
 
 
 @pytest.fixture
 def report(make_evaluation):
-    return build_report(make_evaluation(), {"command": "vesalius evaluate", "machine": {"threads": 2}})
+    manifest = {"command": "vesalius evaluate", "machine": {"threads": 2}}
+    return build_report(replace(make_evaluation(), manifest=manifest))

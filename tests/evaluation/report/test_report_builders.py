@@ -5,6 +5,7 @@ import pytest
 from vesalius.errors import DataError
 from vesalius.evaluation.report.builders import build_comparison_report, build_report, read_report
 from vesalius.evaluation.report.gallery import Shown, choose_examples
+from vesalius.evaluation.segmentation import Evaluation
 
 
 def test_the_report_states_what_was_measured_how_on_how_many(report):
@@ -21,9 +22,9 @@ def test_the_report_states_what_was_measured_how_on_how_many(report):
 
 def test_patients_are_drawn_as_the_evaluation_did(make_evaluation):
     evaluation = replace(make_evaluation(), group_regex="^.")
-    found = build_report(evaluation, {})
+    found = build_report(evaluation)
     assert "bootstrap of 2 groups of images" in found.facts["Intervals"]
-    other = build_report(evaluation, {}, group_regex="^..")
+    other = build_report(evaluation, group_regex="^..")
     assert "bootstrap of images" in other.facts["Intervals"]
 
 
@@ -37,8 +38,8 @@ def test_pictures_of_other_rows_are_left_out(make_evaluation):
     evaluation = make_evaluation()
     example = choose_examples(evaluation.rows, 1)[0]
     mine, other = (Shown(each, {}) for each in (example, replace(example, row=replace(example.row, dice=0.123))))
-    assert build_report(evaluation, {}, [mine]).gallery == [mine]
-    stale = build_report(evaluation, {}, [other])
+    assert build_report(evaluation, [mine]).gallery == [mine]
+    stale = build_report(evaluation, [other])
     assert stale.gallery == ()
     assert "of another evaluation" in stale.gallery_note
 
@@ -52,12 +53,12 @@ def test_a_folder_is_read_whole(store, make_evaluation, tmp_path):
 
 def test_a_single_image_has_numbers_without_intervals(make_evaluation):
     evaluation = make_evaluation()
-    found = build_report(replace(evaluation, rows=evaluation.rows[:1]), {})
+    found = build_report(replace(evaluation, evaluation=Evaluation(evaluation.rows[:1])))
     assert [number.ends for _, number in found.headline] == [None] * 3
 
 
 def test_images_that_all_show_nothing_can_be_reported(make_evaluation):
-    found = build_report(make_evaluation(absent=12), {})
+    found = build_report(make_evaluation(absent=12))
     assert found.existence is None
     assert [name for name, _ in found.headline] == ["mean Dice", "median Dice", "mean NSD"]
 
@@ -70,7 +71,7 @@ def both(make_evaluation):
 @pytest.fixture(scope="module")
 def built(both):
     """Their report and comparison; not to be changed."""
-    return build_comparison_report(both, {})
+    return build_comparison_report(both)
 
 
 @pytest.mark.slow
@@ -96,7 +97,7 @@ def test_ends_of_differences_cannot_be_mistaken_for_a_range(built):
 
 @pytest.mark.slow
 def test_of_three_or_more_the_differences_of_single_prompts_are_left_to_the_file(both, make_evaluation):
-    report, comparison = build_comparison_report([*both, make_evaluation("worst", worse=0.2)], {})
+    report, comparison = build_comparison_report([*both, make_evaluation("worst", worse=0.2)])
     assert [row[1] for row in report.tables[1].rows] == ["all prompts"] * 3
     assert "Single prompts are in comparison.json." in report.tables[1].note
     assert len(comparison.differences) == 9
@@ -104,7 +105,7 @@ def test_of_three_or_more_the_differences_of_single_prompts_are_left_to_the_file
 
 @pytest.mark.slow
 def test_pictures_are_in_the_single_reports(both):
-    report, _ = build_comparison_report(both, {"worse": {}, "better": {"command": "x"}})
+    report, _ = build_comparison_report([both[0], replace(both[1], manifest={"command": "x"})])
     assert report.gallery == ()
     assert report.gallery_note == "Pictures are in the report of each evaluation."
     assert report.manifests == {"better": {"command": "x"}}
@@ -113,7 +114,7 @@ def test_pictures_are_in_the_single_reports(both):
 @pytest.mark.slow
 def test_groups_are_drawn_as_the_evaluations_drew_them(both):
     worse, better = both
-    report, comparison = build_comparison_report([replace(worse, group_regex="^."), better], {})
+    report, comparison = build_comparison_report([replace(worse, group_regex="^."), better])
     assert "2 groups" in report.facts["Intervals"]
     assert comparison.clusters == 2
     assert "better: made without --group-regex" in report.tables[0].note
@@ -122,4 +123,4 @@ def test_groups_are_drawn_as_the_evaluations_drew_them(both):
 @pytest.mark.slow
 def test_other_data_are_refused(both, make_evaluation):
     with pytest.raises(DataError):
-        build_comparison_report([both[0], make_evaluation("other", absent=3)], {})
+        build_comparison_report([both[0], make_evaluation("other", absent=3)])

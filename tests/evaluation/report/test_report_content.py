@@ -8,14 +8,13 @@ from vesalius.evaluation.report.content import (
     describe_absence,
     first_wordings,
     flatten,
-    read_manifest,
 )
 from vesalius.evaluation.rows import tabulate
 from vesalius.evaluation.segmentation import Evaluation
 
 
 def test_images_with_nothing_to_find_get_a_table_without_them(make_evaluation):
-    everything, present = build_score_tables(Evaluation(make_evaluation().rows), None)
+    everything, present = build_score_tables(make_evaluation().evaluation, None)
     assert everything.title == "All 12 images"
     assert present.title == "The 10 images that show something to find"
     assert "Left out: 4 answers" in present.note
@@ -25,13 +24,13 @@ def test_images_with_nothing_to_find_get_a_table_without_them(make_evaluation):
 
 
 def test_where_all_show_something_there_is_one_table(make_evaluation):
-    (table,) = build_score_tables(Evaluation(make_evaluation(absent=0).rows), None)
+    (table,) = build_score_tables(make_evaluation(absent=0).evaluation, None)
     assert "HD95 leaves out 24 of 24 answers" in table.note
     assert table.rows[0][-1] is None
 
 
 def test_where_nothing_is_to_be_found_anywhere_there_is_one_table(make_evaluation):
-    (table,) = build_score_tables(Evaluation(make_evaluation(absent=12).rows), None)
+    (table,) = build_score_tables(make_evaluation(absent=12).evaluation, None)
     assert table.rows[0][1].value == "0.500"
 
 
@@ -50,7 +49,9 @@ def test_pixels_and_millimetres_are_not_averaged(make_evaluation):
 
 def test_all_prompts_come_first_then_each_family(make_evaluation):
     one, two = make_evaluation(), make_evaluation("two", worse=0.1)
-    groups = build_strips(["one", "two"], [tabulate(each.rows, present_only=True) for each in (one, two)], one.rows)
+    tables = [tabulate(each.rows, present_only=True) for each in (one, two)]
+    centres = [each.evaluation.summarise("dice", present_only=True).centres for each in (one, two)]
+    groups = build_strips(["one", "two"], tables, centres, one.rows)
     assert [(group.title, group.example) for group in groups] == [("all prompts", ""), ("p0", ""), ("p1", "polyp")]
     first, second = groups[2].strips
     assert (first.name, first.series, second.name, second.series) == ("one", 0, "two", 1)
@@ -97,17 +98,6 @@ def test_several_evaluations_have_a_column_each(make_evaluation):
     two = describe_absence([make_evaluation(), make_evaluation("two")], None)
     assert one.table.columns == ("prompt", "AUC")
     assert two.table.columns == ("prompt", "one", "two")
-
-
-def test_the_manifest_comes_with_the_versions(store, make_row, tmp_path):
-    row = make_row("a", "p1", 0.5)
-    folder = store(tmp_path, [row], manifest={"seconds": 3}, versions={"vesalius": "1"})
-    assert read_manifest(folder) == {"seconds": 3, "versions": {"vesalius": "1"}}
-
-
-def test_an_evaluation_without_one_has_an_empty_one(store, make_row, tmp_path):
-    assert read_manifest(store(tmp_path, [make_row("a", "p1", 0.5)])) == {}
-    assert read_manifest(store(tmp_path, [make_row("a", "p1", 0.5)], manifest="text")) == {}
 
 
 def test_fields_within_fields_are_one_line():

@@ -12,6 +12,7 @@ from vesalius.evaluation.report.builders import build_report
 from vesalius.evaluation.report.content import NamedCurve, Number, Strip, Table
 from vesalius.evaluation.report.gallery import KINDS, MOST, SIDE, Shown, choose_examples, draw_tiles
 from vesalius.evaluation.report.page import draw_curves, draw_strip_plot, render_html, render_markdown
+from vesalius.evaluation.segmentation import Evaluation
 from vesalius.evaluation.statistics import Interval
 from vesalius.imaging.slices import PALETTE, series_colour
 
@@ -52,7 +53,9 @@ def gallery(make_evaluation):
 
 
 def test_the_page_is_well_formed_and_shows_every_part(make_evaluation, gallery):
-    page = Reader(render_html(build_report(make_evaluation(), {"command": "vesalius evaluate"}, gallery)))
+    page = Reader(
+        render_html(build_report(replace(make_evaluation(), manifest={"command": "vesalius evaluate"}), gallery))
+    )
     for words in (
         "Scores",
         "Prompt by prompt",
@@ -71,13 +74,13 @@ def test_the_page_is_well_formed_and_shows_every_part(make_evaluation, gallery):
 
 
 def test_commands_in_prose_are_code_and_no_visible_tags(make_evaluation):
-    page = Reader(render_html(build_report(make_evaluation(absent=0), {}, [])))
+    page = Reader(render_html(build_report(make_evaluation(absent=0))))
     assert "vesalius audit" in page.text
     assert "<code>" not in page.text
 
 
 def test_nothing_is_loaded_from_elsewhere(make_evaluation, gallery):
-    text = render_html(build_report(make_evaluation(), {}, gallery))
+    text = render_html(build_report(make_evaluation(), gallery))
     assert "default-src 'none'" in text
     for _, attributes in Reader(text).found:
         assert all(
@@ -89,9 +92,10 @@ def test_nothing_is_loaded_from_elsewhere(make_evaluation, gallery):
 def test_words_from_files_stay_words(make_evaluation, make_row):
     evaluation = make_evaluation()
     rows = tuple(replace(row, image=NASTY + row.image, family=NASTY, prompt=NASTY) for row in evaluation.rows)
-    nasty = replace(evaluation, name=NASTY, model=NASTY, data=NASTY, rule=NASTY, rows=rows)
+    texts = {"name": NASTY, "model": NASTY, "data": NASTY, "rule": NASTY, "manifest": {NASTY: NASTY}}
+    nasty = replace(evaluation, evaluation=Evaluation(tuple(rows)), **texts)
     gallery = [Shown(each, {"image": b"x"}) for each in choose_examples(rows, 1)]
-    page = Reader(render_html(build_report(nasty, {NASTY: NASTY}, gallery)))
+    page = Reader(render_html(build_report(nasty, gallery)))
     assert "script" not in {tag for tag, _ in page.found}
     assert page.text.count("alert(1)") > 10
 
@@ -108,7 +112,7 @@ def test_the_fullest_page_stays_below_three_megabytes(make_evaluation):
     tiles = draw_tiles(noise, noise[..., 0] > 0.5, noise[..., 0] < 0.5)
     evaluation = make_evaluation()
     shown = Shown(choose_examples(evaluation.rows, 1)[0], tiles)
-    page = render_html(build_report(evaluation, {}, [shown] * len(KINDS) * MOST))
+    page = render_html(build_report(evaluation, [shown] * len(KINDS) * MOST))
     assert 1_000_000 < len(page) < 3_000_000
 
 

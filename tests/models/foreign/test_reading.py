@@ -5,6 +5,7 @@ import pickle
 import zipfile
 from collections import OrderedDict, defaultdict, deque
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vesalius.errors import ModelError
+from vesalius.models.foreign import LAYOUTS, import_checkpoint
 from vesalius.models.foreign.reading import read_foreign_tensors
 
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3).half(), "b": torch.tensor([3, 4])}
@@ -204,3 +206,16 @@ class TestFilesThatAreRefused:
             read_foreign_tensors(tmp_path / "model.pt")
         assert "weights_only" not in str(caught.value)
         assert "safe_globals" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+def test_weights_that_are_no_numbers_are_not_imported(build_tiny, tmp_path, monkeypatch, wrong):
+    model = build_tiny("unet_d")
+    state = model.state_dict()
+    name = next(iter(state))
+    state[name] = state[name] * wrong
+    torch.save(state, tmp_path / "diverged.pth")
+    layout = SimpleNamespace(convert=lambda tensors: (model.recipe, tensors))
+    monkeypatch.setitem(LAYOUTS, "unet_d", layout)
+    with pytest.raises(ModelError, match=rf"diverged\.pth: 1 of its tensors hold what is .*not a number: {name}\. Get"):
+        import_checkpoint(tmp_path / "diverged.pth", "unet_d")

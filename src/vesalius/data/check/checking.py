@@ -59,13 +59,13 @@ def _check_row(row: PlacedRecord, facts: FileFacts) -> Iterator[CheckFinding]:
         message = (
             f"{row.mask} is {tell_size(mask.size)}, expected {row.image}'s {tell_size(image.size)} (height × width)."
         )
-        yield CheckFinding("size_mismatch", message, (row.at(row.mask),))
+        yield row.finding("size_mismatch", message, row.mask)
     if mask.kind not in PLAIN:
         return
     if mask.share == 0 and not row.record.absent and not denials(row.record.prompts):
-        yield CheckFinding("empty_mask", f"{row.mask}: nothing is marked, and no prompt says so.", (row.at(row.mask),))
+        yield row.finding("empty_mask", f"{row.mask}: nothing is marked, and no prompt says so.", row.mask)
     if mask.share == 1:
-        yield CheckFinding("full_mask", f"{row.mask}: every pixel is marked.", (row.at(row.mask),))
+        yield row.finding("full_mask", f"{row.mask}: every pixel is marked.", row.mask)
 
 
 def _tell(file: str, mask: MaskFacts) -> str:
@@ -122,7 +122,7 @@ def _check_groups(rows: Sequence[PlacedRecord], grouping: Grouping) -> Iterator[
     if not groups:
         raise ConfigError(_nothing_found(rows[0], grouping))
     for row in lacking:
-        yield CheckFinding("no_group", f"{row.image} belongs to no group.", (row.at(row.image),))
+        yield row.finding("no_group", f"{row.image} belongs to no group.")
     yield from _check_splits(groups)
 
 

@@ -19,6 +19,8 @@ from vesalius.data.check.findings import CheckFinding, Place, PlacedRecord
 from vesalius.data.check.similar import Signature, signature
 from vesalius.errors import DataError, ImageError, MissingPackageError
 from vesalius.imaging import MedicalImage, read_image, read_mask
+from vesalius.imaging.raster import part_values
+from vesalius.imaging.slices import to_bytes
 from vesalius.processes import open_pool
 
 
@@ -58,8 +60,7 @@ def to_levels(image: MedicalImage) -> NDArray[np.uint8]:
     pixels = image.pixels[0]
     if pixels.dtype == np.uint8 and image.modality is None:
         return pixels.astype(np.uint8)
-    shown: NDArray[np.uint8] = np.rint(image.slices()[0].rgb * 255).astype(np.uint8)
-    return shown
+    return to_bytes(image.slices()[0].rgb)
 
 
 def _digest(pixels: NDArray[np.generic]) -> str:
@@ -84,7 +85,7 @@ class ValueKind(StrEnum):
     """What the values of a mask are."""
 
     BINARY = "binary"
-    """0 and 1, 0 and 255, or 0 and 65535; or one of them alone."""
+    """0 and one other value, or a single value: what is inside is certain."""
     ARTEFACTS = "artefacts"
     """Black and white with values around them, as JPEG and smooth scaling leave."""
     LABELS = "labels"
@@ -140,8 +141,9 @@ def judge_values(stored: NDArray[np.generic]) -> tuple[ValueKind, NDArray[np.gen
     """
     grey = stored.max(axis=2) if stored.ndim == 3 else stored
     values, between = np.unique(grey), _between(stored)
-    kind = _judge_colour(between) if _is_coloured(stored) else _judge_grey(values, _white(grey), between)
-    return kind, values, between
+    if _is_coloured(stored):
+        return (ValueKind.COLOUR if between <= MIXED else ValueKind.PICTURE), values, between
+    return _judge_grey(values, _white(grey), between), values, between
 
 
 def _white(values: NDArray[np.generic]) -> float:
@@ -161,12 +163,8 @@ def _is_coloured(stored: NDArray[np.generic]) -> bool:
     return stored.ndim == 3 and bool((stored.max(axis=2).astype(int) - stored.min(axis=2)).max() > COLOURED)
 
 
-def _judge_colour(between: float) -> ValueKind:
-    return ValueKind.COLOUR if between <= MIXED else ValueKind.PICTURE
-
-
 def _judge_grey(values: NDArray[np.generic], white: float, between: float) -> ValueKind:
-    if set(values.tolist()) <= {0, white}:
+    if part_values(values) is not None:
         return ValueKind.BINARY
     if between <= BLURRED and values.min() <= NEAR * white and values.max() >= (1 - NEAR) * white:
         return ValueKind.ARTEFACTS

@@ -6,9 +6,17 @@ from enum import StrEnum
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from vesalius.data.annotations import SPLITS, ImageRecord, to_record
+from vesalius.data.annotations import (
+    SPLITS,
+    ForeignAnnotationsError,
+    ImageRecord,
+    annotations_path,
+    check_data_folder,
+    read_annotation_list,
+    to_record,
+)
 from vesalius.errors import DataError
-from vesalius.files import read_json, read_package_toml
+from vesalius.files import read_package_toml
 
 
 class Severity(StrEnum):
@@ -82,19 +90,6 @@ def read_kinds() -> Mapping[str, FindingKind]:
     return dict(sorted(kinds.items(), key=lambda item: grades.index(item[1].severity)))
 
 
-FOREIGN = {
-    "COCO": {"images", "annotations"},
-    "LabelMe": {"shapes", "imagePath"},
-    "VGG Image Annotator": {"_via_img_metadata"},
-    "nnU-Net": {"channel_names", "labels", "numTraining"},
-    "the Medical Segmentation Decathlon or MONAI": {"training"},
-    "GeoJSON, e.g. QuPath": {"features"},
-    "Label Studio": {"data", "annotations"},
-    "Labelbox": {"data_row"},
-}
-"""Tools by keys that their JSON has at the top, or in the first object of a list."""
-
-
 @dataclass(frozen=True)
 class PlacedRecord:
     """A usable record and where it stands."""
@@ -120,6 +115,17 @@ class PlacedRecord:
         """This record as the place of a finding about a file."""
         return Place(file, self.split, self.number)
 
+    def finding(self, kind: str, message: str, file: str = "", **details: object) -> CheckFinding:
+        """A finding about this record.
+
+        Args:
+            kind: A row of ``kinds.toml``.
+            message: What was found, what was expected.
+            file: Path within the data set, by default its image's.
+            **details: Numbers for programs, JSON values.
+        """
+        return CheckFinding(kind, message, (self.at(file or self.image),), details)
+
 
 def read_splits(root: Path) -> tuple[list[PlacedRecord], list[CheckFinding]]:
     """Read every split that is there.
@@ -134,7 +140,7 @@ def read_splits(root: Path) -> tuple[list[PlacedRecord], list[CheckFinding]]:
     rows: list[PlacedRecord] = []
     findings: list[CheckFinding] = []
     for split in SPLITS:
-        if not (root / "anns" / f"{split}.json").exists():
+        if not annotations_path(root, split).exists():
             place = Place(f"anns/{split}.json", split)
             findings.append(CheckFinding("missing_split", f"There is no {split} split: anns/{split}.json.", (place,)))
             continue
@@ -145,32 +151,22 @@ def read_splits(root: Path) -> tuple[list[PlacedRecord], list[CheckFinding]]:
 
 
 def _check_layout(root: Path) -> None:
-    if not root.is_dir():
-        raise DataError(f"{root}: no such data folder; expected images/, masks/ and anns/ in it.")
+    check_data_folder(root)
     lacking = [name for name in ("images", "masks", "anns") if not (root / name).is_dir()]
     if lacking:
         remedy = "name the folder that holds all three, or make it with `vesalius data prepare`"
         raise DataError(f"{root}: no {lacking[0]}/ in it; expected images/, masks/ and anns/; {remedy}.")
-    if not any((root / "anns" / f"{split}.json").is_file() for split in SPLITS):
+    if not any(annotations_path(root, split).is_file() for split in SPLITS):
         raise DataError(f"{root}/anns: no annotation file in it; expected {', '.join(f'{s}.json' for s in SPLITS)}.")
 
 
 def _read_split(root: Path, split: str) -> tuple[list[PlacedRecord], list[CheckFinding]]:
     file = Place(f"anns/{split}.json", split)
     try:
-        content = read_json(root / file.file)
+        content = read_annotation_list(root / file.file)
     except DataError as error:
-        message = str(error).replace(str(root / file.file), file.file)
-        return [], [CheckFinding("unreadable_annotations", message, (file,))]
-    tool = _name_tool(content)
-    if tool:
-        message = (
-            f"{file.file}: looks like JSON of {tool}; expected a list of records with img_name, mask_name, prompts."
-        )
-        return [], [CheckFinding("foreign_annotations", message, (file,))]
-    if not isinstance(content, list) or not content:
-        message = f"{file.file}: expected a JSON list of one record or more, got {_describe(content)}."
-        return [], [CheckFinding("unreadable_annotations", message, (file,))]
+        kind = "foreign_annotations" if isinstance(error, ForeignAnnotationsError) else "unreadable_annotations"
+        return [], [CheckFinding(kind, str(error).replace(str(root / file.file), file.file), (file,))]
     return _sort_records(content, split, file.file)
 
 
@@ -185,16 +181,3 @@ def _sort_records(content: list[object], split: str, file: str) -> tuple[list[Pl
             assert isinstance(fields, dict)
             rows.append(PlacedRecord(split, number, record, fields))
     return rows, findings
-
-
-def _name_tool(content: object) -> str | None:
-    top = content[0] if isinstance(content, list) and content else content
-    if not isinstance(top, dict) or "img_name" in top:
-        return None
-    return next((tool for tool, keys in FOREIGN.items() if keys <= top.keys()), None)
-
-
-def _describe(content: object) -> str:
-    if isinstance(content, dict):
-        return f"an object with {', '.join(list(map(str, content))[:6]) or 'nothing in it'}"
-    return "an empty list" if isinstance(content, list) else type(content).__name__

@@ -1,7 +1,5 @@
 """All findings about one data set: their counts, as JSON, and as one HTML page that needs nothing but itself."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -24,7 +22,7 @@ from vesalius.errors import ImageError, MissingPackageError
 from vesalius.files import write_text
 from vesalius.imaging import overlay, read_image, read_mask
 from vesalius.imaging.slices import shrink
-from vesalius.pages import render_page
+from vesalius.pages import jpeg_address, render_page
 
 
 @dataclass(frozen=True)
@@ -132,12 +130,12 @@ def thumbnail(image: Path, mask: Path | None) -> Markup | None:
     try:
         levels = to_levels(read_image(image))
     except (ImageError, MissingPackageError):
-        return None if marked is None else _encode(marked.astype(np.uint8) * 255)
+        return None if marked is None else jpeg_address(marked.astype(np.uint8) * 255, QUALITY)
     rgb = np.asarray(Image.fromarray(levels).convert("RGB"))
     small = shrink(rgb, SIDE, Image.Resampling.BOX)
     if marked is not None and marked.shape == rgb.shape[:2]:
         small = overlay(small, shrink(marked.astype(np.uint8), SIDE, Image.Resampling.NEAREST) > 0, alpha=FILL)
-    return _encode(small)
+    return jpeg_address(small, QUALITY)
 
 
 def _read_mask(path: Path) -> NDArray[np.bool_] | None:
@@ -147,18 +145,12 @@ def _read_mask(path: Path) -> NDArray[np.bool_] | None:
         return None
 
 
-def _encode(levels: NDArray[np.uint8]) -> Markup:
-    buffer = io.BytesIO()
-    Image.fromarray(levels).save(buffer, "JPEG", quality=QUALITY)
-    return Markup("data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"))
-
-
 CARDS = 48
 """Findings of a kind that are shown; check.json has all."""
 TILES = 6
 """Pictures of a finding that are shown."""
 STORED = ("artefacts_in_mask", "colour_in_mask", "labels_in_mask", "picture_in_mask", "size_mismatch")
-"""Kinds of findings for which the mask is shown as it is stored, too: its outline on the image does not tell."""
+"""Kinds of findings for which the mask is shown as it is stored, too: the outline alone does not show what is wrong."""
 
 Rows = Mapping[tuple[str | None, int | None], PlacedRecord]
 """Records by split and number."""

@@ -116,12 +116,10 @@ def _check_families(placed: Sequence[PlacedRecord]) -> Iterator[CheckFinding]:
             message = (
                 f"{row.image}: prompts lack {_join(lacking)}, which most records have; {_tally(lacking, counts, rows)}."
             )
-            yield CheckFinding(
-                "lacking_family", message, (row.at(row.image),), {"families": sort_families(list(lacking))}
-            )
+            yield row.finding("lacking_family", message, families=sort_families(list(lacking)))
         if rare:
             message = f"{row.image}: prompts have {_join(rare)}, which most records lack; {_tally(rare, counts, rows)}."
-            yield CheckFinding("rare_family", message, (row.at(row.image),), {"families": sort_families(list(rare))})
+            yield row.finding("rare_family", message, families=sort_families(list(rare)))
 
 
 def _join(families: Iterable[str]) -> str:
@@ -137,10 +135,10 @@ def _check_words(row: PlacedRecord) -> Iterator[CheckFinding]:
     for family in sort_families(prompts):
         wordings = variants(prompts, family)
         if family != EMPTY_BY_CUSTOM and not all(wording.strip() for wording in wordings):
-            yield CheckFinding("blank_prompt", f"{row.image}: '{family}' has no words.", (row.at(row.image),))
+            yield row.finding("blank_prompt", f"{row.image}: '{family}' has no words.")
         for wording in filter(GAP.search, wordings):
             message = f"{row.image}: '{family}' was not filled in: “{wording}”."
-            yield CheckFinding("unfilled_prompt", message, (row.at(row.image),))
+            yield row.finding("unfilled_prompt", message)
 
 
 def _check_against_mask(row: PlacedRecord, share: float) -> Iterator[CheckFinding]:
@@ -150,7 +148,7 @@ def _check_against_mask(row: PlacedRecord, share: float) -> Iterator[CheckFindin
     families, wording = ", ".join(found), next(iter(found.values()))
     if share == 0:
         message = f"{row.image}: {families} say “{wording}” and the mask is empty."
-        yield CheckFinding("prompt_gives_answer", message, (row.at(row.image),), {"families": list(found)})
+        yield row.finding("prompt_gives_answer", message, families=list(found))
     else:
         message = f"{row.image}: {families} say “{wording}” and {share:.2%} of the image is marked."
-        yield CheckFinding("prompt_denies_mask", message, (row.at(row.image),), {"families": list(found)})
+        yield row.finding("prompt_denies_mask", message, families=list(found))

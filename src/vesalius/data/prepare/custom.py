@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from vesalius.data.annotations import compile_group_regex, find_group
+from vesalius.data.annotations import compile_group_regex, find_group, is_wordings
 from vesalius.data.prepare.pictures import PictureSample
 from vesalius.data.prepare.samples import FoundSamples, Problem, SourceSample, plain_prompts, to_phrase
 from vesalius.data.prepare.sources import Source
@@ -47,7 +47,7 @@ class MaskedImage:
 
 
 def pair_by_name(images: Path, masks: Path) -> tuple[list[MaskedImage], list[Problem]]:
-    """MaskedImage files, and folders with a DICOM series, of equal names; several masks of one image are united.
+    """Pair image files, or folders with a DICOM series, with masks of the same name; several of one image are united.
 
     A mask may carry a word such as _mask or _gt and a number behind the image's name, an image _0000 or _image.
 
@@ -97,7 +97,7 @@ def _alike(stem: str, paths: Sequence[Path]) -> Iterator[Problem]:
 
 
 def pair_by_table(table: Path, images: Path | None, masks: Path | None) -> tuple[list[MaskedImage], list[Problem]]:
-    """MaskedImage what the rows of a table name; a row that is wrong becomes a problem.
+    """Pair images and masks as the rows of a table do; a row that is wrong becomes a problem.
 
     Args:
         table: CSV or Parquet, see `CustomConfig.table`.
@@ -158,14 +158,9 @@ def _to_prompts(cell: object) -> Mapping[str, Variants] | None:
     if isinstance(cell, str):
         return {"p0": "", "p1": cell}
     families = {name: value for name, value in cell.items() if value is not None} if isinstance(cell, dict) else {}
-    if not families or not all(_is_variants(value) for value in families.values()):
+    if not families or not all(is_wordings(value) for value in families.values()):
         raise DataError(f"prompts must be a sentence or an object such as {{'p1': 'polyp'}}, got {cell!r}.")
     return families
-
-
-def _is_variants(value: object) -> bool:
-    several = isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
-    return isinstance(value, str) or several
 
 
 def _walk(folder: Path) -> Iterator[Path]:

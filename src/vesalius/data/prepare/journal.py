@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vesalius.data.annotations import ABSENT, TARGET, ImageRecord
+from vesalius.data.annotations import ImageRecord
 from vesalius.data.prepare.samples import Outline, Picture, Problem, SourceSample
 from vesalius.data.prepare.sources import Source
 from vesalius.errors import DataError, OutputError
@@ -229,17 +229,7 @@ def write_sample(
 
 def format_records(records: Sequence[ImageRecord]) -> str:
     """An annotation file in the benchmark's layout."""
-    rows = [
-        {
-            "img_name": row.img_name,
-            "mask_name": row.mask_name,
-            **({TARGET: row.target} if row.target else {}),
-            "prompts": row.prompts,
-            **({ABSENT: True} if row.absent else {}),
-        }
-        for row in records
-    ]
-    return to_json(rows, indent=1, ascii_only=False)
+    return to_json([each.to_dict() for each in records], indent=1, ascii_only=False)
 
 
 def _write_picture(path: Path, picture: Picture) -> None:

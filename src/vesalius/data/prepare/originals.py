@@ -36,7 +36,7 @@ def decode_rle(counts: str | Sequence[int], size: Sequence[int]) -> NDArray[np.b
     Raises:
         DataError: If the runs do not fill the size.
 
-    PreparedRecord:
+    Example:
         >>> decode_rle([1, 2, 1], [2, 2]).tolist()
         [[False, True], [True, False]]
     """

@@ -13,7 +13,9 @@ from vesalius.data.prepare.samples import Outline, Picture, Problem, fill_label,
 from vesalius.data.prepare.sources import Source
 from vesalius.errors import DataError, ImageError
 from vesalius.imaging import MedicalImage, read_image
-from vesalius.imaging.formats import read_start
+from vesalius.imaging.formats import is_jpeg, read_start
+from vesalius.imaging.raster import above_half, part_values
+from vesalius.imaging.slices import to_bytes
 from vesalius.prompts import Variants
 
 COPIED = {b"\x89PNG\r\n\x1a\n": (".png",), b"\xff\xd8\xff": (".jpg", ".jpeg")}
@@ -58,8 +60,8 @@ def _read_label_map(path: Path) -> NDArray[np.int64]:
 def _read_outline(path: Path, threshold: float | None = None) -> NDArray[np.bool_]:
     """A mask of one object, [H, W], of which it is certain what is inside.
 
-    Where two values occur, 0 and another, the other is inside, whatever it is. Black and white with values around them,
-    as JPEG leaves, and pure colours on black are parted at half of the range.
+    Black and white with values around them, as JPEG leaves, and pure colours on black are parted at half of the range;
+    else `part_values` decides.
 
     Args:
         path: A single picture; of colours, the brightest channel counts.
@@ -73,12 +75,12 @@ def _read_outline(path: Path, threshold: float | None = None) -> NDArray[np.bool
     if threshold is None and stored.ndim == 3:
         _check_colours(stored, path)
     grey = stored.max(axis=2) if stored.ndim == 3 else stored
-    found = part_values(grey, threshold)
+    found = part_values(grey, threshold, lossy=is_jpeg(path))
     if found is not None:
         return found
     kind, values, _ = judge_values(stored)
     if kind in (ValueKind.ARTEFACTS, ValueKind.COLOUR):
-        return np.asarray(grey.astype(np.float64) > (32767 if grey.dtype == np.uint16 else 127))
+        return above_half(grey)
     raise DataError(f"{path}: {ask_inside(values)}")
 
 
@@ -97,19 +99,6 @@ def _check_colours(stored: NDArray[np.generic], path: Path) -> None:
         )
 
 
-def part_values(values: NDArray[np.generic], threshold: float | None) -> NDArray[np.bool_] | None:
-    """What is inside, where the values of a mask leave no doubt; None where they do.
-
-    Args:
-        values: Of any shape.
-        threshold: Values above it are inside; None if the values decide.
-    """
-    if threshold is not None:
-        return np.asarray(values.astype(np.float64) > threshold)
-    background, highest = values == 0, values.max()
-    return ~background if bool((background | (values == highest)).all()) else None
-
-
 def ask_inside(values: NDArray[np.generic]) -> str:
     """The rest of a message about a mask whose values leave open what is inside."""
     shown = [f"{value:g}" for value in values[:_SHOWN].tolist()]
@@ -118,13 +107,8 @@ def ask_inside(values: NDArray[np.generic]) -> str:
     return f"holds the values {', '.join(shown)}{more}, where a mask has 0 and one other; {remedy}."
 
 
-def to_bytes(rgb: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Display values in [0, 1] as 0–255; a single channel where all three are equal.
-
-    Args:
-        rgb: [H, W, 3].
-    """
-    levels: NDArray[np.uint8] = np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
+def merge_channels(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture [H, W, 3] as a single channel [H, W] where all three are equal."""
     return levels[..., 0] if (levels == levels[..., :1]).all() else levels
 
 
@@ -156,7 +140,7 @@ def _to_levels(image: MedicalImage) -> NDArray[np.uint8] | NDArray[np.uint16]:
     levels: NDArray[np.uint8] = np.clip(stored, 0, 255).astype(np.uint8)
     if plain and np.array_equal(levels, stored):
         return levels
-    return to_bytes(image.slices()[0].rgb)
+    return merge_channels(to_bytes(image.slices()[0].rgb))
 
 
 Mask = NDArray[np.bool_]

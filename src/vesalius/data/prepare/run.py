@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from vesalius import __version__
-from vesalius.data.annotations import DESCRIPTION, SPLITS, ImageRecord, write_target
+from vesalius.data.annotations import DESCRIPTION, SPLITS, ImageRecord, annotations_path, write_target
 from vesalius.data.prepare.journal import FinishedSample, PrepareJournal, format_records, stamp_sample, write_sample
 from vesalius.data.prepare.samples import FoundSamples, Outline, PrepareReport, Problem, SourceSample, without_suffix
 from vesalius.data.prepare.sources import Source
@@ -31,7 +31,7 @@ class PreparePlan:
     """How the samples are named and split."""
 
     name: str
-    """Data set."""
+    """Name of the data set."""
     split: SplitConfig = SplitConfig()
     """Sizes of the splits where neither the authors nor annotation files decide."""
     existing: ExistingAnnotations | None = None
@@ -210,7 +210,7 @@ def _find_changed(dest: Path, texts: Mapping[str, str]) -> list[str]:
     hashes = before.get(HASHES) if isinstance(before, dict) else None
     changed = []
     for split, text in texts.items():
-        path = dest / "anns" / f"{split}.json"
+        path = annotations_path(dest, split)
         written = hashes.get(split) if isinstance(hashes, dict) else None
         there = _hash(path.read_bytes()) if path.is_file() else None
         if there in (None, written, _hash(text.encode())):
@@ -275,7 +275,7 @@ def _write(
 ) -> None:
     for split, text in texts.items():
         if split not in changed:
-            write_text(report.dest / "anns" / f"{split}.json", text)
+            write_text(annotations_path(report.dest, split), text)
     summary = {**report.to_dict(), "data": plan.name, "source": str(source.root), "vesalius": __version__}
     summary[HASHES] = {split: _hash(text.encode()) for split, text in texts.items()}
     if plan.existing is None:

@@ -69,16 +69,6 @@ def without_suffix(name: str) -> str:
     return str(PurePosixPath(name).with_suffix(""))
 
 
-def plain_stem(name: str) -> str:
-    """The last part of a path without any suffix of images, .nii.gz included.
-
-    >>> plain_stem("scans/s0001.nii.gz")
-    's0001'
-    """
-    last = PurePosixPath(name.replace("\\", "/")).name
-    return PurePosixPath(re.sub(r"(?i)\.nii\.gz$", ".nii", last)).stem
-
-
 def fill_label(template: str, number: int, name: str) -> str:
     """Put a label into a mask's name.
 
@@ -95,8 +85,8 @@ def to_phrase(name: str) -> str:
     ('left kidney', 'vertebrae L1', 'airspace opacity')
     """
     words = [word if re.search(r"\d", word) else word.lower() for word in re.split(r"[_\s]+", name.strip())]
-    metadata = [word for word in words if word in _SIDES and "_" in name]
-    return " ".join(metadata + [word for word in words if word not in metadata])
+    sides = [word for word in words if word in _SIDES and "_" in name]
+    return " ".join(sides + [word for word in words if word not in sides])
 
 
 def to_slug(name: str) -> str:

@@ -5,15 +5,15 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
-from vesalius.data.annotations import SPLITS, ImageRecord, to_record
+from vesalius.data.annotations import SPLITS, ImageRecord, read_annotation_list, to_record
 from vesalius.data.catalog import DataSetCard, MetadataTable
-from vesalius.data.prepare.samples import Problem, plain_stem, without_suffix
+from vesalius.data.prepare.samples import Problem, without_suffix
 from vesalius.data.prepare.sources import Source, match_files
 from vesalius.data.prepare.tables import Row, parse_csv, to_split
 from vesalius.errors import ConfigError, DataError
-from vesalius.files import read_json
+from vesalius.imaging.formats import file_stem
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def assign_splits(
         fixed: Group -> split, for those that are decided.
         config: Shares and seed.
 
-    PreparedRecord:
+    Example:
         >>> groups = {f"patient {number}": Counter(benign=1) for number in range(10)}
         >>> Counter(assign_splits(groups, {}, SplitConfig()).values())
         Counter({'train': 8, 'val': 1, 'test': 1})
@@ -79,9 +79,6 @@ def _cost(group: Counter[str], count: Counter[str], total: Counter[str], share: 
         / total[stratum]
         for stratum, size in group.items()
     )
-
-
-COCO = ("images", "annotations", "categories")
 
 
 @dataclass(frozen=True)
@@ -130,22 +127,14 @@ def read_existing(folder: Path) -> ExistingAnnotations:
 
 def _read_rows(path: Path, problems: list[Problem]) -> list[ExistingRecord]:
     rows = []
-    for index, row in enumerate(_read_list(path)):
+    remedy = "--annotations needs train.json, val.json and test.json"
+    for index, row in enumerate(read_annotation_list(path, remedy, may_be_empty=True)):
         place = f"{path}, record {index}"
         try:
             rows.append(ExistingRecord(place, to_record(row, place)))
         except DataError as error:
             problems.append(Problem(place, str(error)))
     return rows
-
-
-def _read_list(path: Path) -> list[object]:
-    content = read_json(path, "--annotations needs train.json, val.json and test.json")
-    if isinstance(content, dict) and all(key in content for key in COCO):
-        raise DataError(f"{path}: is COCO JSON; expected a list of records with img_name, mask_name and prompts.")
-    if not isinstance(content, list):
-        raise DataError(f"{path}: expected a list of records, got {type(content).__name__}.")
-    return content
 
 
 @dataclass(frozen=True)
@@ -179,7 +168,7 @@ def _read_table(table: MetadataTable, source: Source, path: str) -> SourceMetada
     for number, row in enumerate(parse_csv(source.read_text(path), table.separator), start=2):
         place = f"{source.describe(path)}, line {number}"
         try:
-            name = plain_stem(_cell(row, table.key))
+            name = file_stem(PureWindowsPath(_cell(row, table.key)).name)  # takes both slashes
             if table.group:
                 groups[name] = _cell(row, table.group)
             if table.split and (split := to_split(row.get(table.split))):

@@ -9,13 +9,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.data.prepare.pictures import ask_inside, part_values, to_bytes, unknown_labels
+from vesalius.data.prepare.pictures import ask_inside, merge_channels, unknown_labels
 from vesalius.data.prepare.samples import Outline, Picture, Problem, plain_prompts, to_phrase, to_slug
 from vesalius.data.prepare.sources import Source
 from vesalius.errors import ConfigError, DataError, ImageError
 from vesalius.files import read_json
 from vesalius.imaging import SliceStack, from_square_pixels, read_image
 from vesalius.imaging.orientation import same_place
+from vesalius.imaging.raster import part_values
+from vesalius.imaging.slices import to_bytes
 from vesalius.prompts import Variants
 
 
@@ -101,7 +103,7 @@ class VolumeSample:
     mask_stem: str
     """The same for masks, within a folder a structure."""
     structures: tuple[Structure, ...]
-    """With mask volumes of their own."""
+    """Structures with mask volumes of their own."""
     group: str
     split: str | None
     slicing: SliceConfig
@@ -191,7 +193,7 @@ class VolumeSample:
 
 
 def _to_picture(stack: SliceStack, index: int) -> Picture:
-    levels = to_bytes(stack[index].rgb_square())
+    levels = merge_channels(to_bytes(stack[index].rgb_square()))
     return Picture((levels.shape[0], levels.shape[1]), ".png", pixels=levels)
 
 

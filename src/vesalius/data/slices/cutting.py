@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vesalius.data.prepare.pictures import to_bytes
+from vesalius.data.prepare.pictures import merge_channels
 from vesalius.data.slices.outlines import Structures, read_structures
 from vesalius.data.slices.series_table import SeriesDescription, SliceRange
 from vesalius.data.slices.sources import CutSettings, LabelledVolume
@@ -29,6 +29,7 @@ from vesalius.imaging import MedicalImage, Plane, Slice, read_image
 from vesalius.imaging.intensity import CT_WINDOWS, percentile_range, to_display_values, window_range
 from vesalius.imaging.nifti import THICK_SLICES
 from vesalius.imaging.orientation import to_display_order
+from vesalius.imaging.slices import to_bytes
 from vesalius.prompts.anatomy import ORGANS, STATIONS, AnatomyLabel, stations_of
 from vesalius.prompts.modalities import UNTOLD, find_label
 
@@ -205,7 +206,7 @@ def to_square(rgb: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
     top, left = (side - height) // 2, (side - width) // 2
     padded = np.zeros((side, side, 3), np.float32)
     padded[top : top + height, left : left + width] = rgb
-    picture = Image.fromarray(to_bytes(padded)).resize((size, size), Image.Resampling.BICUBIC)
+    picture = Image.fromarray(merge_channels(to_bytes(padded))).resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(picture)
 
 

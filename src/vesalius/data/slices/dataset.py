@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vesalius.data.augment import UNCHANGED, SliceAugment, augment_slice
+from vesalius.data.draws import seed_of
 from vesalius.data.slices.table import SliceRow, read_slice_table
 from vesalius.errors import DataError, join_first
 from vesalius.imaging import read_image
@@ -151,7 +152,7 @@ class SliceView(Dataset[SliceExample]):
         return len(self.source)
 
     def __getitem__(self, index: int) -> SliceExample:
-        place = hash((self.seed, self.epoch, index)) % 2**63
+        place = seed_of(self.seed, self.epoch, index)
         sample, draws = self.source[index], torch.Generator().manual_seed(place)
         image = augment_slice(sample.image, self.augment, self.size, draws)
         return SliceExample(image, sample.label, draw_caption(sample.label, self.mix, np.random.default_rng(place)))

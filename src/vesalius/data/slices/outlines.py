@@ -89,7 +89,7 @@ class Structures:
     shape: tuple[int, int, int]
     """Slices, rows and columns in axial display order."""
     affine: Affine
-    """From indices in that order to RAS+ mm."""
+    """Map from indices in that order to RAS+ mm."""
     regions: Mapping[str, Region]
     """Structure -> its voxels; empty where it was looked for and not found."""
     solid: Mapping[str, Region]

@@ -7,6 +7,7 @@ from pathlib import Path
 from vesalius.data.prepare.tables import to_split
 from vesalius.errors import DataError, unknown_name
 from vesalius.files import read_toml
+from vesalius.imaging.formats import path_stem
 from vesalius.prompts.anatomy import MODALITIES, ORGANS, PROTOCOLS, STATIONS
 
 
@@ -100,7 +101,7 @@ def _row(row: object, path: Path, number: int) -> SeriesRow:
         raise DataError(f'{place}: expected path = "…", a NIfTI volume, DICOM file or folder of one series.')
     _refuse_unknown(row, FIELDS, place)
     image = path.parent / row["path"]
-    name = str(row.get("name", image.name.split(".")[0]))
+    name = str(row.get("name", path_stem(image)))
     stations, organs = (_ranges(row, field, place) for field in ("stations", "organs"))
     for field in ("modality", "protocol"):
         if not isinstance(row.get(field, ""), str):

@@ -12,6 +12,7 @@ from vesalius.data.prepare.splitting import SplitConfig
 from vesalius.data.prepare.tables import find_column, read_table, to_split
 from vesalius.data.slices.series_table import SeriesDescription, read_series_table
 from vesalius.errors import ConfigError, DataError, join_first
+from vesalius.imaging.formats import path_stem
 from vesalius.imaging.header import sidecar_path
 from vesalius.imaging.intensity import named_window
 
@@ -173,7 +174,7 @@ def find_volumes(source: Path, description: SeriesDescription | None = None) -> 
     if not source.exists():
         raise DataError(f"{source}: no such file or folder; check the path.")
     if description is not None:
-        name = _plain_name(source)
+        name = path_stem(source.resolve()) or "series"
         return [LabelledVolume(name, source, Subject(name), description=description)]
     if source.suffix.lower() == ".toml":
         return [
@@ -218,7 +219,3 @@ def _find_outlined(source: Path, subjects: Mapping[str, Subject]) -> Iterator[La
                 yield LabelledVolume(
                     name, image, subject, modality, folder / LABEL_MAP, folder / NAMES, predicted=not released
                 )
-
-
-def _plain_name(path: Path) -> str:
-    return path.resolve().name.split(".")[0] or "series"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from vesalius.data.slices.outlines import Areas, Mask, Region, Structures, unite
 from vesalius.files import read_package_toml
 from vesalius.prompts.anatomy import STATIONS, stations_of
+from vesalius.tables import build
 
 
 @dataclass(frozen=True)
@@ -93,22 +94,7 @@ class Rules:
 @cache
 def read_visibility_rules() -> Rules:
     """The rules that come with the package."""
-    tables = read_package_toml("data/slices/visibility.toml")
-    return Rules(
-        Visibility(**tables["visible"]),
-        StationRule(**tables["station"]),
-        {name: tuple(row) for name, row in tables["groups"].items()},
-        {name: _organ(row) for name, row in tables["organs"].items()},
-        {name: tuple(row) for name, row in tables["levels"].items()},
-    )
-
-
-def _organ(row: Mapping[str, object]) -> OrganRule:
-    return OrganRule(**{key: _frozen(value) for key, value in row.items()})  # type: ignore[arg-type]  # each row is tested
-
-
-def _frozen(value: object) -> object:
-    return tuple(_frozen(each) for each in value) if isinstance(value, list) else value
+    return build(Rules, read_package_toml("data/slices/visibility.toml"), "visibility.toml")
 
 
 def _names(rule: OrganRule) -> Iterable[str]:

@@ -13,7 +13,7 @@ from vesalius.evaluation.audit.run import Audit, Trust, weigh_trust
 from vesalius.evaluation.audit.session import SubstitutionResult
 from vesalius.evaluation.metrics import EMPTY_AREA
 from vesalius.evaluation.rows import ScoreTable, number_clusters
-from vesalius.evaluation.statistics import Bootstrap, Interval, find_centres
+from vesalius.evaluation.statistics import USUAL_DRAWS, Bootstrap, Interval, find_centres
 from vesalius.files import read_package_toml
 
 Results = Sequence[SubstitutionResult]
@@ -175,7 +175,7 @@ class AuditCard:
     """The score card of one audit."""
 
     conclusion: tuple[str, ...]
-    """Sentences."""
+    """What the numbers say, in sentences."""
     lines: tuple[Line, ...]
     plain_dice: Interval
     """Dice of the answers to the plain names, for orientation."""
@@ -192,7 +192,7 @@ class AuditCard:
         return asdict(self)
 
 
-def fill_card(audit: Audit, *, group_regex: str | None = None, settings: Bootstrap | None = None) -> AuditCard:
+def fill_card(audit: Audit, *, group_regex: str | None = None, settings: Bootstrap = USUAL_DRAWS) -> AuditCard:
     """Sum up an audit.
 
     Args:
@@ -203,7 +203,6 @@ def fill_card(audit: Audit, *, group_regex: str | None = None, settings: Bootstr
     Raises:
         ConfigError: If the expression does not fit the names.
     """
-    settings = settings or Bootstrap()
     measured = _measure(audit.results)
     intervals = _summarise(measured | {_PLAIN: _by_image(audit.images, audit.dice)}, group_regex, settings)
     lines = [

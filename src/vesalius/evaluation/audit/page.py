@@ -17,6 +17,7 @@ from vesalius.evaluation.calibration import Calibration, RiskCoverage, disagreem
 from vesalius.evaluation.metrics import EMPTY_AREA
 from vesalius.files import write_text
 from vesalius.imaging import overlay, write_rgb
+from vesalius.imaging.slices import SKY
 from vesalius.models import Segmenter
 from vesalius.models.choices import Precision
 from vesalius.models.inference import TextCache, encode
@@ -32,8 +33,6 @@ LINES = 3
 """Lines of text under a panel."""
 GAP = 8
 """Space between panels, pixels."""
-BLUE = (86, 180, 233)
-"""Colour of the truth; distinct from the predictions' amber for colour-blind readers."""
 Pixels = NDArray[np.uint8]
 
 
@@ -118,7 +117,7 @@ def _panels(session: PromptSession, sample: Sample, worst: Worst, wordings: Sequ
     truth = session.truth[0].numpy()
     before, after = (session.answer(prompt).mask[0].numpy() for prompt in (result.reference, result.prompt))
     panels = [
-        _panel(overlay(rgb, truth, BLUE), f"truth: {result.image}"),
+        _panel(overlay(rgb, truth, SKY), f"truth: {result.image}"),
         _panel(overlay(rgb, before), f'asked: "{result.reference}" (Dice {result.reference_dice:.2f})'),
         _panel(overlay(rgb, after), f'asked: "{result.prompt}": {worst.why}'),
     ]

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vesalius.data.annotations import find_row
 from vesalius.data.datasets import SegmentationDataset
 from vesalius.errors import ConfigError, PromptError
 from vesalius.evaluation.audit.session import (
     PromptSession,
     SubstitutionResult,
-    find_target_of,
     plain_name,
     plan,
     plan_empty,
@@ -79,7 +79,7 @@ def audit(
     encoded = encode_each(model, (dataset[number] for number in chosen), lambda sample: sample.image, precision)
     for number, (sample, features) in zip(chosen, encoded, strict=True):
         session, record = PromptSession(model, sample, features, texts, precision), sample.record
-        target = find_target_of(record, dataset.row_of(record))
+        target = dataset.row_of(record) or find_row(plain_name(record))
         if session.truth.any():
             planned = plan(dataset.records, number, target, absent)
         else:

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from vesalius.data.annotations import ImageRecord
 from vesalius.data.datasets import Sample
 from vesalius.evaluation.metrics import dice
+from vesalius.evaluation.segmentation import check_answers
 from vesalius.files import to_utf8, writing
 from vesalius.models import Segmenter
 from vesalius.models.choices import Precision
-from vesalius.models.encoder import ImageFeatures, MaskPrediction
+from vesalius.models.encoder import ImageFeatures, MaskPrediction, height_width
 from vesalius.models.inference import PROMPTS_AT_ONCE, TextCache, decode_prompts
-from vesalius.prompts import find_target, foreign_phrases, mirror_prompt, read_bank, sort_families, swap_words, variants
+from vesalius.prompts import find_target, foreign_phrases, mirror_prompt, sort_families, swap_words, variants
 
 _BLUE = ("brown", "orange", "pink", "red", "white", "yellow")
 _RED = ("black", "blue", "gray", "green", "purple")
@@ -119,14 +120,6 @@ def plain_name(record: ImageRecord) -> str:
     """The shortest true phrase: of the first family that has words, by custom p1; "" if none has."""
     wordings = (variants(record.prompts, family)[0] for family in sort_families(record.prompts))
     return next((wording for wording in wordings if wording), "")
-
-
-def find_target_of(record: ImageRecord, known: str | None) -> str | None:
-    """What the mask outlines: what the catalog knows, else the row of the bank that has the record's plain name."""
-    if known:
-        return known
-    name = plain_name(record).lower()
-    return next((row for row, target in read_bank().items() if name in map(str.lower, target.phrases)), None)
 
 
 def _reword(record: ImageRecord, number: int, name: str, target: str | None) -> Iterator[Substitution]:
@@ -278,11 +271,13 @@ class PromptSession:
             some = sorted(new)[start : start + PROMPTS_AT_ONCE]
             for prompt, found in zip(some, self._predict(some), strict=True):
                 existence = None if found.existence is None else found.existence.sigmoid().item()
-                self._answers[prompt] = PromptAnswer(found.logits[:, 0] > 0, existence)
+                self._answers[prompt] = PromptAnswer(found.mask, existence)
 
     def _predict(self, prompts: Sequence[str]) -> list[MaskPrediction]:
-        height, width = self.truth.shape[-2:]
-        return decode_prompts(self.model, self._features, prompts, self.texts, (height, width), self.precision)
+        size = height_width(self.truth)
+        answers = decode_prompts(self.model, self._features, prompts, self.texts, size, self.precision)
+        check_answers(self.model, answers)
+        return answers
 
     def _key(self, prompt: str) -> str:
         return prompt if self.model.reads_text else ""

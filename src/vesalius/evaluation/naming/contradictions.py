@@ -18,7 +18,7 @@ from torch import Tensor
 from vesalius.evaluation.naming.encoding import EncodedSlices
 from vesalius.evaluation.naming.label_scores import LabelScores, NamingSettings, draw_patients
 from vesalius.evaluation.ranking import Ranking
-from vesalius.evaluation.statistics import Array, Interval, find_interval, share, weighted_means
+from vesalius.evaluation.statistics import Array, Interval, find_interval, over_draws, share, weighted_means
 from vesalius.models.clip import label_logits, logit_scale
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.models.inference import TextCache
@@ -212,12 +212,10 @@ def _rank(pairs: CaptionPairs) -> Ranking:
     return Ranking(scores, np.arange(len(scores)) < len(pairs.true_scores), images)
 
 
-def _draw(columns: Array, captions: Ranking, case: LabelScores, settings: NamingSettings) -> tuple[Array, Array]:
+def _draw(columns: Array, captions: Ranking, case: LabelScores, settings: NamingSettings) -> list[Array]:
     """Means of each column and the AUC, of each draw of patients."""
     draws = draw_patients(case, settings.bootstrap, stratified=settings.stratified)
-    blocks = [(weighted_means(columns, weights), captions.areas(weights).auroc) for weights in draws]
-    means, areas = zip(*blocks, strict=True)
-    return np.concatenate(means), np.concatenate(areas)
+    return over_draws(draws, lambda weights: (weighted_means(columns, weights), captions.areas(weights).auroc))
 
 
 def _find_interval(column: Array, drawn: Array, case: LabelScores, settings: NamingSettings) -> Interval:

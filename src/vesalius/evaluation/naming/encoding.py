@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vesalius.data.slices.dataset import AnatomySample
-from vesalius.evaluation.naming.label_scores import Bools, LabelScores, truth_of
+from vesalius.evaluation.naming.label_scores import LabelScores, truth_of
 from vesalius.evaluation.naming.measures import rank_labels, top1_in_set
-from vesalius.evaluation.statistics import Array
+from vesalius.evaluation.statistics import Array, Bools
 from vesalius.files import read_package_toml
 from vesalius.models.choices import Precision
 from vesalius.models.clip import label_logits, logit_scale, phrase_vectors

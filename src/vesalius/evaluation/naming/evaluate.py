@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import get_args
 
 import torch
 
@@ -10,11 +11,11 @@ from vesalius.evaluation.naming.contradictions import ContradictionResult, measu
 from vesalius.evaluation.naming.encoding import EncodedSlices, Sensitivity, measure_sensitivity, score_labels
 from vesalius.evaluation.naming.fitting import ProbeData, fit_probe, score_by_prevalence
 from vesalius.evaluation.naming.label_kind import LabelKindResult, evaluate_label_kind
-from vesalius.evaluation.naming.label_scores import UNCERTAIN, NamingSettings, check_apart, truth_of
+from vesalius.evaluation.naming.label_scores import UNCERTAIN, USUAL_SETTINGS, NamingSettings, check_apart, truth_of
 from vesalius.models.encoder import VisionLanguageEncoder
 from vesalius.prompts.anatomy import ORGANS, LabelKind
 
-LABEL_KINDS: tuple[LabelKind, ...] = ("organs", "stations")
+LABEL_KINDS: tuple[LabelKind, ...] = get_args(LabelKind)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +46,9 @@ class AnatomyEvaluation:
         }
 
 
-def count_evaluation_steps(val: EncodedSlices, test: EncodedSlices, settings: NamingSettings | None = None) -> int:
+def count_evaluation_steps(val: EncodedSlices, test: EncodedSlices, settings: NamingSettings = USUAL_SETTINGS) -> int:
     """Steps of progress that ``evaluate_naming`` reports."""
-    return len(find_shared_kinds(val, test, settings or NamingSettings())) * (len(test.shown) + 3)
+    return len(find_shared_kinds(val, test, settings)) * (len(test.shown) + 3)
 
 
 def evaluate_naming(
@@ -55,7 +56,7 @@ def evaluate_naming(
     val: EncodedSlices,
     test: EncodedSlices,
     name: str,
-    settings: NamingSettings | None = None,
+    settings: NamingSettings = USUAL_SETTINGS,
     on_step: Callable[[int], None] = lambda steps: None,
 ) -> AnatomyEvaluation:
     """Evaluate a model without a classifier, by phrases and captions.
@@ -71,7 +72,6 @@ def evaluate_naming(
     Raises:
         DataError: If a patient is in both, or nothing is known of both.
     """
-    settings = settings or NamingSettings()
     label_kinds: dict[LabelKind, LabelKindResult] = {}
     contradictions: dict[LabelKind, ContradictionResult | None] = {}
     sensitivity: dict[LabelKind, Sensitivity] = {}
@@ -110,7 +110,7 @@ def labels_of(kind: LabelKind, settings: NamingSettings) -> tuple[str, ...]:
 
 
 def evaluate_prevalence(
-    train: EncodedSlices, val: EncodedSlices, test: EncodedSlices, settings: NamingSettings | None = None
+    train: EncodedSlices, val: EncodedSlices, test: EncodedSlices, settings: NamingSettings = USUAL_SETTINGS
 ) -> AnatomyEvaluation:
     """Evaluate the baseline that looks at no image.
 
@@ -123,7 +123,6 @@ def evaluate_prevalence(
     Raises:
         DataError: As ``evaluate_naming``.
     """
-    settings = settings or NamingSettings()
     label_kinds: dict[LabelKind, LabelKindResult] = {}
     for kind in find_shared_kinds(val, test, settings):
         labels = labels_of(kind, settings)
@@ -134,7 +133,7 @@ def evaluate_prevalence(
 
 
 def evaluate_probe(
-    train: EncodedSlices, val: EncodedSlices, test: EncodedSlices, name: str, settings: NamingSettings | None = None
+    train: EncodedSlices, val: EncodedSlices, test: EncodedSlices, name: str, settings: NamingSettings = USUAL_SETTINGS
 ) -> AnatomyEvaluation:
     """Evaluate a linear probe of the vectors of one encoder.
 
@@ -150,7 +149,6 @@ def evaluate_probe(
             slices.
     """
     check_apart(train.patients, test.patients, "training and test")
-    settings = settings or NamingSettings()
     label_kinds: dict[LabelKind, LabelKindResult] = {}
     strengths: dict[LabelKind, float] = {}
     for kind in find_shared_kinds(val, test, settings):

@@ -13,8 +13,8 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from vesalius.errors import DataError
-from vesalius.evaluation.naming.label_scores import PRESENT, UNCERTAIN, Bools, LabelScores
-from vesalius.evaluation.statistics import Array
+from vesalius.evaluation.naming.label_scores import PRESENT, UNCERTAIN, LabelScores
+from vesalius.evaluation.statistics import Array, Bools
 from vesalius.models.calibration import PlattScaling
 
 STEPS = 100
@@ -117,9 +117,9 @@ class LinearProbe:
     spread: Array
     """Standard deviation of training vectors, divided by, [E]."""
     weights: Array
-    """[L, E]."""
+    """Weights of each label, [L, E]."""
     offsets: Array
-    """[L]."""
+    """Offset of each label, [L]."""
     strength: float
     """C of the fit."""
 
@@ -134,7 +134,7 @@ class ProbeData:
     """Images to fit a probe on, or to choose its C on."""
 
     vectors: Array
-    """[N, E]."""
+    """Vectors of the images, [N, E]."""
     truth: NDArray[np.int8]
     """1 present, 0 absent, -1 uncertain (left out), [N, L]."""
 

@@ -9,7 +9,7 @@ import numpy as np
 from vesalius.errors import DataError
 from vesalius.evaluation.calibration import ReliabilityPoint, RiskCoverage, risk_coverage
 from vesalius.evaluation.naming.fitting import fit_platt, fit_temperature
-from vesalius.evaluation.naming.label_scores import Bools, LabelScores, NamingSettings, check_apart, draw_patients
+from vesalius.evaluation.naming.label_scores import LabelScores, NamingSettings, check_apart, draw_patients
 from vesalius.evaluation.naming.measures import (
     ConfusionCounts,
     Judged,
@@ -20,7 +20,7 @@ from vesalius.evaluation.naming.measures import (
     fit_thresholds,
     top1_in_set,
 )
-from vesalius.evaluation.statistics import Array, Interval, find_interval
+from vesalius.evaluation.statistics import Array, Bools, Interval, find_interval
 from vesalius.models.calibration import PlattScaling
 
 POINTS = 100
@@ -108,7 +108,7 @@ def find_group_intervals(judged: Judged, group: str, settings: NamingSettings) -
 
 
 def _find_interval(value: float, drawn: Array, patients: int, images: int, settings: NamingSettings) -> Interval | None:
-    """None without a value."""
+    """The interval; None where the measure is undefined."""
     found = find_interval(value, drawn, int(patients), int(images), settings.bootstrap.confidence)
     return None if np.isnan(value) else found
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.errors import ConfigError, DataError, unknown_name
-from vesalius.evaluation.statistics import Array, Bootstrap, draw_weights
+from vesalius.evaluation.statistics import CELLS, Array, Bools, Bootstrap, draw_weights
 from vesalius.prompts.anatomy import STATIONS, AnatomyLabel, LabelKind, say_only
 from vesalius.prompts.anatomy_captions import match_statements
 
@@ -43,7 +43,9 @@ class NamingSettings:
             raise ConfigError(f"stations: expected two or more to choose among, got {len(self.stations)}.")
 
 
-Bools = NDArray[np.bool_]
+USUAL_SETTINGS = NamingSettings()
+
+
 PRESENT, ABSENT, UNCERTAIN = 1, 0, -1
 
 
@@ -128,10 +130,6 @@ def truth_of(shown: Sequence[AnatomyLabel], kind: LabelKind, labels: Sequence[st
     return np.where(matched.known, matched.true, UNCERTAIN).astype(np.int8)
 
 
-_CELLS = 2**22
-"""Weights held in memory at a time; 32 MB."""
-
-
 def check_apart(first: Collection[str], second: Collection[str], splits: str) -> None:
     """See that two splits share no patient.
 
@@ -163,7 +161,7 @@ def draw_patients(case: LabelScores, settings: Bootstrap, *, stratified: bool) -
     if len(strata) < 2 or min(map(len, strata)) < 2:
         yield from draw_weights(case.clusters, settings)
         return
-    generator, block = np.random.default_rng(settings.seed), max(1, _CELLS // len(case.patients))
+    generator, block = np.random.default_rng(settings.seed), max(1, CELLS // len(case.patients))
     for start in range(0, settings.resamples, block):
         rows = min(block, settings.resamples - start)
         weights = np.zeros((rows, int(case.clusters.max()) + 1))

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.evaluation.calibration import BINS, Reliability
-from vesalius.evaluation.naming.label_scores import Bools, LabelScores
+from vesalius.evaluation.naming.label_scores import LabelScores
 from vesalius.evaluation.ranking import Ranking
-from vesalius.evaluation.statistics import Array, share, weighted_means
+from vesalius.evaluation.statistics import Array, Bools, share, weighted_means
 
 
 def count_equal_mass(probabilities: Array, case: LabelScores) -> Reliability:
@@ -169,7 +169,7 @@ class Judged:
     """Labels that enter macro means, [L]."""
 
     def measure(self, weights: Array) -> Measured:
-        """Everything.
+        """All measures under each row of weights.
 
         Args:
             weights: How often each image counts, [R, N].

@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
-from typing import get_args
 
-from vesalius.console import markdown_table, to_markdown
+from vesalius.console import to_markdown
 from vesalius.errors import ConfigError
 from vesalius.evaluation.naming.contradictions import TITLES
 from vesalius.evaluation.naming.encoding import Spread
-from vesalius.evaluation.naming.evaluate import AnatomyEvaluation
+from vesalius.evaluation.naming.evaluate import LABEL_KINDS, AnatomyEvaluation
 from vesalius.evaluation.naming.label_kind import compare_naming
 from vesalius.evaluation.naming.measures import MEASURES
 from vesalius.evaluation.report.content import Cell, Number, Table, to_number
@@ -195,7 +194,7 @@ def _cell(interval: Interval | None) -> Number | None:
 
 
 PAGE, NUMBERS = "naming.md", "naming.json"
-FIGURES = [f"{figure}_{kind}.svg" for kind in get_args(LabelKind) for figure in ("roc", "trust")]
+FIGURES = [f"{figure}_{kind}.svg" for kind in LABEL_KINDS for figure in ("roc", "trust")]
 FILES = (PAGE, NUMBERS, *FIGURES, "contradictions.svg")
 
 
@@ -231,7 +230,7 @@ def write_naming_page(
     systems = [each.to_dict() for each in evaluations]
     write_json(folder / NUMBERS, {"title": title, **({"manifest": manifest} if manifest else {}), "systems": systems})
     parts = [f"# {to_markdown(title)}", to_markdown(caption), _scope(evaluations[0])]
-    parts += [part for table in tables for part in _section(table)]
+    parts += [part for table in tables for part in table.sections(align="---:")]
     parts += ["## Figures", *(f"![{to_markdown(Path(name).stem)}]({name})" for name in figures)]
     write_text(folder / PAGE, "\n\n".join(part for part in parts if part) + "\n")
 
@@ -246,9 +245,3 @@ def _scope(evaluation: AnatomyEvaluation) -> str:
         f"{bootstrap.confidence:.0%} intervals: {bootstrap.resamples:,} draws of patients{drawn}, percentiles widened "
         "for few patients; one without width means that nothing varied."
     )
-
-
-def _section(table: Table) -> Iterator[str]:
-    yield f"## {to_markdown(table.title)}"
-    yield markdown_table(table.columns, table.rows, align="---:")
-    yield to_markdown(table.note)

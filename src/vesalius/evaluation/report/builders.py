@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from vesalius.evaluation.compare import COMPARISON_NAME, Comparison, Difference, compare
+from vesalius.evaluation.compare import COMPARISON_NAME, Comparison, Difference, compare, tell_p
 from vesalius.evaluation.pairing import agree_on_groups, pair
 from vesalius.evaluation.report.content import (
     ALL,
@@ -16,13 +16,12 @@ from vesalius.evaluation.report.content import (
     build_score_tables,
     build_strips,
     describe_absence,
-    read_manifest,
     to_number,
 )
 from vesalius.evaluation.report.gallery import GALLERY_NAME, Shown, read_gallery
 from vesalius.evaluation.rows import ScoreTable, tabulate
 from vesalius.evaluation.segmentation import Evaluation
-from vesalius.evaluation.statistics import Bootstrap
+from vesalius.evaluation.statistics import USUAL_DRAWS, find_centres
 from vesalius.evaluation.stored import StoredEvaluation, read_evaluation
 
 NO_PICTURES = "No pictures: rows hold no masks. `vesalius evaluate --out` draws some while it has the model at hand."
@@ -32,7 +31,6 @@ GALLERY = (
 )
 FALSE_POSITIVES = " False positives are the images without the target whose masks are largest, by the largest of each."
 PICTURES_ELSEWHERE = "Pictures are in the report of each evaluation."
-MIN_P = 0.001
 
 
 def read_report(folder: Path, *, group_regex: str | None = None) -> Report:
@@ -46,22 +44,16 @@ def read_report(folder: Path, *, group_regex: str | None = None) -> Report:
         ConfigError: If the expression does not fit the names.
         DataError: If the folder or its pictures are damaged.
     """
-    evaluation, gallery = read_evaluation(folder), read_gallery(folder / GALLERY_NAME)
-    return build_report(evaluation, read_manifest(folder), gallery, group_regex=group_regex)
+    return build_report(read_evaluation(folder), read_gallery(folder / GALLERY_NAME), group_regex=group_regex)
 
 
 def build_report(
-    evaluation: StoredEvaluation,
-    manifest: Mapping[str, object],
-    gallery: Sequence[Shown] = (),
-    *,
-    group_regex: str | None = None,
+    evaluation: StoredEvaluation, gallery: Sequence[Shown] = (), *, group_regex: str | None = None
 ) -> Report:
     """Say all about one evaluation.
 
     Args:
         evaluation: What to report.
-        manifest: How it was made; may be empty.
         gallery: Pictures of its answers; may be empty.
         group_regex: Names the patient in an image's file name; by default as the evaluation was made.
 
@@ -69,26 +61,25 @@ def build_report(
         ConfigError: If the expression does not fit the names.
     """
     group_regex = group_regex or evaluation.group_regex
-    result = Evaluation(tuple(evaluation.rows))
-    present = asks_both(evaluation.rows)
-    everything = tabulate(evaluation.rows, group_regex=group_regex)
+    result, present = evaluation.evaluation, asks_both(evaluation.rows)
     drawn = tabulate(evaluation.rows, present_only=present, group_regex=group_regex)
+    dice = result.summarise("dice", present_only=present, group_regex=group_regex)
     name = short_name(evaluation.model)
     absence = describe_absence([replace(evaluation, name=name)], group_regex)
     shown, note = _check_gallery(evaluation, gallery)
     return Report(
         title=f"{name} on {PurePath(evaluation.data).name}, {evaluation.split}",
-        facts=_describe_facts(evaluation, result, everything),
+        facts=_describe_facts(evaluation, group_regex),
         headline=_headline(result, group_regex, present_only=present),
         tables=list(build_score_tables(result, group_regex)),
-        strips=build_strips([name], [drawn], evaluation.rows),
+        strips=build_strips([name], [drawn], [dice.centres], evaluation.rows),
         strips_note=tell_images(drawn, present_only=present),
         existence=absence.table,
         curves=absence.curves,
         existence_note=absence.note,
         gallery=shown,
         gallery_note=note,
-        manifests={evaluation.name: manifest} if manifest else {},
+        manifests=_name_manifests([evaluation]),
     )
 
 
@@ -102,9 +93,14 @@ def short_name(model: str) -> str:
     return "/".join(path.parts[-2:]) if path.suffix else path.name
 
 
-def _describe_facts(evaluation: StoredEvaluation, result: Evaluation, table: ScoreTable) -> dict[str, str]:
+def _name_manifests(evaluations: Sequence[StoredEvaluation]) -> dict[str, Mapping[str, object]]:
+    return {each.name: each.manifest for each in evaluations if each.manifest}
+
+
+def _describe_facts(evaluation: StoredEvaluation, group_regex: str | None) -> dict[str, str]:
     """Model, data, and how scores were measured."""
-    empty = result.empty_images()
+    result = evaluation.evaluation
+    dice, empty = result.summarise("dice", group_regex=group_regex), result.empty_images()
     images = f"{result.images():,}" + (f", of which {empty:,} show nothing to find" if empty else "")
     return {
         "Model": evaluation.model,
@@ -114,13 +110,13 @@ def _describe_facts(evaluation: StoredEvaluation, result: Evaluation, table: Sco
         **({"Seen in training": evaluation.seen} if evaluation.seen else {}),
         "Answers": f"{len(result.rows):,}, to {len(result.families())} prompt families",
         "Rule": evaluation.rule,
-        "Intervals": describe_intervals(len(table.images), table.cluster_count),
+        "Intervals": describe_intervals(dice.images, dice.clusters),
     }
 
 
 def describe_intervals(images: int, clusters: int) -> str:
     """How intervals were drawn."""
-    settings = Bootstrap()
+    settings = USUAL_DRAWS
     drawn = "images" if clusters == images else f"{clusters} groups of images"
     return f"{settings.confidence:.0%}, bootstrap of {drawn}, {settings.resamples:,} resamples, seed {settings.seed}"
 
@@ -156,16 +152,12 @@ def _check_gallery(evaluation: StoredEvaluation, gallery: Sequence[Shown]) -> tu
 
 
 def build_comparison_report(
-    evaluations: Sequence[StoredEvaluation],
-    manifests: Mapping[str, Mapping[str, object]],
-    *,
-    group_regex: str | None = None,
+    evaluations: Sequence[StoredEvaluation], *, group_regex: str | None = None
 ) -> tuple[Report, Comparison]:
     """Compare evaluations by their Dice, and say all about it.
 
     Args:
         evaluations: Two or more.
-        manifests: How each was made, by name; may lack some.
         group_regex: As for ``compare``.
 
     Raises:
@@ -176,20 +168,20 @@ def build_comparison_report(
     found = compare(evaluations, group_regex=group_regex)
     tables = pair(evaluations, present_only=present, group_regex=group_regex).tables
     absence = describe_absence(evaluations, agree_on_groups(evaluations, group_regex))
-    names = [each.name for each in evaluations]
+    names, centres = [each.name for each in evaluations], [find_centres(table, USUAL_DRAWS) for table in tables]
     report = Report(
         title=f"{len(evaluations)} evaluations on {PurePath(found.data).name}, {found.split}",
         facts=_describe_compared(found, evaluations, describe_intervals(found.images, found.clusters)),
         headline=[(f"{standing.name}, mean Dice", to_number(standing.overall.mean)) for standing in found.standings],
         tables=[_rank(found), _tabulate_differences(found)],
-        strips=build_strips(names, tables, evaluations[0].rows),
+        strips=build_strips(names, tables, centres, evaluations[0].rows),
         strips_note=tell_images(tables[0], present_only=present),
         existence=absence.table,
         curves=absence.curves,
         existence_note=absence.note,
         gallery=(),
         gallery_note=PICTURES_ELSEWHERE,
-        manifests={name: manifest for name, manifest in manifests.items() if manifest},
+        manifests=_name_manifests(evaluations),
     )
     return report, found
 
@@ -238,8 +230,8 @@ def _difference(each: Difference) -> list[Cell]:
         _signed(to_number(centre.mean)),
         _signed(to_number(centre.median)),
         f"{each.rank_biserial:+.2f}".replace("-", "−"),
-        _p(each.p),
-        _p(each.p_holm),
+        tell_p(each.p),
+        tell_p(each.p_holm),
     ]
 
 
@@ -247,7 +239,3 @@ def _signed(number: Number) -> Number:
     """A typographic minus, and "to" between ends that may have one."""
     ends = number.ends and number.ends.replace("-", "−").replace("–", " to ")
     return Number(number.value.replace("-", "−"), ends)
-
-
-def _p(value: float) -> str:
-    return f"< {MIN_P}" if value < MIN_P else f"{value:.3f}"

@@ -2,29 +2,20 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
+from vesalius.console import markdown_table, to_markdown
 from vesalius.evaluation.ranking import ExistenceCurve, find_existence_curves
 from vesalius.evaluation.report.gallery import Shown
 from vesalius.evaluation.rows import TITLES, Row, ScoreTable
 from vesalius.evaluation.segmentation import Evaluation
-from vesalius.evaluation.statistics import Bootstrap, Centre, Interval, find_centres
-from vesalius.evaluation.stored import EVALUATION_NAME, MANIFEST, StoredEvaluation
-from vesalius.files import read_json
+from vesalius.evaluation.statistics import Centre, Interval
+from vesalius.evaluation.stored import StoredEvaluation
 from vesalius.prompts import sort_families
 
 LONGEST = 300
 """Characters of a line that readers see."""
-
-
-def read_manifest(folder: Path) -> dict[str, object]:
-    """The manifest of an evaluation that ``stored.read_evaluation`` has read; empty if it was made without."""
-    content = read_json(folder / EVALUATION_NAME)
-    assert isinstance(content, dict)
-    manifest, versions = content.get(MANIFEST), content.get("versions")
-    return (manifest if isinstance(manifest, dict) else {}) | ({"versions": versions} if versions else {})
 
 
 def flatten(manifest: Mapping[str, object]) -> dict[str, str]:
@@ -84,6 +75,11 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     note: str = ""
     """What a reader must know to read the table."""
+
+    def sections(self, *, align: str = "---") -> tuple[str, str, str]:
+        """Heading, table and note in Markdown; ``align`` as for ``markdown_table``."""
+        rows = markdown_table(self.columns, self.rows, align=align)
+        return f"## {to_markdown(self.title)}", rows, to_markdown(self.note)
 
 
 @dataclass(frozen=True)
@@ -241,24 +237,33 @@ def _build(evaluation: Evaluation, title: str, group_regex: str | None, note: st
     rows: list[list[Cell]] = [[ALL, *(_mean(each.overall, name) for name, each in found.items())]]
     for family in evaluation.families():
         rows.append([family, *(_mean(each.families.get(family), name) for name, each in found.items())])
-    heads = [f"HD95 ({evaluation.distance_unit})" if name == "hd95" else TITLES[name] for name in found]
-    return Table(title, ("prompt", *heads), rows, note)
+    return Table(title, ("prompt", *name_columns(evaluation, found)), rows, note)
+
+
+def name_columns(evaluation: Evaluation, metrics: Iterable[str]) -> list[str]:
+    """Titles of metrics, that of HD95 with its unit."""
+    return [f"HD95 ({evaluation.distance_unit})" if name == "hd95" else TITLES[name] for name in metrics]
 
 
 def _mean(centre: Centre | None, metric: str) -> Cell:
     return None if centre is None else to_number(centre.mean, metric)
 
 
-def build_strips(names: Sequence[str], tables: Sequence[ScoreTable], rows: Iterable[Row]) -> list[StripGroup]:
+def build_strips(
+    names: Sequence[str],
+    tables: Sequence[ScoreTable],
+    centres: Sequence[Mapping[str | None, Centre]],
+    rows: Iterable[Row],
+) -> list[StripGroup]:
     """A group of strips for all prompts together, then one for each family.
 
     Args:
         names: Of the evaluations.
         tables: Their Dice, with equal families.
+        centres: Their centres by family; over all families under None.
         rows: Of one of them, to show a wording of each family.
     """
     wordings = first_wordings(rows)
-    centres = [find_centres(table, Bootstrap()) for table in tables]
     groups = []
     for family in (None, *tables[0].families):
         strips = []

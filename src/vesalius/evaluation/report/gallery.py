@@ -22,13 +22,15 @@ from vesalius.data.datasets import Sample, SegmentationDataset
 from vesalius.errors import ConfigError, DataError
 from vesalius.evaluation.rows import Row, tabulate
 from vesalius.files import write_json
-from vesalius.imaging.slices import AMBER, overlay, shrink
+from vesalius.imaging.slices import AMBER, SKY, overlay, shrink, to_bytes
 from vesalius.models import Segmenter
 from vesalius.models.choices import Precision
+from vesalius.models.encoder import height_width
 from vesalius.models.inference import TextCache, decode_prompts, encode
 from vesalius.prompts import variants
 
-KINDS = ("worst", "median", "best", "false positive")
+KINDS = {"worst": "Worst", "median": "In the middle", "best": "Best", "false positive": "False positives"}
+"""Why an image is shown, and the heading above such images."""
 MOST = 6
 """Examples of a kind at most; a page should stay small."""
 
@@ -96,7 +98,7 @@ def _choose_ranked(answers: dict[str, list[Row]], each: int) -> list[Example]:
         _to_example(kind, _nearest(answers[image], means[image]), answers[image], means[image])
         for image, kind in chosen.items()
     ]
-    return sorted(examples, key=lambda example: KINDS.index(example.kind))
+    return sorted(examples, key=lambda example: list(KINDS).index(example.kind))
 
 
 def _means(answers: dict[str, list[Row]]) -> dict[str, float]:
@@ -129,10 +131,9 @@ LARGEST_TILE = 22_000
 """Bytes of a JPEG file; keeps the fullest page below 3 MB."""
 TILES = ("image", "truth", "prediction", "errors")
 
-SKY = (86, 180, 233)
 VERMILION = (213, 94, 0)
 YELLOW = (240, 228, 66)
-"""Colours of Okabe and Ito's palette: distinct for colour-blind readers, and by lightness on a grey print."""
+"""With SKY, colours of Okabe and Ito's palette: distinct for colour-blind readers, and by lightness on a grey print."""
 ERROR_COLOURS = {"both": SKY, "only predicted": VERMILION, "missed": YELLOW}
 DIMMED = 0.4
 """Brightness of the grey picture behind the errors."""
@@ -154,7 +155,7 @@ def draw_tiles(rgb: NDArray[np.float32], truth: Mask, found: Mask) -> dict[str, 
     Returns:
         A JPEG file for each of ``TILES``.
     """
-    small = shrink(np.rint(rgb.clip(0, 1) * 255).astype(np.uint8), SIDE, Image.Resampling.BOX)
+    small = shrink(to_bytes(rgb), SIDE, Image.Resampling.BOX)
     true, marked = (shrink(mask.astype(np.uint8), SIDE, Image.Resampling.NEAREST) > 0 for mask in (truth, found))
     drawn = (small, overlay(small, true, SKY), overlay(small, marked, AMBER), _draw_errors(small, true, marked))
     return {name: _encode(tile) for name, tile in zip(TILES, drawn, strict=True)}
@@ -238,10 +239,9 @@ def _find_sample(dataset: SegmentationDataset, row: Row) -> Sample:
 
 
 def _draw(model: Segmenter, sample: Sample, prompt: str, texts: TextCache, precision: Precision) -> dict[str, bytes]:
-    truth = sample.mask[0] > 0.5
-    size, asked = (truth.shape[0], truth.shape[1]), [prompt if model.reads_text else ""]
-    (answer,) = decode_prompts(model, encode(model, sample.image[None], precision), asked, texts, size, precision)
-    return draw_tiles(sample.image.numpy().transpose(1, 2, 0), truth.numpy(), (answer.logits[0, 0] > 0).numpy())
+    features = encode(model, sample.image[None], precision)
+    (answer,) = decode_prompts(model, features, [prompt], texts, height_width(sample.mask), precision)
+    return draw_tiles(sample.image.numpy().transpose(1, 2, 0), sample.mask[0].numpy() > 0.5, answer.mask[0].numpy())
 
 
 def write_gallery(shown: Sequence[Shown], path: Path) -> None:

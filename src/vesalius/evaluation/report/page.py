@@ -14,16 +14,10 @@ from markupsafe import Markup, escape
 
 from vesalius import __version__, pages
 from vesalius.console import markdown_table, to_markdown, to_terminal
-from vesalius.evaluation.report.content import ALL, NamedCurve, Report, Strip, Table, flatten, to_number
-from vesalius.evaluation.report.gallery import ERROR_COLOURS, Example
+from vesalius.evaluation.report.content import ALL, NamedCurve, Report, Strip, flatten, to_number
+from vesalius.evaluation.report.gallery import ERROR_COLOURS, KINDS, Example
 from vesalius.imaging.slices import series_colour
 
-KINDS = {
-    "worst": "Worst",
-    "median": "In the middle",
-    "best": "Best",
-    "false positive": "False positives",
-}
 CAPTIONS = {"image": "image", "truth": "truth", "prediction": "prediction", "errors": "agreement"}
 
 
@@ -101,7 +95,7 @@ def render_markdown(report: Report) -> str:
     parts = [
         f"# {to_markdown(report.title)}",
         _markdown_list(report.facts.items()),
-        *(part for table in report.tables for part in _section(table)),
+        *(part for table in report.tables for part in table.sections()),
         "## What is not there",
         *([markdown_table(report.existence.columns, report.existence.rows)] if report.existence else []),
         to_markdown(report.existence_note),
@@ -111,12 +105,6 @@ def render_markdown(report: Report) -> str:
         *(part for name, manifest in report.manifests.items() for part in _manifest(name, flatten(manifest))),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _section(table: Table) -> Iterator[str]:
-    yield f"## {to_markdown(table.title)}"
-    yield markdown_table(table.columns, table.rows)
-    yield to_markdown(table.note)
 
 
 def _list_gallery(examples: Iterable[Example]) -> str:

@@ -109,7 +109,7 @@ TRANSFORMERS_LAYERS: Rules = [
     (r"\.mlp\.fc1\.", ".up."),
     (r"\.mlp\.fc2\.", ".down."),
 ]
-"""Of CLIP, and of the CLIPSeg decoder."""
+"""Names of layers in CLIP and in the CLIPSeg decoder."""
 POSITION_IDS = r"\.position_ids$"
 """A constant that older versions of transformers store."""
 
