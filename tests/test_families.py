@@ -228,8 +228,10 @@ class TestCommands:
         main([*line, "-o", str(tmp_path / "out"), "--json"])
         vessel, tumour = json.loads(capsys.readouterr().out)["results"]
         assert (vessel["known"], "mask" in vessel) == (False, False)
-        (row,) = json.loads((tmp_path / "out" / "segmentation.json").read_text(encoding="utf-8"))["results"]
-        for told in (tumour, row):
+        rows = json.loads((tmp_path / "out" / "segmentation.json").read_text(encoding="utf-8"))["results"]
+        recorded = {each["prompt"]: each for each in rows}
+        assert (recorded["vessel"]["answer"], recorded["vessel"]["mask"]) == (vessel["answer"], None)
+        for told in (tumour, recorded["tumour"]):
             assert (told["prompt"], told["family"], told["known"]) == ("tumour", "tumour", True)
             assert max(told["considered"].values()) == pytest.approx(told["existence"])
         main([*line, "-o", str(tmp_path / "again")])
