@@ -178,13 +178,19 @@ class Results:
     def _record(self, found: Sequence[Result], refused: Sequence[Understanding]) -> None:
         """Add to the folder's record; several processes may do so at once."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        told = [notice.to_dict()["message"] for notice in (*self.image.notices, *self.notices)]
+        notices = [notice.to_dict()["message"] for notice in (*self.image.notices, *self.notices)]
         image = str(self.image.source.absolute())
-        origin = {"image": image, **self._made_by, "notices": told, "made": now}
+        origin = {"image": image, **self._made_by, "notices": notices, "made": now}
         new = [each.to_dict() | {"mask": each.mask.name, "overlay": each.overlay.name} | origin for each in found]
-        new += [Answered(each, None).to_dict() | {"mask": None, "overlay": None} | origin for each in refused]
         with locked(self.out, SEGMENTATIONS):
             content = read_record(self.out, SEGMENTATIONS)
+            of_many = [row for row in content["results"] if "stem" in row and not row.get("mask")]
+            told = {(row["image"], row["prompt"]) for row in of_many}
+            new += [
+                Answered(each, None).to_dict() | {"mask": None, "overlay": None} | origin
+                for each in refused
+                if (image, each.prompt) not in told
+            ]
             replaced = [row for row in content["results"] if self._is_replaced(row, new)]
             rows = [*(row for row in content["results"] if row not in replaced), *new]
             write_record(self.out, {**content, "results": rows}, SEGMENTATIONS)

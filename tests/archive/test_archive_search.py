@@ -189,6 +189,15 @@ def test_pictures_that_are_not_there_are_refused(archive, filled, encoder):
         encode_picture(encoder, archive / "ct")
 
 
+def test_nothing_is_like_a_slice_that_shows_nothing(search, archive, encoder, write_picture, reindex):
+    write_picture("blank.png", 80, blank=True)
+    reindex()
+    with pytest.raises(ImageError, match="slice 1 holds one value throughout"):
+        encode_picture(encoder, archive / "blank.png")
+    vector = encode_picture(encoder, archive / "ct" / "liver-b.png")
+    assert len(search(like=vector, limit=100)) == len(search(limit=100, where=read_where(["path=*"]))) - 1
+
+
 @pytest.mark.parametrize("share", [1.0, 0.3])
 def test_the_search_is_exact(share, monkeypatch):
     monkeypatch.setattr("vesalius.archive.search.ROWS_AT_ONCE", 7)

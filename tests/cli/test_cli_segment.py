@@ -341,6 +341,7 @@ def test_what_one_image_was_not_asked_is_recorded_and_stands_in_no_ones_way(run,
     many = (*ask, "-p", "polyp", "-p", "kidney stone")
     assert "1 segmented" in run(*many)[2]
     assert run(*ask, "bone fracture")[0] == 0  # named by no file, so the run over many is done all the same
+    assert run(*ask, "kidney stone")[0] == 0  # told by the run over many
     assert "1 done before" in run(*many)[2]
     with Path("out/results.csv").open(encoding="utf-8", newline="") as file:
         rows = [(each["phrase"], each["known"], each["answer"]) for each in csv.DictReader(file)]

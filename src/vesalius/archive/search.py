@@ -20,7 +20,7 @@ from vesalius.archive.query import TEXT_FIELDS, PhraseReading, Where, read_searc
 from vesalius.errors import ConfigError, ImageError
 from vesalius.imaging.search import find_series
 from vesalius.knowledge import Knowledge
-from vesalius.naming.labeller import render_for_model
+from vesalius.naming.labeller import render_for_model, shows_anything
 from vesalius.processes import count_cores
 from vesalius.prompts.lexicon import to_words
 from vesalius.prompts.modalities import modalities
@@ -195,7 +195,7 @@ class ArchiveSearch:
     def _score(
         self, reading: PhraseReading | None, like: Floats | None, rows: NDArray[np.int64]
     ) -> tuple[Floats, Floats | None]:
-        """Scores and likenesses of rows, [R]."""
+        """Scores and likenesses of rows, [R]; vectors of zeros, of slices that show nothing, score minus infinity."""
         scores = np.zeros(len(rows), np.float32)
         likeness = None
         if reading is not None:
@@ -210,6 +210,9 @@ class ArchiveSearch:
         if like is not None:
             likeness = cosine_similarities(self._index.vectors(), like, rows)
             scores += np.float32(self._encoder.runtime.logit_scale) * likeness
+        if likeness is not None:
+            unlike = np.flatnonzero(likeness == 0)
+            scores[unlike[~self._index.vectors()[rows[unlike]].any(axis=1)]] = -np.inf
         return scores, likeness
 
     def _label_scores(self, reading: PhraseReading, rows: NDArray[np.int64]) -> Floats:
@@ -248,6 +251,8 @@ class ArchiveSearch:
         answers: list[FoundSlice] = []
         series: set[int] = set()
         for place in best_first(scores):
+            if np.isneginf(scores[place]):
+                break
             row = int(rows[place])
             found = self._places(row, asked.where)
             if not found or (asked.per_series and found[0].series in series):
@@ -330,7 +335,7 @@ def encode_picture(encoder: SliceEncoder, path: Path, number: int | None = None)
 
     Raises:
         ConfigError: If there is no such slice.
-        ImageError: If it cannot be read, or a folder holds several series.
+        ImageError: If it cannot be read or shows nothing, or a folder holds several series.
     """
     found = find_series(path)
     if len(found) > 1:
@@ -339,4 +344,9 @@ def encode_picture(encoder: SliceEncoder, path: Path, number: int | None = None)
     if number is not None and not 1 <= number <= len(slices):
         raise ConfigError(f"--slice {number}: {path} has slices 1 to {len(slices)}.")
     place = len(slices) // 2 if number is None else number - 1
-    return np.asarray(encoder.encode([render_for_model(slices, place, encoder.side)])[0])
+    rgb = render_for_model(slices, place, encoder.side)
+    if not shows_anything(rgb):
+        raise ImageError(
+            f"{path}: slice {place + 1} holds one value throughout, so nothing is like it; choose another."
+        )
+    return np.asarray(encoder.encode([rgb])[0])
