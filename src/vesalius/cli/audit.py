@@ -1,11 +1,10 @@
 """``vesalius audit``: whether prompts matter."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vesalius.cli.usage import AsJson, GroupRegex, InPrecision, OnDevice, OutPath, Overwrite, Split
-from vesalius.console import print_json, print_table, progress_bar, say
+from vesalius.console import print_json, print_table, say, watch
 from vesalius.errors import ConfigError
 from vesalius.files import write_json
 from vesalius.folders import Claim
@@ -80,11 +79,8 @@ def audit(
     read = {"path": str(data.resolve()), **identify_data(data)}
     origin = {"weights": weights, "data": read, "split": split, **asked, **computed}
     Claim(out, "audit", origin, FILES, overwrite).check()  # complains now, not after the pass
-    with progress_bar() as bar:
-        task = bar.add_task(f"Questioning {model}", total=len(run.choose(len(dataset), limit)))
-        found = run.audit(
-            trained, dataset, limit=limit, absent=absent, precision=precision, on_image=lambda: bar.advance(task)
-        )
+    with watch(f"Questioning {model}", len(run.choose(len(dataset), limit))) as advance:
+        found = run.audit(trained, dataset, limit=limit, absent=absent, precision=precision, on_image=advance)
     card = fill_card(found, group_regex=group_regex)
     content = {
         "model": model,
@@ -98,10 +94,10 @@ def audit(
     worst = find_worst(found.results, pictures)
     Claim(out, "audit", origin, [*FILES, *(each.picture for each in worst)], overwrite).make()
     if out is not None:
-        with progress_bar() as bar:
-            task = bar.add_task("Drawing the worst", total=len(worst))
-            draw = partial(draw_worst, on_picture=partial(bar.advance, task), count=pictures, precision=precision)
-            drawn = draw(trained, dataset, found.results, out)
+        with watch("Drawing the worst", len(worst)) as advance:
+            drawn = draw_worst(
+                trained, dataset, found.results, out, count=pictures, precision=precision, on_picture=advance
+            )
         write_results(found.results, out / ANSWERS_NAME)
         write_json(out / NUMBERS_NAME, content)
         write_audit_page(card, title, drawn, out / PAGE_NAME)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from vesalius.cli.usage import AsJson, GroupRegex, OutPath, Overwrite
-from vesalius.console import print_json, print_table, progress_bar, say
+from vesalius.console import print_json, print_table, progress_bar, say, watch
 from vesalius.errors import ConfigError
 from vesalius.files import write_json
 from vesalius.folders import Claim
@@ -56,15 +56,8 @@ def compare(
     origin = {"evaluations": list(map(identify_evaluation, evaluations)), **asked}
     claim = Claim(out, "compare", origin, [comparison.COMPARISON_NAME], overwrite)
     claim.check()
-    with progress_bar() as bar:
-        task = bar.add_task("Drawing resamples", total=len(stored) + comb(len(stored), 2))
-        found = comparison.compare(
-            stored,
-            metric,
-            present_only=present_only,
-            group_regex=group_regex,
-            on_step=lambda: bar.advance(task),
-        )
+    with watch("Drawing resamples", len(stored) + comb(len(stored), 2)) as advance:
+        found = comparison.compare(stored, metric, present_only=present_only, group_regex=group_regex, on_step=advance)
     claim.make()
     if out is not None:
         write_json(out / comparison.COMPARISON_NAME, found.to_dict())
